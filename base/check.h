@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <source_location>
+#include <string_view>
+
+namespace fedtune {
+
+// Ends the process with `what` and the caller's place if `condition` is false.
+// For our own broken invariants only: bytes from outside become an
+// absl::Status.
+void Check(bool condition, std::string_view what,
+           std::source_location where = std::source_location::current());
+
+}  // namespace fedtune

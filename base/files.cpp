@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+// Owns a file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+absl::Status WriteAll(int fd, std::string_view content, const std::filesystem::path& path) {
+  std::string_view rest = content;
+  while (!rest.empty()) {
+    const ssize_t written = ::write(fd, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(content.size())), path);
+    }
+    rest.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncDirectory(const std::filesystem::path& directory) {
+  const Descriptor fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return ErrnoToStatus(errno, "sync", directory);
+  return absl::OkStatus();
+}
+
+absl::Status WriteTemporary(const std::filesystem::path& temporary, std::string_view content,
+                            Durability durability) {
+  const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return ErrnoToStatus(errno, "create", temporary);
+  RETURN_IF_ERROR(WriteAll(fd.get(), content, temporary));
+  if (durability == Durability::kSynced && ::fdatasync(fd.get()) != 0) {
+    return ErrnoToStatus(errno, "sync", temporary);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesystem::path& path) {
+  const std::string message =
+      fmt::format("cannot {} {}: {}", action, path.string(), std::strerror(error));
+  switch (error) {
+    case ENOENT:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+      return absl::ResourceExhaustedError(
+          fmt::format("disk full: {}; free some space and try again", message));
+    default:
+      return absl::InternalError(message);
+  }
+}
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  const auto bytes = file.bytes();
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
+                                 Durability durability) {
+  std::filesystem::path temporary = path;
+  temporary += fmt::format(".{}.partial", ::getpid());
+  absl::Status status = WriteTemporary(temporary, content, durability);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoToStatus(errno, "rename to", path);
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return durability == Durability::kSynced ? SyncDirectory(path.parent_path()) : absl::OkStatus();
+}
+
+absl::Status MakeDirectories(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  return error ? ErrnoToStatus(error.value(), "make the folder", path) : absl::OkStatus();
+}
+
+absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
+  struct stat status;
+  if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
+  if (!S_ISREG(status.st_mode)) return ErrnoToStatus(EISDIR, "read", path);
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size == 0) return MappedFile({});
+  void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (start == MAP_FAILED) return ErrnoToStatus(errno, "map", path);
+  return MappedFile({static_cast<const std::byte*>(start), size});
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace fedtune

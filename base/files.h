@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace fedtune {
+
+// Whether a write has reached the disk before it is reported done.
+enum class Durability { kCached, kSynced };
+
+// The whole file. Every message names the file and what the system said.
+// NOT_FOUND, PERMISSION_DENIED, INTERNAL.
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
+
+// Writes beside `path` and renames: the final name never holds half a file.
+// RESOURCE_EXHAUSTED: the disk is full (says where and how much was needed).
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
+                                 Durability durability = Durability::kSynced);
+
+// INVALID_ARGUMENT or PERMISSION_DENIED when a folder cannot be made.
+absl::Status MakeDirectories(const std::filesystem::path& path);
+
+// Turns errno into a status that names `path` and what to do.
+absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesystem::path& path);
+
+// A read-only view of a file that is paged in on first use. Movable.
+class MappedFile {
+ public:
+  // NOT_FOUND, PERMISSION_DENIED; an empty file is allowed.
+  static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/files.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using testing::IsOk;
+using testing::TemporaryDirectory;
+
+TEST(FilesTest, ReadsBackWhatWasWritten) {
+  const TemporaryDirectory directory;
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "a", "text"), IsOk());
+  EXPECT_EQ(*ReadFile(directory.path() / "a"), "text");
+}
+
+TEST(FilesTest, ReplacesAFileAndLeavesNothingElse) {
+  const TemporaryDirectory directory;
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "a", "old"), IsOk());
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "a", "new"), IsOk());
+  EXPECT_EQ(*ReadFile(directory.path() / "a"), "new");
+  int files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+    ++files;
+  }
+  EXPECT_EQ(files, 1);
+}
+
+TEST(FilesTest, SaysThatAFileIsMissing) {
+  EXPECT_THAT(ReadFile("/nowhere/at/all"), HasCode(absl::StatusCode::kNotFound));
+}
+
+
+TEST(MappedFileTest, MapsAnEmptyFile) {
+  const TemporaryDirectory directory;
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "a", ""), IsOk());
+  EXPECT_TRUE(MappedFile::Open(directory.path() / "a")->bytes().empty());
+}
+
+TEST(MappedFileTest, RefusesADirectory) {
+  EXPECT_FALSE(MappedFile::Open("/tmp").ok());
+}
+
+}  // namespace
+}  // namespace fedtune

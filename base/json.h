@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+
+namespace fedtune {
+
+// Parses JSON from outside. Refuses duplicate keys, more than 64 levels, and
+// anything after the value; `source` names the text in the message.
+// INVALID_ARGUMENT: says at which byte.
+absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view source);
+
+}  // namespace fedtune

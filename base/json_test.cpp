@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/json.h"
+
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+
+TEST(ParseJsonTest, ReadsAnObject) {
+  const auto value = ParseJson(R"({"a": [1, 2], "b": {"a": 3}})", "x.json");
+  ASSERT_TRUE(value.ok()) << value.status();
+  EXPECT_EQ((*value)["b"]["a"], 3);
+}
+
+TEST(ParseJsonTest, RefusesDuplicateKeys) {
+  EXPECT_THAT(ParseJson(R"({"a": 1, "a": 2})", "x.json"),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(ParseJsonTest, RefusesDeepNesting) {
+  const std::string deep(100'000, '[');
+  EXPECT_THAT(ParseJson(deep, "x.json"), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(ParseJsonTest, SaysAtWhichByteTheTextEnds) {
+  const auto value = ParseJson(R"({"a": )", "x.json");
+  ASSERT_FALSE(value.ok());
+  EXPECT_EQ(value.status().message(), "x.json: not JSON (at byte 7)");
+}
+
+TEST(ParseJsonTest, RefusesTrailingText) {
+  EXPECT_THAT(ParseJson("{} {}", "x.json"), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/logging.h"
+
+#include "absl/strings/escaping.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "nlohmann/json.hpp"
+#include "spdlog/sinks/ansicolor_sink.h"
+#include "spdlog/spdlog.h"
+
+namespace fedtune {
+namespace {
+
+bool NeedsQuotes(std::string_view value) {
+  return value.empty() || value.find_first_of(" \t\n\r\"=\\") != std::string_view::npos;
+}
+
+}  // namespace
+
+Log::Log(Format format) : format_(format) {
+  logger_ = std::make_shared<spdlog::logger>(
+      "fedtune", std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>());
+  logger_->set_pattern("%v");
+  logger_->flush_on(spdlog::level::info);
+}
+
+std::string Log::Line(std::string_view level, std::string_view event,
+                      std::initializer_list<LogField> fields) const {
+  const std::string time =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
+  if (format_ == Format::kJson) {
+    nlohmann::ordered_json line = {{"time", time}, {"level", level}, {"event", event}};
+    for (const LogField& field : fields) line[std::string(field.key)] = field.value;
+    return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
+  std::string line = fmt::format("{} {} {}", time, level, event);
+  for (const LogField& field : fields) {
+    line += NeedsQuotes(field.value)
+                ? fmt::format(" {}=\"{}\"", field.key, absl::CEscape(field.value))
+                : fmt::format(" {}={}", field.key, field.value);
+  }
+  return line;
+}
+
+void Log::Info(std::string_view event, std::initializer_list<LogField> fields) {
+  logger_->info(Line("info", event, fields));
+}
+void Log::Warning(std::string_view event, std::initializer_list<LogField> fields) {
+  logger_->warn(Line("warning", event, fields));
+}
+void Log::Error(std::string_view event, std::initializer_list<LogField> fields) {
+  logger_->error(Line("error", event, fields));
+}
+
+}  // namespace fedtune

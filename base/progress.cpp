@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "base/units.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr absl::Duration kSilent = absl::Seconds(2);
+constexpr absl::Duration kLiveInterval = absl::Milliseconds(100);
+constexpr absl::Duration kPlainInterval = absl::Seconds(10);
+
+}  // namespace
+
+bool IsLiveTerminal(std::FILE* stream) {
+  const char* term = std::getenv("TERM");
+  return ::isatty(::fileno(stream)) == 1 && term != nullptr && std::string_view(term) != "dumb";
+}
+
+bool WantsColour(std::FILE* stream) {
+  const char* no_color = std::getenv("NO_COLOR");
+  return IsLiveTerminal(stream) && (no_color == nullptr || *no_color == '\0');
+}
+
+std::string ProgressBar(double fraction, int width) {
+  const int done = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * width + 0.5);
+  return std::string(static_cast<size_t>(done), '#') +
+         std::string(static_cast<size_t>(width - done), '.');
+}
+
+ProgressLine::ProgressLine(std::string task, const Clock& clock, std::FILE* stream)
+    : task_(std::move(task)),
+      clock_(clock),
+      stream_(stream),
+      live_(IsLiveTerminal(stream)),
+      started_(clock.Monotonic()),
+      shown_(started_ + kSilent - (live_ ? kLiveInterval : kPlainInterval)) {}
+
+ProgressLine::~ProgressLine() {
+  if (drawn_ && live_) fmt::print(stream_, "\r\x1b[K");
+}
+
+void ProgressLine::Update(double fraction, std::string_view detail) {
+  const absl::Duration now = clock_.Monotonic();
+  if (now - shown_ < (live_ ? kLiveInterval : kPlainInterval)) return;
+  shown_ = now;
+  drawn_ = true;
+  const absl::Duration elapsed = now - started_;
+  std::string line = fmt::format("{}   {}   {:3.0f} %", task_, ProgressBar(fraction, 20),
+                                 100 * std::clamp(fraction, 0.0, 1.0));
+  if (!detail.empty()) line += fmt::format("   {}", detail);
+  if (fraction > 0.01 && fraction < 1) {
+    line += fmt::format("   {} left", HumanDuration(elapsed * ((1 - fraction) / fraction)));
+  }
+  fmt::print(stream_, "{}{}{}", live_ ? "\r\x1b[K" : "", line, live_ ? "" : "\n");
+  std::fflush(stream_);
+}
+
+}  // namespace fedtune

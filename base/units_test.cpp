@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/units.h"
+
+#include "gtest/gtest.h"
+
+namespace fedtune {
+namespace {
+
+TEST(HumanBytesTest, UsesTheUnitThatPeopleRead) {
+  EXPECT_EQ(HumanBytes(0), "0 bytes");
+  EXPECT_EQ(HumanBytes(999), "999 bytes");
+  EXPECT_EQ(HumanBytes(27'600'000), "27.6 MB");
+  EXPECT_EQ(HumanBytes(999'960), "1.0 MB");
+}
+
+TEST(HumanCountTest, NamesMillionsAndBillions) {
+  EXPECT_EQ(HumanCount(12), "12");
+  EXPECT_EQ(HumanCount(13'800'000), "13.8 M");
+  EXPECT_EQ(HumanCount(15'700'000'000), "15.7 B");
+}
+
+TEST(HumanDurationTest, RoundsToWhatMatters) {
+  EXPECT_EQ(HumanDuration(absl::Milliseconds(23)), "23 ms");
+  EXPECT_EQ(HumanDuration(absl::Seconds(9)), "9.0 s");
+  EXPECT_EQ(HumanDuration(absl::Minutes(41)), "41 min");
+  EXPECT_EQ(HumanDuration(absl::Minutes(125)), "2 h 5 min");
+  EXPECT_EQ(HumanDuration(absl::Hours(72)), "3 days");
+}
+
+}  // namespace
+}  // namespace fedtune

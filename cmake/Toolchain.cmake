@@ -1,0 +1,31 @@
+# How everything is compiled and linked: C++20, ccache and mold where found,
+# sanitizers by preset.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# LibTorch reaches its CUDA runtime through the executable's DT_RPATH, which,
+# unlike RUNPATH, also holds for the libraries of libraries.
+add_link_options(-Wl,--disable-new-dtags)
+
+if(FEDTUNE_SANITIZE)
+  add_compile_options(-fsanitize=${FEDTUNE_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${FEDTUNE_SANITIZE})
+endif()
+if(FEDTUNE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
