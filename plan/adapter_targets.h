@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "aggregation/adapter_layout.h"
+#include "model/checkpoint/base_model_description.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+// The layers that `adapter.targets` names in `model`, as a layout. Layers come
+// in the model's order, whatever the order of the targets. Router and head are
+// never targets, except that "lm_head" may be named.
+//
+// INVALID_ARGUMENT: a target that matches no layer; the message names it and
+// lists what the model has, as in: target "v_proj" matches no layer of
+// deepseek-v2-lite (attention has q_proj, kv_a_proj_with_mqa, kv_b_proj, o_proj).
+absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
+                                             const AdapterPlan& adapter);
+
+}  // namespace fedtune

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace fedtune {
+
+// The identity of a base model: "sha256:..." over the sorted names, sizes and
+// SHA-256 digests of config.json, tokenizer.json and every *.safetensors file
+// of the folder. `progress` is called with the share of bytes read so far.
+//
+// NOT_FOUND: no such folder, or no config.json or weights in it.
+absl::StatusOr<std::string> BaseModelDigest(
+    const std::filesystem::path& directory,
+    const std::function<void(double fraction)>& progress = [](double) {});
+
+}  // namespace fedtune

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregation/adapter_layout.h"
+
+namespace fedtune {
+
+enum class AggregationMethod : uint8_t {
+  kFedit,        // Both factors trained and averaged.
+  kAlternating,  // Even rounds B with A common, odd rounds A with B common.
+};
+
+enum class ContributionWeights : uint8_t { kExamples, kUniform };
+
+enum class LocalOptimizer : uint8_t { kAdamW, kSgd };
+
+enum class RateSchedule : uint8_t { kConstant, kCosine };
+
+enum class ServerOptimizer : uint8_t { kAverage, kMomentum, kAdam };
+
+// [adapter]: which layers are trained, and how large the factors are.
+struct AdapterPlan {
+  int64_t rank = 16;
+  double alpha = 32;
+  // Groups ("attention", "dense_mlp", "shared_experts", "routed_experts",
+  // "mlp", "all-linear") or leaf names ("q_proj").
+  std::vector<std::string> targets = {"attention", "shared_experts", "dense_mlp"};
+  int64_t routed_rank = 0;  // For routed experts; 0: max(1, rank / experts per token).
+};
+
+// [training]: what a client does in one round.
+struct TrainingPlan {
+  int64_t steps = 0;  // Optimiser steps a round; or:
+  int64_t epochs = 0;
+  int64_t batch_size = 8;  // Records a step.
+  LocalOptimizer optimizer = LocalOptimizer::kAdamW;
+  double learning_rate = 2e-4;
+  RateSchedule schedule = RateSchedule::kConstant;  // Over the whole run.
+  double warmup = 0;  // Share of the run, for the local learning rate.
+  double weight_decay = 0;
+  double max_gradient_norm = 1;
+  int64_t sequence_length = 512;  // Tokens; longer records are rejected.
+  bool truncate_prompts = false;  // Cut prompts from the left instead.
+  int64_t seed = 0;
+};
+
+// [rounds]
+struct RoundsPlan {
+  int64_t count = 0;
+  // Institutions invited; empty: all that are connected when the run starts.
+  std::vector<std::string> institutions;
+  int64_t cohort_size = 0;  // Drawn each round from the participants; 0: all.
+  int64_t quorum = 1;       // Contributions without which a round fails.
+  absl::Duration deadline = absl::Hours(6);  // From a round's opening.
+};
+
+// [aggregation]
+struct AggregationPlan {
+  AggregationMethod method = AggregationMethod::kAlternating;
+  ContributionWeights weights = ContributionWeights::kExamples;
+};
+
+// [server]: what is done with the mean of the contributions (Reddi et al., 2021).
+struct ServerPlan {
+  ServerOptimizer optimizer = ServerOptimizer::kAverage;
+  double learning_rate = 1;
+  double beta1 = 0.9;   // Momentum, or Adam's first moment.
+  double beta2 = 0.99;  // Adam's second moment.
+  double epsilon = 1e-5;
+  RateSchedule schedule = RateSchedule::kConstant;
+  double warmup = 0;       // Share of the run.
+  double final_share = 0;  // Of the learning rate, at the end of a cosine.
+};
+
+// [evaluation]: on each institution's own validation split.
+struct EvaluationPlan {
+  int64_t every = 0;  // Rounds between evaluations; 0: before the first and after the last only.
+};
+
+// Everything that defines a run, as the administrator wrote it. A plan travels
+// as the text of its file; the SHA-256 of that text is its identity.
+struct Plan {
+  std::string name;
+  std::string base_model;   // A name in the catalogue, or a path for the one who starts the run.
+  std::string base_digest;  // "sha256:..."; may be empty in a file: filled in by what is found.
+  AdapterPlan adapter;
+  TrainingPlan training;
+  RoundsPlan rounds;
+  AggregationPlan aggregation;
+  ServerPlan server;
+  EvaluationPlan evaluation;
+};
+
+// Parses and checks a plan. `source` names it in messages.
+//
+// INVALID_ARGUMENT: everything that is wrong with it, a line each: unknown keys
+// (with the one that was probably meant), missing ones, values out of range,
+// and combinations that cannot work.
+absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source);
+
+// The factors that clients train in `round` (counted from 0).
+FactorSet TrainedFactors(AggregationMethod method, int64_t round);
+
+std::string_view ToString(AggregationMethod method);
+std::string_view ToString(ServerOptimizer optimizer);
+std::string_view ToString(LocalOptimizer optimizer);
+
+}  // namespace fedtune
