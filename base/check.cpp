@@ -7,10 +7,10 @@
 
 namespace fedtune {
 
-void Check(bool condition, std::string_view what, std::source_location where) {
+void Check(bool condition, std::string_view what, const char* file, int line) {
   if (condition) return;
-  std::fprintf(stderr, "%s:%u: broken invariant: %.*s\n", where.file_name(),
-               static_cast<unsigned>(where.line()), static_cast<int>(what.size()), what.data());
+  std::fprintf(stderr, "%s:%d: broken invariant: %.*s\n", file, line, static_cast<int>(what.size()),
+               what.data());
   std::abort();
 }
 

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <source_location>
 #include <string_view>
 
 namespace fedtune {
@@ -10,7 +9,7 @@ namespace fedtune {
 // Ends the process with `what` and the caller's place if `condition` is false.
 // For our own broken invariants only: bytes from outside become an
 // absl::Status.
-void Check(bool condition, std::string_view what,
-           std::source_location where = std::source_location::current());
+void Check(bool condition, std::string_view what, const char* file = __builtin_FILE(),
+           int line = __builtin_LINE());
 
 }  // namespace fedtune

@@ -36,16 +36,13 @@ TEST(FilesTest, SaysThatAFileIsMissing) {
   EXPECT_THAT(ReadFile("/nowhere/at/all"), HasCode(absl::StatusCode::kNotFound));
 }
 
-
 TEST(MappedFileTest, MapsAnEmptyFile) {
   const TemporaryDirectory directory;
   ASSERT_THAT(WriteFileAtomically(directory.path() / "a", ""), IsOk());
   EXPECT_TRUE(MappedFile::Open(directory.path() / "a")->bytes().empty());
 }
 
-TEST(MappedFileTest, RefusesADirectory) {
-  EXPECT_FALSE(MappedFile::Open("/tmp").ok());
-}
+TEST(MappedFileTest, RefusesADirectory) { EXPECT_FALSE(MappedFile::Open("/tmp").ok()); }
 
 }  // namespace
 }  // namespace fedtune

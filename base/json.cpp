@@ -67,8 +67,7 @@ absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view
     if (strict.problem().empty()) return value;
     return absl::InvalidArgumentError(fmt::format("{}: {}", source, strict.problem()));
   } catch (const nlohmann::json::parse_error& error) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: not JSON (at byte {})", source, error.byte));
+    return absl::InvalidArgumentError(fmt::format("{}: not JSON (at byte {})", source, error.byte));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(fmt::format("{}: not JSON ({})", source, error.what()));
   }

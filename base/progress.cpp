@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <utility>
 
@@ -31,7 +32,7 @@ bool WantsColour(std::FILE* stream) {
 }
 
 std::string ProgressBar(double fraction, int width) {
-  const int done = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * width + 0.5);
+  const int done = static_cast<int>(std::lround(std::clamp(fraction, 0.0, 1.0) * width));
   return std::string(static_cast<size_t>(done), '#') +
          std::string(static_cast<size_t>(width - done), '.');
 }

@@ -50,6 +50,11 @@ std::optional<std::string> Closest(std::string_view key, const std::set<std::str
   return best;
 }
 
+std::string DidYouMean(std::string_view key, const std::set<std::string>& known) {
+  const auto meant = Closest(key, known);
+  return meant ? fmt::format("; did you mean {}?", *meant) : "";
+}
+
 std::string Place(std::string_view section) {
   return section.empty() ? "" : fmt::format(" in [{}]", section);
 }
@@ -74,15 +79,10 @@ struct TomlDocument::Content {
     for (const auto& [table, name] : names) {
       const auto& keys = known.at(table);
       for (const auto& [key, node] : *table) {
-        const std::string text(key.str());
-        if (keys.contains(text)) continue;
+        if (keys.contains(std::string(key.str()))) continue;
         const uint32_t line = key.source().begin.line;
-        std::string message =
-            fmt::format("{}:{}: unknown key \"{}\"{}", source, line, text, Place(name));
-        if (const auto meant = Closest(text, keys)) {
-          message += fmt::format("; did you mean {}?", *meant);
-        }
-        found.emplace_back(line, std::move(message));
+        found.emplace_back(line, fmt::format("{}:{}: unknown key \"{}\"{}{}", source, line,
+                                             key.str(), Place(name), DidYouMean(key.str(), keys)));
       }
     }
     return found;
@@ -100,8 +100,8 @@ absl::StatusOr<TomlDocument> TomlDocument::Parse(std::string_view text, std::str
   try {
     content->root = toml::parse(text, source);
   } catch (const toml::parse_error& error) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}:{}: not TOML: {}", source, error.source().begin.line, error.description()));
+    return absl::InvalidArgumentError(
+        fmt::format("{}:{}: not TOML: {}", source, error.source().begin.line, error.description()));
   }
   return TomlDocument(std::move(content));
 }
@@ -120,6 +120,7 @@ absl::Status TomlDocument::Finish() const {
   std::stable_sort(problems.begin(), problems.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> lines;
+  lines.reserve(problems.size());
   for (auto& [line, message] : problems) lines.push_back(std::move(message));
   return absl::InvalidArgumentError(fmt::format("{}", fmt::join(lines, "\n")));
 }

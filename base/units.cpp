@@ -3,6 +3,7 @@
 #include "base/units.h"
 
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include "fmt/format.h"
@@ -37,7 +38,7 @@ std::string HumanDuration(absl::Duration duration) {
   if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1e3);
   if (seconds < 10) return fmt::format("{:.1f} s", seconds);
   if (seconds < 120) return fmt::format("{:.0f} s", seconds);
-  const auto minutes = static_cast<int64_t>(seconds / 60 + 0.5);
+  const int64_t minutes = std::llround(seconds / 60);
   if (minutes < 60) return fmt::format("{} min", minutes);
   if (minutes < 48 * 60) {
     return minutes % 60 == 0 ? fmt::format("{} h", minutes / 60)

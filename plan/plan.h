@@ -58,8 +58,8 @@ struct RoundsPlan {
   int64_t count = 0;
   // Institutions invited; empty: all that are connected when the run starts.
   std::vector<std::string> institutions;
-  int64_t cohort_size = 0;  // Drawn each round from the participants; 0: all.
-  int64_t quorum = 1;       // Contributions without which a round fails.
+  int64_t cohort_size = 0;                   // Drawn each round from the participants; 0: all.
+  int64_t quorum = 1;                        // Contributions without which a round fails.
   absl::Duration deadline = absl::Hours(6);  // From a round's opening.
 };
 

@@ -7,9 +7,7 @@
 
 namespace fedtune::testing {
 
-inline const absl::Status& ToStatus(const absl::Status& status) {
-  return status;
-}
+inline const absl::Status& ToStatus(const absl::Status& status) { return status; }
 template <typename T>
 const absl::Status& ToStatus(const absl::StatusOr<T>& result) {
   return result.status();

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs what fedtune is built with on Debian 12: Debian's packages and
+# LibTorch from the official wheel. Does nothing, quickly, when all is there.
+#
+#   deploy/bootstrap.sh            what a build needs
+#   deploy/bootstrap.sh --tests    also what the tests need
+#
+# Needs root or sudo for packages that are missing. LibTorch (1.5 GB) goes to
+# $FEDTUNE_CACHE, or ~/.cache/fedtune.
+
+set -euo pipefail
+
+build_packages=(
+  g++=4:12.* cmake=3.25.* ninja-build=1.11.* ccache=4.* mold=1.10.* git pkg-config
+  libabsl-dev=20220623.* libgrpc++-dev=1.51.* protobuf-compiler=3.21.*
+  protobuf-compiler-grpc=1.51.* libprotobuf-dev=3.21.* libssl-dev=3.0.* libsqlite3-dev=3.40.*
+  libeigen3-dev=3.4.* nlohmann-json3-dev=3.11.* libfmt-dev=9.1.* libspdlog-dev=1:1.10.*
+  libcli11-dev=2.1.* libtomlplusplus-dev=3.3.* libonig-dev=6.9.* libgtest-dev=1.12.*
+  libgmock-dev=1.12.* zlib1g-dev python3 python3-pip ca-certificates openssl
+)
+test_packages=(
+  clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev python3-venv wordnet-base=1:3.0-*
+)
+
+torch_version=2.11.0
+wheels=(torch==$torch_version nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+
+cache=${FEDTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fedtune}
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+
+die() {
+  say "$*"
+  exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "packages are missing and there is neither root nor sudo; install them as root: $*"
+  fi
+}
+
+check_system() {
+  # shellcheck source=/dev/null
+  . /etc/os-release
+  [ "${VERSION_CODENAME:-}" = bookworm ] ||
+    die "this is ${PRETTY_NAME:-an unknown system}; fedtune is built on Debian 12 (bookworm)"
+  [ "$(uname -m)" = x86_64 ] || die "this is $(uname -m); fedtune needs x86_64"
+}
+
+installed() {
+  dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -q '^installed$'
+}
+
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    installed "${package%%=*}" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing ${#missing[@]} Debian packages: ${missing[*]%%=*}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+}
+
+install_libtorch() {
+  local target=$cache/libtorch-$torch_version
+  [ ! -f "$target/torch/lib/libtorch_cpu.so" ] || return 0
+  say "installing LibTorch $torch_version into $target (1.5 GB, about half a minute)"
+  mkdir -p "$cache"
+  local partial
+  partial=$(mktemp -d "$cache/libtorch.partial.XXXXXX")
+  if ! python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
+    --target "$partial" "${wheels[@]}"; then
+    rm -rf "$partial"
+    die "could not install ${wheels[*]}; check the network and the space under $cache"
+  fi
+  rm -rf "$target"
+  mv "$partial" "$target"
+}
+
+main() {
+  local tests=no
+  case "${1:-}" in
+    "") ;;
+    --tests) tests=yes ;;
+    *) die "unknown argument $1; see the head of this file" ;;
+  esac
+  check_system
+  if dpkg-query -W libtorch-dev >/dev/null 2>&1; then
+    die "Debian's libtorch-dev is installed and would hide the wheel's headers; remove it: apt-get remove libtorch-dev"
+  fi
+  install_packages "${build_packages[@]}"
+  [ $tests = no ] || install_packages "${test_packages[@]}"
+  install_libtorch
+}
+
+main "$@"

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fails on sources that have outgrown the project's shape.
+
+Checks what formatters do not: the licence line, #pragma once, file length,
+leftover notes to self, and words that do not belong in the code. Runs from the
+repository root; ctest runs it as tidy.code_shape.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+MAX_LINES = 400
+MAX_TEST_LINES = 700
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+VAGUE_NAME = re.compile(r"\b(?:class|struct)\s+\w*(Manager|Helper|Util|Utils)\b")
+
+
+def tracked(*patterns):
+    names = subprocess.run(["git", "ls-files", "--", *patterns], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout.split("\n")
+    return [pathlib.Path(name) for name in names if name]
+
+
+def problems_of_source(path):
+    """Yields a line for each fault of one C++ or CUDA file."""
+    text = path.read_text()
+    lines = text.count("\n")
+    is_test = path.stem.endswith("_test") or path.parts[0] == "tests"
+    if LICENCE not in text[:200]:
+        yield f"{path}: no licence line"
+    if path.suffix in {".h", ".cuh"} and "#pragma once" not in text:
+        yield f"{path}: no #pragma once"
+    if lines > (MAX_TEST_LINES if is_test else MAX_LINES):
+        yield f"{path}: {lines} lines; does it hold more than one idea?"
+    if VAGUE_NAME.search(text):
+        yield f"{path}: a name that says nothing: {VAGUE_NAME.search(text).group(0)}"
+
+
+def problems_of_text(path):
+    """Yields a line for each leftover in a script or source."""
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if LEFTOVER.search(line) and path.name != "code_shape.py":
+            yield f"{path}:{number}: leftover: {line.strip()}"
+
+
+def main():
+    sources = tracked("*.h", "*.cpp", "*.cu", "*.cuh")
+    texts = sources + tracked("*.proto", "*.py", "*.sh", "*.cmake", "*CMakeLists.txt")
+    found = [p for path in sources for p in problems_of_source(path)]
+    found += [p for path in texts for p in problems_of_text(path)]
+    print("\n".join(found) or f"{len(texts)} files are in shape")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
