@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Sets up a Debian 12 machine and runs every test.
+#
+#   tests/run.sh                 all of it
+#   tests/run.sh dev asan        only these stages
+#
+# Stages: dev, interop, asan, tsan, fuzz, cuda (skipped where there is no nvcc).
+# FEDTUNE_FUZZ_SECONDS is the time for each fuzz target (60).
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+jobs=$(nproc)
+failed=()
+summary=()
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Builds one preset and runs its tests; the arguments after it go to ctest.
+build_and_test() {
+  local preset=$1
+  shift
+  cmake --preset "$preset" >/dev/null
+  cmake --build --preset "$preset" -j "$jobs"
+  ctest --preset "$preset" -j "$jobs" --output-on-failure --progress "$@"
+}
+
+stage_dev() { build_and_test dev; }
+stage_asan() { build_and_test asan; }
+stage_tsan() { build_and_test tsan; }
+stage_interop() { tests/interop/run.sh; }
+
+stage_fuzz() {
+  cmake --preset fuzz -DFEDTUNE_FUZZ_SECONDS="${FEDTUNE_FUZZ_SECONDS:-60}" >/dev/null
+  cmake --build --preset fuzz -j "$jobs"
+  ctest --preset fuzz -j "$jobs" -R '^fuzz\.' --output-on-failure --no-tests=error
+}
+
+stage_cuda() {
+  if ! command -v nvcc >/dev/null; then
+    say "cuda: skipped, no nvcc on this machine"
+    return 0
+  fi
+  cmake --preset cuda >/dev/null
+  cmake --build --preset cuda -j "$jobs" --target fedtune-client
+}
+
+run_stage() {
+  local stage=$1 start=$SECONDS
+  say "$stage"
+  if (set -e; "stage_$stage"); then
+    summary+=("$(printf '%-8s passed  %4d s' "$stage" $((SECONDS - start)))")
+  else
+    summary+=("$(printf '%-8s FAILED  %4d s' "$stage" $((SECONDS - start)))")
+    failed+=("$stage")
+  fi
+}
+
+main() {
+  local stages=("$@")
+  [ ${#stages[@]} -gt 0 ] || stages=(dev interop asan tsan fuzz cuda)
+  local stage
+  for stage in "${stages[@]}"; do
+    declare -F "stage_$stage" >/dev/null || { echo "no stage $stage; see the head of this file" >&2; exit 2; }
+  done
+  deploy/bootstrap.sh --tests
+  for stage in "${stages[@]}"; do run_stage "$stage"; done
+  say summary
+  printf '%s\n' "${summary[@]}"
+  echo "$((${#stages[@]} - ${#failed[@]})) passed, ${#failed[@]} failed"
+  [ ${#failed[@]} = 0 ]
+}
+
+main "$@"
