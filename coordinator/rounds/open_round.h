@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "aggregation/adapter_layout.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/rounds/round_summary.h"
+
+namespace fedtune {
+
+// What an attempt of a round is about.
+struct RoundTask {
+  int64_t round = 0;
+  int64_t attempt = 1;
+  FactorSet factors = FactorSet::kBoth;
+  bool evaluate = false;
+  bool evaluate_only = false;
+  absl::Duration deadline;
+};
+
+// One attempt of a round while its cohort works: who has answered and how. The
+// caller knows the rules; this keeps the tally. Not thread-safe.
+class OpenRound {
+ public:
+  OpenRound(RoundTask task, const std::vector<Institution>& cohort);
+
+  const RoundTask& task() const { return task_; }
+
+  bool Contains(const Institution& institution) const { return members_.contains(institution); }
+
+  // In the cohort, and neither contributed nor failed so far.
+  bool Expects(const Institution& institution) const;
+
+  bool HasContributed(const Institution& institution) const;
+  bool HasFailed(const Institution& institution) const;
+
+  // Require Expects(institution).
+  void Contribute(const Institution& institution, int64_t weight, int64_t example_count,
+                  const ClientMetrics& metrics);
+  void Fail(const Institution& institution, std::string reason);
+
+  int64_t contributed() const { return contributed_; }
+  int64_t expected() const { return expected_; }
+
+  // Those still expected, by name.
+  std::vector<Institution> Expected() const;
+
+  // "charite failed: out of memory; uke did not answer".
+  std::string Missing() const;
+
+  RoundSummary Summary() const;
+
+ private:
+  enum class Answer : uint8_t { kNone, kContributed, kFailed };
+  struct Member {
+    Answer answer = Answer::kNone;
+    std::string reason;
+    int64_t weight = 0;
+    int64_t example_count = 0;
+    ClientMetrics metrics;
+  };
+
+  Answer AnswerOf(const Institution& institution) const;
+
+  RoundTask task_;
+  std::map<Institution, Member> members_;
+  int64_t contributed_ = 0;
+  int64_t expected_ = 0;
+};
+
+}  // namespace fedtune

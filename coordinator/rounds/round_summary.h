@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace fedtune {
+
+// One client's evaluation of one adapter on its own validation split.
+struct EvaluationResult {
+  double loss = 0;                 // Mean per answer token.
+  std::optional<double> accuracy;  // Absent for free text.
+  int64_t example_count = 0;
+
+  friend bool operator==(const EvaluationResult&, const EvaluationResult&) = default;
+};
+
+// What a plain run knows of one client's round.
+struct ClientMetrics {
+  double training_loss = 0;
+  int64_t steps = 0;
+  int64_t token_count = 0;
+  double training_seconds = 0;
+  std::optional<EvaluationResult> before;  // Of the global adapter it started from.
+  std::optional<EvaluationResult> after;   // Of what it trained.
+
+  friend bool operator==(const ClientMetrics&, const ClientMetrics&) = default;
+};
+
+// The global adapter as `round` rounds left it, over all institutions that
+// evaluated it, weighted by their records.
+struct EvaluationSummary {
+  int64_t round = 0;  // 0: the adapter before the first round.
+  double loss = 0;
+  // Over the institutions that reported one; absent when none did.
+  std::optional<double> accuracy;
+  int64_t example_count = 0;
+
+  friend bool operator==(const EvaluationSummary&, const EvaluationSummary&) = default;
+};
+
+struct RoundSummary {
+  int64_t round = 0;    // Counted from 0.
+  int64_t attempt = 1;  // The one that succeeded.
+  int64_t contributions = 0;
+  int64_t example_count = 0;  // Of the contributors.
+  double training_loss = 0;   // Mean over the contributions, by their weights.
+  // Of the adapter that the round started from, when the round evaluated.
+  std::optional<EvaluationSummary> evaluation;
+
+  friend bool operator==(const RoundSummary&, const RoundSummary&) = default;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregation/adapter_layout.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/rounds/open_round.h"
+#include "coordinator/rounds/round_summary.h"
+#include "coordinator/rounds/run_events.h"
+#include "plan/plan.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// Where one institution stands in a run, for people.
+enum class ClientState : uint8_t {
+  kInvited,
+  kDeclined,
+  kWaiting,  // Accepted; nothing is asked of it now, or it waits itself (says why).
+  kDownloading,
+  kEvaluating,
+  kTraining,
+  kUploading,
+  kDone,    // With the current round.
+  kFailed,  // In the current round.
+  kOffline,
+};
+
+// "invited", "declined", ...
+std::string_view ToString(ClientState state);
+
+struct ClientView {
+  Institution institution;
+  ClientState state = ClientState::kInvited;
+  std::string reason;  // Why it declined, failed or waits.
+  double fraction = 0;
+  double tokens_per_second = 0;
+  int64_t rounds_contributed = 0;
+  int64_t example_count = 0;
+  bool accepted = false;
+};
+
+struct RunView {
+  RunState state = RunState::kInviting;
+  std::string reason;
+  int64_t rounds_done = 0;
+  int64_t round_count = 0;
+  int64_t attempt = 0;                     // Of the current round; 0 when none is open.
+  bool evaluating = false;                 // The final evaluation is open.
+  std::optional<absl::Duration> deadline;  // Of the current phase; on the clock of `now`.
+  Digest adapter;                          // The newest.
+  std::vector<ClientView> clients;         // By name.
+  std::optional<RoundSummary> last_round;
+  std::optional<EvaluationSummary> first_evaluation;
+  std::optional<EvaluationSummary> last_evaluation;
+};
+
+// What CheckContribution() says to a contribution that is in order.
+struct Admission {
+  bool repeated = false;  // The same one has been taken before: answer, add nothing.
+  int64_t weight = 1;     // Of this contribution in the sum.
+};
+
+// What a run that was under way needs to go on in a new process.
+struct ResumePoint {
+  struct Client {
+    Institution institution;
+    bool accepted = false;
+    bool declined = false;
+    std::string reason;
+    int64_t example_count = 0;
+    int64_t rounds_contributed = 0;
+  };
+  int64_t rounds_done = 0;
+  // The highest attempt of the next round that was ever opened; 0 for none. The
+  // new one gets the next number.
+  int64_t attempts_opened = 0;
+  std::vector<Client> clients;
+  std::optional<RoundSummary> last_round;
+  std::optional<EvaluationSummary> first_evaluation;
+  std::optional<EvaluationSummary> last_evaluation;
+};
+
+// One run, from the invitations to its end:
+//
+//   Inviting -> Training -> Releasing -> Training -> ... -> Evaluating -> Ended
+//                   |  ^
+//                   +--+ second attempt           any phase but Releasing -> Ended
+//
+// Inviting ends when every invited client has answered; or at the invitation
+// timeout with a quorum of acceptances, or later at the acceptance that makes
+// the quorum full. Without a quorum when all have answered, or one round
+// deadline after the start, the run fails.
+//
+// A round's cohort is drawn from the clients that have accepted and are
+// connected; from all that have accepted when these are below the quorum.
+// Clients that connect or accept later take part from the next round. Training
+// ends when everyone in the cohort has contributed or failed, or at the
+// deadline; a client that goes away is waited for, and gets its work again when
+// it comes back. Below the quorum (at the deadline, or as soon as it cannot be
+// reached) the attempt's contributions are discarded and the round is tried
+// once more; then the run fails and says who was missing.
+//
+// Evaluating, after the last round, has no quorum: what there is counts.
+//
+// Pure protocol: no thread, clock, socket or file. The caller passes events and
+// the time in (`now`, on a clock that never jumps), stores what has changed,
+// then carries out the effects in their order. Effects for clients that are not
+// connected are never produced. Each call takes time linear in the number of
+// clients. Not thread-safe.
+class Run {
+ public:
+  struct Options {
+    RunId id;
+    Plan plan;
+    AdapterLayout layout;
+    Digest adapter;                      // The initial one, or the newest release when resumed.
+    std::vector<Institution> connected;  // Now.
+    absl::Duration invitation_timeout = absl::Minutes(1);
+    bool final_evaluation = true;
+    std::optional<ResumePoint> resume;
+  };
+
+  // Begins (or goes on with) a run and appends what is to be done to `effects`.
+  //
+  // FAILED_PRECONDITION: fewer clients are connected than the quorum; not when
+  // resumed.
+  static absl::StatusOr<Run> Start(Options options, absl::Duration now, Effects& effects);
+
+  // Takes one client's event. Events of institutions that do not take part and
+  // events about rounds that are not open change nothing.
+  Effects Receive(const Institution& from, ClientEvent event, absl::Duration now);
+
+  // Takes an event of the driver or of an administrator. StopRequested while
+  // releasing takes effect after the release.
+  Effects Receive(RunEvent event, absl::Duration now);
+
+  // Ends the current phase if deadline() has passed; call it at deadline().
+  Effects Tick(absl::Duration now);
+
+  // When Tick() is due; none when nothing waits for the time.
+  std::optional<absl::Duration> deadline() const;
+
+  // Whether a contribution may be taken now. Ask before reading its bytes, and
+  // again before adding them to the sum and reporting ContributionTaken.
+  //
+  // PERMISSION_DENIED: not in the cohort of this round.
+  // FAILED_PRECONDITION: the round or attempt is not open, was trained from
+  // another adapter, or another contribution of this client has been taken.
+  // INVALID_ARGUMENT: wrong layout, factors or size, or metrics out of range.
+  absl::StatusOr<Admission> CheckContribution(const Institution& from,
+                                              const ContributionHeader& header) const;
+
+  const RunId& id() const { return id_; }
+  RunState state() const;
+  RunView view() const;
+
+ private:
+  // What the run knows of one institution, whatever the phase.
+  struct Client {
+    bool connected = false;
+    bool accepted = false;
+    bool declined = false;
+    std::string reason;
+    int64_t example_count = 0;
+    int64_t rounds_contributed = 0;
+    ProgressReported progress;
+    std::optional<ContributionHeader> taken;  // The last one.
+  };
+
+  struct Inviting {
+    absl::Duration timeout;   // After which a quorum is enough.
+    absl::Duration deadline;  // After which the run fails without one.
+  };
+  struct Training {
+    OpenRound round;
+  };
+  struct Releasing {
+    OpenRound round;
+    std::optional<std::string> stop_reason;  // Asked for meanwhile.
+  };
+  struct Ended {
+    RunState state = RunState::kFinished;
+    std::string reason;
+  };
+  using Phase = std::variant<Inviting, Training, Releasing, Ended>;
+
+  Run(Options options, absl::Duration now);
+
+  void Restore(const ResumePoint& point);
+
+  // Each appends to `effects` what follows from one kind of event.
+  struct Step;
+  void Handle(Step& step, const ClientConnected& event);
+  void Handle(Step& step, const ClientDisconnected& event);
+  void Handle(Step& step, const RunAccepted& event);
+  void Handle(Step& step, const RunDeclined& event);
+  void Handle(Step& step, const ProgressReported& event);
+  void Handle(Step& step, const ContributionTaken& event);
+  void Handle(Step& step, const ClientFailed& event);
+
+  const RunId id_;
+  const Plan plan_;
+  Phase phase_;
+};
+
+}  // namespace fedtune

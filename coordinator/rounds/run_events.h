@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "aggregation/adapter_layout.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/rounds/round_summary.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+enum class RunState : uint8_t { kInviting, kRunning, kFinished, kStopped, kFailed };
+
+// "inviting", "running", "finished", "stopped", "failed".
+std::string_view ToString(RunState state);
+
+// The head of a contribution, as a client sent it: nothing in it is checked.
+struct ContributionHeader {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  Digest adapter;        // What was trained from.
+  Digest layout;         // SHA-256 of the layout's JSON.
+  uint32_t factors = 0;  // Bits: 1 for A, 2 for B.
+  uint64_t size_bytes = 0;
+  Digest sha256;  // Of the values.
+  ClientMetrics metrics;
+};
+
+// ---- What clients do ----
+
+struct ClientConnected {};
+struct ClientDisconnected {};
+
+struct RunAccepted {
+  int64_t example_count = 0;
+};
+struct RunDeclined {
+  std::string reason;
+};
+
+enum class WorkPhase : uint8_t { kDownloading, kEvaluating, kTraining, kUploading, kWaiting };
+
+struct ProgressReported {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  WorkPhase phase = WorkPhase::kWaiting;
+  double fraction = 0;
+  double tokens_per_second = 0;
+  std::string note;
+};
+
+// A contribution that Run::CheckContribution() admitted, whose bytes have been
+// verified and added to the round's sum, with no other event in between.
+struct ContributionTaken {
+  ContributionHeader header;
+};
+
+struct ClientFailed {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  std::string reason;
+};
+
+using ClientEvent = std::variant<ClientConnected, ClientDisconnected, RunAccepted, RunDeclined,
+                                 ProgressReported, ContributionTaken, ClientFailed>;
+
+// ---- What the driver and the administrators do ----
+
+// The effect Release has been carried out: the new adapter is stored.
+struct Released {
+  int64_t round = 0;
+  Digest adapter;
+};
+
+// It cannot be carried out; trying again would not help.
+struct ReleaseFailed {
+  std::string reason;
+};
+
+struct StopRequested {
+  std::string reason;
+};
+
+using RunEvent = std::variant<Released, ReleaseFailed, StopRequested>;
+
+// ---- What is to be done, in this order ----
+
+// Send the client the run's invitation.
+struct Invite {
+  Institution institution;
+};
+
+struct RoundAssignment {
+  int64_t round = 0;    // Counted from 0.
+  int64_t attempt = 1;  // Counted from 1.
+  Digest adapter;       // The global adapter to start from.
+  FactorSet factors = FactorSet::kBoth;
+  bool evaluate = false;
+  bool evaluate_only = false;  // Nothing to train; the contribution has no bytes.
+  absl::Duration time_left;
+};
+
+// Send the client its work for a round.
+struct Assign {
+  Institution institution;
+  RoundAssignment assignment;
+};
+
+// Tell the client that its work for this attempt is no longer wanted.
+struct CloseRound {
+  Institution institution;
+  int64_t round = 0;
+  int64_t attempt = 0;
+  std::string reason;
+};
+
+// A round's attempt begins: forget every contribution taken so far and start an
+// empty sum over `factors`. Not for rounds that only evaluate.
+struct OpenAggregation {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  FactorSet factors = FactorSet::kBoth;
+};
+
+// The round is complete: make the next adapter from the sum, store it together
+// with `summary` in one transaction, then report Released (or ReleaseFailed).
+struct Release {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  FactorSet factors = FactorSet::kBoth;
+  Digest incoming;  // The adapter that the sum's deltas are to be added to.
+  RoundSummary summary;
+};
+
+// Tell the client that the run is over.
+struct TellRunEnded {
+  Institution institution;
+  RunState state = RunState::kFinished;
+  std::string reason;
+};
+
+// The run is over: store its state. The driver may forget the sum.
+struct EndRun {
+  RunState state = RunState::kFinished;
+  std::string reason;  // Empty when finished.
+};
+
+using Effect =
+    std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, TellRunEnded, EndRun>;
+using Effects = std::vector<Effect>;
+
+}  // namespace fedtune
