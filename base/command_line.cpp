@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/command_line.h"
+
+#include <cstdio>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
+#include "base/progress.h"
+#include "base/shell_completion.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+// Where a status carries the exit code that WithExitCode() chose.
+constexpr char kExitCodePayload[] = "fedtune/exit_code";
+
+std::string Footer(const std::vector<std::string>& examples) {
+  if (examples.empty()) return "";
+  std::string footer = "Examples:";
+  for (const std::string& example : examples) footer += "\n  " + example;
+  return footer;
+}
+
+void Print(std::FILE* stream, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stream);
+}
+
+// The command deepest in the tree that was given.
+const CLI::App& Chosen(const CLI::App& root) {
+  const CLI::App* chosen = &root;
+  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
+  return *chosen;
+}
+
+// "fedtune run start".
+std::string FullName(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent == nullptr ? command.get_name() : FullName(*parent) + " " + command.get_name();
+}
+
+// What is wrong with the usage of `command`, the last that was understood.
+std::string Problem(const CLI::App& command, const CLI::ParseError& error) {
+  if (command.get_require_subcommand_min() == 0) return error.what();
+  const std::vector<std::string> unknown = command.remaining();
+  std::vector<std::string> names;
+  for (const CLI::App* known : command.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(known->get_name());
+  }
+  return fmt::format("{}; there is {}",
+                     unknown.empty() ? "a command is missing"
+                                     : fmt::format("unknown command \"{}\"", unknown.front()),
+                     fmt::join(names, ", "));
+}
+
+// What a parse ended early with: help and version are no errors.
+int Explain(const CLI::App& root, const CLI::ParseError& error) {
+  if (error.get_name() == "CallForHelp") {
+    Print(stdout, root.help());
+    return static_cast<int>(ExitCode::kDone);
+  }
+  if (error.get_name() == "CallForVersion") {
+    Print(stdout, fmt::format("{}\n", error.what()));
+    return static_cast<int>(ExitCode::kDone);
+  }
+  const CLI::App& command = Chosen(root);
+  PrintError(absl::InvalidArgumentError(Problem(command, error)));
+  Print(stderr, fmt::format("see: {} --help\n", FullName(command)));
+  return static_cast<int>(ExitCode::kUsage);
+}
+
+}  // namespace
+
+int ExitCodeFor(const absl::Status& status) {
+  if (const auto chosen = status.GetPayload(kExitCodePayload)) {
+    return std::string(*chosen).front() - '0';
+  }
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return static_cast<int>(ExitCode::kDone);
+    case absl::StatusCode::kInvalidArgument:
+      return static_cast<int>(ExitCode::kUsage);
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return static_cast<int>(ExitCode::kRefused);
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return static_cast<int>(ExitCode::kUnreachable);
+    default:
+      return static_cast<int>(ExitCode::kFailed);
+  }
+}
+
+absl::Status WithExitCode(absl::Status status, ExitCode code) {
+  status.SetPayload(kExitCodePayload, absl::Cord(fmt::format("{}", static_cast<int>(code))));
+  return status;
+}
+
+void PrintError(const absl::Status& status) {
+  const std::string_view label = WantsColour(stderr) ? "\x1b[31merror:\x1b[0m" : "error:";
+  Print(stderr, fmt::format("{} {}\n", label, Message(status)));
+}
+
+CommandLine::CommandLine(CommandText program) : root_(program.summary, program.name) {
+  root_.footer(Footer(program.examples));
+  root_.set_help_flag("-h,--help", "Show this help");
+  root_.set_version_flag("--version", fmt::format("{} {}", program.name, FEDTUNE_VERSION),
+                         "Show the version");
+  root_.require_subcommand(1);
+}
+
+void CommandLine::SetAction(Action action) {
+  root_.require_subcommand(0, 1);
+  actions_[&root_] = std::move(action);
+}
+
+CLI::App& CommandLine::Add(const CommandText& text, Action action) {
+  return AddTo(root_, text, std::move(action));
+}
+
+CLI::App& CommandLine::AddGroup(const CommandText& text) {
+  CLI::App& group = AddCommand(root_, text);
+  group.require_subcommand(1);
+  return group;
+}
+
+CLI::App& CommandLine::AddTo(CLI::App& group, const CommandText& text, Action action) {
+  CLI::App& command = AddCommand(group, text);
+  actions_[&command] = std::move(action);
+  return command;
+}
+
+CLI::App& CommandLine::AddCommand(CLI::App& parent, const CommandText& text) {
+  CLI::App& command = *parent.add_subcommand(text.name, text.summary);
+  command.footer(Footer(text.examples));
+  return command;
+}
+
+void CommandLine::AddCompletion() {
+  const std::string& program = root_.get_name();
+  CLI::App& completion =
+      Add({.name = "completion",
+           .summary = "Prints the script that completes this program's commands in a shell.",
+           .examples = {fmt::format("source <({} completion bash)", program),
+                        fmt::format("{0} completion zsh > ~/.zfunc/_{0}", program),
+                        fmt::format("{0} completion fish > ~/.config/fish/completions/{0}.fish",
+                                    program)}},
+          [this]() -> absl::Status {
+            ASSIGN_OR_RETURN(const std::string script, CompletionScript(root_, shell_));
+            Print(stdout, script);
+            return absl::OkStatus();
+          });
+  completion.add_option("shell", shell_, "bash, zsh or fish")->required();
+}
+
+int CommandLine::Run(int argc, const char* const* argv) {
+  AddCompletion();
+  try {
+    root_.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return Explain(root_, error);
+  }
+  const absl::Status status = RunChosen();
+  if (!status.ok()) PrintError(status);
+  return ExitCodeFor(status);
+}
+
+absl::Status CommandLine::RunChosen() const { return actions_.at(&Chosen(root_))(); }
+
+}  // namespace fedtune
