@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "aggregation/adapter_layout.h"
+#include "client/data/tokenized_record.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+// The records of one optimiser step.
+using Batch = std::vector<const TokenizedRecord*>;
+
+// One round's local training. The optimiser starts afresh with every request.
+struct TrainingRequest {
+  const AdapterLayout* layout = nullptr;
+  std::span<const float> adapter;  // The start: layout->parameter_count() values.
+  FactorSet factors = FactorSet::kBoth;
+
+  int64_t steps = 0;
+  std::function<Batch(int64_t step)> batch;           // Steps count from 0.
+  std::function<double(int64_t step)> learning_rate;  // Scheduled by the caller.
+
+  LocalOptimizer optimizer = LocalOptimizer::kAdamW;
+  double weight_decay = 0;       // Decoupled; of the trained factors only.
+  double max_gradient_norm = 1;  // Over all trained factors together; 0: no clipping.
+};
+
+// After each step.
+struct TrainingProgress {
+  int64_t step = 0;  // Done so far.
+  int64_t steps = 0;
+  double loss = 0;  // Of this step, per answer token.
+  double tokens_per_second = 0;
+};
+
+// Returning false ends the training (CANCELLED).
+using TrainingObserver = std::function<bool(const TrainingProgress&)>;
+
+struct TrainingOutcome {
+  // The whole adapter; a factor that was not trained has its old bits.
+  std::vector<float> adapter;
+  double loss = 0;                 // Mean per answer token over all steps.
+  int64_t token_count = 0;         // All tokens that went through the model.
+  int64_t answer_token_count = 0;  // Those the loss was taken over.
+  double seconds = 0;
+};
+
+struct EvaluationRequest {
+  const AdapterLayout* layout = nullptr;
+  std::span<const float> adapter;  // Empty: the base model alone.
+  std::span<const TokenizedRecord> records;
+
+  // Every answer a record can have, as tokens. When given, each record's answer
+  // must be one of them and its targets must be its last tokens; the model's
+  // choice is the answer with the largest summed log-likelihood after the
+  // record's prompt.
+  std::vector<std::vector<int32_t>> choices;
+};
+
+// Called with records done and in all; returning false ends the evaluation
+// (CANCELLED).
+using EvaluationObserver = std::function<bool(int64_t done, int64_t count)>;
+
+struct Evaluation {
+  double loss = 0;                 // Mean per answer token.
+  std::optional<double> accuracy;  // Share of right choices; only with choices.
+  int64_t example_count = 0;
+  int64_t answer_token_count = 0;
+};
+
+// Trains and evaluates adapters of one base model that it keeps in memory. Use
+// it from one thread at a time; a call blocks for as long as the work takes.
+//
+// Equal requests give equal bits on one machine, device and thread count.
+//
+// INVALID_ARGUMENT: the layout does not fit the base model, the adapter does
+// not fit the layout, a record has no target, an unknown token or more tokens
+// than the model's context, or its answer is not a choice.
+// CANCELLED: an observer said so. RESOURCE_EXHAUSTED: out of memory.
+// INTERNAL: the loss is not finite, or the numerics library failed.
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  virtual absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
+                                                const TrainingObserver& observer = {}) = 0;
+
+  virtual absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest& request,
+                                              const EvaluationObserver& observer = {}) = 0;
+};
+
+}  // namespace fedtune
