@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <utility>
+
+#include "base/files.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/toml.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace fedtune {
+namespace {
+
+using std::filesystem::path;
+
+// Where a value may come from.
+struct Setting {
+  TomlSection& section;
+  std::string_view key;
+  std::string_view flag;
+};
+
+bool IsNumber(std::string_view text, int64_t low, int64_t high) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
+}
+
+bool IsAddress(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  return colon != std::string_view::npos && colon > 0 && IsNumber(text.substr(colon + 1), 1, 65535);
+}
+
+bool IsDevice(std::string_view text) {
+  if (text == "auto" || text == "cpu") return true;
+  return text.starts_with("cuda:") && IsNumber(text.substr(5), 0, 1023);
+}
+
+bool IsInstitution(std::string_view text) {
+  return !text.empty() && text.size() <= 63 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+  });
+}
+
+// Reads file and flags into one configuration and keeps what is wrong.
+class ConfigReader {
+ public:
+  ConfigReader(TomlDocument& document, path folder)
+      : document_(document), root_(document.root()), folder_(std::move(folder)) {}
+
+  TomlSection& root() { return root_; }
+
+  template <typename T>
+  void Read(const Setting& setting, const std::optional<T>& given, T& field) {
+    setting.section.Optional(setting.key, field);
+    if (!given) return;
+    field = *given;
+    flags_given_.insert(setting.flag);
+  }
+
+  // Empty stays empty.
+  void Path(std::string_view key, const std::optional<std::string>& flag, path& field) {
+    std::string text;
+    root_.Optional(key, text);
+    if (!text.empty()) field = FromFile(text);
+    if (flag) field = *flag;
+  }
+
+  path FromFile(const std::string& text) const { return folder_ / text; }
+
+  void Reject(const Setting& setting, std::string_view problem) {
+    if (flags_given_.contains(setting.flag)) {
+      RejectFlag(setting.flag, problem);
+    } else {
+      setting.section.Reject(setting.key, problem);
+    }
+  }
+
+  void RejectFlag(std::string_view flag, std::string_view problem) {
+    flag_problems_.push_back(fmt::format("{} {}", flag, problem));
+  }
+
+  absl::Status Finish() const {
+    std::vector<std::string> problems = flag_problems_;
+    const absl::Status in_file = document_.Finish();
+    if (!in_file.ok()) problems.insert(problems.begin(), std::string(Message(in_file)));
+    if (problems.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(fmt::format("{}", fmt::join(problems, "\n")));
+  }
+
+ private:
+  TomlDocument& document_;
+  TomlSection root_;
+  const path folder_;
+  std::set<std::string_view> flags_given_;
+  std::vector<std::string> flag_problems_;
+};
+
+void ReadConnection(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  const Setting coordinator{reader.root(), "coordinator", "--coordinator"};
+  reader.Read(coordinator, flags.coordinator, config.coordinator);
+  if (!IsAddress(config.coordinator)) {
+    reader.Reject(coordinator, "must be the coordinator's address, \"host:port\"");
+  }
+  const Setting institution{reader.root(), "institution", "--institution"};
+  reader.Read(institution, flags.institution, config.institution);
+  if (!IsInstitution(config.institution)) {
+    reader.Reject(institution,
+                  "must be a name of up to 63 lower-case letters, digits, \"-\", \"_\" and \".\"");
+  }
+}
+
+void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  reader.Path("state_dir", flags.state_dir, config.state_dir);
+  if (config.state_dir.empty()) {
+    reader.root().Reject("state_dir", "must name the folder for the client's keys");
+  }
+  const path keys = config.state_dir / "keys";
+  config.certificate = keys / "certificate.pem";
+  config.key = keys / "key.pem";
+  config.authority = keys / "authority.pem";
+  reader.Path("certificate", flags.certificate, config.certificate);
+  reader.Path("key", flags.key, config.key);
+  reader.Path("authority", flags.authority, config.authority);
+  reader.Path("policy", flags.policy, config.policy);
+}
+
+void ReadBaseModels(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  std::vector<std::string> folders;
+  reader.root().Optional("base_models", folders);
+  for (const std::string& folder : folders) config.base_models.push_back(reader.FromFile(folder));
+  if (!flags.base_models.empty()) {
+    config.base_models.assign(flags.base_models.begin(), flags.base_models.end());
+  }
+}
+
+void ReadDatasets(ConfigReader& reader, ClientConfig& config) {
+  for (TomlSection& section : reader.root().Sections("datasets")) {
+    DatasetConfig dataset;
+    std::string train;
+    std::string eval;
+    section.Required("name", dataset.name);
+    section.Required("train", train);
+    section.Optional("eval", eval);
+    dataset.train = reader.FromFile(train);
+    if (!eval.empty()) dataset.eval = reader.FromFile(eval);
+    config.datasets.push_back(std::move(dataset));
+  }
+}
+
+// "NAME:TRAIN[:EVAL]".
+std::optional<DatasetConfig> DatasetFromFlag(std::string_view text) {
+  const size_t first = text.find(':');
+  if (first == 0 || first == std::string_view::npos) return std::nullopt;
+  const size_t second = std::min(text.find(':', first + 1), text.size());
+  if (second == first + 1) return std::nullopt;
+  DatasetConfig dataset;
+  dataset.name = text.substr(0, first);
+  dataset.train = text.substr(first + 1, second - first - 1);
+  if (second < text.size()) dataset.eval = text.substr(second + 1);
+  return dataset;
+}
+
+void ReadDatasetFlags(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  if (!flags.datasets.empty()) config.datasets.clear();
+  for (const std::string& text : flags.datasets) {
+    if (auto dataset = DatasetFromFlag(text)) {
+      config.datasets.push_back(*std::move(dataset));
+    } else {
+      reader.RejectFlag("--dataset", "must be NAME:TRAIN_FILE or NAME:TRAIN_FILE:EVAL_FILE");
+    }
+  }
+  std::set<std::string> names;
+  for (const DatasetConfig& dataset : config.datasets) {
+    if (names.insert(dataset.name).second) continue;
+    reader.root().Reject("datasets",
+                         fmt::format("has two data sets of the name \"{}\"", dataset.name));
+  }
+}
+
+void ReadDevice(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  TomlSection device = reader.root().Section("device");
+  const Setting kind{device, "kind", "--device"};
+  reader.Read(kind, flags.device, config.device);
+  if (!IsDevice(config.device)) {
+    reader.Reject(kind, "must be \"auto\", \"cpu\" or a GPU such as \"cuda:0\"");
+  }
+  const Setting threads{device, "threads", "--threads"};
+  reader.Read(threads, flags.threads, config.threads);
+  if (config.threads < 0 || config.threads > 4096) {
+    reader.Reject(threads, "must be between 0 (all cores) and 4096");
+  }
+}
+
+void ReadLogFormat(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  TomlSection log = reader.root().Section("log");
+  const Setting setting{log, "format", "--log-format"};
+  std::string format = "text";
+  reader.Read(setting, flags.log_format, format);
+  if (format != "text" && format != "json") {
+    reader.Reject(setting, "must be \"text\" or \"json\"");
+  }
+  config.log_format = format == "json" ? Log::Format::kJson : Log::Format::kKeyValue;
+}
+
+}  // namespace
+
+absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml, const path& source,
+                                               const ClientFlags& flags) {
+  ASSIGN_OR_RETURN(TomlDocument document, TomlDocument::Parse(toml, source.string()));
+  ConfigReader reader(document, source.parent_path());
+  ClientConfig config;
+  ReadConnection(reader, flags, config);
+  ReadPaths(reader, flags, config);
+  ReadBaseModels(reader, flags, config);
+  ReadDatasets(reader, config);
+  ReadDatasetFlags(reader, flags, config);
+  ReadDevice(reader, flags, config);
+  ReadLogFormat(reader, flags, config);
+  RETURN_IF_ERROR(reader.Finish());
+  return config;
+}
+
+absl::StatusOr<ClientConfig> LoadClientConfig(const path& file, const ClientFlags& flags) {
+  ASSIGN_OR_RETURN(const std::string toml, ReadFile(file));
+  return ParseClientConfig(toml, file, flags);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/logging.h"
+
+namespace fedtune {
+
+// Records of one kind, as JSON lines.
+struct DatasetConfig {
+  std::string name;
+  std::filesystem::path train;
+  std::filesystem::path eval;  // Empty: this data set is not evaluated on.
+
+  friend bool operator==(const DatasetConfig&, const DatasetConfig&) = default;
+};
+
+// What client.toml says. Paths in the file are relative to its folder.
+struct ClientConfig {
+  std::string coordinator;  // "host:port"
+  std::string institution;
+  std::filesystem::path state_dir;
+  std::filesystem::path certificate;               // state_dir/keys/certificate.pem by default.
+  std::filesystem::path key;                       // state_dir/keys/key.pem
+  std::filesystem::path authority;                 // state_dir/keys/authority.pem
+  std::vector<std::filesystem::path> base_models;  // Folders.
+  std::filesystem::path policy;  // Empty: every run on these base models is allowed.
+  std::vector<DatasetConfig> datasets;
+  std::string device = "auto";  // Or "cpu", "cuda:0".
+  int64_t threads = 0;          // 0: all cores.
+  Log::Format log_format = Log::Format::kKeyValue;
+};
+
+// The same keys as command-line flags; what is set here wins over the file.
+// Paths are relative to the working directory.
+struct ClientFlags {
+  std::optional<std::string> coordinator;
+  std::optional<std::string> institution;
+  std::optional<std::string> state_dir;
+  std::optional<std::string> certificate;
+  std::optional<std::string> key;
+  std::optional<std::string> authority;
+  std::vector<std::string> base_models;
+  std::optional<std::string> policy;
+  std::vector<std::string> datasets;  // "NAME:TRAIN" or "NAME:TRAIN:EVAL"
+  std::optional<std::string> device;
+  std::optional<int64_t> threads;
+  std::optional<std::string> log_format;
+};
+
+// Parses client.toml. `source` names the file in messages; its folder is where
+// relative paths start.
+//
+// INVALID_ARGUMENT: everything that is wrong with file and flags, a line each.
+absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml,
+                                               const std::filesystem::path& source,
+                                               const ClientFlags& flags);
+
+// NOT_FOUND: no such file; else as ParseClientConfig.
+absl::StatusOr<ClientConfig> LoadClientConfig(const std::filesystem::path& file,
+                                              const ClientFlags& flags);
+
+}  // namespace fedtune

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/config.h"
+
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr std::string_view kMinimal = R"(coordinator = "fl.example.org:7443"
+institution = "st-anna"
+state_dir = "state"
+)";
+
+absl::StatusOr<ClientConfig> Parse(std::string_view toml, const ClientFlags& flags = {}) {
+  return ParseClientConfig(toml, "/etc/fedtune/client.toml", flags);
+}
+
+// `kMinimal` with more at its end.
+absl::StatusOr<ClientConfig> ParseWith(std::string_view more) {
+  return Parse(std::string(kMinimal) + std::string(more));
+}
+
+std::string ProblemWith(std::string_view more) {
+  return std::string(Message(ParseWith(more).status()));
+}
+
+TEST(ConfigTest, FillsInWhatIsNotSaid) {
+  const auto config = Parse(kMinimal);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->coordinator, "fl.example.org:7443");
+  EXPECT_EQ(config->certificate, "/etc/fedtune/state/keys/certificate.pem");
+  EXPECT_EQ(config->device, "auto");
+  EXPECT_TRUE(config->policy.empty());
+  EXPECT_TRUE(config->datasets.empty());
+}
+
+TEST(ConfigTest, ReadsEveryKey) {
+  const auto config = ParseWith(R"(
+certificate = "/run/c.pem"
+key = "/run/k.pem"
+authority = "/run/a.pem"
+base_models = ["/models/lite", "local"]
+policy = "policy.toml"
+[[datasets]]
+name = "letters"
+train = "/data/train.jsonl"
+eval = "eval.jsonl"
+[device]
+kind = "cuda:1"
+threads = 16
+[log]
+format = "json"
+)");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->certificate, "/run/c.pem");
+  EXPECT_EQ(config->key, "/run/k.pem");
+  EXPECT_EQ(config->authority, "/run/a.pem");
+  EXPECT_THAT(config->base_models, ElementsAre("/models/lite", "/etc/fedtune/local"));
+  EXPECT_EQ(config->policy, "/etc/fedtune/policy.toml");
+  EXPECT_THAT(config->datasets, ElementsAre(DatasetConfig{"letters", "/data/train.jsonl",
+                                                          "/etc/fedtune/eval.jsonl"}));
+  EXPECT_EQ(config->device, "cuda:1");
+  EXPECT_EQ(config->threads, 16);
+  EXPECT_EQ(config->log_format, Log::Format::kJson);
+}
+
+TEST(ConfigTest, FlagsWinOverTheFile) {
+  ClientFlags flags;
+  flags.coordinator = "other:1";
+  flags.state_dir = "/elsewhere";
+  flags.device = "cpu";
+  flags.threads = 2;
+  flags.datasets = {"notes:n.jsonl:m.jsonl"};
+  flags.base_models = {"here"};
+  const auto config = Parse(kMinimal, flags);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->coordinator, "other:1");
+  EXPECT_EQ(config->key, "/elsewhere/keys/key.pem");
+  EXPECT_EQ(config->device, "cpu");
+  EXPECT_EQ(config->threads, 2);
+  EXPECT_THAT(config->datasets, ElementsAre(DatasetConfig{"notes", "n.jsonl", "m.jsonl"}));
+  EXPECT_THAT(config->base_models, ElementsAre("here"));
+}
+
+TEST(ConfigTest, FlagsAloneAreEnough) {
+  ClientFlags flags;
+  flags.coordinator = "here:7443";
+  flags.institution = "uke";
+  flags.state_dir = "/s";
+  EXPECT_THAT(ParseClientConfig("", "", flags), IsOk());
+}
+
+TEST(ConfigTest, NamesTheFlagWhoseValueIsWrong) {
+  ClientFlags flags;
+  flags.device = "gpu";
+  EXPECT_EQ(Message(Parse(kMinimal, flags).status()),
+            "--device must be \"auto\", \"cpu\" or a GPU such as \"cuda:0\"");
+}
+
+TEST(ConfigTest, TellsEverythingThatIsMissingAtOnce) {
+  const absl::Status status = Parse("").status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(status), HasSubstr("coordinator must be the coordinator's address"));
+  EXPECT_THAT(Message(status), HasSubstr("institution must be a name"));
+  EXPECT_THAT(Message(status), HasSubstr("state_dir must name the folder"));
+}
+
+TEST(ConfigTest, SaysWhichKeyWasProbablyMeant) {
+  EXPECT_THAT(ProblemWith("base_model = [\"x\"]\n"),
+              HasSubstr("client.toml:4: unknown key \"base_model\"; did you mean base_models?"));
+}
+
+TEST(ConfigTest, RefusesAnAddressWithoutPort) {
+  EXPECT_THAT(
+      Message(Parse("coordinator = \"fl\"\ninstitution = \"a\"\nstate_dir = \"s\"\n").status()),
+      HasSubstr("client.toml:1: coordinator must be"));
+}
+
+TEST(ConfigTest, RefusesAnInstitutionThatIsNoName) {
+  EXPECT_THAT(
+      Message(
+          Parse("coordinator = \"f:1\"\ninstitution = \"St Anna\"\nstate_dir = \"s\"\n").status()),
+      HasSubstr("client.toml:2: institution must be"));
+}
+
+TEST(ConfigTest, RefusesAnUnknownDevice) {
+  EXPECT_THAT(ProblemWith("[device]\nkind = \"cuda\"\n"), HasSubstr("client.toml:5: kind"));
+}
+
+TEST(ConfigTest, RefusesNegativeThreads) {
+  EXPECT_THAT(ProblemWith("[device]\nthreads = -1\n"), HasSubstr("client.toml:5: threads"));
+}
+
+TEST(ConfigTest, RefusesAnUnknownLogFormat) {
+  EXPECT_THAT(ProblemWith("[log]\nformat = \"xml\"\n"), HasSubstr("client.toml:5: format"));
+}
+
+TEST(ConfigTest, RefusesADataSetWithoutFile) {
+  EXPECT_THAT(ProblemWith("[[datasets]]\nname = \"a\"\n"), HasSubstr("train"));
+}
+
+TEST(ConfigTest, RefusesTwoDataSetsOfOneName) {
+  EXPECT_THAT(ProblemWith("[[datasets]]\nname = \"a\"\ntrain = \"x\"\n"
+                          "[[datasets]]\nname = \"a\"\ntrain = \"y\"\n"),
+              HasSubstr("two data sets of the name \"a\""));
+}
+
+TEST(ConfigTest, RefusesADataSetFlagWithoutFile) {
+  ClientFlags flags;
+  flags.datasets = {"letters"};
+  EXPECT_THAT(Message(Parse(kMinimal, flags).status()), HasSubstr("--dataset must be"));
+}
+
+TEST(ConfigTest, SaysThatTheFileIsMissing) {
+  EXPECT_THAT(LoadClientConfig("/nowhere/client.toml", {}), HasCode(absl::StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace fedtune
