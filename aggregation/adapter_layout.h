@@ -51,8 +51,9 @@ class AdapterLayout {
  public:
   AdapterLayout() = default;
 
-  // INVALID_ARGUMENT: no module, a name twice, a size or rank below 1, a rank
-  // above both sizes, or more than 2^40 values.
+  // INVALID_ARGUMENT: no module, a name twice or with other than printable
+  // characters, a size below 1 or above 2^31, a rank below 1 or above both
+  // sizes, an alpha that is not positive, or more than 2^40 values.
   static absl::StatusOr<AdapterLayout> Create(std::vector<AdapterModule> modules);
 
   // INVALID_ARGUMENT: not what ToJson() writes.
