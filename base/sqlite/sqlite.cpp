@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/sqlite/sqlite.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/files.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr int kBusyTimeoutMs = 5000;
+constexpr char kInMemory[] = ":memory:";
+
+std::string_view PathOf(sqlite3* database) {
+  const char* path = sqlite3_db_filename(database, "main");
+  return path == nullptr || *path == '\0' ? kInMemory : path;
+}
+
+absl::Status DiskFull(sqlite3* database) {
+  return absl::ResourceExhaustedError(
+      fmt::format("disk full: cannot write {}; free some space and try again", PathOf(database)));
+}
+
+absl::Status ConstraintFailed(int code, const std::string& message) {
+  switch (code) {
+    case SQLITE_CONSTRAINT_PRIMARYKEY:
+    case SQLITE_CONSTRAINT_ROWID:
+    case SQLITE_CONSTRAINT_UNIQUE:
+      return absl::AlreadyExistsError(message);
+    default:
+      return absl::FailedPreconditionError(message);
+  }
+}
+
+// What `code`, the extended result code of a failed call, means.
+absl::Status ToStatus(sqlite3* database, int code) {
+  const std::string message = fmt::format(
+      "{}: {}", PathOf(database),
+      code == sqlite3_extended_errcode(database) ? sqlite3_errmsg(database) : sqlite3_errstr(code));
+  switch (code & 0xff) {
+    case SQLITE_CONSTRAINT:
+      return ConstraintFailed(code, message);
+    case SQLITE_FULL:
+      return DiskFull(database);
+    case SQLITE_IOERR:
+      return sqlite3_system_errno(database) == ENOSPC ? DiskFull(database)
+                                                      : absl::InternalError(message);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return absl::AbortedError(fmt::format(
+          "{} is in use by another process; stop that one or try again", PathOf(database)));
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return absl::DataLossError(fmt::format("{}; restore the file from a backup", message));
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      return absl::PermissionDeniedError(message);
+    default:
+      return absl::InternalError(message);
+  }
+}
+
+// Makes an empty file that only its owner can read; SQLite gives its journals
+// the same permissions.
+absl::Status MakePrivateFile(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoToStatus(errno, "open", path);
+  ::close(fd);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void SqliteStatement::Finalize::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
+
+SqliteStatement& SqliteStatement::Bound(int code) {
+  if (bind_failure_ == SQLITE_OK) bind_failure_ = code;
+  return *this;
+}
+
+SqliteStatement& SqliteStatement::BindInt64(int64_t value) {
+  return Bound(sqlite3_bind_int64(statement_.get(), ++bound_, value));
+}
+
+SqliteStatement& SqliteStatement::Bind(double value) {
+  return Bound(sqlite3_bind_double(statement_.get(), ++bound_, value));
+}
+
+SqliteStatement& SqliteStatement::Bind(std::string_view text) {
+  // A null pointer would bind NULL instead of an empty text.
+  const char* start = text.data() == nullptr ? "" : text.data();
+  return Bound(sqlite3_bind_text64(statement_.get(), ++bound_, start, text.size(), SQLITE_TRANSIENT,
+                                   SQLITE_UTF8));
+}
+
+SqliteStatement& SqliteStatement::Bind(std::span<const std::byte> blob) {
+  return BindBlob({reinterpret_cast<const char*>(blob.data()), blob.size()});
+}
+
+SqliteStatement& SqliteStatement::BindBlob(std::string_view blob) {
+  const char* start = blob.data() == nullptr ? "" : blob.data();
+  return Bound(
+      sqlite3_bind_blob64(statement_.get(), ++bound_, start, blob.size(), SQLITE_TRANSIENT));
+}
+
+SqliteStatement& SqliteStatement::BindNull() {
+  return Bound(sqlite3_bind_null(statement_.get(), ++bound_));
+}
+
+absl::StatusOr<bool> SqliteStatement::Step() {
+  sqlite3* const database = sqlite3_db_handle(statement_.get());
+  if (bind_failure_ != SQLITE_OK) return ToStatus(database, bind_failure_);
+  const int code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  return ToStatus(database, sqlite3_extended_errcode(database));
+}
+
+int64_t SqliteStatement::Int64(int column) const {
+  return sqlite3_column_int64(statement_.get(), column);
+}
+
+double SqliteStatement::Double(int column) const {
+  return sqlite3_column_double(statement_.get(), column);
+}
+
+std::string SqliteStatement::Text(int column) const {
+  const auto* start = sqlite3_column_text(statement_.get(), column);
+  const int size = sqlite3_column_bytes(statement_.get(), column);
+  return start == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(start), size);
+}
+
+std::string SqliteStatement::Blob(int column) const {
+  const void* start = sqlite3_column_blob(statement_.get(), column);
+  const int size = sqlite3_column_bytes(statement_.get(), column);
+  return start == nullptr ? std::string() : std::string(static_cast<const char*>(start), size);
+}
+
+bool SqliteStatement::IsNull(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
+void SqliteStatement::Reset() {
+  sqlite3_reset(statement_.get());
+  sqlite3_clear_bindings(statement_.get());
+  bound_ = 0;
+  bind_failure_ = SQLITE_OK;
+}
+
+void SqliteDatabase::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
+
+absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::filesystem::path& path) {
+  if (path != kInMemory) RETURN_IF_ERROR(MakePrivateFile(path));
+  sqlite3* handle = nullptr;
+  const int code =
+      sqlite3_open_v2(path.c_str(), &handle,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  SqliteDatabase database(handle);
+  if (code != SQLITE_OK) return ToStatus(handle, code);
+  RETURN_IF_ERROR(database.Configure());
+  return database;
+}
+
+absl::Status SqliteDatabase::Configure() {
+  sqlite3_extended_result_codes(database_.get(), 1);
+  sqlite3_busy_timeout(database_.get(), kBusyTimeoutMs);
+  return Execute(
+      "PRAGMA journal_mode = WAL;"
+      "PRAGMA synchronous = FULL;"
+      "PRAGMA foreign_keys = ON;"
+      "PRAGMA trusted_schema = OFF;");
+}
+
+absl::StatusOr<int64_t> SqliteDatabase::SchemaVersion() const {
+  ASSIGN_OR_RETURN(SqliteStatement statement, Prepare("PRAGMA user_version"));
+  RETURN_IF_ERROR(statement.Step().status());
+  return statement.Int64(0);
+}
+
+absl::Status SqliteDatabase::Migrate(std::span<const std::string_view> steps) {
+  const auto newest = static_cast<int64_t>(steps.size());
+  ASSIGN_OR_RETURN(int64_t version, SchemaVersion());
+  if (version > newest) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{} was written by a newer version of this program (schema {}, this one knows {}); "
+        "use the newer version, or the backup made before the upgrade",
+        PathOf(database_.get()), version, newest));
+  }
+  for (; version < newest; ++version) RETURN_IF_ERROR(ApplyStep(steps[version], version));
+  return absl::OkStatus();
+}
+
+absl::Status SqliteDatabase::ApplyStep(std::string_view step, int64_t version) {
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*this));
+  ASSIGN_OR_RETURN(const int64_t current, SchemaVersion());
+  if (current > version) return absl::OkStatus();  // Another process was faster.
+  RETURN_IF_ERROR(Execute(std::string(step)));
+  RETURN_IF_ERROR(Execute(fmt::format("PRAGMA user_version = {}", version + 1)));
+  return std::move(transaction).Commit();
+}
+
+absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(std::string_view sql) const {
+  sqlite3_stmt* handle = nullptr;
+  const char* rest = nullptr;
+  const int code =
+      sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &handle, &rest);
+  SqliteStatement statement(handle);
+  if (code != SQLITE_OK) return ToStatus(database_.get(), code);
+  const bool more = sql.substr(rest - sql.data()).find_first_not_of(" \t\r\n;") != sql.npos;
+  if (handle == nullptr || more) {
+    return absl::InternalError(fmt::format("not one SQL statement: {}", sql));
+  }
+  return statement;
+}
+
+absl::Status SqliteDatabase::RunToEnd(SqliteStatement& statement) {
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return absl::OkStatus();
+  }
+}
+
+absl::Status SqliteDatabase::Execute(const std::string& script) {
+  const int code = sqlite3_exec(database_.get(), script.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? absl::OkStatus() : ToStatus(database_.get(), code);
+}
+
+int64_t SqliteDatabase::ChangedRows() const { return sqlite3_changes64(database_.get()); }
+
+int64_t SqliteDatabase::LastInsertedRowId() const {
+  return sqlite3_last_insert_rowid(database_.get());
+}
+
+absl::Status SqliteDatabase::CheckIntegrity() const {
+  ASSIGN_OR_RETURN(SqliteStatement check, Prepare("PRAGMA quick_check(1)"));
+  RETURN_IF_ERROR(check.Step().status());
+  const std::string answer = check.Text(0);
+  if (answer == "ok") return absl::OkStatus();
+  return absl::DataLossError(fmt::format("{} is damaged: {}; restore the file from a backup",
+                                         PathOf(database_.get()), answer));
+}
+
+absl::StatusOr<SqliteTransaction> SqliteTransaction::Begin(SqliteDatabase& database) {
+  RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
+  return SqliteTransaction(database.database_.get());
+}
+
+SqliteTransaction::~SqliteTransaction() {
+  // SQLite has ended the transaction by itself after some errors.
+  if (database_ == nullptr || sqlite3_get_autocommit(database_) != 0) return;
+  sqlite3_exec(database_, "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+absl::Status SqliteTransaction::Commit() && {
+  Check(database_ != nullptr, "a transaction is committed once");
+  const int code = sqlite3_exec(database_, "COMMIT", nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return ToStatus(database_, code);
+  database_ = nullptr;
+  return absl::OkStatus();
+}
+
+}  // namespace fedtune

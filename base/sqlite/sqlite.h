@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace fedtune {
+
+// SQLite with owning handles and absl::Status instead of result codes. The same
+// codes everywhere, each message with the database's path:
+//
+//   ALREADY_EXISTS: a uniqueness constraint. FAILED_PRECONDITION: another one.
+//   RESOURCE_EXHAUSTED: the disk is full.
+//   ABORTED: another process kept the database locked for five seconds.
+//   DATA_LOSS: the file is damaged, or is no database.
+//   INTERNAL: anything else.
+
+// A prepared statement. Parameters are bound in order, then rows are stepped
+// through, then Reset() makes it ready for other parameters.
+//
+//   ASSIGN_OR_RETURN(SqliteStatement find, database.Prepare("SELECT name FROM t WHERE id = ?"));
+//   find.Bind(7);
+//   ASSIGN_OR_RETURN(const bool found, find.Step());
+//   if (found) name = find.Text(0);
+class SqliteStatement {
+ public:
+  // The next parameter. A failure is reported by Step().
+  SqliteStatement& Bind(double value);
+  SqliteStatement& Bind(std::string_view text);
+  SqliteStatement& Bind(std::span<const std::byte> blob);
+  SqliteStatement& BindBlob(std::string_view blob);
+  SqliteStatement& BindNull();
+
+  template <std::integral T>
+  SqliteStatement& Bind(T value) {
+    Check(std::in_range<int64_t>(value), "an integer of a database has 63 bits");
+    return BindInt64(static_cast<int64_t>(value));
+  }
+
+  template <typename T>
+  SqliteStatement& Bind(const std::optional<T>& value) {
+    return value.has_value() ? Bind(*value) : BindNull();
+  }
+
+  // Runs to the next row; false: there is none.
+  absl::StatusOr<bool> Step();
+
+  // Column `column`, from 0, of the current row. Requires: Step() was true.
+  int64_t Int64(int column) const;
+  double Double(int column) const;
+  std::string Text(int column) const;
+  std::string Blob(int column) const;
+  bool IsNull(int column) const;
+
+  // Forgets parameters and rows.
+  void Reset();
+
+ private:
+  friend class SqliteDatabase;
+  struct Finalize {
+    void operator()(sqlite3_stmt* statement) const;
+  };
+  explicit SqliteStatement(sqlite3_stmt* statement) : statement_(statement) {}
+  SqliteStatement& BindInt64(int64_t value);
+  SqliteStatement& Bound(int code);
+
+  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  int bound_ = 0;         // Parameters bound so far.
+  int bind_failure_ = 0;  // The first result code that was not SQLITE_OK.
+};
+
+// One connection: durable (a commit is on the disk when it returns), with
+// foreign keys enforced. Different connections may be used from different
+// threads; one connection by one thread at a time, as its transaction is one.
+// Must outlive its statements and transactions.
+class SqliteDatabase {
+ public:
+  // Opens the file or makes it, for its owner's eyes only. ":memory:" is a
+  // database that lives as long as the connection.
+  //
+  // NOT_FOUND: no such folder. PERMISSION_DENIED.
+  static absl::StatusOr<SqliteDatabase> Open(const std::filesystem::path& path);
+
+  // Brings the schema up to date: `steps` are SQL scripts in the order in which
+  // they were ever released; a step is never changed afterwards. Each runs once
+  // in a transaction of its own.
+  //
+  // FAILED_PRECONDITION: a newer version of the program wrote this database.
+  absl::Status Migrate(std::span<const std::string_view> steps);
+
+  // INTERNAL: wrong SQL; text after the first statement.
+  absl::StatusOr<SqliteStatement> Prepare(std::string_view sql) const;
+
+  // Runs one statement to its end with these parameters; rows are ignored.
+  template <typename... Values>
+  absl::Status Run(std::string_view sql, const Values&... values) {
+    ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(sql));
+    (statement.Bind(values), ...);
+    return RunToEnd(statement);
+  }
+
+  // Runs a script of statements without parameters.
+  absl::Status Execute(const std::string& script);
+
+  // Rows that the last INSERT, UPDATE or DELETE changed.
+  int64_t ChangedRows() const;
+  int64_t LastInsertedRowId() const;
+
+  // DATA_LOSS: says what is damaged. Reads the whole file.
+  absl::Status CheckIntegrity() const;
+
+ private:
+  friend class SqliteTransaction;
+  struct Close {
+    void operator()(sqlite3* database) const;
+  };
+  explicit SqliteDatabase(sqlite3* database) : database_(database) {}
+  static absl::Status RunToEnd(SqliteStatement& statement);
+  absl::Status Configure();
+  absl::StatusOr<int64_t> SchemaVersion() const;
+  absl::Status ApplyStep(std::string_view step, int64_t version);
+
+  std::unique_ptr<sqlite3, Close> database_;
+};
+
+// All changes until Commit() happen together or, when it is not called, not at
+// all. Takes the write lock at once, so a commit never fails because another
+// connection was faster.
+//
+//   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database));
+//   RETURN_IF_ERROR(database.Run(...));
+//   return std::move(transaction).Commit();
+class SqliteTransaction {
+ public:
+  static absl::StatusOr<SqliteTransaction> Begin(SqliteDatabase& database);
+
+  SqliteTransaction(SqliteTransaction&& other) noexcept
+      : database_(std::exchange(other.database_, nullptr)) {}
+  SqliteTransaction& operator=(SqliteTransaction&&) = delete;
+  ~SqliteTransaction();
+
+  // On failure nothing of the transaction has happened.
+  absl::Status Commit() &&;
+
+ private:
+  explicit SqliteTransaction(sqlite3* database) : database_(database) {}
+
+  sqlite3* database_;  // Null once committed or moved from.
+};
+
+}  // namespace fedtune
