@@ -11,9 +11,14 @@ namespace fedtune {
 
 // The layers that `adapter.targets` names in `model`, as a layout. Layers come
 // in the model's order, whatever the order of the targets. Router and head are
-// never targets, except that "lm_head" may be named.
+// never targets, except that "lm_head" may be named. "all-linear" is every
+// layer but those two, "mlp" every one of them outside attention.
 //
-// INVALID_ARGUMENT: a target that matches no layer; the message names it and
+// Routed experts get their own rank and an alpha in proportion to it, so that
+// alpha / rank is the same in every layer.
+//
+// INVALID_ARGUMENT: a rank below 1 or above both sizes of a layer, or a target
+// that matches no layer; the message names it and
 // lists what the model has, as in: target "v_proj" matches no layer of
 // deepseek-v2-lite (attention has q_proj, kv_a_proj_with_mqa, kv_b_proj, o_proj).
 absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
