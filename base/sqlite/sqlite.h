@@ -50,7 +50,9 @@ class SqliteStatement {
 
   template <std::integral T>
   SqliteStatement& Bind(T value) {
-    Check(std::in_range<int64_t>(value), "an integer of a database has 63 bits");
+    if constexpr (!std::same_as<T, bool>) {
+      Check(std::in_range<int64_t>(value), "an integer of a database has 63 bits");
+    }
     return BindInt64(static_cast<int64_t>(value));
   }
 

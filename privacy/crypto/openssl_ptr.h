@@ -2,35 +2,29 @@
 
 #pragma once
 
-#include <openssl/bio.h>
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
+#include <openssl/types.h>
 
 #include <memory>
 
+struct X509_req_st;  // X509_REQ, which <openssl/types.h> leaves out.
+
 namespace fedtune {
 
-// Calls one of OpenSSL's *_free functions.
-template <auto kFree>
+// Frees what OpenSSL made.
 struct OpensslFree {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
+  void operator()(ASN1_INTEGER* integer) const;
+  void operator()(BIGNUM* number) const;
+  void operator()(BIO* bio) const;
+  void operator()(EVP_MD_CTX* context) const;
+  void operator()(EVP_PKEY* key) const;
+  void operator()(X509* certificate) const;
+  void operator()(X509_req_st* request) const;
+  void operator()(X509_STORE* store) const;
+  void operator()(X509_STORE_CTX* context) const;
 };
 
-// Owning pointers to OpenSSL's objects: no *_free is called by hand.
-template <typename T, auto kFree>
-using OpensslPtr = std::unique_ptr<T, OpensslFree<kFree>>;
-
-using EvpMdCtxPtr = OpensslPtr<EVP_MD_CTX, EVP_MD_CTX_free>;
-using EvpPkeyPtr = OpensslPtr<EVP_PKEY, EVP_PKEY_free>;
-using BioPtr = OpensslPtr<BIO, BIO_free_all>;
-using X509Ptr = OpensslPtr<X509, X509_free>;
-using X509ReqPtr = OpensslPtr<X509_REQ, X509_REQ_free>;
-using X509ExtensionPtr = OpensslPtr<X509_EXTENSION, X509_EXTENSION_free>;
-using GeneralNamesPtr = OpensslPtr<GENERAL_NAMES, GENERAL_NAMES_free>;
-using BignumPtr = OpensslPtr<BIGNUM, BN_free>;
+// Owns an object of OpenSSL: no *_free is called by hand.
+template <typename T>
+using OpensslPtr = std::unique_ptr<T, OpensslFree>;
 
 }  // namespace fedtune

@@ -2,6 +2,8 @@
 
 #include "privacy/crypto/sha256.h"
 
+#include <openssl/evp.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -77,7 +79,7 @@ Sha256& Sha256::Update(std::string_view bytes) {
 
 Digest Sha256::Finish() && {
   Check(context_ != nullptr, "a hasher is finished once");
-  const EvpMdCtxPtr context = std::move(context_);
+  const OpensslPtr<EVP_MD_CTX> context = std::move(context_);
   Digest digest;
   Check(EVP_DigestFinal_ex(context.get(), digest.bytes.data(), nullptr) == 1, "SHA-256 finishes");
   return digest;

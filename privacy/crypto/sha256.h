@@ -57,7 +57,7 @@ class Sha256 {
   Digest Finish() &&;
 
  private:
-  EvpMdCtxPtr context_;
+  OpensslPtr<EVP_MD_CTX> context_;
 };
 
 Digest Sha256Of(std::span<const std::byte> bytes);
