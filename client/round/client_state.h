@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/policy/hours.h"
+#include "client/round/messages.h"
+
+namespace fedtune {
+
+// ---- What the client's workers report ----
+
+// The answer to an invitation is found.
+struct Studied {
+  InvitationAnswer answer;
+};
+
+// Training, or what belongs to it, has come so far.
+struct Progressed {
+  WorkProgress progress;
+};
+
+// Train is over: with a contribution that is ready, or not. CANCELLED after
+// StopTraining.
+struct Trained {
+  AttemptId id;
+  absl::Status status;
+};
+
+// Submit is over. OK: the coordinator has it. UNAVAILABLE: it may be tried
+// again. FAILED_PRECONDITION: the round does not take it any more.
+struct Submitted {
+  AttemptId id;
+  absl::Status status;
+};
+
+using Report = std::variant<Studied, Progressed, Trained, Submitted>;
+
+// ---- What is to be done, in this order ----
+
+struct SendReply {
+  Reply reply;
+};
+
+// Find the answer to an invitation.
+struct Study {
+  Invitation invitation;
+};
+
+// Do the work of an assignment up to a contribution, which is kept. One at a
+// time.
+struct Train {
+  Assignment assignment;
+};
+
+// The running Train is to end early, or to stand still for a while.
+struct StopTraining {};
+struct PauseTraining {};
+struct ResumeTraining {};
+
+// Hand in the contribution that is kept for this attempt.
+struct Submit {
+  AttemptId id;
+};
+
+// The run is over: nothing that is kept for it is needed any more.
+struct Forget {
+  std::string run;
+};
+
+using Duty = std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining,
+                          Submit, Forget>;
+using Duties = std::vector<Duty>;
+
+// All that a coordinator asks of one client, and where each of it stands. For
+// each run:
+//
+//   invited -> studying -> declined
+//                       -> accepted -> queued -> training -> submitting -> done
+//                                        ^          |            |
+//                                        +----------+------------+-- next assignment
+//
+// One assignment is trained at a time; those of other runs queue. Outside the
+// policy's hours queued work waits and running work stands still. After a
+// reconnect the coordinator repeats what it asks: what is being worked on goes
+// on, and what was already found out, failed or finished is told again.
+//
+// Pure: no thread, clock, socket or file. The caller passes instructions,
+// reports and the time in and carries out the returned duties. Not thread-safe.
+class ClientState {
+ public:
+  ClientState(Hours hours, absl::TimeZone zone) : hours_(hours), zone_(zone) {}
+
+  Duties Receive(const Instruction& instruction, absl::Time now);
+  Duties Receive(const Report& report, absl::Time now);
+
+  // Does what has become due; call it at wake_at().
+  Duties Tick(absl::Time now);
+  std::optional<absl::Time> wake_at() const { return wake_at_; }
+
+ private:
+  enum class Stage : uint8_t {
+    kIdle,    // Nothing was assigned.
+    kQueued,  // Waits for the acceptance, the hours, or another run's round.
+    kTraining,
+    kSubmitting,
+    kUnsent,  // The contribution is to be offered again at retry_at.
+    kDone,    // The coordinator has the contribution.
+    kFailed,
+    kOver,  // The coordinator wants nothing more.
+  };
+
+  struct RunState {
+    std::optional<Invitation> invitation;
+    std::optional<InvitationAnswer> answer;
+    std::optional<Assignment> assignment;  // The newest.
+    Stage stage = Stage::kIdle;            // Of the assignment.
+    std::string failure;                   // When kFailed.
+    absl::Time retry_at;                   // When kUnsent.
+    absl::Time progress_told_at = absl::InfinitePast();
+    bool told_why_it_waits = false;
+  };
+
+  void Handle(const Invitation& invitation);
+  void Handle(const Assignment& assignment);
+  void Handle(const RoundOver& over);
+  void Handle(const RunOver& over);
+  void Handle(const Studied& report);
+  void Handle(const Progressed& report);
+  void Handle(const Trained& report);
+  void Handle(const Submitted& report);
+
+  void Repeat(RunState& run);
+  void Leave(RunState& run);
+  void Fail(RunState& run, std::string_view reason);
+  void TellWaitingForHours(RunState& run, absl::Time opens_at);
+  void TellWaiting(RunState& run, std::string note);
+  void Tell(Reply reply);
+
+  // What is due after any event.
+  Duties Settle();
+  void FollowHours();
+  void StartNext();
+  void RetrySubmissions();
+  void SetAlarm();
+
+  static bool CanStart(const RunState& run);
+  RunState* Find(const AttemptId& id);
+
+  const Hours hours_;
+  const absl::TimeZone zone_;
+
+  std::map<std::string, RunState> runs_;
+  std::deque<std::string> queue_;      // The runs in kQueued, in order of arrival.
+  std::optional<AttemptId> training_;  // Until it reports, even when stopped.
+  bool paused_ = false;
+  std::optional<absl::Time> wake_at_;
+
+  absl::Time now_;  // Of the current call.
+  Duties duties_;   // Of the current call.
+};
+
+}  // namespace fedtune

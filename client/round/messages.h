@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "aggregation/adapter_layout.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// One attempt at one round of one run.
+struct AttemptId {
+  std::string run = {};
+  int64_t round = 0;    // Counted from 0.
+  int64_t attempt = 1;  // Counted from 1.
+
+  friend auto operator<=>(const AttemptId&, const AttemptId&) = default;
+};
+
+// ---- What the coordinator asks ----
+
+struct Invitation {
+  std::string run = {};
+  std::string plan_toml = {};
+  std::string layout_json = {};
+  std::string base_digest = {};  // "sha256:..."
+
+  friend bool operator==(const Invitation&, const Invitation&) = default;
+};
+
+struct Assignment {
+  AttemptId id = {};
+  Digest adapter = {};  // The global adapter to start from.
+  FactorSet factors = FactorSet::kBoth;
+  bool evaluate = false;
+  bool evaluate_only = false;     // Nothing to train.
+  absl::Duration time_left = {};  // When it was received.
+};
+
+// The attempt needs nothing more from this client.
+struct RoundOver {
+  AttemptId id = {};
+  std::string reason = {};
+};
+
+struct RunOver {
+  std::string run = {};
+  std::string state = {};  // "finished", "stopped" or "failed".
+  std::string reason = {};
+};
+
+using Instruction = std::variant<Invitation, Assignment, RoundOver, RunOver>;
+
+// ---- What the client answers ----
+
+struct InvitationAnswer {
+  std::string run = {};
+  bool accepted = false;
+  std::string reason = {};  // For the administrator; set when declined.
+  int64_t example_count = 0;
+
+  friend bool operator==(const InvitationAnswer&, const InvitationAnswer&) = default;
+};
+
+enum class WorkPhase : uint8_t { kDownloading, kEvaluating, kTraining, kUploading, kWaiting };
+
+// "downloading", ...
+std::string_view ToString(WorkPhase phase);
+
+struct WorkProgress {
+  AttemptId id = {};
+  WorkPhase phase = WorkPhase::kWaiting;
+  double fraction = 0;  // Of the phase.
+  double tokens_per_second = 0;
+  std::string note = {};  // Why, while waiting.
+
+  friend bool operator==(const WorkProgress&, const WorkProgress&) = default;
+};
+
+struct AttemptFailed {
+  AttemptId id = {};
+  std::string reason = {};  // For the administrator.
+
+  friend bool operator==(const AttemptFailed&, const AttemptFailed&) = default;
+};
+
+using Reply = std::variant<InvitationAnswer, WorkProgress, AttemptFailed>;
+
+// ---- What the client hands in ----
+
+struct LocalEvaluation {
+  double loss = 0;                      // Mean per answer token.
+  std::optional<double> accuracy = {};  // Absent for free text.
+  int64_t example_count = 0;
+};
+
+struct LocalMetrics {
+  double training_loss = 0;  // Mean per answer token over the steps.
+  int64_t steps = 0;
+  int64_t token_count = 0;
+  absl::Duration training_time = {};
+  std::optional<LocalEvaluation> before = {};
+  std::optional<LocalEvaluation> after = {};
+};
+
+struct Contribution {
+  AttemptId id = {};
+  Digest adapter = {};  // That was trained from.
+  Digest layout = {};   // Of the layout's JSON.
+  FactorSet factors = FactorSet::kBoth;
+  std::vector<float> delta = {};  // The tensors of `factors` in layout order.
+  LocalMetrics metrics = {};
+};
+
+}  // namespace fedtune
