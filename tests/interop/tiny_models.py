@@ -11,7 +11,11 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+import transformers
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 SEED = 20
 COMMON = {
