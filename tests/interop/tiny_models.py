@@ -6,6 +6,7 @@ routing, YaRN with two different mscale values, scaled routing weights, two shar
 
 import json
 import os
+from copy import deepcopy
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -89,7 +90,7 @@ CONFIGS = {
 
 def random_model(name: str) -> DeepseekV2ForCausalLM:
     """A model with weights large enough that routing and attention matter."""
-    model = DeepseekV2ForCausalLM(DeepseekV2Config(**CONFIGS[name]))
+    model = DeepseekV2ForCausalLM(DeepseekV2Config(**deepcopy(CONFIGS[name])))
     generator = torch.Generator().manual_seed(SEED + list(CONFIGS).index(name))
     for parameter_name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
