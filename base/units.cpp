@@ -33,6 +33,12 @@ std::string HumanCount(uint64_t count) {
   return Scale(static_cast<double>(count), {"", "k", "M", "B", "T"});
 }
 
+std::string GroupDigits(uint64_t number) {
+  std::string digits = fmt::format("{}", number);
+  for (size_t left = digits.size(); left > 3; left -= 3) digits.insert(left - 3, ",");
+  return digits;
+}
+
 std::string HumanDuration(absl::Duration duration) {
   const double seconds = absl::ToDoubleSeconds(duration);
   if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1e3);

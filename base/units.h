@@ -15,6 +15,9 @@ std::string HumanBytes(uint64_t bytes);
 // "13.8 M", "15.7 B": counts of parameters, tokens and the like.
 std::string HumanCount(uint64_t count);
 
+// "8,123,456,789".
+std::string GroupDigits(uint64_t number);
+
 // "41 min", "2 h 5 min", "3 days": rounded to what matters.
 std::string HumanDuration(absl::Duration duration);
 

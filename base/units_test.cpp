@@ -7,6 +7,13 @@
 namespace fedtune {
 namespace {
 
+TEST(GroupDigitsTest, PutsACommaBeforeEveryThreeDigits) {
+  EXPECT_EQ(GroupDigits(0), "0");
+  EXPECT_EQ(GroupDigits(999), "999");
+  EXPECT_EQ(GroupDigits(1000), "1,000");
+  EXPECT_EQ(GroupDigits(8'123'456'789), "8,123,456,789");
+}
+
 TEST(HumanBytesTest, UsesTheUnitThatPeopleRead) {
   EXPECT_EQ(HumanBytes(0), "0 bytes");
   EXPECT_EQ(HumanBytes(999), "999 bytes");
