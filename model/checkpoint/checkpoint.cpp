@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/checkpoint.h"
+
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+using nlohmann::json;
+
+// Tensor name to shard file name.
+using WeightMap = std::map<std::string, std::string>;
+
+bool IsThere(const std::filesystem::path& path) {
+  std::error_code unreadable_is_not_there;
+  return std::filesystem::exists(path, unreadable_is_not_there);
+}
+
+// A name from an index must stay inside the folder.
+bool IsPlainFileName(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+         name.find('\0') == std::string::npos;
+}
+
+absl::StatusOr<WeightMap> ReadIndex(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(const json index, ParseJson(text, kWeightsIndexFile));
+  const auto map = index.is_object() ? index.find("weight_map") : index.end();
+  if (map == index.end() || !map->is_object() || map->empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: has no weight_map; is it a checkpoint's index?", path.string()));
+  }
+  WeightMap weights;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string() || !IsPlainFileName(file.get_ref<const std::string&>())) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: tensor {} is not assigned to a file name", path.string(), tensor));
+    }
+    weights.emplace(tensor, file.get<std::string>());
+  }
+  return weights;
+}
+
+absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::path& directory,
+                                                        const WeightMap& weights) {
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : weights) names.insert(file);
+  std::vector<SafetensorsFile> shards;
+  for (const std::string& name : names) {
+    if (!IsThere(directory / name)) {
+      return absl::NotFoundError(
+          fmt::format("{}: {} is missing ({} lists it): the copy is incomplete", directory.string(),
+                      name, kWeightsIndexFile));
+    }
+    ASSIGN_OR_RETURN(SafetensorsFile shard, SafetensorsFile::Open(directory / name));
+    shards.push_back(std::move(shard));
+  }
+  return shards;
+}
+
+// Every tensor must be where the index says, and nowhere else.
+absl::Status CheckIndex(const WeightMap& weights, const std::vector<SafetensorsFile>& shards) {
+  size_t found = 0;
+  for (const SafetensorsFile& shard : shards) {
+    const std::string file = shard.path().filename().string();
+    for (const TensorView& tensor : shard.tensors()) {
+      const auto listed = weights.find(tensor.name);
+      if (listed == weights.end() || listed->second != file) {
+        return absl::InvalidArgumentError(fmt::format("{}: holds tensor {}, but {} does not say so",
+                                                      file, tensor.name, kWeightsIndexFile));
+      }
+      ++found;
+    }
+  }
+  if (found == weights.size()) return absl::OkStatus();
+  for (const SafetensorsFile& shard : shards) {
+    for (const auto& [tensor, file] : weights) {
+      if (file != shard.path().filename() || shard.Find(tensor) != nullptr) continue;
+      return absl::InvalidArgumentError(fmt::format("{}: tensor {} is missing, {} says it is there",
+                                                    file, tensor, kWeightsIndexFile));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory) {
+  if (std::error_code error; !std::filesystem::is_directory(directory, error)) {
+    return absl::NotFoundError(fmt::format("{} is not a folder", directory.string()));
+  }
+  std::vector<SafetensorsFile> shards;
+  if (IsThere(directory / kWeightsIndexFile)) {
+    ASSIGN_OR_RETURN(const WeightMap weights, ReadIndex(directory / kWeightsIndexFile));
+    ASSIGN_OR_RETURN(shards, OpenShards(directory, weights));
+    RETURN_IF_ERROR(CheckIndex(weights, shards));
+  } else if (IsThere(directory / kSingleWeightsFile)) {
+    ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(directory / kSingleWeightsFile));
+    shards.push_back(std::move(file));
+  } else {
+    return absl::NotFoundError(fmt::format("{} holds no weights (neither {} nor {})",
+                                           directory.string(), kSingleWeightsFile,
+                                           kWeightsIndexFile));
+  }
+  return Checkpoint(directory, std::move(shards));
+}
+
+Checkpoint::Checkpoint(std::filesystem::path directory, std::vector<SafetensorsFile> shards)
+    : directory_(std::move(directory)), shards_(std::move(shards)) {
+  for (const SafetensorsFile& shard : shards_) {
+    for (const TensorView& tensor : shard.tensors()) tensors_[tensor.name] = &tensor;
+  }
+}
+
+const TensorView* Checkpoint::Find(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  return found == tensors_.end() ? nullptr : found->second;
+}
+
+absl::StatusOr<TensorView> Checkpoint::Get(std::string_view name) const {
+  const TensorView* tensor = Find(name);
+  if (tensor != nullptr) return *tensor;
+  return absl::NotFoundError(fmt::format("{} has no tensor {}", directory_.string(), name));
+}
+
+int64_t Checkpoint::parameter_count() const {
+  int64_t count = 0;
+  for (const auto& [name, tensor] : tensors_) count += tensor->value_count();
+  return count;
+}
+
+int64_t Checkpoint::weight_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors_) bytes += static_cast<int64_t>(tensor->bytes.size());
+  return bytes;
+}
+
+}  // namespace fedtune

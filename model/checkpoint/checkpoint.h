@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/checkpoint/safetensors.h"
+
+namespace fedtune {
+
+// The weights of a Hugging Face checkpoint folder: one model.safetensors, or
+// the shards that model.safetensors.index.json lists. Memory-mapped. Movable;
+// views stay valid as long as the checkpoint lives. Thread-safe.
+class Checkpoint {
+ public:
+  // NOT_FOUND: no such folder, no weights in it, or a shard is missing (says
+  // which). INVALID_ARGUMENT: a broken index or shard, or a tensor that is not
+  // in the shard where the index says it is.
+  static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& directory);
+
+  const std::filesystem::path& directory() const { return directory_; }
+
+  // The files, by name.
+  const std::vector<SafetensorsFile>& shards() const { return shards_; }
+
+  // Null when there is no such tensor.
+  const TensorView* Find(std::string_view name) const;
+
+  // NOT_FOUND: names the tensor and the folder.
+  absl::StatusOr<TensorView> Get(std::string_view name) const;
+
+  // Values and bytes of all tensors.
+  int64_t parameter_count() const;
+  int64_t weight_bytes() const;
+
+ private:
+  Checkpoint(std::filesystem::path directory, std::vector<SafetensorsFile> shards);
+
+  std::filesystem::path directory_;
+  std::vector<SafetensorsFile> shards_;
+  std::map<std::string, const TensorView*, std::less<>> tensors_;
+};
+
+// Names of checkpoint files.
+inline constexpr char kSingleWeightsFile[] = "model.safetensors";
+inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
+
+}  // namespace fedtune

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/model_config.h"
+
+#include <cmath>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "model/checkpoint/architectures.h"
+
+namespace fedtune {
+namespace {
+
+using nlohmann::json;
+
+constexpr Range kTokenId = {0, 2147483647};
+
+double MagnitudeOf(double factor, double mscale) {
+  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
+
+void Optional(ConfigReader& reader, std::string_view key, std::optional<double>& field) {
+  double value = 0;
+  if (reader.Find(key) == nullptr) return;
+  reader.Optional(key, value, {0, 1e6});
+  field = value;
+}
+
+YarnScaling ReadYarn(ConfigReader& reader) {
+  YarnScaling yarn;
+  reader.Required("factor", yarn.factor, {1, 1e6});
+  reader.Required("original_max_position_embeddings", yarn.original_context_length, {1, 1 << 30});
+  reader.Optional("beta_fast", yarn.beta_fast, {1e-3, 1e6});
+  reader.Optional("beta_slow", yarn.beta_slow, {1e-3, 1e6});
+  reader.Require(yarn.beta_fast > yarn.beta_slow, "beta_fast", "is not above beta_slow");
+  Optional(reader, "mscale", yarn.mscale);
+  Optional(reader, "mscale_all_dim", yarn.mscale_all_dim);
+  Optional(reader, "attention_factor", yarn.attention_factor);
+  bool truncate = true;
+  reader.Optional("truncate", truncate);
+  reader.Require(truncate, "truncate", "is false, which is not supported");
+  return yarn;
+}
+
+// What `rope_scaling` and `rope_parameters` have in common.
+std::optional<YarnScaling> ReadScaling(ConfigReader& reader) {
+  std::string type = "default";
+  reader.Optional("type", type);
+  reader.Optional("rope_type", type);
+  if (type == "yarn") return ReadYarn(reader);
+  reader.Require(type == "default", "rope_type",
+                 fmt::format("is \"{}\"; \"default\" and \"yarn\" are supported", type));
+  return std::nullopt;
+}
+
+void ReadEosTokens(ConfigReader& reader, std::vector<int64_t>& tokens) {
+  const json* value = reader.Find("eos_token_id");
+  if (value == nullptr) return;
+  if (!value->is_array()) {
+    tokens.emplace_back();
+    return reader.Optional("eos_token_id", tokens.back(), kTokenId);
+  }
+  for (const json& token : *value) {
+    const bool valid = token.is_number_unsigned() && token.get<uint64_t>() <= kTokenId.most;
+    reader.Require(valid, "eos_token_id", "is not a list of tokens");
+    if (valid) tokens.push_back(token.get<int64_t>());
+  }
+}
+
+// A switch that must be off.
+void RequireOff(ConfigReader& reader, std::string_view key) {
+  bool on = false;
+  reader.Optional(key, on);
+  reader.Require(!on, key, "is true, which is not supported");
+}
+
+std::string SupportedTypes() {
+  std::vector<std::string_view> names;
+  for (const Architecture& architecture : kArchitectures) names.push_back(architecture.model_type);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+}  // namespace
+
+double YarnScaling::RotaryFactor() const {
+  if (attention_factor) return *attention_factor;
+  if (mscale.value_or(0) == 0 || mscale_all_dim.value_or(0) == 0) return MagnitudeOf(factor, 1);
+  return MagnitudeOf(factor, *mscale) / MagnitudeOf(factor, *mscale_all_dim);
+}
+
+double YarnScaling::SoftmaxFactor() const {
+  const double magnitude = MagnitudeOf(factor, mscale_all_dim.value_or(0));
+  return magnitude * magnitude;
+}
+
+bool ModelConfig::IsMoeLayer(int64_t layer) const {
+  return moe.routed_expert_count > 0 && layer >= moe.first_dense_layers &&
+         layer % moe.layer_frequency == 0;
+}
+
+void ReadCommonConfig(ConfigReader& reader, ModelConfig& config) {
+  reader.Required("hidden_size", config.hidden_size, {1, 1 << 20});
+  reader.Required("num_hidden_layers", config.layer_count, {1, 1024});
+  reader.Required("num_attention_heads", config.head_count, {1, 4096});
+  reader.Required("vocab_size", config.vocabulary_size, {1, 1 << 24});
+  reader.Required("max_position_embeddings", config.context_length, {1, 1 << 30});
+  reader.Required("intermediate_size", config.dense_width, {1, 1 << 20});
+  reader.Required("rms_norm_eps", config.rms_norm_epsilon, {1e-12, 1});
+  reader.Optional("tie_word_embeddings", config.tie_embeddings);
+  std::string activation = "silu";
+  reader.Optional("hidden_act", activation);
+  reader.Require(activation == "silu", "hidden_act",
+                 fmt::format("is \"{}\"; only \"silu\" is supported", activation));
+  RequireOff(reader, "attention_bias");
+  RequireOff(reader, "mlp_bias");
+  if (reader.Find("bos_token_id") != nullptr) {
+    reader.Optional("bos_token_id", config.bos_token.emplace(), kTokenId);
+  }
+  ReadEosTokens(reader, config.eos_tokens);
+  reader.Require(reader.Find("quantization_config") == nullptr, "quantization_config",
+                 "is there, but quantised weights are not supported");
+}
+
+RopeConfig ReadRopeConfig(ConfigReader& reader) {
+  constexpr Range kTheta = {1, 1e12};
+  RopeConfig rope;
+  reader.Optional("rope_theta", rope.theta, kTheta);
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const json* object = reader.FindObject(key);
+    if (object == nullptr) continue;
+    ConfigReader inner(*object, fmt::format("in {}", key));
+    inner.Optional("rope_theta", rope.theta, kTheta);
+    rope.yarn = ReadScaling(inner);
+    reader.Take(inner);
+  }
+  return rope;
+}
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_view source) {
+  ASSIGN_OR_RETURN(const json object, ParseJson(text, source));
+  const auto type = object.is_object() ? object.find("model_type") : object.end();
+  if (type == object.end() || !type->is_string()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: has no model_type; is it a model's configuration?", source));
+  }
+  const auto& name = type->get_ref<const std::string&>();
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.model_type != name) continue;
+    ConfigReader reader(object, std::string(source));
+    ModelConfig config = architecture.read(reader);
+    RETURN_IF_ERROR(reader.Finish());
+    config.model_type = name;
+    return config;
+  }
+  return absl::InvalidArgumentError(fmt::format("{}: model_type \"{}\" is not supported; {}",
+                                                source, name, SupportedTypes() + " is"));
+}
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "config.json";
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  return ParseModelConfig(text, path.string());
+}
+
+}  // namespace fedtune

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/model_config.h"
+
+#include "base/files.h"
+#include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+// DeepSeek-V2-Lite's published configuration.
+json Lite() {
+  return json::parse(R"({
+    "architectures": ["DeepseekV2ForCausalLM"], "attention_bias": false, "aux_loss_alpha": 0.001,
+    "bos_token_id": 100000, "eos_token_id": 100001, "first_k_dense_replace": 1,
+    "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 10944, "kv_lora_rank": 512,
+    "max_position_embeddings": 163840, "model_type": "deepseek_v2", "moe_intermediate_size": 1408,
+    "moe_layer_freq": 1, "n_group": 1, "n_routed_experts": 64, "n_shared_experts": 2,
+    "norm_topk_prob": false, "num_attention_heads": 16, "num_experts_per_tok": 6,
+    "num_hidden_layers": 27, "num_key_value_heads": 16, "q_lora_rank": null,
+    "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "rms_norm_eps": 1e-06,
+    "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
+      "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096, "type": "yarn"},
+    "rope_theta": 10000, "routed_scaling_factor": 1.0, "scoring_func": "softmax",
+    "tie_word_embeddings": false, "topk_group": 1, "topk_method": "greedy",
+    "torch_dtype": "bfloat16", "v_head_dim": 128, "vocab_size": 102400})");
+}
+
+absl::StatusOr<ModelConfig> Parse(const json& config) {
+  return ParseModelConfig(config.dump(), "config.json");
+}
+
+std::string ErrorOf(const json& config) {
+  const auto parsed = Parse(config);
+  EXPECT_THAT(parsed, HasCode(absl::StatusCode::kInvalidArgument));
+  return parsed.ok() ? "" : std::string(parsed.status().message());
+}
+
+TEST(ModelConfigTest, ReadsDeepSeekV2Lite) {
+  const auto config = Parse(Lite());
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->hidden_size, 2048);
+  EXPECT_EQ(config->attention.q_lora_rank, 0);
+  EXPECT_EQ(config->attention.qk_head_dim(), 192);
+  EXPECT_EQ(config->moe.experts_per_token, 6);
+  EXPECT_FALSE(config->IsMoeLayer(0));
+  EXPECT_TRUE(config->IsMoeLayer(1));
+  ASSERT_TRUE(config->rope.yarn.has_value());
+  EXPECT_EQ(config->rope.yarn->original_context_length, 4096);
+  EXPECT_NEAR(config->rope.yarn->SoftmaxFactor(), 1.58962617, 1e-8);
+  EXPECT_DOUBLE_EQ(config->rope.yarn->RotaryFactor(), 1.0);
+  EXPECT_EQ(config->bos_token, 100000);
+  EXPECT_THAT(config->eos_tokens, ElementsAre(100001));
+}
+
+TEST(ModelConfigTest, ReadsRopeParametersAsRopeScaling) {
+  json config = Lite();
+  config["rope_parameters"] = config["rope_scaling"];
+  config["rope_parameters"]["rope_theta"] = 10000.0;
+  config["rope_parameters"]["rope_type"] = "yarn";
+  config["rope_parameters"]["original_max_position_embeddings"] = 4096.0;
+  config.erase("rope_scaling");
+  config.erase("rope_theta");
+  const auto parsed = Parse(config);
+  ASSERT_THAT(parsed, IsOk());
+  EXPECT_EQ(*parsed, *Parse(Lite()));
+}
+
+TEST(ModelConfigTest, ReadsPlainRope) {
+  json config = Lite();
+  config["rope_scaling"] = nullptr;
+  config["rope_theta"] = 50000;
+  EXPECT_EQ(Parse(config)->rope, (RopeConfig{.theta = 50000}));
+}
+
+TEST(ModelConfigTest, ScalesAttentionByTheFactorAloneWithoutMscale) {
+  const YarnScaling yarn{.factor = 40, .original_context_length = 4096};
+  EXPECT_NEAR(yarn.RotaryFactor(), 1.3688879, 1e-6);
+  EXPECT_DOUBLE_EQ(yarn.SoftmaxFactor(), 1.0);
+}
+
+TEST(ModelConfigTest, ReadsGroupsAndLowRankQueries) {
+  json config = Lite();
+  config["topk_method"] = "group_limited_greedy";
+  config["n_group"] = 8;
+  config["topk_group"] = 3;
+  config["q_lora_rank"] = 1536;
+  const auto parsed = Parse(config);
+  ASSERT_THAT(parsed, IsOk());
+  EXPECT_EQ(parsed->moe.choice, ExpertChoice::kGroupLimitedGreedy);
+  EXPECT_EQ(parsed->moe.groups_per_token, 3);
+  EXPECT_EQ(parsed->attention.q_lora_rank, 1536);
+}
+
+TEST(ModelConfigTest, ReadsAModelWithoutExperts) {
+  json config = Lite();
+  config["n_routed_experts"] = nullptr;
+  const auto parsed = Parse(config);
+  ASSERT_THAT(parsed, IsOk());
+  EXPECT_FALSE(parsed->IsMoeLayer(5));
+}
+
+TEST(ModelConfigTest, ReadsSeveralEndTokens) {
+  json config = Lite();
+  config["eos_token_id"] = {1, 7};
+  EXPECT_THAT(Parse(config)->eos_tokens, ElementsAre(1, 7));
+}
+
+TEST(ModelConfigTest, RefusesAnotherArchitectureByName) {
+  json config = Lite();
+  config["model_type"] = "mamba";
+  EXPECT_EQ(ErrorOf(config), "config.json: model_type \"mamba\" is not supported; deepseek_v2 is");
+}
+
+TEST(ModelConfigTest, RefusesWhatIsNoConfiguration) {
+  EXPECT_THAT(ErrorOf(json::array()), HasSubstr("no model_type"));
+  EXPECT_THAT(ErrorOf({{"model_type", 2}}), HasSubstr("no model_type"));
+  EXPECT_THAT(ParseModelConfig("{", "config.json"), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(ModelConfigTest, ListsEverythingThatIsMissing) {
+  const std::string error = ErrorOf({{"model_type", "deepseek_v2"}});
+  EXPECT_THAT(error, HasSubstr("config.json: hidden_size is missing"));
+  EXPECT_THAT(error, HasSubstr("config.json: kv_lora_rank is missing"));
+}
+
+struct Fault {
+  const char* path;
+  json value;
+  const char* problem;
+};
+
+class FaultyConfigTest : public ::testing::TestWithParam<Fault> {};
+
+TEST_P(FaultyConfigTest, IsRefused) {
+  json config = Lite();
+  config[json::json_pointer(GetParam().path)] = GetParam().value;
+  EXPECT_THAT(ErrorOf(config), HasSubstr(GetParam().problem));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    ModelConfigTest, FaultyConfigTest,
+    ::testing::Values(
+        Fault{"/hidden_size", 0, "hidden_size is 0"},
+        Fault{"/hidden_size", -4, "hidden_size is -4"},
+        Fault{"/hidden_size", 1e18, "hidden_size is"},
+        Fault{"/hidden_size", "2048", "hidden_size is not a number"},
+        Fault{"/hidden_size", 1.5, "hidden_size is not a whole number"},
+        Fault{"/num_hidden_layers", 100000, "num_hidden_layers is"},
+        Fault{"/vocab_size", nullptr, "vocab_size is missing"},
+        Fault{"/num_experts_per_tok", 65, "num_experts_per_tok is 65"},
+        Fault{"/n_routed_experts", 8192, "n_routed_experts is"},
+        Fault{"/qk_rope_head_dim", 63, "qk_rope_head_dim is odd"},
+        Fault{"/num_key_value_heads", 4, "num_key_value_heads differs"},
+        Fault{"/rms_norm_eps", 0, "rms_norm_eps is 0"},
+        Fault{"/hidden_act", "gelu", "hidden_act is \"gelu\""},
+        Fault{"/attention_bias", true, "attention_bias is true"},
+        Fault{"/mlp_bias", true, "mlp_bias is true"},
+        Fault{"/norm_topk_prob", 1, "norm_topk_prob is neither true nor false"},
+        Fault{"/scoring_func", "sigmoid", "scoring_func is \"sigmoid\""},
+        Fault{"/topk_method", "noaux_tc", "topk_method is \"noaux_tc\""},
+        Fault{"/topk_method", 7, "topk_method is not a text"},
+        Fault{"/rope_theta", 0, "rope_theta is 0"},
+        Fault{"/rope_scaling", 3, "rope_scaling is not an object"},
+        Fault{"/rope_scaling/type", "longrope", "in rope_scaling: rope_type is \"longrope\""},
+        Fault{"/rope_scaling/factor", nullptr, "in rope_scaling: factor is missing"},
+        Fault{"/rope_scaling/factor", 0.5, "factor is 0.5"},
+        Fault{"/rope_scaling/beta_slow", 64, "beta_fast is not above beta_slow"},
+        Fault{"/rope_scaling/truncate", false, "truncate is false"},
+        Fault{"/eos_token_id", json::array({-1}), "eos_token_id is not a list of tokens"},
+        Fault{"/eos_token_id", "end", "eos_token_id is not a number"},
+        Fault{"/quantization_config", json::object(), "quantised weights are not supported"}));
+
+class FaultyGroupsTest : public ::testing::TestWithParam<Fault> {};
+
+TEST_P(FaultyGroupsTest, AreRefused) {
+  json config = Lite();
+  config["topk_method"] = "group_limited_greedy";
+  config["n_group"] = 8;
+  config["topk_group"] = 3;
+  config[json::json_pointer(GetParam().path)] = GetParam().value;
+  EXPECT_THAT(ErrorOf(config), HasSubstr(GetParam().problem));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    ModelConfigTest, FaultyGroupsTest,
+    ::testing::Values(Fault{"/n_group", 7, "n_group does not divide"},
+                      Fault{"/n_group", 0, "n_group is 0"},
+                      Fault{"/topk_group", 9, "topk_group is more than n_group"},
+                      Fault{"/topk_group", nullptr, "topk_group is missing"},
+                      Fault{"/num_experts_per_tok", 25, "more than topk_group groups have"}));
+
+TEST(ModelConfigTest, NamesTheLayersOfDeepSeekV2Lite) {
+  const std::vector<LinearLayer> layers = LinearLayers(*Parse(Lite()));
+  // Four of attention each; a dense MLP; router, experts and shared experts; the head.
+  EXPECT_EQ(layers.size(), 27U * 4 + 3 + 26 * (1 + 64 * 3 + 3) + 1);
+  EXPECT_EQ(layers[0], (LinearLayer{"model.layers.0.self_attn.q_proj", LayerKind::kAttention, 2048,
+                                    16 * 192}));
+  EXPECT_EQ(layers[1], (LinearLayer{"model.layers.0.self_attn.kv_a_proj_with_mqa",
+                                    LayerKind::kAttention, 2048, 576}));
+  EXPECT_EQ(layers.back(), (LinearLayer{"lm_head", LayerKind::kHead, 2048, 102400}));
+}
+
+TEST(ModelConfigTest, CountsTheDefaultAdapterOfDeepSeekV2Lite) {
+  int64_t parameters = 0;
+  for (const LinearLayer& layer : LinearLayers(*Parse(Lite()))) {
+    const bool adapted = layer.kind == LayerKind::kAttention ||
+                         layer.kind == LayerKind::kSharedExpert ||
+                         layer.kind == LayerKind::kDenseMlp;
+    if (adapted) parameters += 16 * (layer.in_features + layer.out_features);
+  }
+  EXPECT_NEAR(static_cast<double>(parameters), 13.80e6, 0.01e6);
+}
+
+TEST(ModelConfigTest, SaysThatThereIsNoConfiguration) {
+  EXPECT_THAT(ReadModelConfig("/nowhere"), HasCode(absl::StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace fedtune
