@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "privacy/crypto/secret_bytes.h"
+#include "privacy/identity/certificate.h"
+#include "privacy/identity/identity.h"
+
+namespace fedtune {
+
+// The files by which a program proves who it is. They usually lie in one folder,
+// under the names that FilesIn() gives.
+struct CredentialFiles {
+  std::filesystem::path key;          // Never leaves the machine.
+  std::filesystem::path certificate;  // What the authority issued.
+  std::filesystem::path authority;    // The authority's certificate.
+};
+
+// key.pem, certificate.pem and authority.pem in `directory`.
+CredentialFiles FilesIn(const std::filesystem::path& directory);
+
+struct KeyAndRequest {
+  std::filesystem::path key;
+  std::filesystem::path request;
+  std::string next_step;  // For people: what to do with the request.
+};
+
+// Makes a key, and request.pem that asks the federation's authority for a
+// certificate of `identity`, in `directory`, which is made when it is missing.
+//
+// INVALID_ARGUMENT: see CheckIdentity(). ALREADY_EXISTS: there is a key, and
+// nothing has been changed. NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED: as
+// in base/files.h.
+absl::StatusOr<KeyAndRequest> MakeKeyAndRequest(const std::filesystem::path& directory,
+                                                const Identity& identity);
+
+// What a TLS connection needs, in PEM.
+struct Credentials {
+  SecretBytes key_pem;
+  std::string certificate_pem;
+  std::string authority_pem;
+  Certificate certificate;
+};
+
+// Reads the files and makes sure that they belong together and are good for
+// `role` at `now`. Every message names the file.
+//
+// Errors as PrivateKey::Load() and CheckCertificate(); INVALID_ARGUMENT: the
+// certificate is for another key. NOT_FOUND: says how to get what is missing.
+absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files, Role role,
+                                            absl::Time now);
+
+}  // namespace fedtune

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "privacy/crypto/openssl_ptr.h"
+
+namespace fedtune {
+
+// Far more than any key, request or chain of ours.
+inline constexpr size_t kLongestPem = 64 * 1024;
+
+// A reader over `pem`, which must outlive it.
+// INVALID_ARGUMENT: longer than kLongestPem.
+absl::StatusOr<OpensslPtr<BIO>> ReadPemFrom(std::string_view pem);
+
+std::string ToPem(X509* certificate);
+std::string ToPem(X509_req_st* request);
+
+}  // namespace fedtune
