@@ -17,6 +17,9 @@ namespace {
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 
+// How long a coordinator may take to repeat its invitations.
+constexpr absl::Duration kConfirmationTime = absl::Minutes(1);
+
 }  // namespace
 
 std::string_view ToString(WorkPhase phase) {
@@ -47,6 +50,13 @@ Duties ClientState::Receive(const Report& report, absl::Time now) {
   return Settle();
 }
 
+Duties ClientState::Welcomed(absl::Time now) {
+  now_ = now;
+  for (auto& [name, run] : runs_) run.confirmed = false;
+  forget_at_ = now + kConfirmationTime;
+  return Settle();
+}
+
 Duties ClientState::Tick(absl::Time now) {
   now_ = now;
   return Settle();
@@ -56,6 +66,7 @@ Duties ClientState::Tick(absl::Time now) {
 
 void ClientState::Handle(const Invitation& invitation) {
   RunState& run = runs_[invitation.run];
+  run.confirmed = true;
   if (run.invitation && *run.invitation == invitation) {
     if (run.answer) Tell(*run.answer);
     return;
@@ -67,6 +78,7 @@ void ClientState::Handle(const Invitation& invitation) {
 
 void ClientState::Handle(const Assignment& assignment) {
   RunState& run = runs_[assignment.id.run];
+  run.confirmed = true;
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && run.assignment->id == assignment.id) return Repeat(run);
   Leave(run);
@@ -116,12 +128,14 @@ void ClientState::Handle(const RoundOver& over) {
   if (RunState* run = Find(over.id)) Leave(*run);
 }
 
-void ClientState::Handle(const RunOver& over) {
-  const auto found = runs_.find(over.run);
+void ClientState::Handle(const RunOver& over) { End(over.run); }
+
+void ClientState::End(const std::string& run) {
+  const auto found = runs_.find(run);
   if (found == runs_.end()) return;
+  duties_.push_back(Forget{run});
   Leave(found->second);
   runs_.erase(found);
-  duties_.push_back(Forget{over.run});
 }
 
 // ---- What the workers report ----
@@ -175,6 +189,7 @@ void ClientState::Fail(RunState& run, std::string_view reason) {
 // ---- What follows ----
 
 Duties ClientState::Settle() {
+  ForgetUnconfirmed();
   FollowHours();
   StartNext();
   RetrySubmissions();
@@ -235,8 +250,18 @@ void ClientState::RetrySubmissions() {
   }
 }
 
+void ClientState::ForgetUnconfirmed() {
+  if (!forget_at_ || now_ < *forget_at_) return;
+  forget_at_.reset();
+  std::vector<std::string> gone;
+  for (const auto& [name, run] : runs_) {
+    if (!run.confirmed) gone.push_back(name);
+  }
+  for (const std::string& name : gone) End(name);
+}
+
 void ClientState::SetAlarm() {
-  wake_at_.reset();
+  wake_at_ = forget_at_;
   const auto at_latest = [this](absl::Time time) {
     wake_at_ = wake_at_ ? std::min(*wake_at_, time) : time;
   };

@@ -102,6 +102,10 @@ class ClientState {
   Duties Receive(const Instruction& instruction, absl::Time now);
   Duties Receive(const Report& report, absl::Time now);
 
+  // A session has begun. The coordinator now invites to every run that is open;
+  // the others are forgotten after a while.
+  Duties Welcomed(absl::Time now);
+
   // Does what has become due; call it at wake_at().
   Duties Tick(absl::Time now);
   std::optional<absl::Time> wake_at() const { return wake_at_; }
@@ -127,6 +131,7 @@ class ClientState {
     absl::Time retry_at;                   // When kUnsent.
     absl::Time progress_told_at = absl::InfinitePast();
     bool told_why_it_waits = false;
+    bool confirmed = true;  // Invited since the last session began.
   };
 
   void Handle(const Invitation& invitation);
@@ -138,6 +143,7 @@ class ClientState {
   void Handle(const Trained& report);
   void Handle(const Submitted& report);
 
+  void End(const std::string& run);
   void Repeat(RunState& run);
   void Leave(RunState& run);
   void Fail(RunState& run, std::string_view reason);
@@ -150,6 +156,7 @@ class ClientState {
   void FollowHours();
   void StartNext();
   void RetrySubmissions();
+  void ForgetUnconfirmed();
   void SetAlarm();
 
   static bool CanStart(const RunState& run);
@@ -162,6 +169,7 @@ class ClientState {
   std::deque<std::string> queue_;      // The runs in kQueued, in order of arrival.
   std::optional<AttemptId> training_;  // Until it reports, even when stopped.
   bool paused_ = false;
+  std::optional<absl::Time> forget_at_;  // The runs that are not confirmed by then.
   std::optional<absl::Time> wake_at_;
 
   absl::Time now_;  // Of the current call.

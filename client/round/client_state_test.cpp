@@ -67,6 +67,7 @@ class ClientStateTest : public ::testing::Test {
     return Lines(client_.Tick(now_));
   }
 
+  std::vector<std::string> Welcomed() { return Lines(client_.Welcomed(now_)); }
   std::vector<std::string> Invited(const std::string& run = kIcd) {
     return After(Instruction(Invitation{.run = run, .plan_toml = "name = \"icd\""}));
   }
@@ -236,9 +237,20 @@ TEST_F(ClientStateTest, IgnoresTheClosingOfAnotherRound) {
 TEST_F(ClientStateTest, ForgetsARunThatHasEnded) {
   Accept();
   Assigned(Round(0));
-  EXPECT_THAT(Ended(), ElementsAre("stop", "forget run-1cd1"));
+  EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1", "stop"));
   EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
   EXPECT_THAT(Ended(), IsEmpty());
+}
+
+TEST_F(ClientStateTest, ForgetsARunThatEndedWhileItWasAway) {
+  Accept(kIcd);
+  Accept(kNotes);
+  Assigned(Round(0));
+  EXPECT_THAT(Welcomed(), IsEmpty());
+  Invited(kNotes);
+  EXPECT_THAT(AfterTime(absl::Seconds(59)), IsEmpty());
+  EXPECT_THAT(AfterTime(kSecond), ElementsAre("forget run-1cd1", "stop"));
+  EXPECT_EQ(client_.wake_at(), std::nullopt);
 }
 
 TEST_F(ClientStateTest, IgnoresTheStudyOfARunThatHasEnded) {

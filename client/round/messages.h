@@ -25,6 +25,32 @@ struct AttemptId {
   friend auto operator<=>(const AttemptId&, const AttemptId&) = default;
 };
 
+// ---- How both greet each other ----
+
+struct DeviceDescription {
+  std::string kind = {};  // "cpu" or "cuda:0".
+  std::string name = {};  // As the vendor names it.
+  uint64_t memory_bytes = 0;
+  uint32_t threads = 0;
+};
+
+struct DatasetSize {
+  std::string name = {};
+  int64_t example_count = 0;  // Records that can be trained on.
+};
+
+struct Greeting {
+  std::string client_version = {};
+  DeviceDescription device = {};
+  std::vector<DatasetSize> datasets = {};
+};
+
+struct Welcome {
+  std::string federation = {};
+  std::string institution = {};  // That our certificate names.
+  std::string coordinator_version = {};
+};
+
 // ---- What the coordinator asks ----
 
 struct Invitation {

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/client_daemon.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/overloaded.h"
+#include "base/status.h"
+#include "base/units.h"
+
+namespace fedtune {
+namespace {
+
+// Long enough to cost nothing, short enough for clocks that are set anew.
+constexpr absl::Duration kLongestWait = absl::Minutes(1);
+
+void LogInstruction(Log& log, const Instruction& instruction) {
+  std::visit(Overloaded{[&](const Invitation& invitation) {
+                          log.Info("run proposed", {Field("run", invitation.run)});
+                        },
+                        [&](const Assignment& assignment) {
+                          log.Info(
+                              "round assigned",
+                              {Field("run", assignment.id.run), Field("round", assignment.id.round),
+                               Field("attempt", assignment.id.attempt),
+                               Field("time_left", HumanDuration(assignment.time_left))});
+                        },
+                        [&](const RoundOver& over) {
+                          log.Info("round closed",
+                                   {Field("run", over.id.run), Field("round", over.id.round),
+                                    Field("reason", over.reason)});
+                        },
+                        [&](const RunOver& over) {
+                          log.Info("run ended", {Field("run", over.run), Field("state", over.state),
+                                                 Field("reason", over.reason)});
+                        }},
+             instruction);
+}
+
+// Progress is for the administrator, not for the log.
+void LogReply(Log& log, const Reply& reply) {
+  std::visit(Overloaded{[&](const InvitationAnswer& answer) {
+                          if (answer.accepted) {
+                            log.Info("run accepted", {Field("run", answer.run),
+                                                      Field("records", answer.example_count)});
+                          } else {
+                            log.Warning("run declined",
+                                        {Field("run", answer.run), Field("reason", answer.reason)});
+                          }
+                        },
+                        [&](const WorkProgress& progress) {
+                          if (progress.phase != WorkPhase::kWaiting) return;
+                          log.Info("round waits", {Field("run", progress.id.run),
+                                                   Field("round", progress.id.round),
+                                                   Field("reason", progress.note)});
+                        },
+                        [&](const AttemptFailed& failed) {
+                          log.Error("round failed",
+                                    {Field("run", failed.id.run), Field("round", failed.id.round),
+                                     Field("reason", failed.reason)});
+                        }},
+             reply);
+}
+
+void LogSubmission(Log& log, const AttemptId& id, const absl::Status& status) {
+  if (status.ok()) {
+    log.Info("contribution taken", {Field("run", id.run), Field("round", id.round)});
+  } else {
+    log.Warning("contribution not taken",
+                {Field("run", id.run), Field("round", id.round), Field("reason", Message(status))});
+  }
+}
+
+}  // namespace
+
+ClientDaemon::ClientDaemon(Options options, Workshop& workshop, const Clock& clock, Log& log)
+    : options_(std::move(options)),
+      workshop_(workshop),
+      clock_(clock),
+      log_(log),
+      state_(options_.hours, options_.zone) {}
+
+void ClientDaemon::OnWelcome(const Welcome& welcome) { Post(welcome); }
+
+void ClientDaemon::OnInstruction(const Instruction& instruction) { Post(instruction); }
+
+void ClientDaemon::OnLost(const absl::Status& reason, absl::Duration retry_in) {
+  Post(Lost{reason, retry_in});
+}
+
+void ClientDaemon::Run(CoordinatorLink& link, std::stop_token stop) {
+  Crew crew;
+  while (!stop.stop_requested()) {
+    const std::optional<Event> event = Await(stop);
+    const Duties duties =
+        event ? std::visit([this](const auto& kind) { return Handle(kind); }, *event)
+              : state_.Tick(clock_.Now());
+    for (const Duty& duty : duties) {
+      std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
+    }
+  }
+  giving_up_.request_stop();
+  if (control_) control_->Stop();
+}
+
+void ClientDaemon::Post(Event event) {
+  const std::lock_guard lock(mutex_);
+  inbox_.push_back(std::move(event));
+  arrived_.notify_one();
+}
+
+std::optional<ClientDaemon::Event> ClientDaemon::Await(std::stop_token stop) {
+  absl::Duration wait = kLongestWait;
+  if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Now());
+  std::unique_lock lock(mutex_);
+  arrived_.wait_for(lock, stop, absl::ToChronoNanoseconds(wait),
+                    [this] { return !inbox_.empty(); });
+  if (inbox_.empty()) return std::nullopt;
+  Event event = std::move(inbox_.front());
+  inbox_.pop_front();
+  return event;
+}
+
+// ---- What happened ----
+
+Duties ClientDaemon::Handle(const Welcome& welcome) {
+  log_.Info("connected",
+            {Field("coordinator", options_.address), Field("federation", welcome.federation),
+             Field("institution", welcome.institution)});
+  told_lost_ = false;
+  return state_.Welcomed(clock_.Now());
+}
+
+Duties ClientDaemon::Handle(const Instruction& instruction) {
+  LogInstruction(log_, instruction);
+  return state_.Receive(instruction, clock_.Now());
+}
+
+// One line until it is back: a coordinator may be away for a night.
+Duties ClientDaemon::Handle(const Lost& lost) {
+  if (!told_lost_) {
+    log_.Warning("no connection; trying again until there is one",
+                 {Field("coordinator", options_.address), Field("reason", Message(lost.reason))});
+  }
+  told_lost_ = true;
+  return {};
+}
+
+Duties ClientDaemon::Handle(const Report& report) {
+  if (const auto* submitted = std::get_if<Submitted>(&report)) {
+    LogSubmission(log_, submitted->id, submitted->status);
+  }
+  return state_.Receive(report, clock_.Now());
+}
+
+// ---- What is to be done ----
+
+void ClientDaemon::Carry(const SendReply& duty, CoordinatorLink& link, Crew&) {
+  LogReply(log_, duty.reply);
+  link.Send(duty.reply);
+}
+
+void ClientDaemon::Carry(const Study& duty, CoordinatorLink&, Crew& crew) {
+  crew.study.Post(
+      [this, invitation = duty.invitation] { Post(Report(Studied{workshop_.Study(invitation)})); });
+}
+
+void ClientDaemon::Carry(const Train& duty, CoordinatorLink& link, Crew& crew) {
+  control_ = std::make_shared<WorkControl>();
+  crew.training.Post([this, assignment = duty.assignment, &link, control = control_] {
+    const absl::Status status = workshop_.Work(
+        assignment, link, *control,
+        [this](const WorkProgress& progress) { Post(Report(Progressed{progress})); });
+    Post(Report(Trained{assignment.id, status}));
+  });
+}
+
+void ClientDaemon::Carry(const StopTraining&, CoordinatorLink&, Crew&) { control_->Stop(); }
+void ClientDaemon::Carry(const PauseTraining&, CoordinatorLink&, Crew&) { control_->Pause(); }
+void ClientDaemon::Carry(const ResumeTraining&, CoordinatorLink&, Crew&) { control_->Resume(); }
+
+void ClientDaemon::Carry(const Submit& duty, CoordinatorLink& link, Crew& crew) {
+  crew.submission.Post([this, id = duty.id, &link] {
+    const std::shared_ptr<const Contribution> kept = workshop_.Kept(id);
+    const absl::Status status =
+        kept ? link.Submit(*kept, giving_up_.get_token())
+             : absl::FailedPreconditionError("the contribution is not kept any more");
+    Post(Report(Submitted{id, status}));
+  });
+}
+
+void ClientDaemon::Carry(const Forget& duty, CoordinatorLink&, Crew&) {
+  workshop_.Forget(duty.run);
+}
+
+}  // namespace fedtune

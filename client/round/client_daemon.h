@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/logging.h"
+#include "client/policy/hours.h"
+#include "client/round/client_state.h"
+#include "client/round/coordinator_link.h"
+#include "client/round/task_thread.h"
+#include "client/round/work_control.h"
+#include "client/round/workshop.h"
+
+namespace fedtune {
+
+// Serves a coordinator: passes what comes from the session and from the workers
+// to ClientState, one at a time, and carries out what it says. Invitations are
+// studied, rounds trained and contributions handed in on a thread each, never on
+// those of the session.
+//
+//   ClientDaemon daemon({...}, workshop, clock, log);
+//   CoordinatorClient link(options, greeting, daemon);
+//   daemon.Run(link, stop);
+//
+// The listener's methods are thread-safe.
+class ClientDaemon final : public SessionListener {
+ public:
+  struct Options {
+    Hours hours;
+    absl::TimeZone zone;
+    std::string address;  // Of the coordinator, for the log.
+  };
+
+  // Workshop, clock and log must outlive the daemon.
+  ClientDaemon(Options options, Workshop& workshop, const Clock& clock, Log& log);
+
+  // Serves until `stop`; what is being worked on then is given up.
+  void Run(CoordinatorLink& link, std::stop_token stop);
+
+  void OnWelcome(const Welcome& welcome) override;
+  void OnInstruction(const Instruction& instruction) override;
+  void OnLost(const absl::Status& reason, absl::Duration retry_in) override;
+
+ private:
+  struct Lost {
+    absl::Status reason;
+    absl::Duration retry_in;
+  };
+  using Event = std::variant<Welcome, Instruction, Lost, Report>;
+
+  // The threads that work; ended, in this order, when Run() returns.
+  struct Crew {
+    TaskThread study;
+    TaskThread training;
+    TaskThread submission;
+  };
+
+  // Puts an event into the inbox; takes the next one out, or nothing when it is
+  // time to tick or to stop.
+  void Post(Event event);
+  std::optional<Event> Await(std::stop_token stop);
+
+  Duties Handle(const Welcome& welcome);
+  Duties Handle(const Instruction& instruction);
+  Duties Handle(const Lost& lost);
+  Duties Handle(const Report& report);
+
+  void Carry(const SendReply& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const Study& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const Train& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const StopTraining& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const PauseTraining& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const ResumeTraining& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const Submit& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const Forget& duty, CoordinatorLink& link, Crew& crew);
+
+  const Options options_;
+  Workshop& workshop_;
+  const Clock& clock_;
+  Log& log_;
+  ClientState state_;
+  bool told_lost_ = false;  // That the coordinator cannot be reached, in the log.
+
+  std::shared_ptr<WorkControl> control_;  // Of the newest Train.
+  std::stop_source giving_up_;            // Ends submissions when the daemon ends.
+
+  std::mutex mutex_;
+  std::condition_variable_any arrived_;
+  std::deque<Event> inbox_;  // Guarded by mutex_.
+};
+
+}  // namespace fedtune

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/client_daemon.h"
+
+#include <thread>
+
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "tests/support/fake_clock.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::Not;
+
+constexpr char kRun[] = "run-1cd1";
+
+// What the daemon did, in lines that a test can wait for.
+class Journal {
+ public:
+  void Write(std::string line) {
+    const std::lock_guard lock(mutex_);
+    lines_.push_back(std::move(line));
+    written_.notify_all();
+  }
+
+  void Await(const std::string& line, size_t times = 1) {
+    std::unique_lock lock(mutex_);
+    written_.wait(lock, [&] {
+      return static_cast<size_t>(std::count(lines_.begin(), lines_.end(), line)) >= times;
+    });
+  }
+
+  std::vector<std::string> lines() {
+    const std::lock_guard lock(mutex_);
+    return lines_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable written_;
+  std::vector<std::string> lines_;
+};
+
+class JournalLink final : public CoordinatorLink {
+ public:
+  explicit JournalLink(Journal& journal) : journal_(journal) {}
+
+  void Send(const Reply& reply) override {
+    if (const auto* answer = std::get_if<InvitationAnswer>(&reply)) {
+      journal_.Write(fmt::format("answered {}", answer->accepted));
+    } else if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
+      journal_.Write("failed: " + failed->reason);
+    } else {
+      journal_.Write("progress");
+    }
+  }
+  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t, std::stop_token,
+                                        const TransferObserver&) override {
+    return absl::NotFoundError("none");
+  }
+  absl::Status Submit(const Contribution& contribution, std::stop_token) override {
+    journal_.Write(fmt::format("submitted round {}", contribution.id.round));
+    return absl::OkStatus();
+  }
+
+ private:
+  Journal& journal_;
+};
+
+// Round 0 is trained at once, round 1 until it is stopped, round 2 fails.
+class JournalWorkshop final : public Workshop {
+ public:
+  explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
+
+  InvitationAnswer Study(const Invitation& invitation) override {
+    return {.run = invitation.run, .accepted = true, .example_count = 10};
+  }
+  absl::Status Work(const Assignment& assignment, CoordinatorLink&, WorkControl& control,
+                    const WorkObserver& observer) override {
+    journal_.Write(fmt::format("began round {}", assignment.id.round));
+    observer({.id = assignment.id, .phase = WorkPhase::kTraining});
+    if (assignment.id.round == 2) return absl::InternalError("the loss is not finite");
+    if (assignment.id.round == 1) {
+      std::mutex mutex;
+      std::condition_variable_any stopped;
+      std::unique_lock lock(mutex);
+      stopped.wait(lock, control.stop_token(), [] { return false; });
+      journal_.Write("stopped");
+      return absl::CancelledError("stopped");
+    }
+    return absl::OkStatus();
+  }
+  std::shared_ptr<const Contribution> Kept(const AttemptId& id) override {
+    return std::make_shared<Contribution>(Contribution{.id = id});
+  }
+  void Forget(const std::string& run) override { journal_.Write("forgot " + run); }
+
+ private:
+  Journal& journal_;
+};
+
+class ClientDaemonTest : public ::testing::Test {
+ protected:
+  ClientDaemonTest()
+      : link_(journal_),
+        workshop_(journal_),
+        daemon_({.hours = {}, .zone = absl::UTCTimeZone(), .address = "here:1"}, workshop_, clock_,
+                log_),
+        thread_([this](std::stop_token stop) { daemon_.Run(link_, std::move(stop)); }) {
+    daemon_.OnWelcome({.federation = "north"});
+  }
+
+  void Invite() { daemon_.OnInstruction(Invitation{.run = kRun}); }
+  void Assign(int64_t round) {
+    daemon_.OnInstruction(Assignment{.id = {.run = kRun, .round = round}});
+  }
+
+  Journal journal_;
+  JournalLink link_;
+  JournalWorkshop workshop_;
+  testing::FakeClock clock_;
+  Log log_;
+  ClientDaemon daemon_;
+  std::jthread thread_;
+};
+
+TEST_F(ClientDaemonTest, TakesARoundFromInvitationToContribution) {
+  Invite();
+  journal_.Await("answered true");
+  Assign(0);
+  journal_.Await("submitted round 0");
+}
+
+TEST_F(ClientDaemonTest, SubmitsAgainWhenTheAssignmentIsRepeated) {
+  Invite();
+  Assign(0);
+  journal_.Await("submitted round 0");
+  daemon_.OnLost(absl::UnavailableError("cut"), absl::Seconds(1));
+  daemon_.OnWelcome({.federation = "north"});
+  Assign(0);
+  // The first submission may still be under way when the assignment comes: then
+  // it is not repeated, and need not be.
+  daemon_.OnInstruction(RunOver{.run = kRun});
+  journal_.Await("forgot run-1cd1");
+  EXPECT_THAT(journal_.lines(), Contains("began round 0").Times(1));
+}
+
+TEST_F(ClientDaemonTest, StopsTheWorkOfARoundThatCloses) {
+  Invite();
+  Assign(1);
+  journal_.Await("began round 1");
+  daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 1}});
+  journal_.Await("stopped");
+}
+
+TEST_F(ClientDaemonTest, AnswersInvitationsWhileItTrains) {
+  Invite();
+  Assign(1);
+  journal_.Await("began round 1");
+  daemon_.OnInstruction(Invitation{.run = "run-0002"});
+  journal_.Await("answered true", 2);
+}
+
+TEST_F(ClientDaemonTest, TellsWhyARoundFailed) {
+  Invite();
+  Assign(2);
+  journal_.Await("failed: the loss is not finite");
+}
+
+TEST_F(ClientDaemonTest, ForgetsARunThatEnds) {
+  Invite();
+  journal_.Await("answered true");
+  daemon_.OnInstruction(RunOver{.run = kRun, .state = "finished"});
+  journal_.Await("forgot run-1cd1");
+}
+
+TEST_F(ClientDaemonTest, GivesUpItsWorkWhenItIsStopped) {
+  Invite();
+  Assign(1);
+  journal_.Await("began round 1");
+  thread_.request_stop();
+  thread_.join();
+  EXPECT_THAT(journal_.lines(), AllOf(Contains("stopped"), Not(Contains("submitted round 1"))));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/round/messages.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// Called with bytes done and in all.
+using TransferObserver = std::function<void(uint64_t done, uint64_t size)>;
+
+// What a client says to its coordinator besides listening. Thread-safe.
+class CoordinatorLink {
+ public:
+  virtual ~CoordinatorLink() = default;
+
+  // Sends on the standing session; returns at once. Without a session the reply
+  // is dropped: the coordinator will ask again.
+  virtual void Send(const Reply& reply) = 0;
+
+  // The blob of this digest, which is `size` bytes long. Goes on where it was
+  // when the connection breaks, until it has all of it or is stopped.
+  //
+  // NOT_FOUND: the coordinator has no such blob. CANCELLED: stopped. DATA_LOSS:
+  // other bytes came than the digest says.
+  virtual absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
+                                                std::stop_token stop,
+                                                const TransferObserver& observer) = 0;
+
+  // Hands in a contribution, in one try.
+  //
+  // UNAVAILABLE: no answer; to be tried again. FAILED_PRECONDITION: the round
+  // does not take it (any more). CANCELLED: stopped. Any other error: the
+  // coordinator refuses it.
+  virtual absl::Status Submit(const Contribution& contribution, std::stop_token stop) = 0;
+};
+
+// What happens on the standing session. Called from the session's threads, one
+// call at a time; must return quickly.
+class SessionListener {
+ public:
+  virtual ~SessionListener() = default;
+
+  virtual void OnWelcome(const Welcome& welcome) = 0;
+  virtual void OnInstruction(const Instruction& instruction) = 0;
+
+  // The session has ended, or could not begin; the next try is in `retry_in`.
+  virtual void OnLost(const absl::Status& reason, absl::Duration retry_in) = 0;
+};
+
+}  // namespace fedtune

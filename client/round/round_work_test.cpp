@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/round_work.h"
+
+#include "aggregation/adapter_bytes.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+AdapterLayout TwoLayers() {
+  return *AdapterLayout::Create(
+      {{.name = "q_proj", .in_features = 2, .out_features = 1, .lora_rank = 1, .alpha = 1},
+       {.name = "o_proj", .in_features = 1, .out_features = 1, .lora_rank = 1, .alpha = 1}});
+}
+
+// Adds 1 to every trained value of A and 2 to every one of B, and keeps what it
+// was asked.
+class AddingTrainer final : public Trainer {
+ public:
+  absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
+                                        const TrainingObserver& observer) override {
+    TrainingOutcome outcome{.adapter = {request.adapter.begin(), request.adapter.end()},
+                            .loss = 1.5,
+                            .token_count = 70,
+                            .answer_token_count = 7,
+                            .seconds = 2};
+    for (const AdapterTensor& tensor : request.layout->tensors()) {
+      if (!Contains(request.factors, tensor.factor)) continue;
+      for (int64_t i = 0; i < tensor.size(); ++i) {
+        outcome.adapter[static_cast<size_t>(tensor.offset + i)] +=
+            tensor.factor == Factor::kA ? 1.0f : 2.0f;
+      }
+    }
+    for (int64_t step = 0; step < request.steps; ++step) {
+      request.batch(step);
+      rates.push_back(request.learning_rate(step));
+      if (!observer({.step = step + 1, .steps = request.steps})) {
+        return absl::CancelledError("stopped");
+      }
+    }
+    return outcome;
+  }
+
+  absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest& request,
+                                      const EvaluationObserver& observer) override {
+    if (!observer(1, 1)) return absl::CancelledError("stopped");
+    evaluated.emplace_back(request.adapter.begin(), request.adapter.end());
+    return Evaluation{.loss = 0.5,
+                      .accuracy = 0.25,
+                      .example_count = static_cast<int64_t>(request.records.size()),
+                      .answer_token_count = 1};
+  }
+
+  std::vector<double> rates;
+  std::vector<std::vector<float>> evaluated;
+};
+
+// Has one adapter: 1, 2, 3, 4, 5.
+class OneBlobLink final : public CoordinatorLink {
+ public:
+  void Send(const Reply&) override {}
+  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t size, std::stop_token,
+                                        const TransferObserver& observer) override {
+    ++fetches;
+    asked_size = size;
+    observer(size, size);
+    return std::string(ValueBytes(values));
+  }
+  absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
+
+  std::vector<float> values = {1, 2, 3, 4, 5};
+  int fetches = 0;
+  uint64_t asked_size = 0;
+};
+
+class RoundWorkTest : public ::testing::Test {
+ protected:
+  RoundWorkTest() {
+    material_.layout = TwoLayers();
+    material_.plan.rounds.count = 4;
+    material_.plan.training.steps = 3;
+    material_.plan.training.batch_size = 2;
+    material_.training.resize(7);
+    material_.validation.resize(5);
+    material_.batch = [this](int64_t step) {
+      steps_.push_back(step);
+      return Batch();
+    };
+    assignment_.id = {.run = "run-1", .round = 2};
+    assignment_.adapter.bytes.fill(7);
+  }
+
+  absl::StatusOr<Contribution> Perform() {
+    const WorkObserver observer = [this](const WorkProgress& progress) {
+      phases_.push_back(progress.phase);
+    };
+    return RoundWork(assignment_, material_, {trainer_, link_, control_, observer, fetched_})
+        .Perform();
+  }
+
+  RunMaterial material_;
+  Assignment assignment_;
+  AddingTrainer trainer_;
+  OneBlobLink link_;
+  WorkControl control_;
+  std::optional<FetchedAdapter> fetched_;
+  std::vector<int64_t> steps_;
+  std::vector<WorkPhase> phases_;
+};
+
+TEST_F(RoundWorkTest, HandsInWhatWasTrainedMinusWhatCameIn) {
+  const auto contribution = Perform();
+  ASSERT_THAT(contribution, IsOk());
+  EXPECT_THAT(contribution->delta, ElementsAre(1, 1, 2, 1, 2));
+  EXPECT_EQ(contribution->id, assignment_.id);
+  EXPECT_EQ(contribution->adapter, assignment_.adapter);
+  EXPECT_EQ(contribution->metrics.steps, 3);
+  EXPECT_EQ(contribution->metrics.token_count, 70);
+  EXPECT_EQ(contribution->metrics.training_loss, 1.5);
+  EXPECT_EQ(contribution->metrics.training_time, absl::Seconds(2));
+}
+
+TEST_F(RoundWorkTest, HandsInOnlyTheFactorsOfTheRound) {
+  assignment_.factors = FactorSet::kA;
+  EXPECT_THAT(Perform()->delta, ElementsAre(1, 1, 1));
+  assignment_.factors = FactorSet::kB;
+  EXPECT_THAT(Perform()->delta, ElementsAre(2, 2));
+}
+
+TEST_F(RoundWorkTest, GoesOnThroughTheDataFromRoundToRound) {
+  Perform().IgnoreError();
+  EXPECT_THAT(steps_, ElementsAre(6, 7, 8));
+}
+
+TEST_F(RoundWorkTest, SchedulesTheLearningRateOverTheWholeRun) {
+  material_.plan.training.warmup = 1;
+  material_.plan.training.learning_rate = 24;
+  Perform().IgnoreError();
+  EXPECT_THAT(trainer_.rates, ElementsAre(13, 15, 17)) << "of 12 steps, the middles of 6, 7 and 8";
+}
+
+TEST_F(RoundWorkTest, EvaluatesBeforeAndAfterWhenAsked) {
+  assignment_.evaluate = true;
+  const auto contribution = Perform();
+  ASSERT_THAT(contribution, IsOk());
+  EXPECT_THAT(trainer_.evaluated, ElementsAre(ElementsAre(1, 2, 3, 4, 5),  //
+                                              ElementsAre(2, 3, 5, 5, 7)));
+  ASSERT_TRUE(contribution->metrics.before.has_value());
+  EXPECT_EQ(contribution->metrics.before->example_count, 5);
+  EXPECT_EQ(contribution->metrics.after->accuracy, 0.25);
+}
+
+TEST_F(RoundWorkTest, DoesNotEvaluateUnasked) {
+  EXPECT_EQ(Perform()->metrics.before, std::nullopt);
+  EXPECT_THAT(trainer_.evaluated, IsEmpty());
+}
+
+TEST_F(RoundWorkTest, HandsInNoValuesWhenItOnlyEvaluates) {
+  assignment_.evaluate_only = true;
+  const auto contribution = Perform();
+  ASSERT_THAT(contribution, IsOk());
+  EXPECT_THAT(contribution->delta, IsEmpty());
+  EXPECT_TRUE(contribution->metrics.before.has_value());
+  EXPECT_THAT(steps_, IsEmpty());
+}
+
+TEST_F(RoundWorkTest, HasNothingToEvaluateOnWithoutAValidationSplit) {
+  material_.validation.clear();
+  assignment_.evaluate = true;
+  EXPECT_EQ(Perform()->metrics.before, std::nullopt);
+}
+
+TEST_F(RoundWorkTest, FetchesAnAdapterOnce) {
+  Perform().IgnoreError();
+  Perform().IgnoreError();
+  EXPECT_EQ(link_.fetches, 1);
+  EXPECT_EQ(link_.asked_size, 20);
+  assignment_.adapter.bytes.fill(8);
+  Perform().IgnoreError();
+  EXPECT_EQ(link_.fetches, 2);
+}
+
+TEST_F(RoundWorkTest, RefusesAnAdapterThatIsNotFinite) {
+  link_.values[3] = std::numeric_limits<float>::infinity();
+  EXPECT_THAT(Perform(), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(RoundWorkTest, StopsBetweenTwoSteps) {
+  control_.Stop();
+  EXPECT_THAT(Perform(), HasCode(absl::StatusCode::kCancelled));
+  EXPECT_THAT(steps_, ElementsAre(6));
+}
+
+TEST_F(RoundWorkTest, TellsWhichPhaseItIsIn) {
+  assignment_.evaluate = true;
+  material_.plan.training.steps = 1;
+  Perform().IgnoreError();
+  EXPECT_THAT(phases_,
+              ElementsAre(WorkPhase::kDownloading, WorkPhase::kDownloading, WorkPhase::kEvaluating,
+                          WorkPhase::kTraining, WorkPhase::kEvaluating));
+}
+
+}  // namespace
+}  // namespace fedtune

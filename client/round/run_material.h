@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "aggregation/adapter_layout.h"
+#include "client/data/tokenized_record.h"
+#include "client/training/trainer.h"
+#include "plan/plan.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// What a client holds for one run from its acceptance to its end. Immutable.
+struct RunMaterial {
+  Plan plan;
+  AdapterLayout layout;
+  Digest layout_digest;
+  std::filesystem::path base_model;
+
+  std::vector<TokenizedRecord> training;
+  std::vector<TokenizedRecord> validation;    // May be empty.
+  std::vector<std::vector<int32_t>> choices;  // Answers of `validation`; empty: free text.
+
+  // The records of a step, which is counted over all rounds.
+  std::function<Batch(int64_t global_step)> batch;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <algorithm>
+#include <random>
+
+#include "absl/time/time.h"
+
+namespace fedtune {
+
+// How long to wait before trying again: twice as long each time, up to half a
+// minute, and shortened by up to a half at random so that many clients do not
+// come back at once. Not thread-safe.
+class Backoff {
+ public:
+  absl::Duration Next() {
+    const absl::Duration full = next_;
+    next_ = std::min(2 * next_, kLongest);
+    return full * std::uniform_real_distribution<double>(0.5, 1)(random_);
+  }
+
+  void Reset() { next_ = kShortest; }
+
+ private:
+  static constexpr absl::Duration kShortest = absl::Milliseconds(500);
+  static constexpr absl::Duration kLongest = absl::Seconds(30);
+
+  absl::Duration next_ = kShortest;
+  std::minstd_rand random_{std::random_device{}()};
+};
+
+}  // namespace fedtune

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/transport/conversion.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "aggregation/adapter_bytes.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+absl::Status Malformed(std::string_view what) {
+  return absl::InvalidArgumentError(
+      fmt::format("the coordinator sent {}; is it of another version?", what));
+}
+
+absl::StatusOr<AttemptId> AttemptFromProto(const std::string& run, int64_t round, int64_t attempt) {
+  if (run.empty()) return Malformed("a message without a run");
+  if (round < 0 || attempt < 1) return Malformed("a round or attempt out of range");
+  return AttemptId{.run = run, .round = round, .attempt = attempt};
+}
+
+absl::StatusOr<Instruction> FromProto(const v1::RunInvitation& message) {
+  if (message.run_id().empty()) return Malformed("an invitation without a run");
+  return Invitation{.run = message.run_id(),
+                    .plan_toml = message.plan_toml(),
+                    .layout_json = message.layout_json(),
+                    .base_digest = message.base_digest()};
+}
+
+absl::StatusOr<Instruction> FromProto(const v1::RoundAssignment& message) {
+  Assignment assignment;
+  ASSIGN_OR_RETURN(assignment.id,
+                   AttemptFromProto(message.run_id(), message.round(), message.attempt()));
+  const std::string& digest = message.adapter_sha256();
+  if (digest.size() != assignment.adapter.bytes.size()) {
+    return Malformed("an adapter digest that is not 32 bytes long");
+  }
+  std::copy(digest.begin(), digest.end(), assignment.adapter.bytes.begin());
+  if (message.factors() < 1 || message.factors() > 3) return Malformed("unknown factors");
+  assignment.factors = static_cast<FactorSet>(message.factors());
+  assignment.evaluate = message.evaluate();
+  assignment.evaluate_only = message.evaluate_only();
+  assignment.time_left = absl::Milliseconds(message.time_left_ms());
+  return assignment;
+}
+
+absl::StatusOr<Instruction> FromProto(const v1::RoundClosed& message) {
+  ASSIGN_OR_RETURN(AttemptId id,
+                   AttemptFromProto(message.run_id(), message.round(), message.attempt()));
+  return RoundOver{.id = std::move(id), .reason = message.reason()};
+}
+
+Instruction FromProto(const v1::RunEnded& message) {
+  return RunOver{.run = message.run_id(), .state = message.state(), .reason = message.reason()};
+}
+
+v1::Progress::Phase PhaseToProto(WorkPhase phase) {
+  switch (phase) {
+    case WorkPhase::kDownloading:
+      return v1::Progress::PHASE_DOWNLOADING;
+    case WorkPhase::kEvaluating:
+      return v1::Progress::PHASE_EVALUATING;
+    case WorkPhase::kTraining:
+      return v1::Progress::PHASE_TRAINING;
+    case WorkPhase::kUploading:
+      return v1::Progress::PHASE_UPLOADING;
+    case WorkPhase::kWaiting:
+      return v1::Progress::PHASE_WAITING;
+  }
+  return v1::Progress::PHASE_UNSPECIFIED;
+}
+
+void Fill(const InvitationAnswer& answer, v1::ClientMessage& message) {
+  v1::RunDecision& decision = *message.mutable_run_decision();
+  decision.set_run_id(answer.run);
+  decision.set_accepted(answer.accepted);
+  decision.set_reason(answer.reason);
+  decision.set_example_count(answer.example_count);
+}
+
+template <typename Message>
+void FillAttempt(const AttemptId& id, Message& message) {
+  message.set_run_id(id.run);
+  message.set_round(id.round);
+  message.set_attempt(id.attempt);
+}
+
+void Fill(const WorkProgress& progress, v1::ClientMessage& message) {
+  v1::Progress& filled = *message.mutable_progress();
+  FillAttempt(progress.id, filled);
+  filled.set_phase(PhaseToProto(progress.phase));
+  filled.set_fraction(progress.fraction);
+  filled.set_tokens_per_second(progress.tokens_per_second);
+  filled.set_note(progress.note);
+}
+
+void Fill(const AttemptFailed& failed, v1::ClientMessage& message) {
+  v1::RoundFailure& failure = *message.mutable_round_failure();
+  FillAttempt(failed.id, failure);
+  failure.set_reason(failed.reason);
+}
+
+void Fill(const LocalEvaluation& evaluation, v1::EvaluationResult& result) {
+  result.set_loss(evaluation.loss);
+  if (evaluation.accuracy) result.set_accuracy(*evaluation.accuracy);
+  result.set_example_count(evaluation.example_count);
+}
+
+void Fill(const LocalMetrics& metrics, v1::ClientMetrics& filled) {
+  filled.set_training_loss(metrics.training_loss);
+  filled.set_steps(metrics.steps);
+  filled.set_token_count(metrics.token_count);
+  filled.set_training_seconds(absl::ToDoubleSeconds(metrics.training_time));
+  if (metrics.before) Fill(*metrics.before, *filled.mutable_before());
+  if (metrics.after) Fill(*metrics.after, *filled.mutable_after());
+}
+
+std::string BytesOf(const Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
+}
+
+}  // namespace
+
+absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& message) {
+  switch (message.message_case()) {
+    case v1::CoordinatorMessage::kRunInvitation:
+      return FromProto(message.run_invitation());
+    case v1::CoordinatorMessage::kRoundAssignment:
+      return FromProto(message.round_assignment());
+    case v1::CoordinatorMessage::kRoundClosed:
+      return FromProto(message.round_closed());
+    case v1::CoordinatorMessage::kRunEnded:
+      return FromProto(message.run_ended());
+    default:
+      return Malformed("a message of an unknown kind");
+  }
+}
+
+Welcome WelcomeFromProto(const v1::Welcome& message) {
+  return {.federation = message.federation(),
+          .institution = message.institution(),
+          .coordinator_version = message.coordinator_version()};
+}
+
+v1::ClientMessage GreetingToProto(const Greeting& greeting) {
+  v1::ClientMessage message;
+  v1::Hello& hello = *message.mutable_hello();
+  hello.set_client_version(greeting.client_version);
+  v1::Device& device = *hello.mutable_device();
+  device.set_kind(greeting.device.kind);
+  device.set_name(greeting.device.name);
+  device.set_memory_bytes(greeting.device.memory_bytes);
+  device.set_threads(greeting.device.threads);
+  for (const DatasetSize& dataset : greeting.datasets) {
+    v1::DatasetSummary& summary = *hello.add_datasets();
+    summary.set_name(dataset.name);
+    summary.set_example_count(dataset.example_count);
+  }
+  return message;
+}
+
+v1::ClientMessage ReplyToProto(const Reply& reply) {
+  v1::ClientMessage message;
+  std::visit([&](const auto& known) { Fill(known, message); }, reply);
+  return message;
+}
+
+v1::ContributionHeader HeaderToProto(const Contribution& contribution) {
+  v1::ContributionHeader header;
+  FillAttempt(contribution.id, header);
+  header.set_adapter_sha256(BytesOf(contribution.adapter));
+  header.set_layout_sha256(BytesOf(contribution.layout));
+  header.set_factors(static_cast<uint32_t>(contribution.factors));
+  const std::string_view bytes = ValueBytes(contribution.delta);
+  header.set_size_bytes(bytes.size());
+  header.set_sha256(BytesOf(Sha256Of(bytes)));
+  Fill(contribution.metrics, *header.mutable_metrics());
+  return header;
+}
+
+absl::Status StatusFromRpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+}  // namespace fedtune

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/round/messages.h"
+#include "proto/fedtune/v1/training.pb.h"
+
+namespace fedtune {
+
+// Between the protocol's messages and ours.
+
+// INVALID_ARGUMENT: not an instruction, or a field out of range (says which).
+absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& message);
+
+Welcome WelcomeFromProto(const v1::Welcome& message);
+
+v1::ClientMessage GreetingToProto(const Greeting& greeting);
+v1::ClientMessage ReplyToProto(const Reply& reply);
+
+// The head of `contribution`, with the digest of its values.
+v1::ContributionHeader HeaderToProto(const Contribution& contribution);
+
+// The codes have the same numbers in both.
+absl::Status StatusFromRpc(const grpc::Status& status);
+
+}  // namespace fedtune

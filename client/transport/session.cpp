@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/transport/session.h"
+
+#include <condition_variable>
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include "client/transport/backoff.h"
+#include "client/transport/conversion.h"
+
+namespace fedtune {
+namespace {
+
+// More than ever waits on a line whose other end reads.
+constexpr size_t kLongestQueue = 256;
+
+}  // namespace
+
+// One session, from its call to its end. Thread-safe.
+class Session::Line final
+    : public grpc::ClientBidiReactor<v1::ClientMessage, v1::CoordinatorMessage> {
+ public:
+  Line(v1::Training::Stub& stub, const Greeting& greeting, SessionListener& listener)
+      : listener_(listener) {
+    stub.async()->Session(&context_, this);
+    AddHold();  // Send() starts writes outside of reactions.
+    Send(GreetingToProto(greeting));
+    StartRead(&incoming_);
+    StartCall();
+  }
+
+  void Send(v1::ClientMessage message) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    if (outgoing_.size() >= kLongestQueue) return context_.TryCancel();
+    outgoing_.push_back(std::move(message));
+    if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
+  }
+
+  void Cancel() { context_.TryCancel(); }
+
+  // Waits for the end of the session; the object may go afterwards.
+  absl::Status AwaitEnd() {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return status_.has_value(); });
+    return malformed_.ok() ? *status_ : malformed_;
+  }
+
+  // Requires: AwaitEnd() has returned.
+  bool welcomed() const { return welcomed_; }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return Close();
+    if (const absl::Status status = Dispatch(); !status.ok()) {
+      malformed_ = status;
+      context_.TryCancel();
+    }
+    StartRead(&incoming_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard lock(mutex_);
+    if (!ok) closed_ = true;
+    outgoing_.pop_front();
+    if (!closed_ && !outgoing_.empty()) StartWrite(&outgoing_.front());
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::lock_guard lock(mutex_);
+    status_ = StatusFromRpc(status);
+    ended_.notify_all();
+  }
+
+ private:
+  absl::Status Dispatch() {
+    if (incoming_.has_welcome()) {
+      welcomed_ = true;
+      listener_.OnWelcome(WelcomeFromProto(incoming_.welcome()));
+      return absl::OkStatus();
+    }
+    const auto instruction = InstructionFromProto(incoming_);
+    if (instruction.ok()) listener_.OnInstruction(*instruction);
+    return instruction.status();
+  }
+
+  void Close() {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    RemoveHold();
+  }
+
+  SessionListener& listener_;
+  grpc::ClientContext context_;
+  v1::CoordinatorMessage incoming_;
+  bool welcomed_ = false;   // Written by reactions, which come one at a time.
+  absl::Status malformed_;  // Likewise.
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::deque<v1::ClientMessage> outgoing_;  // The first one is being written.
+  bool closed_ = false;
+  std::optional<absl::Status> status_;
+};
+
+Session::Session(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
+                 SessionListener& listener)
+    : stub_(v1::Training::NewStub(std::move(channel))),
+      greeting_(std::move(greeting)),
+      listener_(listener),
+      thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
+
+Session::~Session() = default;
+
+void Session::Send(const Reply& reply) {
+  const std::lock_guard lock(mutex_);
+  if (line_ != nullptr) line_->Send(ReplyToProto(reply));
+}
+
+void Session::Run(std::stop_token stop) {
+  Backoff backoff;
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  while (!stop.stop_requested()) {
+    bool welcomed = false;
+    const absl::Status reason = HoldLine(stop, welcomed);
+    if (stop.stop_requested()) return;
+    if (welcomed) backoff.Reset();
+    const absl::Duration pause = backoff.Next();
+    listener_.OnLost(reason, pause);
+    std::unique_lock lock(mutex);
+    stopped.wait_for(lock, stop, absl::ToChronoMilliseconds(pause), [] { return false; });
+  }
+}
+
+absl::Status Session::HoldLine(std::stop_token stop, bool& welcomed) {
+  Line line(*stub_, greeting_, listener_);
+  {
+    const std::lock_guard lock(mutex_);
+    line_ = &line;
+  }
+  const std::stop_callback cancel(stop, [&line] { line.Cancel(); });
+  const absl::Status reason = line.AwaitEnd();
+  {
+    const std::lock_guard lock(mutex_);
+    line_ = nullptr;
+  }
+  welcomed = line.welcomed();
+  return reason.ok() ? absl::UnavailableError("the coordinator ended the session") : reason;
+}
+
+}  // namespace fedtune

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "client/round/coordinator_link.h"
+#include "client/round/messages.h"
+#include "proto/fedtune/v1/training.grpc.pb.h"
+
+namespace fedtune {
+
+// The standing session with the coordinator: begun again, with growing pauses,
+// for as long as this object lives. Thread-safe.
+class Session {
+ public:
+  // `listener` must outlive the session.
+  Session(std::shared_ptr<grpc::Channel> channel, Greeting greeting, SessionListener& listener);
+
+  // Ends the session and waits for its threads.
+  ~Session();
+
+  // Returns at once; dropped while there is no session.
+  void Send(const Reply& reply);
+
+ private:
+  class Line;
+
+  void Run(std::stop_token stop);
+  absl::Status HoldLine(std::stop_token stop, bool& welcomed);
+
+  const std::unique_ptr<v1::Training::Stub> stub_;
+  const Greeting greeting_;
+  SessionListener& listener_;
+
+  std::mutex mutex_;
+  Line* line_ = nullptr;  // Guarded by mutex_; null between two sessions.
+
+  std::jthread thread_;  // Last: starts when all else is there, ends first.
+};
+
+}  // namespace fedtune

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/transport/transfers.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "aggregation/adapter_bytes.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "client/transport/backoff.h"
+#include "client/transport/conversion.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kChunkBytes = 1 << 20;
+
+absl::Status Stopped() { return absl::CancelledError("stopped"); }
+
+// Appends one chunk, which must go on where `blob` ends.
+absl::Status Append(const v1::BlobChunk& chunk, const BlobRequest& request, std::string& blob) {
+  if (chunk.offset() != blob.size() || chunk.data().size() > request.size - blob.size()) {
+    return absl::DataLossError(
+        fmt::format("the coordinator sent bytes {} to {} of {}, where {} were expected from {} on",
+                    chunk.offset(), chunk.offset() + chunk.data().size(), request.digest.ToString(),
+                    request.size, blob.size()));
+  }
+  blob += chunk.data();
+  request.observer(blob.size(), request.size);
+  return absl::OkStatus();
+}
+
+// Reads on from where `blob` ends until the stream does.
+absl::Status ReadOn(v1::Training::StubInterface& stub, const BlobRequest& request,
+                    std::string& blob) {
+  grpc::ClientContext context;
+  const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
+  v1::FetchBlobRequest message;
+  message.set_sha256(request.digest.bytes.data(), request.digest.bytes.size());
+  message.set_offset(blob.size());
+  const auto reader = stub.FetchBlob(&context, message);
+  v1::BlobChunk chunk;
+  while (reader->Read(&chunk)) {
+    if (const absl::Status status = Append(chunk, request, blob); !status.ok()) {
+      context.TryCancel();
+      reader->Finish();
+      return status;
+    }
+  }
+  return StatusFromRpc(reader->Finish());
+}
+
+// False: stopped meanwhile.
+bool Pause(absl::Duration duration, std::stop_token stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  stopped.wait_for(lock, stop, absl::ToChronoMilliseconds(duration), [] { return false; });
+  return !stop.stop_requested();
+}
+
+absl::Status CheckBlob(const BlobRequest& request, const std::string& blob) {
+  if (blob.size() == request.size && Sha256Of(blob) == request.digest) return absl::OkStatus();
+  return absl::DataLossError(fmt::format("{} of {} came from the coordinator, and they are not {}",
+                                         HumanBytes(blob.size()), HumanBytes(request.size),
+                                         request.digest.ToString()));
+}
+
+// False: the coordinator does not listen (any more), and Finish() says why.
+bool WriteContribution(grpc::ClientWriterInterface<v1::SubmitContributionRequest>& writer,
+                       const Contribution& contribution) {
+  v1::SubmitContributionRequest request;
+  *request.mutable_header() = HeaderToProto(contribution);
+  if (!writer.Write(request)) return false;
+  const std::string_view bytes = ValueBytes(contribution.delta);
+  for (size_t offset = 0; offset < bytes.size(); offset += kChunkBytes) {
+    v1::BlobChunk& chunk = *request.mutable_chunk();
+    chunk.set_offset(offset);
+    chunk.set_data(std::string(bytes.substr(offset, kChunkBytes)));
+    if (!writer.Write(request)) return false;
+  }
+  return writer.WritesDone();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FetchBlob(v1::Training::StubInterface& stub,
+                                      const BlobRequest& request) {
+  std::string blob;
+  blob.reserve(request.size);
+  Backoff backoff;
+  while (true) {
+    const size_t before = blob.size();
+    const absl::Status status = ReadOn(stub, request, blob);
+    if (request.stop.stop_requested()) return Stopped();
+    if (status.ok()) break;
+    if (!absl::IsUnavailable(status)) return Annotate(status, "adapter");
+    if (blob.size() > before) backoff.Reset();
+    if (!Pause(backoff.Next(), request.stop)) return Stopped();
+  }
+  RETURN_IF_ERROR(CheckBlob(request, blob));
+  return blob;
+}
+
+absl::Status SubmitContribution(v1::Training::StubInterface& stub, const Contribution& contribution,
+                                std::stop_token stop) {
+  grpc::ClientContext context;
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+  v1::SubmitContributionResponse response;
+  const auto writer = stub.SubmitContribution(&context, &response);
+  WriteContribution(*writer, contribution);
+  const absl::Status status = StatusFromRpc(writer->Finish());
+  return stop.stop_requested() && !status.ok() ? Stopped() : status;
+}
+
+}  // namespace fedtune
