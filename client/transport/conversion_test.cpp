@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/transport/conversion.h"
+
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+
+v1::CoordinatorMessage GoodAssignment() {
+  v1::CoordinatorMessage message;
+  v1::RoundAssignment& assignment = *message.mutable_round_assignment();
+  assignment.set_run_id("run-1");
+  assignment.set_round(2);
+  assignment.set_attempt(1);
+  assignment.set_adapter_sha256(std::string(32, '\7'));
+  assignment.set_factors(2);
+  assignment.set_evaluate(true);
+  assignment.set_time_left_ms(1500);
+  return message;
+}
+
+absl::StatusCode CodeOf(const v1::CoordinatorMessage& message) {
+  return InstructionFromProto(message).status().code();
+}
+
+TEST(ConversionTest, ReadsAnAssignment) {
+  const auto instruction = InstructionFromProto(GoodAssignment());
+  ASSERT_THAT(instruction, IsOk());
+  const Assignment& assignment = std::get<Assignment>(*instruction);
+  EXPECT_EQ(assignment.id, (AttemptId{.run = "run-1", .round = 2, .attempt = 1}));
+  EXPECT_EQ(assignment.adapter.bytes[31], 7);
+  EXPECT_EQ(assignment.factors, FactorSet::kB);
+  EXPECT_TRUE(assignment.evaluate);
+  EXPECT_FALSE(assignment.evaluate_only);
+  EXPECT_EQ(assignment.time_left, absl::Milliseconds(1500));
+}
+
+TEST(ConversionTest, ReadsAnInvitation) {
+  v1::CoordinatorMessage message;
+  message.mutable_run_invitation()->set_run_id("run-1");
+  message.mutable_run_invitation()->set_plan_toml("plan");
+  message.mutable_run_invitation()->set_base_digest("sha256:0");
+  const auto instruction = InstructionFromProto(message);
+  ASSERT_THAT(instruction, IsOk());
+  EXPECT_EQ(std::get<Invitation>(*instruction),
+            (Invitation{.run = "run-1", .plan_toml = "plan", .base_digest = "sha256:0"}));
+}
+
+TEST(ConversionTest, ReadsEndings) {
+  v1::CoordinatorMessage closed;
+  closed.mutable_round_closed()->set_run_id("run-1");
+  closed.mutable_round_closed()->set_attempt(1);
+  EXPECT_TRUE(std::holds_alternative<RoundOver>(*InstructionFromProto(closed)));
+  v1::CoordinatorMessage ended;
+  ended.mutable_run_ended()->set_run_id("run-1");
+  EXPECT_TRUE(std::holds_alternative<RunOver>(*InstructionFromProto(ended)));
+}
+
+TEST(ConversionTest, RefusesAnEmptyMessage) {
+  EXPECT_EQ(CodeOf({}), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesAnInvitationWithoutRun) {
+  v1::CoordinatorMessage message;
+  message.mutable_run_invitation();
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesAnAssignmentWithoutRun) {
+  v1::CoordinatorMessage message = GoodAssignment();
+  message.mutable_round_assignment()->clear_run_id();
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesANegativeRound) {
+  v1::CoordinatorMessage message = GoodAssignment();
+  message.mutable_round_assignment()->set_round(-1);
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesAttemptZero) {
+  v1::CoordinatorMessage message = GoodAssignment();
+  message.mutable_round_assignment()->set_attempt(0);
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesADigestOfAnotherLength) {
+  v1::CoordinatorMessage message = GoodAssignment();
+  message.mutable_round_assignment()->set_adapter_sha256("short");
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesUnknownFactors) {
+  v1::CoordinatorMessage message = GoodAssignment();
+  for (const uint32_t factors : {0u, 4u}) {
+    message.mutable_round_assignment()->set_factors(factors);
+    EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument) << factors;
+  }
+}
+
+TEST(ConversionTest, SaysInWhichPhaseTheWorkIs) {
+  const v1::ClientMessage message = ReplyToProto(WorkProgress{
+      .id = {.run = "run-1", .round = 2}, .phase = WorkPhase::kWaiting, .note = "for its hours"});
+  EXPECT_EQ(message.progress().phase(), v1::Progress::PHASE_WAITING);
+  EXPECT_EQ(message.progress().note(), "for its hours");
+  EXPECT_EQ(message.progress().round(), 2);
+}
+
+TEST(ConversionTest, KeepsTheCodeOfAFailedCall) {
+  EXPECT_THAT(StatusFromRpc({grpc::StatusCode::RESOURCE_EXHAUSTED, "large"}),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(StatusFromRpc(grpc::Status::OK), IsOk());
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/transport/coordinator_client.h"
+
+#include <utility>
+
+#include "client/transport/conversion.h"
+#include "client/transport/transfers.h"
+
+namespace fedtune {
+
+class CoordinatorClient::Explainer final : public SessionListener {
+ public:
+  Explainer(SessionListener& listener, std::string address)
+      : listener_(listener), address_(std::move(address)) {}
+
+  void OnWelcome(const Welcome& welcome) override { listener_.OnWelcome(welcome); }
+  void OnInstruction(const Instruction& instruction) override {
+    listener_.OnInstruction(instruction);
+  }
+  void OnLost(const absl::Status& reason, absl::Duration retry_in) override {
+    listener_.OnLost(ExplainFailure(reason, address_), retry_in);
+  }
+
+ private:
+  SessionListener& listener_;
+  const std::string address_;
+};
+
+CoordinatorClient::CoordinatorClient(const ChannelOptions& options, Greeting greeting,
+                                     SessionListener& listener)
+    : address_(options.address),
+      channel_(OpenChannel(options)),
+      stub_(v1::Training::NewStub(channel_)),
+      explainer_(std::make_unique<Explainer>(listener, options.address)),
+      session_(channel_, std::move(greeting), *explainer_) {}
+
+void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
+
+absl::StatusOr<std::string> CoordinatorClient::FetchBlob(const Digest& digest, uint64_t size,
+                                                         std::stop_token stop,
+                                                         const TransferObserver& observer) {
+  return fedtune::FetchBlob(
+      *stub_, {.digest = digest, .size = size, .stop = std::move(stop), .observer = observer});
+}
+
+absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
+  return SubmitContribution(*stub_, contribution, std::move(stop));
+}
+
+absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
+                                                absl::Duration timeout) {
+  const auto stub = v1::Training::NewStub(OpenChannel(options));
+  const absl::Time start = absl::Now();
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(start + timeout));
+  // No blob has this digest: whoever may fetch at all is told so.
+  v1::FetchBlobRequest request;
+  request.set_sha256(std::string(Digest().bytes.size(), '\0'));
+  const auto reader = stub->FetchBlob(&context, request);
+  v1::BlobChunk chunk;
+  while (reader->Read(&chunk)) {
+  }
+  const absl::Status status = StatusFromRpc(reader->Finish());
+  if (status.ok() || absl::IsNotFound(status)) return absl::Now() - start;
+  return ExplainFailure(status, options.address);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/round/coordinator_link.h"
+#include "client/transport/channel.h"
+#include "client/transport/session.h"
+#include "proto/fedtune/v1/training.grpc.pb.h"
+
+namespace fedtune {
+
+// The coordinator over gRPC. The standing session begins with this object and
+// ends with it. Thread-safe.
+class CoordinatorClient final : public CoordinatorLink {
+ public:
+  // `listener` must outlive this object.
+  CoordinatorClient(const ChannelOptions& options, Greeting greeting, SessionListener& listener);
+
+  void Send(const Reply& reply) override;
+  absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size, std::stop_token stop,
+                                        const TransferObserver& observer) override;
+  absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
+
+ private:
+  // Hands on what the session says, in words for people.
+  class Explainer;
+
+  const std::string address_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Training::Stub> stub_;
+  const std::unique_ptr<SessionListener> explainer_;
+  Session session_;
+};
+
+// How long the coordinator takes to answer a call, without a session: one that
+// stands is not disturbed.
+//
+// UNAVAILABLE, DEADLINE_EXCEEDED: it does not answer. UNAUTHENTICATED: it is not
+// our coordinator. PERMISSION_DENIED: our certificate is not a client's.
+absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
+                                                absl::Duration timeout);
+
+}  // namespace fedtune

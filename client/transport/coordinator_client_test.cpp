@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/transport/coordinator_client.h"
+
+#include <deque>
+
+#include "aggregation/adapter_bytes.h"
+#include "base/status.h"
+#include "client/transport/fake_coordinator.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::FakeCoordinator;
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::fedtune::testing::TestAuthority;
+using ::testing::HasSubstr;
+
+// Keeps what the session says until a test asks.
+class Listener final : public SessionListener {
+ public:
+  void OnWelcome(const Welcome& welcome) override { Put("welcome to " + welcome.federation); }
+  void OnInstruction(const Instruction& instruction) override {
+    if (const auto* assignment = std::get_if<Assignment>(&instruction)) {
+      Put("assigned " + assignment->id.run);
+    } else {
+      Put("another instruction");
+    }
+  }
+  void OnLost(const absl::Status& reason, absl::Duration) override {
+    Put("lost: " + std::string(Message(reason)));
+  }
+
+  std::string Next() {
+    std::unique_lock lock(mutex_);
+    put_.wait(lock, [this] { return !lines_.empty(); });
+    std::string line = std::move(lines_.front());
+    lines_.pop_front();
+    return line;
+  }
+
+ private:
+  void Put(std::string line) {
+    const std::lock_guard lock(mutex_);
+    lines_.push_back(std::move(line));
+    put_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable put_;
+  std::deque<std::string> lines_;
+};
+
+class CoordinatorClientTest : public ::testing::Test {
+ protected:
+  ChannelOptions OptionsFor(const std::string& address) const {
+    return {.address = address, .files = keys_, .federation = "north"};
+  }
+
+  std::unique_ptr<CoordinatorClient> Connect() {
+    return std::make_unique<CoordinatorClient>(OptionsFor(coordinator_.address()),
+                                               Greeting{.client_version = "1"}, listener_);
+  }
+
+  absl::StatusOr<std::string> Fetch(CoordinatorClient& client, const std::string& expected,
+                                    std::stop_token stop = {}) {
+    return client.FetchBlob(Sha256Of(expected), expected.size(), std::move(stop),
+                            [](uint64_t, uint64_t) {});
+  }
+
+  const testing::TemporaryDirectory directory_;
+  const TestAuthority authority_;
+  const CredentialFiles keys_ =
+      authority_.Issue(directory_.path() / "st-anna", Role::kClient, "st-anna");
+  FakeCoordinator coordinator_{
+      authority_.Issue(directory_.path() / "coordinator", Role::kCoordinator, "main")};
+  Listener listener_;
+};
+
+v1::CoordinatorMessage AssignmentOf(const std::string& run) {
+  v1::CoordinatorMessage message;
+  v1::RoundAssignment& assignment = *message.mutable_round_assignment();
+  assignment.set_run_id(run);
+  assignment.set_attempt(1);
+  assignment.set_adapter_sha256(std::string(32, 'x'));
+  assignment.set_factors(2);
+  return message;
+}
+
+TEST_F(CoordinatorClientTest, GreetsAndHearsInstructions) {
+  coordinator_.script = {AssignmentOf("run-1")};
+  const auto client = Connect();
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  EXPECT_EQ(listener_.Next(), "assigned run-1");
+  EXPECT_EQ(coordinator_.NextMessage().hello().client_version(), "1");
+}
+
+TEST_F(CoordinatorClientTest, SendsReplies) {
+  const auto client = Connect();
+  listener_.Next();
+  coordinator_.NextMessage();
+  client->Send(InvitationAnswer{.run = "run-1", .accepted = true, .example_count = 9});
+  client->Send(AttemptFailed{.id = {.run = "run-1", .round = 3, .attempt = 2}, .reason = "full"});
+  EXPECT_EQ(coordinator_.NextMessage().run_decision().example_count(), 9);
+  const v1::RoundFailure failure = coordinator_.NextMessage().round_failure();
+  EXPECT_EQ(failure.round(), 3);
+  EXPECT_EQ(failure.attempt(), 2);
+  EXPECT_EQ(failure.reason(), "full");
+}
+
+TEST_F(CoordinatorClientTest, ComesBackAfterTheSessionEnds) {
+  coordinator_.ends_first_session = true;
+  const auto client = Connect();
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  EXPECT_THAT(listener_.Next(), HasSubstr("ended the session"));
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+}
+
+TEST_F(CoordinatorClientTest, EndsTheSessionOnAnInstructionItDoesNotKnow) {
+  coordinator_.script = {v1::CoordinatorMessage()};
+  const auto client = Connect();
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  EXPECT_THAT(listener_.Next(), HasSubstr("is it of another version?"));
+}
+
+TEST_F(CoordinatorClientTest, FetchesABlobInOrder) {
+  coordinator_.blob = std::string(2500, 'a') + "end";
+  const auto client = Connect();
+  const auto blob = Fetch(*client, coordinator_.blob);
+  ASSERT_THAT(blob, IsOk());
+  EXPECT_EQ(*blob, coordinator_.blob);
+}
+
+TEST_F(CoordinatorClientTest, GoesOnWithABlobWhereTheConnectionBroke) {
+  coordinator_.blob = std::string(5000, 'a') + "end";
+  coordinator_.breaks_at = 3000;
+  const auto client = Connect();
+  EXPECT_THAT(Fetch(*client, coordinator_.blob), IsOk());
+  EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
+}
+
+TEST_F(CoordinatorClientTest, RefusesABlobOfAnotherContent) {
+  coordinator_.blob = std::string(100, 'a');
+  const auto client = Connect();
+  EXPECT_THAT(Fetch(*client, std::string(100, 'b')), HasCode(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(CoordinatorClientTest, RefusesABlobOfAnotherSize) {
+  coordinator_.blob = std::string(100, 'a');
+  const auto client = Connect();
+  EXPECT_THAT(Fetch(*client, std::string(99, 'a')), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Fetch(*client, std::string(101, 'a')), HasCode(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(CoordinatorClientTest, SaysThatThereIsNoSuchBlob) {
+  const auto client = Connect();
+  EXPECT_THAT(Fetch(*client, "x"), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_F(CoordinatorClientTest, StopsFetching) {
+  coordinator_.blob = std::string(100, 'a');
+  const auto client = Connect();
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_THAT(Fetch(*client, coordinator_.blob, stop.get_token()),
+              HasCode(absl::StatusCode::kCancelled));
+}
+
+TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
+  Contribution contribution{.id = {.run = "run-1", .round = 4}, .factors = FactorSet::kA};
+  contribution.delta.assign(600'000, 0.5f);  // More than two chunks.
+  contribution.metrics.training_loss = 1.25;
+  contribution.metrics.after = LocalEvaluation{.loss = 2, .accuracy = {}, .example_count = 3};
+  const auto client = Connect();
+  EXPECT_THAT(client->Submit(contribution, {}), IsOk());
+
+  const v1::ContributionHeader header = coordinator_.NextHeader();
+  EXPECT_EQ(header.round(), 4);
+  EXPECT_EQ(header.factors(), 1);
+  EXPECT_EQ(header.size_bytes(), 2'400'000);
+  EXPECT_EQ(header.metrics().training_loss(), 1.25);
+  EXPECT_FALSE(header.metrics().has_before());
+  EXPECT_FALSE(header.metrics().after().has_accuracy());
+  const std::string delta = coordinator_.NextDelta();
+  EXPECT_EQ(delta, ValueBytes(contribution.delta));
+  const Digest digest = Sha256Of(delta);
+  EXPECT_EQ(header.sha256(), std::string(digest.bytes.begin(), digest.bytes.end()));
+}
+
+TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
+  coordinator_.verdict = {grpc::StatusCode::FAILED_PRECONDITION, "round 4 is closed"};
+  Contribution contribution{.id = {.run = "run-1", .round = 4}};
+  contribution.delta.assign(3'000'000, 0.0f);
+  const auto client = Connect();
+  const absl::Status status = client->Submit(contribution, {});
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(Message(status), "round 4 is closed");
+}
+
+TEST_F(CoordinatorClientTest, FindsTheCoordinatorWithoutASession) {
+  EXPECT_THAT(ProbeCoordinator(OptionsFor(coordinator_.address()), absl::Seconds(20)), IsOk());
+}
+
+TEST_F(CoordinatorClientTest, SaysThatNobodyAnswers) {
+  const auto probe = ProbeCoordinator(OptionsFor("localhost:1"), absl::Seconds(20));
+  EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Message(probe.status()), HasSubstr("cannot reach the coordinator at localhost:1"));
+}
+
+TEST_F(CoordinatorClientTest, RefusesACoordinatorOfAnotherAuthority) {
+  const TestAuthority other;
+  const FakeCoordinator stranger(
+      other.Issue(directory_.path() / "stranger", Role::kCoordinator, "main"));
+  const auto probe = ProbeCoordinator(OptionsFor(stranger.address()), absl::Seconds(20));
+  EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnauthenticated)) << probe.status();
+  EXPECT_THAT(Message(probe.status()), HasSubstr("another authority"));
+}
+
+TEST_F(CoordinatorClientTest, RefusesAClientThatPosesAsCoordinator) {
+  const FakeCoordinator impostor(
+      authority_.Issue(directory_.path() / "impostor", Role::kClient, "impostor"));
+  const auto probe = ProbeCoordinator(OptionsFor(impostor.address()), absl::Seconds(20));
+  EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnauthenticated)) << probe.status();
+}
+
+TEST_F(CoordinatorClientTest, RefusesTheCoordinatorOfAnotherFederation) {
+  ChannelOptions options = OptionsFor(coordinator_.address());
+  options.federation = "south";
+  const auto probe = ProbeCoordinator(options, absl::Seconds(20));
+  EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnauthenticated)) << probe.status();
+  EXPECT_THAT(Message(probe.status()), HasSubstr("not the coordinator of federation south"));
+}
+
+}  // namespace
+}  // namespace fedtune

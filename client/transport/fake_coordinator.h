@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "base/check.h"
+#include "base/files.h"
+#include "privacy/identity/certificate_authority.h"
+#include "privacy/identity/key_directory.h"
+#include "proto/fedtune/v1/training.grpc.pb.h"
+
+namespace fedtune::testing {
+
+// An authority that hands out keys without asking.
+class TestAuthority {
+ public:
+  explicit TestAuthority(std::string federation = "north")
+      : authority_(*CertificateAuthority::Create(federation, absl::Hours(48), absl::Now())),
+        federation_(std::move(federation)) {}
+
+  // Makes key, certificate and authority files in `directory`.
+  CredentialFiles Issue(const std::filesystem::path& directory, Role role,
+                        const std::string& name) const {
+    const Identity identity{.federation = federation_, .role = role, .name = name};
+    const auto made = MakeKeyAndRequest(directory, identity);
+    const auto request = CertificateRequest::Parse(*ReadFile(made->request));
+    const auto certificate = authority_.Issue(
+        *request, {.identity = identity, .hosts = {}, .valid_for = absl::Hours(1)}, absl::Now());
+    const CredentialFiles files = FilesIn(directory);
+    Check(WriteFileAtomically(files.certificate, *certificate).ok(), "certificate");
+    Check(WriteFileAtomically(files.authority, authority_.ToPem()).ok(), "authority");
+    return files;
+  }
+
+ private:
+  CertificateAuthority authority_;
+  std::string federation_;
+};
+
+// A coordinator that says what a test tells it to, on a port of its own, over
+// mutual TLS.
+class FakeCoordinator final : public v1::Training::Service {
+ public:
+  explicit FakeCoordinator(const CredentialFiles& files) {
+    grpc::SslServerCredentialsOptions tls(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    tls.pem_root_certs = *ReadFile(files.authority);
+    tls.pem_key_cert_pairs.push_back({*ReadFile(files.key), *ReadFile(files.certificate)});
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("localhost:0", grpc::SslServerCredentials(tls), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+    Check(server_ != nullptr, "no port for the fake coordinator");
+  }
+
+  ~FakeCoordinator() override { server_->Shutdown(absl::ToChronoTime(absl::Now())); }
+
+  std::string address() const { return "localhost:" + std::to_string(port_); }
+
+  // ---- What it does ----
+
+  std::vector<v1::CoordinatorMessage> script;  // Sent after the welcome.
+  bool ends_first_session = false;
+  std::string blob;
+  size_t breaks_at = 0;  // The first fetch ends here; 0: it does not.
+  grpc::Status verdict;  // On contributions.
+
+  // ---- What it was told; each waits until there is one ----
+
+  v1::ClientMessage NextMessage() { return Next(messages_); }
+  v1::ContributionHeader NextHeader() { return Next(headers_); }
+  std::string NextDelta() { return Next(deltas_); }
+
+ private:
+  grpc::Status Session(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::ClientMessage>* stream) override {
+    v1::ClientMessage hello;
+    stream->Read(&hello);
+    Put(messages_, hello);
+    v1::CoordinatorMessage welcome;
+    welcome.mutable_welcome()->set_federation("north");
+    stream->Write(welcome);
+    if (std::exchange(ends_first_session, false)) return grpc::Status::OK;
+    for (const v1::CoordinatorMessage& line : script) stream->Write(line);
+    v1::ClientMessage message;
+    while (stream->Read(&message)) Put(messages_, message);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status FetchBlob(grpc::ServerContext*, const v1::FetchBlobRequest* request,
+                         grpc::ServerWriter<v1::BlobChunk>* writer) override {
+    if (blob.empty()) return {grpc::StatusCode::NOT_FOUND, "no such blob"};
+    for (size_t offset = request->offset(); offset < blob.size();) {
+      if (breaks_at > 0 && offset >= breaks_at) {
+        breaks_at = 0;
+        return {grpc::StatusCode::UNAVAILABLE, "cut"};
+      }
+      v1::BlobChunk chunk;
+      chunk.set_offset(offset);
+      chunk.set_data(blob.substr(offset, 1000));
+      offset += chunk.data().size();
+      writer->Write(chunk);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status SubmitContribution(grpc::ServerContext*,
+                                  grpc::ServerReader<v1::SubmitContributionRequest>* reader,
+                                  v1::SubmitContributionResponse*) override {
+    v1::SubmitContributionRequest part;
+    reader->Read(&part);
+    Put(headers_, part.header());
+    if (!verdict.ok()) return verdict;
+    std::string delta;
+    while (reader->Read(&part)) delta += part.chunk().data();
+    Put(deltas_, delta);
+    return grpc::Status::OK;
+  }
+
+  template <typename T>
+  void Put(std::deque<T>& queue, T item) {
+    const std::lock_guard lock(mutex_);
+    queue.push_back(std::move(item));
+    put_.notify_all();
+  }
+
+  template <typename T>
+  T Next(std::deque<T>& queue) {
+    std::unique_lock lock(mutex_);
+    put_.wait(lock, [&] { return !queue.empty(); });
+    T item = std::move(queue.front());
+    queue.pop_front();
+    return item;
+  }
+
+  std::mutex mutex_;
+  std::condition_variable put_;
+  std::deque<v1::ClientMessage> messages_;
+  std::deque<v1::ContributionHeader> headers_;
+  std::deque<std::string> deltas_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace fedtune::testing
