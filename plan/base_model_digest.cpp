@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "plan/base_model_digest.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kPieceBytes = 4 << 20;
+constexpr std::string_view kHeading = "fedtune base model 1\n";
+
+struct ModelFile {
+  std::string name;
+  uint64_t size = 0;
+};
+
+// How far the hashing of all files is.
+struct Tally {
+  const std::function<void(double)>& progress;
+  uint64_t total = 0;
+  uint64_t done = 0;
+
+  void Add(uint64_t bytes) {
+    done += bytes;
+    progress(total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total));
+  }
+};
+
+bool BelongsToModel(const fs::path& file) {
+  return file.filename() == "config.json" || file.filename() == "tokenizer.json" ||
+         file.extension() == ".safetensors";
+}
+
+absl::StatusOr<std::vector<ModelFile>> ModelFiles(const fs::path& directory) {
+  std::error_code error;
+  std::vector<ModelFile> files;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (!BelongsToModel(entry->path())) continue;
+    const uint64_t size = entry->file_size(error);
+    if (error) return ErrnoToStatus(error.value(), "cannot read", entry->path());
+    files.push_back({entry->path().filename().string(), size});
+  }
+  if (error) return ErrnoToStatus(error.value(), "cannot read the base model in", directory);
+  std::sort(files.begin(), files.end(),
+            [](const ModelFile& a, const ModelFile& b) { return a.name < b.name; });
+  return files;
+}
+
+absl::Status CheckComplete(const std::vector<ModelFile>& files, const fs::path& directory) {
+  const auto has = [&](auto matches) { return std::any_of(files.begin(), files.end(), matches); };
+  if (!has([](const ModelFile& file) { return file.name == "config.json"; })) {
+    return absl::NotFoundError(fmt::format(
+        "{} is not a model's folder: there is no config.json in it", directory.string()));
+  }
+  if (!has([](const ModelFile& file) { return file.name.ends_with(".safetensors"); })) {
+    return absl::NotFoundError(
+        fmt::format("{} has no weights: no *.safetensors file in it", directory.string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Digest> HashFile(const fs::path& path, uint64_t size, Tally& tally) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return ErrnoToStatus(errno, "cannot read", path);
+  Sha256 hash;
+  std::vector<char> piece(kPieceBytes);
+  uint64_t read = 0;
+  while (in) {
+    in.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    const auto got = static_cast<size_t>(in.gcount());
+    hash.Update(std::string_view(piece.data(), got));
+    read += got;
+    tally.Add(got);
+  }
+  if (in.bad()) return ErrnoToStatus(EIO, "cannot read", path);
+  if (read != size) {
+    return absl::InternalError(fmt::format("{} changed while it was read ({} bytes instead of {})",
+                                           path.string(), read, size));
+  }
+  return std::move(hash).Finish();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> BaseModelDigest(const fs::path& directory,
+                                            const std::function<void(double)>& progress) {
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ModelFiles(directory));
+  RETURN_IF_ERROR(CheckComplete(files, directory));
+  Tally tally{.progress = progress};
+  for (const ModelFile& file : files) tally.total += file.size;
+  Sha256 hash;
+  hash.Update(kHeading);
+  for (const ModelFile& file : files) {
+    ASSIGN_OR_RETURN(const Digest digest, HashFile(directory / file.name, file.size, tally));
+    hash.Update(fmt::format("{} {} {}\n", file.name, file.size, digest.ToHex()));
+  }
+  return std::move(hash).Finish().ToString();
+}
+
+}  // namespace fedtune
