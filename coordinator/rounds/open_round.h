@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -22,6 +23,10 @@ struct RoundTask {
   bool evaluate = false;
   bool evaluate_only = false;
   absl::Duration deadline;
+
+  bool Is(int64_t a_round, int64_t an_attempt) const {
+    return round == a_round && attempt == an_attempt;
+  }
 };
 
 // One attempt of a round while its cohort works: who has answered and how. The
@@ -32,13 +37,15 @@ class OpenRound {
 
   const RoundTask& task() const { return task_; }
 
-  bool Contains(const Institution& institution) const { return members_.contains(institution); }
+  bool Contains(const Institution& institution) const;
 
   // In the cohort, and neither contributed nor failed so far.
   bool Expects(const Institution& institution) const;
 
   bool HasContributed(const Institution& institution) const;
   bool HasFailed(const Institution& institution) const;
+  // Why; empty if it has not failed.
+  std::string_view FailureOf(const Institution& institution) const;
 
   // Require Expects(institution).
   void Contribute(const Institution& institution, int64_t weight, int64_t example_count,
@@ -50,14 +57,16 @@ class OpenRound {
 
   // Those still expected, by name.
   std::vector<Institution> Expected() const;
+  std::vector<Institution> Contributors() const;
 
-  // "charite failed: out of memory; uke did not answer".
-  std::string Missing() const;
+  // Why those in the cohort that have not contributed have not, by name: "uke
+  // failed: out of memory", "helios did not answer" (when `time_is_up`).
+  std::vector<std::string> Missing(bool time_is_up) const;
 
   RoundSummary Summary() const;
 
  private:
-  enum class Answer : uint8_t { kNone, kContributed, kFailed };
+  enum class Answer : uint8_t { kStranger, kNone, kContributed, kFailed };
   struct Member {
     Answer answer = Answer::kNone;
     std::string reason;
@@ -67,6 +76,7 @@ class OpenRound {
   };
 
   Answer AnswerOf(const Institution& institution) const;
+  std::vector<Institution> With(Answer answer) const;
 
   RoundTask task_;
   std::map<Institution, Member> members_;

@@ -9,8 +9,8 @@ namespace fedtune {
 
 // One client's evaluation of one adapter on its own validation split.
 struct EvaluationResult {
-  double loss = 0;                 // Mean per answer token.
-  std::optional<double> accuracy;  // Absent for free text.
+  double loss = 0;                                // Mean per answer token.
+  std::optional<double> accuracy = std::nullopt;  // Absent for free text.
   int64_t example_count = 0;
 
   friend bool operator==(const EvaluationResult&, const EvaluationResult&) = default;
@@ -22,8 +22,8 @@ struct ClientMetrics {
   int64_t steps = 0;
   int64_t token_count = 0;
   double training_seconds = 0;
-  std::optional<EvaluationResult> before;  // Of the global adapter it started from.
-  std::optional<EvaluationResult> after;   // Of what it trained.
+  std::optional<EvaluationResult> before = std::nullopt;  // Of the global adapter it started from.
+  std::optional<EvaluationResult> after = std::nullopt;   // Of what it trained.
 
   friend bool operator==(const ClientMetrics&, const ClientMetrics&) = default;
 };
@@ -34,7 +34,7 @@ struct EvaluationSummary {
   int64_t round = 0;  // 0: the adapter before the first round.
   double loss = 0;
   // Over the institutions that reported one; absent when none did.
-  std::optional<double> accuracy;
+  std::optional<double> accuracy = std::nullopt;
   int64_t example_count = 0;
 
   friend bool operator==(const EvaluationSummary&, const EvaluationSummary&) = default;
@@ -47,7 +47,7 @@ struct RoundSummary {
   int64_t example_count = 0;  // Of the contributors.
   double training_loss = 0;   // Mean over the contributions, by their weights.
   // Of the adapter that the round started from, when the round evaluated.
-  std::optional<EvaluationSummary> evaluation;
+  std::optional<EvaluationSummary> evaluation = std::nullopt;
 
   friend bool operator==(const RoundSummary&, const RoundSummary&) = default;
 };

@@ -6,12 +6,14 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
+#include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/open_round.h"
 #include "coordinator/rounds/round_summary.h"
@@ -54,11 +56,12 @@ struct RunView {
   std::string reason;
   int64_t rounds_done = 0;
   int64_t round_count = 0;
-  int64_t attempt = 0;                     // Of the current round; 0 when none is open.
-  bool evaluating = false;                 // The final evaluation is open.
-  std::optional<absl::Duration> deadline;  // Of the current phase; on the clock of `now`.
-  Digest adapter;                          // The newest.
-  std::vector<ClientView> clients;         // By name.
+  int64_t attempt = 0;      // Of the current round; 0 when none is open.
+  bool evaluating = false;  // The final evaluation is open.
+  std::optional<absl::Duration> deadline =
+      std::nullopt;                 // Of the current phase; on the clock of `now`.
+  Digest adapter;                   // The newest.
+  std::vector<ClientView> clients;  // By name.
   std::optional<RoundSummary> last_round;
   std::optional<EvaluationSummary> first_evaluation;
   std::optional<EvaluationSummary> last_evaluation;
@@ -76,7 +79,7 @@ struct ResumePoint {
     Institution institution;
     bool accepted = false;
     bool declined = false;
-    std::string reason;
+    std::string reason = "";
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
   };
@@ -84,22 +87,22 @@ struct ResumePoint {
   // The highest attempt of the next round that was ever opened; 0 for none. The
   // new one gets the next number.
   int64_t attempts_opened = 0;
-  std::vector<Client> clients;
-  std::optional<RoundSummary> last_round;
-  std::optional<EvaluationSummary> first_evaluation;
-  std::optional<EvaluationSummary> last_evaluation;
+  std::vector<Client> clients = {};
+  std::optional<RoundSummary> last_round = std::nullopt;
+  std::optional<EvaluationSummary> first_evaluation = std::nullopt;
+  std::optional<EvaluationSummary> last_evaluation = std::nullopt;
 };
 
 // One run, from the invitations to its end:
 //
-//   Inviting -> Training -> Releasing -> Training -> ... -> Evaluating -> Ended
-//                   |  ^
-//                   +--+ second attempt           any phase but Releasing -> Ended
+//   Inviting -> Training -> Releasing -> Training -> ... -> Ended
+//                 |  ^                   (the last one only evaluates)
+//                 +--+ second attempt
 //
-// Inviting ends when every invited client has answered; or at the invitation
-// timeout with a quorum of acceptances, or later at the acceptance that makes
-// the quorum full. Without a quorum when all have answered, or one round
-// deadline after the start, the run fails.
+// Inviting ends when every invited client has answered, or at the invitation
+// timeout; without a quorum of acceptances by then it goes on until the quorum
+// is full. Without a quorum when all have answered, or one round deadline after
+// the start, the run fails.
 //
 // A round's cohort is drawn from the clients that have accepted and are
 // connected; from all that have accepted when these are below the quorum.
@@ -107,16 +110,18 @@ struct ResumePoint {
 // ends when everyone in the cohort has contributed or failed, or at the
 // deadline; a client that goes away is waited for, and gets its work again when
 // it comes back. Below the quorum (at the deadline, or as soon as it cannot be
-// reached) the attempt's contributions are discarded and the round is tried
-// once more; then the run fails and says who was missing.
+// reached any more) the attempt's contributions are discarded and the round is
+// tried once more; then the run fails and says who was missing.
 //
-// Evaluating, after the last round, has no quorum: what there is counts.
+// The final evaluation has no quorum and waits only for clients that are
+// connected: what there is counts.
 //
 // Pure protocol: no thread, clock, socket or file. The caller passes events and
 // the time in (`now`, on a clock that never jumps), stores what has changed,
-// then carries out the effects in their order. Effects for clients that are not
-// connected are never produced. Each call takes time linear in the number of
-// clients. Not thread-safe.
+// then carries out the effects in their order. Invitations, assignments,
+// closings and endings are only for clients that are connected; one that
+// connects gets again whatever is still asked of it, its invitation first.
+// Each call takes time linear in the number of clients. Not thread-safe.
 class Run {
  public:
   struct Options {
@@ -127,7 +132,7 @@ class Run {
     std::vector<Institution> connected;  // Now.
     absl::Duration invitation_timeout = absl::Minutes(1);
     bool final_evaluation = true;
-    std::optional<ResumePoint> resume;
+    std::optional<ResumePoint> resume = std::nullopt;
   };
 
   // Begins (or goes on with) a run and appends what is to be done to `effects`.
@@ -180,6 +185,7 @@ class Run {
   struct Inviting {
     absl::Duration timeout;   // After which a quorum is enough.
     absl::Duration deadline;  // After which the run fails without one.
+    bool timed_out = false;
   };
   struct Training {
     OpenRound round;
@@ -194,23 +200,69 @@ class Run {
   };
   using Phase = std::variant<Inviting, Training, Releasing, Ended>;
 
-  Run(Options options, absl::Duration now);
+  // The time, and what follows from the event so far.
+  struct Step {
+    absl::Duration now;
+    Effects& effects;
+  };
+
+  explicit Run(Options options);
 
   void Restore(const ResumePoint& point);
 
-  // Each appends to `effects` what follows from one kind of event.
-  struct Step;
-  void Handle(Step& step, const ClientConnected& event);
-  void Handle(Step& step, const ClientDisconnected& event);
-  void Handle(Step& step, const RunAccepted& event);
-  void Handle(Step& step, const RunDeclined& event);
-  void Handle(Step& step, const ProgressReported& event);
-  void Handle(Step& step, const ContributionTaken& event);
-  void Handle(Step& step, const ClientFailed& event);
+  // One for each kind of event; `from` is known.
+  void Handle(const Institution& from, const ClientConnected& event, Step& step);
+  void Handle(const Institution& from, const ClientDisconnected& event, Step& step);
+  void Handle(const Institution& from, const RunAccepted& event, Step& step);
+  void Handle(const Institution& from, const RunDeclined& event, Step& step);
+  void Handle(const Institution& from, const ProgressReported& event, Step& step);
+  void Handle(const Institution& from, const ContributionTaken& event, Step& step);
+  void Handle(const Institution& from, const ClientFailed& event, Step& step);
+  void Handle(const Released& event, Step& step);
+  void Handle(const ReleaseFailed& event, Step& step);
+  void Handle(const StopRequested& event, Step& step);
 
-  const RunId id_;
-  const Plan plan_;
+  // The transitions. Advance() makes those that are due.
+  void Advance(Step& step);
+  bool AdvanceInviting(Step& step);
+  bool AdvanceTraining(Step& step);
+  void BeginRound(int64_t round, Step& step);
+  void OpenAttempt(int64_t round, int64_t attempt, Step& step);
+  void CloseTraining(Step& step);
+  void RetryOrFail(Step& step);
+  void FinishEvaluation(Step& step);
+  void End(RunState state, std::string reason, Step& step);
+
+  bool MayTakePart(const Institution& institution) const;
+  bool IsOpenToNew() const;  // A round is still to come.
+  int64_t AcceptedCount() const;
+  std::vector<Institution> Cohort(const RoundTask& task) const;
+  // The open attempt in which `from` is still to answer; null if there is none.
+  OpenRound* AwaitedRound(const Institution& from);
+  void SendAssignment(const Institution& institution, const OpenRound& round, Step& step);
+  void CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const;
+  void Remember(const std::optional<EvaluationSummary>& evaluation);
+  std::string WhyTooFewAccepted() const;
+  const OpenRound* CurrentRound() const;
+  ExpectedContribution Expected(const RoundTask& task) const;
+  std::string_view PhaseName() const;
+  ClientView ViewOf(const Institution& institution, const Client& client) const;
+
+  RunId id_;
+  Plan plan_;
+  Digest layout_;
+  int64_t values_a_ = 0;
+  int64_t values_b_ = 0;
+  bool final_evaluation_ = true;
+
+  std::map<Institution, Client> clients_;
   Phase phase_;
+  Digest adapter_;
+  int64_t rounds_done_ = 0;
+  int64_t tries_ = 0;  // Attempts at the current round by this process.
+  std::optional<RoundSummary> last_round_;
+  std::optional<EvaluationSummary> first_evaluation_;
+  std::optional<EvaluationSummary> last_evaluation_;
 };
 
 }  // namespace fedtune

@@ -28,7 +28,7 @@ struct ContributionHeader {
   Digest layout;         // SHA-256 of the layout's JSON.
   uint32_t factors = 0;  // Bits: 1 for A, 2 for B.
   uint64_t size_bytes = 0;
-  Digest sha256;  // Of the values.
+  Digest sha256 = {};  // Of the values.
   ClientMetrics metrics;
 };
 
@@ -52,7 +52,7 @@ struct ProgressReported {
   WorkPhase phase = WorkPhase::kWaiting;
   double fraction = 0;
   double tokens_per_second = 0;
-  std::string note;
+  std::string note = "";
 };
 
 // A contribution that Run::CheckContribution() admitted, whose bytes have been

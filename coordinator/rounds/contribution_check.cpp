@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rounds/contribution_check.h"
+
+#include <cmath>
+#include <string_view>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr int64_t kMaxCount = int64_t{1} << 53;  // Up to here doubles count exactly.
+
+absl::Status Invalid(std::string_view message) {
+  return absl::InvalidArgumentError(fmt::format("the contribution {}", message));
+}
+
+bool IsCount(int64_t value) { return value >= 0 && value <= kMaxCount; }
+
+absl::Status CheckEvaluation(const std::optional<EvaluationResult>& result) {
+  if (!result.has_value()) return absl::OkStatus();
+  if (!std::isfinite(result->loss)) return Invalid("reports an evaluation loss that is not finite");
+  if (!IsCount(result->example_count)) return Invalid("reports a count of records out of range");
+  if (result->accuracy.has_value() && !(*result->accuracy >= 0 && *result->accuracy <= 1)) {
+    return Invalid("reports an accuracy that is not from 0 to 1");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMetrics(const ClientMetrics& metrics) {
+  if (!std::isfinite(metrics.training_loss)) {
+    return Invalid("reports a training loss that is not finite: training has diverged");
+  }
+  if (!IsCount(metrics.steps) || !IsCount(metrics.token_count)) {
+    return Invalid("reports a count out of range");
+  }
+  if (!std::isfinite(metrics.training_seconds) || metrics.training_seconds < 0) {
+    return Invalid("reports a training time out of range");
+  }
+  RETURN_IF_ERROR(CheckEvaluation(metrics.before));
+  return CheckEvaluation(metrics.after);
+}
+
+}  // namespace
+
+absl::Status CheckHeader(const ContributionHeader& header, const ExpectedContribution& expected) {
+  if (header.adapter != expected.adapter) {
+    return absl::FailedPreconditionError(
+        fmt::format("the contribution was trained from adapter {}, but the round starts from {}",
+                    header.adapter.ToString(), expected.adapter.ToString()));
+  }
+  if (header.layout != expected.layout) {
+    return Invalid(fmt::format("has layout {}, the run has {}", header.layout.ToString(),
+                               expected.layout.ToString()));
+  }
+  // Factors say nothing about a contribution without values.
+  if (!expected.evaluate_only && header.factors != static_cast<uint32_t>(expected.factors)) {
+    return Invalid(fmt::format("has factors {}, the round trains {}", header.factors,
+                               static_cast<uint32_t>(expected.factors)));
+  }
+  const uint64_t size_bytes =
+      expected.evaluate_only ? 0 : sizeof(float) * static_cast<uint64_t>(expected.value_count);
+  if (header.size_bytes != size_bytes) {
+    return Invalid(fmt::format("has {} bytes, {} are expected", header.size_bytes, size_bytes));
+  }
+  return CheckMetrics(header.metrics);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rounds/run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "base/check.h"
+#include "coordinator/rounds/cohort.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace fedtune {
+namespace {
+
+// More records than any institution has; keeps weights far from overflow.
+constexpr int64_t kMaxExamples = int64_t{1} << 40;
+constexpr size_t kMaxReasonLength = 500;
+
+// Texts of clients are shown to people and kept: not without bounds.
+std::string Shorten(std::string text) {
+  if (text.size() > kMaxReasonLength) text.resize(kMaxReasonLength);
+  return text;
+}
+
+double InUnitRange(double value) { return value >= 0 ? std::min(value, 1.0) : 0; }
+
+absl::Status TooFewConnected(const std::map<Institution, bool>& connected, int64_t quorum) {
+  std::vector<std::string_view> here;
+  std::vector<std::string_view> missing;
+  for (const auto& [institution, is_here] : connected) {
+    (is_here ? here : missing).push_back(institution.value);
+  }
+  return absl::FailedPreconditionError(
+      fmt::format("{} clients are connected ({}), the plan's quorum is {}{}", here.size(),
+                  here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", ")), quorum,
+                  missing.empty() ? "" : fmt::format("; offline: {}", fmt::join(missing, ", "))));
+}
+
+}  // namespace
+
+// ---- Start ----
+
+absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& effects) {
+  const std::optional<ResumePoint> resume = std::move(options.resume);
+  const std::vector<Institution> connected = std::move(options.connected);
+  const int64_t quorum = options.plan.rounds.quorum;
+  const absl::Duration timeout = std::min(options.invitation_timeout, options.plan.rounds.deadline);
+  Run run(std::move(options));
+  if (resume.has_value()) run.Restore(*resume);
+  for (const Institution& institution : connected) {
+    if (run.MayTakePart(institution)) run.clients_[institution].connected = true;
+  }
+  std::map<Institution, bool> presence;
+  int64_t present = 0;
+  for (const auto& [institution, client] : run.clients_) {
+    presence[institution] = client.connected;
+    present += client.connected ? 1 : 0;
+  }
+  if (!resume.has_value() && present < quorum) return TooFewConnected(presence, quorum);
+  for (const auto& [institution, is_here] : presence) {
+    if (is_here) effects.push_back(Invite{institution});
+  }
+  Step step{now, effects};
+  run.phase_ = Inviting{now + timeout, now + run.plan_.rounds.deadline};
+  if (resume.has_value() && run.AcceptedCount() >= quorum) {
+    run.tries_ = 1;
+    run.OpenAttempt(run.rounds_done_, resume->attempts_opened + 1, step);
+  }
+  return run;
+}
+
+Run::Run(Options options)
+    : id_(std::move(options.id)),
+      plan_(std::move(options.plan)),
+      layout_(Sha256Of(options.layout.ToJson())),
+      values_a_(options.layout.parameter_count(FactorSet::kA)),
+      values_b_(options.layout.parameter_count(FactorSet::kB)),
+      final_evaluation_(options.final_evaluation),
+      phase_(Inviting{}),
+      adapter_(options.adapter) {
+  for (const std::string& name : plan_.rounds.institutions) clients_[Institution{name}];
+}
+
+void Run::Restore(const ResumePoint& point) {
+  for (const ResumePoint::Client& from : point.clients) {
+    Client& client = clients_[from.institution];
+    client.accepted = from.accepted;
+    client.declined = from.declined;
+    client.reason = from.reason;
+    client.example_count = from.example_count;
+    client.rounds_contributed = from.rounds_contributed;
+  }
+  rounds_done_ = point.rounds_done;
+  last_round_ = point.last_round;
+  first_evaluation_ = point.first_evaluation;
+  last_evaluation_ = point.last_evaluation;
+}
+
+// ---- Events ----
+
+Effects Run::Receive(const Institution& from, ClientEvent event, absl::Duration now) {
+  Effects effects;
+  Step step{now, effects};
+  if (std::holds_alternative<ClientConnected>(event) && MayTakePart(from) && IsOpenToNew()) {
+    clients_[from];
+  }
+  if (!clients_.contains(from)) return effects;
+  std::visit([&](const auto& kind) { Handle(from, kind, step); }, event);
+  Advance(step);
+  return effects;
+}
+
+Effects Run::Receive(RunEvent event, absl::Duration now) {
+  Effects effects;
+  Step step{now, effects};
+  std::visit([&](const auto& kind) { Handle(kind, step); }, event);
+  Advance(step);
+  return effects;
+}
+
+void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
+  Client& client = clients_[from];
+  client.connected = true;
+  client.progress = {};
+  if (const Ended* ended = std::get_if<Ended>(&phase_)) {
+    if (client.accepted) {
+      step.effects.push_back(TellRunEnded{from, ended->state, ended->reason});
+    }
+    return;
+  }
+  if (!client.accepted && !IsOpenToNew()) return;
+  step.effects.push_back(Invite{from});
+  if (const OpenRound* round = AwaitedRound(from)) SendAssignment(from, *round, step);
+}
+
+void Run::Handle(const Institution& from, const ClientDisconnected&, Step&) {
+  clients_[from].connected = false;
+  OpenRound* round = AwaitedRound(from);
+  if (round != nullptr && round->task().evaluate_only) round->Fail(from, "went offline");
+}
+
+void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
+  if (event.example_count < 1 || event.example_count > kMaxExamples) {
+    return Handle(from,
+                  RunDeclined{fmt::format("it reports {} records to train on; at least 1 is needed",
+                                          event.example_count)},
+                  step);
+  }
+  Client& client = clients_[from];
+  client.accepted = true;
+  client.declined = false;
+  client.reason.clear();
+  client.example_count = event.example_count;
+}
+
+void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
+  Client& client = clients_[from];
+  client.accepted = false;
+  client.declined = true;
+  client.reason = Shorten(event.reason);
+  if (OpenRound* round = AwaitedRound(from)) {
+    round->Fail(from, fmt::format("left the run: {}", client.reason));
+  }
+}
+
+void Run::Handle(const Institution& from, const ProgressReported& event, Step&) {
+  const OpenRound* round = AwaitedRound(from);
+  if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
+  ProgressReported& progress = clients_[from].progress;
+  progress = event;
+  progress.fraction = InUnitRange(event.fraction);
+  if (!std::isfinite(event.tokens_per_second)) progress.tokens_per_second = 0;
+  progress.note = Shorten(event.note);
+}
+
+void Run::Handle(const Institution& from, const ContributionTaken& event, Step&) {
+  const absl::StatusOr<Admission> admission = CheckContribution(from, event.header);
+  Check(admission.ok() && !admission->repeated, "a contribution was taken that was not admitted");
+  Client& client = clients_[from];
+  AwaitedRound(from)->Contribute(from, admission->weight, client.example_count,
+                                 event.header.metrics);
+  client.taken = event.header;
+}
+
+void Run::Handle(const Institution& from, const ClientFailed& event, Step&) {
+  OpenRound* round = AwaitedRound(from);
+  if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
+  round->Fail(from, Shorten(event.reason));
+}
+
+void Run::Handle(const Released& event, Step& step) {
+  const auto* releasing = std::get_if<Releasing>(&phase_);
+  if (releasing == nullptr || releasing->round.task().round != event.round) return;
+  for (const Institution& institution : releasing->round.Contributors()) {
+    ++clients_[institution].rounds_contributed;
+  }
+  last_round_ = releasing->round.Summary();
+  Remember(last_round_->evaluation);
+  adapter_ = event.adapter;
+  rounds_done_ = event.round + 1;
+  if (releasing->stop_reason.has_value()) {
+    return End(RunState::kStopped, *releasing->stop_reason, step);
+  }
+  BeginRound(rounds_done_, step);
+}
+
+void Run::Handle(const ReleaseFailed& event, Step& step) {
+  const auto* releasing = std::get_if<Releasing>(&phase_);
+  if (releasing == nullptr) return;
+  End(RunState::kFailed,
+      fmt::format("round {} could not be released: {}", releasing->round.task().round + 1,
+                  event.reason),
+      step);
+}
+
+void Run::Handle(const StopRequested& event, Step& step) {
+  if (auto* releasing = std::get_if<Releasing>(&phase_)) {
+    releasing->stop_reason = Shorten(event.reason);
+  } else if (!std::holds_alternative<Ended>(phase_)) {
+    End(RunState::kStopped, Shorten(event.reason), step);
+  }
+}
+
+Effects Run::Tick(absl::Duration now) {
+  Effects effects;
+  Step step{now, effects};
+  if (!deadline().has_value() || now < *deadline()) return effects;
+  if (auto* inviting = std::get_if<Inviting>(&phase_)) {
+    inviting->timed_out = true;
+    if (AcceptedCount() < plan_.rounds.quorum && now >= inviting->deadline) {
+      End(RunState::kFailed, WhyTooFewAccepted(), step);
+    }
+    Advance(step);
+    return effects;
+  }
+  const OpenRound& round = std::get<Training>(phase_).round;
+  if (round.task().evaluate_only) {
+    FinishEvaluation(step);
+  } else if (round.contributed() >= plan_.rounds.quorum) {
+    CloseTraining(step);
+  } else {
+    RetryOrFail(step);
+  }
+  Advance(step);
+  return effects;
+}
+
+std::optional<absl::Duration> Run::deadline() const {
+  if (const auto* inviting = std::get_if<Inviting>(&phase_)) {
+    return inviting->timed_out ? inviting->deadline : inviting->timeout;
+  }
+  if (const auto* training = std::get_if<Training>(&phase_)) {
+    return training->round.task().deadline;
+  }
+  return std::nullopt;
+}
+
+// ---- Questions ----
+
+bool Run::MayTakePart(const Institution& institution) const {
+  const std::vector<std::string>& listed = plan_.rounds.institutions;
+  return listed.empty() ||
+         std::find(listed.begin(), listed.end(), institution.value) != listed.end();
+}
+
+bool Run::IsOpenToNew() const {
+  return !std::holds_alternative<Ended>(phase_) && rounds_done_ < plan_.rounds.count;
+}
+
+int64_t Run::AcceptedCount() const {
+  return std::count_if(clients_.begin(), clients_.end(),
+                       [](const auto& entry) { return entry.second.accepted; });
+}
+
+OpenRound* Run::AwaitedRound(const Institution& from) {
+  auto* training = std::get_if<Training>(&phase_);
+  return training != nullptr && training->round.Expects(from) ? &training->round : nullptr;
+}
+
+std::string Run::WhyTooFewAccepted() const {
+  std::vector<std::string> others;
+  for (const auto& [institution, client] : clients_) {
+    if (client.accepted) continue;
+    others.push_back(client.declined
+                         ? fmt::format("{} declined: {}", institution.value, client.reason)
+                         : fmt::format("{} did not answer", institution.value));
+  }
+  return fmt::format("{} of the {} institutions needed accepted; {}", AcceptedCount(),
+                     plan_.rounds.quorum, fmt::join(others, "; "));
+}
+
+}  // namespace fedtune

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The transitions between a run's phases; run.cpp takes the events.
+
+#include <utility>
+
+#include "coordinator/rounds/cohort.h"
+#include "coordinator/rounds/run.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace fedtune {
+namespace {
+
+constexpr int64_t kMaxTries = 2;
+
+}  // namespace
+
+void Run::Advance(Step& step) {
+  // A transition may make the next one due, as when a round opens that can
+  // have no quorum.
+  while (AdvanceInviting(step) || AdvanceTraining(step)) {
+  }
+}
+
+bool Run::AdvanceInviting(Step& step) {
+  const auto* inviting = std::get_if<Inviting>(&phase_);
+  if (inviting == nullptr) return false;
+  bool all_answered = true;
+  for (const auto& [institution, client] : clients_) {
+    all_answered = all_answered && (client.accepted || client.declined);
+  }
+  if (!all_answered && !inviting->timed_out) return false;
+  if (AcceptedCount() >= plan_.rounds.quorum) {
+    BeginRound(rounds_done_, step);
+    return true;
+  }
+  if (!all_answered) return false;
+  End(RunState::kFailed, WhyTooFewAccepted(), step);
+  return true;
+}
+
+bool Run::AdvanceTraining(Step& step) {
+  const auto* training = std::get_if<Training>(&phase_);
+  if (training == nullptr) return false;
+  const OpenRound& round = training->round;
+  if (round.task().evaluate_only) {
+    if (round.expected() > 0) return false;
+    FinishEvaluation(step);
+  } else if (round.contributed() + round.expected() < plan_.rounds.quorum) {
+    RetryOrFail(step);
+  } else if (round.expected() == 0) {
+    CloseTraining(step);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Run::BeginRound(int64_t round, Step& step) {
+  if (round == plan_.rounds.count && !final_evaluation_) {
+    return End(RunState::kFinished, "", step);
+  }
+  tries_ = 1;
+  OpenAttempt(round, 1, step);
+}
+
+void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {
+  const bool final = round == plan_.rounds.count;
+  const int64_t every = plan_.evaluation.every;
+  const RoundTask task{.round = round,
+                       .attempt = attempt,
+                       .factors = TrainedFactors(plan_.aggregation.method, round),
+                       .evaluate = final || round == 0 || (every > 0 && round % every == 0),
+                       .evaluate_only = final,
+                       .deadline = step.now + plan_.rounds.deadline};
+  const std::vector<Institution> cohort = Cohort(task);
+  phase_ = Training{OpenRound(task, cohort)};
+  const OpenRound& open = std::get<Training>(phase_).round;
+  if (!task.evaluate_only) {
+    step.effects.push_back(OpenAggregation{round, attempt, task.factors});
+  }
+  for (const Institution& institution : cohort) {
+    Client& client = clients_[institution];
+    client.progress = {};
+    if (client.connected) SendAssignment(institution, open, step);
+  }
+}
+
+std::vector<Institution> Run::Cohort(const RoundTask& task) const {
+  std::vector<Institution> accepted;
+  std::vector<Institution> connected;
+  for (const auto& [institution, client] : clients_) {
+    if (!client.accepted) continue;
+    accepted.push_back(institution);
+    if (client.connected) connected.push_back(institution);
+  }
+  if (task.evaluate_only) return connected;
+  const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
+  return DrawCohort(std::move(enough ? connected : accepted), plan_.rounds.cohort_size,
+                    plan_.training.seed, task.round);
+}
+
+void Run::CloseTraining(Step& step) {
+  OpenRound round = std::move(std::get<Training>(phase_).round);
+  CloseForExpected(round,
+                   fmt::format("round {} closed with {} contributions", round.task().round + 1,
+                               round.contributed()),
+                   step);
+  step.effects.push_back(Release{.round = round.task().round,
+                                 .attempt = round.task().attempt,
+                                 .factors = round.task().factors,
+                                 .incoming = adapter_,
+                                 .summary = round.Summary()});
+  phase_ = Releasing{std::move(round), std::nullopt};
+}
+
+void Run::RetryOrFail(Step& step) {
+  const OpenRound round = std::move(std::get<Training>(phase_).round);
+  const int64_t number = round.task().round + 1;
+  if (tries_ < kMaxTries) {
+    CloseForExpected(
+        round, fmt::format("round {} had too few contributions and is tried again", number), step);
+    ++tries_;
+    return OpenAttempt(round.task().round, round.task().attempt + 1, step);
+  }
+  std::vector<std::string> missing = round.Missing(step.now >= round.task().deadline);
+  for (const auto& [institution, client] : clients_) {
+    if (client.declined && !round.Contains(institution)) {
+      missing.push_back(fmt::format("{} declined: {}", institution.value, client.reason));
+    }
+  }
+  End(RunState::kFailed,
+      fmt::format("round {} had {} of the {} contributions it needs: {}", number,
+                  round.contributed(), plan_.rounds.quorum, fmt::join(missing, "; ")),
+      step);
+}
+
+void Run::FinishEvaluation(Step& step) {
+  const OpenRound round = std::move(std::get<Training>(phase_).round);
+  Remember(round.Summary().evaluation);
+  End(RunState::kFinished, "", step);
+}
+
+void Run::End(RunState state, std::string reason, Step& step) {
+  step.effects.push_back(EndRun{state, reason});
+  for (const auto& [institution, client] : clients_) {
+    if (client.connected && !client.declined) {
+      step.effects.push_back(TellRunEnded{institution, state, reason});
+    }
+  }
+  phase_ = Ended{state, std::move(reason)};
+}
+
+void Run::SendAssignment(const Institution& institution, const OpenRound& round, Step& step) {
+  const RoundTask& task = round.task();
+  step.effects.push_back(Assign{institution,
+                                {.round = task.round,
+                                 .attempt = task.attempt,
+                                 .adapter = adapter_,
+                                 .factors = task.factors,
+                                 .evaluate = task.evaluate,
+                                 .evaluate_only = task.evaluate_only,
+                                 .time_left = task.deadline - step.now}});
+}
+
+void Run::CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const {
+  for (const Institution& institution : round.Expected()) {
+    if (!clients_.at(institution).connected) continue;
+    step.effects.push_back(
+        CloseRound{institution, round.task().round, round.task().attempt, std::string(reason)});
+  }
+}
+
+void Run::Remember(const std::optional<EvaluationSummary>& evaluation) {
+  if (!evaluation.has_value()) return;
+  if (!first_evaluation_.has_value()) first_evaluation_ = evaluation;
+  last_evaluation_ = evaluation;
+}
+
+}  // namespace fedtune

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What a run says of itself, and of contributions; it changes nothing.
+
+#include "absl/status/status.h"
+#include "base/overloaded.h"
+#include "base/status_macros.h"
+#include "coordinator/rounds/contribution_check.h"
+#include "coordinator/rounds/run.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+ClientState StateOf(WorkPhase phase) {
+  switch (phase) {
+    case WorkPhase::kDownloading:
+      return ClientState::kDownloading;
+    case WorkPhase::kEvaluating:
+      return ClientState::kEvaluating;
+    case WorkPhase::kTraining:
+      return ClientState::kTraining;
+    case WorkPhase::kUploading:
+      return ClientState::kUploading;
+    case WorkPhase::kWaiting:
+      break;
+  }
+  return ClientState::kWaiting;
+}
+
+bool IsSame(const ContributionHeader& a, const ContributionHeader& b) {
+  return a.round == b.round && a.attempt == b.attempt && a.sha256 == b.sha256;
+}
+
+absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
+  return absl::FailedPreconditionError(fmt::format(
+      "round {}, attempt {}, takes no contributions: {}", header.round + 1, header.attempt, why));
+}
+
+}  // namespace
+
+std::string_view ToString(RunState state) {
+  switch (state) {
+    case RunState::kInviting:
+      return "inviting";
+    case RunState::kRunning:
+      return "running";
+    case RunState::kFinished:
+      return "finished";
+    case RunState::kStopped:
+      return "stopped";
+    case RunState::kFailed:
+      return "failed";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(ClientState state) {
+  switch (state) {
+    case ClientState::kInvited:
+      return "invited";
+    case ClientState::kDeclined:
+      return "declined";
+    case ClientState::kWaiting:
+      return "waiting";
+    case ClientState::kDownloading:
+      return "downloading";
+    case ClientState::kEvaluating:
+      return "evaluating";
+    case ClientState::kTraining:
+      return "training";
+    case ClientState::kUploading:
+      return "uploading";
+    case ClientState::kDone:
+      return "done";
+    case ClientState::kFailed:
+      return "failed";
+    case ClientState::kOffline:
+      return "offline";
+  }
+  return "unknown";
+}
+
+absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
+                                                 const ContributionHeader& header) const {
+  const auto client = clients_.find(from);
+  if (client == clients_.end() || !client->second.accepted) {
+    return absl::PermissionDeniedError(
+        fmt::format("{} does not take part in {}", from.value, id_.value));
+  }
+  const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
+  const int64_t weight = uniform ? 1 : client->second.example_count;
+  const std::optional<ContributionHeader>& taken = client->second.taken;
+  if (taken.has_value() && IsSame(*taken, header)) return Admission{true, weight};
+  const auto* training = std::get_if<Training>(&phase_);
+  if (training == nullptr) {
+    return NotOpen(header, fmt::format("the run is {}", PhaseName()));
+  }
+  const OpenRound& round = training->round;
+  if (!round.task().Is(header.round, header.attempt)) {
+    return NotOpen(header, fmt::format("open is round {}, attempt {}", round.task().round + 1,
+                                       round.task().attempt));
+  }
+  if (!round.Contains(from)) {
+    return absl::PermissionDeniedError(
+        fmt::format("{} is not in the cohort of round {}", from.value, header.round + 1));
+  }
+  if (round.HasContributed(from)) return NotOpen(header, "another one of this client was taken");
+  if (round.HasFailed(from)) return NotOpen(header, "this client has given the round up");
+  RETURN_IF_ERROR(CheckHeader(header, Expected(round.task())));
+  return Admission{false, weight};
+}
+
+ExpectedContribution Run::Expected(const RoundTask& task) const {
+  return {.adapter = adapter_,
+          .layout = layout_,
+          .factors = task.factors,
+          .value_count = (Contains(task.factors, Factor::kA) ? values_a_ : 0) +
+                         (Contains(task.factors, Factor::kB) ? values_b_ : 0),
+          .evaluate_only = task.evaluate_only};
+}
+
+RunState Run::state() const {
+  return std::visit(Overloaded{
+                        [](const Inviting&) { return RunState::kInviting; },
+                        [](const Ended& ended) { return ended.state; },
+                        [](const auto&) { return RunState::kRunning; },
+                    },
+                    phase_);
+}
+
+std::string_view Run::PhaseName() const {
+  return std::holds_alternative<Releasing>(phase_) ? "making the next adapter" : ToString(state());
+}
+
+RunView Run::view() const {
+  RunView view;
+  view.state = state();
+  view.rounds_done = rounds_done_;
+  view.round_count = plan_.rounds.count;
+  view.deadline = deadline();
+  view.adapter = adapter_;
+  view.last_round = last_round_;
+  view.first_evaluation = first_evaluation_;
+  view.last_evaluation = last_evaluation_;
+  if (const auto* ended = std::get_if<Ended>(&phase_)) view.reason = ended->reason;
+  if (const OpenRound* round = CurrentRound()) {
+    view.attempt = round->task().attempt;
+    view.evaluating = round->task().evaluate_only;
+  }
+  view.clients.reserve(clients_.size());
+  for (const auto& [institution, client] : clients_) {
+    view.clients.push_back(ViewOf(institution, client));
+  }
+  return view;
+}
+
+const OpenRound* Run::CurrentRound() const {
+  if (const auto* training = std::get_if<Training>(&phase_)) return &training->round;
+  if (const auto* releasing = std::get_if<Releasing>(&phase_)) return &releasing->round;
+  return nullptr;
+}
+
+ClientView Run::ViewOf(const Institution& institution, const Client& client) const {
+  ClientView view{.institution = institution,
+                  .reason = client.reason,
+                  .rounds_contributed = client.rounds_contributed,
+                  .example_count = client.example_count,
+                  .accepted = client.accepted};
+  const OpenRound* round = CurrentRound();
+  if (client.declined) {
+    view.state = ClientState::kDeclined;
+  } else if (round != nullptr && round->HasContributed(institution)) {
+    view.state = ClientState::kDone;
+    view.fraction = 1;
+  } else if (!client.connected) {
+    view.state = ClientState::kOffline;
+  } else if (!client.accepted) {
+    view.state = ClientState::kInvited;
+  } else if (round != nullptr && round->HasFailed(institution)) {
+    view.state = ClientState::kFailed;
+    view.reason = round->FailureOf(institution);
+  } else if (round != nullptr && round->Expects(institution)) {
+    view.state = StateOf(client.progress.phase);
+    view.reason = client.progress.note;
+    view.fraction = client.progress.fraction;
+    view.tokens_per_second = client.progress.tokens_per_second;
+  } else {
+    view.state = ClientState::kWaiting;
+  }
+  return view;
+}
+
+}  // namespace fedtune
