@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 #include "coordinator/rounds/run.h"
-#include "coordinator/rounds/run_fixture.h"
+#include "tests/support/run_fixture.h"
 
 namespace fedtune::testing {
 namespace {

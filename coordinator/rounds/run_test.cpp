@@ -5,7 +5,7 @@
 #include "coordinator/rounds/run.h"
 
 #include "base/status.h"
-#include "coordinator/rounds/run_fixture.h"
+#include "tests/support/run_fixture.h"
 
 namespace fedtune::testing {
 namespace {
