@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/tokenizer/special_tokens.h"
+
+#include <string>
+#include <string_view>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "model/tokenizer/json_fields.h"
+
+namespace fedtune {
+namespace {
+
+// An empty object when the file is absent.
+absl::StatusOr<nlohmann::json> ReadOptionalJson(const std::filesystem::path& path) {
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return nlohmann::json::object();
+  RETURN_IF_ERROR(text.status());
+  return ParseJson(*text, path.string());
+}
+
+// A token's name is text, or an object with its text as "content".
+absl::StatusOr<std::string> ReadName(const JsonFields& file, std::string_view key) {
+  if (!file.Any(key).is_object()) return file.String(key);
+  ASSIGN_OR_RETURN(const JsonFields token,
+                   JsonFields::Of(file.Any(key), fmt::format("{}: {}", file.where(), key)));
+  return token.String("content");
+}
+
+absl::StatusOr<std::optional<int32_t>> FindByName(const JsonFields& file, std::string_view key,
+                                                  const Tokenizer& tokenizer) {
+  if (file.Any(key).is_null()) return std::nullopt;
+  ASSIGN_OR_RETURN(const std::string name, ReadName(file, key));
+  const std::optional<int32_t> id = tokenizer.TokenId(name);
+  if (id.has_value()) return id;
+  return absl::InvalidArgumentError(fmt::format(
+      "{}: {} \"{}\" is not a token of this model's tokenizer", file.where(), key, name));
+}
+
+// An id, or a list whose first one counts (several tokens can end a text).
+absl::StatusOr<std::optional<int32_t>> FindById(const JsonFields& file, const std::string& key,
+                                                const Tokenizer& tokenizer) {
+  const nlohmann::json& field = file.Any(key);
+  const nlohmann::json& value = field.is_array() && !field.empty() ? field[0] : field;
+  if (value.is_null()) return std::nullopt;
+  if (!value.is_number_integer()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: \"{}\" must be a whole number", file.where(), key));
+  }
+  const auto id = value.get<int64_t>();
+  if (id >= 0 && id < tokenizer.vocabulary_size()) return static_cast<int32_t>(id);
+  return absl::InvalidArgumentError(
+      fmt::format("{}: \"{}\" is {}, but the tokenizer has the ids 0 to {}", file.where(), key, id,
+                  tokenizer.vocabulary_size() - 1));
+}
+
+}  // namespace
+
+absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& model_folder,
+                                                const Tokenizer& tokenizer) {
+  const std::filesystem::path by_name_path = model_folder / "tokenizer_config.json";
+  const std::filesystem::path by_id_path = model_folder / "config.json";
+  ASSIGN_OR_RETURN(const nlohmann::json by_name_json, ReadOptionalJson(by_name_path));
+  ASSIGN_OR_RETURN(const nlohmann::json by_id_json, ReadOptionalJson(by_id_path));
+  ASSIGN_OR_RETURN(const JsonFields by_name, JsonFields::Of(by_name_json, by_name_path.string()));
+  ASSIGN_OR_RETURN(const JsonFields by_id, JsonFields::Of(by_id_json, by_id_path.string()));
+
+  const auto find = [&](const std::string& key) -> absl::StatusOr<std::optional<int32_t>> {
+    ASSIGN_OR_RETURN(const std::optional<int32_t> id, FindByName(by_name, key, tokenizer));
+    if (id.has_value()) return id;
+    return FindById(by_id, key + "_id", tokenizer);
+  };
+  SpecialTokens tokens;
+  ASSIGN_OR_RETURN(tokens.bos, find("bos_token"));
+  ASSIGN_OR_RETURN(tokens.eos, find("eos_token"));
+  ASSIGN_OR_RETURN(tokens.pad, find("pad_token"));
+  ASSIGN_OR_RETURN(tokens.add_bos, by_name.Bool("add_bos_token", true));
+  return tokens;
+}
+
+}  // namespace fedtune

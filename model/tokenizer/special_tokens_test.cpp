@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/tokenizer/special_tokens.h"
+
+#include "base/files.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/tokenizer/small_tokenizer_file.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+class SpecialTokensTest : public ::testing::Test {
+ protected:
+  void Write(std::string_view name, std::string_view content) {
+    ASSERT_THAT(WriteFileAtomically(folder_.path() / name, content), IsOk());
+  }
+
+  SpecialTokens Load() {
+    const auto tokens = LoadSpecialTokens(folder_.path(), tokenizer_);
+    EXPECT_THAT(tokens, IsOk()) << tokens.status();
+    return tokens.ok() ? *tokens : SpecialTokens();
+  }
+
+  void ExpectRefused(std::string_view reason) {
+    const auto tokens = LoadSpecialTokens(folder_.path(), tokenizer_);
+    EXPECT_THAT(tokens, HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(std::string(tokens.status().message()), HasSubstr(std::string(reason)));
+  }
+
+  const testing::TemporaryDirectory folder_;
+  const Tokenizer tokenizer_ =
+      *Tokenizer::FromJson(testing::SmallTokenizerFile().dump(), "tokenizer.json");
+};
+
+TEST_F(SpecialTokensTest, AreReadByName) {
+  Write("tokenizer_config.json",
+        R"({"bos_token": "ab", "eos_token": {"content": "abc"}, "pad_token": null})");
+  EXPECT_EQ(Load().bos, 256);
+  EXPECT_EQ(Load().eos, 257);
+  EXPECT_EQ(Load().pad, std::nullopt);
+  EXPECT_TRUE(Load().add_bos);
+}
+
+TEST_F(SpecialTokensTest, AreReadByIdWhereThereIsNoName) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab"})");
+  Write("config.json", R"({"bos_token_id": 1, "eos_token_id": [2, 3], "pad_token_id": null})");
+  EXPECT_EQ(Load().bos, 256);
+  EXPECT_EQ(Load().eos, 2);
+  EXPECT_EQ(Load().pad, std::nullopt);
+}
+
+TEST_F(SpecialTokensTest, AreNotThereWithoutFiles) {
+  EXPECT_EQ(Load().bos, std::nullopt);
+  EXPECT_EQ(Load().eos, std::nullopt);
+}
+
+TEST_F(SpecialTokensTest, SayWhetherABeginMarkIsWanted) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab", "add_bos_token": false})");
+  EXPECT_FALSE(Load().add_bos);
+}
+
+TEST_F(SpecialTokensTest, RefuseANameThatIsNoToken) {
+  Write("tokenizer_config.json", R"({"eos_token": "</s>"})");
+  ExpectRefused("tokenizer_config.json: eos_token \"</s>\" is not a token");
+}
+
+TEST_F(SpecialTokensTest, RefuseAnIdThatNoTokenHas) {
+  Write("config.json", R"({"eos_token_id": 259})");
+  ExpectRefused("config.json: \"eos_token_id\" is 259, but the tokenizer has the ids 0 to 258");
+  Write("config.json", R"({"eos_token_id": -1})");
+  ExpectRefused("\"eos_token_id\" is -1");
+}
+
+TEST_F(SpecialTokensTest, RefuseFieldsOfTheWrongType) {
+  Write("tokenizer_config.json", R"({"bos_token": 1})");
+  ExpectRefused("\"bos_token\" must be text");
+  Write("tokenizer_config.json", R"({"bos_token": {}})");
+  ExpectRefused("bos_token: \"content\" is missing");
+  Write("tokenizer_config.json", R"({"add_bos_token": 1})");
+  ExpectRefused("\"add_bos_token\" must be true or false");
+  Write("tokenizer_config.json", "{}");
+  Write("config.json", R"({"eos_token_id": "2"})");
+  ExpectRefused("\"eos_token_id\" must be a whole number");
+}
+
+TEST_F(SpecialTokensTest, RefuseFilesThatAreNoJsonObjects) {
+  Write("config.json", "{");
+  ExpectRefused("config.json: not JSON");
+  Write("config.json", "[]");
+  ExpectRefused("config.json: must be an object");
+}
+
+}  // namespace
+}  // namespace fedtune

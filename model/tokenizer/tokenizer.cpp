@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "model/tokenizer/json_fields.h"
+#include "model/tokenizer/utf8.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kMaxTextBytes = size_t{1} << 30;
+
+absl::Status NotSupported(const JsonFields& section, std::string_view type,
+                          std::string_view supported) {
+  return absl::InvalidArgumentError(
+      fmt::format("{}: type \"{}\" is not supported; {}", section.where(), type, supported));
+}
+
+// A normalizer changes the text; only those that change nothing are taken.
+absl::Status CheckNormalizer(const nlohmann::json& section, std::string where) {
+  if (section.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(section, std::move(where)));
+  ASSIGN_OR_RETURN(const std::string type, fields.String("type"));
+  if (type != "Sequence") return NotSupported(fields, type, "only null and an empty Sequence are");
+  ASSIGN_OR_RETURN(const nlohmann::json* list, fields.Array("normalizers"));
+  for (size_t i = 0; i < list->size(); ++i) {
+    RETURN_IF_ERROR(
+        CheckNormalizer((*list)[i], fmt::format("{}.normalizers[{}]", fields.where(), i)));
+  }
+  return absl::OkStatus();
+}
+
+// A post-processor puts begin and end marks around the tokens (left to the
+// caller) or corrects offsets (not kept). Those that do more are not taken.
+absl::Status CheckPostProcessor(const nlohmann::json& section, std::string where) {
+  if (section.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(section, std::move(where)));
+  ASSIGN_OR_RETURN(const std::string type, fields.String("type"));
+  if (type == "ByteLevel" || type == "TemplateProcessing") return absl::OkStatus();
+  if (type != "Sequence") {
+    return NotSupported(fields, type, "null, ByteLevel, TemplateProcessing and Sequence are");
+  }
+  ASSIGN_OR_RETURN(const nlohmann::json* list, fields.Array("processors"));
+  for (size_t i = 0; i < list->size(); ++i) {
+    RETURN_IF_ERROR(
+        CheckPostProcessor((*list)[i], fmt::format("{}.processors[{}]", fields.where(), i)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDecoder(const JsonFields& file) {
+  ASSIGN_OR_RETURN(const nlohmann::json* section, file.Object("decoder"));
+  ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(*section, file.where() + ": decoder"));
+  ASSIGN_OR_RETURN(const std::string type, fields.String("type"));
+  return type == "ByteLevel" ? absl::OkStatus() : NotSupported(fields, type, "only ByteLevel is");
+}
+
+absl::Status CheckVersion(const JsonFields& file) {
+  ASSIGN_OR_RETURN(const std::string version, file.String("version", "1.0"));
+  if (version == "1.0") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: version \"{}\" is not supported; only 1.0 is", file.where(), version));
+}
+
+}  // namespace
+
+Tokenizer::Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model)
+    : added_(std::move(added)),
+      pre_tokenizer_(std::move(pre_tokenizer)),
+      model_(std::move(model)) {}
+
+absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string_view source) {
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseJson(json, source));
+  ASSIGN_OR_RETURN(const JsonFields file, JsonFields::Of(value, std::string(source)));
+  const auto place = [source](std::string_view section) {
+    return fmt::format("{}: {}", source, section);
+  };
+  RETURN_IF_ERROR(CheckVersion(file));
+  RETURN_IF_ERROR(CheckNormalizer(file.Any("normalizer"), place("normalizer")));
+  RETURN_IF_ERROR(CheckPostProcessor(file.Any("post_processor"), place("post_processor")));
+  RETURN_IF_ERROR(CheckDecoder(file));
+  ASSIGN_OR_RETURN(const nlohmann::json* steps, file.Object("pre_tokenizer"));
+  ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer,
+                   PreTokenizer::FromJson(*steps, place("pre_tokenizer")));
+  ASSIGN_OR_RETURN(const nlohmann::json* section, file.Object("model"));
+  ASSIGN_OR_RETURN(BytePairModel model, BytePairModel::FromJson(*section, place("model")));
+  ASSIGN_OR_RETURN(
+      AddedTokens added,
+      AddedTokens::FromJson(file.Any("added_tokens"), place("added_tokens"), model.vocabulary()));
+  return Tokenizer(std::move(added), std::move(pre_tokenizer), std::move(model));
+}
+
+absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& tokenizer_json) {
+  ASSIGN_OR_RETURN(const std::string json, ReadFile(tokenizer_json));
+  return FromJson(json, tokenizer_json.string());
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8) const {
+  if (utf8.size() > kMaxTextBytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("text of {} bytes; at most {} are taken at once", utf8.size(), kMaxTextBytes));
+  }
+  if (const std::optional<size_t> at = FindInvalidUtf8(utf8)) {
+    return absl::InvalidArgumentError(fmt::format("text is not UTF-8 (at byte {})", *at));
+  }
+  std::vector<int32_t> ids;
+  Words words;
+  for (const AddedTokens::Piece& piece : added_.Split(utf8)) {
+    if (piece.token != nullptr) {
+      ids.push_back(piece.token->id);
+      continue;
+    }
+    RETURN_IF_ERROR(pre_tokenizer_.Split(piece.text, words));
+    for (const std::string_view word : words.words) model_.Encode(word, ids);
+  }
+  return ids;
+}
+
+std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::string bytes;
+  for (const int32_t id : ids) {
+    if (const AddedToken* token = added_.Token(id)) {
+      if (!(skip_special && token->special)) bytes += token->content;
+    } else if (const std::optional<std::string_view> text = model_.Bytes(id)) {
+      bytes += *text;
+    }
+  }
+  return ReplaceInvalidUtf8(bytes);
+}
+
+int32_t Tokenizer::vocabulary_size() const {
+  return std::max(added_.id_end(), model_.vocabulary().id_end());
+}
+
+std::optional<int32_t> Tokenizer::TokenId(std::string_view token) const {
+  const std::optional<int32_t> id = added_.Find(token);
+  return id.has_value() ? id : model_.vocabulary().Find(token);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/tokenizer/added_tokens.h"
+#include "model/tokenizer/byte_pair_model.h"
+#include "model/tokenizer/pre_tokenizer.h"
+
+namespace fedtune {
+
+// Turns text into the tokens of one model and back: a byte-level tokenizer as
+// DeepSeek's models have it, read from the file `tokenizer.json` of a Hugging
+// Face checkpoint. It gives the tokens that Hugging Face's library gives, and
+// refuses a file that asks for something it does not know.
+//
+//   ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(folder / "tokenizer.json"));
+//   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode("Heart failure:"));
+//
+// The one known difference: characters younger than Unicode 14, which the
+// system's Oniguruma does not classify, may be split elsewhere.
+//
+// The file's sections "truncation" and "padding" are not applied, nor is its
+// "post_processor": whoever wants a begin or an end mark puts it there, see
+// SpecialTokens. Movable. Const methods are thread-safe.
+class Tokenizer {
+ public:
+  // `source` names the text in messages.
+  //
+  // INVALID_ARGUMENT: not JSON, a missing or ill-typed field, or something that
+  // is not supported; says which and where.
+  static absl::StatusOr<Tokenizer> FromJson(std::string_view json, std::string_view source);
+
+  // Also NOT_FOUND, PERMISSION_DENIED.
+  static absl::StatusOr<Tokenizer> Load(const std::filesystem::path& tokenizer_json);
+
+  // The tokens of `utf8`. Added tokens such as "<｜User｜>" are recognised in it;
+  // none is put before or after it.
+  //
+  // INVALID_ARGUMENT: not UTF-8 (says at which byte), or over 1 GiB.
+  // RESOURCE_EXHAUSTED: an expression of the file tries too many ways to match.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view utf8) const;
+
+  // The text of `ids`, without that of special tokens if `skip_special`. Ids
+  // that are no token are left out: models have more rows than tokens. Tokens
+  // can end inside a character; what does not make one up becomes U+FFFD.
+  std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
+
+  // The highest id and one: the rows that a model must have at least.
+  int32_t vocabulary_size() const;
+
+  // The id of a token as the file writes it ("\u0120the", "<｜User｜>").
+  std::optional<int32_t> TokenId(std::string_view token) const;
+
+ private:
+  Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model);
+
+  AddedTokens added_;
+  PreTokenizer pre_tokenizer_;
+  BytePairModel model_;
+};
+
+}  // namespace fedtune
