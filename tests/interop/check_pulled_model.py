@@ -1,0 +1,121 @@
+"""Checks a fine-tuned model that our program wrote against transformers and peft.
+
+The adapter is loaded with peft on the base model, as a user would, and the merged checkpoint with
+transformers alone; both must give the expected logits, which come from our program:
+
+    {"token_ids": [[...], ...], "logits": [[[...], ...], ...]}
+
+One list of logits per sequence and position, in fp32. peft drops factors silently when an adapter is
+not in the form that `peft_form.py` describes, so the number of loaded factors is compared with the
+file, and every loaded factor with the file's tensor.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import tiny_models
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", message=".*did not match any targeted module.*")
+
+TOLERANCE = 1e-4
+
+
+class Report:
+    """Prints one line per check and remembers failures."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def line(self, passed: bool, text: str) -> None:
+        """One check's result."""
+        self.failures += not passed
+        print(f"{'ok  ' if passed else 'FAIL'} {text}")
+
+
+@torch.no_grad()
+def logits_of(model, token_ids: list[list[int]]) -> list[torch.Tensor]:
+    """Logits of each sequence on its own."""
+    return [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0] for ids in token_ids]
+
+
+def largest_difference(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
+    """Largest absolute difference over all sequences; infinite if the shapes differ."""
+    if [x.shape for x in one] != [x.shape for x in other]:
+        return float("inf")
+    return max((x - y).abs().max().item() for x, y in zip(one, other))
+
+
+def is_fused(key: str) -> bool:
+    """Factors of routed experts, which peft stacks and transformers fuses."""
+    return ".mlp.experts." in key
+
+
+def check_loaded_factors(report: Report, model: PeftModel, folder: Path) -> None:
+    """Every factor of the file is in the model, and no other."""
+    stored = load_file(folder / "adapter_model.safetensors")
+    loaded = {
+        key.replace(".default.weight", ".weight"): value for key, value in model.state_dict().items() if ".lora_" in key
+    }
+    plain = {key for key in stored if not is_fused(key)}
+    same = plain == {key for key in loaded if not is_fused(key)}
+    report.line(bool(stored) and same, f"adapter: {len(plain)} of {len(stored)} factors are plain and all are loaded")
+    equal = same and all(torch.equal(stored[key].float(), loaded[key].float()) for key in plain)
+    report.line(equal, "adapter: loaded factors equal the file's")
+    used = any(value.abs().max() > 0 for key, value in loaded.items() if "lora_B" in key)
+    report.line(used, "adapter: B is not zero")
+
+
+def check_adapter(report: Report, arguments: argparse.Namespace, token_ids, expected) -> None:
+    """Base model with the adapter, by peft."""
+    base = tiny_models.load(arguments.base)
+    untouched = logits_of(base, token_ids)
+    effect = largest_difference(untouched, expected)
+    report.line(effect > 10 * arguments.tolerance, f"expected logits differ from the base model's by {effect:.2e}")
+    model = PeftModel.from_pretrained(base, arguments.adapter).eval()
+    check_loaded_factors(report, model, arguments.adapter)
+    difference = largest_difference(logits_of(model, token_ids), expected)
+    report.line(difference <= arguments.tolerance, f"base + adapter by peft: logits within {difference:.2e}")
+
+
+def check_merged(report: Report, arguments: argparse.Namespace, token_ids, expected) -> None:
+    """The merged checkpoint, by transformers alone."""
+    difference = largest_difference(logits_of(tiny_models.load(arguments.merged), token_ids), expected)
+    tolerance = arguments.merged_tolerance
+    report.line(difference <= tolerance, f"merged checkpoint by transformers: logits within {difference:.2e}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--adapter", type=Path, required=True, help="folder with adapter_config.json")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base checkpoint")
+    parser.add_argument("--merged", type=Path, help="folder of the merged checkpoint")
+    parser.add_argument("--expected", type=Path, required=True, help="token ids and logits by our program")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE)
+    parser.add_argument("--merged-tolerance", type=float, default=TOLERANCE, help="more if it is stored in bf16")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs all checks; the exit status says whether all passed."""
+    arguments = parse_arguments()
+    content = json.loads(arguments.expected.read_text(encoding="utf-8"))
+    token_ids = content["token_ids"]
+    expected = [torch.tensor(rows) for rows in content["logits"]]
+    report = Report()
+    check_adapter(report, arguments, token_ids, expected)
+    if arguments.merged:
+        check_merged(report, arguments, token_ids, expected)
+    print(f"{report.failures} checks failed" if report.failures else "all checks passed")
+    return int(report.failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
