@@ -142,7 +142,7 @@ void ClientState::End(const std::string& run) {
 
 void ClientState::Handle(const Studied& report) {
   const auto found = runs_.find(report.answer.run);
-  if (found == runs_.end()) return;
+  if (found == runs_.end()) return duties_.push_back(Forget{report.answer.run});
   found->second.answer = report.answer;
   Tell(report.answer);
 }

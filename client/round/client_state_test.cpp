@@ -253,10 +253,10 @@ TEST_F(ClientStateTest, ForgetsARunThatEndedWhileItWasAway) {
   EXPECT_EQ(client_.wake_at(), std::nullopt);
 }
 
-TEST_F(ClientStateTest, IgnoresTheStudyOfARunThatHasEnded) {
+TEST_F(ClientStateTest, ForgetsTheStudyOfARunThatHasEnded) {
   Invited();
   Ended();
-  EXPECT_THAT(StudiedAndAccepted(), IsEmpty());
+  EXPECT_THAT(StudiedAndAccepted(), ElementsAre("forget run-1cd1"));
 }
 
 TEST_F(ClientStateTest, TrainsOneRunAtATimeInOrderOfArrival) {

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/policy/policy.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/toml.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "plan/adapter_targets.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+namespace {
+
+void ReadLimit(TomlSection& section, std::string_view key, int64_t& limit) {
+  section.Optional(key, limit);
+  if (section.IsInteger(key) && limit < 1) section.Reject(key, "must be at least 1");
+}
+
+void ReadBaseModels(TomlSection& section, std::vector<std::string>& base_models) {
+  section.Optional("base_models", base_models);
+  for (const std::string& digest : base_models) {
+    if (digest.starts_with("sha256:") && Digest::Parse(digest).ok()) continue;
+    section.Reject("base_models",
+                   fmt::format("\"{}\" is not a digest such as \"sha256:9c1e...\" (64 digits); "
+                               "fedtune-client base digest DIR prints it",
+                               digest));
+  }
+}
+
+void ReadSecureAggregation(TomlSection& section, SecureAggregation& secure) {
+  std::string text = "optional";
+  section.Optional("secure_aggregation", text);
+  if (text != "optional" && text != "required") {
+    section.Reject("secure_aggregation", "must be \"optional\" or \"required\"");
+  }
+  secure = text == "required" ? SecureAggregation::kRequired : SecureAggregation::kOptional;
+}
+
+void ReadHours(TomlSection& section, Hours& hours) {
+  if (!section.Has("hours")) return;
+  std::string text;
+  section.Optional("hours", text);
+  absl::StatusOr<Hours> parsed = Hours::Parse(text);
+  if (parsed.ok()) {
+    hours = *parsed;
+  } else {
+    section.Reject("hours", Message(parsed.status()));
+  }
+}
+
+using Refusal = std::optional<std::string>;
+
+Refusal RefuseBaseModel(const Policy& policy, const ProposedRun& run) {
+  const auto& allowed = policy.base_models;
+  const std::string& digest = run.base_model.digest;
+  if (allowed.empty() || std::find(allowed.begin(), allowed.end(), digest) != allowed.end()) {
+    return std::nullopt;
+  }
+  return fmt::format("base model {} is not in its policy", digest);
+}
+
+// The names of the layers that the policy's targets match in the model. A
+// target that matches nothing there allows nothing.
+absl::flat_hash_set<std::string> AllowedLayers(const Policy& policy,
+                                               const BaseModelDescription& model) {
+  absl::flat_hash_set<std::string> names;
+  for (const std::string& target : policy.targets) {
+    const auto layout = ResolveTargets(model, AdapterPlan{.rank = 1, .targets = {target}});
+    if (!layout.ok()) continue;
+    for (const AdapterModule& module : layout->modules()) names.insert(module.name);
+  }
+  return names;
+}
+
+Refusal RefuseTargets(const Policy& policy, const ProposedRun& run) {
+  if (policy.targets.empty()) return std::nullopt;
+  const auto allowed = AllowedLayers(policy, run.base_model);
+  for (const AdapterModule& module : run.layout.modules()) {
+    if (allowed.contains(module.name)) continue;
+    return fmt::format("the run trains {}, and its policy allows only {}", module.name,
+                       fmt::join(policy.targets, ", "));
+  }
+  return std::nullopt;
+}
+
+Refusal RefuseRank(const Policy& policy, const ProposedRun& run) {
+  if (policy.max_rank == 0) return std::nullopt;
+  for (const AdapterModule& module : run.layout.modules()) {
+    if (module.lora_rank <= policy.max_rank) continue;
+    return fmt::format("the run trains {} with rank {}, and its policy allows at most {}",
+                       module.name, module.lora_rank, policy.max_rank);
+  }
+  return std::nullopt;
+}
+
+Refusal RefuseRounds(const Policy& policy, const ProposedRun& run) {
+  const RoundsPlan& rounds = run.plan.rounds;
+  if (policy.max_rounds > 0 && rounds.count > policy.max_rounds) {
+    return fmt::format("the plan has {} rounds, and its policy allows at most {}", rounds.count,
+                       policy.max_rounds);
+  }
+  if (rounds.quorum < policy.min_cohort) {
+    return fmt::format(
+        "the plan releases rounds of {} contributions, and its policy asks for at least {}; "
+        "raise rounds.quorum",
+        rounds.quorum, policy.min_cohort);
+  }
+  return std::nullopt;
+}
+
+Refusal RefusePlainAggregation(const Policy& policy, const ProposedRun&) {
+  if (policy.secure_aggregation == SecureAggregation::kOptional) return std::nullopt;
+  return "the coordinator of a plain run sees each contribution, and its policy requires secure "
+         "aggregation";
+}
+
+}  // namespace
+
+absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view source) {
+  ASSIGN_OR_RETURN(TomlDocument document, TomlDocument::Parse(toml, source));
+  TomlSection root = document.root();
+  Policy policy;
+  ReadBaseModels(root, policy.base_models);
+  root.Optional("targets", policy.targets);
+  ReadLimit(root, "max_rank", policy.max_rank);
+  ReadLimit(root, "max_rounds", policy.max_rounds);
+  ReadLimit(root, "min_cohort", policy.min_cohort);
+  ReadSecureAggregation(root, policy.secure_aggregation);
+  ReadHours(root, policy.hours);
+  RETURN_IF_ERROR(document.Finish());
+  return policy;
+}
+
+Decision Decide(const Policy& policy, const ProposedRun& run) {
+  for (const auto refuse :
+       {RefusePlainAggregation, RefuseBaseModel, RefuseTargets, RefuseRank, RefuseRounds}) {
+    if (Refusal reason = refuse(policy, run)) {
+      return {.accepted = false, .reason = *std::move(reason)};
+    }
+  }
+  return {.accepted = true, .reason = ""};
+}
+
+}  // namespace fedtune

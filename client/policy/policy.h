@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "aggregation/adapter_layout.h"
+#include "client/policy/hours.h"
+#include "model/checkpoint/base_model_description.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+enum class SecureAggregation : uint8_t { kOptional, kRequired };
+
+// What an institution allows on its own machine; only it can change this. An
+// empty policy allows every run on the base models that the client has.
+struct Policy {
+  std::vector<std::string> base_models;  // "sha256:..."; empty: all that are present.
+  std::vector<std::string> targets;      // Groups or leaf names; empty: every layer.
+  int64_t max_rank = 0;                  // 0: no limit; also holds for routed experts.
+  int64_t max_rounds = 0;                // 0: no limit.
+  int64_t min_cohort = 0;                // Contributions that a plan's quorum must ask for.
+  SecureAggregation secure_aggregation = SecureAggregation::kOptional;
+  Hours hours;  // When training and evaluation may run, in local time.
+};
+
+// Parses policy.toml. `source` names it in messages.
+// INVALID_ARGUMENT: everything that is wrong with it, a line each.
+absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view source);
+
+// A run as it was proposed, and what it would train here.
+struct ProposedRun {
+  const Plan& plan;
+  const AdapterLayout& layout;
+  const BaseModelDescription& base_model;  // The one on this machine, with its digest.
+};
+
+struct Decision {
+  bool accepted = false;
+  std::string reason;  // For the administrator; set when declined.
+
+  friend bool operator==(const Decision&, const Decision&) = default;
+};
+
+// Whether `policy` allows `run`. Pure. Hours do not decide: a run outside them
+// waits.
+Decision Decide(const Policy& policy, const ProposedRun& run);
+
+}  // namespace fedtune

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/policy/policy.h"
+
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "plan/adapter_targets.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const std::string kOurs = "sha256:" + std::string(64, 'a');
+const std::string kOther = "sha256:" + std::string(64, 'b');
+
+// One attention layer, one dense layer, one routed expert.
+BaseModelDescription Model() {
+  BaseModelDescription model;
+  model.name = "lite";
+  model.digest = kOurs;
+  model.experts_per_token = 2;
+  model.linear_layers = {{"model.layers.0.self_attn.q_proj", LayerKind::kAttention, 8, 8},
+                         {"model.layers.0.mlp.up_proj", LayerKind::kDenseMlp, 8, 16},
+                         {"model.layers.1.mlp.experts.0.up_proj", LayerKind::kRoutedExpert, 8, 16}};
+  return model;
+}
+
+// A plan and what it trains on Model().
+class PolicyDecisionTest : public ::testing::Test {
+ protected:
+  PolicyDecisionTest() {
+    plan_.adapter.rank = 8;
+    plan_.adapter.targets = {"attention"};
+    plan_.rounds.count = 10;
+    plan_.rounds.quorum = 3;
+  }
+
+  Decision Decided() const {
+    const AdapterLayout layout = *ResolveTargets(model_, plan_.adapter);
+    return Decide(policy_, {plan_, layout, model_});
+  }
+  std::string Reason() const {
+    EXPECT_FALSE(Decided().accepted);
+    return Decided().reason;
+  }
+
+  const BaseModelDescription model_ = Model();
+  Plan plan_;
+  Policy policy_;
+};
+
+TEST_F(PolicyDecisionTest, AnEmptyPolicyAllowsEveryRun) { EXPECT_TRUE(Decided().accepted); }
+
+TEST_F(PolicyDecisionTest, AllowsTheBaseModelsItNames) {
+  policy_.base_models = {kOther, kOurs};
+  EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, DeclinesAnotherBaseModel) {
+  policy_.base_models = {kOther};
+  EXPECT_EQ(Reason(), "base model " + kOurs + " is not in its policy");
+}
+
+TEST_F(PolicyDecisionTest, AllowsTargetsByGroup) {
+  policy_.targets = {"attention", "shared_experts"};
+  EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, AllowsTargetsByLeafName) {
+  policy_.targets = {"q_proj"};
+  EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, DeclinesALayerOutsideItsTargets) {
+  policy_.targets = {"attention"};
+  plan_.adapter.targets = {"attention", "dense_mlp"};
+  EXPECT_EQ(Reason(),
+            "the run trains model.layers.0.mlp.up_proj, and its policy allows only attention");
+}
+
+TEST_F(PolicyDecisionTest, DeclinesRoutedExpertsByTheNameOfADenseLayer) {
+  policy_.targets = {"attention", "dense_mlp"};
+  plan_.adapter.targets = {"routed_experts"};
+  EXPECT_THAT(Reason(), HasSubstr("experts.0.up_proj"));
+}
+
+TEST_F(PolicyDecisionTest, TargetsThatAreNotInTheModelAllowNothing) {
+  policy_.targets = {"v_proj"};
+  EXPECT_THAT(Reason(), HasSubstr("its policy allows only v_proj"));
+}
+
+TEST_F(PolicyDecisionTest, DeclinesAHigherRank) {
+  policy_.max_rank = 8;
+  EXPECT_TRUE(Decided().accepted);
+  policy_.max_rank = 7;
+  EXPECT_THAT(Reason(), HasSubstr("with rank 8, and its policy allows at most 7"));
+}
+
+TEST_F(PolicyDecisionTest, DeclinesMoreRounds) {
+  policy_.max_rounds = 10;
+  EXPECT_TRUE(Decided().accepted);
+  policy_.max_rounds = 9;
+  EXPECT_EQ(Reason(), "the plan has 10 rounds, and its policy allows at most 9");
+}
+
+TEST_F(PolicyDecisionTest, DeclinesASmallerQuorum) {
+  policy_.min_cohort = 3;
+  EXPECT_TRUE(Decided().accepted);
+  policy_.min_cohort = 4;
+  EXPECT_THAT(Reason(), HasSubstr("releases rounds of 3 contributions"));
+}
+
+TEST_F(PolicyDecisionTest, DeclinesPlainRunsWhenAggregationMustBeSecure) {
+  policy_.secure_aggregation = SecureAggregation::kRequired;
+  EXPECT_THAT(Reason(), HasSubstr("requires secure aggregation"));
+}
+
+// ---- policy.toml ----
+
+std::string ProblemWith(std::string_view toml) {
+  const auto policy = ParsePolicy(toml, "policy.toml");
+  EXPECT_THAT(policy, HasCode(absl::StatusCode::kInvalidArgument));
+  return std::string(Message(policy.status()));
+}
+
+TEST(PolicyFileTest, MayBeEmpty) {
+  const auto policy = ParsePolicy("", "policy.toml");
+  ASSERT_THAT(policy, IsOk());
+  EXPECT_THAT(policy->base_models, IsEmpty());
+  EXPECT_EQ(policy->hours, Hours());
+}
+
+TEST(PolicyFileTest, IsReadWhole) {
+  const auto policy = ParsePolicy(
+      "base_models = [\"" + kOurs +
+          "\"]\ntargets = [\"attention\"]\nmax_rank = 32\nmax_rounds = 500\nmin_cohort = 3\n"
+          "secure_aggregation = \"required\"\nhours = \"20:00-06:00\"\n",
+      "policy.toml");
+  ASSERT_THAT(policy, IsOk());
+  EXPECT_THAT(policy->base_models, ElementsAre(kOurs));
+  EXPECT_THAT(policy->targets, ElementsAre("attention"));
+  EXPECT_EQ(policy->max_rank, 32);
+  EXPECT_EQ(policy->max_rounds, 500);
+  EXPECT_EQ(policy->min_cohort, 3);
+  EXPECT_EQ(policy->secure_aggregation, SecureAggregation::kRequired);
+  EXPECT_EQ(policy->hours.ToString(), "20:00-06:00");
+}
+
+TEST(PolicyFileTest, SaysWhichKeyWasProbablyMeant) {
+  EXPECT_EQ(ProblemWith("max_ranks = 3\n"),
+            "policy.toml:1: unknown key \"max_ranks\"; did you mean max_rank?");
+}
+
+TEST(PolicyFileTest, RefusesADigestThatIsNone) {
+  EXPECT_THAT(ProblemWith("base_models = [\"deepseek-v2-lite\"]\n"),
+              AllOf(HasSubstr("policy.toml:1"), HasSubstr("fedtune-client base digest")));
+}
+
+TEST(PolicyFileTest, RefusesADigestWithoutItsKind) {
+  EXPECT_THAT(ProblemWith("base_models = [\"" + std::string(64, 'a') + "\"]\n"),
+              HasSubstr("is not a digest"));
+}
+
+TEST(PolicyFileTest, RefusesARankOfZero) {
+  EXPECT_THAT(ProblemWith("max_rank = 0\n"), HasSubstr("max_rank must be at least 1"));
+}
+
+TEST(PolicyFileTest, RefusesZeroRounds) {
+  EXPECT_THAT(ProblemWith("max_rounds = 0\n"), HasSubstr("max_rounds must be at least 1"));
+}
+
+TEST(PolicyFileTest, RefusesAnEmptyCohort) {
+  EXPECT_THAT(ProblemWith("min_cohort = -2\n"), HasSubstr("min_cohort must be at least 1"));
+}
+
+TEST(PolicyFileTest, RefusesHoursThatAreNone) {
+  EXPECT_THAT(ProblemWith("hours = \"at night\"\n"), HasSubstr("not a window of the day"));
+}
+
+TEST(PolicyFileTest, RefusesAnUnknownWishForSecureAggregation) {
+  EXPECT_THAT(ProblemWith("secure_aggregation = \"yes\"\n"),
+              HasSubstr("must be \"optional\" or \"required\""));
+}
+
+}  // namespace
+}  // namespace fedtune

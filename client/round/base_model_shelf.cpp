@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/base_model_shelf.h"
+
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "plan/base_model_digest.h"
+
+namespace fedtune {
+
+absl::StatusOr<LocalBaseModel> ReadBaseModel(const std::filesystem::path& directory) {
+  LocalBaseModel model{.directory = directory, .description = {}};
+  ASSIGN_OR_RETURN(model.description, DescribeBaseModel(directory));
+  ASSIGN_OR_RETURN(model.description.digest, BaseModelDigest(directory));
+  return model;
+}
+
+absl::StatusOr<LocalBaseModel> BaseModelShelf::Read(const std::filesystem::path& directory) {
+  if (const auto found = read_.find(directory); found != read_.end()) return found->second;
+  ASSIGN_OR_RETURN(LocalBaseModel model, ReadBaseModel(directory));
+  return read_.emplace(directory, std::move(model)).first->second;
+}
+
+absl::StatusOr<LocalBaseModel> BaseModelShelf::Find(std::string_view digest) {
+  std::string problems;
+  for (const std::filesystem::path& directory : directories_) {
+    absl::StatusOr<LocalBaseModel> model = Read(directory);
+    if (model.ok() && model->description.digest == digest) return model;
+    if (!model.ok()) problems += fmt::format("; {}", Message(model.status()));
+  }
+  return absl::NotFoundError(
+      fmt::format("base model {} is not on its machine{}", digest, problems));
+}
+
+}  // namespace fedtune

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/local_workshop.h"
+
+#include <utility>
+
+#include "base/status.h"
+#include "base/status_macros.h"
+
+namespace fedtune {
+
+InvitationAnswer LocalWorkshop::Study(const Invitation& invitation) {
+  absl::StatusOr<RunMaterial> material = StudyRun(site_, invitation);
+  if (!material.ok()) {
+    return {.run = invitation.run, .reason = std::string(Message(material.status()))};
+  }
+  const auto example_count = static_cast<int64_t>(material->training.size());
+  const std::lock_guard lock(mutex_);
+  runs_[invitation.run] = {.material = std::make_shared<RunMaterial>(*std::move(material)),
+                           .contribution = nullptr};
+  return {.run = invitation.run, .accepted = true, .example_count = example_count};
+}
+
+absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& link,
+                                 WorkControl& control, const WorkObserver& observer) {
+  const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
+  if (material == nullptr) return absl::CancelledError("the run has ended");
+  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
+  RoundWork work(assignment, *material, {*trainer, link, control, observer, fetched_});
+  ASSIGN_OR_RETURN(Contribution contribution, work.Perform());
+  const std::lock_guard lock(mutex_);
+  if (const auto run = runs_.find(assignment.id.run); run != runs_.end()) {
+    run->second.contribution = std::make_shared<Contribution>(std::move(contribution));
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const Contribution> LocalWorkshop::Kept(const AttemptId& id) {
+  const std::lock_guard lock(mutex_);
+  const auto run = runs_.find(id.run);
+  if (run == runs_.end() || run->second.contribution == nullptr) return nullptr;
+  return run->second.contribution->id == id ? run->second.contribution : nullptr;
+}
+
+void LocalWorkshop::Forget(const std::string& run) {
+  const std::lock_guard lock(mutex_);
+  runs_.erase(run);
+}
+
+std::shared_ptr<const RunMaterial> LocalWorkshop::MaterialOf(const std::string& run) {
+  const std::lock_guard lock(mutex_);
+  const auto found = runs_.find(run);
+  return found == runs_.end() ? nullptr : found->second.material;
+}
+
+// The one that is loaded, if it is that of the last round.
+absl::StatusOr<Trainer*> LocalWorkshop::TrainerFor(const std::filesystem::path& base_model) {
+  if (trainer_ != nullptr && loaded_ == base_model) return trainer_.get();
+  trainer_.reset();  // Two base models need not fit into memory.
+  ASSIGN_OR_RETURN(trainer_, open_trainer_(base_model));
+  loaded_ = base_model;
+  return trainer_.get();
+}
+
+}  // namespace fedtune

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/round/round_work.h"
+#include "client/round/run_material.h"
+#include "client/round/study.h"
+#include "client/round/workshop.h"
+#include "client/training/trainer.h"
+
+namespace fedtune {
+
+// Loads a base model for training.
+using TrainerOpener = std::function<absl::StatusOr<std::unique_ptr<Trainer>>(
+    const std::filesystem::path& base_model)>;
+
+// Works with this machine's base models, records and device. The base model of
+// the last round stays loaded, and so do the tokens of every open run.
+class LocalWorkshop final : public Workshop {
+ public:
+  LocalWorkshop(Site site, TrainerOpener open_trainer)
+      : site_(std::move(site)), open_trainer_(std::move(open_trainer)) {}
+
+  InvitationAnswer Study(const Invitation& invitation) override;
+  absl::Status Work(const Assignment& assignment, CoordinatorLink& link, WorkControl& control,
+                    const WorkObserver& observer) override;
+  std::shared_ptr<const Contribution> Kept(const AttemptId& id) override;
+  void Forget(const std::string& run) override;
+
+ private:
+  struct OpenRun {
+    std::shared_ptr<const RunMaterial> material;
+    std::shared_ptr<const Contribution> contribution;  // The last one; may be null.
+  };
+
+  std::shared_ptr<const RunMaterial> MaterialOf(const std::string& run);
+  absl::StatusOr<Trainer*> TrainerFor(const std::filesystem::path& base_model);
+
+  const Site site_;
+  const TrainerOpener open_trainer_;
+
+  std::mutex mutex_;
+  std::map<std::string, OpenRun> runs_;  // Guarded by mutex_.
+
+  // Used by Work() alone.
+  std::filesystem::path loaded_;
+  std::unique_ptr<Trainer> trainer_;
+  std::optional<FetchedAdapter> fetched_;
+};
+
+}  // namespace fedtune

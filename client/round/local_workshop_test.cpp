@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/local_workshop.h"
+
+#include "gmock/gmock.h"
+#include "plan/adapter_targets.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+
+constexpr char kModel[] = "examples/base_model/icd-moe";
+constexpr char kPlan[] = R"(name = "icd10"
+base_model = "icd-moe"
+[adapter]
+rank = 1
+targets = ["q_proj"]
+[training]
+steps = 1
+batch_size = 1
+[rounds]
+count = 3
+)";
+
+// Leaves the adapter as it is.
+class IdleTrainer final : public Trainer {
+ public:
+  absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
+                                        const TrainingObserver&) override {
+    return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()}};
+  }
+  absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest&,
+                                      const EvaluationObserver&) override {
+    return Evaluation{};
+  }
+};
+
+// Has an adapter of zeros of any size.
+class ZeroLink final : public CoordinatorLink {
+ public:
+  void Send(const Reply&) override {}
+  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t size, std::stop_token,
+                                        const TransferObserver&) override {
+    return std::string(size, '\0');
+  }
+  absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
+};
+
+class LocalWorkshopTest : public ::testing::Test {
+ protected:
+  LocalWorkshopTest()
+      : shelf_({kModel}),
+        workshop_({.institution = "st-anna",
+                   .policy = {},
+                   .base_models = shelf_,
+                   .load_records =
+                       [](const auto&, const auto&) {
+                         return LocalRecords{.training = {{.tokens = {1, 2}, .is_target = {0, 1}}},
+                                             .validation = {},
+                                             .choices = {}};
+                       }},
+                  [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+                    ++loads_;
+                    return std::make_unique<IdleTrainer>();
+                  }) {
+    const BaseModelDescription model = ReadBaseModel(kModel)->description;
+    invitation_ = {
+        .run = "run-1",
+        .plan_toml = kPlan,
+        .layout_json = ResolveTargets(model, ParsePlan(kPlan, "plan.toml")->adapter)->ToJson(),
+        .base_digest = model.digest};
+  }
+
+  absl::Status Work(int64_t round) {
+    return workshop_.Work({.id = IdOf(round)}, link_, control_, [](const WorkProgress&) {});
+  }
+  static AttemptId IdOf(int64_t round) { return {.run = "run-1", .round = round}; }
+
+  BaseModelShelf shelf_;
+  int loads_ = 0;
+  LocalWorkshop workshop_;
+  ZeroLink link_;
+  WorkControl control_;
+  Invitation invitation_;
+};
+
+TEST_F(LocalWorkshopTest, AcceptsWithTheNumberOfItsRecords) {
+  EXPECT_EQ(workshop_.Study(invitation_),
+            (InvitationAnswer{.run = "run-1", .accepted = true, .example_count = 1}));
+}
+
+TEST_F(LocalWorkshopTest, DeclinesWithTheReason) {
+  invitation_.base_digest = "sha256:77ab";
+  const InvitationAnswer answer = workshop_.Study(invitation_);
+  EXPECT_FALSE(answer.accepted);
+  EXPECT_EQ(answer.reason, "base model sha256:77ab is not on its machine");
+}
+
+TEST_F(LocalWorkshopTest, KeepsTheContributionOfTheLastRound) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(Work(0), IsOk());
+  ASSERT_NE(workshop_.Kept(IdOf(0)), nullptr);
+  EXPECT_EQ(workshop_.Kept(IdOf(0))->id, IdOf(0));
+  ASSERT_THAT(Work(1), IsOk());
+  EXPECT_EQ(workshop_.Kept(IdOf(0)), nullptr);
+  EXPECT_NE(workshop_.Kept(IdOf(1)), nullptr);
+}
+
+TEST_F(LocalWorkshopTest, LoadsTheBaseModelOnce) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(Work(0), IsOk());
+  ASSERT_THAT(Work(1), IsOk());
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(LocalWorkshopTest, ForgetsARun) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(Work(0), IsOk());
+  workshop_.Forget("run-1");
+  EXPECT_EQ(workshop_.Kept(IdOf(0)), nullptr);
+  EXPECT_THAT(Work(1), HasCode(absl::StatusCode::kCancelled));
+}
+
+}  // namespace
+}  // namespace fedtune

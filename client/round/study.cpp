@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/study.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "plan/adapter_targets.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+namespace {
+
+// The layout is the coordinator's; ours must be the same, or the two of us do
+// not mean the same layers by the plan.
+absl::Status CheckLayout(const AdapterLayout& layout, const BaseModelDescription& model,
+                         const AdapterPlan& plan) {
+  ASSIGN_OR_RETURN(const AdapterLayout ours, ResolveTargets(model, plan));
+  if (ours == layout) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "the coordinator trains {} layers, which are not the {} that the plan's targets give on {}",
+      layout.modules().size(), ours.modules().size(), model.name));
+}
+
+}  // namespace
+
+absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation) {
+  RunMaterial material;
+  ASSIGN_OR_RETURN(material.plan,
+                   ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
+  ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
+  material.layout_digest = Sha256Of(invitation.layout_json);
+  ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
+  RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
+  Decision decision = Decide(site.policy, {material.plan, material.layout, model.description});
+  if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
+
+  ASSIGN_OR_RETURN(LocalRecords records,
+                   site.load_records(model.directory, material.plan.training));
+  if (records.training.empty()) {
+    return absl::FailedPreconditionError("it has no record that can be trained on");
+  }
+  material.base_model = std::move(model.directory);
+  material.training = std::move(records.training);
+  material.validation = std::move(records.validation);
+  material.choices = std::move(records.choices);
+  return material;
+}
+
+}  // namespace fedtune

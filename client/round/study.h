@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/policy/policy.h"
+#include "client/round/base_model_shelf.h"
+#include "client/round/messages.h"
+#include "client/round/run_material.h"
+
+namespace fedtune {
+
+// An institution's records as a base model's tokens.
+struct LocalRecords {
+  std::vector<TokenizedRecord> training;
+  std::vector<TokenizedRecord> validation;
+  std::vector<std::vector<int32_t>> choices;
+};
+
+// Reads and tokenizes the institution's data sets for one plan.
+using RecordLoader = std::function<absl::StatusOr<LocalRecords>(
+    const std::filesystem::path& base_model, const TrainingPlan& plan)>;
+
+// What an institution brings to a run.
+struct Site {
+  std::string institution;
+  Policy policy;
+  BaseModelShelf& base_models;
+  RecordLoader load_records;
+};
+
+// Everything that the run needs here; or, as the status' message, why the
+// institution declines it: the plan cannot be read, the base model is missing,
+// the layout is not what the plan's targets give on that base model, the policy
+// forbids it, or there is no record to train on.
+absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation);
+
+}  // namespace fedtune

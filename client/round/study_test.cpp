@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/study.h"
+
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "plan/adapter_targets.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::HasSubstr;
+
+constexpr char kModel[] = "examples/base_model/icd-moe";
+
+constexpr char kPlan[] = R"(name = "icd10"
+base_model = "icd-moe"
+[adapter]
+rank = 4
+targets = ["attention"]
+[training]
+steps = 2
+batch_size = 2
+[rounds]
+count = 3
+)";
+
+class StudyTest : public ::testing::Test {
+ protected:
+  StudyTest() : shelf_({"examples/icd10", kModel}) {
+    const auto model = ReadBaseModel(kModel);
+    EXPECT_THAT(model, IsOk());
+    const Plan plan = *ParsePlan(kPlan, "plan.toml");
+    invitation_ = {.run = "run-1",
+                   .plan_toml = kPlan,
+                   .layout_json = ResolveTargets(model->description, plan.adapter)->ToJson(),
+                   .base_digest = model->description.digest};
+  }
+
+  absl::StatusOr<RunMaterial> Study() {
+    return StudyRun({.institution = "st-anna",
+                     .policy = policy_,
+                     .base_models = shelf_,
+                     .load_records = [this](const auto&, const auto&) { return records_; }},
+                    invitation_);
+  }
+
+  std::string Reason() { return std::string(Message(Study().status())); }
+
+  BaseModelShelf shelf_;
+  Policy policy_;
+  Invitation invitation_;
+  absl::StatusOr<LocalRecords> records_ = LocalRecords{
+      .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
+};
+
+TEST_F(StudyTest, KeepsWhatTheRunNeeds) {
+  const auto material = Study();
+  ASSERT_THAT(material, IsOk());
+  EXPECT_EQ(material->plan.name, "icd10");
+  EXPECT_EQ(material->layout.ToJson(), invitation_.layout_json);
+  EXPECT_EQ(material->layout_digest, Sha256Of(invitation_.layout_json));
+  EXPECT_EQ(material->base_model, kModel);
+  EXPECT_EQ(material->training.size(), 1);
+}
+
+TEST_F(StudyTest, DeclinesAPlanThatCannotBeRead) {
+  invitation_.plan_toml = "name = 3";
+  EXPECT_THAT(Reason(), HasSubstr("plan of run-1:1: name must be a string"));
+}
+
+TEST_F(StudyTest, DeclinesABaseModelThatIsMissingAndSaysWhatWasFound) {
+  invitation_.base_digest = "sha256:77ab";
+  EXPECT_THAT(Reason(), HasSubstr("base model sha256:77ab is not on its machine; "));
+  EXPECT_THAT(Reason(), HasSubstr("config.json")) << "examples/icd10 is no base model";
+}
+
+TEST_F(StudyTest, DeclinesALayoutThatIsNone) {
+  invitation_.layout_json = "{}";
+  EXPECT_THAT(Study(), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(StudyTest, DeclinesALayoutThatIsNotThePlans) {
+  std::vector<AdapterModule> modules = AdapterLayout::FromJson(invitation_.layout_json)->modules();
+  modules.pop_back();
+  invitation_.layout_json = AdapterLayout::Create(modules)->ToJson();
+  EXPECT_THAT(Reason(), HasSubstr("which are not the"));
+}
+
+TEST_F(StudyTest, DeclinesWhatThePolicyForbids) {
+  policy_.max_rank = 2;
+  EXPECT_THAT(Reason(), HasSubstr("its policy allows at most 2"));
+}
+
+TEST_F(StudyTest, DeclinesWithoutRecords) {
+  records_->training.clear();
+  EXPECT_THAT(Reason(), HasSubstr("no record that can be trained on"));
+}
+
+TEST_F(StudyTest, DeclinesWhenItsDataCannotBeRead) {
+  records_ = absl::NotFoundError("train.jsonl: no such file");
+  EXPECT_EQ(Reason(), "train.jsonl: no such file");
+}
+
+}  // namespace
+}  // namespace fedtune
