@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/sqlite/sqlite.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// How the coordinator's types lie in columns: times as Unix milliseconds,
+// digests as 32 bytes.
+
+inline int64_t ToColumn(absl::Time time) { return absl::ToUnixMillis(time); }
+
+inline std::span<const std::byte> ToColumn(const Digest& digest) {
+  return std::as_bytes(std::span(digest.bytes));
+}
+
+template <typename T>
+auto ToColumn(const std::optional<T>& value) {
+  using Column = decltype(ToColumn(*value));
+  return value.has_value() ? std::optional<Column>(ToColumn(*value)) : std::nullopt;
+}
+
+// Reads the columns of a row from left to right.
+class RowReader {
+ public:
+  explicit RowReader(const SqliteStatement& row) : row_(row) {}
+
+  int64_t Int64() { return row_.Int64(next_++); }
+  double Double() { return row_.Double(next_++); }
+  std::string Text() { return row_.Text(next_++); }
+  absl::Time Time() { return absl::FromUnixMillis(row_.Int64(next_++)); }
+
+  // All zero if the column is not 32 bytes long, which no adapter's digest is.
+  Digest Sha256() {
+    const std::string bytes = row_.Blob(next_++);
+    Digest digest;
+    if (bytes.size() == digest.bytes.size()) {
+      std::memcpy(digest.bytes.data(), bytes.data(), bytes.size());
+    }
+    return digest;
+  }
+
+  // Nothing for NULL, otherwise what `read` makes of the column.
+  template <typename Read>
+  auto Optional(Read read) -> std::optional<decltype((this->*read)())> {
+    if (!row_.IsNull(next_)) return (this->*read)();
+    ++next_;
+    return std::nullopt;
+  }
+
+ private:
+  const SqliteStatement& row_;
+  int next_ = 0;
+};
+
+}  // namespace fedtune

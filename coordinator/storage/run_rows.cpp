@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage/run_rows.h"
+
+#include <initializer_list>
+#include <string>
+
+#include "base/status_macros.h"
+#include "coordinator/storage/columns.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+// The one of `states` that is stored as `text`.
+template <typename State>
+absl::StatusOr<State> StateFromText(std::string_view text, std::initializer_list<State> states) {
+  for (const State state : states) {
+    if (ToString(state) == text) return state;
+  }
+  return absl::InternalError(fmt::format("the store holds the unknown state \"{}\"", text));
+}
+
+EvaluationSummary ReadEvaluationColumns(RowReader& read) {
+  EvaluationSummary evaluation;
+  evaluation.round = read.Int64();
+  evaluation.loss = read.Double();
+  evaluation.accuracy = read.Optional(&RowReader::Double);
+  evaluation.example_count = read.Int64();
+  return evaluation;
+}
+
+}  // namespace
+
+absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row) {
+  RowReader read(row);
+  RunRecord run;
+  run.id.value = read.Text();
+  run.request_id = read.Text();
+  run.plan_name = read.Text();
+  run.plan_toml = read.Text();
+  run.layout_json = read.Text();
+  run.base_model_json = read.Text();
+  run.base_model = read.Text();
+  run.base_digest = read.Text();
+  run.started_by = read.Text();
+  run.round_count = read.Int64();
+  run.started_at = read.Time();
+  run.initial_adapter = read.Sha256();
+  run.adapter_bytes = static_cast<uint64_t>(read.Int64());
+  using enum RunState;
+  ASSIGN_OR_RETURN(run.state, StateFromText<RunState>(read.Text(), {kInviting, kRunning, kFinished,
+                                                                    kStopped, kFailed}));
+  run.reason = read.Text();
+  run.ended_at = read.Optional(&RowReader::Time);
+  run.rounds_done = read.Int64();
+  run.attempts_opened = read.Int64();
+  run.adapter = read.Sha256();
+  run.optimizer_state = read.Optional(&RowReader::Sha256);
+  run.traffic.bytes_received = static_cast<uint64_t>(read.Int64());
+  run.traffic.bytes_sent = static_cast<uint64_t>(read.Int64());
+  return run;
+}
+
+absl::StatusOr<ClientView> ReadRunClient(const SqliteStatement& row) {
+  RowReader read(row);
+  ClientView client;
+  client.institution.value = read.Text();
+  using enum ClientState;
+  ASSIGN_OR_RETURN(client.state,
+                   StateFromText<ClientState>(
+                       read.Text(), {kInvited, kDeclined, kWaiting, kDownloading, kEvaluating,
+                                     kTraining, kUploading, kDone, kFailed, kOffline}));
+  client.reason = read.Text();
+  client.accepted = read.Int64() != 0;
+  client.example_count = read.Int64();
+  client.rounds_contributed = read.Int64();
+  return client;
+}
+
+ReleaseRecord ReadRelease(const SqliteStatement& row) {
+  RowReader read(row);
+  ReleaseRecord release;
+  release.summary.round = read.Int64();
+  release.summary.attempt = read.Int64();
+  release.summary.contributions = read.Int64();
+  release.summary.example_count = read.Int64();
+  release.summary.training_loss = read.Double();
+  release.adapter = read.Sha256();
+  release.started_at = read.Time();
+  release.ended_at = read.Time();
+  constexpr int kEvaluationRound = 8;
+  if (!row.IsNull(kEvaluationRound)) release.summary.evaluation = ReadEvaluationColumns(read);
+  return release;
+}
+
+EvaluationSummary ReadEvaluation(const SqliteStatement& row) {
+  RowReader read(row);
+  return ReadEvaluationColumns(read);
+}
+
+}  // namespace fedtune

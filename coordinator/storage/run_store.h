@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/rounds/round_summary.h"
+#include "coordinator/rounds/run.h"
+#include "coordinator/rounds/run_events.h"
+#include "coordinator/storage/blob.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// How many bytes of contributions came in and of adapters went out.
+struct Traffic {
+  uint64_t bytes_received = 0;
+  uint64_t bytes_sent = 0;
+
+  friend bool operator==(const Traffic&, const Traffic&) = default;
+};
+
+// A run's row. Times are kept to the millisecond.
+struct RunRecord {
+  // Fixed when the run starts.
+  RunId id;
+  std::string request_id;  // Chosen by the administrator; starts one run only.
+  std::string plan_name;
+  std::string plan_toml;
+  std::string layout_json;
+  std::string base_model_json;
+  std::string base_model;   // Its name.
+  std::string base_digest;  // "sha256:..."
+  std::string started_by;
+  int64_t round_count = 0;
+  absl::Time started_at;
+  Digest initial_adapter;
+  uint64_t adapter_bytes = 0;
+
+  // What the run has come to.
+  RunState state = RunState::kInviting;
+  std::string reason;
+  std::optional<absl::Time> ended_at;
+  int64_t rounds_done = 0;
+  int64_t attempts_opened = 0;  // Of the round after those done, where more than one.
+  Digest adapter;               // The newest.
+  std::optional<Digest> optimizer_state;
+  Traffic traffic;
+
+  friend bool operator==(const RunRecord&, const RunRecord&) = default;
+};
+
+// One contribution to a released round, as plain runs know it.
+struct ContributionRecord {
+  Institution institution;
+  Digest sha256;
+  int64_t weight = 0;
+  int64_t example_count = 0;
+  ClientMetrics metrics;
+
+  friend bool operator==(const ContributionRecord&, const ContributionRecord&) = default;
+};
+
+// A released round.
+struct ReleaseRecord {
+  RoundSummary summary;
+  Digest adapter;
+  absl::Time started_at;
+  absl::Time ended_at;
+
+  friend bool operator==(const ReleaseRecord&, const ReleaseRecord&) = default;
+};
+
+// All that one release stores.
+struct NewRelease {
+  ReleaseRecord record;
+  std::vector<ContributionRecord> contributions;
+  std::span<const std::byte> adapter;
+  std::span<const std::byte> optimizer_state;  // Empty: the optimiser has none.
+  Traffic traffic;                             // Of the whole run so far.
+};
+
+// How a run ended.
+struct RunEnding {
+  RunState state = RunState::kFinished;
+  std::string reason;
+  absl::Time ended_at;
+  std::vector<ClientView> clients;
+  std::optional<EvaluationSummary> last_evaluation;
+  Traffic traffic;
+};
+
+// The durable record of all runs and the blobs that belong to them. Every
+// method that writes is one atomic transaction, on the disk when it returns.
+// Implementations are thread-safe.
+//
+// Every method: INTERNAL: the store is damaged or cannot be read.
+// RESOURCE_EXHAUSTED: the disk is full; nothing has changed, try again.
+class RunStore {
+ public:
+  virtual ~RunStore() = default;
+
+  // ALREADY_EXISTS: a run with this id or this request id is stored.
+  virtual absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) = 0;
+
+  // NOT_FOUND: no such run.
+  virtual absl::StatusOr<RunRecord> Get(const RunId& id) const = 0;
+
+  // The run that this request has started, if any.
+  virtual absl::StatusOr<std::optional<RunRecord>> FindByRequest(
+      std::string_view request_id) const = 0;
+
+  // Newest first.
+  virtual absl::StatusOr<std::vector<RunRecord>> List() const = 0;
+
+  // The last round's release becomes the run's head. Adapters that fall behind
+  // the last few are removed, but for the initial one.
+  //
+  // ABORTED: the run is missing, has ended, or is not at this round.
+  virtual absl::Status SaveRelease(const RunId& id, const NewRelease& release) = 0;
+
+  // Where each institution stands; replaces what was stored. Of a ClientView,
+  // the progress within a round is not kept, and the rounds contributed to are
+  // counted from the releases.
+  virtual absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) = 0;
+
+  // Moves a run that has not ended to kRunning, with `attempts` opened of the
+  // current round.
+  virtual absl::Status SaveProgress(const RunId& id, int64_t attempts) = 0;
+
+  // Ending an ended run does nothing.
+  virtual absl::Status End(const RunId& id, const RunEnding& ending) = 0;
+
+  // In order.
+  virtual absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const = 0;
+
+  // By name.
+  virtual absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const = 0;
+
+  // In order of rounds, the final evaluation included.
+  virtual absl::StatusOr<std::vector<EvaluationSummary>> Evaluations(const RunId& id) const = 0;
+
+  // NOT_FOUND: no such blob, or it has been removed since.
+  virtual absl::StatusOr<Blob> GetBlob(const Digest& digest) const = 0;
+};
+
+}  // namespace fedtune

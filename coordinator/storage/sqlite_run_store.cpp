@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage/sqlite_run_store.h"
+
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "coordinator/storage/columns.h"
+#include "coordinator/storage/run_rows.h"
+#include "coordinator/storage/schema.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kMaxInlineBytes = size_t{4} << 20;
+
+// Reads all rows of a query with `read`, which gives a T or a StatusOr<T>.
+template <typename T, typename Read>
+absl::StatusOr<std::vector<T>> ReadAll(SqliteStatement& query, Read read) {
+  std::vector<T> found;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return found;
+    absl::StatusOr<T> row = read(query);
+    RETURN_IF_ERROR(row.status());
+    found.push_back(*std::move(row));
+  }
+}
+
+std::optional<double> LossOf(const std::optional<EvaluationResult>& result) {
+  return result.has_value() ? std::optional(result->loss) : std::nullopt;
+}
+std::optional<double> AccuracyOf(const std::optional<EvaluationResult>& result) {
+  return result.has_value() ? result->accuracy : std::nullopt;
+}
+std::optional<int64_t> ExamplesOf(const std::optional<EvaluationResult>& result) {
+  return result.has_value() ? std::optional(result->example_count) : std::nullopt;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SqliteRunStore>> SqliteRunStore::Open(const Options& options) {
+  RETURN_IF_ERROR(MakeDirectories(options.directory));
+  ASSIGN_OR_RETURN(SqliteDatabase database,
+                   OpenStateDatabase(options.directory / "fedtune.sqlite"));
+  ASSIGN_OR_RETURN(BlobStore blobs, BlobStore::Open(options.directory / "blobs"));
+  std::unique_ptr<SqliteRunStore> store(
+      new SqliteRunStore(std::move(database), std::move(blobs), options.keep_adapters));
+  RETURN_IF_ERROR(store->RemoveOrphans());
+  return store;
+}
+
+// Files whose transaction never came, or whose removal did not.
+absl::Status SqliteRunStore::RemoveOrphans() {
+  ASSIGN_OR_RETURN(SqliteStatement rows,
+                   database_.Prepare("SELECT sha256 FROM blobs WHERE content IS NULL"));
+  ASSIGN_OR_RETURN(
+      const std::vector<Digest> wanted,
+      ReadAll<Digest>(rows, [](const SqliteStatement& row) { return RowReader(row).Sha256(); }));
+  return blobs_.RemoveAllBut({wanted.begin(), wanted.end()});
+}
+
+absl::Status SqliteRunStore::PutBlob(const Digest& digest, std::span<const std::byte> bytes) {
+  constexpr std::string_view kInsert = "INSERT OR IGNORE INTO blobs VALUES (?, ?)";
+  if (bytes.size() <= kMaxInlineBytes) return database_.Run(kInsert, ToColumn(digest), bytes);
+  RETURN_IF_ERROR(blobs_.Put(digest, bytes));
+  return database_.Run(kInsert, ToColumn(digest), std::optional<int64_t>());
+}
+
+absl::Status SqliteRunStore::Insert(const RunRecord& run, std::span<const std::byte> adapter) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  RETURN_IF_ERROR(PutBlob(run.initial_adapter, adapter));
+  RETURN_IF_ERROR(database_.Run(
+      "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      run.id.value, run.request_id, run.plan_name, run.plan_toml, run.layout_json,
+      run.base_model_json, run.base_model, run.base_digest, run.started_by, run.round_count,
+      ToColumn(run.started_at), ToColumn(run.initial_adapter), run.adapter_bytes,
+      ToString(run.state), run.reason, ToColumn(run.ended_at), run.rounds_done, run.attempts_opened,
+      ToColumn(run.adapter), ToColumn(run.optimizer_state), run.traffic.bytes_received,
+      run.traffic.bytes_sent));
+  return std::move(transaction).Commit();
+}
+
+absl::StatusOr<RunRecord> SqliteRunStore::Get(const RunId& id) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   database_.Prepare(fmt::format("SELECT {} FROM runs WHERE id = ?", kRunColumns)));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(id.value).Step());
+  if (!found) return absl::NotFoundError(fmt::format("there is no run {}", id.value));
+  return ReadRun(row);
+}
+
+absl::StatusOr<std::optional<RunRecord>> SqliteRunStore::FindByRequest(
+    std::string_view request_id) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(
+      SqliteStatement row,
+      database_.Prepare(fmt::format("SELECT {} FROM runs WHERE request_id = ?", kRunColumns)));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(request_id).Step());
+  if (!found) return std::nullopt;
+  ASSIGN_OR_RETURN(RunRecord run, ReadRun(row));
+  return run;
+}
+
+absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      database_.Prepare(
+          fmt::format("SELECT {} FROM runs ORDER BY started_at_ms DESC, rowid DESC", kRunColumns)));
+  return ReadAll<RunRecord>(rows, ReadRun);
+}
+
+absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& release) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  ASSIGN_OR_RETURN(const std::optional<Digest> old_state, OptimizerState(id));
+  std::optional<Digest> optimizer_state;
+  if (!release.optimizer_state.empty()) optimizer_state = Sha256Of(release.optimizer_state);
+  RETURN_IF_ERROR(MoveHead(id, release, optimizer_state));
+  RETURN_IF_ERROR(PutBlob(release.record.adapter, release.adapter));
+  if (optimizer_state.has_value()) {
+    RETURN_IF_ERROR(PutBlob(*optimizer_state, release.optimizer_state));
+  }
+  RETURN_IF_ERROR(InsertRelease(id, release.record));
+  RETURN_IF_ERROR(InsertContributions(id, release));
+  const auto& evaluation = release.record.summary.evaluation;
+  if (evaluation.has_value()) RETURN_IF_ERROR(InsertEvaluation(id, *evaluation));
+  ASSIGN_OR_RETURN(std::vector<Digest> unwanted, DropOldAdapters(id, release.record.summary.round));
+  if (old_state.has_value()) unwanted.push_back(*old_state);
+  return CommitAndRemove(std::move(transaction), unwanted);
+}
+
+absl::Status SqliteRunStore::MoveHead(const RunId& id, const NewRelease& release,
+                                      const std::optional<Digest>& optimizer_state) {
+  const int64_t round = release.record.summary.round;
+  RETURN_IF_ERROR(database_.Run(
+      "UPDATE runs SET state = 'running', rounds_done = ?, attempts_opened = 0, adapter = ?, "
+      "optimizer_state = ?, bytes_received = ?, bytes_sent = ? "
+      "WHERE id = ? AND rounds_done = ? AND state IN ('inviting', 'running')",
+      round + 1, ToColumn(release.record.adapter), ToColumn(optimizer_state),
+      release.traffic.bytes_received, release.traffic.bytes_sent, id.value, round));
+  if (database_.ChangedRows() == 1) return absl::OkStatus();
+  return absl::AbortedError(fmt::format("{} is not at round {} any more", id.value, round));
+}
+
+absl::Status SqliteRunStore::InsertRelease(const RunId& id, const ReleaseRecord& record) {
+  const RoundSummary& summary = record.summary;
+  return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)", id.value,
+                       summary.round, summary.attempt, summary.contributions, summary.example_count,
+                       summary.training_loss, ToColumn(record.adapter), ToColumn(record.started_at),
+                       ToColumn(record.ended_at));
+}
+
+absl::Status SqliteRunStore::InsertContributions(const RunId& id, const NewRelease& release) {
+  for (const ContributionRecord& c : release.contributions) {
+    const ClientMetrics& m = c.metrics;
+    RETURN_IF_ERROR(database_.Run(
+        "INSERT INTO contributions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        id.value, release.record.summary.round, c.institution.value, ToColumn(c.sha256), c.weight,
+        c.example_count, m.training_loss, m.steps, m.token_count, m.training_seconds,
+        LossOf(m.before), AccuracyOf(m.before), ExamplesOf(m.before), LossOf(m.after),
+        AccuracyOf(m.after), ExamplesOf(m.after)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteRunStore::InsertEvaluation(const RunId& id,
+                                              const EvaluationSummary& evaluation) {
+  return database_.Run("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", id.value,
+                       evaluation.round, evaluation.loss, evaluation.accuracy,
+                       evaluation.example_count);
+}
+
+absl::StatusOr<std::vector<Digest>> SqliteRunStore::DropOldAdapters(const RunId& id,
+                                                                    int64_t round) {
+  ASSIGN_OR_RETURN(SqliteStatement dropped,
+                   database_.Prepare("UPDATE releases SET adapter_kept = 0 WHERE run_id = ? AND "
+                                     "round <= ? AND adapter_kept RETURNING adapter"));
+  dropped.Bind(id.value).Bind(round - keep_adapters_);
+  return ReadAll<Digest>(dropped,
+                         [](const SqliteStatement& row) { return RowReader(row).Sha256(); });
+}
+
+absl::StatusOr<std::optional<Digest>> SqliteRunStore::OptimizerState(const RunId& id) const {
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   database_.Prepare("SELECT optimizer_state FROM runs WHERE id = ?"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(id.value).Step());
+  return found ? RowReader(row).Optional(&RowReader::Sha256) : std::nullopt;
+}
+
+absl::StatusOr<bool> SqliteRunStore::DeleteUnreferencedBlob(const Digest& digest) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement deleted,
+      database_.Prepare(
+          "DELETE FROM blobs WHERE sha256 = ?1 "
+          "AND NOT EXISTS (SELECT 1 FROM releases WHERE adapter = ?1 AND adapter_kept) "
+          "AND NOT EXISTS (SELECT 1 FROM runs WHERE initial_adapter = ?1 "
+          "                OR adapter = ?1 OR optimizer_state = ?1) "
+          "RETURNING content IS NULL"));
+  ASSIGN_OR_RETURN(const bool found, deleted.Bind(ToColumn(digest)).Step());
+  return found && deleted.Int64(0) != 0;
+}
+
+absl::Status SqliteRunStore::CommitAndRemove(SqliteTransaction transaction,
+                                             const std::vector<Digest>& candidates) {
+  std::vector<Digest> files;
+  for (const Digest& digest : candidates) {
+    ASSIGN_OR_RETURN(const bool has_file, DeleteUnreferencedBlob(digest));
+    if (has_file) files.push_back(digest);
+  }
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  for (const Digest& digest : files) {
+    // What cannot be removed now is removed when the store is opened again.
+    blobs_.Remove(digest).IgnoreError();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteRunStore::ReplaceClients(const RunId& id,
+                                            const std::vector<ClientView>& clients) {
+  RETURN_IF_ERROR(database_.Run("DELETE FROM run_clients WHERE run_id = ?", id.value));
+  for (const ClientView& client : clients) {
+    RETURN_IF_ERROR(database_.Run("INSERT INTO run_clients VALUES (?, ?, ?, ?, ?, ?)", id.value,
+                                  client.institution.value, ToString(client.state), client.reason,
+                                  client.accepted ? 1 : 0, client.example_count));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteRunStore::SaveClients(const RunId& id, const std::vector<ClientView>& clients) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  RETURN_IF_ERROR(ReplaceClients(id, clients));
+  return std::move(transaction).Commit();
+}
+
+absl::Status SqliteRunStore::SaveProgress(const RunId& id, int64_t attempts) {
+  const std::lock_guard lock(mutex_);
+  return database_.Run(
+      "UPDATE runs SET state = 'running', attempts_opened = ? "
+      "WHERE id = ? AND state IN ('inviting', 'running')",
+      attempts, id.value);
+}
+
+absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  ASSIGN_OR_RETURN(const std::optional<Digest> optimizer_state, OptimizerState(id));
+  RETURN_IF_ERROR(database_.Run(
+      "UPDATE runs SET state = ?, reason = ?, ended_at_ms = ?, optimizer_state = NULL, "
+      "bytes_received = ?, bytes_sent = ? WHERE id = ? AND state IN ('inviting', 'running')",
+      ToString(ending.state), ending.reason, ToColumn(ending.ended_at),
+      ending.traffic.bytes_received, ending.traffic.bytes_sent, id.value));
+  if (database_.ChangedRows() == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(ReplaceClients(id, ending.clients));
+  if (ending.last_evaluation.has_value()) {
+    RETURN_IF_ERROR(InsertEvaluation(id, *ending.last_evaluation));
+  }
+  std::vector<Digest> unwanted;
+  if (optimizer_state.has_value()) unwanted.push_back(*optimizer_state);
+  return CommitAndRemove(std::move(transaction), unwanted);
+}
+
+absl::StatusOr<std::vector<ReleaseRecord>> SqliteRunStore::Releases(const RunId& id) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteStatement rows, database_.Prepare(fmt::format(
+                                             "SELECT {} FROM releases r LEFT JOIN evaluations e "
+                                             "ON e.run_id = r.run_id AND e.round = r.round "
+                                             "WHERE r.run_id = ? ORDER BY r.round",
+                                             kReleaseColumns)));
+  return ReadAll<ReleaseRecord>(rows.Bind(id.value), ReadRelease);
+}
+
+absl::StatusOr<std::vector<ClientView>> SqliteRunStore::Clients(const RunId& id) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteStatement rows,
+                   database_.Prepare(fmt::format(
+                       "SELECT {} FROM run_clients c WHERE run_id = ? ORDER BY institution",
+                       kRunClientColumns)));
+  return ReadAll<ClientView>(rows.Bind(id.value), ReadRunClient);
+}
+
+absl::StatusOr<std::vector<EvaluationSummary>> SqliteRunStore::Evaluations(const RunId& id) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      database_.Prepare(fmt::format("SELECT {} FROM evaluations WHERE run_id = ? ORDER BY round",
+                                    kEvaluationColumns)));
+  return ReadAll<EvaluationSummary>(rows.Bind(id.value), ReadEvaluation);
+}
+
+absl::StatusOr<Blob> SqliteRunStore::GetBlob(const Digest& digest) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   database_.Prepare("SELECT content FROM blobs WHERE sha256 = ?"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(ToColumn(digest)).Step());
+  if (!found) return absl::NotFoundError(fmt::format("there is no blob {}", digest.ToString()));
+  if (row.IsNull(0)) return blobs_.Get(digest);
+  auto content = std::make_shared<const std::string>(row.Blob(0));
+  const auto bytes = std::as_bytes(std::span(*content));
+  return Blob(std::move(content), bytes);
+}
+
+}  // namespace fedtune
