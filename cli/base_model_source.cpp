@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/base_model_source.h"
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/progress.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "plan/base_model_digest.h"
+
+namespace fedtune {
+namespace {
+
+// The folders in which the plan's base model may lie, the likeliest first.
+std::vector<std::filesystem::path> Candidates(const Plan& plan,
+                                              const std::filesystem::path& plan_folder,
+                                              const Configuration& configuration) {
+  std::vector<std::filesystem::path> candidates = {plan_folder / plan.base_model};
+  for (const std::filesystem::path& folder : configuration.models) {
+    candidates.push_back(folder / plan.base_model);
+  }
+  return candidates;
+}
+
+absl::Status CheckDigest(const Plan& plan, const BaseModelDescription& found,
+                         std::string_view where) {
+  if (plan.base_digest.empty() || plan.base_digest == found.digest) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{} in {} has the digest {}, but the plan wants base_digest {}", found.name,
+                  where, found.digest, plan.base_digest));
+}
+
+absl::StatusOr<BaseModelSource> FromFolder(const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(BaseModelDescription description, DescribeBaseModel(folder));
+  ASSIGN_OR_RETURN(description.digest, DigestWithProgress(folder));
+  return BaseModelSource{std::move(description), folder};
+}
+
+absl::StatusOr<BaseModelSource> FromCatalogue(const Plan& plan,
+                                              const CoordinatorConnection& connection) {
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
+  for (const v1::ModelEntry& model : models.models()) {
+    if (model.name() != plan.base_model) continue;
+    if (!plan.base_digest.empty() && model.digest() != plan.base_digest) continue;
+    ASSIGN_OR_RETURN(BaseModelDescription description,
+                     BaseModelDescriptionFromJson(model.base_model_json()));
+    return BaseModelSource{std::move(description), std::nullopt};
+  }
+  return absl::NotFoundError("not in the catalogue");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DigestWithProgress(const std::filesystem::path& directory) {
+  const SystemClock clock;
+  ProgressLine progress(fmt::format("reading {}", directory.filename().string()), clock);
+  return BaseModelDigest(directory, [&progress](double fraction) { progress.Update(fraction); });
+}
+
+absl::StatusOr<BaseModelSource> FindBaseModel(const Plan& plan,
+                                              const std::filesystem::path& plan_folder,
+                                              const Configuration& configuration,
+                                              const CoordinatorConnection* connection) {
+  std::vector<std::string> tried;
+  for (const std::filesystem::path& folder : Candidates(plan, plan_folder, configuration)) {
+    tried.push_back(folder.string());
+    if (!std::filesystem::exists(folder / "config.json")) continue;
+    ASSIGN_OR_RETURN(BaseModelSource source, FromFolder(folder));
+    RETURN_IF_ERROR(CheckDigest(plan, source.description, folder.string()));
+    return source;
+  }
+  if (connection != nullptr) {
+    auto source = FromCatalogue(plan, *connection);
+    if (source.ok() || !absl::IsNotFound(source.status())) return source;
+    tried.emplace_back("the coordinator's catalogue");
+  }
+  return absl::NotFoundError(
+      fmt::format("base model \"{}\" was not found; looked in {}; name its folder's parent with "
+                  "--models, or put a path into the plan's base_model",
+                  plan.base_model, fmt::join(tried, ", ")));
+}
+
+}  // namespace fedtune

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/coordinator_connection.h"
+
+#include <grpcpp/client_context.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "fmt/format.h"
+#include "privacy/identity/key_directory.h"
+#include "rpc/channel.h"
+
+namespace fedtune {
+namespace {
+
+constexpr std::chrono::seconds kCallTimeout(60);
+
+// A call that does not wait for ever.
+class BoundedContext : public grpc::ClientContext {
+ public:
+  BoundedContext() { set_deadline(std::chrono::system_clock::now() + kCallTimeout); }
+};
+
+v1::GetRunRequest RunRequest(const std::string& run_id) {
+  v1::GetRunRequest request;
+  request.set_run_id(run_id);
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
+    const Configuration& configuration) {
+  if (configuration.coordinator.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("no coordinator is configured; put coordinator = \"host:port\" into {}, or use "
+                    "--coordinator",
+                    DefaultConfigurationFile().string()));
+  }
+  const CredentialFiles files = {configuration.key, configuration.certificate,
+                                 configuration.authority};
+  ASSIGN_OR_RETURN(const Credentials credentials,
+                   LoadCredentials(files, Role::kAdministrator, absl::Now()));
+  SilenceRpcLibrary();
+  auto channel =
+      OpenChannel({configuration.coordinator, files, credentials.certificate.identity.federation});
+  return CoordinatorConnection(configuration.coordinator,
+                               v1::Administration::NewStub(std::move(channel)));
+}
+
+CoordinatorConnection::CoordinatorConnection(std::string address,
+                                             std::unique_ptr<v1::Administration::Stub> stub)
+    : address_(std::move(address)), stub_(std::move(stub)) {}
+
+absl::Status CoordinatorConnection::Explain(const grpc::Status& status) const {
+  return ExplainFailure(StatusFromRpc(status), address_);
+}
+
+absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
+    const v1::StartRunRequest& request) const {
+  BoundedContext context;
+  v1::StartRunResponse response;
+  RETURN_IF_ERROR(Explain(stub_->StartRun(&context, request, &response)));
+  return response.run();
+}
+
+absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& run_id,
+                                                             const std::string& reason) const {
+  BoundedContext context;
+  v1::StopRunRequest request;
+  request.set_run_id(run_id);
+  request.set_reason(reason);
+  v1::StopRunResponse response;
+  RETURN_IF_ERROR(Explain(stub_->StopRun(&context, request, &response)));
+  return response.run();
+}
+
+absl::StatusOr<v1::ListRunsResponse> CoordinatorConnection::ListRuns() const {
+  BoundedContext context;
+  v1::ListRunsResponse response;
+  RETURN_IF_ERROR(Explain(stub_->ListRuns(&context, {}, &response)));
+  return response;
+}
+
+absl::StatusOr<v1::GetRunResponse> CoordinatorConnection::GetRun(const std::string& run_id) const {
+  BoundedContext context;
+  v1::GetRunResponse response;
+  RETURN_IF_ERROR(Explain(stub_->GetRun(&context, RunRequest(run_id), &response)));
+  return response;
+}
+
+absl::StatusOr<v1::ListClientsResponse> CoordinatorConnection::ListClients() const {
+  BoundedContext context;
+  v1::ListClientsResponse response;
+  RETURN_IF_ERROR(Explain(stub_->ListClients(&context, {}, &response)));
+  return response;
+}
+
+absl::StatusOr<v1::ClientStatus> CoordinatorConnection::GetClient(
+    const std::string& institution) const {
+  BoundedContext context;
+  v1::GetClientRequest request;
+  request.set_institution(institution);
+  v1::ClientStatus response;
+  RETURN_IF_ERROR(Explain(stub_->GetClient(&context, request, &response)));
+  return response;
+}
+
+absl::StatusOr<v1::ListModelsResponse> CoordinatorConnection::ListModels() const {
+  BoundedContext context;
+  v1::ListModelsResponse response;
+  RETURN_IF_ERROR(Explain(stub_->ListModels(&context, {}, &response)));
+  return response;
+}
+
+absl::Status CoordinatorConnection::WatchRun(
+    const std::string& run_id, const std::stop_token& stop,
+    const std::function<void(const v1::RunStatus&)>& changed) const {
+  grpc::ClientContext context;
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+  v1::WatchRunRequest request;
+  request.set_run_id(run_id);
+  const auto reader = stub_->WatchRun(&context, request);
+  v1::RunStatus run;
+  while (reader->Read(&run)) changed(run);
+  return Explain(reader->Finish());
+}
+
+absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
+    const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
+  grpc::ClientContext context;
+  v1::FetchBlobRequest request;
+  request.set_sha256(digest.bytes.data(), digest.bytes.size());
+  const auto reader = stub_->FetchBlob(&context, request);
+  std::string blob;
+  v1::BlobChunk chunk;
+  while (reader->Read(&chunk) && chunk.offset() == blob.size() && blob.size() < size) {
+    blob += chunk.data();
+    progress(static_cast<double>(blob.size()) / static_cast<double>(size));
+  }
+  context.TryCancel();
+  const grpc::Status status = reader->Finish();
+  if (blob.size() == size && Sha256Of(blob) == digest) return blob;
+  if (!status.ok() && status.error_code() != grpc::StatusCode::CANCELLED) return Explain(status);
+  return absl::DataLossError(fmt::format("{} came from the coordinator, and they are not {} of {}",
+                                         HumanBytes(blob.size()), digest.ToString(),
+                                         HumanBytes(size)));
+}
+
+}  // namespace fedtune

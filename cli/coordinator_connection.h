@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cli/configuration.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/fedtune/v1/administration.grpc.pb.h"
+
+namespace fedtune {
+
+// An administrator's line to the coordinator. Calls block. Every error says what
+// to do: UNAVAILABLE names the address, UNAUTHENTICATED and PERMISSION_DENIED
+// the certificate. Thread-safe.
+class CoordinatorConnection {
+ public:
+  // INVALID_ARGUMENT: no coordinator is configured. Otherwise as
+  // LoadCredentials(). Nothing is sent yet.
+  static absl::StatusOr<CoordinatorConnection> Open(const Configuration& configuration);
+
+  absl::StatusOr<v1::RunStatus> StartRun(const v1::StartRunRequest& request) const;
+  absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id, const std::string& reason) const;
+  absl::StatusOr<v1::ListRunsResponse> ListRuns() const;
+  absl::StatusOr<v1::GetRunResponse> GetRun(const std::string& run_id) const;
+  absl::StatusOr<v1::ListClientsResponse> ListClients() const;
+  absl::StatusOr<v1::ClientStatus> GetClient(const std::string& institution) const;
+  absl::StatusOr<v1::ListModelsResponse> ListModels() const;
+
+  // Calls `changed` with the run as it is and after every change, until the run
+  // has ended. CANCELLED: `stop` was requested.
+  absl::Status WatchRun(const std::string& run_id, const std::stop_token& stop,
+                        const std::function<void(const v1::RunStatus&)>& changed) const;
+
+  // DATA_LOSS: what came is not what was asked for.
+  absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
+                                        const std::function<void(double fraction)>& progress) const;
+
+ private:
+  CoordinatorConnection(std::string address, std::unique_ptr<v1::Administration::Stub> stub);
+
+  absl::Status Explain(const grpc::Status& status) const;
+
+  std::string address_;
+  std::unique_ptr<v1::Administration::Stub> stub_;
+};
+
+}  // namespace fedtune

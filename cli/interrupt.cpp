@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/interrupt.h"
+
+#include <csignal>
+#include <ctime>
+
+namespace fedtune {
+namespace {
+
+sigset_t InterruptSet() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+}  // namespace
+
+Interrupt::Interrupt() {
+  const sigset_t signals = InterruptSet();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  listener_ = std::jthread([this, signals](const std::stop_token& ended) {
+    constexpr timespec kPoll = {.tv_sec = 0, .tv_nsec = 50'000'000};
+    while (!ended.stop_requested()) {
+      if (sigtimedwait(&signals, nullptr, &kPoll) == SIGINT) source_.request_stop();
+    }
+  });
+}
+
+Interrupt::~Interrupt() {
+  listener_.request_stop();
+  listener_.join();
+  const sigset_t signals = InterruptSet();
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <stop_token>
+#include <thread>
+
+namespace fedtune {
+
+// Turns Ctrl-C into a stop request for as long as it lives, instead of the end
+// of the process. Make it before any other thread is started: the signal is
+// blocked in the threads that come after. At most one at a time.
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  std::stop_source source_;
+  std::jthread listener_;
+};
+
+}  // namespace fedtune

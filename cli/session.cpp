@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/session.h"
+
+#include "base/status_macros.h"
+
+namespace fedtune {
+
+absl::StatusOr<CoordinatorConnection> Session::Connect() const {
+  ASSIGN_OR_RETURN(const Configuration configuration, Configure());
+  return CoordinatorConnection::Open(configuration);
+}
+
+void AddConfigurationFlags(CLI::App& root, ConfigurationFlags& flags) {
+  root.add_option("--config", flags.file,
+                  "Configuration file (default: fedtune.toml in "
+                  "~/.config/fedtune)");
+  root.add_option("--coordinator", flags.coordinator, "host:port of the coordinator");
+  root.add_option("--certificate", flags.certificate, "The administrator's certificate");
+  root.add_option("--key", flags.key, "Its private key");
+  root.add_option("--authority", flags.authority, "The federation's authority certificate");
+  root.add_option("--models", flags.models, "A folder that holds base models; may be repeated");
+}
+
+void AddJsonFlag(CLI::App& command, Session& session) {
+  command.add_flag("--json", session.json, "Print JSON for machines");
+}
+
+}  // namespace fedtune

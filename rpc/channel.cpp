@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "rpc/channel.h"
+
+#include <grpc/support/log.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/security/tls_credentials_options.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "privacy/identity/identity.h"
+
+namespace fedtune {
+namespace {
+
+// How often the files are looked at for a renewed certificate.
+constexpr unsigned kRefreshSeconds = 60;
+
+using VerificationRequest = grpc::experimental::TlsCustomVerificationCheckRequest;
+
+// Asks, after the certificate's chain has been verified, who the other side is.
+class CoordinatorVerifier final : public grpc::experimental::ExternalCertificateVerifier {
+ public:
+  explicit CoordinatorVerifier(std::string federation) : federation_(std::move(federation)) {}
+
+  bool Verify(VerificationRequest* request, std::function<void(grpc::Status)>,
+              grpc::Status* status) override {
+    const absl::Status verdict = CheckPeer(*request);
+    if (!verdict.ok()) {
+      *status = grpc::Status(grpc::StatusCode::UNAUTHENTICATED, std::string(Message(verdict)));
+    }
+    return true;
+  }
+
+  void Cancel(VerificationRequest*) override {}
+
+ private:
+  absl::Status CheckPeer(const VerificationRequest& request) const {
+    const std::vector<grpc::string_ref> names = request.uri_names();
+    if (names.size() != 1) {
+      return absl::UnauthenticatedError("the other side's certificate carries no identity");
+    }
+    ASSIGN_OR_RETURN(const Identity peer, ParseIdentityUri({names[0].data(), names[0].size()}));
+    if (peer.role == Role::kCoordinator && peer.federation == federation_) return absl::OkStatus();
+    return absl::UnauthenticatedError(fmt::format(
+        "the other side is {}, not the coordinator of federation {}", Describe(peer), federation_));
+  }
+
+  const std::string federation_;
+};
+
+std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& options) {
+  using grpc::experimental::FileWatcherCertificateProvider;
+  grpc::experimental::TlsChannelCredentialsOptions tls;
+  tls.set_certificate_provider(std::make_shared<FileWatcherCertificateProvider>(
+      options.files.key.string(), options.files.certificate.string(),
+      options.files.authority.string(), kRefreshSeconds));
+  tls.watch_root_certs();
+  tls.watch_identity_key_cert_pairs();
+  tls.set_certificate_verifier(
+      grpc::experimental::ExternalCertificateVerifier::Create<CoordinatorVerifier>(
+          options.federation));
+  return grpc::experimental::TlsCredentials(tls);
+}
+
+bool Mentions(const absl::Status& status, std::string_view words) {
+  return Message(status).find(words) != std::string_view::npos;
+}
+
+}  // namespace
+
+std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride(kCoordinatorHost);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 15'000);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  return grpc::CreateCustomChannel(options.address, MutualTls(options), arguments);
+}
+
+absl::Status StatusFromRpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+absl::Status ExplainFailure(const absl::Status& status, std::string_view address) {
+  if (!absl::IsUnavailable(status)) return status;
+  if (const size_t at = Message(status).find("the other side"); at != std::string_view::npos) {
+    return absl::UnauthenticatedError(fmt::format("{}: {}", address, Message(status).substr(at)));
+  }
+  if (Mentions(status, "CERTIFICATE_VERIFY_FAILED") ||
+      Mentions(status, "certificate verify failed")) {
+    return absl::UnauthenticatedError(fmt::format(
+        "{}: its certificate is not good for this federation: another authority's, or expired",
+        address));
+  }
+  return absl::UnavailableError(
+      fmt::format("cannot reach the coordinator at {}: {}", address, Message(status)));
+}
+
+void SilenceRpcLibrary() {
+  gpr_set_log_function([](gpr_log_func_args*) {});
+}
+
+}  // namespace fedtune

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/support/status.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "privacy/identity/key_directory.h"
+
+namespace fedtune {
+
+struct ChannelOptions {
+  std::string address;  // "host:port"
+  CredentialFiles files;
+  std::string federation;  // Of our own certificate.
+};
+
+// A connection over mutual TLS to the coordinator of our federation and to
+// nobody else: its certificate must come from our authority, name
+// "coordinator.fedtune" and carry the identity of a coordinator. It is opened
+// on first use. Renewed files are taken up without a restart.
+//
+// Requires: LoadCredentials() has found the files good.
+std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options);
+
+// The codes have the same numbers in both.
+absl::Status StatusFromRpc(const grpc::Status& status);
+
+// What a failed call says to people, with the connection's address.
+absl::Status ExplainFailure(const absl::Status& status, std::string_view address);
+
+// Keeps the RPC library's own lines out of our log. Call it once, before all
+// else.
+void SilenceRpcLibrary();
+
+}  // namespace fedtune
