@@ -24,8 +24,9 @@ TEST(SecretBytesTest, ComparesByContent) {
 
 TEST(SecretBytesTest, MovesLeaveNothingBehind) {
   SecretBytes first = Secret({1, 2, 3});
+  const SecretBytes& left = first;
   const SecretBytes second = std::move(first);
-  EXPECT_EQ(first.size(), 0u);
+  EXPECT_EQ(left.size(), 0u);
   EXPECT_EQ(second.size(), 3u);
 }
 

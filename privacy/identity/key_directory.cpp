@@ -26,13 +26,14 @@ std::string NextStep(const CredentialFiles& files, const std::filesystem::path& 
       "  fedtune-ca issue --dir DIR --request request.pem --role {role} --name {name}{host} "
       "--out certificate.pem\n"
       "Put what they send back in place:\n"
-      "  {certificate}   the certificate\n"
-      "  {authority}   the authority's certificate (ca.crt)\n",
+      "  {certificate:<{width}}   the certificate\n"
+      "  {authority:<{width}}   the authority's certificate (ca.crt)\n",
       fmt::arg("request", request.string()), fmt::arg("federation", identity.federation),
       fmt::arg("fingerprint", fingerprint.ToString()), fmt::arg("role", RoleName(identity.role)),
       fmt::arg("name", identity.name), fmt::arg("host", coordinator ? " --host HOST" : ""),
       fmt::arg("certificate", files.certificate.string()),
-      fmt::arg("authority", files.authority.string()));
+      fmt::arg("authority", files.authority.string()),
+      fmt::arg("width", files.certificate.string().size()));
 }
 
 // What to do when a file of `files` is not there.

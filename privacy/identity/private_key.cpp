@@ -110,7 +110,7 @@ absl::Status PrivateKey::SaveNew(const std::filesystem::path& path) const {
         fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
   }
   if (fd.get() < 0) return ErrnoToStatus(errno, "create", path);
-  const absl::Status status = WriteAndSync(fd.get(), ToPem().RevealText(), path);
+  absl::Status status = WriteAndSync(fd.get(), ToPem().RevealText(), path);
   if (!status.ok()) ::unlink(path.c_str());
   return status;
 }

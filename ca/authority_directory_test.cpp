@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "ca/authority_directory.h"
+
+#include <filesystem>
+
+#include "base/files.h"
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasCode;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::IsOk;
+using ::testing::SizeIs;
+using testing::TemporaryDirectory;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
+constexpr absl::Duration kYear = absl::Hours(24 * 365);
+const Identity kStAnna = {.federation = "north", .role = Role::kClient, .name = "st-anna"};
+
+class AuthorityDirectoryTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<AuthorityDirectory> Create() {
+    return AuthorityDirectory::Create(path_, "north", kYear, kNow);
+  }
+
+  absl::StatusOr<IssuedCertificate> Issue(AuthorityDirectory& directory) {
+    const auto pem = MakeCertificateRequest(PrivateKey::Generate(), kStAnna);
+    return directory.Issue(*CertificateRequest::Parse(*pem),
+                           {.identity = kStAnna, .hosts = {}, .valid_for = absl::Hours(24)}, kNow);
+  }
+
+  const TemporaryDirectory directory_;
+  const fs::path path_ = directory_.path() / "ca";
+};
+
+TEST_F(AuthorityDirectoryTest, RecordsWhatItIssuesAcrossProcesses) {
+  {
+    absl::StatusOr<AuthorityDirectory> created = Create();
+    ASSERT_THAT(created, IsOk());
+    ASSERT_THAT(created->List(), IsOk());
+    EXPECT_THAT(*created->List(), IsEmpty());
+    ASSERT_THAT(Issue(*created), IsOk());
+  }
+  absl::StatusOr<AuthorityDirectory> reopened = AuthorityDirectory::Open(path_);
+  ASSERT_THAT(reopened, IsOk());
+  const absl::StatusOr<IssuedCertificate> second = Issue(*reopened);
+  ASSERT_THAT(second, IsOk());
+  const auto issued = *reopened->List();
+  ASSERT_THAT(issued, SizeIs(2));
+  EXPECT_EQ(issued[1].certificate.serial, second->certificate.serial);
+  EXPECT_EQ(issued[1].issued_at, kNow);
+  EXPECT_EQ(issued[1].pem, second->pem);
+}
+
+TEST_F(AuthorityDirectoryTest, IssuesForTheAuthorityThatMembersGet) {
+  absl::StatusOr<AuthorityDirectory> created = Create();
+  ASSERT_THAT(created, IsOk());
+  EXPECT_THAT(
+      CheckCertificate(Issue(*created)->pem, *ReadFile(path_ / "ca.crt"), Role::kClient, kNow),
+      IsOk());
+}
+
+TEST_F(AuthorityDirectoryTest, NeverOverwritesAnAuthority) {
+  ASSERT_THAT(Create(), IsOk());
+  const std::string key = *ReadFile(path_ / "ca.key");
+  EXPECT_THAT(Create(), HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_EQ(*ReadFile(path_ / "ca.key"), key);
+}
+
+TEST_F(AuthorityDirectoryTest, NeverOverwritesAPartOfAnAuthority) {
+  for (const char* part : {"ca.crt", "issued.db"}) {
+    fs::remove_all(path_);
+    ASSERT_THAT(MakeDirectories(path_), IsOk());
+    ASSERT_THAT(WriteFileAtomically(path_ / part, "older"), IsOk());
+    EXPECT_THAT(Create(), HasCode(absl::StatusCode::kAlreadyExists));
+    EXPECT_FALSE(fs::exists(path_ / "ca.key"));
+  }
+}
+
+TEST_F(AuthorityDirectoryTest, SaysHowToMakeAMissingAuthority) {
+  const absl::Status status = AuthorityDirectory::Open(path_).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("fedtune-ca init"));
+}
+
+TEST_F(AuthorityDirectoryTest, RefusesAKeyThatOthersCanRead) {
+  ASSERT_THAT(Create(), IsOk());
+  fs::permissions(path_ / "ca.key", fs::perms::others_read, fs::perm_options::add);
+  EXPECT_THAT(AuthorityDirectory::Open(path_), HasCode(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(AuthorityDirectoryTest, RefusesADamagedCertificateAndNamesTheFile) {
+  ASSERT_THAT(Create(), IsOk());
+  ASSERT_THAT(WriteFileAtomically(path_ / "ca.crt", "a letter"), IsOk());
+  const absl::Status status = AuthorityDirectory::Open(path_).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("ca.crt: "));
+}
+
+TEST_F(AuthorityDirectoryTest, ReportsADamagedRecord) {
+  absl::StatusOr<AuthorityDirectory> created = Create();
+  ASSERT_THAT(Issue(*created), IsOk());
+  absl::StatusOr<SqliteDatabase> record = SqliteDatabase::Open(path_ / "issued.db");
+  ASSERT_THAT(record->Execute("UPDATE issued SET pem = 'a letter'"), IsOk());
+  EXPECT_THAT(created->List(), HasCode(absl::StatusCode::kDataLoss));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "ca/presentation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "privacy/identity/certificate_request.h"
+
+namespace fedtune {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Rfc3339(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
+std::string Day(absl::Time time) { return absl::FormatTime("%Y-%m-%d", time, absl::UTCTimeZone()); }
+
+// "2027-02-14 (in 30 days)".
+std::string Until(absl::Time not_after, absl::Time now) {
+  return now > not_after
+             ? fmt::format("{} (expired {})", Day(not_after), HumanAgo(not_after, now))
+             : fmt::format("{} (in {})", Day(not_after), HumanDuration(not_after - now));
+}
+
+Json IdentityJson(const Identity& identity) {
+  return {{"federation", identity.federation},
+          {"role", RoleName(identity.role)},
+          {"name", identity.name}};
+}
+
+Json CertificateJson(const Certificate& certificate, absl::Time now) {
+  Json json = IdentityJson(certificate.identity);
+  json["hosts"] = certificate.hosts;
+  json["not_before"] = Rfc3339(certificate.not_before);
+  json["not_after"] = Rfc3339(certificate.not_after);
+  json["expired"] = now > certificate.not_after;
+  json["serial"] = certificate.serial;
+  json["fingerprint"] = certificate.fingerprint.ToString();
+  json["key_fingerprint"] = certificate.key_fingerprint.ToString();
+  return json;
+}
+
+// Lines of a name and a value, the values one under the other.
+std::string Lines(std::string_view title,
+                  const std::vector<std::pair<std::string_view, std::string>>& fields) {
+  std::string text = fmt::format("{}\n", title);
+  for (const auto& [name, value] : fields) text += fmt::format("  {:<12}{}\n", name, value);
+  return text;
+}
+
+std::string PresentCertificate(const Certificate& certificate, absl::Time now, bool json) {
+  if (json) {
+    Json object = {{"kind", "certificate"}};
+    object.update(CertificateJson(certificate, now));
+    return object.dump() + "\n";
+  }
+  std::vector<std::pair<std::string_view, std::string>> fields = {
+      {"valid from", Day(certificate.not_before)},
+      {"until", Until(certificate.not_after, now)},
+      {"serial", certificate.serial},
+      {"fingerprint", certificate.fingerprint.ToString()},
+      {"key", certificate.key_fingerprint.ToString()}};
+  if (!certificate.hosts.empty()) {
+    fields.insert(fields.begin(), {"hosts", fmt::format("{}", fmt::join(certificate.hosts, ", "))});
+  }
+  return Lines(fmt::format("certificate of {}", Describe(certificate.identity)), fields);
+}
+
+std::string PresentAuthority(const AuthorityCertificate& authority, absl::Time now, bool json) {
+  if (json) {
+    return Json{{"kind", "authority"},
+                {"federation", authority.federation},
+                {"not_before", Rfc3339(authority.not_before)},
+                {"not_after", Rfc3339(authority.not_after)},
+                {"expired", now > authority.not_after},
+                {"fingerprint", authority.fingerprint.ToString()}}
+               .dump() +
+           "\n";
+  }
+  return Lines(fmt::format("certificate of the authority of federation {}", authority.federation),
+               {{"valid from", Day(authority.not_before)},
+                {"until", Until(authority.not_after, now)},
+                {"fingerprint", authority.fingerprint.ToString()}});
+}
+
+std::string PresentRequest(const CertificateRequest& request, bool json) {
+  if (json) {
+    Json object = {{"kind", "request"}};
+    object.update(IdentityJson(request.identity()));
+    object["key_fingerprint"] = request.key_fingerprint().ToString();
+    return object.dump() + "\n";
+  }
+  return Lines(fmt::format("request for a certificate of {}", Describe(request.identity())),
+               {{"key", request.key_fingerprint().ToString()}});
+}
+
+}  // namespace
+
+std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Time now, bool json) {
+  std::string text;
+  if (json) {
+    for (const IssuedCertificate& entry : issued) {
+      Json object = CertificateJson(entry.certificate, now);
+      object["issued_at"] = Rfc3339(entry.issued_at);
+      text += object.dump() + "\n";
+    }
+    return text;
+  }
+  size_t width = std::string_view("NAME").size();
+  for (const auto& entry : issued) width = std::max(width, entry.certificate.identity.name.size());
+  text = fmt::format("{:<{}}  {:<13}  {:<10}  {:<28}  SERIAL\n", "NAME", width, "ROLE", "ISSUED",
+                     "VALID UNTIL");
+  for (const auto& [certificate, issued_at, pem] : issued) {
+    text += fmt::format("{:<{}}  {:<13}  {:<10}  {:<28}  {}\n", certificate.identity.name, width,
+                        RoleName(certificate.identity.role), Day(issued_at),
+                        Until(certificate.not_after, now), certificate.serial);
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> PresentFile(std::string_view pem, absl::Time now, bool json) {
+  if (pem.find("CERTIFICATE REQUEST") != pem.npos) {
+    ASSIGN_OR_RETURN(const CertificateRequest request, CertificateRequest::Parse(pem));
+    return PresentRequest(request, json);
+  }
+  const absl::StatusOr<AuthorityCertificate> authority = ParseAuthorityCertificate(pem);
+  if (authority.ok()) return PresentAuthority(*authority, now, json);
+  ASSIGN_OR_RETURN(const Certificate certificate, ParseCertificate(pem));
+  return PresentCertificate(certificate, now, json);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "ca/authority_directory.h"
+
+namespace fedtune {
+
+// What `list` prints: a table, or one JSON object on each line.
+std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Time now, bool json);
+
+// What `show` prints about a member's certificate, an authority's or a request
+// in PEM: lines for people, or one JSON object.
+//
+// INVALID_ARGUMENT: it is none of the three.
+absl::StatusOr<std::string> PresentFile(std::string_view pem, absl::Time now, bool json);
+
+}  // namespace fedtune
