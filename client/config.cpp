@@ -13,6 +13,7 @@
 #include "base/toml.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "privacy/identity/identity.h"
 
 namespace fedtune {
 namespace {
@@ -40,12 +41,6 @@ bool IsAddress(std::string_view text) {
 bool IsDevice(std::string_view text) {
   if (text == "auto" || text == "cpu") return true;
   return text.starts_with("cuda:") && IsNumber(text.substr(5), 0, 1023);
-}
-
-bool IsInstitution(std::string_view text) {
-  return !text.empty() && text.size() <= 63 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-  });
 }
 
 // Reads file and flags into one configuration and keeps what is wrong.
@@ -110,9 +105,8 @@ void ReadConnection(ConfigReader& reader, const ClientFlags& flags, ClientConfig
   }
   const Setting institution{reader.root(), "institution", "--institution"};
   reader.Read(institution, flags.institution, config.institution);
-  if (!IsInstitution(config.institution)) {
-    reader.Reject(institution,
-                  "must be a name of up to 63 lower-case letters, digits, \"-\", \"_\" and \".\"");
+  if (!CheckIdentityName("institution", config.institution).ok()) {
+    reader.Reject(institution, "must be the name in the certificate: up to 63 of a-z, 0-9 and -");
   }
 }
 
@@ -121,13 +115,10 @@ void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& con
   if (config.state_dir.empty()) {
     reader.root().Reject("state_dir", "must name the folder for the client's keys");
   }
-  const path keys = config.state_dir / "keys";
-  config.certificate = keys / "certificate.pem";
-  config.key = keys / "key.pem";
-  config.authority = keys / "authority.pem";
-  reader.Path("certificate", flags.certificate, config.certificate);
-  reader.Path("key", flags.key, config.key);
-  reader.Path("authority", flags.authority, config.authority);
+  config.credentials = FilesIn(config.state_dir / "keys");
+  reader.Path("certificate", flags.certificate, config.credentials.certificate);
+  reader.Path("key", flags.key, config.credentials.key);
+  reader.Path("authority", flags.authority, config.credentials.authority);
   reader.Path("policy", flags.policy, config.policy);
 }
 

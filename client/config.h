@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/logging.h"
+#include "privacy/identity/key_directory.h"
 
 namespace fedtune {
 
@@ -28,9 +29,7 @@ struct ClientConfig {
   std::string coordinator;  // "host:port"
   std::string institution;
   std::filesystem::path state_dir;
-  std::filesystem::path certificate;               // state_dir/keys/certificate.pem by default.
-  std::filesystem::path key;                       // state_dir/keys/key.pem
-  std::filesystem::path authority;                 // state_dir/keys/authority.pem
+  CredentialFiles credentials;                     // In state_dir/keys by default.
   std::vector<std::filesystem::path> base_models;  // Folders.
   std::filesystem::path policy;  // Empty: every run on these base models is allowed.
   std::vector<DatasetConfig> datasets;

@@ -36,7 +36,7 @@ TEST(ConfigTest, FillsInWhatIsNotSaid) {
   const auto config = Parse(kMinimal);
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->coordinator, "fl.example.org:7443");
-  EXPECT_EQ(config->certificate, "/etc/fedtune/state/keys/certificate.pem");
+  EXPECT_EQ(config->credentials.certificate, "/etc/fedtune/state/keys/certificate.pem");
   EXPECT_EQ(config->device, "auto");
   EXPECT_TRUE(config->policy.empty());
   EXPECT_TRUE(config->datasets.empty());
@@ -60,9 +60,9 @@ threads = 16
 format = "json"
 )");
   ASSERT_THAT(config, IsOk());
-  EXPECT_EQ(config->certificate, "/run/c.pem");
-  EXPECT_EQ(config->key, "/run/k.pem");
-  EXPECT_EQ(config->authority, "/run/a.pem");
+  EXPECT_EQ(config->credentials.certificate, "/run/c.pem");
+  EXPECT_EQ(config->credentials.key, "/run/k.pem");
+  EXPECT_EQ(config->credentials.authority, "/run/a.pem");
   EXPECT_THAT(config->base_models, ElementsAre("/models/lite", "/etc/fedtune/local"));
   EXPECT_EQ(config->policy, "/etc/fedtune/policy.toml");
   EXPECT_THAT(config->datasets, ElementsAre(DatasetConfig{"letters", "/data/train.jsonl",
@@ -83,7 +83,7 @@ TEST(ConfigTest, FlagsWinOverTheFile) {
   const auto config = Parse(kMinimal, flags);
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->coordinator, "other:1");
-  EXPECT_EQ(config->key, "/elsewhere/keys/key.pem");
+  EXPECT_EQ(config->credentials.key, "/elsewhere/keys/key.pem");
   EXPECT_EQ(config->device, "cpu");
   EXPECT_EQ(config->threads, 2);
   EXPECT_THAT(config->datasets, ElementsAre(DatasetConfig{"notes", "n.jsonl", "m.jsonl"}));
@@ -109,7 +109,7 @@ TEST(ConfigTest, TellsEverythingThatIsMissingAtOnce) {
   const absl::Status status = Parse("").status();
   EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Message(status), HasSubstr("coordinator must be the coordinator's address"));
-  EXPECT_THAT(Message(status), HasSubstr("institution must be a name"));
+  EXPECT_THAT(Message(status), HasSubstr("institution must be the name"));
   EXPECT_THAT(Message(status), HasSubstr("state_dir must name the folder"));
 }
 

@@ -19,7 +19,7 @@ constexpr size_t kLongestQueue = 256;
 }  // namespace
 
 // One session, from its call to its end. Thread-safe.
-class Session::Line final
+class CoordinatorSession::Line final
     : public grpc::ClientBidiReactor<v1::ClientMessage, v1::CoordinatorMessage> {
  public:
   Line(v1::Training::Stub& stub, const Greeting& greeting, SessionListener& listener)
@@ -106,21 +106,21 @@ class Session::Line final
   std::optional<absl::Status> status_;
 };
 
-Session::Session(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
-                 SessionListener& listener)
+CoordinatorSession::CoordinatorSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
+                                       SessionListener& listener)
     : stub_(v1::Training::NewStub(std::move(channel))),
       greeting_(std::move(greeting)),
       listener_(listener),
       thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
 
-Session::~Session() = default;
+CoordinatorSession::~CoordinatorSession() = default;
 
-void Session::Send(const Reply& reply) {
+void CoordinatorSession::Send(const Reply& reply) {
   const std::lock_guard lock(mutex_);
   if (line_ != nullptr) line_->Send(ReplyToProto(reply));
 }
 
-void Session::Run(std::stop_token stop) {
+void CoordinatorSession::Run(std::stop_token stop) {
   Backoff backoff;
   std::mutex mutex;
   std::condition_variable_any stopped;
@@ -136,7 +136,7 @@ void Session::Run(std::stop_token stop) {
   }
 }
 
-absl::Status Session::HoldLine(std::stop_token stop, bool& welcomed) {
+absl::Status CoordinatorSession::HoldLine(std::stop_token stop, bool& welcomed) {
   Line line(*stub_, greeting_, listener_);
   {
     const std::lock_guard lock(mutex_);
