@@ -16,7 +16,7 @@ namespace fedtune {
 // be. All values, in layout order.
 struct OptimizedAdapter {
   std::vector<float> values;
-  ServerOptimizerState state;
+  ServerOptimizerState state = {};
 };
 
 // The global adapter after a round: a pure function of the incoming one, the

@@ -39,8 +39,8 @@ struct ServerOptimizerState {
   int64_t steps_a = 0;  // Rounds that trained A.
   int64_t steps_b = 0;
   // m and v, a value for each of the adapter; empty before they are needed.
-  std::vector<float> first_moment;
-  std::vector<float> second_moment;
+  std::vector<float> first_moment = {};
+  std::vector<float> second_moment = {};
 
   friend bool operator==(const ServerOptimizerState&, const ServerOptimizerState&) = default;
 };

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "aggregation/weighted_sum.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using fedtune::testing::HasCode;
+using fedtune::testing::IsOk;
+using ::testing::Each;
+using ::testing::ElementsAre;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr auto kTooLarge = absl::StatusCode::kOutOfRange;
+constexpr float kStep = 0x1p-36f;
+
+// A of 2 x 3, B of 4 x 2.
+AdapterLayout Layout() {
+  return *AdapterLayout::Create(
+      {{.name = "q", .in_features = 3, .out_features = 4, .lora_rank = 2, .alpha = 4}});
+}
+AdapterLayout Wide() {
+  return *AdapterLayout::Create(
+      {{.name = "q", .in_features = 300, .out_features = 400, .lora_rank = 2, .alpha = 4}});
+}
+
+struct Contribution {
+  std::vector<float> delta;
+  int64_t weight;
+};
+
+std::vector<Contribution> RandomContributions(size_t count, size_t size, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> value(0, 1e-3f);
+  std::uniform_int_distribution<int64_t> weight(1, 100'000);
+  std::vector<Contribution> contributions(count);
+  for (Contribution& contribution : contributions) {
+    contribution.delta.resize(size);
+    for (float& v : contribution.delta) v = value(random);
+    contribution.weight = weight(random);
+  }
+  return contributions;
+}
+
+TEST(WeightedSumTest, GivesTheWeightedMean) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  ASSERT_THAT(sum.Add(std::vector<float>(6, 1.0f), 1), IsOk());
+  ASSERT_THAT(sum.Add(std::vector<float>(6, -0.5f), 3), IsOk());
+  EXPECT_THAT(sum.Mean(), Each(-0.125f));
+  EXPECT_EQ(sum.total_weight(), 4);
+  EXPECT_EQ(sum.contribution_count(), 2);
+}
+
+TEST(WeightedSumTest, WorksOnTheFactorsOfTheRoundOnly) {
+  EXPECT_THAT(WeightedSum(Layout(), FactorSet::kA).Add(std::vector<float>(6), 1), IsOk());
+  EXPECT_THAT(WeightedSum(Layout(), FactorSet::kB).Add(std::vector<float>(8), 1), IsOk());
+  EXPECT_THAT(WeightedSum(Layout(), FactorSet::kBoth).Add(std::vector<float>(14), 1), IsOk());
+}
+
+TEST(WeightedSumTest, GivesTheSameBytesInEveryOrder) {
+  const AdapterLayout layout = Wide();
+  std::mt19937_64 random(2);
+  auto contributions =
+      RandomContributions(9, static_cast<size_t>(layout.parameter_count(FactorSet::kB)), 1);
+  std::vector<float> first;
+  for (int permutation = 0; permutation < 50; ++permutation) {
+    WeightedSum sum(layout, FactorSet::kB);
+    for (const auto& [delta, weight] : contributions) ASSERT_THAT(sum.Add(delta, weight), IsOk());
+    if (first.empty()) first = sum.Mean();
+    ASSERT_EQ(sum.Mean(), first);
+    std::shuffle(contributions.begin(), contributions.end(), random);
+  }
+}
+
+TEST(WeightedSumTest, IsWithinHalfAStepOfTheExactMean) {
+  const AdapterLayout layout = Wide();
+  const auto size = static_cast<size_t>(layout.parameter_count(FactorSet::kBoth));
+  const auto contributions = RandomContributions(7, size, 3);
+  WeightedSum sum(layout, FactorSet::kBoth);
+  for (const auto& [delta, weight] : contributions) ASSERT_THAT(sum.Add(delta, weight), IsOk());
+  const std::vector<float> mean = sum.Mean();
+  for (size_t i = 0; i < size; ++i) {
+    long double exact = 0;
+    for (const auto& [delta, weight] : contributions) {
+      exact += static_cast<long double>(delta[i]) * static_cast<long double>(weight);
+    }
+    exact /= static_cast<long double>(sum.total_weight());
+    const double rounding = std::abs(static_cast<double>(exact)) * 0x1p-24;
+    ASSERT_NEAR(mean[i], static_cast<double>(exact), kStep / 2 + rounding);
+  }
+}
+
+TEST(WeightedSumTest, LosesNothingOfOneClientsLargerValues) {
+  const AdapterLayout layout = Wide();
+  const auto size = static_cast<size_t>(layout.parameter_count(FactorSet::kA));
+  const std::vector<float> delta = RandomContributions(1, size, 4)[0].delta;
+  WeightedSum sum(layout, FactorSet::kA);
+  ASSERT_THAT(sum.Add(delta, 12'480), IsOk());
+  const std::vector<float> mean = sum.Mean();
+  for (size_t i = 0; i < size; ++i) {
+    if (std::abs(delta[i]) >= 0x1p-13f) {
+      ASSERT_EQ(mean[i], delta[i]);
+    } else {
+      ASSERT_NEAR(mean[i], delta[i], kStep / 2);
+    }
+  }
+}
+
+TEST(WeightedSumTest, RoundsHalvesToEven) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  ASSERT_THAT(sum.Add(std::vector<float>{0.5f * kStep, 1.5f * kStep, -0.5f * kStep, -1.5f * kStep,
+                                         0.75f * kStep, 0},
+                      1),
+              IsOk());
+  EXPECT_THAT(sum.Mean(), ElementsAre(0, 2 * kStep, 0, -2 * kStep, kStep, 0));
+}
+
+TEST(WeightedSumTest, RefusesAnotherNumberOfValues) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  const absl::Status status = sum.Add(std::vector<float>(5), 1);
+  EXPECT_THAT(status, HasCode(kInvalid));
+  EXPECT_EQ(Message(status), "the contribution has 5 values, 6 are expected");
+}
+
+TEST(WeightedSumTest, RefusesAWeightBelowOne) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  EXPECT_THAT(sum.Add(std::vector<float>(6), 0), HasCode(kInvalid));
+  EXPECT_THAT(sum.Add(std::vector<float>(6), -1), HasCode(kInvalid));
+}
+
+TEST(WeightedSumTest, NamesTheValueThatIsNotFinite) {
+  WeightedSum sum(Layout(), FactorSet::kBoth);
+  std::vector<float> delta(14);
+  delta[8] = std::numeric_limits<float>::quiet_NaN();
+  const absl::Status status = sum.Add(delta, 1);
+  EXPECT_THAT(status, HasCode(kInvalid));
+  EXPECT_EQ(Message(status), "the contribution is not finite at q.lora_B[2]");
+}
+
+TEST(WeightedSumTest, RefusesValuesThatNoTrainingGives) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  std::vector<float> delta(6);
+  delta[4] = -16384;
+  const absl::Status status = sum.Add(delta, 1);
+  EXPECT_THAT(status, HasCode(kTooLarge));
+  EXPECT_EQ(Message(status),
+            "the contribution is too large to be added: -16384 at q.lora_A[4] with weight 1, after "
+            "a weight of 0; its training has diverged, a lower learning rate helps");
+  delta[4] = std::numeric_limits<float>::max();
+  EXPECT_THAT(sum.Add(delta, 1), HasCode(kTooLarge));
+}
+
+TEST(WeightedSumTest, RefusesWhatCouldLeaveTheRangeOfTheSum) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  // 2^36 steps times 2^26 is the 62 bits that there are.
+  EXPECT_THAT(sum.Add(std::vector<float>(6, 1), (int64_t{1} << 26) + 1), HasCode(kTooLarge));
+  EXPECT_THAT(sum.Add(std::vector<float>(6, 1), int64_t{1} << 25), IsOk());
+  EXPECT_THAT(sum.Add(std::vector<float>(6, -1), int64_t{1} << 25), IsOk());
+  EXPECT_THAT(sum.Add(std::vector<float>(6, kStep), 1), HasCode(kTooLarge));
+  EXPECT_THAT(sum.Add(std::vector<float>(6, 0), 1), IsOk());
+  EXPECT_THAT(sum.Add(std::vector<float>(6, 0), int64_t{1} << 53), HasCode(kTooLarge));
+}
+
+TEST(WeightedSumTest, ARefusedContributionLeavesTheSumUnchanged) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  ASSERT_THAT(sum.Add(std::vector<float>(6, 0.25f), 3), IsOk());
+  std::vector<float> bad(6, 1);
+  bad[5] = std::numeric_limits<float>::infinity();
+  EXPECT_THAT(sum.Add(bad, 1), HasCode(kInvalid));
+  bad[5] = 20000;
+  EXPECT_THAT(sum.Add(bad, 1), HasCode(kTooLarge));
+  EXPECT_THAT(sum.Mean(), Each(0.25f));
+  EXPECT_EQ(sum.contribution_count(), 1);
+  EXPECT_EQ(sum.total_weight(), 3);
+}
+
+}  // namespace
+}  // namespace fedtune
