@@ -5,4 +5,4 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 venv="$("$here/setup.sh")"
 cd "$here"
 export HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
-exec "$venv/bin/python" -m pytest -p no:cacheprovider -q "$@" .
+exec "$venv/bin/python" -m pytest -p no:cacheprovider -q "$@"
