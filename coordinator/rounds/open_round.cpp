@@ -73,6 +73,12 @@ void OpenRound::Fail(const Institution& institution, std::string reason) {
   --expected_;
 }
 
+void OpenRound::Remove(const Institution& institution) {
+  Check(Expects(institution), "an institution leaves that is not expected");
+  members_.erase(institution);
+  --expected_;
+}
+
 std::vector<Institution> OpenRound::Expected() const { return With(Answer::kNone); }
 
 std::vector<Institution> OpenRound::Contributors() const { return With(Answer::kContributed); }

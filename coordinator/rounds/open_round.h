@@ -51,6 +51,8 @@ class OpenRound {
   void Contribute(const Institution& institution, int64_t weight, int64_t example_count,
                   const ClientMetrics& metrics);
   void Fail(const Institution& institution, std::string reason);
+  // Takes it out of the cohort.
+  void Remove(const Institution& institution);
 
   int64_t contributed() const { return contributed_; }
   int64_t expected() const { return expected_; }

@@ -161,9 +161,7 @@ void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
   client.accepted = false;
   client.declined = true;
   client.reason = Shorten(event.reason);
-  if (OpenRound* round = AwaitedRound(from)) {
-    round->Fail(from, fmt::format("left the run: {}", client.reason));
-  }
+  if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
 }
 
 void Run::Handle(const Institution& from, const ProgressReported& event, Step&) {

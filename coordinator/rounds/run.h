@@ -32,7 +32,7 @@ enum class ClientState : uint8_t {
   kEvaluating,
   kTraining,
   kUploading,
-  kDone,    // With the current round.
+  kDone,    // With the current round, or with the run.
   kFailed,  // In the current round.
   kOffline,
 };
@@ -71,6 +71,8 @@ struct RunView {
 struct Admission {
   bool repeated = false;  // The same one has been taken before: answer, add nothing.
   int64_t weight = 1;     // Of this contribution in the sum.
+  // It carries an evaluation and no values: there is nothing to add to the sum.
+  bool evaluate_only = false;
 };
 
 // What a run that was under way needs to go on in a new process.
@@ -111,7 +113,8 @@ struct ResumePoint {
 // deadline; a client that goes away is waited for, and gets its work again when
 // it comes back. Below the quorum (at the deadline, or as soon as it cannot be
 // reached any more) the attempt's contributions are discarded and the round is
-// tried once more; then the run fails and says who was missing.
+// tried once more, if a quorum of clients is left; then the run fails and says
+// who was missing.
 //
 // The final evaluation has no quorum and waits only for clients that are
 // connected: what there is counts.

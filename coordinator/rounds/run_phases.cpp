@@ -118,7 +118,7 @@ void Run::CloseTraining(Step& step) {
 void Run::RetryOrFail(Step& step) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
-  if (tries_ < kMaxTries) {
+  if (tries_ < kMaxTries && AcceptedCount() >= plan_.rounds.quorum) {
     CloseForExpected(
         round, fmt::format("round {} had too few contributions and is tried again", number), step);
     ++tries_;

@@ -84,6 +84,7 @@ TEST_F(RunTest, FinishesWithAnEvaluationByEveryone) {
   EXPECT_THAT(ReleaseDone(),
               ElementsAre("assign charite 3.1: evaluate", "assign uke 3.1: evaluate"));
   EXPECT_TRUE(run_->view().evaluating);
+  EXPECT_TRUE(run_->CheckContribution(kUke, Header(kUke))->evaluate_only);
   Contribute(kUke);
   EXPECT_THAT(Contribute(kCharite),
               ElementsAre("end finished", "tell charite finished", "tell uke finished"));

@@ -91,7 +91,8 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
   const int64_t weight = uniform ? 1 : client->second.example_count;
   const std::optional<ContributionHeader>& taken = client->second.taken;
-  if (taken.has_value() && IsSame(*taken, header)) return Admission{true, weight};
+  if (taken.has_value() && IsSame(*taken, header))
+    return Admission{.repeated = true, .weight = weight};
   const auto* training = std::get_if<Training>(&phase_);
   if (training == nullptr) {
     return NotOpen(header, fmt::format("the run is {}", PhaseName()));
@@ -108,7 +109,7 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   if (round.HasContributed(from)) return NotOpen(header, "another one of this client was taken");
   if (round.HasFailed(from)) return NotOpen(header, "this client has given the round up");
   RETURN_IF_ERROR(CheckHeader(header, Expected(round.task())));
-  return Admission{false, weight};
+  return Admission{.weight = weight, .evaluate_only = round.task().evaluate_only};
 }
 
 ExpectedContribution Run::Expected(const RoundTask& task) const {
@@ -170,6 +171,8 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
   const OpenRound* round = CurrentRound();
   if (client.declined) {
     view.state = ClientState::kDeclined;
+  } else if (client.accepted && std::holds_alternative<Ended>(phase_)) {
+    view.state = ClientState::kDone;
   } else if (round != nullptr && round->HasContributed(institution)) {
     view.state = ClientState::kDone;
     view.fraction = 1;
