@@ -81,7 +81,7 @@ absl::Status RoundWork::Train(Contribution& contribution) {
       .adapter = tools_.fetched->values,
       .factors = assignment_.factors,
       .steps = steps,
-      .batch = [&](int64_t step) { return material_.batch(round * steps + step); },
+      .batch = [&](int64_t step) { return BatchOf(round * steps + step); },
       .learning_rate =
           [&](int64_t step) {
             return LocalLearningRate(plan, {.round = round,
@@ -105,6 +105,14 @@ absl::Status RoundWork::Train(Contribution& contribution) {
   contribution.metrics.token_count = outcome.token_count;
   contribution.metrics.training_time = absl::Seconds(outcome.seconds);
   return absl::OkStatus();
+}
+
+Batch RoundWork::BatchOf(int64_t global_step) const {
+  Batch batch;
+  for (const int64_t index : material_.batch(global_step)) {
+    batch.push_back(&material_.training[static_cast<size_t>(index)]);
+  }
+  return batch;
 }
 
 // Trained minus global, for the tensors of the round's factors in layout order.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -48,6 +49,7 @@ class RoundWork {
   absl::Status Fetch();
   absl::StatusOr<std::optional<LocalEvaluation>> Evaluate(std::span<const float> adapter);
   absl::Status Train(Contribution& contribution);
+  Batch BatchOf(int64_t global_step) const;
   std::vector<float> Delta(std::span<const float> trained) const;
   void Tell(WorkPhase phase, double fraction, double tokens_per_second = 0) const;
 

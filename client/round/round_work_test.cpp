@@ -39,7 +39,7 @@ class AddingTrainer final : public Trainer {
       }
     }
     for (int64_t step = 0; step < request.steps; ++step) {
-      request.batch(step);
+      batches.push_back(request.batch(step));
       rates.push_back(request.learning_rate(step));
       if (!observer({.step = step + 1, .steps = request.steps})) {
         return absl::CancelledError("stopped");
@@ -58,6 +58,7 @@ class AddingTrainer final : public Trainer {
                       .answer_token_count = 1};
   }
 
+  std::vector<Batch> batches;
   std::vector<double> rates;
   std::vector<std::vector<float>> evaluated;
 };
@@ -91,7 +92,7 @@ class RoundWorkTest : public ::testing::Test {
     material_.validation.resize(5);
     material_.batch = [this](int64_t step) {
       steps_.push_back(step);
-      return Batch();
+      return std::vector<int64_t>{step % 7, 0};
     };
     assignment_.id = {.run = "run-1", .round = 2};
     assignment_.adapter.bytes.fill(7);
@@ -137,6 +138,13 @@ TEST_F(RoundWorkTest, HandsInOnlyTheFactorsOfTheRound) {
 TEST_F(RoundWorkTest, GoesOnThroughTheDataFromRoundToRound) {
   Perform().IgnoreError();
   EXPECT_THAT(steps_, ElementsAre(6, 7, 8));
+}
+
+TEST_F(RoundWorkTest, TrainsOnTheRecordsOfEachStep) {
+  Perform().IgnoreError();
+  ASSERT_EQ(trainer_.batches.size(), 3);
+  EXPECT_THAT(trainer_.batches[1], ElementsAre(&material_.training[0], &material_.training[0]));
+  EXPECT_THAT(trainer_.batches[2], ElementsAre(&material_.training[1], &material_.training[0]));
 }
 
 TEST_F(RoundWorkTest, SchedulesTheLearningRateOverTheWholeRun) {

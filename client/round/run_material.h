@@ -9,13 +9,12 @@
 
 #include "aggregation/adapter_layout.h"
 #include "client/data/tokenized_record.h"
-#include "client/training/trainer.h"
 #include "plan/plan.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 
-// What a client holds for one run from its acceptance to its end. Immutable.
+// What a client holds for one run from its acceptance to its end.
 struct RunMaterial {
   Plan plan;
   AdapterLayout layout;
@@ -26,8 +25,9 @@ struct RunMaterial {
   std::vector<TokenizedRecord> validation;    // May be empty.
   std::vector<std::vector<int32_t>> choices;  // Answers of `validation`; empty: free text.
 
-  // The records of a step, which is counted over all rounds.
-  std::function<Batch(int64_t global_step)> batch;
+  // Which of the records a step trains on; it is counted over all rounds. Call
+  // it from one thread at a time.
+  std::function<std::vector<int64_t>(int64_t global_step)> batch;
 };
 
 }  // namespace fedtune

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include "client/data/tokenized_record.h"
+
+namespace fedtune {
+
+// More distinct answers than this are free text.
+inline constexpr size_t kMaxChoices = 100;
+
+// The distinct answers of all `records`, in order of their tokens, if they can
+// be chosen among: each record has one answer, at its end, and there are from 2
+// to kMaxChoices of them. Otherwise none.
+std::vector<std::vector<int32_t>> AnswerChoices(
+    std::initializer_list<std::span<const TokenizedRecord>> records);
+
+}  // namespace fedtune
