@@ -182,8 +182,4 @@ v1::ContributionHeader HeaderToProto(const Contribution& contribution) {
   return header;
 }
 
-absl::Status StatusFromRpc(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
-
 }  // namespace fedtune

@@ -2,9 +2,6 @@
 
 #pragma once
 
-#include <grpcpp/support/status.h>
-
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/round/messages.h"
 #include "proto/fedtune/v1/training.pb.h"
@@ -23,8 +20,5 @@ v1::ClientMessage ReplyToProto(const Reply& reply);
 
 // The head of `contribution`, with the digest of its values.
 v1::ContributionHeader HeaderToProto(const Contribution& contribution);
-
-// The codes have the same numbers in both.
-absl::Status StatusFromRpc(const grpc::Status& status);
 
 }  // namespace fedtune

@@ -8,7 +8,6 @@
 namespace fedtune {
 namespace {
 
-using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
 
 v1::CoordinatorMessage GoodAssignment() {
@@ -109,12 +108,6 @@ TEST(ConversionTest, SaysInWhichPhaseTheWorkIs) {
   EXPECT_EQ(message.progress().phase(), v1::Progress::PHASE_WAITING);
   EXPECT_EQ(message.progress().note(), "for its hours");
   EXPECT_EQ(message.progress().round(), 2);
-}
-
-TEST(ConversionTest, KeepsTheCodeOfAFailedCall) {
-  EXPECT_THAT(StatusFromRpc({grpc::StatusCode::RESOURCE_EXHAUSTED, "large"}),
-              HasCode(absl::StatusCode::kResourceExhausted));
-  EXPECT_THAT(StatusFromRpc(grpc::Status::OK), IsOk());
 }
 
 }  // namespace

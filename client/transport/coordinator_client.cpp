@@ -6,6 +6,7 @@
 
 #include "client/transport/conversion.h"
 #include "client/transport/transfers.h"
+#include "rpc/channel.h"
 
 namespace fedtune {
 

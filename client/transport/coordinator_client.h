@@ -11,9 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/round/coordinator_link.h"
-#include "client/transport/channel.h"
 #include "client/transport/session.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
+#include "rpc/channel.h"
 
 namespace fedtune {
 

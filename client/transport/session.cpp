@@ -9,6 +9,7 @@
 
 #include "client/transport/backoff.h"
 #include "client/transport/conversion.h"
+#include "rpc/channel.h"
 
 namespace fedtune {
 namespace {

@@ -14,6 +14,7 @@
 #include "client/transport/backoff.h"
 #include "client/transport/conversion.h"
 #include "fmt/format.h"
+#include "rpc/channel.h"
 
 namespace fedtune {
 namespace {
