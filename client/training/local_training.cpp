@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/training/local_training.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "ATen/TensorOperators.h"
+#include "ATen/core/Tensor.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "client/training/optimizer.h"
+#include "client/training/packing.h"
+#include "fmt/format.h"
+#include "model/transformer/adapter.h"
+#include "model/transformer/loss.h"
+
+namespace fedtune {
+namespace {
+
+// Rows that go through the model together. A larger batch is cut, and its
+// gradients add up.
+constexpr int64_t kMaxRows = 8192;
+
+struct StepResult {
+  double loss_sum = 0;
+  int64_t tokens = 0;
+  int64_t answer_tokens = 0;
+};
+
+absl::StatusOr<int64_t> CountAnswerTokens(const Batch& batch, const ModelConfig& config) {
+  if (batch.empty()) return absl::InvalidArgumentError("a training step without records");
+  int64_t count = 0;
+  for (const TokenizedRecord* record : batch) {
+    RETURN_IF_ERROR(CheckRecord(*record, config));
+    count += std::count_if(record->is_target.begin(), record->is_target.end(),
+                           [](uint8_t mark) { return mark != 0; });
+  }
+  return count;
+}
+
+// As many records from the front of `batch` as go through the model together.
+PackedRecords PackSome(std::span<const TokenizedRecord* const>& batch) {
+  PackedRecords packed;
+  do {
+    packed.Add(*batch.front());
+    batch = batch.subspan(1);
+  } while (!batch.empty() &&
+           packed.batch.rows() + static_cast<int64_t>(batch.front()->tokens.size()) <= kMaxRows);
+  return packed;
+}
+
+// Adds the gradients of the mean loss over the step's answer tokens.
+absl::StatusOr<StepResult> Differentiate(const Model& model, const Adapter& adapter,
+                                         const Batch& batch) {
+  ASSIGN_OR_RETURN(const int64_t answer_tokens, CountAnswerTokens(batch, model.config));
+  StepResult result;
+  result.answer_tokens = answer_tokens;
+  for (std::span<const TokenizedRecord* const> rest(batch); !rest.empty();) {
+    const PackedRecords packed = PackSome(rest);
+    const at::Tensor hidden = HiddenStates(model, adapter, packed.batch, packed.wanted_rows);
+    const at::Tensor loss =
+        TokenLossSum(hidden, model.head, adapter.Of(model.head), packed.predictions.tokens);
+    (loss / static_cast<double>(answer_tokens)).backward();
+    result.loss_sum += loss.item<double>();
+    result.tokens += packed.batch.rows();
+  }
+  return result;
+}
+
+absl::Status CheckLoss(double loss, int64_t step) {
+  if (std::isfinite(loss)) return absl::OkStatus();
+  return absl::InternalError(
+      fmt::format("the loss is not a finite number in step {}; try a lower learning rate", step));
+}
+
+// One training, step after step.
+class Training {
+ public:
+  Training(const Model& model, const TrainingRequest& request, Adapter adapter)
+      : model_(model),
+        request_(request),
+        adapter_(std::move(adapter)),
+        optimizer_({adapter_.trained_values(), adapter_.trained_gradients()},
+                   {request.optimizer, request.weight_decay, request.max_gradient_norm}) {}
+
+  absl::Status Step(int64_t step, const TrainingObserver& observer) {
+    ASSIGN_OR_RETURN(const StepResult result,
+                     Differentiate(model_, adapter_, request_.batch(step)));
+    RETURN_IF_ERROR(CheckLoss(result.loss_sum, step));
+    optimizer_.Step(request_.learning_rate(step));
+    loss_sum_ += result.loss_sum;
+    outcome_.token_count += result.tokens;
+    outcome_.answer_token_count += result.answer_tokens;
+    if (!observer) return absl::OkStatus();
+    const double mean = result.loss_sum / static_cast<double>(result.answer_tokens);
+    const double speed = static_cast<double>(outcome_.token_count) / Seconds();
+    if (observer({step + 1, request_.steps, mean, speed})) return absl::OkStatus();
+    return absl::CancelledError("the training was cancelled");
+  }
+
+  absl::StatusOr<TrainingOutcome> Finish() {
+    outcome_.adapter = adapter_.Store();
+    outcome_.loss = loss_sum_ / static_cast<double>(outcome_.answer_token_count);
+    outcome_.seconds = Seconds();
+    for (const float value : outcome_.adapter) {
+      if (!std::isfinite(value)) {
+        return absl::InternalError(
+            "the trained adapter has values that are not finite numbers; try a lower learning "
+            "rate");
+      }
+    }
+    return std::move(outcome_);
+  }
+
+ private:
+  double Seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  }
+
+  const Model& model_;
+  const TrainingRequest& request_;
+  const Adapter adapter_;
+  Optimizer optimizer_;
+  TrainingOutcome outcome_;
+  double loss_sum_ = 0;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+absl::StatusOr<TrainingOutcome> TrainLocally(const Model& model, const TrainingRequest& request,
+                                             const TrainingObserver& observer) {
+  Check(request.layout && request.batch && request.learning_rate, "an incomplete request");
+  if (request.steps < 1) return absl::InvalidArgumentError("a training needs at least one step");
+  ASSIGN_OR_RETURN(Adapter adapter,
+                   Adapter::Create(*request.layout, model.linear_layers, model.device()));
+  RETURN_IF_ERROR(adapter.Load(request.adapter));
+  adapter.Train(request.factors);
+  Training training(model, request, std::move(adapter));
+  for (int64_t step = 0; step < request.steps; ++step) {
+    RETURN_IF_ERROR(training.Step(step, observer));
+  }
+  return training.Finish();
+}
+
+}  // namespace fedtune

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+
+#include "ATen/core/Tensor.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+// How parameters follow their gradients, all in flat fp32 tensors.
+//
+// AdamW (Loshchilov and Hutter, 2019) with beta 0.9 and 0.999, epsilon 1e-8 and
+// no state from earlier rounds; or plain gradient descent.
+class Optimizer {
+ public:
+  // Both tensors are changed in place by the steps and must be of one shape.
+  struct Parameters {
+    at::Tensor values;
+    at::Tensor gradients;
+  };
+  struct Options {
+    LocalOptimizer kind = LocalOptimizer::kAdamW;
+    double weight_decay = 0;
+    double max_gradient_norm = 0;  // 0: gradients are not clipped.
+  };
+
+  Optimizer(Parameters parameters, const Options& options);
+
+  // One step; the gradients are zero afterwards.
+  void Step(double learning_rate);
+
+ private:
+  void ClipGradients();
+  void StepAdamW(double learning_rate);
+
+  const Parameters parameters_;
+  const Options options_;
+  at::Tensor first_moment_;
+  at::Tensor second_moment_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace fedtune

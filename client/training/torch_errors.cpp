@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/training/torch_errors.h"
+
+#include <exception>
+#include <new>
+
+#include "c10/util/Exception.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+absl::Status OutOfMemory(const char* detail) {
+  return absl::ResourceExhaustedError(fmt::format(
+      "out of memory ({}); use smaller batches, shorter sequences or a device with more "
+      "memory",
+      detail));
+}
+
+}  // namespace
+
+absl::Status StatusOfException() {
+  try {
+    throw;
+  } catch (const c10::OutOfMemoryError& error) {
+    return OutOfMemory(error.what_without_backtrace());
+  } catch (const std::bad_alloc& error) {
+    return OutOfMemory(error.what());
+  } catch (const c10::Error& error) {
+    return absl::InternalError(fmt::format("LibTorch: {}", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+}  // namespace fedtune

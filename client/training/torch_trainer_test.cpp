@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/training/torch_trainer.h"
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/model_reference.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using testing::ModelReference;
+using testing::ReadModelReference;
+
+const std::filesystem::path kGolden = "tests/interop/golden";
+
+std::unique_ptr<Trainer> Open(const std::filesystem::path& model, int threads = 1) {
+  auto trainer = OpenTorchTrainer({model, "cpu", threads});
+  EXPECT_TRUE(trainer.ok()) << trainer.status();
+  return trainer.ok() ? *std::move(trainer) : nullptr;
+}
+
+// Every step on all records of a reference.
+TrainingRequest RequestFor(const ModelReference& reference, int64_t steps) {
+  TrainingRequest request;
+  request.layout = &reference.layout;
+  request.adapter = reference.adapter;
+  request.steps = steps;
+  request.batch = [&reference](int64_t) {
+    Batch batch;
+    for (const TokenizedRecord& record : reference.records) batch.push_back(&record);
+    return batch;
+  };
+  request.learning_rate = [&reference](int64_t) { return reference.learning_rate; };
+  request.max_gradient_norm = 0;
+  return request;
+}
+
+class TorchTrainerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    trainer_ = Open(kGolden / "model_b");
+    ASSERT_NE(trainer_, nullptr);
+    auto reference = ReadModelReference(kGolden / "model_b");
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    reference_ = *std::move(reference);
+  }
+
+  std::vector<float> Trained(const TrainingRequest& request) {
+    const auto outcome = trainer_->Train(request);
+    EXPECT_TRUE(outcome.ok()) << outcome.status();
+    return outcome.ok() ? outcome->adapter : std::vector<float>();
+  }
+
+  EvaluationRequest EvaluationOf(const std::vector<TokenizedRecord>& records) const {
+    return {&reference_.layout, reference_.adapter, records, {}};
+  }
+
+  std::unique_ptr<Trainer> trainer_;
+  ModelReference reference_;
+};
+
+struct Case {
+  std::string name;
+  std::filesystem::path model;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+class TrainingCurveTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(TrainingCurveTest, IsThatOfPeft) {
+  const auto reference = ReadModelReference(kGolden / GetParam().name);
+  if (!reference.ok() || !std::filesystem::exists(GetParam().model / "model.safetensors")) {
+    GTEST_SKIP() << "no model in " << GetParam().model << ", or no golden files for it";
+  }
+  const std::unique_ptr<Trainer> trainer = Open(GetParam().model);
+  const auto steps = static_cast<int64_t>(reference->curve.size());
+  double largest = 0;
+  const auto outcome =
+      trainer->Train(RequestFor(*reference, steps), [&](const TrainingProgress& progress) {
+        const double expected = reference->curve[static_cast<size_t>(progress.step) - 1];
+        largest = std::max(largest, std::abs(progress.loss - expected));
+        return true;
+      });
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  RecordProperty("largest_difference", fmt::format("{:.3g}", largest));
+  EXPECT_LT(largest, 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, TrainingCurveTest,
+                         ::testing::Values(Case{"model_a", kGolden / "model_a"},
+                                           Case{"model_b", kGolden / "model_b"},
+                                           Case{"icd_moe", "examples/base_model/icd-moe"}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_F(TorchTrainerTest, EqualRequestsGiveEqualBits) {
+  const TrainingRequest request = RequestFor(reference_, 3);
+  EXPECT_EQ(Trained(request), Trained(request));
+}
+
+TEST_F(TorchTrainerTest, TheNumberOfThreadsDoesNotChangeTheLossMuch) {
+  const TrainingRequest request = RequestFor(reference_, 3);
+  const auto with_one = trainer_->Train(request);
+  const auto with_two = Open(kGolden / "model_b", 2)->Train(request);
+  ASSERT_TRUE(with_one.ok() && with_two.ok());
+  EXPECT_NEAR(with_one->loss, with_two->loss, 1e-5);
+}
+
+TEST_F(TorchTrainerTest, AFactorThatIsNotTrainedKeepsItsBits) {
+  for (const FactorSet factors : {FactorSet::kA, FactorSet::kB}) {
+    TrainingRequest request = RequestFor(reference_, 2);
+    request.factors = factors;
+    request.weight_decay = 0.1;
+    const std::vector<float> trained = Trained(request);
+    for (const AdapterTensor& tensor : reference_.layout.tensors()) {
+      const auto begin = static_cast<size_t>(tensor.offset);
+      const auto size = static_cast<size_t>(tensor.size());
+      const bool same = std::equal(trained.begin() + begin, trained.begin() + begin + size,
+                                   reference_.adapter.begin() + begin);
+      EXPECT_EQ(same, !Contains(factors, tensor.factor));
+    }
+  }
+}
+
+TEST_F(TorchTrainerTest, GradientDescentMovesAlongTheGradient) {
+  TrainingRequest request = RequestFor(reference_, 1);
+  request.optimizer = LocalOptimizer::kSgd;
+  request.learning_rate = [](int64_t) { return 0.5; };
+  const std::vector<float> trained = Trained(request);
+  for (size_t i = 0; i < trained.size(); i += 97) {
+    EXPECT_NEAR(trained[i], reference_.adapter[i] - 0.5F * reference_.gradient[i], 1e-4);
+  }
+}
+
+TEST_F(TorchTrainerTest, GradientsAreClippedToTheirLargestNorm) {
+  TrainingRequest request = RequestFor(reference_, 1);
+  request.optimizer = LocalOptimizer::kSgd;
+  request.max_gradient_norm = 0.01;
+  request.learning_rate = [](int64_t) { return 1.0; };
+  const std::vector<float> trained = Trained(request);
+  double square = 0;
+  for (size_t i = 0; i < trained.size(); ++i) {
+    square += std::pow(static_cast<double>(trained[i]) - reference_.adapter[i], 2);
+  }
+  EXPECT_NEAR(std::sqrt(square), 0.01, 1e-4);
+}
+
+TEST_F(TorchTrainerTest, TheOutcomeCountsTokens) {
+  const auto outcome = trainer_->Train(RequestFor(reference_, 2));
+  ASSERT_TRUE(outcome.ok());
+  EXPECT_EQ(outcome->answer_token_count, 2 * ((13 - 6) + (21 - 15)));
+  EXPECT_EQ(outcome->token_count, 2 * (12 + 20));  // Nothing follows the last token.
+}
+
+TEST_F(TorchTrainerTest, AnObserverEndsTheTraining) {
+  int calls = 0;
+  const auto outcome = trainer_->Train(RequestFor(reference_, 10),
+                                       [&](const TrainingProgress&) { return ++calls < 2; });
+  EXPECT_THAT(outcome, HasCode(absl::StatusCode::kCancelled));
+  EXPECT_EQ(calls, 2);
+}
+
+TEST_F(TorchTrainerTest, ADivergedTrainingIsAnError) {
+  TrainingRequest request = RequestFor(reference_, 5);
+  request.optimizer = LocalOptimizer::kSgd;
+  request.learning_rate = [](int64_t) { return 1e30; };
+  EXPECT_THAT(trainer_->Train(request), HasCode(absl::StatusCode::kInternal));
+}
+
+TEST_F(TorchTrainerTest, AStepWithoutRecordsIsRefused) {
+  TrainingRequest request = RequestFor(reference_, 1);
+  request.batch = [](int64_t) { return Batch(); };
+  EXPECT_THAT(trainer_->Train(request), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(TorchTrainerTest, TheLossIsThatOfTraining) {
+  const auto evaluation = trainer_->Evaluate(EvaluationOf(reference_.records));
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  EXPECT_NEAR(evaluation->loss, reference_.loss, 1e-5);
+  EXPECT_EQ(evaluation->example_count, 2);
+  EXPECT_FALSE(evaluation->accuracy.has_value());
+}
+
+TEST_F(TorchTrainerTest, WithoutAnAdapterTheBaseModelIsEvaluated) {
+  const auto evaluation = trainer_->Evaluate({nullptr, {}, reference_.records, {}});
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  EXPECT_NEAR(evaluation->loss, reference_.base_loss, 1e-5);
+}
+
+// A record for each prompt, with choice number `answer` as its answer.
+std::vector<TokenizedRecord> RecordsWith(const std::vector<int32_t>& answer) {
+  std::vector<TokenizedRecord> records;
+  for (const std::vector<int32_t>& prompt :
+       {std::vector<int32_t>{0, 9, 17, 33}, std::vector<int32_t>{0, 50, 4, 4, 61, 7, 12},
+        std::vector<int32_t>{0, 21}}) {
+    TokenizedRecord record{prompt, std::vector<uint8_t>(prompt.size(), 0)};
+    record.tokens.insert(record.tokens.end(), answer.begin(), answer.end());
+    record.is_target.resize(record.tokens.size(), 1);
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+TEST_F(TorchTrainerTest, TheChoiceIsTheLikeliestWholeAnswer) {
+  const std::vector<std::vector<int32_t>> choices = {{40, 41, 1}, {55, 1}, {70}, {40, 42, 8, 1}};
+  // The summed loss of each prompt with each choice, one at a time.
+  std::vector<std::vector<double>> losses(3);
+  for (const std::vector<int32_t>& choice : choices) {
+    const std::vector<TokenizedRecord> records = RecordsWith(choice);
+    for (size_t i = 0; i < records.size(); ++i) {
+      const auto alone = trainer_->Evaluate(EvaluationOf({records[i]}));
+      ASSERT_TRUE(alone.ok());
+      losses[i].push_back(alone->loss * static_cast<double>(alone->answer_token_count));
+    }
+  }
+  for (size_t answer = 0; answer < choices.size(); ++answer) {
+    const std::vector<TokenizedRecord> records = RecordsWith(choices[answer]);
+    EvaluationRequest request = EvaluationOf(records);
+    request.choices = choices;
+    const auto evaluation = trainer_->Evaluate(request);
+    ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+    double right = 0, loss = 0;
+    for (const std::vector<double>& row : losses) {
+      right += *std::min_element(row.begin(), row.end()) == row[answer] ? 1 : 0;
+      loss += row[answer];
+    }
+    EXPECT_DOUBLE_EQ(*evaluation->accuracy, right / 3);
+    EXPECT_NEAR(evaluation->loss, loss / (3.0 * static_cast<double>(choices[answer].size())), 1e-4);
+  }
+}
+
+TEST_F(TorchTrainerTest, AnAnswerThatIsNoChoiceIsRefused) {
+  const std::vector<TokenizedRecord> records = RecordsWith({44, 1});
+  EvaluationRequest request = EvaluationOf(records);
+  request.choices = {{45, 1}, {46}};
+  EXPECT_THAT(trainer_->Evaluate(request), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(TorchTrainerTest, AnEmptyChoiceIsRefused) {
+  EvaluationRequest request = EvaluationOf(reference_.records);
+  request.choices = {{}};
+  EXPECT_THAT(trainer_->Evaluate(request), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(TorchTrainerTest, AChoiceOutsideTheVocabularyIsRefused) {
+  EvaluationRequest request = EvaluationOf(reference_.records);
+  request.choices = {{96}};
+  EXPECT_THAT(trainer_->Evaluate(request), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(TorchTrainerTest, AnEvaluationOfNothingIsRefused) {
+  EXPECT_THAT(trainer_->Evaluate(EvaluationOf({})), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(TorchTrainerTest, AnObserverEndsTheEvaluation) {
+  EXPECT_THAT(
+      trainer_->Evaluate(EvaluationOf(reference_.records), [](int64_t, int64_t) { return false; }),
+      HasCode(absl::StatusCode::kCancelled));
+}
+
+TEST_F(TorchTrainerTest, RecordsThatCannotBeAreRefused) {
+  const std::vector<TokenizedRecord> broken = {
+      {{0, 5}, {0, 0}},                                              // No target.
+      {{0, 5}, {1, 1}},                                              // Nothing before it.
+      {{0, 5}, {1}},                                                 // Lengths differ.
+      {{0, 96}, {0, 1}},                                             // Unknown token.
+      {{0, -1}, {0, 1}},                                             // The same.
+      {std::vector<int32_t>(257, 4), std::vector<uint8_t>(257, 0)},  // Too long.
+      {{}, {}},                                                      // Empty.
+  };
+  for (const TokenizedRecord& record : broken) {
+    EXPECT_THAT(trainer_->Evaluate(EvaluationOf({record})),
+                HasCode(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+TEST(OpenTorchTrainerTest, AMissingFolderIsNotFound) {
+  EXPECT_THAT(OpenTorchTrainer({"no/such/model", "cpu", 1}), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST(OpenTorchTrainerTest, AnUnknownDeviceIsRefused) {
+  for (const std::string device : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", ""}) {
+    EXPECT_THAT(OpenTorchTrainer({kGolden / "model_a", device, 1}),
+                HasCode(absl::StatusCode::kInvalidArgument))
+        << device;
+  }
+}
+
+TEST(OpenTorchTrainerTest, AGpuThatIsNotThereIsRefused) {
+  EXPECT_THAT(OpenTorchTrainer({kGolden / "model_a", "cuda:99", 1}),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+}  // namespace
+}  // namespace fedtune

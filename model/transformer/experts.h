@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "model/transformer/adapter.h"
+#include "model/transformer/mlp.h"
+#include "model/transformer/router.h"
+
+namespace fedtune {
+
+// A mixture of experts: every row goes through the shared experts and through
+// the routed ones that its router chooses.
+struct MoeWeights {
+  Linear gate;
+  std::vector<MlpWeights> experts;
+  std::optional<MlpWeights> shared;
+
+  // On a GPU the experts' weights are parts of these, for one grouped product:
+  // [experts, 2 * width, hidden] and [experts, hidden, width].
+  at::Tensor gate_up;
+  at::Tensor down;
+};
+
+// The rows of a batch sorted by expert: row r's j-th choice is slot
+// slot_of_choice[r * experts_per_token + j].
+struct ExpertPlan {
+  std::vector<int64_t> counts;  // Slots of each expert.
+  at::Tensor row_of_slot;
+  at::Tensor slot_of_choice;
+};
+
+// Equal choices stay in the order of their rows.
+ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count);
+
+// All experts in one grouped product each for gate with up, and for down.
+// `gate_up` and `down` are as in MoeWeights; for weights that are not adapted.
+at::Tensor ApplyGroupedExperts(const at::Tensor& slots, const at::Tensor& gate_up,
+                               const at::Tensor& down, const std::vector<int64_t>& counts);
+
+// One expert after the other. Differentiable with respect to the slots and the
+// factors; experts and adapter must outlive the derivative.
+at::Tensor ApplyExpertsInTurn(const at::Tensor& slots, const std::vector<MlpWeights>& experts,
+                              const Adapter& adapter, const std::vector<int64_t>& counts);
+
+// The sum over each row's experts, weighted by its router, plus the shared
+// experts. Differentiable; weights and adapter must outlive the derivative.
+at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeConfig& moe,
+                    const Adapter& adapter);
+
+}  // namespace fedtune

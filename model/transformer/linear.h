@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+
+#include "ATen/core/Tensor.h"
+
+namespace fedtune {
+
+// A frozen linear layer: y = x W^T. The weight may be of a narrower type
+// than x; it is widened while it is used.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  int64_t index = 0;  // Among the model's linear layers.
+};
+
+// What LoRA adds to a linear layer: scale * (x A^T) B^T. B A is never formed.
+struct LoraFactors {
+  at::Tensor a;  // [rank, in], fp32; undefined where a layer is not adapted.
+  at::Tensor b;  // [out, rank], fp32.
+  double scale = 0;
+
+  bool defined() const { return a.defined(); }
+};
+
+// y = x W^T + scale (x A^T) B^T for the rows of x, [rows, in].
+// Differentiable with respect to x and the factors.
+at::Tensor ApplyLinear(const at::Tensor& x, const Linear& linear, const LoraFactors& lora);
+
+// The same in two parts, for functions that bring their own derivative.
+at::Tensor LinearForward(const at::Tensor& x, const Linear& linear, const LoraFactors& lora);
+
+// Undefined where not asked for.
+struct LinearGradients {
+  at::Tensor x;
+  at::Tensor a;
+  at::Tensor b;
+};
+
+// Whether the gradient of x is wanted; a factor's is when it requires one.
+enum class InputGradient : bool { kSkip, kCompute };
+
+LinearGradients LinearBackward(const at::Tensor& y_gradient, const at::Tensor& x,
+                               const Linear& linear, const LoraFactors& lora,
+                               InputGradient input_gradient);
+
+}  // namespace fedtune

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/load_model.h"
+
+#include <string>
+#include <utility>
+
+#include "ATen/ops/cat.h"
+#include "ATen/ops/from_blob.h"
+#include "ATen/ops/stack.h"
+#include "absl/container/flat_hash_map.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "model/transformer/rotary.h"
+#include "model/transformer/weight_reader.h"
+
+namespace fedtune {
+namespace {
+
+// Up to here the weights fit twice (as stored and in fp32) into any memory.
+constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
+
+// Puts a model's layers together from a checkpoint's weights.
+class ModelBuilder {
+ public:
+  ModelBuilder(const ModelConfig& config, const Checkpoint& checkpoint, at::Device device)
+      : config_(config),
+        reader_(checkpoint, device),
+        linear_layers_(LinearLayers(config)),
+        is_gpu_(device.is_cuda()) {
+    for (size_t i = 0; i < linear_layers_.size(); ++i) index_[linear_layers_[i].name] = i;
+    if (is_gpu_) {
+      weight_type_ = at::kBFloat16;
+    } else if (checkpoint.parameter_count() <= kMaxWidenedParameters) {
+      weight_type_ = at::kFloat;
+    }
+  }
+
+  absl::StatusOr<Model> Build() {
+    Model model;
+    model.config = config_;
+    model.embedding =
+        TakeWeight("model.embed_tokens", {config_.vocabulary_size, config_.hidden_size});
+    for (int64_t i = 0; i < config_.layer_count && reader_.status().ok(); ++i) {
+      model.layers.push_back(TakeLayer(i));
+    }
+    model.norm = TakeNorm("model.norm", config_.hidden_size);
+    model.head = config_.tie_embeddings ? Linear{model.embedding, -1} : TakeLinear("lm_head");
+    RETURN_IF_ERROR(reader_.status());
+    model.linear_layers = std::move(linear_layers_);
+    model.rotary_frequencies = TakeFrequencies(model.device());
+    model.compute_type = model.device().is_cuda() ? at::kBFloat16 : at::kFloat;
+    return model;
+  }
+
+ private:
+  DecoderLayer TakeLayer(int64_t index) {
+    const std::string name = fmt::format("model.layers.{}.", index);
+    DecoderLayer layer;
+    layer.attention_norm = TakeNorm(name + "input_layernorm", config_.hidden_size);
+    layer.attention = TakeAttention(name + "self_attn.");
+    layer.mlp_norm = TakeNorm(name + "post_attention_layernorm", config_.hidden_size);
+    if (config_.IsMoeLayer(index)) {
+      layer.mlp = TakeMoe(name + "mlp.");
+    } else {
+      layer.mlp = TakeMlp(name + "mlp.");
+    }
+    return layer;
+  }
+
+  AttentionWeights TakeAttention(const std::string& name) {
+    const MlaConfig& mla = config_.attention;
+    AttentionWeights weights;
+    if (mla.q_lora_rank == 0) {
+      weights.q_proj = TakeLinear(name + "q_proj");
+    } else {
+      weights.q_a_proj = TakeLinear(name + "q_a_proj");
+      weights.q_a_norm = TakeNorm(name + "q_a_layernorm", mla.q_lora_rank);
+      weights.q_b_proj = TakeLinear(name + "q_b_proj");
+    }
+    weights.kv_a_proj = TakeLinear(name + "kv_a_proj_with_mqa");
+    weights.kv_a_norm = TakeNorm(name + "kv_a_layernorm", mla.kv_lora_rank);
+    weights.kv_b_proj = TakeLinear(name + "kv_b_proj");
+    weights.o_proj = TakeLinear(name + "o_proj");
+    return weights;
+  }
+
+  MlpWeights TakeMlp(const std::string& name) {
+    return {TakeLinear(name + "gate_proj"), TakeLinear(name + "up_proj"),
+            TakeLinear(name + "down_proj")};
+  }
+
+  MoeWeights TakeMoe(const std::string& name) {
+    MoeWeights weights;
+    weights.gate = TakeLinear(name + "gate");
+    for (int64_t i = 0; i < config_.moe.routed_expert_count; ++i) {
+      weights.experts.push_back(TakeMlp(fmt::format("{}experts.{}.", name, i)));
+    }
+    if (config_.moe.shared_expert_count > 0) weights.shared = TakeMlp(name + "shared_experts.");
+    if (is_gpu_ && reader_.status().ok()) GroupExperts(weights);
+    return weights;
+  }
+
+  // Moves the experts' weights into one tensor for each grouped product.
+  static void GroupExperts(MoeWeights& weights) {
+    std::vector<at::Tensor> gates, ups, downs;
+    for (const MlpWeights& expert : weights.experts) {
+      gates.push_back(expert.gate_proj.weight);
+      ups.push_back(expert.up_proj.weight);
+      downs.push_back(expert.down_proj.weight);
+    }
+    weights.gate_up = at::cat({at::stack(gates), at::stack(ups)}, 1);
+    weights.down = at::stack(downs);
+    const int64_t width = gates[0].size(0);
+    for (size_t i = 0; i < weights.experts.size(); ++i) {
+      const at::Tensor gate_up = weights.gate_up.select(0, static_cast<int64_t>(i));
+      weights.experts[i].gate_proj.weight = gate_up.narrow(0, 0, width);
+      weights.experts[i].up_proj.weight = gate_up.narrow(0, width, width);
+      weights.experts[i].down_proj.weight = weights.down.select(0, static_cast<int64_t>(i));
+    }
+  }
+
+  Linear TakeLinear(const std::string& name) {
+    const size_t index = index_.at(name);
+    const LinearLayer& layer = linear_layers_[index];
+    const std::vector<int64_t> shape = {layer.out_features, layer.in_features};
+    // Routers decide in fp32 everywhere.
+    at::Tensor weight = layer.kind == LayerKind::kRouter
+                            ? reader_.Take(name + ".weight", shape, at::kFloat)
+                            : TakeWeight(name, shape);
+    return {std::move(weight), static_cast<int64_t>(index)};
+  }
+
+  at::Tensor TakeWeight(const std::string& name, const std::vector<int64_t>& shape) {
+    return weight_type_ ? reader_.Take(name + ".weight", shape, *weight_type_)
+                        : reader_.TakeAsStored(name + ".weight", shape);
+  }
+
+  at::Tensor TakeNorm(const std::string& name, int64_t size) {
+    return reader_.Take(name + ".weight", {size}, at::kFloat);
+  }
+
+  at::Tensor TakeFrequencies(at::Device device) const {
+    std::vector<float> values = RotaryFrequencies(config_.rope, config_.attention.qk_rope_head_dim);
+    const auto size = static_cast<int64_t>(values.size());
+    return at::from_blob(values.data(), {size}, at::kFloat).clone().to(device);
+  }
+
+  const ModelConfig& config_;
+  WeightReader reader_;
+  std::vector<LinearLayer> linear_layers_;
+  const bool is_gpu_;
+  absl::flat_hash_map<std::string, size_t> index_;
+  std::optional<at::ScalarType> weight_type_;  // None: as stored.
+};
+
+}  // namespace
+
+absl::StatusOr<Model> LoadModel(const std::filesystem::path& directory, at::Device device) {
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(directory));
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
+  ModelBuilder builder(config, checkpoint, device);
+  ASSIGN_OR_RETURN(Model model, builder.Build());
+  model.files = std::make_shared<const Checkpoint>(std::move(checkpoint));
+  return model;
+}
+
+}  // namespace fedtune

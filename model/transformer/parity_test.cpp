@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Against transformers and peft, by way of their golden files.
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+#include <string>
+
+#include "ATen/TensorOperators.h"
+#include "ATen/core/grad_mode.h"
+#include "ATen/ops/from_blob.h"
+#include "ATen/ops/linalg_vector_norm.h"
+#include "fmt/format.h"
+#include "gtest/gtest.h"
+#include "model/transformer/load_model.h"
+#include "model/transformer/loss.h"
+#include "model/transformer/model.h"
+#include "tests/support/model_reference.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::ModelReference;
+
+struct Case {
+  std::string name;
+  std::filesystem::path model;
+  std::filesystem::path reference;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+class ParityTest : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(GetParam().model / "model.safetensors") ||
+        !std::filesystem::exists(GetParam().reference / "reference.safetensors")) {
+      GTEST_SKIP() << "no model in " << GetParam().model << ", or no golden files in "
+                   << GetParam().reference;
+    }
+    auto model = LoadModel(GetParam().model, at::kCPU);
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *std::move(model);
+    auto reference = testing::ReadModelReference(GetParam().reference);
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    reference_ = *std::move(reference);
+    auto adapter = Adapter::Create(reference_.layout, model_.linear_layers, at::kCPU);
+    ASSERT_TRUE(adapter.ok()) << adapter.status();
+    adapter_ = *std::move(adapter);
+    ASSERT_THAT(adapter_.Load(reference_.adapter), testing::IsOk());
+  }
+
+  // The logits of all records, run as one packed batch.
+  at::Tensor PackedLogits(const Adapter& adapter) {
+    at::NoGradGuard no_grad;
+    PackedBatch batch;
+    for (const TokenizedRecord& record : reference_.records) batch.Add(record.tokens);
+    std::vector<int64_t> all(static_cast<size_t>(batch.rows()));
+    std::iota(all.begin(), all.end(), 0);
+    return LinearForward(HiddenStates(model_, adapter, batch, all), model_.head,
+                         adapter.Of(model_.head));
+  }
+
+  // The largest difference between `logits` and the records' expected ones.
+  static double LargestDifference(const at::Tensor& logits,
+                                  const std::vector<std::vector<float>>& expected) {
+    const float* value = logits.const_data_ptr<float>();
+    double largest = 0;
+    for (const std::vector<float>& record : expected) {
+      for (const float number : record) {
+        largest = std::max(largest, std::abs(static_cast<double>(number) - *value++));
+      }
+    }
+    return largest;
+  }
+
+  Model model_;
+  ModelReference reference_;
+  Adapter adapter_;
+};
+
+TEST_P(ParityTest, BaseLogitsAreThoseOfTransformers) {
+  const double difference = LargestDifference(PackedLogits(Adapter()), reference_.base_logits);
+  RecordProperty("largest_difference", fmt::format("{:.3g}", difference));
+  EXPECT_LT(difference, 1e-4);
+}
+
+TEST_P(ParityTest, AdaptedLogitsAreThoseOfPeft) {
+  const double difference = LargestDifference(PackedLogits(adapter_), reference_.adapted_logits);
+  RecordProperty("largest_difference", fmt::format("{:.3g}", difference));
+  EXPECT_LT(difference, 1e-4);
+}
+
+TEST_P(ParityTest, LossAndGradientsAreThoseOfPeft) {
+  adapter_.Train(FactorSet::kBoth);
+  PackedBatch batch;
+  std::vector<int64_t> rows, targets;
+  for (const TokenizedRecord& record : reference_.records) {
+    for (size_t i = 1; i < record.tokens.size(); ++i) {
+      if (!record.is_target[i]) continue;
+      rows.push_back(batch.rows() + static_cast<int64_t>(i) - 1);
+      targets.push_back(record.tokens[i]);
+    }
+    batch.Add(record.tokens);
+  }
+  const at::Tensor loss = TokenLossSum(HiddenStates(model_, adapter_, batch, rows), model_.head,
+                                       adapter_.Of(model_.head), targets) /
+                          static_cast<double>(targets.size());
+  loss.backward();
+  EXPECT_NEAR(loss.item<double>(), reference_.loss, 1e-5);
+
+  Adapter gradients =
+      std::move(*Adapter::Create(reference_.layout, model_.linear_layers, at::kCPU));
+  gradients.Train(FactorSet::kBoth);
+  gradients.trained_values().copy_(adapter_.trained_gradients());
+  const std::vector<float> actual = gradients.Store();
+  double worst = 0;
+  for (const AdapterTensor& tensor : reference_.layout.tensors()) {
+    const auto view = [&](const std::vector<float>& flat) {
+      return at::from_blob(const_cast<float*>(flat.data() + tensor.offset), {tensor.size()},
+                           at::kFloat);
+    };
+    const double size = at::linalg_vector_norm(view(reference_.gradient)).item<double>();
+    const double difference =
+        at::linalg_vector_norm(view(actual) - view(reference_.gradient)).item<double>();
+    worst = std::max(worst, difference / (size + 1e-12));
+  }
+  RecordProperty("largest_relative_difference", fmt::format("{:.3g}", worst));
+  EXPECT_LT(worst, 1e-3);
+}
+
+const std::filesystem::path kGolden = "tests/interop/golden";
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, ParityTest,
+    ::testing::Values(Case{"model_a", kGolden / "model_a", kGolden / "model_a"},
+                      Case{"model_b", kGolden / "model_b", kGolden / "model_b"},
+                      Case{"icd_moe", "examples/base_model/icd-moe", kGolden / "icd_moe"}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace fedtune

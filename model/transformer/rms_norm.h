@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "ATen/core/Tensor.h"
+
+namespace fedtune {
+
+// x / sqrt(mean(x^2) + epsilon) * weight, row by row, in fp32 (Zhang and
+// Sennrich, 2019). Differentiable with respect to x; the weight is frozen.
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+}  // namespace fedtune

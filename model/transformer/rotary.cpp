@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/rotary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "ATen/TensorOperators.h"
+#include "ATen/ops/full_like.h"
+#include "ATen/ops/outer.h"
+#include "ATen/ops/polar.h"
+#include "ATen/ops/view_as_complex.h"
+#include "ATen/ops/view_as_real.h"
+
+namespace fedtune {
+namespace {
+
+// The pair that turns `rotations` times within the original context.
+double PairThatTurns(double rotations, const RopeConfig& rope, int64_t dimension) {
+  const auto context = static_cast<double>(rope.yarn->original_context_length);
+  return static_cast<double>(dimension) * std::log(context / (rotations * 2 * std::numbers::pi)) /
+         (2 * std::log(rope.theta));
+}
+
+// How far each pair is stretched, from 0 (not at all) to 1 (by the whole
+// factor): fast pairs keep their frequency, slow ones are interpolated.
+std::vector<double> YarnRamp(const RopeConfig& rope, int64_t dimension) {
+  const auto last = static_cast<double>(dimension - 1);
+  const double low =
+      std::max(std::floor(PairThatTurns(rope.yarn->beta_fast, rope, dimension)), 0.0);
+  double high = std::min(std::ceil(PairThatTurns(rope.yarn->beta_slow, rope, dimension)), last);
+  if (high == low) high += 0.001;
+  std::vector<double> ramp(static_cast<size_t>(dimension / 2));
+  for (size_t i = 0; i < ramp.size(); ++i) {
+    ramp[i] = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+  }
+  return ramp;
+}
+
+}  // namespace
+
+std::vector<float> RotaryFrequencies(const RopeConfig& rope, int64_t dimension) {
+  std::vector<float> frequencies(static_cast<size_t>(dimension / 2));
+  const std::vector<double> ramp =
+      rope.yarn ? YarnRamp(rope, dimension) : std::vector<double>(frequencies.size());
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const double exponent = 2 * static_cast<double>(i) / static_cast<double>(dimension);
+    const double frequency = std::pow(rope.theta, -exponent);
+    const double stretched = rope.yarn ? frequency / rope.yarn->factor : frequency;
+    frequencies[i] = static_cast<float>(stretched * ramp[i] + frequency * (1 - ramp[i]));
+  }
+  return frequencies;
+}
+
+at::Tensor Rotations(const at::Tensor& positions, const at::Tensor& frequencies, double factor) {
+  const at::Tensor angles = at::outer(positions.to(at::kFloat), frequencies);
+  return at::polar(at::full_like(angles, factor), angles);
+}
+
+void RotateInPlace(at::Tensor x, const at::Tensor& rotations) {
+  std::vector<int64_t> pairs = x.sizes().vec();
+  pairs.back() /= 2;
+  pairs.push_back(2);
+  const at::Tensor numbers = at::view_as_complex(x.to(at::kFloat).reshape(pairs).contiguous());
+  x.copy_(at::view_as_real(numbers * rotations.unsqueeze(1)).reshape(x.sizes()));
+}
+
+}  // namespace fedtune

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "absl/status/status.h"
+#include "model/checkpoint/checkpoint.h"
+
+namespace fedtune {
+
+// Takes weights out of a checkpoint. The first thing that is wrong is kept, and
+// what is taken from then on is undefined, so that a model can be put together
+// without a check after each weight.
+class WeightReader {
+ public:
+  WeightReader(const Checkpoint& checkpoint, at::Device device)
+      : checkpoint_(checkpoint), device_(device) {}
+
+  // The tensor as `type` on the device; a copy unless it is of that type, on
+  // the CPU and aligned: then the checkpoint must outlive it.
+  at::Tensor Take(std::string_view name, const std::vector<int64_t>& shape, at::ScalarType type);
+
+  // The same in the type that the checkpoint has it in.
+  at::Tensor TakeAsStored(std::string_view name, const std::vector<int64_t>& shape);
+
+  // NOT_FOUND: a weight is missing. INVALID_ARGUMENT: one of another shape than
+  // the configuration says, or of a type that we cannot compute with.
+  const absl::Status& status() const { return status_; }
+
+ private:
+  // A view of the checkpoint's bytes, or an aligned copy.
+  at::Tensor View(std::string_view name, const std::vector<int64_t>& shape);
+
+  const Checkpoint& checkpoint_;
+  const at::Device device_;
+  absl::Status status_;
+};
+
+}  // namespace fedtune
