@@ -66,27 +66,28 @@ absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::p
   return shards;
 }
 
-// Every tensor must be where the index says, and nowhere else.
-absl::Status CheckIndex(const WeightMap& weights, const std::vector<SafetensorsFile>& shards) {
-  size_t found = 0;
-  for (const SafetensorsFile& shard : shards) {
-    const std::string file = shard.path().filename().string();
-    for (const TensorView& tensor : shard.tensors()) {
-      const auto listed = weights.find(tensor.name);
-      if (listed == weights.end() || listed->second != file) {
-        return absl::InvalidArgumentError(fmt::format("{}: holds tensor {}, but {} does not say so",
-                                                      file, tensor.name, kWeightsIndexFile));
-      }
-      ++found;
-    }
+// Every tensor of a shard must be where the index says.
+absl::Status CheckShard(const SafetensorsFile& shard, const WeightMap& weights) {
+  const std::string file = shard.path().filename().string();
+  for (const TensorView& tensor : shard.tensors()) {
+    const auto listed = weights.find(tensor.name);
+    if (listed != weights.end() && listed->second == file) continue;
+    return absl::InvalidArgumentError(fmt::format("{}: holds tensor {}, but {} does not say so",
+                                                  file, tensor.name, kWeightsIndexFile));
   }
-  if (found == weights.size()) return absl::OkStatus();
+  return absl::OkStatus();
+}
+
+absl::Status CheckIndex(const WeightMap& weights, const std::vector<SafetensorsFile>& shards) {
+  std::map<std::string, const SafetensorsFile*> by_name;
   for (const SafetensorsFile& shard : shards) {
-    for (const auto& [tensor, file] : weights) {
-      if (file != shard.path().filename() || shard.Find(tensor) != nullptr) continue;
-      return absl::InvalidArgumentError(fmt::format("{}: tensor {} is missing, {} says it is there",
-                                                    file, tensor, kWeightsIndexFile));
-    }
+    RETURN_IF_ERROR(CheckShard(shard, weights));
+    by_name[shard.path().filename().string()] = &shard;
+  }
+  for (const auto& [tensor, file] : weights) {
+    if (by_name.at(file)->Find(tensor) != nullptr) continue;
+    return absl::InvalidArgumentError(fmt::format("{}: tensor {} is missing, {} says it is there",
+                                                  file, tensor, kWeightsIndexFile));
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,7 @@ class CheckpointTest : public ::testing::Test {
  protected:
   void WriteShard(const std::string& file, const std::vector<std::string>& names) {
     std::vector<TensorView> tensors;
+    tensors.reserve(names.size());
     for (const std::string& name : names) {
       tensors.push_back({name, TensorType::kU8, {4}, std::as_bytes(std::span(kValues))});
     }

@@ -64,7 +64,7 @@ void ReadEosTokens(ConfigReader& reader, std::vector<int64_t>& tokens) {
     return reader.Optional("eos_token_id", tokens.back(), kTokenId);
   }
   for (const json& token : *value) {
-    const bool valid = token.is_number_unsigned() && token.get<uint64_t>() <= kTokenId.most;
+    const bool valid = token.is_number_unsigned() && token.get<double>() <= kTokenId.most;
     reader.Require(valid, "eos_token_id", "is not a list of tokens");
     if (valid) tokens.push_back(token.get<int64_t>());
   }
@@ -79,6 +79,7 @@ void RequireOff(ConfigReader& reader, std::string_view key) {
 
 std::string SupportedTypes() {
   std::vector<std::string_view> names;
+  names.reserve(kArchitectures.size());
   for (const Architecture& architecture : kArchitectures) names.push_back(architecture.model_type);
   return fmt::format("{}", fmt::join(names, ", "));
 }

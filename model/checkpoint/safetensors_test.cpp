@@ -2,6 +2,7 @@
 
 #include "model/checkpoint/safetensors.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -180,7 +181,7 @@ TEST(SafetensorsFileTest, ReadsBackWhatWasWritten) {
   const TensorView* w = file->Find("w");
   ASSERT_NE(w, nullptr);
   EXPECT_THAT(w->shape, ElementsAre(2, 3));
-  EXPECT_EQ(std::memcmp(w->bytes.data(), values.data(), sizeof(values)), 0);
+  EXPECT_TRUE(std::ranges::equal(w->bytes, std::as_bytes(std::span(values))));
   EXPECT_EQ(file->Find("absent"), nullptr);
 }
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/merge.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "gmock/gmock.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/float_conversion.h"
+#include "model/checkpoint/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+constexpr char kIndex[] =
+    R"({"weight_map": {"q.weight": "1.safetensors", "norm.weight": "1.safetensors",)"
+    R"( "up.weight": "2.safetensors"}})";
+
+std::vector<std::byte> Encode(TensorType type, const std::vector<float>& values) {
+  std::vector<std::byte> bytes(values.size() * static_cast<size_t>(BytesPerValue(type)));
+  EncodeFloats(type, values, bytes);
+  return bytes;
+}
+
+std::vector<float> Decode(const TensorView& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.value_count()));
+  DecodeFloats(tensor.type, tensor.bytes, values);
+  return values;
+}
+
+// A checkpoint of two shards with q [2, 3] of `type`, up [1, 2] and a norm.
+class MergeAdapterTest : public ::testing::Test {
+ protected:
+  void WriteBase(TensorType type = TensorType::kF32) {
+    ASSERT_THAT(MakeDirectories(base_), IsOk());
+    const auto q = Encode(type, {1, 2, 3, 4, 5, 6});
+    const auto norm = Encode(TensorType::kF32, {0.1F, 0.2F});
+    const auto up = Encode(TensorType::kF32, {-1, 1});
+    const std::vector<TensorView> first = {{"q.weight", type, {2, 3}, q},
+                                           {"norm.weight", TensorType::kF32, {2}, norm}};
+    const std::vector<TensorView> second = {{"up.weight", TensorType::kF32, {1, 2}, up}};
+    ASSERT_THAT(WriteSafetensors(base_ / "1.safetensors", first, {{"format", "pt"}}), IsOk());
+    ASSERT_THAT(WriteSafetensors(base_ / "2.safetensors", second, {}), IsOk());
+    Put(kWeightsIndexFile, kIndex);
+    Put("config.json", "{}");
+    Put("tokenizer.json", "tokens");
+  }
+
+  void Put(std::string_view name, std::string_view content) {
+    ASSERT_THAT(WriteFileAtomically(base_ / name, content), IsOk());
+  }
+
+  // Rank 1 with scale 2: adds 2 b a.
+  absl::Status Merge(std::vector<float> values = {1, 0, 2, 10, 20}) {
+    const auto layout = AdapterLayout::Create({{"q", 3, 2, 1, 2}});
+    return MergeAdapter(base_, *layout, values, target_,
+                        [this](double fraction) { fraction_ = fraction; });
+  }
+
+  std::string ErrorOf(const absl::Status& status, absl::StatusCode code) {
+    EXPECT_THAT(status, HasCode(code));
+    EXPECT_FALSE(std::filesystem::exists(target_));
+    EXPECT_FALSE(std::filesystem::exists(folder_.path() / "merged.partial"));
+    return std::string(status.message());
+  }
+
+  const testing::TemporaryDirectory folder_;
+  const std::filesystem::path base_ = folder_.path() / "base";
+  const std::filesystem::path target_ = folder_.path() / "merged";
+  double fraction_ = 0;
+};
+
+TEST_F(MergeAdapterTest, AddsTheScaledProduct) {
+  WriteBase();
+  ASSERT_THAT(Merge(), IsOk());
+  const auto merged = Checkpoint::Open(target_);
+  ASSERT_THAT(merged, IsOk());
+  EXPECT_THAT(Decode(*merged->Find("q.weight")), ElementsAre(21, 2, 43, 44, 5, 86));
+  EXPECT_EQ(fraction_, 1);
+}
+
+TEST_F(MergeAdapterTest, KeepsEverythingElseByteForByte) {
+  WriteBase();
+  ASSERT_THAT(Merge(), IsOk());
+  const auto before = Checkpoint::Open(base_);
+  const auto after = Checkpoint::Open(target_);
+  ASSERT_THAT(after, IsOk());
+  for (const char* name : {"norm.weight", "up.weight"}) {
+    EXPECT_TRUE(std::ranges::equal(before->Find(name)->bytes, after->Find(name)->bytes));
+  }
+  EXPECT_EQ(after->shards().size(), 2U);
+  EXPECT_EQ(after->shards()[0].metadata().at("format"), "pt");
+  EXPECT_EQ(*ReadFile(target_ / kWeightsIndexFile), kIndex);
+  EXPECT_EQ(*ReadFile(target_ / "tokenizer.json"), "tokens");
+}
+
+TEST_F(MergeAdapterTest, RoundsToTheTypeOfTheWeight) {
+  for (const TensorType type : {TensorType::kBF16, TensorType::kF16}) {
+    WriteBase(type);
+    std::filesystem::remove_all(target_);
+    ASSERT_THAT(Merge({0.001F, 0, 0, 1, 0}), IsOk());
+    const auto merged = Checkpoint::Open(target_);
+    const TensorView* q = merged->Find("q.weight");
+    EXPECT_EQ(q->type, type);
+    const float expected = type == TensorType::kBF16 ? 1.0F : 1.001953125F;
+    EXPECT_THAT(Decode(*q), ElementsAre(expected, 2, 3, 4, 5, 6));
+  }
+}
+
+TEST_F(MergeAdapterTest, LeavesOutWeightsInOtherFormats) {
+  WriteBase();
+  Put("pytorch_model.bin", "old");
+  Put("pytorch_model.bin.index.json", "{}");
+  Put("consolidated.safetensors", "old");
+  ASSERT_THAT(Merge(), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(target_ / "pytorch_model.bin"));
+  EXPECT_FALSE(std::filesystem::exists(target_ / "pytorch_model.bin.index.json"));
+  EXPECT_FALSE(std::filesystem::exists(target_ / "consolidated.safetensors"));
+}
+
+TEST_F(MergeAdapterTest, RefusesATargetThatIsNotEmpty) {
+  WriteBase();
+  ASSERT_THAT(Merge(), IsOk());
+  EXPECT_THAT(Merge(), HasCode(absl::StatusCode::kAlreadyExists));
+}
+
+TEST_F(MergeAdapterTest, ReplacesWhatADeadAttemptLeft) {
+  WriteBase();
+  ASSERT_THAT(MakeDirectories(folder_.path() / "merged.partial"), IsOk());
+  ASSERT_THAT(WriteFileAtomically(folder_.path() / "merged.partial/junk", "x"), IsOk());
+  ASSERT_THAT(Merge(), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(target_ / "junk"));
+}
+
+TEST_F(MergeAdapterTest, NamesALayerThatTheModelDoesNotHave) {
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"v", 3, 2, 1, 2}});
+  const absl::Status status =
+      MergeAdapter(base_, *layout, std::vector<float>(5), target_, [](double) {});
+  EXPECT_THAT(ErrorOf(status, absl::StatusCode::kNotFound), HasSubstr("no tensor v.weight"));
+}
+
+TEST_F(MergeAdapterTest, RefusesAWeightOfAnotherShape) {
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"q", 2, 2, 1, 2}});
+  const absl::Status status =
+      MergeAdapter(base_, *layout, std::vector<float>(4), target_, [](double) {});
+  EXPECT_THAT(ErrorOf(status, absl::StatusCode::kInvalidArgument),
+              HasSubstr("q.weight is [2, 3], but the adapter is for [2, 2]"));
+}
+
+TEST_F(MergeAdapterTest, RefusesAWeightOfWholeNumbers) {
+  WriteBase();
+  const std::vector<std::byte> bytes(8);
+  const std::vector<TensorView> tensors = {{"up.weight", TensorType::kI32, {1, 2}, bytes}};
+  ASSERT_THAT(WriteSafetensors(base_ / "2.safetensors", tensors, {}), IsOk());
+  const auto layout = AdapterLayout::Create({{"up", 2, 1, 1, 2}});
+  const absl::Status status =
+      MergeAdapter(base_, *layout, std::vector<float>(3), target_, [](double) {});
+  EXPECT_THAT(ErrorOf(status, absl::StatusCode::kInvalidArgument), HasSubstr("up.weight is I32"));
+}
+
+TEST_F(MergeAdapterTest, RefusesToOverflow) {
+  WriteBase(TensorType::kF16);
+  EXPECT_THAT(ErrorOf(Merge({1e6, 0, 0, 1, 0}), absl::StatusCode::kInvalidArgument),
+              HasSubstr("not finite in F16"));
+}
+
+TEST_F(MergeAdapterTest, SaysThatThereIsNoBase) {
+  EXPECT_THAT(ErrorOf(Merge(), absl::StatusCode::kNotFound), HasSubstr("is not a folder"));
+}
+
+}  // namespace
+}  // namespace fedtune

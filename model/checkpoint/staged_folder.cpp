@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/staged_folder.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+// "out/" and "out" name the same folder.
+fs::path WithoutTrailingSlash(const fs::path& path) {
+  fs::path normal = path.lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
+}  // namespace
+
+absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
+  const fs::path target = WithoutTrailingSlash(requested);
+  std::error_code error;
+  const bool taken = fs::exists(target, error) &&
+                     !(fs::is_directory(target, error) && fs::is_empty(target, error));
+  if (taken) {
+    return absl::AlreadyExistsError(fmt::format(
+        "{} is there already and is not an empty folder; choose another", target.string()));
+  }
+  fs::path staging = target;
+  staging += ".partial";
+  fs::remove_all(staging, error);
+  if (error) return ErrnoToStatus(error.value(), "remove", staging);
+  RETURN_IF_ERROR(MakeDirectories(staging));
+  return StagedFolder(std::move(staging), target);
+}
+
+StagedFolder::StagedFolder(fs::path staging, fs::path target)
+    : staging_(std::move(staging)), target_(std::move(target)) {}
+
+StagedFolder::StagedFolder(StagedFolder&& other) noexcept
+    : staging_(std::exchange(other.staging_, {})), target_(std::move(other.target_)) {}
+
+StagedFolder& StagedFolder::operator=(StagedFolder&& other) noexcept {
+  std::swap(staging_, other.staging_);
+  std::swap(target_, other.target_);
+  return *this;
+}
+
+StagedFolder::~StagedFolder() {
+  std::error_code ignored;
+  if (!staging_.empty()) fs::remove_all(staging_, ignored);
+}
+
+absl::Status StagedFolder::Commit() && {
+  if (std::rename(staging_.c_str(), target_.c_str()) != 0) {
+    return ErrnoToStatus(errno, "rename to", target_);
+  }
+  staging_.clear();
+  return absl::OkStatus();
+}
+
+}  // namespace fedtune

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace fedtune {
+
+// A folder that is filled under the name "<target>.partial" and gets its final
+// name when it is complete; otherwise it goes. Movable; not thread-safe.
+class StagedFolder {
+ public:
+  // Removes what an earlier attempt may have left under the temporary name.
+  //
+  // ALREADY_EXISTS: there is something at `target` that is not an empty
+  // folder. PERMISSION_DENIED, INTERNAL: the folder cannot be made.
+  static absl::StatusOr<StagedFolder> Create(const std::filesystem::path& target);
+
+  StagedFolder(StagedFolder&& other) noexcept;
+  StagedFolder& operator=(StagedFolder&& other) noexcept;
+  ~StagedFolder();
+
+  // Where to put the files.
+  const std::filesystem::path& path() const { return staging_; }
+
+  absl::Status Commit() &&;
+
+ private:
+  StagedFolder(std::filesystem::path staging, std::filesystem::path target);
+
+  std::filesystem::path staging_;  // Empty when moved from or committed.
+  std::filesystem::path target_;
+};
+
+}  // namespace fedtune
