@@ -12,6 +12,7 @@ namespace fedtune {
 
 // The script that completes `program`'s commands and options in one of the
 // shells "bash", "zsh" and "fish"; arguments of options complete to files.
+// Requires: the program has a command.
 //
 // INVALID_ARGUMENT: another shell.
 absl::StatusOr<std::string> CompletionScript(const CLI::App& program, std::string_view shell);
