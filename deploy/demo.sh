@@ -115,33 +115,26 @@ certificate() {
   "$bin/fedtune-ca" request --dir "$1" --role "$2" --name "$3" --federation demo >>"$dir/setup.log"
   local hosts=()
   [ "$2" != coordinator ] || hosts=(--host localhost --host 127.0.0.1)
-  "$bin/fedtune-ca" issue --dir "$dir/ca" --request "$1/$2.csr" --role "$2" --name "$3" \
-    ${hosts[@]+"${hosts[@]}"} --days 7 --out "$1/$2.crt" >>"$dir/setup.log"
-  cp "$dir/ca/ca.crt" "$1/ca.crt"
+  "$bin/fedtune-ca" issue --dir "$dir/ca" --request "$1/request.pem" --role "$2" --name "$3" \
+    ${hosts[@]+"${hosts[@]}"} --days 7 --out "$1/certificate.pem" >>"$dir/setup.log"
+  cp "$dir/ca/ca.crt" "$1/authority.pem"
 }
 
 departments() { (cd "$data" && find . -mindepth 2 -name train.jsonl -printf '%h\n' | cut -c3- | sort); }
 
 write_coordinator() {
-  mkdir -p "$dir/coordinator/keys"
-  certificate "$dir/coordinator/keys" coordinator demo
+  mkdir -p "$dir/coordinator"
+  certificate "$dir/coordinator/state/keys" coordinator demo
   cat >"$dir/coordinator/coordinator.toml" <<EOF
 listen = "127.0.0.1:$port"
 state_dir = "$dir/coordinator/state"
-certificate = "$dir/coordinator/keys/coordinator.crt"
-key = "$dir/coordinator/keys/coordinator.key"
-authority = "$dir/coordinator/keys/ca.crt"
 EOF
 }
 
 write_administrator() {
-  mkdir -p "$dir/administrator"
-  certificate "$dir/administrator" administrator ada
+  certificate "$dir/administrator/keys" administrator ada
   cat >"$dir/administrator/fedtune.toml" <<EOF
 coordinator = "127.0.0.1:$port"
-certificate = "$dir/administrator/administrator.crt"
-key = "$dir/administrator/administrator.key"
-authority = "$dir/administrator/ca.crt"
 models = ["$(dirname "$base")"]
 EOF
   sed "s/^seed = .*/seed = $seed/" "$plan" >"$dir/administrator/plan.toml"
@@ -150,8 +143,7 @@ EOF
 # write_client NAME
 write_client() {
   local home=$dir/clients/$1
-  mkdir -p "$home/keys"
-  certificate "$home/keys" client "$1"
+  certificate "$home/state/keys" client "$1"
   cat >"$home/policy.toml" <<EOF
 base_models = ["$digest"]
 targets = ["attention", "shared_experts", "dense_mlp"]
@@ -161,9 +153,6 @@ EOF
 coordinator = "127.0.0.1:$port"
 institution = "$1"
 state_dir = "$home/state"
-certificate = "$home/keys/client.crt"
-key = "$home/keys/client.key"
-authority = "$home/keys/ca.crt"
 base_models = ["$base"]
 policy = "$home/policy.toml"
 
