@@ -13,9 +13,9 @@ namespace fedtune {
 
 // The tokens with a meaning of their own, where a model has them.
 struct SpecialTokens {
-  std::optional<int32_t> bos;  // Before a text.
-  std::optional<int32_t> eos;  // After a text.
-  std::optional<int32_t> pad;  // Fills up a batch.
+  std::optional<int32_t> bos = {};  // Before a text.
+  std::optional<int32_t> eos = {};  // After a text.
+  std::optional<int32_t> pad = {};  // Fills up a batch.
 
   // Whether the model saw `bos` before its texts in training: true unless
   // tokenizer_config.json says "add_bos_token": false.

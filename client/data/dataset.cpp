@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/data/dataset.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "client/data/lines.h"
+#include "fmt/format.h"
+#include "model/tokenizer/utf8.h"
+
+namespace fedtune {
+namespace {
+
+constexpr std::string_view kExpected =
+    R"(each line must be a JSON object, as {"instruction": "...", "input": "...", "output": "..."} )"
+    R"(or {"messages": [{"role": "user", "content": "..."}, ...]})";
+
+absl::Status Rejected(const std::string& reason) { return absl::InvalidArgumentError(reason); }
+
+bool IsBlank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+// The text of a field; `otherwise` where it is absent or null.
+absl::StatusOr<std::string> TextField(const nlohmann::json& object, std::string_view key,
+                                      std::optional<std::string> otherwise = std::nullopt) {
+  const auto field = object.find(std::string(key));
+  if (field == object.end() || field->is_null()) {
+    if (otherwise.has_value()) return *std::move(otherwise);
+    return Rejected(fmt::format("no \"{}\"", key));
+  }
+  if (!field->is_string()) return Rejected(fmt::format("\"{}\" is not text", key));
+  return field->get<std::string>();
+}
+
+absl::StatusOr<DatasetRecord> ParseInstruction(const nlohmann::json& object) {
+  InstructionRecord record;
+  ASSIGN_OR_RETURN(record.instruction, TextField(object, "instruction"));
+  ASSIGN_OR_RETURN(record.input, TextField(object, "input", ""));
+  ASSIGN_OR_RETURN(record.output, TextField(object, "output"));
+  if (IsBlank(record.instruction) && IsBlank(record.input)) {
+    return Rejected("\"instruction\" and \"input\" are both empty");
+  }
+  if (IsBlank(record.output)) return Rejected("\"output\" is empty");
+  return record;
+}
+
+absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
+  if (!value.is_object()) return Rejected("not a JSON object");
+  Turn turn;
+  ASSIGN_OR_RETURN(turn.role, TextField(value, "role"));
+  ASSIGN_OR_RETURN(turn.content, TextField(value, "content"));
+  const bool known = turn.role == "system" || turn.role == "user" || turn.role == "assistant" ||
+                     turn.role == "tool";
+  if (!known) return Rejected("\"role\" is not system, user, assistant or tool");
+  if (turn.role == "assistant" && IsBlank(turn.content)) return Rejected("the answer is empty");
+  return turn;
+}
+
+absl::StatusOr<DatasetRecord> ParseConversation(const nlohmann::json& messages) {
+  if (!messages.is_array()) return Rejected("\"messages\" is not a list");
+  ConversationRecord record;
+  bool answered = false;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    absl::StatusOr<Turn> turn = ParseTurn(messages[i]);
+    if (!turn.ok()) return Annotate(turn.status(), fmt::format("messages[{}]", i));
+    if (i == 0 && turn->role == "assistant") return Rejected("\"messages\" begins with an answer");
+    answered = answered || turn->role == "assistant";
+    record.turns.push_back(*std::move(turn));
+  }
+  if (!answered) return Rejected("\"messages\" has no turn of the assistant");
+  return record;
+}
+
+// The line's JSON, or what is wrong with it in words that need no file name.
+absl::StatusOr<nlohmann::json> ParseLine(std::string_view line) {
+  if (const std::optional<size_t> at = FindInvalidUtf8(line)) {
+    return Rejected(fmt::format("not UTF-8 (at byte {})", *at + 1));
+  }
+  constexpr std::string_view kSource = "line";
+  absl::StatusOr<nlohmann::json> value = ParseJson(line, kSource);
+  if (value.ok()) return value;
+  const std::string_view reason = Message(value.status()).substr(kSource.size() + 2);
+  if (reason == fmt::format("not JSON (at byte {})", line.size() + 1)) {
+    return Rejected("not JSON (unexpected end of line)");
+  }
+  // Other reasons quote the line, and a record must not reach a report or a log.
+  if (reason.starts_with("duplicate key")) return Rejected("a key comes twice");
+  const bool quotes = !reason.starts_with("not JSON (at byte") && reason != "nested too deeply";
+  return Rejected(quotes ? "not JSON" : std::string(reason));
+}
+
+// Counts the lines and hands on the records of one data set.
+class Reading {
+ public:
+  explicit Reading(const RecordTaker& take) : take_(take) {}
+
+  void TakeLine(const Line& line) {
+    std::string_view text = line.text;
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+    if (line.number == 1 && text.starts_with(kByteOrderMark)) text.remove_prefix(3);
+    if (IsBlank(text) && !line.too_long) return;
+    const absl::Status status = line.too_long ? TooLong() : TakeRecord(text);
+    if (status.ok()) {
+      ++report_.used;
+      return;
+    }
+    ++report_.rejected;
+    if (report_.rejections.size() < DatasetReport::kMaxRejections) {
+      report_.rejections.push_back({line.number, std::string(Message(status))});
+    }
+  }
+
+  absl::StatusOr<DatasetReport> Finish(std::string_view source) && {
+    if (report_.used > 0) return std::move(report_);
+    if (report_.rejected == 0) {
+      return Rejected(fmt::format("{}: the data set has no records; {}", source, kExpected));
+    }
+    const Rejection& first = report_.rejections.front();
+    return Rejected(fmt::format("{}:{}: {}; all {} records were rejected; {}", source, first.line,
+                                first.reason, GroupDigits(static_cast<uint64_t>(report_.rejected)),
+                                kExpected));
+  }
+
+ private:
+  static absl::Status TooLong() {
+    return Rejected(fmt::format("longer than {}", HumanBytes(LineSplitter::kMaxLineBytes)));
+  }
+
+  absl::Status TakeRecord(std::string_view text) {
+    ASSIGN_OR_RETURN(DatasetRecord record, ParseRecord(text));
+    return take_(std::move(record));
+  }
+
+  const RecordTaker& take_;
+  DatasetReport report_;
+};
+
+// Gives all blocks of a file to `feed`.
+absl::Status ReadBlocks(const std::filesystem::path& path,
+                        const std::function<void(std::string_view)>& feed) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoToStatus(errno, "open", path);
+  std::vector<char> block(1 << 18);
+  absl::Status status;
+  while (true) {
+    const ssize_t size = ::read(fd, block.data(), block.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) status = ErrnoToStatus(errno, "read", path);
+    if (size <= 0) break;
+    feed({block.data(), static_cast<size_t>(size)});
+  }
+  ::close(fd);
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line) {
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseLine(line));
+  if (!value.is_object()) return Rejected("not a JSON object");
+  const auto messages = value.find("messages");
+  const bool has_messages = messages != value.end() && !messages->is_null();
+  return has_messages ? ParseConversation(*messages) : ParseInstruction(value);
+}
+
+std::string Describe(const DatasetReport& report, std::string_view source) {
+  const auto digits = [](int64_t count) { return GroupDigits(static_cast<uint64_t>(count)); };
+  if (report.rejected == 0) return fmt::format("{}: {} records", source, digits(report.used));
+  const Rejection& first = report.rejections.front();
+  return fmt::format("{}:{}: {}; {} of {} records rejected, {} used", source, first.line,
+                     first.reason, digits(report.rejected), digits(report.used + report.rejected),
+                     digits(report.used));
+}
+
+absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
+                                          const RecordTaker& take) {
+  Reading reading(take);
+  LineSplitter lines([&reading](const Line& line) { reading.TakeLine(line); });
+  RETURN_IF_ERROR(ReadBlocks(path, [&lines](std::string_view block) { lines.Feed(block); }));
+  lines.Finish();
+  return std::move(reading).Finish(path.string());
+}
+
+absl::StatusOr<DatasetReport> ReadDatasetText(std::string_view text, std::string_view source,
+                                              const RecordTaker& take) {
+  Reading reading(take);
+  LineSplitter lines([&reading](const Line& line) { reading.TakeLine(line); });
+  lines.Feed(text);
+  lines.Finish();
+  return std::move(reading).Finish(source);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/data/dataset.h"
+
+#include "base/files.h"
+#include "client/data/lines.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+using ::testing::Not;
+
+constexpr std::string_view kGood = R"({"instruction": "say", "input": "it", "output": "ok"})";
+
+// Why a line is rejected; empty if it is not.
+std::string Reason(std::string_view line) {
+  const auto record = ParseRecord(line);
+  if (record.ok()) return "";
+  EXPECT_THAT(record, HasCode(absl::StatusCode::kInvalidArgument));
+  return std::string(record.status().message());
+}
+
+absl::StatusOr<DatasetReport> Read(std::string_view text) {
+  return ReadDatasetText(text, "train.jsonl",
+                         [](const DatasetRecord&) { return absl::OkStatus(); });
+}
+
+TEST(ParseRecordTest, ReadsAnInstruction) {
+  EXPECT_EQ(*ParseRecord(kGood), DatasetRecord(InstructionRecord{"say", "it", "ok"}));
+}
+
+TEST(ParseRecordTest, DoesNotNeedAnInput) {
+  const DatasetRecord expected = InstructionRecord{"say", "", "ok"};
+  EXPECT_EQ(*ParseRecord(R"({"instruction": "say", "output": "ok"})"), expected);
+  EXPECT_EQ(*ParseRecord(R"({"instruction": "say", "input": null, "output": "ok"})"), expected);
+}
+
+TEST(ParseRecordTest, ReadsAConversation) {
+  const auto record = ParseRecord(
+      R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]})");
+  ASSERT_THAT(record, IsOk());
+  EXPECT_EQ(*record, DatasetRecord(ConversationRecord{{{"user", "Hi"}, {"assistant", "Ho"}}}));
+}
+
+TEST(ParseRecordTest, IgnoresOtherKeys) {
+  EXPECT_THAT(
+      ParseRecord(R"({"site": 3, "messages": null, "instruction": "a", "output": "b", "x": {}})"),
+      IsOk());
+}
+
+TEST(ParseRecordTest, RejectsWhatIsNotJson) {
+  EXPECT_EQ(Reason(R"({"instruction": "a)"), "not JSON (unexpected end of line)");
+  EXPECT_EQ(Reason(R"({"instruction": "a" "b"})"), "not JSON (at byte 23)");
+  EXPECT_EQ(Reason(R"(["a"])"), "not a JSON object");
+  EXPECT_EQ(Reason(std::string(100, '[')), "nested too deeply");
+}
+
+TEST(ParseRecordTest, RejectsWhatIsNotUtf8) {
+  EXPECT_EQ(Reason("{\"instruction\": \"\xE4\"}"), "not UTF-8 (at byte 18)");
+}
+
+TEST(ParseRecordTest, RejectsMissingFields) {
+  EXPECT_EQ(Reason(R"({"output": "b"})"), "no \"instruction\"");
+  EXPECT_EQ(Reason(R"({"instruction": "a"})"), "no \"output\"");
+  EXPECT_EQ(Reason(R"({"instruction": null, "output": "b"})"), "no \"instruction\"");
+}
+
+TEST(ParseRecordTest, RejectsFieldsThatAreNoText) {
+  EXPECT_EQ(Reason(R"({"instruction": 1, "output": "b"})"), "\"instruction\" is not text");
+  EXPECT_EQ(Reason(R"({"instruction": "a", "input": [], "output": "b"})"), "\"input\" is not text");
+  EXPECT_EQ(Reason(R"({"instruction": "a", "output": {}})"), "\"output\" is not text");
+}
+
+TEST(ParseRecordTest, RejectsAnEmptyAnswerOrQuestion) {
+  EXPECT_EQ(Reason(R"({"instruction": "a", "output": " \n"})"), "\"output\" is empty");
+  EXPECT_EQ(Reason(R"({"instruction": "", "input": " ", "output": "b"})"),
+            "\"instruction\" and \"input\" are both empty");
+}
+
+TEST(ParseRecordTest, RejectsBrokenConversations) {
+  EXPECT_EQ(Reason(R"({"messages": "Hi"})"), "\"messages\" is not a list");
+  EXPECT_EQ(Reason(R"({"messages": []})"), "\"messages\" has no turn of the assistant");
+  EXPECT_EQ(Reason(R"({"messages": ["Hi"]})"), "messages[0]: not a JSON object");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "user"}]})"), "messages[0]: no \"content\"");
+  EXPECT_EQ(Reason(R"({"messages": [{"content": "Hi"}]})"), "messages[0]: no \"role\"");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "doctor", "content": "Hi"}]})"),
+            "messages[0]: \"role\" is not system, user, assistant or tool");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "assistant", "content": "Hi"}]})"),
+            "\"messages\" begins with an answer");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "a"},
+                                    {"role": "assistant", "content": " "}]})"),
+            "messages[1]: the answer is empty");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "Hi"}]})"),
+            "\"messages\" has no turn of the assistant");
+}
+
+TEST(ParseRecordTest, QuotesNothingOfTheLine) {
+  EXPECT_EQ(Reason(R"({"Mrs Smith": 1, "Mrs Smith": 2})"), "a key comes twice");
+  EXPECT_EQ(Reason(R"({"instruction": 1e999})"), "not JSON");
+}
+
+TEST(ReadDatasetTest, HandsOutEveryRecord) {
+  std::vector<DatasetRecord> records;
+  const auto report =
+      ReadDatasetText(fmt::format("{}\r\n\n{}", kGood, R"({"instruction": "a", "output": "b"})"),
+                      "train.jsonl", [&](DatasetRecord record) {
+                        records.push_back(std::move(record));
+                        return absl::OkStatus();
+                      });
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(records,
+              ElementsAre(InstructionRecord{"say", "it", "ok"}, InstructionRecord{"a", "", "b"}));
+  EXPECT_EQ(report->used, 2);
+  EXPECT_EQ(Describe(*report, "train.jsonl"), "train.jsonl: 2 records");
+}
+
+TEST(ReadDatasetTest, CountsRejectedLinesWithTheirReason) {
+  std::string text;
+  for (int i = 1; i <= 12'481; ++i) {
+    text += i == 381 ? R"({"instruction": "say", )" : std::string(kGood);
+    text += '\n';
+  }
+  const auto report = Read(text);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(report->rejections, ElementsAre(Rejection{381, "not JSON (unexpected end of line)"}));
+  EXPECT_EQ(Describe(*report, "train.jsonl"),
+            "train.jsonl:381: not JSON (unexpected end of line); 1 of 12,481 records rejected, "
+            "12,480 used");
+}
+
+TEST(ReadDatasetTest, RejectsWhatTheTakerRejects) {
+  int seen = 0;
+  const auto report = ReadDatasetText(
+      fmt::format("{}\n{}\n", kGood, kGood), "train.jsonl", [&seen](const DatasetRecord&) {
+        return ++seen == 1 ? absl::OkStatus() : absl::OutOfRangeError("too long");
+      });
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(report->rejections, ElementsAre(Rejection{2, "too long"}));
+}
+
+TEST(ReadDatasetTest, KeepsABoundedNumberOfReasons) {
+  std::string text = fmt::format("{}\n", kGood);
+  for (int i = 0; i < 10'005; ++i) text += "x\n";
+  const auto report = Read(text);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->rejected, 10'005);
+  EXPECT_EQ(report->rejections.size(), DatasetReport::kMaxRejections);
+}
+
+TEST(ReadDatasetTest, RejectsALineThatIsTooLong) {
+  const auto report =
+      Read(fmt::format("{}\n{}\n", kGood, std::string(LineSplitter::kMaxLineBytes + 1, ' ')));
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(report->rejections, ElementsAre(Rejection{2, "longer than 16.0 MB"}));
+}
+
+TEST(ReadDatasetTest, SkipsAByteOrderMark) {
+  EXPECT_THAT(Read(fmt::format("\xEF\xBB\xBF{}", kGood)), IsOk());
+}
+
+TEST(ReadDatasetTest, RefusesAnEmptyDataSet) {
+  for (const std::string_view text : {"", "\n \n"}) {
+    const auto report = Read(text);
+    EXPECT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(std::string(report.status().message()),
+                HasSubstr("train.jsonl: the data set has no records; each line must be a JSON"));
+  }
+}
+
+TEST(ReadDatasetTest, RefusesADataSetWithoutAUsableRecord) {
+  const auto report = Read("\nx\ny\n");
+  EXPECT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(report.status().message()),
+              HasSubstr("train.jsonl:2: not JSON (at byte 1); all 2 records were rejected; each "
+                        "line must be"));
+}
+
+TEST(ReadDatasetTest, ReadsAFileLargerThanItsBlocks) {
+  const testing::TemporaryDirectory directory;
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += fmt::format("{}\n", kGood);
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "train.jsonl", text), IsOk());
+  const auto report = ReadDataset(directory.path() / "train.jsonl",
+                                  [](const DatasetRecord&) { return absl::OkStatus(); });
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->used, 20'000);
+  EXPECT_EQ(report->rejected, 0);
+}
+
+TEST(ReadDatasetTest, SaysWhenAFileCannotBeRead) {
+  const testing::TemporaryDirectory directory;
+  const auto take = [](const DatasetRecord&) { return absl::OkStatus(); };
+  EXPECT_THAT(ReadDataset(directory.path() / "none", take), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(ReadDataset(directory.path(), take), Not(IsOk()));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/data/record_tokenizer.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/tokenizer/small_tokenizer_file.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::HasCode;
+using testing::IsOk;
+
+constexpr int32_t kBos = 300;
+constexpr int32_t kEos = 301;
+
+// Begin and end marks shown as "^" and "$", and targets in upper case.
+std::string Show(const TokenizedRecord& record, const Tokenizer& tokenizer) {
+  std::string text;
+  for (size_t i = 0; i < record.tokens.size(); ++i) {
+    const int32_t token = record.tokens[i];
+    std::string one = token == kBos   ? "^"
+                      : token == kEos ? "$"
+                                      : tokenizer.Decode({&token, 1}, /*skip_special=*/false);
+    if (token == kEos && record.is_target[i] == 0) one = "(untrained end)";
+    for (char& letter : one) {
+      if (record.is_target[i] == 1) letter = static_cast<char>(std::toupper(letter));
+    }
+    text += one;
+  }
+  return text;
+}
+
+class RecordTokenizerTest : public ::testing::Test {
+ protected:
+  static Tokenizer MakeTokenizer() {
+    nlohmann::json file = testing::SmallTokenizerFile();
+    file["model"]["merges"] = nlohmann::json::array();  // A token for each byte.
+    file["added_tokens"] = {testing::AddedTokenEntry(kBos, "<begin>"),
+                            testing::AddedTokenEntry(kEos, "<end>")};
+    return Tokenizer::FromJson(file.dump(), "tokenizer.json").value();
+  }
+
+  // The record as Show() gives it, or why it is rejected.
+  std::string Tokenize(const DatasetRecord& record, int64_t context,
+                       LongPrompts long_prompts = LongPrompts::kReject) {
+    const RecordTokenizer tokenizer(tokenizer_, special_, {context, long_prompts});
+    const auto tokenized = tokenizer.Tokenize(record);
+    if (!tokenized.ok()) return std::string(tokenized.status().message());
+    EXPECT_LE(tokenized->tokens.size(), static_cast<size_t>(context));
+    EXPECT_EQ(tokenized->tokens.size(), tokenized->is_target.size());
+    return Show(*tokenized, tokenizer_);
+  }
+
+  const Tokenizer tokenizer_ = MakeTokenizer();
+  SpecialTokens special_{.bos = kBos, .eos = kEos};
+  const InstructionRecord record_{"say", "it", "ok"};
+  const ConversationRecord talk_{
+      {{"user", "a"}, {"assistant", "bb"}, {"user", "c"}, {"assistant", "dd"}}};
+};
+
+TEST_F(RecordTokenizerTest, TrainsTheAnswerAndItsEndMark) {
+  EXPECT_EQ(Tokenize(record_, 100), "^say\nit: OK$");
+}
+
+TEST_F(RecordTokenizerTest, TrainsEveryAnswerOfAConversation) {
+  EXPECT_EQ(Tokenize(talk_, 100), "^user: a\nassistant: BB$user: c\nassistant: DD$");
+}
+
+TEST_F(RecordTokenizerTest, PutsNoMarksWhereTheModelHasNone) {
+  special_ = {};
+  EXPECT_EQ(Tokenize(record_, 100), "say\nit: OK");
+}
+
+TEST_F(RecordTokenizerTest, PutsNoBeginMarkWhereTheModelSawNone) {
+  special_.add_bos = false;
+  EXPECT_EQ(Tokenize(record_, 100), "say\nit: OK$");
+}
+
+TEST_F(RecordTokenizerTest, TakesARecordThatJustFits) {
+  EXPECT_EQ(Tokenize(record_, 12), "^say\nit: OK$");
+}
+
+TEST_F(RecordTokenizerTest, RejectsALongPromptUnlessToldToCutIt) {
+  EXPECT_EQ(Tokenize(record_, 11), "12 tokens, but the context has 11");
+}
+
+TEST_F(RecordTokenizerTest, CutsALongPromptFromTheLeftWhenToldTo) {
+  EXPECT_EQ(Tokenize(record_, 11, LongPrompts::kTruncateLeft), "^ay\nit: OK$");
+  EXPECT_EQ(Tokenize(record_, 6, LongPrompts::kTruncateLeft), "^: OK$");
+}
+
+TEST_F(RecordTokenizerTest, NeverCutsAnAnswer) {
+  EXPECT_EQ(Tokenize(record_, 5, LongPrompts::kTruncateLeft),
+            "the answer has 4 tokens, which leaves no room for a prompt in a context of 5");
+  EXPECT_EQ(Tokenize(InstructionRecord{"a", "", std::string(2000, 'b')}, 1024),
+            "the answer has 2,002 tokens, which leaves no room for a prompt in a context of 1,024");
+}
+
+TEST_F(RecordTokenizerTest, LeavesOneTokenOfThePromptWithoutABeginMarkToo) {
+  special_ = {};
+  EXPECT_EQ(Tokenize(record_, 4, LongPrompts::kTruncateLeft), ": OK");
+  EXPECT_EQ(Tokenize(record_, 3, LongPrompts::kTruncateLeft),
+            "the answer has 3 tokens, which leaves no room for a prompt in a context of 3");
+}
+
+TEST_F(RecordTokenizerTest, DoesNotTrainAnEarlierAnswerThatLostTokens) {
+  // The cut goes through the first answer, " bb" and its end mark.
+  EXPECT_EQ(Tokenize(talk_, 25, LongPrompts::kTruncateLeft),
+            "^b(untrained end)user: c\nassistant: DD$");
+}
+
+TEST_F(RecordTokenizerTest, DoesNotTrainAnEarlierAnswerThatLostItsPrompt) {
+  EXPECT_EQ(Tokenize(talk_, 27, LongPrompts::kTruncateLeft),
+            "^ bb(untrained end)user: c\nassistant: DD$");
+  EXPECT_EQ(Tokenize(talk_, 28, LongPrompts::kTruncateLeft), "^: BB$user: c\nassistant: DD$");
+}
+
+TEST_F(RecordTokenizerTest, SaysWhenTextCannotBeTokenized) {
+  const RecordTokenizer tokenizer(tokenizer_, special_, {.context_length = 100});
+  EXPECT_THAT(tokenizer.Tokenize(InstructionRecord{"\xFF", "", "a"}),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace fedtune
