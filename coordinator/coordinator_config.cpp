@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/coordinator_config.h"
+
+#include <utility>
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "base/toml.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+using std::filesystem::path;
+
+constexpr int64_t kFewestAdapters = 2;
+constexpr int64_t kMostAdapters = 1'000'000;
+
+// A path of the file starts in the file's folder, a flag's in the working
+// directory. Without either the path stays as it is.
+void ReadPath(TomlSection& root, std::string_view key, const path& folder, path& field) {
+  std::string text;
+  root.Optional(key, text);
+  if (!text.empty()) field = folder / text;
+}
+
+template <typename T, typename U>
+void Override(const std::optional<T>& flag, U& field) {
+  if (flag.has_value()) field = *flag;
+}
+
+absl::StatusOr<Log::Format> ParseLogFormat(std::string_view text) {
+  if (text == "key=value") return Log::Format::kKeyValue;
+  if (text == "json") return Log::Format::kJson;
+  return absl::InvalidArgumentError(
+      fmt::format("log_format \"{}\" is unknown; choose key=value or json", text));
+}
+
+absl::Status Check(const CoordinatorConfig& config) {
+  if (config.state_dir.empty()) {
+    return absl::InvalidArgumentError(
+        "say where the coordinator keeps its runs: state_dir in the file, or --state-dir");
+  }
+  if (config.keep_adapters < kFewestAdapters || config.keep_adapters > kMostAdapters) {
+    return absl::InvalidArgumentError(fmt::format("keep_adapters is {}; it must be from {} to {}",
+                                                  config.keep_adapters, kFewestAdapters,
+                                                  kMostAdapters));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, const path& source,
+                                                         const CoordinatorFlags& flags) {
+  ASSIGN_OR_RETURN(TomlDocument document, TomlDocument::Parse(toml, source.string()));
+  TomlSection root = document.root();
+  const path folder = source.parent_path();
+  CoordinatorConfig config;
+  CredentialFiles given;
+  std::string log_format = "key=value";
+  root.Optional("listen", config.listen);
+  ReadPath(root, "state_dir", folder, config.state_dir);
+  ReadPath(root, "certificate", folder, given.certificate);
+  ReadPath(root, "key", folder, given.key);
+  ReadPath(root, "authority", folder, given.authority);
+  root.Optional("keep_adapters", config.keep_adapters);
+  root.Optional("log_format", log_format);
+  RETURN_IF_ERROR(document.Finish());
+
+  Override(flags.listen, config.listen);
+  Override(flags.state_dir, config.state_dir);
+  Override(flags.certificate, given.certificate);
+  Override(flags.key, given.key);
+  Override(flags.authority, given.authority);
+  Override(flags.keep_adapters, config.keep_adapters);
+  Override(flags.log_format, log_format);
+  config.credentials = FilesIn(config.state_dir / "keys");
+  if (!given.certificate.empty()) config.credentials.certificate = given.certificate;
+  if (!given.key.empty()) config.credentials.key = given.key;
+  if (!given.authority.empty()) config.credentials.authority = given.authority;
+  ASSIGN_OR_RETURN(config.log_format, ParseLogFormat(log_format));
+  RETURN_IF_ERROR(Check(config));
+  return config;
+}
+
+absl::StatusOr<CoordinatorConfig> LoadCoordinatorConfig(const path& file,
+                                                        const CoordinatorFlags& flags) {
+  if (file.empty()) return ParseCoordinatorConfig("", "", flags);
+  ASSIGN_OR_RETURN(const std::string toml, ReadFile(file));
+  return ParseCoordinatorConfig(toml, file, flags);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/coordinator_config.h"
+
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+absl::StatusOr<CoordinatorConfig> Parse(std::string_view toml, const CoordinatorFlags& flags = {}) {
+  return ParseCoordinatorConfig(toml, "/etc/fedtune/coordinator.toml", flags);
+}
+
+TEST(CoordinatorConfigTest, NeedsOnlyAStateDirectory) {
+  const auto config = Parse("state_dir = \"/var/lib/fedtune\"");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->listen, "0.0.0.0:7443");
+  EXPECT_EQ(config->credentials.key, "/var/lib/fedtune/keys/key.pem");
+  EXPECT_EQ(config->keep_adapters, 3);
+  EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
+}
+
+TEST(CoordinatorConfigTest, ReadsEveryKey) {
+  const auto config = Parse(R"(
+    listen = "127.0.0.1:1"
+    state_dir = "state"
+    certificate = "c.pem"
+    key = "/secret/k.pem"
+    authority = "a.pem"
+    keep_adapters = 9
+    log_format = "json"
+  )");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->listen, "127.0.0.1:1");
+  EXPECT_EQ(config->state_dir, "/etc/fedtune/state");
+  EXPECT_EQ(config->credentials.certificate, "/etc/fedtune/c.pem");
+  EXPECT_EQ(config->credentials.key, "/secret/k.pem");
+  EXPECT_EQ(config->credentials.authority, "/etc/fedtune/a.pem");
+  EXPECT_EQ(config->keep_adapters, 9);
+  EXPECT_EQ(config->log_format, Log::Format::kJson);
+}
+
+TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
+  const CoordinatorFlags flags{.listen = "[::]:2",
+                               .state_dir = "here",
+                               .certificate = "c2.pem",
+                               .key = "k2.pem",
+                               .authority = "a2.pem",
+                               .keep_adapters = 7,
+                               .log_format = "key=value"};
+  const auto config = Parse("state_dir = \"there\"\nlog_format = \"json\"", flags);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->listen, "[::]:2");
+  EXPECT_EQ(config->state_dir, "here");
+  EXPECT_EQ(config->credentials.certificate, "c2.pem");
+  EXPECT_EQ(config->credentials.key, "k2.pem");
+  EXPECT_EQ(config->credentials.authority, "a2.pem");
+  EXPECT_EQ(config->keep_adapters, 7);
+  EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
+}
+
+TEST(CoordinatorConfigTest, NamesAnUnknownKeyAndItsLine) {
+  const auto config = Parse("state_dir = \"x\"\nlisten_on = \"y\"");
+  ASSERT_THAT(config, HasCode(kInvalid));
+  EXPECT_THAT(std::string(Message(config.status())),
+              HasSubstr("/etc/fedtune/coordinator.toml:2: unknown key \"listen_on\""));
+}
+
+TEST(CoordinatorConfigTest, RefusesAMissingStateDirectory) {
+  EXPECT_THAT(Parse(""), HasCode(kInvalid));
+}
+
+TEST(CoordinatorConfigTest, RefusesToKeepOneAdapterOnly) {
+  EXPECT_THAT(Parse("state_dir = \"x\"\nkeep_adapters = 1"), HasCode(kInvalid));
+}
+
+TEST(CoordinatorConfigTest, RefusesAnUnknownLogFormat) {
+  EXPECT_THAT(Parse("state_dir = \"x\"\nlog_format = \"xml\""), HasCode(kInvalid));
+}
+
+TEST(CoordinatorConfigTest, SaysThatTheFileIsMissing) {
+  EXPECT_THAT(LoadCoordinatorConfig("/nowhere/coordinator.toml", {}),
+              HasCode(absl::StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace fedtune

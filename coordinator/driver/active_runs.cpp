@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/active_runs.h"
+
+#include <utility>
+
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "coordinator/driver/run_overview.h"
+#include "coordinator/driver/run_parts.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr int kThreads = 2;
+constexpr size_t kEndedRunsKept = 16;
+
+}  // namespace
+
+ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log)
+    : store_(store), roster_(roster), clock_(clock), log_(log), work_(kThreads), timers_(clock) {}
+
+RunSurroundings ActiveRuns::Surroundings() {
+  return {.store = store_,
+          .roster = roster_,
+          .work = work_,
+          .timers = timers_,
+          .clock = clock_,
+          .log = log_,
+          .on_ended = [this](const RunId& id) { MoveToEnded(id); }};
+}
+
+// In the map before it begins: no change of a connection is missed between.
+absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunDriver::Parts parts) {
+  const std::shared_ptr<RunDriver> driver = RunDriver::Create(std::move(parts), Surroundings());
+  {
+    const std::lock_guard lock(mutex_);
+    if (!runs_.emplace(driver->id(), driver).second) {
+      return absl::AlreadyExistsError(fmt::format("{} is under way", driver->id().value));
+    }
+  }
+  const absl::Status begun = driver->Begin();
+  if (begun.ok()) return driver;
+  const std::lock_guard lock(mutex_);
+  runs_.erase(driver->id());
+  return begun;
+}
+
+absl::Status ActiveRuns::ResumeAll() {
+  ASSIGN_OR_RETURN(const std::vector<RunRecord> records, store_.List());
+  for (const RunRecord& record : records) {
+    if (HasEnded(record.state)) continue;
+    const absl::Status resumed = Resume(record);
+    if (!resumed.ok()) RETURN_IF_ERROR(Fail(record, resumed));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ActiveRuns::Resume(const RunRecord& record) {
+  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, store_));
+  return Start(std::move(parts)).status();
+}
+
+absl::Status ActiveRuns::Fail(const RunRecord& record, const absl::Status& why) {
+  const std::string reason =
+      fmt::format("could not go on after the coordinator's restart: {}", Message(why));
+  log_.Error("run failed", {Field("run", record.id.value), Field("reason", reason)});
+  ASSIGN_OR_RETURN(std::vector<ClientView> clients, store_.Clients(record.id));
+  return store_.End(record.id, {.state = RunState::kFailed,
+                                .reason = reason,
+                                .ended_at = clock_.Now(),
+                                .clients = std::move(clients),
+                                .last_evaluation = {},
+                                .traffic = record.traffic});
+}
+
+std::shared_ptr<RunDriver> ActiveRuns::Find(const RunId& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = runs_.find(id);
+  return found == runs_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<RunDriver>> ActiveRuns::All() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<RunDriver>> all;
+  for (const auto& [id, driver] : runs_) all.push_back(driver);
+  return all;
+}
+
+std::optional<Blob> ActiveRuns::FetchAdapter(const Digest& digest) const {
+  for (const auto& driver : All()) {
+    std::optional<Blob> blob = driver->FetchAdapter(digest);
+    if (blob.has_value()) return blob;
+  }
+  return std::nullopt;
+}
+
+void ActiveRuns::ConnectionChanged(const Institution& institution) const {
+  std::vector<std::shared_ptr<RunDriver>> runs = All();
+  {
+    const std::lock_guard lock(mutex_);
+    runs.insert(runs.end(), ended_.begin(), ended_.end());
+  }
+  for (const auto& driver : runs) driver->ConnectionChanged(institution);
+}
+
+void ActiveRuns::MoveToEnded(const RunId& id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = runs_.find(id);
+  if (found == runs_.end()) return;
+  ended_.push_back(std::move(found->second));
+  runs_.erase(found);
+  if (ended_.size() > kEndedRunsKept) ended_.pop_front();
+}
+
+void ActiveRuns::Shutdown() {
+  timers_.Stop();
+  work_.Stop();
+}
+
+}  // namespace fedtune

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/logging.h"
+#include "coordinator/driver/roster.h"
+#include "coordinator/driver/run_driver.h"
+#include "coordinator/driver/timer_queue.h"
+#include "coordinator/driver/work_queue.h"
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune {
+
+// The runs that are under way, and the last few that have ended, so that their
+// clients still hear of it. Thread-safe.
+class ActiveRuns {
+ public:
+  // Everything must outlive the runs.
+  ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log);
+
+  // As RunDriver::Begin().
+  absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunDriver::Parts parts);
+
+  // Goes on with every stored run that has not ended; what cannot go on is
+  // stored as failed, with the reason. Call it once, before clients connect.
+  absl::Status ResumeAll();
+
+  // Null: no such run, or it has ended.
+  std::shared_ptr<RunDriver> Find(const RunId& id) const;
+
+  std::vector<std::shared_ptr<RunDriver>> All() const;
+
+  // The newest adapter of a run that is under way.
+  std::optional<Blob> FetchAdapter(const Digest& digest) const;
+
+  // Tells all runs to look the institution up in the roster.
+  void ConnectionChanged(const Institution& institution) const;
+
+  // Stops timers and threads. What is stored stays as it is, so that the runs
+  // can be resumed.
+  void Shutdown();
+
+ private:
+  absl::Status Resume(const RunRecord& record);
+  absl::Status Fail(const RunRecord& record, const absl::Status& why);
+  void MoveToEnded(const RunId& id);
+  RunSurroundings Surroundings();
+
+  RunStore& store_;
+  const Roster& roster_;
+  const Clock& clock_;
+  Log& log_;
+  WorkQueue work_;
+  TimerQueue timers_;
+  mutable std::mutex mutex_;
+  std::map<RunId, std::shared_ptr<RunDriver>> runs_;
+  std::deque<std::shared_ptr<RunDriver>> ended_;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/client_gateway.h"
+
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+absl::Status NotUnderWay(const RunId& run) {
+  return absl::FailedPreconditionError(fmt::format("{} is not under way (any more)", run.value));
+}
+
+}  // namespace
+
+void ClientGateway::Save(const ClientRecord& client) {
+  const absl::Status saved = parts_.federation_store.SaveClient(client);
+  if (saved.ok()) return;
+  parts_.log.Warning("a client's record could not be stored",
+                     {Field("client", client.institution.value), Field("why", Message(saved))});
+}
+
+void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> line) {
+  client.last_seen = parts_.clock.Now();
+  Save(client);
+  parts_.log.Info("client connected",
+                  {Field("client", client.institution.value), Field("version", client.version),
+                   Field("device", client.device_kind)});
+  parts_.roster.Connect(client.institution, std::move(line));
+  parts_.runs.ConnectionChanged(client.institution);
+}
+
+void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* line) {
+  if (!parts_.roster.Disconnect(client.institution, line)) return;
+  parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
+  ClientRecord seen = client;
+  seen.last_seen = parts_.clock.Now();
+  Save(seen);
+  parts_.runs.ConnectionChanged(client.institution);
+}
+
+void ClientGateway::Receive(const Institution& from, const RunId& run, ClientEvent event) {
+  if (const auto driver = parts_.runs.Find(run)) driver->Receive(from, std::move(event));
+}
+
+absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& from,
+                                                           const RunId& run,
+                                                           const ContributionHeader& header) const {
+  const auto driver = parts_.runs.Find(run);
+  return driver == nullptr ? NotUnderWay(run) : driver->CheckContribution(from, header);
+}
+
+absl::StatusOr<Admission> ClientGateway::TakeContribution(const Institution& from, const RunId& run,
+                                                          const ContributionHeader& header,
+                                                          std::span<const float> delta) {
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr) return NotUnderWay(run);
+  return driver->TakeContribution(from, header, delta);
+}
+
+absl::StatusOr<Blob> ClientGateway::FetchBlob(const Digest& digest) const {
+  std::optional<Blob> newest = parts_.runs.FetchAdapter(digest);
+  if (newest.has_value()) return *std::move(newest);
+  return parts_.run_store.GetBlob(digest);
+}
+
+}  // namespace fedtune

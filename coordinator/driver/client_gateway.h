@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/logging.h"
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/client_line.h"
+#include "coordinator/driver/roster.h"
+#include "coordinator/storage/federation_store.h"
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune {
+
+// Everything that clients do with the coordinator, once it is known who they
+// are. Thread-safe.
+class ClientGateway {
+ public:
+  // What it refers to must outlive it.
+  struct Parts {
+    Roster& roster;
+    ActiveRuns& runs;
+    RunStore& run_store;
+    FederationStore& federation_store;
+    const Clock& clock;
+    Log& log;
+  };
+
+  explicit ClientGateway(Parts parts) : parts_(parts) {}
+
+  // A client has said hello on `line`; an older line of it is closed.
+  void Connect(ClientRecord client, std::shared_ptr<ClientLine> line);
+
+  // The line is gone. Does nothing if a newer one has taken its place.
+  void Disconnect(const ClientRecord& client, const ClientLine* line);
+
+  // Events about runs that are not under way are dropped: they come late.
+  void Receive(const Institution& from, const RunId& run, ClientEvent event);
+
+  // As Run::CheckContribution(); FAILED_PRECONDITION also: the run is not under
+  // way.
+  absl::StatusOr<Admission> CheckContribution(const Institution& from, const RunId& run,
+                                              const ContributionHeader& header) const;
+
+  // As RunDriver::TakeContribution().
+  absl::StatusOr<Admission> TakeContribution(const Institution& from, const RunId& run,
+                                             const ContributionHeader& header,
+                                             std::span<const float> delta);
+
+  // NOT_FOUND: no such blob, or it has been removed since.
+  absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
+
+ private:
+  void Save(const ClientRecord& client);
+
+  const Parts parts_;
+};
+
+}  // namespace fedtune

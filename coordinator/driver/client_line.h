@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/rounds/run_events.h"
+
+namespace fedtune {
+
+// What every client of a run is told of it.
+struct RunTexts {
+  std::string plan_toml;
+  std::string layout_json;
+  std::string base_digest;  // "sha256:..."
+};
+
+struct RunInvitation {
+  std::shared_ptr<const RunTexts> texts;
+};
+
+struct RoundClosing {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  std::string reason;
+};
+
+struct RunEnd {
+  RunState state = RunState::kFinished;
+  std::string reason;
+};
+
+// What a run has to say to one of its clients.
+struct ClientCommand {
+  RunId run;
+  std::variant<RunInvitation, RoundAssignment, RoundClosing, RunEnd> what;
+};
+
+// An open connection to a client. Thread-safe; no call blocks or calls back.
+class ClientLine {
+ public:
+  virtual ~ClientLine() = default;
+
+  // Commands arrive in the order of the calls. What cannot be delivered any more
+  // is dropped: the client is told again when it has reconnected.
+  virtual void Send(const ClientCommand& command) = 0;
+
+  // Ends the connection after what was sent before.
+  virtual void Close(absl::Status reason) = 0;
+};
+
+}  // namespace fedtune

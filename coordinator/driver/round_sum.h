@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "aggregation/weighted_sum.h"
+#include "base/status_macros.h"
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune {
+
+// What one attempt of a round has gathered: the sum, and who is in it. Not
+// thread-safe.
+class RoundSum {
+ public:
+  RoundSum(const AdapterLayout& layout, FactorSet factors, absl::Time started_at)
+      : sum_(layout, factors), started_at_(started_at) {}
+
+  // Errors as WeightedSum::Add(); nothing has changed then.
+  absl::Status Add(std::span<const float> delta, ContributionRecord contribution) {
+    RETURN_IF_ERROR(sum_.Add(delta, contribution.weight));
+    contributions_.push_back(std::move(contribution));
+    return absl::OkStatus();
+  }
+
+  const WeightedSum& sum() const { return sum_; }
+  const std::vector<ContributionRecord>& contributions() const { return contributions_; }
+  absl::Time started_at() const { return started_at_; }
+
+ private:
+  WeightedSum sum_;
+  std::vector<ContributionRecord> contributions_;
+  absl::Time started_at_;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/roster.h"
+#include "coordinator/driver/run_overview.h"
+#include "coordinator/driver/run_parts.h"
+#include "coordinator/storage/federation_store.h"
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune {
+
+// A client as administrators see it.
+struct ClientOverview {
+  ClientRecord record;
+  bool connected = false;
+  std::vector<RunId> runs;  // Under way, and accepted by it.
+};
+
+// Everything that administrators do with the coordinator, once it is known who
+// they are. Thread-safe.
+class RunAdministration {
+ public:
+  // What it refers to must outlive it.
+  struct Parts {
+    const Roster& roster;
+    ActiveRuns& runs;
+    RunStore& run_store;
+    FederationStore& federation_store;
+    const Clock& clock;
+  };
+
+  explicit RunAdministration(Parts parts) : parts_(parts) {}
+
+  // Starts a run, or finds the one that this request has started before.
+  //
+  // INVALID_ARGUMENT: the plan, or the plan with this base model, cannot work.
+  // FAILED_PRECONDITION: fewer clients are connected than the quorum.
+  absl::StatusOr<RunOverview> Start(const StartRequest& request);
+
+  // Stopping an ended run does nothing.
+  absl::StatusOr<RunOverview> Stop(const RunId& run, std::string reason);
+
+  // The run that `prefix` means.
+  // NOT_FOUND: none. INVALID_ARGUMENT: several; names them.
+  absl::StatusOr<RunId> Resolve(std::string_view prefix) const;
+
+  // Newest first, without clients and releases of runs that have ended.
+  absl::StatusOr<std::vector<RunOverview>> List() const;
+
+  // NOT_FOUND: no such run.
+  absl::StatusOr<RunOverview> Get(const RunId& run) const;
+  absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& run) const;
+
+  // Tells the watcher of changes; never of a run that has ended.
+  void Watch(const RunId& run, std::weak_ptr<RunWatcher> watcher) const;
+
+  absl::StatusOr<std::vector<ClientOverview>> Clients() const;
+  absl::StatusOr<std::vector<ModelRecord>> Models() const;
+
+ private:
+  absl::StatusOr<RunOverview> StartNew(const StartRequest& request);
+  absl::StatusOr<RunId> NewRunId() const;
+  absl::StatusOr<RunOverview> EndedRun(RunRecord record) const;
+  absl::Status AddToCatalogue(const RunRecord& run) const;
+
+  const Parts parts_;
+  std::mutex starting_;
+};
+
+}  // namespace fedtune

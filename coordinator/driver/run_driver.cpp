@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/run_driver.h"
+
+#include <algorithm>
+
+#include "aggregation/next_adapter.h"
+#include "base/check.h"
+#include "base/overloaded.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "plan/rate_schedule.h"
+
+namespace fedtune {
+namespace {
+
+constexpr absl::Duration kTryStoringAgain = absl::Seconds(5);
+
+bool Decides(const ClientEvent& event) {
+  return std::holds_alternative<RunAccepted>(event) || std::holds_alternative<RunDeclined>(event);
+}
+
+}  // namespace
+
+// A release on its way from the sum to the store.
+struct RunDriver::PendingRelease {
+  PendingRelease(Release release, RoundSum round_sum)
+      : effect(std::move(release)), sum(std::move(round_sum)) {}
+
+  Release effect;
+  RoundSum sum;
+  std::optional<GlobalAdapter> adapter;  // Once it is made.
+  std::string optimizer_state;           // Likewise; empty: there is none.
+};
+
+RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
+    : around_(surroundings),
+      plan_(std::move(parts.plan)),
+      layout_(std::move(parts.layout)),
+      texts_(std::make_shared<const RunTexts>(RunTexts{.plan_toml = parts.record.plan_toml,
+                                                       .layout_json = parts.record.layout_json,
+                                                       .base_digest = parts.record.base_digest})),
+      watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
+      record_(std::move(parts.record)),
+      resume_(std::move(parts.resume)),
+      adapter_(std::move(parts.adapter)),
+      last_release_(std::move(parts.last_release)),
+      optimizer_(std::move(parts.optimizer)) {}
+
+std::shared_ptr<RunDriver> RunDriver::Create(Parts parts, const RunSurroundings& surroundings) {
+  return std::shared_ptr<RunDriver>(new RunDriver(std::move(parts), surroundings));
+}
+
+absl::Status RunDriver::Begin() {
+  const std::lock_guard lock(mutex_);
+  const bool is_new = !resume_.has_value();
+  Run::Options options{.id = id(),
+                       .plan = plan_,
+                       .layout = layout_,
+                       .adapter = adapter_->digest(),
+                       .connected = around_.roster.Connected(),
+                       .resume = std::exchange(resume_, std::nullopt)};
+  Effects effects;
+  ASSIGN_OR_RETURN(Run run, Run::Start(std::move(options), Now(), effects));
+  const RunView view = run.view();
+  if (is_new) {
+    RETURN_IF_ERROR(around_.store.Insert(record_, adapter_->bytes()));
+    RETURN_IF_ERROR(around_.store.SaveClients(id(), view.clients));
+  }
+  run_.emplace(std::move(run));
+  around_.log.Info(is_new ? "run started" : "run goes on",
+                   {Field("run", id().value), Field("plan", plan_.name),
+                    Field("round", view.rounds_done), Field("clients", view.clients.size())});
+  Follow(effects);
+  return absl::OkStatus();
+}
+
+void RunDriver::ConnectionChanged(const Institution& institution) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return;
+  const ClientEvent event = around_.roster.IsConnected(institution)
+                                ? ClientEvent(ClientConnected{})
+                                : ClientEvent(ClientDisconnected{});
+  Follow(run_->Receive(institution, event, Now()));
+}
+
+void RunDriver::Receive(const Institution& from, ClientEvent event) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return;
+  const bool decides = Decides(event);
+  const Effects effects = run_->Receive(from, std::move(event), Now());
+  if (decides) {
+    const absl::Status stored = around_.store.SaveClients(record_.id, run_->view().clients);
+    // The client is asked again after a restart; nothing else depends on it.
+    if (!stored.ok()) Warn("a client's answer could not be stored", stored);
+  }
+  Follow(effects);
+}
+
+void RunDriver::Receive(RunEvent event) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return;
+  Follow(run_->Receive(std::move(event), Now()));
+}
+
+void RunDriver::Warn(std::string_view event, const absl::Status& why) {
+  around_.log.Warning(event, {Field("run", id().value), Field("why", Message(why))});
+}
+
+void RunDriver::Stop(std::string reason) { Receive(StopRequested{std::move(reason)}); }
+
+void RunDriver::Tick() {
+  const std::lock_guard lock(mutex_);
+  armed_.reset();
+  Follow(run_->Tick(Now()));
+}
+
+absl::StatusOr<Admission> RunDriver::CheckContribution(const Institution& from,
+                                                       const ContributionHeader& header) const {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
+  return run_->CheckContribution(from, header);
+}
+
+absl::StatusOr<Admission> RunDriver::TakeContribution(const Institution& from,
+                                                      const ContributionHeader& header,
+                                                      std::span<const float> delta) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
+  ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(from, header));
+  if (admission.repeated) return admission;
+  if (sum_.has_value()) {
+    RETURN_IF_ERROR(sum_->Add(delta, {.institution = from,
+                                      .sha256 = header.sha256,
+                                      .weight = admission.weight,
+                                      .example_count = ExampleCount(from),
+                                      .metrics = header.metrics}));
+  }
+  record_.traffic.bytes_received += header.size_bytes;
+  Follow(run_->Receive(from, ContributionTaken{header}, Now()));
+  return admission;
+}
+
+int64_t RunDriver::ExampleCount(const Institution& institution) const {
+  for (const ClientView& client : run_->view().clients) {
+    if (client.institution == institution) return client.example_count;
+  }
+  return 0;
+}
+
+std::optional<Blob> RunDriver::FetchAdapter(const Digest& digest) {
+  const std::lock_guard lock(mutex_);
+  if (!adapter_.has_value() || adapter_->digest() != digest) return std::nullopt;
+  record_.traffic.bytes_sent += adapter_->bytes().size();
+  return adapter_->blob();
+}
+
+RunOverview RunDriver::overview() const {
+  const std::lock_guard lock(mutex_);
+  RunOverview overview;
+  overview.record = record_;
+  overview.last_release = last_release_;
+  if (run_.has_value()) overview.view = run_->view();
+  if (overview.view.deadline.has_value()) {
+    overview.time_left = std::max(*overview.view.deadline - Now(), absl::ZeroDuration());
+  }
+  return overview;
+}
+
+void RunDriver::Follow(const Effects& effects) {
+  StoreChanges(effects);
+  for (const Effect& effect : effects) {
+    std::visit([this](const auto& e) { CarryOut(e); }, effect);
+  }
+  ArmTimer();
+  watchers_->Notify();
+}
+
+// Attempts are numbered on after a restart. The first one of a round need not be
+// stored: it is taken to have been opened.
+void RunDriver::StoreChanges(const Effects& effects) {
+  const RunState state = run_->state();
+  const bool moved = std::exchange(record_.state, state) != state && state == RunState::kRunning;
+  int64_t attempt = 0;
+  for (const Effect& effect : effects) {
+    if (const auto* open = std::get_if<OpenAggregation>(&effect)) attempt = open->attempt;
+    if (const auto* end = std::get_if<EndRun>(&effect)) StoreEnding(*end);
+  }
+  if (!moved && attempt <= 1) return;
+  const absl::Status stored = around_.store.SaveProgress(id(), attempt);
+  if (!stored.ok()) Warn("the run's progress could not be stored", stored);
+}
+
+void RunDriver::StoreEnding(const EndRun& end) {
+  record_.reason = end.reason;
+  record_.ended_at = around_.clock.Now();
+  adapter_.reset();
+  const RunView view = run_->view();
+  StoreEndingAgain({.state = end.state,
+                    .reason = end.reason,
+                    .ended_at = *record_.ended_at,
+                    .clients = view.clients,
+                    .last_evaluation = view.last_evaluation,
+                    .traffic = record_.traffic});
+}
+
+void RunDriver::StoreEndingAgain(const RunEnding& ending) {
+  const absl::Status stored = around_.store.End(id(), ending);
+  if (!stored.ok()) {
+    Warn("the run's end could not be stored", stored);
+    return around_.timers.After(kTryStoringAgain, [self = shared_from_this(), ending] {
+      self->around_.work.Add([self, ending] { self->StoreEndingAgain(ending); });
+    });
+  }
+  around_.work.Add([self = shared_from_this()] { self->around_.on_ended(self->id()); });
+}
+
+void RunDriver::ArmTimer() {
+  const std::optional<absl::Duration> due = run_->deadline();
+  if (!due.has_value() || (armed_.has_value() && *armed_ <= *due)) return;
+  armed_ = due;
+  around_.timers.At(*due, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Tick();
+  });
+}
+
+void RunDriver::Send(const Institution& institution, decltype(ClientCommand::what) what) {
+  around_.roster.Send(institution, {.run = id(), .what = std::move(what)});
+}
+
+void RunDriver::CarryOut(const Invite& effect) { Send(effect.institution, RunInvitation{texts_}); }
+
+void RunDriver::CarryOut(const Assign& effect) { Send(effect.institution, effect.assignment); }
+
+void RunDriver::CarryOut(const CloseRound& effect) {
+  around_.log.Info("round closed for a client",
+                   {Field("run", id().value), Field("round", effect.round),
+                    Field("client", effect.institution.value), Field("why", effect.reason)});
+  Send(effect.institution,
+       RoundClosing{.round = effect.round, .attempt = effect.attempt, .reason = effect.reason});
+}
+
+void RunDriver::CarryOut(const OpenAggregation& effect) {
+  sum_.emplace(layout_, effect.factors, around_.clock.Now());
+}
+
+void RunDriver::CarryOut(const Release& effect) {
+  Check(sum_.has_value(), "a release follows an open aggregation");
+  auto pending = std::make_shared<PendingRelease>(effect, *std::move(sum_));
+  sum_.reset();
+  around_.work.Add([self = shared_from_this(), pending] { self->MakeRelease(pending); });
+}
+
+void RunDriver::CarryOut(const TellRunEnded& effect) {
+  Send(effect.institution, RunEnd{.state = effect.state, .reason = effect.reason});
+}
+
+void RunDriver::CarryOut(const EndRun& effect) {
+  sum_.reset();
+  around_.log.Info("run ended", {Field("run", id().value), Field("state", ToString(effect.state)),
+                                 Field("reason", effect.reason)});
+}
+
+// ---- The release, without the lock ----
+
+void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
+  OptimizedAdapter incoming;
+  {
+    const std::lock_guard lock(mutex_);
+    incoming.values = adapter_->values();
+  }
+  incoming.state = std::move(optimizer_);
+  absl::StatusOr<OptimizedAdapter> next = NextAdapter(
+      layout_, std::move(incoming), pending->sum.sum(), ServerStepOf(plan_, pending->effect.round));
+  if (!next.ok()) return Receive(ReleaseFailed{std::string(Message(next.status()))});
+  pending->adapter.emplace(std::move(next->values));
+  optimizer_ = std::move(next->state);
+  if (optimizer_ != ServerOptimizerState()) pending->optimizer_state = ToBytes(optimizer_);
+  StoreRelease(pending);
+}
+
+void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
+  NewRelease release;
+  release.record = {.summary = pending->effect.summary,
+                    .adapter = pending->adapter->digest(),
+                    .started_at = pending->sum.started_at(),
+                    .ended_at = around_.clock.Now()};
+  release.contributions = pending->sum.contributions();
+  release.adapter = pending->adapter->bytes();
+  release.optimizer_state = std::as_bytes(std::span(pending->optimizer_state));
+  {
+    const std::lock_guard lock(mutex_);
+    release.traffic = record_.traffic;
+  }
+  const absl::Status stored = around_.store.SaveRelease(id(), release);
+  if (absl::IsResourceExhausted(stored)) {
+    Warn("a release waits until it can be stored", stored);
+    return around_.timers.After(kTryStoringAgain, [self = shared_from_this(), pending] {
+      self->around_.work.Add([self, pending] { self->StoreRelease(pending); });
+    });
+  }
+  if (!stored.ok()) return Receive(ReleaseFailed{std::string(Message(stored))});
+  Publish(*pending, release.record);
+}
+
+void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& record) {
+  const std::lock_guard lock(mutex_);
+  adapter_ = pending.adapter;
+  record_.adapter = record.adapter;
+  record_.rounds_done = record.summary.round + 1;
+  last_release_ = record;
+  around_.log.Info("round released",
+                   {Field("run", id().value), Field("round", record.summary.round),
+                    Field("contributions", record.summary.contributions),
+                    Field("loss", fmt::format("{:.4f}", record.summary.training_loss)),
+                    Field("adapter", record.adapter.ToHex().substr(0, 12))});
+  Follow(run_->Receive(Released{.round = record.summary.round, .adapter = record.adapter}, Now()));
+}
+
+}  // namespace fedtune

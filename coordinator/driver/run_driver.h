@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregation/server_optimizer.h"
+#include "base/clock.h"
+#include "base/logging.h"
+#include "coordinator/driver/client_line.h"
+#include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/roster.h"
+#include "coordinator/driver/round_sum.h"
+#include "coordinator/driver/run_overview.h"
+#include "coordinator/driver/run_watchers.h"
+#include "coordinator/driver/timer_queue.h"
+#include "coordinator/driver/work_queue.h"
+#include "coordinator/rounds/run.h"
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune {
+
+// What all runs of a coordinator share. Outlives them.
+struct RunSurroundings {
+  RunStore& store;
+  const Roster& roster;
+  WorkQueue& work;
+  TimerQueue& timers;
+  const Clock& clock;
+  Log& log;
+  // Called once, without any lock, when a run has ended and that is stored.
+  std::function<void(const RunId&)> on_ended;
+};
+
+// Carries out one run: passes it events and the time, stores what has changed,
+// then sends. Contributions are added up as they arrive; a release is made on a
+// thread of the work queue and stored before anyone hears of it. When the disk
+// is full the run waits until there is space. Thread-safe: one lock for the run
+// and its sum.
+class RunDriver : public std::enable_shared_from_this<RunDriver> {
+ public:
+  struct Parts {
+    RunRecord record;
+    Plan plan;
+    AdapterLayout layout;
+    std::optional<GlobalAdapter> adapter;  // The newest; always set.
+    ServerOptimizerState optimizer;        // As it was after that one.
+    std::optional<ResumePoint> resume;
+    std::optional<ReleaseRecord> last_release;
+  };
+
+  static std::shared_ptr<RunDriver> Create(Parts parts, const RunSurroundings& surroundings);
+
+  // Begins a new run, stored before any client hears of it, or goes on with one.
+  // Until then all other calls but id() do nothing or fail.
+  //
+  // FAILED_PRECONDITION: fewer clients are connected than the quorum.
+  // ALREADY_EXISTS: a run with this id is stored. Other errors: of the store.
+  absl::Status Begin();
+
+  // Looks up in the roster whether the institution is connected. Also to be
+  // called when a new line has replaced an old one.
+  void ConnectionChanged(const Institution& institution);
+
+  void Receive(const Institution& from, ClientEvent event);
+  void Stop(std::string reason);
+
+  // As Run::CheckContribution().
+  absl::StatusOr<Admission> CheckContribution(const Institution& from,
+                                              const ContributionHeader& header) const;
+
+  // Checks again, adds `delta` to the round's sum and tells the run. Requires:
+  // CheckContribution() accepted the header before, and size and digest of
+  // `delta` are those of the header.
+  //
+  // INVALID_ARGUMENT: a value that is not finite. Else as CheckContribution().
+  absl::StatusOr<Admission> TakeContribution(const Institution& from,
+                                             const ContributionHeader& header,
+                                             std::span<const float> delta);
+
+  // The newest adapter, out of memory, if that is the one; counted as sent.
+  std::optional<Blob> FetchAdapter(const Digest& digest);
+
+  const RunId& id() const { return record_.id; }
+  const AdapterLayout& layout() const { return layout_; }
+  // Requires: Begin() has succeeded.
+  RunOverview overview() const;
+  void Watch(std::weak_ptr<RunWatcher> watcher) { watchers_->Add(std::move(watcher)); }
+
+ private:
+  struct PendingRelease;
+
+  RunDriver(Parts parts, const RunSurroundings& surroundings);
+
+  // All that follow up to CarryOut: with mutex_ held.
+  absl::Status StoreNewRun();
+  void Follow(const Effects& effects);
+  void StoreChanges(const Effects& effects);
+  void StoreEnding(const EndRun& end);
+  void ArmTimer();
+  int64_t ExampleCount(const Institution& institution) const;
+  void Send(const Institution& institution, decltype(ClientCommand::what) what);
+  void CarryOut(const Invite& effect);
+  void CarryOut(const Assign& effect);
+  void CarryOut(const CloseRound& effect);
+  void CarryOut(const OpenAggregation& effect);
+  void CarryOut(const Release& effect);
+  void CarryOut(const TellRunEnded& effect);
+  void CarryOut(const EndRun& effect);
+
+  // Without the lock, on a thread of the work queue.
+  void MakeRelease(const std::shared_ptr<PendingRelease>& pending);
+  void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
+  void Publish(const PendingRelease& pending, const ReleaseRecord& record);
+  void StoreEndingAgain(const RunEnding& ending);
+
+  void Tick();
+  void Receive(RunEvent event);
+  void Warn(std::string_view event, const absl::Status& why);
+  absl::Duration Now() const { return around_.clock.Monotonic(); }
+
+  const RunSurroundings around_;
+  const Plan plan_;
+  const AdapterLayout layout_;
+  const std::shared_ptr<const RunTexts> texts_;
+  const std::shared_ptr<RunWatchers> watchers_;
+
+  mutable std::mutex mutex_;
+  RunRecord record_;                      // Its id never changes and may be read without the lock.
+  std::optional<ResumePoint> resume_;     // Until the run begins.
+  std::optional<Run> run_;                // From then on.
+  std::optional<GlobalAdapter> adapter_;  // The newest; none once the run has ended.
+  std::optional<RoundSum> sum_;           // Of the open attempt.
+  std::optional<ReleaseRecord> last_release_;
+  std::optional<absl::Duration> armed_;  // When the timer calls Tick() next.
+
+  ServerOptimizerState optimizer_;  // Used by the one release at a time; no lock.
+};
+
+}  // namespace fedtune

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/run_parts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "aggregation/adapter_bytes.h"
+#include "aggregation/adapter_init.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "plan/adapter_targets.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+namespace {
+
+absl::StatusOr<BaseModelDescription> FindBaseModel(const StartRequest& request, const Plan& plan,
+                                                   const FederationStore& catalogue) {
+  if (!request.base_model_json.empty()) {
+    return BaseModelDescriptionFromJson(request.base_model_json);
+  }
+  ASSIGN_OR_RETURN(const std::optional<ModelRecord> found, catalogue.FindModel(plan.base_model));
+  if (found.has_value()) return BaseModelDescriptionFromJson(found->base_model_json);
+  return absl::InvalidArgumentError(fmt::format(
+      "base model {} is not in the catalogue (fedtune model list shows it); name a folder that "
+      "holds the model",
+      plan.base_model));
+}
+
+// Clients compare this digest with that of their own copy.
+absl::StatusOr<std::string> AgreedDigest(const Plan& plan, const BaseModelDescription& model) {
+  if (plan.base_digest.empty() && model.digest.empty()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the digest of base model {} is not known; give base_digest in the plan", model.name));
+  }
+  if (!plan.base_digest.empty() && !model.digest.empty() && plan.base_digest != model.digest) {
+    return absl::InvalidArgumentError(
+        fmt::format("the plan wants a base model with digest {}, but {} has {}", plan.base_digest,
+                    model.name, model.digest));
+  }
+  return plan.base_digest.empty() ? model.digest : plan.base_digest;
+}
+
+absl::StatusOr<std::string> ReadBlob(const RunStore& store, const Digest& digest,
+                                     std::string_view what) {
+  ASSIGN_OR_RETURN(const Blob blob, store.GetBlob(digest));
+  if (Sha256Of(blob.bytes()) != digest) {
+    return absl::DataLossError(fmt::format("{} is damaged on the disk", what));
+  }
+  return std::string(reinterpret_cast<const char*>(blob.bytes().data()), blob.size());
+}
+
+absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriver::Parts& parts) {
+  const int64_t size = parts.layout.parameter_count();
+  ASSIGN_OR_RETURN(const std::string bytes, ReadBlob(store, record.adapter, "the newest adapter"));
+  ASSIGN_OR_RETURN(std::vector<float> values, ValuesFromBytes(bytes, size, "the newest adapter"));
+  parts.adapter.emplace(std::move(values));
+  if (!record.optimizer_state.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string state,
+                   ReadBlob(store, *record.optimizer_state, "the server optimiser's state"));
+  ASSIGN_OR_RETURN(parts.optimizer, ServerOptimizerStateFromBytes(state, size));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunStore& store) {
+  ResumePoint point;
+  point.rounds_done = record.rounds_done;
+  // The first attempt of a round is not stored when it is opened.
+  point.attempts_opened =
+      std::max<int64_t>(record.attempts_opened, record.state == RunState::kRunning ? 1 : 0);
+  ASSIGN_OR_RETURN(const std::vector<ClientView> clients, store.Clients(record.id));
+  for (const ClientView& client : clients) {
+    point.clients.push_back({.institution = client.institution,
+                             .accepted = client.accepted,
+                             .declined = client.state == ClientState::kDeclined,
+                             .reason = client.reason,
+                             .example_count = client.example_count,
+                             .rounds_contributed = client.rounds_contributed});
+  }
+  ASSIGN_OR_RETURN(const std::vector<EvaluationSummary> evaluations, store.Evaluations(record.id));
+  if (!evaluations.empty()) {
+    point.first_evaluation = evaluations.front();
+    point.last_evaluation = evaluations.back();
+  }
+  return point;
+}
+
+}  // namespace
+
+absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunId id,
+                                               const FederationStore& catalogue, absl::Time now) {
+  RunDriver::Parts parts;
+  ASSIGN_OR_RETURN(parts.plan, ParsePlan(request.plan_toml, "plan.toml"));
+  ASSIGN_OR_RETURN(const BaseModelDescription model, FindBaseModel(request, parts.plan, catalogue));
+  ASSIGN_OR_RETURN(parts.record.base_digest, AgreedDigest(parts.plan, model));
+  ASSIGN_OR_RETURN(parts.layout, ResolveTargets(model, parts.plan.adapter));
+  parts.adapter.emplace(
+      InitialAdapter(parts.layout, static_cast<uint64_t>(parts.plan.training.seed)));
+  RunRecord& record = parts.record;
+  record.id = std::move(id);
+  record.request_id = request.request_id;
+  record.plan_name = parts.plan.name;
+  record.plan_toml = request.plan_toml;
+  record.layout_json = parts.layout.ToJson();
+  record.base_model_json = ToJson(model);
+  record.base_model = model.name;
+  record.started_by = request.started_by;
+  record.round_count = parts.plan.rounds.count;
+  record.started_at = now;
+  record.initial_adapter = record.adapter = parts.adapter->digest();
+  record.adapter_bytes = parts.adapter->bytes().size();
+  return parts;
+}
+
+absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const RunStore& store) {
+  RunDriver::Parts parts;
+  parts.record = record;
+  ASSIGN_OR_RETURN(parts.plan, ParsePlan(record.plan_toml, "plan.toml"));
+  ASSIGN_OR_RETURN(parts.layout, AdapterLayout::FromJson(record.layout_json));
+  RETURN_IF_ERROR(ReadAdapter(record, store, parts));
+  ASSIGN_OR_RETURN(ResumePoint point, ReadResumePoint(record, store));
+  ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
+  if (!releases.empty()) {
+    parts.last_release = releases.back();
+    point.last_round = releases.back().summary;
+  }
+  parts.resume = std::move(point);
+  return parts;
+}
+
+}  // namespace fedtune

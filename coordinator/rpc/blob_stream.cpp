@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/blob_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "coordinator/rpc/refused_call.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kChunkBytes = size_t{1} << 20;
+
+}  // namespace
+
+BlobStream::BlobStream(Blob blob, size_t offset) : blob_(std::move(blob)), offset_(offset) {
+  Next();
+}
+
+void BlobStream::OnWriteDone(bool ok) {
+  if (!ok) return Finish(grpc::Status::CANCELLED);
+  Next();
+}
+
+void BlobStream::Next() {
+  const auto rest = blob_.bytes().subspan(offset_);
+  if (rest.empty()) return Finish(grpc::Status::OK);
+  const size_t size = std::min(rest.size(), kChunkBytes);
+  chunk_.set_offset(offset_);
+  chunk_.set_data(rest.data(), size);
+  offset_ += size;
+  StartWrite(&chunk_);
+}
+
+grpc::ServerWriteReactor<v1::BlobChunk>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset) {
+  using Refused = RefusedCall<grpc::ServerWriteReactor<v1::BlobChunk>>;
+  if (!blob.ok()) return new Refused(blob.status());
+  if (offset > blob->size()) {
+    return new Refused(absl::OutOfRangeError(
+        fmt::format("the blob has {} bytes, offset {} is behind them", blob->size(), offset)));
+  }
+  return new BlobStream(*std::move(blob), offset);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/contribution_upload.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "coordinator/rpc/status_conversion.h"
+
+namespace fedtune {
+
+ContributionUpload::ContributionUpload(ClientGateway& gateway, Institution from,
+                                       v1::SubmitContributionResponse* response)
+    : gateway_(gateway), from_(std::move(from)), response_(response) {
+  StartRead(&request_);
+}
+
+void ContributionUpload::OnReadDone(bool ok) {
+  if (!ok) return Finish(ToGrpcStatus(HandIn()));
+  const absl::Status taken = Take(request_);
+  if (!taken.ok() || response_->repeated()) return Finish(ToGrpcStatus(taken));
+  StartRead(&request_);
+}
+
+absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& request) {
+  if (!submitted_.has_value()) {
+    if (!request.has_header()) {
+      return absl::InvalidArgumentError("a contribution begins with its header");
+    }
+    return Begin(request.header());
+  }
+  if (!request.has_chunk()) {
+    return absl::InvalidArgumentError("after its header a contribution has chunks only");
+  }
+  return buffer_->Append(request.chunk().offset(), request.chunk().data());
+}
+
+absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
+  ASSIGN_OR_RETURN(submitted_, FromMessage(message));
+  ASSIGN_OR_RETURN(const Admission admission,
+                   gateway_.CheckContribution(from_, submitted_->run, submitted_->header));
+  response_->set_repeated(admission.repeated);
+  if (!admission.repeated) buffer_.emplace(submitted_->header);
+  return absl::OkStatus();
+}
+
+absl::Status ContributionUpload::HandIn() {
+  if (!buffer_.has_value()) {
+    return absl::InvalidArgumentError("the call ended before a contribution's header");
+  }
+  ASSIGN_OR_RETURN(const std::span<const float> values, buffer_->Finish());
+  ASSIGN_OR_RETURN(const Admission admission,
+                   gateway_.TakeContribution(from_, submitted_->run, submitted_->header, values));
+  response_->set_repeated(admission.repeated);
+  return absl::OkStatus();
+}
+
+}  // namespace fedtune

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/server.h"
+#include "grpcpp/support/server_callback.h"
+#include "privacy/identity/key_directory.h"
+
+namespace fedtune {
+
+struct ListeningOptions {
+  std::string address;  // "host:port"
+  CredentialFiles credentials;
+  absl::Duration reload_interval;
+};
+
+struct Listening {
+  std::unique_ptr<grpc::Server> server;
+  int port = 0;
+};
+
+// Serves `services`, which must outlive the server, to whoever shows a
+// certificate of the federation's authority, within limits on what one of them
+// can take up.
+//
+// UNAVAILABLE: the port is in use. INVALID_ARGUMENT: the address is none of this
+// machine.
+absl::StatusOr<Listening> Listen(const ListeningOptions& options,
+                                 const std::vector<grpc::Service*>& services);
+
+}  // namespace fedtune

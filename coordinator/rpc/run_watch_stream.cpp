@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/run_watch_stream.h"
+
+#include <utility>
+
+#include "coordinator/driver/run_overview.h"
+#include "coordinator/rpc/administration_conversion.h"
+#include "coordinator/rpc/status_conversion.h"
+
+namespace fedtune {
+
+RunWatchStream* RunWatchStream::Begin(const RunAdministration& runs, RunId run) {
+  const std::shared_ptr<RunWatchStream> stream(new RunWatchStream(runs, std::move(run)));
+  stream->self_ = stream;
+  runs.Watch(stream->run_, stream);  // First, so that no change is missed.
+  stream->RunChanged();
+  return stream.get();
+}
+
+void RunWatchStream::RunChanged() {
+  const std::lock_guard lock(mutex_);
+  changed_ = true;
+  if (!writing_) WriteStatus();
+}
+
+void RunWatchStream::WriteStatus() {
+  if (finished_) return;
+  const absl::StatusOr<RunOverview> run = runs_.Get(run_);
+  if (!run.ok()) return End(ToGrpcStatus(run.status()));
+  status_ = ToMessage(*run);
+  told_end_ = HasEnded(run->view.state);
+  changed_ = false;
+  writing_ = true;
+  StartWrite(&status_);
+}
+
+void RunWatchStream::End(const grpc::Status& status) {
+  if (std::exchange(finished_, true)) return;
+  Finish(status);
+}
+
+void RunWatchStream::OnWriteDone(bool ok) {
+  const std::lock_guard lock(mutex_);
+  writing_ = false;
+  if (!ok || cancelled_) return End(grpc::Status::CANCELLED);
+  if (told_end_) return End(grpc::Status::OK);
+  if (changed_) WriteStatus();
+}
+
+void RunWatchStream::OnCancel() {
+  const std::lock_guard lock(mutex_);
+  cancelled_ = true;
+  if (!writing_) End(grpc::Status::CANCELLED);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "coordinator/driver/run_administration.h"
+#include "coordinator/driver/run_watchers.h"
+#include "grpcpp/support/server_callback.h"
+#include "proto/fedtune/v1/administration.pb.h"
+
+namespace fedtune {
+
+// Sends a run as it is, then again after each change, until it has ended.
+// Changes during a write are told by the next one. Thread-safe; keeps itself
+// alive until the call is over.
+class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
+                             public RunWatcher,
+                             public std::enable_shared_from_this<RunWatchStream> {
+ public:
+  // `runs` must outlive the call.
+  static RunWatchStream* Begin(const RunAdministration& runs, RunId run);
+
+  void RunChanged() override;
+
+ private:
+  RunWatchStream(const RunAdministration& runs, RunId run) : runs_(runs), run_(std::move(run)) {}
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override { self_.reset(); }
+
+  // With mutex_ held.
+  void WriteStatus();
+  void End(const grpc::Status& status);
+
+  const RunAdministration& runs_;
+  const RunId run_;
+  std::shared_ptr<RunWatchStream> self_;  // Until OnDone().
+
+  std::mutex mutex_;
+  v1::RunStatus status_;
+  bool writing_ = false;
+  bool changed_ = false;   // Since the status that is being written.
+  bool told_end_ = false;  // The status being written is the last one.
+  bool cancelled_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace fedtune

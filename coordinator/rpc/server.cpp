@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/server.h"
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/client_gateway.h"
+#include "coordinator/driver/roster.h"
+#include "coordinator/driver/run_administration.h"
+#include "coordinator/rpc/administration_service.h"
+#include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/listening.h"
+#include "coordinator/rpc/training_service.h"
+#include "coordinator/storage/sqlite_federation_store.h"
+#include "coordinator/storage/sqlite_run_store.h"
+
+namespace fedtune {
+namespace {
+
+constexpr std::chrono::seconds kTimeToEndCalls{1};
+
+}  // namespace
+
+// In the order in which they need each other.
+struct Server::Parts {
+  Parts(std::string federation_name, std::unique_ptr<SqliteRunStore> run_store,
+        std::unique_ptr<SqliteFederationStore> federation_store, const Clock& clock, Log& log)
+      : federation(std::move(federation_name)),
+        runs_stored(std::move(run_store)),
+        federation_stored(std::move(federation_store)),
+        runs(*runs_stored, roster, clock, log),
+        gateway({.roster = roster,
+                 .runs = runs,
+                 .run_store = *runs_stored,
+                 .federation_store = *federation_stored,
+                 .clock = clock,
+                 .log = log}),
+        administration({.roster = roster,
+                        .runs = runs,
+                        .run_store = *runs_stored,
+                        .federation_store = *federation_stored,
+                        .clock = clock}),
+        callers(federation, clock),
+        training_service(gateway, callers),
+        administration_service({.runs = administration, .blobs = gateway, .callers = callers}) {}
+
+  const std::string federation;
+  const std::unique_ptr<SqliteRunStore> runs_stored;
+  const std::unique_ptr<SqliteFederationStore> federation_stored;
+  Roster roster;
+  ActiveRuns runs;
+  ClientGateway gateway;
+  RunAdministration administration;
+  const CallerCheck callers;
+  TrainingService training_service;
+  AdministrationService administration_service;
+  Listening listening;
+  std::once_flag shut_down;
+};
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() { Shutdown(); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, const Clock& clock,
+                                                      Log& log) {
+  ASSIGN_OR_RETURN(const Credentials credentials,
+                   LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
+  ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
+                   SqliteRunStore::Open({.directory = options.state_directory,
+                                         .keep_adapters = options.keep_adapters}));
+  ASSIGN_OR_RETURN(std::unique_ptr<SqliteFederationStore> federation_store,
+                   SqliteFederationStore::Open(options.state_directory / "fedtune.sqlite"));
+  auto parts =
+      std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
+                              std::move(federation_store), clock, log);
+  std::unique_ptr<Server> server(new Server(std::move(parts)));
+  Parts& p = *server->parts_;
+  RETURN_IF_ERROR(p.runs.ResumeAll());
+  ASSIGN_OR_RETURN(p.listening, Listen({.address = options.listen,
+                                        .credentials = options.credentials,
+                                        .reload_interval = options.reload_interval},
+                                       {&p.training_service, &p.administration_service}));
+  return server;
+}
+
+int Server::port() const { return parts_->listening.port; }
+
+const std::string& Server::federation() const { return parts_->federation; }
+
+void Server::Shutdown() {
+  std::call_once(parts_->shut_down, [this] {
+    parts_->roster.CloseAll(absl::UnavailableError("the coordinator is shutting down"));
+    if (parts_->listening.server != nullptr) {
+      parts_->listening.server->Shutdown(std::chrono::system_clock::now() + kTimeToEndCalls);
+    }
+    parts_->runs.Shutdown();
+  });
+}
+
+}  // namespace fedtune

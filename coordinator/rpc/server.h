@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/logging.h"
+#include "privacy/identity/key_directory.h"
+
+namespace fedtune {
+
+// A coordinator that answers its clients and administrators over mutual TLS.
+// Everything it decides lies below; here it is put together. Thread-safe.
+class Server {
+ public:
+  struct Options {
+    std::string listen;  // "0.0.0.0:7443"; port 0 takes a free one.
+    CredentialFiles credentials;
+    std::filesystem::path state_directory;
+    int64_t keep_adapters = 3;  // The newest of a run that are kept.
+    // How often the credential files are looked at for renewed ones.
+    absl::Duration reload_interval = absl::Minutes(1);
+  };
+
+  // Goes on with the runs that are under way and begins to listen. `clock` and
+  // `log` must outlive the server.
+  //
+  // UNAVAILABLE: the port is in use. INVALID_ARGUMENT: no such address. Other
+  // errors: of the credentials (as LoadCredentials()) and of the stores.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options, const Clock& clock,
+                                                       Log& log);
+
+  ~Server();
+
+  int port() const;
+  const std::string& federation() const;
+
+  // Ends all sessions and calls within seconds. What is stored stays, so that
+  // another process can go on with the runs. Calling it twice is fine.
+  void Shutdown();
+
+ private:
+  struct Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace fedtune

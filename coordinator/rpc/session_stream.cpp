@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/session_stream.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "coordinator/rpc/status_conversion.h"
+#include "coordinator/rpc/training_conversion.h"
+
+namespace fedtune {
+namespace {
+
+// More than any run has to say before a client reads again.
+constexpr size_t kMaxWaitingMessages = 256;
+
+}  // namespace
+
+SessionStream* SessionStream::Begin(ClientGateway& gateway, const Caller& caller) {
+  const std::shared_ptr<SessionStream> session(new SessionStream(gateway, caller));
+  session->self_ = session;
+  session->ReadNext();
+  return session.get();
+}
+
+void SessionStream::ReadNext() {
+  const std::lock_guard lock(mutex_);
+  if (!finished_) StartRead(&incoming_);
+}
+
+void SessionStream::OnReadDone(bool ok) {
+  if (!ok) {
+    Leave();
+    return Close(absl::OkStatus());
+  }
+  const absl::Status taken = Take(incoming_);
+  if (taken.ok()) return ReadNext();
+  Leave();
+  Close(taken);
+}
+
+absl::Status SessionStream::Take(const v1::ClientMessage& message) {
+  if (!client_.has_value()) {
+    if (!message.has_hello()) return absl::InvalidArgumentError("a session begins with a hello");
+    SayHello(message.hello());
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(RunClientEvent event, FromMessage(message));
+  gateway_.Receive(client_->institution, event.run, std::move(event.event));
+  return absl::OkStatus();
+}
+
+void SessionStream::SayHello(const v1::Hello& hello) {
+  client_ = FromMessage(hello);
+  client_->institution = {caller_.identity.name};
+  client_->certificate_expires = caller_.certificate_expires;
+  v1::CoordinatorMessage welcome;
+  welcome.mutable_welcome()->set_federation(caller_.identity.federation);
+  welcome.mutable_welcome()->set_institution(caller_.identity.name);
+  welcome.mutable_welcome()->set_coordinator_version(FEDTUNE_VERSION);
+  Enqueue(std::move(welcome));
+  gateway_.Connect(*client_, shared_from_this());
+}
+
+void SessionStream::Leave() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(left_, true)) return;
+  }
+  if (client_.has_value()) gateway_.Disconnect(*client_, this);
+}
+
+void SessionStream::Send(const ClientCommand& command) { Enqueue(ToMessage(command)); }
+
+void SessionStream::Enqueue(v1::CoordinatorMessage message) {
+  const std::lock_guard lock(mutex_);
+  if (closing_.has_value()) return;
+  outgoing_.push_back(std::move(message));
+  if (outgoing_.size() > kMaxWaitingMessages) {
+    closing_ = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "this client does not read");
+    outgoing_.erase(outgoing_.begin() + (writing_ ? 1 : 0), outgoing_.end());
+  }
+  if (!writing_) WriteNext();
+}
+
+void SessionStream::Close(absl::Status reason) {
+  const std::lock_guard lock(mutex_);
+  if (closing_.has_value()) return;
+  closing_ = ToGrpcStatus(reason);
+  if (!writing_) WriteNext();
+}
+
+void SessionStream::WriteNext() {
+  if (finished_) return;
+  if (!outgoing_.empty()) {
+    writing_ = true;
+    StartWrite(&outgoing_.front());
+  } else if (closing_.has_value()) {
+    finished_ = true;
+    Finish(*closing_);
+  }
+}
+
+void SessionStream::OnWriteDone(bool ok) {
+  const std::lock_guard lock(mutex_);
+  writing_ = false;
+  outgoing_.pop_front();
+  if (!ok) {
+    outgoing_.clear();
+    if (!closing_.has_value()) closing_ = grpc::Status::CANCELLED;
+  }
+  WriteNext();
+}
+
+void SessionStream::OnCancel() { Close(absl::CancelledError("the connection is gone")); }
+
+void SessionStream::OnDone() {
+  Leave();
+  self_.reset();
+}
+
+}  // namespace fedtune

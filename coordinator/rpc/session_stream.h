@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "coordinator/driver/client_gateway.h"
+#include "coordinator/driver/client_line.h"
+#include "coordinator/rpc/caller.h"
+#include "grpcpp/support/server_callback.h"
+#include "proto/fedtune/v1/training.pb.h"
+
+namespace fedtune {
+
+// One client's standing line: reads what it says, writes what it is told, one
+// message at a time and in order. Thread-safe; keeps itself alive until the call
+// is over.
+class SessionStream final
+    : public grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>,
+      public ClientLine,
+      public std::enable_shared_from_this<SessionStream> {
+ public:
+  // `gateway` must outlive the call.
+  static SessionStream* Begin(ClientGateway& gateway, const Caller& caller);
+
+  void Send(const ClientCommand& command) override;
+  void Close(absl::Status reason) override;
+
+ private:
+  SessionStream(ClientGateway& gateway, const Caller& caller)
+      : gateway_(gateway), caller_(caller) {}
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  absl::Status Take(const v1::ClientMessage& message);
+  void SayHello(const v1::Hello& hello);
+  void Leave();
+  void ReadNext();
+  void Enqueue(v1::CoordinatorMessage message);
+  void WriteNext();  // With mutex_ held.
+
+  ClientGateway& gateway_;
+  const Caller caller_;
+  std::shared_ptr<SessionStream> self_;  // Until OnDone().
+  v1::ClientMessage incoming_;           // One read at a time.
+  std::optional<ClientRecord> client_;   // Since its hello; written by reads only.
+
+  std::mutex mutex_;
+  std::deque<v1::CoordinatorMessage> outgoing_;  // The first one is being written.
+  bool writing_ = false;
+  bool left_ = false;
+  bool finished_ = false;
+  std::optional<grpc::Status> closing_;  // What to finish with.
+};
+
+}  // namespace fedtune

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/training_conversion.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "base/overloaded.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kMaxTextLength = 200;
+
+// For what is shown to people and kept.
+std::string Shorten(const std::string& text) { return text.substr(0, kMaxTextLength); }
+
+WorkPhase FromMessage(v1::Progress::Phase phase) {
+  switch (phase) {
+    case v1::Progress::PHASE_DOWNLOADING:
+      return WorkPhase::kDownloading;
+    case v1::Progress::PHASE_EVALUATING:
+      return WorkPhase::kEvaluating;
+    case v1::Progress::PHASE_TRAINING:
+      return WorkPhase::kTraining;
+    case v1::Progress::PHASE_UPLOADING:
+      return WorkPhase::kUploading;
+    default:
+      return WorkPhase::kWaiting;
+  }
+}
+
+ClientEvent FromMessage(const v1::RunDecision& decision) {
+  if (decision.accepted()) return RunAccepted{.example_count = decision.example_count()};
+  return RunDeclined{.reason = decision.reason()};
+}
+
+ProgressReported FromMessage(const v1::Progress& progress) {
+  return {.round = progress.round(),
+          .attempt = progress.attempt(),
+          .phase = FromMessage(progress.phase()),
+          .fraction = progress.fraction(),
+          .tokens_per_second = progress.tokens_per_second(),
+          .note = progress.note()};
+}
+
+ClientFailed FromMessage(const v1::RoundFailure& failure) {
+  return {.round = failure.round(), .attempt = failure.attempt(), .reason = failure.reason()};
+}
+
+EvaluationResult FromMessage(const v1::EvaluationResult& message) {
+  EvaluationResult result{.loss = message.loss(), .example_count = message.example_count()};
+  if (message.has_accuracy()) result.accuracy = message.accuracy();
+  return result;
+}
+
+ClientMetrics FromMessage(const v1::ClientMetrics& message) {
+  ClientMetrics metrics{.training_loss = message.training_loss(),
+                        .steps = message.steps(),
+                        .token_count = message.token_count(),
+                        .training_seconds = message.training_seconds()};
+  if (message.has_before()) metrics.before = FromMessage(message.before());
+  if (message.has_after()) metrics.after = FromMessage(message.after());
+  return metrics;
+}
+
+void Fill(const RunInvitation& invitation, const std::string& run, v1::CoordinatorMessage& out) {
+  v1::RunInvitation& message = *out.mutable_run_invitation();
+  message.set_run_id(run);
+  message.set_plan_toml(invitation.texts->plan_toml);
+  message.set_layout_json(invitation.texts->layout_json);
+  message.set_base_digest(invitation.texts->base_digest);
+}
+
+void Fill(const RoundAssignment& assignment, const std::string& run, v1::CoordinatorMessage& out) {
+  v1::RoundAssignment& message = *out.mutable_round_assignment();
+  message.set_run_id(run);
+  message.set_round(assignment.round);
+  message.set_attempt(assignment.attempt);
+  message.set_adapter_sha256(ToBytes(assignment.adapter));
+  message.set_factors(static_cast<uint32_t>(assignment.factors));
+  message.set_evaluate(assignment.evaluate);
+  message.set_evaluate_only(assignment.evaluate_only);
+  message.set_time_left_ms(absl::ToInt64Milliseconds(assignment.time_left));
+}
+
+void Fill(const RoundClosing& closing, const std::string& run, v1::CoordinatorMessage& out) {
+  v1::RoundClosed& message = *out.mutable_round_closed();
+  message.set_run_id(run);
+  message.set_round(closing.round);
+  message.set_attempt(closing.attempt);
+  message.set_reason(closing.reason);
+}
+
+void Fill(const RunEnd& end, const std::string& run, v1::CoordinatorMessage& out) {
+  v1::RunEnded& message = *out.mutable_run_ended();
+  message.set_run_id(run);
+  message.set_state(std::string(ToString(end.state)));
+  message.set_reason(end.reason);
+}
+
+}  // namespace
+
+absl::StatusOr<Digest> DigestFromBytes(std::string_view bytes, std::string_view what) {
+  Digest digest;
+  if (bytes.size() != digest.bytes.size()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} has {} bytes, a SHA-256 has 32", what, bytes.size()));
+  }
+  std::memcpy(digest.bytes.data(), bytes.data(), bytes.size());
+  return digest;
+}
+
+std::string ToBytes(const Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
+}
+
+absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message) {
+  switch (message.message_case()) {
+    case v1::ClientMessage::kRunDecision:
+      return RunClientEvent{{message.run_decision().run_id()}, FromMessage(message.run_decision())};
+    case v1::ClientMessage::kProgress:
+      return RunClientEvent{{message.progress().run_id()}, FromMessage(message.progress())};
+    case v1::ClientMessage::kRoundFailure:
+      return RunClientEvent{{message.round_failure().run_id()},
+                            FromMessage(message.round_failure())};
+    case v1::ClientMessage::kHello:
+      return absl::InvalidArgumentError("a session has one hello, its first message");
+    default:
+      return absl::InvalidArgumentError("a message of the session is empty or of a newer version");
+  }
+}
+
+absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& message) {
+  SubmittedHeader submitted{.run = {message.run_id()}, .header = {}};
+  ContributionHeader& header = submitted.header;
+  header.round = message.round();
+  header.attempt = message.attempt();
+  ASSIGN_OR_RETURN(header.adapter, DigestFromBytes(message.adapter_sha256(), "adapter_sha256"));
+  ASSIGN_OR_RETURN(header.layout, DigestFromBytes(message.layout_sha256(), "layout_sha256"));
+  header.factors = message.factors();
+  header.size_bytes = message.size_bytes();
+  ASSIGN_OR_RETURN(header.sha256, DigestFromBytes(message.sha256(), "sha256"));
+  header.metrics = FromMessage(message.metrics());
+  return submitted;
+}
+
+ClientRecord FromMessage(const v1::Hello& hello) {
+  constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
+  ClientRecord client;
+  client.version = Shorten(hello.client_version());
+  client.device_kind = Shorten(hello.device().kind());
+  client.device_name = Shorten(hello.device().name());
+  client.memory_bytes = std::min<uint64_t>(hello.device().memory_bytes(), kMax);
+  client.threads = hello.device().threads();
+  for (const v1::DatasetSummary& dataset : hello.datasets()) {
+    const int64_t room = static_cast<int64_t>(kMax) - client.example_count;
+    client.example_count += std::clamp<int64_t>(dataset.example_count(), 0, room);
+  }
+  return client;
+}
+
+v1::CoordinatorMessage ToMessage(const ClientCommand& command) {
+  v1::CoordinatorMessage message;
+  std::visit([&](const auto& what) { Fill(what, command.run.value, message); }, command.what);
+  return message;
+}
+
+}  // namespace fedtune

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "coordinator/driver/client_line.h"
+#include "coordinator/rounds/run_events.h"
+#include "coordinator/storage/federation_store.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/fedtune/v1/training.pb.h"
+
+namespace fedtune {
+
+// What clients send, as the domain's structs. Sizes and ranges are checked by
+// whoever takes them; here only what a struct cannot hold.
+
+// INVALID_ARGUMENT: not 32 bytes; `what` names them.
+absl::StatusOr<Digest> DigestFromBytes(std::string_view bytes, std::string_view what);
+
+// A client's event with the run it is about.
+struct RunClientEvent {
+  RunId run;
+  ClientEvent event;
+};
+
+// INVALID_ARGUMENT: empty, or a second hello.
+absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message);
+
+struct SubmittedHeader {
+  RunId run;
+  ContributionHeader header;
+};
+
+// INVALID_ARGUMENT: a digest that is not 32 bytes long.
+absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& message);
+
+// Without institution, times and certificate, which no message says.
+ClientRecord FromMessage(const v1::Hello& hello);
+
+v1::CoordinatorMessage ToMessage(const ClientCommand& command);
+
+// For bytes fields.
+std::string ToBytes(const Digest& digest);
+
+}  // namespace fedtune

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/training_service.h"
+
+#include "base/status_macros.h"
+#include "coordinator/rpc/blob_stream.h"
+#include "coordinator/rpc/contribution_upload.h"
+#include "coordinator/rpc/refused_call.h"
+#include "coordinator/rpc/session_stream.h"
+#include "coordinator/rpc/training_conversion.h"
+
+namespace fedtune {
+namespace {
+
+absl::StatusOr<Blob> FindBlob(const ClientGateway& gateway, const v1::FetchBlobRequest& request) {
+  ASSIGN_OR_RETURN(const Digest digest, DigestFromBytes(request.sha256(), "sha256"));
+  return gateway.FetchBlob(digest);
+}
+
+}  // namespace
+
+grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* TrainingService::Session(
+    grpc::CallbackServerContext* context) {
+  using Reactor = grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>;
+  const auto caller = callers_.Check(*context, "/fedtune.v1.Training/Session");
+  if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
+  return SessionStream::Begin(gateway_, *caller);
+}
+
+grpc::ServerWriteReactor<v1::BlobChunk>* TrainingService::FetchBlob(
+    grpc::CallbackServerContext* context, const v1::FetchBlobRequest* request) {
+  const auto caller = callers_.Check(*context, "/fedtune.v1.Training/FetchBlob");
+  if (!caller.ok()) return StreamBlob(caller.status(), 0);
+  return StreamBlob(FindBlob(gateway_, *request), request->offset());
+}
+
+grpc::ServerReadReactor<v1::SubmitContributionRequest>* TrainingService::SubmitContribution(
+    grpc::CallbackServerContext* context, v1::SubmitContributionResponse* response) {
+  using Reactor = grpc::ServerReadReactor<v1::SubmitContributionRequest>;
+  const auto caller = callers_.Check(*context, "/fedtune.v1.Training/SubmitContribution");
+  if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
+  return new ContributionUpload(gateway_, {caller->identity.name}, response);
+}
+
+}  // namespace fedtune
