@@ -79,10 +79,11 @@ absl::Status RunDriver::Begin() {
 void RunDriver::ConnectionChanged(const Institution& institution) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return;
-  const ClientEvent event = around_.roster.IsConnected(institution)
-                                ? ClientEvent(ClientConnected{})
-                                : ClientEvent(ClientDisconnected{});
-  Follow(run_->Receive(institution, event, Now()));
+  if (around_.roster.IsConnected(institution)) {
+    Follow(run_->Receive(institution, ClientConnected{}, Now()));
+  } else {
+    Follow(run_->Receive(institution, ClientDisconnected{}, Now()));
+  }
 }
 
 void RunDriver::Receive(const Institution& from, ClientEvent event) {

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Whole runs with fake clients, as administrators see them, over real TLS.
+
+#include "coordinator/rpc/administration_service.h"
+
+#include "coordinator/rpc/server_fixture.h"
+
+namespace fedtune::testing {
+namespace {
+
+using enum grpc::StatusCode;
+using ::testing::HasSubstr;
+
+class AdministrationServiceTest : public ServerTest {
+ protected:
+  // Does the next round that the client is asked for.
+  void Work(FakeClient& client, float value) {
+    v1::CoordinatorMessage message = client.Receive();
+    while (message.has_run_ended()) message = client.Receive();
+    const v1::RoundAssignment& work = message.round_assignment();
+    const std::string bytes = work.evaluate_only() ? "" : Delta(value);
+    EXPECT_THAT(client.Submit(client.HeaderFor(work, bytes), bytes), IsGrpcOk());
+  }
+
+  grpc::Status TryStart(const v1::StartRunRequest& request, v1::RunStatus* run = nullptr) const {
+    grpc::ClientContext context;
+    v1::StartRunResponse response;
+    const grpc::Status status = Administrator()->StartRun(&context, request, &response);
+    if (run != nullptr) *run = response.run();
+    return status;
+  }
+
+  v1::StopRunResponse Stop(const std::string& id) const {
+    grpc::ClientContext context;
+    v1::StopRunRequest request;
+    request.set_run_id(id);
+    request.set_reason("enough");
+    v1::StopRunResponse response;
+    EXPECT_THAT(Administrator()->StopRun(&context, request, &response), IsGrpcOk());
+    return response;
+  }
+};
+
+TEST_F(AdministrationServiceTest, RunsTwoRoundsWithTwoClientsToTheEnd) {
+  auto ada = ConnectClient("ada");
+  auto bea = ConnectClient("bea");
+  const std::string id = StartRun(2, 2).run_id();
+  ada->Join(10);
+  bea->Join(30);
+  for (int call = 0; call < 3; ++call) {
+    Work(*ada, 1);
+    Work(*bea, 3);
+  }
+  EXPECT_EQ(ada->Receive().run_ended().state(), "finished");
+  const v1::RunStatus end = WatchToTheEnd(id);
+  EXPECT_EQ(end.state(), v1::RunStatus::STATE_FINISHED);
+  EXPECT_EQ(end.rounds_done(), 2);
+  ASSERT_EQ(end.clients_size(), 2);
+  EXPECT_EQ(end.clients(0).rounds_contributed(), 2);
+  EXPECT_EQ(end.last_round().contributions(), 2);
+  EXPECT_EQ(end.last_evaluation().round(), 2);
+}
+
+TEST_F(AdministrationServiceTest, AddsTheWeightedMeanToTheAdapter) {
+  auto ada = ConnectClient("ada");
+  auto bea = ConnectClient("bea");
+  const std::string id = StartRun(2, 2).run_id();
+  ada->Join(10);
+  bea->Join(30);
+  const v1::RoundAssignment first = ada->Receive().round_assignment();
+  ASSERT_THAT(ada->Submit(ada->HeaderFor(first, Delta(1)), Delta(1)), IsGrpcOk());
+  Work(*bea, 3);
+  const v1::RoundAssignment second = ada->Receive().round_assignment();
+  const auto before = *ValuesFromBytes(ada->Fetch(first.adapter_sha256()), 5, "adapter");
+  const auto after = *ValuesFromBytes(ada->Fetch(second.adapter_sha256()), 5, "adapter");
+  for (size_t i = 0; i < before.size(); ++i) {
+    EXPECT_FLOAT_EQ(after[i], before[i] + (10 * 1 + 30 * 3) / 40.0F);
+  }
+}
+
+TEST_F(AdministrationServiceTest, GivesPlanLayoutAndRoundsOfARun) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(2, 1).run_id();
+  ada->Join(10);
+  Work(*ada, 1);
+  const std::string newest = ada->Receive().round_assignment().adapter_sha256();
+  const v1::GetRunResponse run = GetRun(id);
+  EXPECT_EQ(run.plan_toml(), PlanToml(2, 1));
+  EXPECT_EQ(run.layout_json(), ada->invitation().layout_json());
+  ASSERT_EQ(run.rounds_size(), 1);
+  EXPECT_EQ(run.rounds(0).adapter_sha256(), newest);
+  EXPECT_EQ(run.run().adapter_sha256(), newest);
+  EXPECT_EQ(run.run().bytes_received(), 20U);
+  EXPECT_EQ(run.run().started_by(), "grace");
+}
+
+TEST_F(AdministrationServiceTest, OneRequestStartsOneRun) {
+  auto ada = ConnectClient("ada");
+  v1::RunStatus first;
+  v1::RunStatus second;
+  ASSERT_THAT(TryStart(StartRequest(1, 1), &first), IsGrpcOk());
+  ASSERT_THAT(TryStart(StartRequest(1, 1), &second), IsGrpcOk());
+  EXPECT_EQ(first.run_id(), second.run_id());
+}
+
+TEST_F(AdministrationServiceTest, RefusesARunWithoutItsQuorum) {
+  auto ada = ConnectClient("ada");
+  const grpc::Status status = TryStart(StartRequest(1, 2));
+  EXPECT_THAT(status, HasGrpcCode(FAILED_PRECONDITION));
+  EXPECT_THAT(status.error_message(), HasSubstr("quorum is 2"));
+}
+
+TEST_F(AdministrationServiceTest, RefusesAPlanThatIsWrong) {
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_plan_toml("nonsense = 1");
+  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(AdministrationServiceTest, RefusesAModelThatIsNoJson) {
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_base_model_json("{");
+  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(AdministrationServiceTest, RefusesAModelThatIsNotInTheCatalogue) {
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.clear_base_model_json();
+  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(AdministrationServiceTest, RefusesAnotherDigestThanThePlans) {
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_plan_toml(
+      fmt::format("base_digest = \"{}\"\n{}", Sha256Of("other").ToString(), PlanToml(1, 1)));
+  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(AdministrationServiceTest, RefusesARequestWithoutAnId) {
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.clear_request_id();
+  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(AdministrationServiceTest, TakesAModelFromTheCatalogueTheSecondTime) {
+  auto ada = ConnectClient("ada");
+  Stop(StartRun(1, 1).run_id());
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_request_id("second");
+  request.clear_base_model_json();
+  EXPECT_THAT(TryStart(request), IsGrpcOk());
+  grpc::ClientContext context;
+  v1::ListModelsResponse models;
+  ASSERT_THAT(Administrator()->ListModels(&context, {}, &models), IsGrpcOk());
+  ASSERT_EQ(models.models_size(), 1);
+  EXPECT_EQ(models.models(0).name(), "tiny");
+}
+
+TEST_F(AdministrationServiceTest, StoppingTellsTheClients) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(1, 1).run_id();
+  ada->Join(10);
+  ada->Receive();
+  const v1::StopRunResponse stopped = Stop(id);
+  EXPECT_EQ(stopped.run().state(), v1::RunStatus::STATE_STOPPED);
+  EXPECT_EQ(stopped.run().reason(), "enough");
+  EXPECT_EQ(ada->Receive().run_ended().state(), "stopped");
+  EXPECT_EQ(Stop(id).run().state(), v1::RunStatus::STATE_STOPPED);
+}
+
+TEST_F(AdministrationServiceTest, KnowsARunByItsPrefix) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(1, 1).run_id();
+  EXPECT_EQ(GetRun(id.substr(0, id.size() - 1)).run().run_id(), id);
+}
+
+TEST_F(AdministrationServiceTest, SaysThatThereIsNoSuchRun) {
+  grpc::ClientContext context;
+  v1::GetRunRequest request;
+  request.set_run_id("run-none");
+  v1::GetRunResponse response;
+  EXPECT_THAT(Administrator()->GetRun(&context, request, &response), HasGrpcCode(NOT_FOUND));
+}
+
+TEST_F(AdministrationServiceTest, RefusesAPrefixOfSeveralRuns) {
+  auto ada = ConnectClient("ada");
+  StartRun(1, 1);
+  v1::StartRunRequest second = StartRequest(1, 1);
+  second.set_request_id("second");
+  ASSERT_THAT(TryStart(second), IsGrpcOk());
+  grpc::ClientContext context;
+  v1::GetRunRequest request;
+  request.set_run_id("run-");
+  v1::GetRunResponse response;
+  EXPECT_THAT(Administrator()->GetRun(&context, request, &response), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(AdministrationServiceTest, ListsClientsWithTheirRuns) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(1, 1).run_id();
+  ada->Join(10);
+  ada->Receive();
+  grpc::ClientContext context;
+  v1::ListClientsResponse clients;
+  ASSERT_THAT(Administrator()->ListClients(&context, {}, &clients), IsGrpcOk());
+  ASSERT_EQ(clients.clients_size(), 1);
+  EXPECT_EQ(clients.clients(0).institution(), "ada");
+  EXPECT_TRUE(clients.clients(0).connected());
+  EXPECT_GT(clients.clients(0).certificate_expires_unix_ms(), absl::ToUnixMillis(absl::Now()));
+  ASSERT_EQ(clients.clients(0).run_ids_size(), 1);
+  EXPECT_EQ(clients.clients(0).run_ids(0), id);
+}
+
+TEST_F(AdministrationServiceTest, SaysThatAClientWasNeverSeen) {
+  grpc::ClientContext context;
+  v1::GetClientRequest request;
+  request.set_institution("coy");
+  v1::ClientStatus client;
+  EXPECT_THAT(Administrator()->GetClient(&context, request, &client), HasGrpcCode(NOT_FOUND));
+}
+
+TEST_F(AdministrationServiceTest, SeveralRunsGoOnAtOnce) {
+  auto ada = ConnectClient("ada");
+  const std::string first = StartRun(1, 1).run_id();
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_request_id("second");
+  v1::RunStatus second;
+  ASSERT_THAT(TryStart(request, &second), IsGrpcOk());
+  ada->Join(10);
+  ada->Join(10);
+  for (int call = 0; call < 4; ++call) Work(*ada, 1);
+  EXPECT_EQ(WatchToTheEnd(first).state(), v1::RunStatus::STATE_FINISHED);
+  EXPECT_EQ(WatchToTheEnd(second.run_id()).state(), v1::RunStatus::STATE_FINISHED);
+}
+
+TEST_F(AdministrationServiceTest, ARunGoesOnAfterARestart) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(2, 1).run_id();
+  ada->Join(10);
+  Work(*ada, 1);
+  const v1::RoundAssignment before = ada->Receive().round_assignment();
+  server_.reset();
+  StartServer();
+  auto again = ConnectClient("ada");
+  again->Join(10);
+  v1::RoundAssignment after = again->Receive().round_assignment();
+  EXPECT_EQ(after.round(), 1);
+  EXPECT_EQ(after.attempt(), before.attempt() + 1);
+  EXPECT_EQ(after.adapter_sha256(), before.adapter_sha256());
+  ASSERT_THAT(again->Submit(again->HeaderFor(after, Delta(1)), Delta(1)), IsGrpcOk());
+  Work(*again, 0);
+  EXPECT_EQ(WatchToTheEnd(id).state(), v1::RunStatus::STATE_FINISHED);
+}
+
+TEST_F(AdministrationServiceTest, AnEndedRunIsKnownAfterARestart) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(1, 1).run_id();
+  ada->Join(10);
+  Work(*ada, 1);
+  Work(*ada, 1);
+  const v1::RunStatus end = WatchToTheEnd(id);
+  server_.reset();
+  StartServer();
+  const v1::RunStatus later = GetRun(id).run();
+  EXPECT_EQ(later.state(), v1::RunStatus::STATE_FINISHED);
+  EXPECT_EQ(later.last_round().SerializeAsString(), end.last_round().SerializeAsString());
+  EXPECT_EQ(later.first_evaluation().SerializeAsString(),
+            end.first_evaluation().SerializeAsString());
+  EXPECT_EQ(later.last_evaluation().SerializeAsString(), end.last_evaluation().SerializeAsString());
+  EXPECT_EQ(later.clients(0).SerializeAsString(), end.clients(0).SerializeAsString());
+}
+
+}  // namespace
+}  // namespace fedtune::testing

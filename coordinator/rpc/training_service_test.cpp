@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Sessions and contributions of clients, over real TLS.
+
+#include "coordinator/rpc/training_service.h"
+
+#include <cmath>
+#include <limits>
+
+#include "coordinator/rpc/server_fixture.h"
+
+namespace fedtune::testing {
+namespace {
+
+using enum grpc::StatusCode;
+using ::testing::HasSubstr;
+
+class TrainingServiceTest : public ServerTest {};
+
+TEST_F(TrainingServiceTest, WelcomesAClientByTheNameOfItsCertificate) {
+  auto ada = NewClient("ada");
+  ada->SayHello();
+  const v1::CoordinatorMessage message = ada->Receive();
+  EXPECT_EQ(message.welcome().institution(), "ada");
+  EXPECT_EQ(message.welcome().federation(), "north");
+}
+
+TEST_F(TrainingServiceTest, RefusesASessionThatDoesNotBeginWithAHello) {
+  auto ada = NewClient("ada");
+  grpc::ClientContext context;
+  const auto session = ada->stub().Session(&context);
+  v1::ClientMessage message;
+  message.mutable_progress()->set_run_id("run-0000");
+  session->Write(message);
+  EXPECT_THAT(session->Finish(), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(TrainingServiceTest, RefusesASecondHello) {
+  auto ada = ConnectClient("ada");
+  v1::ClientMessage hello;
+  hello.mutable_hello();
+  ada->Send(hello);
+  EXPECT_FALSE(ada->Receive().has_welcome());
+  EXPECT_THAT(ada->End(), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(TrainingServiceTest, RefusesAnEmptyMessage) {
+  auto ada = ConnectClient("ada");
+  ada->Send({});
+  ada->Receive();
+  EXPECT_THAT(ada->End(), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(TrainingServiceTest, ANewerSessionTakesOver) {
+  auto old_session = ConnectClient("ada");
+  auto new_session = ConnectClient("ada");
+  old_session->Receive();
+  EXPECT_THAT(old_session->End(), HasGrpcCode(ABORTED));
+  StartRun(1, 1);
+  EXPECT_TRUE(new_session->Receive().has_run_invitation());
+}
+
+TEST_F(TrainingServiceTest, OneClientsFaultEndsNoOthersSession) {
+  auto ada = ConnectClient("ada");
+  auto bea = ConnectClient("bea");
+  ada->Send({});
+  ada->Receive();
+  EXPECT_THAT(ada->End(), HasGrpcCode(INVALID_ARGUMENT));
+  StartRun(1, 1);
+  EXPECT_TRUE(bea->Receive().has_run_invitation());
+}
+
+TEST_F(TrainingServiceTest, RepeatsWhatIsAskedAfterAReconnect) {
+  auto ada = ConnectClient("ada");
+  StartRun(1, 1);
+  ada->Join(10);
+  const v1::CoordinatorMessage work = ada->Receive();
+  ada->HangUp();
+  auto again = ConnectClient("ada");
+  EXPECT_TRUE(again->Receive().has_run_invitation());
+  EXPECT_EQ(again->Receive().round_assignment().adapter_sha256(),
+            work.round_assignment().adapter_sha256());
+}
+
+TEST_F(TrainingServiceTest, ShutdownEndsSessions) {
+  auto ada = ConnectClient("ada");
+  server_->Shutdown();
+  ada->Receive();
+  EXPECT_THAT(ada->End(), HasGrpcCode(UNAVAILABLE));
+}
+
+TEST_F(TrainingServiceTest, SaysThatABlobIsNotThere) {
+  std::string bytes;
+  EXPECT_THAT(NewClient("ada")->TryFetch(std::string(32, 'x'), 0, bytes), HasGrpcCode(NOT_FOUND));
+}
+
+TEST_F(TrainingServiceTest, RefusesADigestThatIsNone) {
+  std::string bytes;
+  EXPECT_THAT(NewClient("ada")->TryFetch("short", 0, bytes), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+// Ada has accepted a run of one round and got her work.
+class ContributionTest : public ServerTest {
+ protected:
+  ContributionTest() {
+    bea_ = ConnectClient("bea");
+    ada_ = ConnectClient("ada");
+    StartRun(1, 1);
+    ada_->Join(10);
+    bea_->Join(30);
+    work_ = ada_->Receive().round_assignment();
+  }
+
+  grpc::Status SubmitWith(const v1::ContributionHeader& header) {
+    return ada_->Submit(header, Delta(1));
+  }
+
+  v1::ContributionHeader Header() const { return ada_->HeaderFor(work_, Delta(1)); }
+
+  std::unique_ptr<FakeClient> ada_;
+  std::unique_ptr<FakeClient> bea_;
+  v1::RoundAssignment work_;
+};
+
+TEST_F(ContributionTest, GivesTheAdapterToStartFrom) {
+  const std::string adapter = ada_->Fetch(work_.adapter_sha256());
+  EXPECT_EQ(ToBytes(Sha256Of(adapter)), work_.adapter_sha256());
+  EXPECT_EQ(adapter.size(), 20U);
+}
+
+TEST_F(ContributionTest, GoesOnFetchingFromAnOffset) {
+  std::string rest;
+  ASSERT_THAT(ada_->TryFetch(work_.adapter_sha256(), 8, rest), IsGrpcOk());
+  EXPECT_EQ(rest, ada_->Fetch(work_.adapter_sha256()).substr(8));
+}
+
+TEST_F(ContributionTest, RefusesAnOffsetBehindTheEnd) {
+  std::string rest;
+  EXPECT_THAT(ada_->TryFetch(work_.adapter_sha256(), 21, rest), HasGrpcCode(OUT_OF_RANGE));
+}
+
+TEST_F(ContributionTest, CountsAContributionOnce) {
+  v1::SubmitContributionResponse response;
+  ASSERT_THAT(ada_->Submit(Header(), Delta(1), &response), IsGrpcOk());
+  EXPECT_FALSE(response.repeated());
+  ASSERT_THAT(ada_->Submit(Header(), Delta(1), &response), IsGrpcOk());
+  EXPECT_TRUE(response.repeated());
+}
+
+TEST_F(ContributionTest, RefusesAnotherContributionToTheSameRound) {
+  ASSERT_THAT(SubmitWith(Header()), IsGrpcOk());
+  EXPECT_THAT(ada_->Submit(ada_->HeaderFor(work_, Delta(2)), Delta(2)),
+              HasGrpcCode(FAILED_PRECONDITION));
+}
+
+TEST_F(ContributionTest, RefusesValuesThatAreNotFinite) {
+  for (const float value : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    const grpc::Status status = ada_->Submit(ada_->HeaderFor(work_, Delta(value)), Delta(value));
+    EXPECT_THAT(status, HasGrpcCode(INVALID_ARGUMENT));
+    EXPECT_THAT(status.error_message(), HasSubstr("model.layers.0.self_attn.q_proj"));
+  }
+  EXPECT_THAT(SubmitWith(Header()), IsGrpcOk());
+}
+
+TEST_F(ContributionTest, RefusesAWrongSizeBeforeAnyByte) {
+  v1::ContributionHeader header = Header();
+  header.set_size_bytes(uint64_t{1} << 60);
+  EXPECT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesFewerBytesThanPromised) {
+  EXPECT_THAT(ada_->Submit(Header(), Delta(1).substr(4)), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesMoreBytesThanPromised) {
+  EXPECT_THAT(ada_->Submit(Header(), Delta(1) + "x"), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesAnotherDigest) {
+  EXPECT_THAT(ada_->Submit(Header(), Delta(2)), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesADigestThatIsNone) {
+  v1::ContributionHeader header = Header();
+  header.set_sha256("short");
+  EXPECT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesAnotherLayout) {
+  v1::ContributionHeader header = Header();
+  header.set_layout_sha256(std::string(32, 'x'));
+  EXPECT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesARoundThatIsNotOpen) {
+  v1::ContributionHeader header = Header();
+  header.set_round(7);
+  EXPECT_THAT(SubmitWith(header), HasGrpcCode(FAILED_PRECONDITION));
+}
+
+TEST_F(ContributionTest, RefusesARunThatIsNotThere) {
+  v1::ContributionHeader header = Header();
+  header.set_run_id("run-none");
+  EXPECT_THAT(SubmitWith(header), HasGrpcCode(FAILED_PRECONDITION));
+}
+
+TEST_F(ContributionTest, RefusesWhoIsNotInTheCohort) {
+  EXPECT_THAT(NewClient("coy")->Submit(Header(), Delta(1)), HasGrpcCode(PERMISSION_DENIED));
+}
+
+TEST_F(ContributionTest, RefusesChunksWithoutAHeader) {
+  grpc::ClientContext context;
+  v1::SubmitContributionResponse response;
+  const auto writer = ada_->stub().SubmitContribution(&context, &response);
+  v1::SubmitContributionRequest part;
+  part.mutable_chunk()->set_data("x");
+  writer->Write(part);
+  writer->WritesDone();
+  EXPECT_THAT(writer->Finish(), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesACallThatSaysNothing) {
+  grpc::ClientContext context;
+  v1::SubmitContributionResponse response;
+  const auto writer = ada_->stub().SubmitContribution(&context, &response);
+  writer->WritesDone();
+  EXPECT_THAT(writer->Finish(), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+TEST_F(ContributionTest, RefusesASecondHeader) {
+  grpc::ClientContext context;
+  v1::SubmitContributionResponse response;
+  const auto writer = ada_->stub().SubmitContribution(&context, &response);
+  v1::SubmitContributionRequest part;
+  *part.mutable_header() = Header();
+  writer->Write(part);
+  writer->Write(part);
+  writer->WritesDone();
+  EXPECT_THAT(writer->Finish(), HasGrpcCode(INVALID_ARGUMENT));
+}
+
+}  // namespace
+}  // namespace fedtune::testing
