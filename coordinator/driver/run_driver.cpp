@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "plan/rate_schedule.h"
+#include "plan/server_step.h"
 
 namespace fedtune {
 namespace {

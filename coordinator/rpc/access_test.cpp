@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 #include "coordinator/rpc/caller.h"
-#include "coordinator/rpc/server_fixture.h"
+#include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "coordinator/rpc/administration_service.h"
 
-#include "coordinator/rpc/server_fixture.h"
+#include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
 namespace {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "coordinator/rpc/server_fixture.h"
+#include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
 namespace {
