@@ -29,7 +29,7 @@ struct ContributionHeader {
   uint32_t factors = 0;  // Bits: 1 for A, 2 for B.
   uint64_t size_bytes = 0;
   Digest sha256 = {};  // Of the values.
-  ClientMetrics metrics;
+  ClientMetrics metrics = {};
 };
 
 // ---- What clients do ----

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Random histories: whatever clients, driver and clock do, a run keeps its
+// promises. Seeds are fixed; a failure names its own.
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "coordinator/rounds/run.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune::testing {
+namespace {
+
+constexpr int64_t kRounds = 4;
+constexpr int64_t kQuorum = 2;
+constexpr int kSeeds = 3000;
+constexpr int kEvents = 400;
+
+Digest AdapterOf(int64_t round) { return Sha256Of(fmt::format("adapter {}", round)); }
+
+AdapterLayout Layout() {
+  return *AdapterLayout::Create(
+      {{.name = "q", .in_features = 3, .out_features = 2, .lora_rank = 1, .alpha = 1}});
+}
+
+// Plays the clients, the driver and the clock, and checks every effect.
+class World {
+ public:
+  explicit World(uint64_t seed) : random_(seed) {
+    for (int i = 0; i < 5; ++i) institutions_.push_back({fmt::format("clinic-{}", i)});
+    plan_.rounds.count = kRounds;
+    plan_.rounds.quorum = kQuorum;
+    plan_.rounds.deadline = absl::Minutes(10);
+    plan_.rounds.cohort_size = Chance(3) ? 3 : 0;
+    plan_.evaluation.every = static_cast<int64_t>(random_() % 3);
+  }
+
+  void Begin() {
+    connected_ = {institutions_[0], institutions_[1], institutions_[2]};
+    Effects effects;
+    auto run = Run::Start({.id = {"run-1"},
+                           .plan = plan_,
+                           .layout = Layout(),
+                           .adapter = AdapterOf(0),
+                           .connected = {connected_.begin(), connected_.end()}},
+                          now_, effects);
+    ASSERT_THAT(run, IsOk());
+    run_.emplace(*std::move(run));
+    Watch(effects);
+  }
+
+  void Step() {
+    const Institution& from = institutions_[random_() % institutions_.size()];
+    switch (random_() % 12) {
+      case 0:
+        return Connect(from);
+      case 1:
+        return Disconnect(from);
+      case 2:
+      case 3:
+        return Send(from, RunAccepted{static_cast<int64_t>(1 + random_() % 100)});
+      case 4:
+        return Chance(8) ? Send(from, RunDeclined{"no"}) : Nothing();
+      case 5:
+        return Chance(3) ? Send(from, ClientFailed{Round(), run_->view().attempt, "failed"})
+                         : Nothing();
+      case 6:
+        return Wait(absl::Seconds(random_() % 300));
+      case 7:
+        return Chance(200) ? Watch(run_->Receive(StopRequested{"stop"}, now_)) : Nothing();
+      case 8:
+        return Release();
+      default:
+        return Contribute(from);
+    }
+  }
+
+  // Lets everything run out: from here on only the clock and the driver act.
+  void LetItEnd() {
+    for (int i = 0; i < 100 && !Ended(); ++i) {
+      Release();
+      if (run_->deadline().has_value()) Wait(*run_->deadline() - now_);
+    }
+    EXPECT_TRUE(Ended());
+  }
+
+  bool Ended() const {
+    return run_->state() != RunState::kInviting && run_->state() != RunState::kRunning;
+  }
+  int64_t released() const { return released_; }
+  RunState state() const { return run_->state(); }
+
+ private:
+  bool Chance(uint64_t one_in) { return random_() % one_in == 0; }
+  int64_t Round() const { return run_->view().rounds_done; }
+  void Nothing() {}
+
+  void Send(const Institution& from, ClientEvent event) {
+    if (connected_.contains(from)) Watch(run_->Receive(from, std::move(event), now_));
+  }
+  void Connect(const Institution& from) {
+    connected_.insert(from);
+    Watch(run_->Receive(from, ClientConnected{}, now_));
+  }
+  void Disconnect(const Institution& from) {
+    connected_.erase(from);
+    Watch(run_->Receive(from, ClientDisconnected{}, now_));
+  }
+  void Wait(absl::Duration time) {
+    now_ += time;
+    Watch(run_->Tick(now_));
+  }
+
+  void Contribute(const Institution& from) {
+    const RunView view = run_->view();
+    const FactorSet factors = TrainedFactors(plan_.aggregation.method, Round());
+    const ContributionHeader header = {
+        .round = Round(),
+        .attempt = view.attempt,
+        .adapter = AdapterOf(Round()),
+        .layout = Sha256Of(Layout().ToJson()),
+        .factors = static_cast<uint32_t>(factors),
+        .size_bytes =
+            view.evaluating ? 0 : 4 * static_cast<uint64_t>(Layout().parameter_count(factors))};
+    const auto admission = run_->CheckContribution(from, header);
+    if (!admission.ok() || admission->repeated) return;
+    EXPECT_TRUE(summed_.insert(from).second) << from.value << " counts twice";
+    Watch(run_->Receive(from, ContributionTaken{header}, now_));
+  }
+
+  void Release() {
+    if (!to_release_.has_value()) return;
+    const int64_t round = *std::exchange(to_release_, std::nullopt);
+    EXPECT_EQ(round, released_++) << "every round has exactly one successor";
+    Watch(run_->Receive(Released{round, AdapterOf(round + 1)}, now_));
+  }
+
+  void Watch(const Effects& effects) {
+    for (const Effect& effect : effects) {
+      EXPECT_FALSE(ended_ && !std::holds_alternative<TellRunEnded>(effect)) << "after the end";
+      std::visit([&](const auto& e) { See(e); }, effect);
+    }
+  }
+
+  void See(const Invite& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
+  void See(const CloseRound& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
+  void See(const TellRunEnded& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
+  void See(const Assign& e) {
+    EXPECT_TRUE(connected_.contains(e.institution));
+    EXPECT_EQ(e.assignment.adapter, AdapterOf(released_));
+    EXPECT_EQ(e.assignment.round, released_);
+    EXPECT_GT(e.assignment.time_left, absl::ZeroDuration());
+    if (e.assignment.evaluate_only) {
+      EXPECT_EQ(released_, kRounds);
+      if (!std::exchange(evaluating_, true)) summed_.clear();
+    }
+  }
+  void See(const OpenAggregation& e) {
+    EXPECT_EQ(e.round, released_);
+    EXPECT_LE(e.attempt, 2);
+    summed_.clear();
+  }
+  void See(const fedtune::Release& e) {
+    EXPECT_EQ(e.summary.contributions, static_cast<int64_t>(summed_.size()));
+    EXPECT_GE(e.summary.contributions, kQuorum);
+    EXPECT_EQ(e.incoming, AdapterOf(released_));
+    EXPECT_FALSE(to_release_.has_value());
+    to_release_ = e.round;
+  }
+  void See(const EndRun& e) {
+    EXPECT_FALSE(std::exchange(ended_, true)) << "ends once";
+    EXPECT_EQ(e.reason.empty(), e.state == RunState::kFinished);
+    if (e.state == RunState::kFinished) {
+      EXPECT_EQ(released_, kRounds);
+    }
+  }
+
+  std::mt19937_64 random_;
+  std::vector<Institution> institutions_;
+  Plan plan_;
+  absl::Duration now_ = absl::Hours(1);
+  std::optional<Run> run_;
+  std::set<Institution> connected_;
+  std::set<Institution> summed_;       // Into the open attempt.
+  std::optional<int64_t> to_release_;  // A release the driver is to make.
+  int64_t released_ = 0;
+  bool evaluating_ = false;
+  bool ended_ = false;
+};
+
+TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
+  std::map<RunState, int> ends;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    World world(static_cast<uint64_t>(seed));
+    world.Begin();
+    for (int event = 0; event < kEvents && !world.Ended(); ++event) world.Step();
+    world.LetItEnd();
+    ++ends[world.state()];
+    if (HasFailure()) return;
+  }
+  // The histories are worth something: every kind of end occurs.
+  EXPECT_GT(ends[RunState::kFinished], 100);
+  EXPECT_GT(ends[RunState::kFailed], 100);
+  EXPECT_GT(ends[RunState::kStopped], 50);
+}
+
+}  // namespace
+}  // namespace fedtune::testing

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "plan/cost.h"
+
+#include "gtest/gtest.h"
+#include "plan/adapter_targets.h"
+
+namespace fedtune {
+namespace {
+
+// One attention layer, two routed experts of which one is used, and a head.
+BaseModelDescription Model() {
+  using enum LayerKind;
+  BaseModelDescription model;
+  model.name = "tiny";
+  model.parameter_count = 10'000;
+  model.experts_per_token = 1;
+  model.routed_expert_count = 2;
+  model.linear_layers = {{"q_proj", kAttention, 30, 20},
+                         {"experts.0.up_proj", kRoutedExpert, 30, 10},
+                         {"experts.1.up_proj", kRoutedExpert, 30, 10},
+                         {"lm_head", kHead, 30, 1000}};
+  return model;
+}
+
+// A: 2 x 30 = 60 values, B: 20 x 2 = 40.
+Plan AttentionPlan() {
+  Plan plan;
+  plan.adapter.rank = 2;
+  plan.adapter.targets = {"attention"};
+  plan.rounds.count = 3;
+  plan.training.batch_size = 4;
+  plan.training.sequence_length = 10;
+  return plan;
+}
+
+PlanCost Cost(const Plan& plan, ComputeType type = ComputeType::kBf16) {
+  return EstimateCost(plan, Model(), *ResolveTargets(Model(), plan.adapter), type);
+}
+
+TEST(PlanCostTest, CountsWhatIsTrained) {
+  const PlanCost cost = Cost(AttentionPlan());
+  EXPECT_EQ(cost.trained_parameters, 100);
+  EXPECT_DOUBLE_EQ(cost.share_of_base, 0.01);
+}
+
+TEST(PlanCostTest, AlternatingSendsOneFactorARound) {
+  const PlanCost cost = Cost(AttentionPlan());  // B, A, B.
+  EXPECT_DOUBLE_EQ(cost.parameters_a_round, 140 / 3.0);
+  EXPECT_DOUBLE_EQ(cost.upload_bytes_a_round, 4 * 140 / 3.0);
+  EXPECT_EQ(cost.download_bytes_a_round, 400);
+  EXPECT_EQ(cost.transfer_bytes, 4 * 140 + 4 * 400);
+}
+
+TEST(PlanCostTest, FeditSendsBothFactors) {
+  Plan plan = AttentionPlan();
+  plan.aggregation.method = AggregationMethod::kFedit;
+  EXPECT_DOUBLE_EQ(Cost(plan).upload_bytes_a_round, 400);
+  EXPECT_EQ(Cost(plan).transfer_bytes, 3 * 400 + 4 * 400);
+}
+
+TEST(PlanCostTest, EstimatesMemoryByItsFormulas) {
+  const PlanCost gpu = Cost(AttentionPlan());
+  EXPECT_EQ(gpu.weight_bytes, 20'000);
+  EXPECT_EQ(gpu.adapter_bytes, 4 * (200 + 60 + 120));
+  EXPECT_EQ(gpu.activation_bytes, 2 * 40 * (50 + 40));  // Half of two experts.
+  EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'520 + 7'200);
+  EXPECT_EQ(Cost(AttentionPlan(), ComputeType::kFp32).weight_bytes, 40'000);
+}
+
+TEST(PlanCostTest, SgdKeepsNoMoments) {
+  Plan plan = AttentionPlan();
+  plan.training.optimizer = LocalOptimizer::kSgd;
+  EXPECT_EQ(Cost(plan).adapter_bytes, 4 * (200 + 60));
+}
+
+}  // namespace
+}  // namespace fedtune
