@@ -24,17 +24,21 @@ fs::path WithoutTrailingSlash(const fs::path& path) {
 
 }  // namespace
 
-absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
-  const fs::path target = WithoutTrailingSlash(requested);
+absl::Status CheckNothingAt(const fs::path& target) {
   std::error_code error;
   const bool taken = fs::exists(target, error) &&
                      !(fs::is_directory(target, error) && fs::is_empty(target, error));
-  if (taken) {
-    return absl::AlreadyExistsError(fmt::format(
-        "{} is there already and is not an empty folder; choose another", target.string()));
-  }
+  if (!taken) return absl::OkStatus();
+  return absl::AlreadyExistsError(fmt::format(
+      "{} is there already and is not an empty folder; choose another", target.string()));
+}
+
+absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
+  const fs::path target = WithoutTrailingSlash(requested);
+  RETURN_IF_ERROR(CheckNothingAt(target));
   fs::path staging = target;
   staging += ".partial";
+  std::error_code error;
   fs::remove_all(staging, error);
   if (error) return ErrnoToStatus(error.value(), "remove", staging);
   RETURN_IF_ERROR(MakeDirectories(staging));

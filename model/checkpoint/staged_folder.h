@@ -9,14 +9,17 @@
 
 namespace fedtune {
 
+// ALREADY_EXISTS: there is something at `target` that is not an empty folder.
+absl::Status CheckNothingAt(const std::filesystem::path& target);
+
 // A folder that is filled under the name "<target>.partial" and gets its final
 // name when it is complete; otherwise it goes. Movable; not thread-safe.
 class StagedFolder {
  public:
   // Removes what an earlier attempt may have left under the temporary name.
   //
-  // ALREADY_EXISTS: there is something at `target` that is not an empty
-  // folder. PERMISSION_DENIED, INTERNAL: the folder cannot be made.
+  // ALREADY_EXISTS: as CheckNothingAt(). PERMISSION_DENIED, INTERNAL: the folder
+  // cannot be made.
   static absl::StatusOr<StagedFolder> Create(const std::filesystem::path& target);
 
   StagedFolder(StagedFolder&& other) noexcept;
