@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "client/data/batch_stream.h"
 #include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
@@ -23,6 +24,15 @@ absl::Status CheckLayout(const AdapterLayout& layout, const BaseModelDescription
       layout.modules().size(), ours.modules().size(), model.name));
 }
 
+absl::Status CheckLength(const TrainingPlan& plan, const BaseModelDescription& model) {
+  if (model.context_length == 0 || plan.sequence_length <= model.context_length) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the plan has sequences of {} tokens, and {} takes {}", plan.sequence_length,
+                  model.name, model.context_length));
+}
+
 }  // namespace
 
 absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation) {
@@ -33,6 +43,7 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   material.layout_digest = Sha256Of(invitation.layout_json);
   ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
   RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
+  RETURN_IF_ERROR(CheckLength(material.plan.training, model.description));
   Decision decision = Decide(site.policy, {material.plan, material.layout, model.description});
   if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
 
@@ -41,6 +52,14 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   if (records.training.empty()) {
     return absl::FailedPreconditionError("it has no record that can be trained on");
   }
+  const TrainingPlan& training = material.plan.training;
+  material.batch =
+      [batches = BatchStream({.seed = static_cast<uint64_t>(training.seed),
+                              .institution = site.institution,
+                              .record_count = static_cast<int64_t>(records.training.size()),
+                              .batch_size = training.batch_size})](int64_t global_step) mutable {
+        return batches.Batch(global_step);
+      };
   material.base_model = std::move(model.directory);
   material.training = std::move(records.training);
   material.validation = std::move(records.validation);

@@ -12,6 +12,7 @@ namespace {
 
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr char kModel[] = "examples/base_model/icd-moe";
@@ -88,6 +89,19 @@ TEST_F(StudyTest, DeclinesALayoutThatIsNotThePlans) {
   modules.pop_back();
   invitation_.layout_json = AdapterLayout::Create(modules)->ToJson();
   EXPECT_THAT(Reason(), HasSubstr("which are not the"));
+}
+
+TEST_F(StudyTest, DeclinesSequencesThatTheBaseModelCannotRead) {
+  invitation_.plan_toml = std::string(kPlan);
+  invitation_.plan_toml.replace(invitation_.plan_toml.find("steps = 2"), 9,
+                                "steps = 2\nsequence_length = 100000");
+  EXPECT_THAT(Reason(), HasSubstr("the plan has sequences of 100000 tokens, and icd-moe takes"));
+}
+
+TEST_F(StudyTest, DrawsBatchesFromItsRecords) {
+  const auto material = Study();
+  ASSERT_THAT(material, IsOk());
+  EXPECT_THAT(material->batch(5), ElementsAre(0, 0)) << "of one record, batches of two";
 }
 
 TEST_F(StudyTest, DeclinesWhatThePolicyForbids) {

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/check.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/progress.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "client/commands/json_line.h"
+#include "client/commands/site.h"
+#include "client/data/dataset.h"
+#include "client/round/base_model_shelf.h"
+#include "client/transport/coordinator_client.h"
+#include "fmt/format.h"
+#include "plan/base_model_digest.h"
+#include "rpc/channel.h"
+
+namespace fedtune {
+namespace {
+
+constexpr absl::Duration kProbeTimeout = absl::Seconds(10);
+
+CheckResult ResultOf(std::string what, const absl::StatusOr<std::string>& detail) {
+  return {.what = std::move(what),
+          .status = detail.status(),
+          .detail = detail.ok() ? *detail : std::string()};
+}
+
+absl::StatusOr<std::string> CheckPolicy(const ClientConfig& config) {
+  ASSIGN_OR_RETURN(const Policy policy, LoadPolicy(config));
+  if (config.policy.empty()) return "none: every run on the base models below is allowed";
+  return fmt::format("{}, hours {}", config.policy.string(), policy.hours.ToString());
+}
+
+absl::StatusOr<std::string> CheckCertificateFiles(const ClientConfig& config, const Clock& clock) {
+  ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  const Certificate& certificate = credentials.certificate;
+  return fmt::format("{}, until {}", Describe(certificate.identity),
+                     absl::FormatTime("%Y-%m-%d", certificate.not_after, absl::LocalTimeZone()));
+}
+
+absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const Clock& clock) {
+  ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  ASSIGN_OR_RETURN(const absl::Duration answered,
+                   ProbeCoordinator({.address = config.coordinator,
+                                     .files = config.credentials,
+                                     .federation = credentials.certificate.identity.federation},
+                                    kProbeTimeout));
+  return fmt::format("{}, {}", config.coordinator, HumanDuration(answered));
+}
+
+absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& directory,
+                                           const Policy& policy, const Clock& clock) {
+  ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(directory));
+  ProgressLine progress("reading " + model.name, clock);
+  ASSIGN_OR_RETURN(const std::string digest,
+                   BaseModelDigest(directory, [&](double share) { progress.Update(share); }));
+  const auto& allowed = policy.base_models;
+  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), digest) == allowed.end()) {
+    return absl::PermissionDeniedError(
+        fmt::format("{} is not in the policy's base_models: its runs are declined", digest));
+  }
+  return fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model.parameter_count)),
+                     digest);
+}
+
+absl::StatusOr<std::string> CheckDataset(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const DatasetReport report,
+                   ReadDataset(file, [](const DatasetRecord&) { return absl::OkStatus(); }));
+  return Describe(report, file.string());
+}
+
+void CheckBaseModels(const ClientConfig& config, const Clock& clock,
+                     std::vector<CheckResult>& results) {
+  const absl::StatusOr<Policy> policy = LoadPolicy(config);
+  if (config.base_models.empty()) {
+    results.push_back({"base model",
+                       absl::NotFoundError("none is configured; put its folder into base_models"),
+                       ""});
+  }
+  for (const std::filesystem::path& directory : config.base_models) {
+    results.push_back(ResultOf("base model " + directory.filename().string(),
+                               CheckBaseModel(directory, policy.value_or(Policy()), clock)));
+  }
+}
+
+void CheckDatasets(const ClientConfig& config, std::vector<CheckResult>& results) {
+  if (config.datasets.empty()) {
+    results.push_back({"data set",
+                       absl::NotFoundError("none is configured; add [[datasets]] to client.toml"),
+                       ""});
+  }
+  for (const DatasetConfig& dataset : config.datasets) {
+    results.push_back(ResultOf("data set " + dataset.name, CheckDataset(dataset.train)));
+    if (dataset.eval.empty()) continue;
+    results.push_back(
+        ResultOf(fmt::format("data set {} (eval)", dataset.name), CheckDataset(dataset.eval)));
+  }
+}
+
+// A base model is loaded, which also tests the device.
+absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
+                                        const TrainerFactory& open_trainer) {
+  RETURN_IF_ERROR(open_trainer({.model_directory = config.base_models.front(),
+                                .device = config.device,
+                                .threads = static_cast<int>(config.threads)})
+                      .status());
+  return fmt::format("{}, base model loaded", config.device);
+}
+
+std::string_view Verdict(const absl::Status& status) {
+  if (status.ok()) return "ok";
+  return absl::IsNotFound(status) ? "missing" : "failed";
+}
+
+}  // namespace
+
+absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& open_trainer,
+                         const Clock& clock) {
+  ASSIGN_OR_RETURN(const ClientConfig config, options.source.Load());
+  SilenceRpcLibrary();
+  std::vector<CheckResult> results;
+  results.push_back(ResultOf("policy", CheckPolicy(config)));
+  results.push_back(ResultOf("certificate", CheckCertificateFiles(config, clock)));
+  if (results.back().status.ok()) {
+    results.push_back(ResultOf("coordinator", CheckCoordinator(config, clock)));
+  }
+  CheckBaseModels(config, clock, results);
+  CheckDatasets(config, results);
+  if (!config.base_models.empty()) {
+    results.push_back(ResultOf("device", CheckDevice(config, open_trainer)));
+  }
+  fmt::print("{}", PresentChecks(results, options.json));
+
+  const auto failed = [](const CheckResult& result) { return !result.status.ok(); };
+  const auto first = std::find_if(results.begin(), results.end(), failed);
+  if (first == results.end()) return absl::OkStatus();
+  return absl::Status(
+      first->status.code(),
+      fmt::format("{} of {} checks failed", std::count_if(results.begin(), results.end(), failed),
+                  results.size()));
+}
+
+std::string PresentChecks(const std::vector<CheckResult>& results, bool json) {
+  if (json) {
+    nlohmann::ordered_json checks = nlohmann::ordered_json::array();
+    for (const CheckResult& result : results) {
+      const bool ok = result.status.ok();
+      checks.push_back({{"what", result.what},
+                        {"verdict", Verdict(result.status)},
+                        {"detail", ok ? result.detail : std::string(Message(result.status))}});
+    }
+    return JsonLine({{"checks", std::move(checks)}});
+  }
+  size_t width = 0;
+  for (const CheckResult& result : results) width = std::max(width, result.what.size());
+  std::string lines;
+  for (const CheckResult& result : results) {
+    const std::string_view detail =
+        result.status.ok() ? std::string_view(result.detail) : Message(result.status);
+    lines +=
+        fmt::format("  {:<{}}   {:<7}   {}\n", result.what, width, Verdict(result.status), detail);
+  }
+  return lines;
+}
+
+}  // namespace fedtune

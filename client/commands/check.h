@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "client/commands/config_flags.h"
+#include "client/commands/trainer_factory.h"
+
+namespace fedtune {
+
+// One thing that a client needs.
+struct CheckResult {
+  std::string what;  // "certificate"
+  absl::Status status;
+  std::string detail;  // When it is in order: "until 2026-11-30".
+};
+
+struct CheckOptions {
+  ConfigSource source;
+  bool json = false;
+};
+
+// Looks at all that a client needs and prints a line for each: in order, or what
+// is wrong and what to do.
+//
+// The first error that was found; INVALID_ARGUMENT when the configuration itself
+// cannot be read.
+absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& open_trainer,
+                         const Clock& clock);
+
+// The lines for people, or one JSON object.
+std::string PresentChecks(const std::vector<CheckResult>& results, bool json);
+
+}  // namespace fedtune

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/check.h"
+
+#include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
+
+namespace fedtune {
+namespace {
+
+std::vector<CheckResult> Results() {
+  return {{"certificate", absl::OkStatus(), "until 2026-11-30"},
+          {"coordinator", absl::UnavailableError("no answer"), ""},
+          {"data set letters", absl::NotFoundError("train.jsonl: no such file"), ""}};
+}
+
+TEST(PresentChecksTest, LinesUpForPeople) {
+  EXPECT_EQ(PresentChecks(Results(), /*json=*/false),
+            "  certificate        ok        until 2026-11-30\n"
+            "  coordinator        failed    no answer\n"
+            "  data set letters   missing   train.jsonl: no such file\n");
+}
+
+TEST(PresentChecksTest, IsOneObjectForMachines) {
+  const auto json = nlohmann::json::parse(PresentChecks(Results(), /*json=*/true));
+  ASSERT_EQ(json.at("checks").size(), 3);
+  EXPECT_EQ(json["checks"][0]["verdict"], "ok");
+  EXPECT_EQ(json["checks"][0]["detail"], "until 2026-11-30");
+  EXPECT_EQ(json["checks"][1]["verdict"], "failed");
+  EXPECT_EQ(json["checks"][2]["detail"], "train.jsonl: no such file");
+}
+
+TEST(PresentChecksTest, SurvivesNamesThatAreNotUtf8) {
+  const auto text = PresentChecks({{"data set", absl::NotFoundError("\xff.jsonl"), ""}}, true);
+  EXPECT_FALSE(nlohmann::json::parse(text).empty());
+}
+
+}  // namespace
+}  // namespace fedtune

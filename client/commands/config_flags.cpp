@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/config_flags.h"
+
+namespace fedtune {
+namespace {
+
+constexpr char kDefaultFile[] = "client.toml";
+
+}  // namespace
+
+absl::StatusOr<ClientConfig> ConfigSource::Load() const {
+  if (file) return LoadClientConfig(*file, flags);
+  std::error_code ignored;
+  if (std::filesystem::exists(kDefaultFile, ignored)) return LoadClientConfig(kDefaultFile, flags);
+  return ParseClientConfig("", "", flags);
+}
+
+void AddConfigFlags(CLI::App& command, ConfigSource& source) {
+  ClientFlags& flags = source.flags;
+  command.add_option("--config", source.file,
+                     "client.toml (the one in this folder); each of its keys is a flag, too");
+  command.add_option("--coordinator", flags.coordinator, "The coordinator, host:port");
+  command.add_option("--institution", flags.institution, "Our name, as in the certificate");
+  command.add_option("--state-dir", flags.state_dir, "Where the client keeps its keys");
+  command.add_option("--certificate", flags.certificate,
+                     "Our certificate (keys/certificate.pem in the state directory)");
+  command.add_option("--key", flags.key, "Its private key (keys/key.pem)");
+  command.add_option("--authority", flags.authority,
+                     "The certificate of the federation's authority (keys/authority.pem)");
+  command.add_option("--base-model", flags.base_models,
+                     "Folder of a base model; may be given several times");
+  command.add_option("--policy", flags.policy, "policy.toml; without one every run is allowed");
+  command.add_option("--dataset", flags.datasets,
+                     "NAME:TRAIN_FILE or NAME:TRAIN_FILE:EVAL_FILE; may be given several times");
+  command.add_option("--device", flags.device, "auto, cpu or cuda:0");
+  command.add_option("--threads", flags.threads, "Threads on the CPU; 0: all cores");
+  command.add_option("--log-format", flags.log_format, "text or json");
+}
+
+}  // namespace fedtune

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/evaluate.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "client/commands/json_line.h"
+#include "client/commands/records.h"
+#include "client/commands/stop_signals.h"
+#include "client/round/answer_choices.h"
+#include "fmt/format.h"
+#include "model/checkpoint/base_model_description.h"
+#include "model/checkpoint/peft_adapter.h"
+
+namespace fedtune {
+namespace {
+
+absl::StatusOr<std::vector<TokenizedRecord>> ReadRecords(const EvaluateOptions& options,
+                                                         const BaseModelDescription& model) {
+  TrainingPlan limits;
+  limits.sequence_length =
+      options.sequence_length > 0 ? options.sequence_length : model.context_length;
+  ASSIGN_OR_RETURN(const RecordReader reader, RecordReader::Open(options.model.base, limits));
+  std::vector<TokenizedRecord> records;
+  ASSIGN_OR_RETURN(const DatasetReport report, reader.Read(options.data, records));
+  fmt::print(stderr, "{}\n", Describe(report, options.data.string()));
+  return records;
+}
+
+// An adapter of nothing when none is given: the request wants a layout.
+absl::StatusOr<PeftAdapter> ReadAdapter(const EvaluateOptions& options) {
+  if (!options.adapter) return PeftAdapter();
+  return ReadPeftAdapter(*options.adapter);
+}
+
+void Print(const Evaluation& evaluation, size_t choice_count, bool json) {
+  if (json) {
+    nlohmann::ordered_json object = {{"records", evaluation.example_count},
+                                     {"answer_tokens", evaluation.answer_token_count},
+                                     {"loss", evaluation.loss}};
+    if (evaluation.accuracy) {
+      object["accuracy"] = *evaluation.accuracy;
+      object["choices"] = choice_count;
+    }
+    fmt::print("{}", JsonLine(object));
+    return;
+  }
+  fmt::print("loss       {:.4f} over {} records\n", evaluation.loss,
+             GroupDigits(static_cast<uint64_t>(evaluation.example_count)));
+  if (!evaluation.accuracy) return;
+  fmt::print("accuracy   {:.1f} % among {} answers\n", 100 * *evaluation.accuracy, choice_count);
+}
+
+}  // namespace
+
+absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& open_trainer,
+                          const Clock& clock) {
+  const StopSignals signals;
+  ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
+  ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model));
+  ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
+                   open_trainer(options.model.ForTrainer()));
+  EvaluationRequest request{
+      .layout = &adapter.layout, .adapter = adapter.values, .records = records, .choices = {}};
+  if (options.choices == "from-data") request.choices = AnswerChoices({records});
+  ProgressLine progress("evaluating", clock);
+  ASSIGN_OR_RETURN(const Evaluation evaluation,
+                   trainer->Evaluate(request, [&](int64_t done, int64_t count) {
+                     progress.Update(static_cast<double>(done) / static_cast<double>(count));
+                     return !signals.token().stop_requested();
+                   }));
+  Print(evaluation, request.choices.size(), options.json);
+  return absl::OkStatus();
+}
+
+void AddEvaluateFlags(CLI::App& command, EvaluateOptions& options) {
+  AddModelFlags(command, options.model);
+  command.add_option("--adapter", options.adapter, "Folder of an adapter; none: the base alone");
+  command.add_option("--data", options.data, "Records in JSON lines")->required();
+  command
+      .add_option("--choices", options.choices,
+                  "from-data: accuracy among the file's answers, if there are at most 100; none")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"from-data", "none"}));
+  command
+      .add_option("--sequence-length", options.sequence_length,
+                  "Longest record in tokens; 0: the model's context")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag("--json", options.json, "One JSON object");
+}
+
+}  // namespace fedtune

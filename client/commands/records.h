@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/config.h"
+#include "client/data/dataset.h"
+#include "client/data/record_tokenizer.h"
+#include "client/data/tokenized_record.h"
+#include "client/round/study.h"
+#include "model/tokenizer/tokenizer.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+// Called with each file's report; reports quote no record.
+using ReportTaker =
+    std::function<void(const std::filesystem::path& file, const DatasetReport& report)>;
+
+// Reads data sets as one base model's tokens. Movable.
+class RecordReader {
+ public:
+  // `plan` says how long a record may be, and whether a longer one is cut.
+  //
+  // NOT_FOUND, INVALID_ARGUMENT: the base model's tokenizer cannot be used.
+  static absl::StatusOr<RecordReader> Open(const std::filesystem::path& base_model,
+                                           const TrainingPlan& plan);
+
+  // Appends the file's records to `records`. Errors as ReadDataset().
+  absl::StatusOr<DatasetReport> Read(const std::filesystem::path& file,
+                                     std::vector<TokenizedRecord>& records) const;
+
+ private:
+  RecordReader(std::unique_ptr<Tokenizer> tokenizer, RecordTokenizer record_tokenizer)
+      : tokenizer_(std::move(tokenizer)), record_tokenizer_(std::move(record_tokenizer)) {}
+
+  std::unique_ptr<Tokenizer> tokenizer_;  // In place: record_tokenizer_ refers to it.
+  RecordTokenizer record_tokenizer_;
+};
+
+// Reads all of an institution's data sets, one after the other.
+RecordLoader LoaderOf(std::vector<DatasetConfig> datasets, ReportTaker take_report);
+
+}  // namespace fedtune

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/site.h"
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "client/data/dataset.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+
+absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config) {
+  if (config.policy.empty()) return Policy();
+  ASSIGN_OR_RETURN(const std::string toml, ReadFile(config.policy));
+  return ParsePolicy(toml, config.policy.string());
+}
+
+absl::StatusOr<Credentials> LoadClientCredentials(const ClientConfig& config, absl::Time now) {
+  ASSIGN_OR_RETURN(Credentials credentials,
+                   LoadCredentials(config.credentials, Role::kClient, now));
+  const std::string& name = credentials.certificate.identity.name;
+  if (name != config.institution) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: the certificate is for \"{}\", the configuration says institution = "
+                    "\"{}\"; one of them is wrong",
+                    config.credentials.certificate.string(), name, config.institution));
+  }
+  return credentials;
+}
+
+absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config) {
+  if (config.datasets.empty()) {
+    return absl::InvalidArgumentError(
+        "no data set is configured; add [[datasets]] with name and train to client.toml");
+  }
+  const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
+  std::vector<DatasetSize> sizes;
+  for (const DatasetConfig& dataset : config.datasets) {
+    ASSIGN_OR_RETURN(const DatasetReport report, ReadDataset(dataset.train, take_any));
+    sizes.push_back({.name = dataset.name, .example_count = report.used});
+  }
+  return sizes;
+}
+
+}  // namespace fedtune

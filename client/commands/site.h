@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/config.h"
+#include "client/policy/policy.h"
+#include "client/round/messages.h"
+#include "privacy/identity/key_directory.h"
+
+namespace fedtune {
+
+// What a client needs besides its configuration, each read from the files that
+// the configuration names.
+
+// The policy of the file, or the one that allows everything when none is named.
+// INVALID_ARGUMENT, NOT_FOUND: as ParsePolicy() and ReadFile().
+absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config);
+
+// Our certificate, which must name the institution of the configuration.
+// FAILED_PRECONDITION: it names another one. Otherwise as LoadCredentials().
+absl::StatusOr<Credentials> LoadClientCredentials(const ClientConfig& config, absl::Time now);
+
+// The records of each data set that can be read; whether a base model can use
+// them is seen later.
+// INVALID_ARGUMENT: no data set is configured, or one has no record. Otherwise
+// as ReadDataset().
+absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config);
+
+}  // namespace fedtune

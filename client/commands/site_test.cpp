@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/site.h"
+
+#include "base/files.h"
+#include "base/status.h"
+#include "client/transport/fake_coordinator.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::HasSubstr;
+
+class SiteTest : public ::testing::Test {
+ protected:
+  SiteTest() { config_.institution = "st-anna"; }
+
+  std::filesystem::path Write(const std::string& name, std::string_view content) {
+    EXPECT_THAT(WriteFileAtomically(folder_.path() / name, content), IsOk());
+    return folder_.path() / name;
+  }
+
+  const testing::TemporaryDirectory folder_;
+  ClientConfig config_;
+};
+
+TEST_F(SiteTest, AllowsEverythingWithoutAPolicyFile) {
+  const auto policy = LoadPolicy(config_);
+  ASSERT_THAT(policy, IsOk());
+  EXPECT_EQ(policy->max_rank, 0);
+}
+
+TEST_F(SiteTest, RefusesAPolicyFileThatIsMissing) {
+  config_.policy = folder_.path() / "policy.toml";
+  EXPECT_THAT(LoadPolicy(config_), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_F(SiteTest, NamesTheLineOfAPolicyThatIsWrong) {
+  config_.policy = Write("policy.toml", "max_rank = 0\n");
+  EXPECT_THAT(Message(LoadPolicy(config_).status()), HasSubstr("policy.toml:1: max_rank"));
+}
+
+TEST_F(SiteTest, TakesTheCertificateOfTheInstitution) {
+  const testing::TestAuthority authority;
+  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "st-anna");
+  EXPECT_THAT(LoadClientCredentials(config_, absl::Now()), IsOk());
+}
+
+TEST_F(SiteTest, RefusesTheCertificateOfAnotherInstitution) {
+  const testing::TestAuthority authority;
+  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "uke");
+  const auto credentials = LoadClientCredentials(config_, absl::Now());
+  EXPECT_THAT(credentials, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(credentials.status()), HasSubstr("the certificate is for \"uke\""));
+}
+
+TEST_F(SiteTest, RefusesTheCertificateOfAnotherRole) {
+  const testing::TestAuthority authority;
+  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kAdministrator, "st-anna");
+  EXPECT_THAT(LoadClientCredentials(config_, absl::Now()),
+              HasCode(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(SiteTest, CountsTheRecordsOfEachDataSet) {
+  const std::string line = R"({"instruction": "What?", "output": "That."})";
+  config_.datasets = {{"one", Write("a.jsonl", line + "\n" + line + "\nnot JSON\n"), ""},
+                      {"two", Write("b.jsonl", line), ""}};
+  const auto sizes = CountRecords(config_);
+  ASSERT_THAT(sizes, IsOk());
+  ASSERT_EQ(sizes->size(), 2);
+  EXPECT_EQ(sizes->at(0).example_count, 2);
+  EXPECT_EQ(sizes->at(1).name, "two");
+  EXPECT_EQ(sizes->at(1).example_count, 1);
+}
+
+TEST_F(SiteTest, RefusesToGoWithoutADataSet) {
+  EXPECT_THAT(Message(CountRecords(config_).status()), HasSubstr("[[datasets]]"));
+}
+
+TEST_F(SiteTest, SaysWhichDataSetIsMissing) {
+  config_.datasets = {{"one", folder_.path() / "a.jsonl", ""}};
+  EXPECT_THAT(CountRecords(config_), HasCode(absl::StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "client/commands/model_flags.h"
+#include "client/commands/trainer_factory.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+// What is given wins over the plan's file, and that over the defaults.
+struct TrainOptions {
+  ModelFlags model;
+  std::filesystem::path data;
+  std::optional<std::filesystem::path> eval;
+  std::filesystem::path out;
+  std::optional<std::filesystem::path> plan;
+  std::optional<int64_t> rank;
+  std::optional<double> alpha;
+  std::vector<std::string> targets;
+  std::optional<int64_t> steps;
+  std::optional<int64_t> epochs;
+  std::optional<int64_t> batch_size;
+  std::optional<double> learning_rate;
+  std::optional<double> warmup;
+  std::optional<std::string> schedule;
+  std::optional<std::string> optimizer;
+  std::optional<int64_t> sequence_length;
+  std::optional<int64_t> seed;
+  bool json = false;
+};
+
+void AddTrainFlags(CLI::App& command, TrainOptions& options);
+
+// The plan of a local training: as many steps as all rounds of the plan's file
+// have, in one round.
+//
+// INVALID_ARGUMENT, NOT_FOUND: the plan's file cannot be used.
+absl::StatusOr<Plan> PlanOf(const TrainOptions& options);
+
+// Trains an adapter on one file, without a coordinator, and writes it as PEFT
+// stores it.
+absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& open_trainer,
+                         const Clock& clock);
+
+}  // namespace fedtune

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include <sys/prctl.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/clock.h"
+#include "base/command_line.h"
+#include "base/progress.h"
+#include "base/status_macros.h"
+#include "client/commands/check.h"
+#include "client/commands/config_flags.h"
+#include "client/commands/evaluate.h"
+#include "client/commands/serve.h"
+#include "client/commands/train.h"
+#include "client/training/torch_trainer.h"
+#include "fmt/format.h"
+#include "plan/base_model_digest.h"
+#include "privacy/identity/key_directory.h"
+
+namespace fedtune {
+namespace {
+
+struct RequestFlags {
+  std::filesystem::path directory;
+  std::string federation;
+  std::string name;
+};
+
+absl::Status MakeRequest(const RequestFlags& flags) {
+  ASSIGN_OR_RETURN(const KeyAndRequest made,
+                   MakeKeyAndRequest(flags.directory, {.federation = flags.federation,
+                                                       .role = Role::kClient,
+                                                       .name = flags.name}));
+  fmt::print("{}\n", made.request.string());
+  fmt::print(stderr, "{}\n", made.next_step);
+  return absl::OkStatus();
+}
+
+absl::Status PrintBaseDigest(const std::filesystem::path& directory, const Clock& clock) {
+  ProgressLine progress("reading " + directory.string(), clock);
+  ASSIGN_OR_RETURN(const std::string digest,
+                   BaseModelDigest(directory, [&](double share) { progress.Update(share); }));
+  fmt::print("{}\n", digest);
+  return absl::OkStatus();
+}
+
+void AddServe(CommandLine& line, ConfigSource& source, const Clock& clock) {
+  AddConfigFlags(line.Add({"serve",
+                           "Takes part in the federation's runs until SIGTERM or SIGINT.",
+                           {"fedtune-client serve --config /etc/fedtune/client.toml",
+                            "fedtune-client serve --config client.toml --device cuda:1",
+                            "fedtune-client serve --coordinator fl.example.org:7443 --institution "
+                            "st-anna --state-dir state --base-model /models/lite --dataset "
+                            "letters:train.jsonl:eval.jsonl"}},
+                          [&] { return Serve(source, OpenTorchTrainer, clock); }),
+                 source);
+}
+
+void AddRequest(CommandLine& line, RequestFlags& flags) {
+  CLI::App& command = line.Add(
+      {"request",
+       "Makes a key, which stays here, and a request for the client's certificate.",
+       {"fedtune-client request --federation north --name st-anna --dir /var/lib/fedtune/keys"}},
+      [&] { return MakeRequest(flags); });
+  command.add_option("--federation", flags.federation, "The federation's name")->required();
+  command.add_option("--name", flags.name, "The institution's name: a-z, 0-9 and -")->required();
+  command.add_option("--dir", flags.directory, "Folder for key.pem and request.pem")->required();
+}
+
+void AddCheck(CommandLine& line, CheckOptions& options, const Clock& clock) {
+  CLI::App& command = line.Add({"check",
+                                "Looks whether this client has all it needs, and says what to do.",
+                                {"fedtune-client check --config /etc/fedtune/client.toml",
+                                 "fedtune-client check --json | jq .checks"}},
+                               [&] { return CheckClient(options, OpenTorchTrainer, clock); });
+  AddConfigFlags(command, options.source);
+  command.add_flag("--json", options.json, "One JSON object");
+}
+
+void AddTrain(CommandLine& line, TrainOptions& options, const Clock& clock) {
+  AddTrainFlags(
+      line.Add({"train",
+                "Trains an adapter on one's own records, without a federation.",
+                {"fedtune-client train --base ./icd-moe --data train.jsonl --out ./adapter",
+                 "fedtune-client train --base ./icd-moe --data train.jsonl --eval eval.jsonl "
+                 "--rank 16 --steps 960 --batch-size 16 --learning-rate 2e-3 --out ./adapter",
+                 "fedtune-client train --base ./icd-moe --data train.jsonl --plan plan.toml "
+                 "--out ./adapter --json"}},
+               [&] { return TrainOnFile(options, OpenTorchTrainer, clock); }),
+      options);
+}
+
+void AddEvaluate(CommandLine& line, EvaluateOptions& options, const Clock& clock) {
+  AddEvaluateFlags(
+      line.Add(
+          {"evaluate",
+           "Measures a base model, with or without an adapter, on a file of records.",
+           {"fedtune-client evaluate --base ./icd-moe --data heldout.jsonl",
+            "fedtune-client evaluate --base ./icd-moe --adapter ./adapter --data heldout.jsonl "
+            "--json"}},
+          [&] { return EvaluateFile(options, OpenTorchTrainer, clock); }),
+      options);
+}
+
+void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& clock) {
+  CLI::App& base = line.AddGroup(
+      {"base", "Base models on this machine.", {"fedtune-client base digest /models/lite"}});
+  line.AddTo(base,
+             {"digest",
+              "Prints a base model's digest, by which plans and policies name it.",
+              {"fedtune-client base digest /models/lite"}},
+             [&] { return PrintBaseDigest(directory, clock); })
+      .add_option("folder", directory, "Folder of the base model")
+      ->required();
+}
+
+}  // namespace
+}  // namespace fedtune
+
+int main(int argc, char** argv) {
+  using namespace fedtune;      // NOLINT(google-build-using-namespace)
+  ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold a record or the key.
+  const SystemClock clock;
+  CommandLine line(
+      {"fedtune-client",
+       "Trains with a federation on records that never leave this institution.",
+       {"fedtune-client request --federation north --name st-anna --dir state/keys",
+        "fedtune-client check --config client.toml", "fedtune-client serve --config client.toml"}});
+  ConfigSource serve;
+  RequestFlags request;
+  CheckOptions check;
+  TrainOptions train;
+  EvaluateOptions evaluate;
+  std::filesystem::path base;
+  AddServe(line, serve, clock);
+  AddRequest(line, request);
+  AddCheck(line, check, clock);
+  AddTrain(line, train, clock);
+  AddEvaluate(line, evaluate, clock);
+  AddBase(line, base, clock);
+  return line.Run(argc, argv);
+}

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A federation of real processes on this machine, for tests."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BASE_MODEL = ROOT / "examples/base_model/icd-moe"
+DATA = ROOT / "examples/icd10"
+SITES = ["cardiology-hospital", "oncology-hospital", "neuro-psychiatric"]
+TIMEOUT_S = 120
+
+
+class Failed(Exception):
+    """A command that did not end as it should have."""
+
+
+class Federation:
+    """An authority, a coordinator, an administrator and some clients.
+
+    Use it in a `with` statement: at its end every process is gone.
+    """
+
+    def __init__(self, programs, folder):
+        self.programs = pathlib.Path(programs)
+        self.folder = pathlib.Path(folder)
+        self.processes = {}
+        self.address = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self.processes):
+            self.stop(name)
+
+    # ---- Commands ----
+
+    def run(self, program, *arguments, expect=0):
+        """Runs a command to its end and returns what it printed."""
+        command = [self.programs / program, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+        if done.returncode != expect:
+            raise Failed(f"{program} {' '.join(map(str, arguments))} ended with "
+                         f"{done.returncode}, not {expect}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def fedtune(self, *arguments, expect=0):
+        """Runs a command as the administrator."""
+        keys = self.folder / "ada"
+        return self.run("fedtune", "--coordinator", self.address,
+                        "--certificate", keys / "certificate.pem", "--key", keys / "key.pem",
+                        "--authority", keys / "authority.pem", *arguments, expect=expect)
+
+    # ---- Keys ----
+
+    def make_authority(self):
+        """Makes the authority and the administrator's keys."""
+        self.run("fedtune-ca", "init", "--federation", "north", "--dir", self.folder / "ca")
+        self.issue("administrator", "ada", self.folder / "ada")
+
+    def issue(self, role, name, directory):
+        """Makes key, certificate and authority files in `directory`."""
+        self.run("fedtune-ca", "request", "--federation", "north", "--role", role,
+                 "--name", name, "--dir", directory)
+        self.run("fedtune-ca", "issue", "--dir", self.folder / "ca",
+                 "--request", directory / "request.pem", "--role", role, "--name", name,
+                 "--out", directory / "certificate.pem")
+        shutil.copy(self.folder / "ca/ca.crt", directory / "authority.pem")
+
+    # ---- Daemons ----
+
+    def start_coordinator(self, listen="127.0.0.1:0"):
+        """Starts the coordinator, with new keys the first time; on a free port."""
+        state = self.folder / "coordinator"
+        if not state.exists():
+            self.issue("coordinator", "hub", state / "keys")
+        process = self._start("coordinator", "fedtune-coordinator", "serve",
+                              "--state-dir", state, "--listen", listen)
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
+        self.address = line.split()[-1]
+
+    def start_client(self, name, policy=""):
+        """Starts an institution's client, with new keys the first time."""
+        state = self.folder / name
+        if not state.exists():
+            self.issue("client", name, state / "keys")
+        (state / "policy.toml").write_text(policy)
+        (state / "client.toml").write_text(f'''
+coordinator = "{self.address}"
+institution = "{name}"
+state_dir = "."
+base_models = ["{BASE_MODEL}"]
+policy = "policy.toml"
+[[datasets]]
+name = "icd10"
+train = "{DATA / name / "train.jsonl"}"
+eval = "{DATA / name / "eval.jsonl"}"
+[device]
+kind = "cpu"
+threads = 1
+''')
+        self._start(name, "fedtune-client", "serve", "--config", state / "client.toml")
+
+    def _start(self, name, program, *arguments):
+        with open(self.folder / f"{name}.log", "a", encoding="utf-8") as log:
+            self.processes[name] = subprocess.Popen(
+                [self.programs / program, *map(str, arguments)], stdout=subprocess.PIPE,
+                stderr=log, text=True)
+        return self.processes[name]
+
+    def log(self, name):
+        """All that a daemon has said so far."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8")
+
+    def stop(self, name):
+        """Asks a daemon to end and returns its exit code."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        process.stdout.close()
+        return code
+
+    def kill(self, name):
+        """Ends a daemon without a word, as a power cut does."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+    # ---- Waiting ----
+
+    def wait_until(self, what, condition):
+        """Asks again and again until `condition` holds, and returns its value."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            value = condition()
+            if value:
+                return value
+            time.sleep(0.05)
+        logs = "".join(f"\n== {name}\n{self.log(name)}" for name in self.processes)
+        raise Failed(f"{what} did not come about{logs}")
+
+    def wait_for_clients(self, count):
+        """Waits until so many clients are connected."""
+        self.wait_until(f"{count} connected clients", lambda: sum(
+            client["connected"] for client in self.clients()) == count)
+
+    def clients(self):
+        """What the coordinator knows of every client."""
+        out = self.fedtune("client", "list", "--json").stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    # ---- Runs ----
+
+    def start_run(self, plan):
+        """Starts a run and returns its id."""
+        file = self.folder / "plan.toml"
+        file.write_text(plan)
+        return json.loads(self.fedtune("run", "start", file, "--json").stdout)["run_id"]
+
+    def run_state(self, run):
+        """A run as it is."""
+        return json.loads(self.fedtune("run", "show", run, "--json").stdout)
+
+    def wait_for_end(self, run):
+        """Waits for the end of a run and returns what became of it."""
+        return self.wait_until(f"the end of {run}", lambda: self._ended(run))
+
+    def _ended(self, run):
+        state = self.run_state(run)
+        return state if state["state"] in ("finished", "stopped", "failed") else None

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a whole federation of real processes through its good and bad days.
+
+    federation_test.py PROGRAMS_DIR
+"""
+
+import json
+import sys
+import tempfile
+import time
+import unittest
+
+from federation import BASE_MODEL, DATA, SITES, Federation
+
+PROGRAMS = sys.argv.pop(1)
+
+
+def plan(count=3, steps=2, quorum=2, deadline="60s", seed=7):
+    """A small plan that takes well under a second a round."""
+    return f'''
+name = "icd10"
+base_model = "{BASE_MODEL}"
+[adapter]
+rank = 4
+targets = ["attention"]
+[training]
+steps = {steps}
+batch_size = 4
+learning_rate = 1e-3
+sequence_length = 128
+seed = {seed}
+[rounds]
+count = {count}
+quorum = {quorum}
+deadline = "{deadline}"
+[aggregation]
+method = "fedit"
+'''
+
+
+class FederationTest(unittest.TestCase):
+    """Each test has a federation of its own with three clients."""
+
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
+        self.federation = self.enterContext(Federation(PROGRAMS, folder))
+        self.federation.make_authority()
+        self.federation.start_coordinator()
+
+    def start_clients(self):
+        for site in SITES:
+            self.federation.start_client(site)
+        self.federation.wait_for_clients(len(SITES))
+
+    def finish(self, text):
+        """Starts a run and waits for its good end."""
+        run = self.federation.wait_for_end(self.federation.start_run(text))
+        self.assertEqual(run["state"], "finished", run["reason"])
+        return run
+
+    def test_a_run_finishes_and_its_adapter_is_pulled(self):
+        self.start_clients()
+        run = self.finish(plan())
+        self.assertEqual(run["rounds_done"], 3)
+        self.assertEqual([r["contributions"] for r in run["rounds"]], [3, 3, 3])
+        self.assertIsNotNone(run["first_evaluation"])
+        self.assertIsNotNone(run["last_evaluation"])
+
+        adapter = self.federation.folder / "adapter"
+        self.federation.fedtune("model", "pull", run["run_id"], "--format", "peft",
+                                "--out", adapter)
+        result = self.federation.run("fedtune-client", "evaluate", "--base", BASE_MODEL,
+                                     "--adapter", adapter, "--data",
+                                     DATA / SITES[0] / "eval.jsonl", "--json")
+        self.assertGreater(json.loads(result.stdout)["loss"], 0)
+
+    def test_the_same_plan_gives_the_same_adapter(self):
+        self.start_clients()
+        first = self.finish(plan())
+        self.assertEqual(self.finish(plan())["adapter"], first["adapter"])
+        self.assertNotEqual(self.finish(plan(seed=8))["adapter"], first["adapter"])
+
+    def test_a_killed_client_is_waited_for_until_the_deadline(self):
+        self.start_clients()
+        deadline_s = 8
+        run = self.federation.start_run(plan(count=3, steps=400, deadline=f"{deadline_s}s"))
+        victim = SITES[0]
+        self.federation.wait_until("the victim's training", lambda: (
+            "round assigned" in self.federation.log(victim)))
+        self.federation.kill(victim)
+        killed_at = time.monotonic()
+        self.federation.wait_until("the end of round 0", lambda: (
+            self.federation.run_state(run)["rounds_done"] > 0))
+        self.assertGreater(time.monotonic() - killed_at, deadline_s / 2)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual(state["rounds"][0]["contributions"], 2)
+
+    def test_a_client_that_comes_back_takes_part_again(self):
+        self.start_clients()
+        run = self.federation.start_run(plan(count=4, steps=200, quorum=3))
+        victim = SITES[1]
+        self.federation.wait_until("the victim's training", lambda: (
+            "round assigned" in self.federation.log(victim)))
+        self.federation.kill(victim)
+        self.federation.start_client(victim)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual([r["contributions"] for r in state["rounds"]], [3, 3, 3, 3])
+
+    def test_a_policy_declines_and_the_administrator_sees_why(self):
+        self.federation.start_client(SITES[0])
+        self.federation.start_client(SITES[1])
+        self.federation.start_client(SITES[2], policy="max_rank = 2\n")
+        self.federation.wait_for_clients(3)
+        run = self.finish(plan())
+        reasons = {c["institution"]: (c["state"], c["reason"]) for c in run["clients"]}
+        self.assertEqual(reasons[SITES[2]][0], "declined")
+        self.assertIn("its policy allows at most 2", reasons[SITES[2]][1])
+
+    def test_a_certificate_of_another_role_is_refused(self):
+        client = self.federation.folder / SITES[0]
+        self.federation.issue("client", SITES[0], client / "keys")
+        # The program itself sees that the certificate is a client's.
+        refused = self.federation.run(
+            "fedtune", "--coordinator", self.federation.address,
+            "--certificate", client / "keys/certificate.pem", "--key", client / "keys/key.pem",
+            "--authority", client / "keys/authority.pem", "run", "list", expect=3)
+        self.assertIn("client", refused.stderr)
+        refused = self.federation.run(
+            "fedtune-client", "serve", "--coordinator", self.federation.address,
+            "--institution", "ada", "--state-dir", client, "--dataset",
+            f"icd10:{DATA / SITES[0] / 'train.jsonl'}",
+            "--certificate", self.federation.folder / "ada/certificate.pem",
+            "--key", self.federation.folder / "ada/key.pem",
+            "--authority", self.federation.folder / "ada/authority.pem", expect=3)
+        self.assertIn("administrator", refused.stderr)
+
+    def test_daemons_end_in_order_when_asked(self):
+        self.start_clients()
+        for site in SITES:
+            self.assertEqual(self.federation.stop(site), 0)
+        self.assertEqual(self.federation.stop("coordinator"), 0)
+
+    def test_clients_wait_for_a_coordinator_that_is_away(self):
+        self.start_clients()
+        port = self.federation.address
+        self.assertEqual(self.federation.stop("coordinator"), 0)
+        self.federation.start_coordinator(listen=port)
+        self.federation.wait_for_clients(len(SITES))
+        self.finish(plan())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
