@@ -112,11 +112,11 @@ free_port() {
 
 # certificate FOLDER ROLE NAME: a key and request made in FOLDER, certified by the authority.
 certificate() {
-  "$bin/fedtune-ca" request --dir "$1" --role "$2" --name "$3" --federation demo >>"$dir/setup.log"
+  "$bin/fedtune-ca" request --dir "$1" --role "$2" --name "$3" --federation demo >>"$dir/setup.log" 2>&1
   local hosts=()
   [ "$2" != coordinator ] || hosts=(--host localhost --host 127.0.0.1)
   "$bin/fedtune-ca" issue --dir "$dir/ca" --request "$1/request.pem" --role "$2" --name "$3" \
-    ${hosts[@]+"${hosts[@]}"} --days 7 --out "$1/certificate.pem" >>"$dir/setup.log"
+    ${hosts[@]+"${hosts[@]}"} --days 7 --out "$1/certificate.pem" >>"$dir/setup.log" 2>&1
   cp "$dir/ca/ca.crt" "$1/authority.pem"
 }
 
