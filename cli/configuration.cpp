@@ -35,8 +35,9 @@ std::filesystem::path ReadPath(TomlSection& root, const std::filesystem::path& f
 
 std::filesystem::path DefaultConfigurationFile() {
   const std::string xdg = Environment("XDG_CONFIG_HOME");
-  const std::filesystem::path root =
-      xdg.empty() ? std::filesystem::path(Environment("HOME")) / ".config" : std::filesystem::path(xdg);
+  const std::filesystem::path root = xdg.empty()
+                                         ? std::filesystem::path(Environment("HOME")) / ".config"
+                                         : std::filesystem::path(xdg);
   return root / "fedtune" / "fedtune.toml";
 }
 

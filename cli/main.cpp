@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "base/command_line.h"
+#include "cli/model_commands.h"
+#include "cli/plan_command.h"
 #include "cli/run_commands.h"
 #include "cli/session.h"
 #include "cli/start_command.h"
@@ -13,11 +15,13 @@ int main(int argc, char** argv) {
        {"fedtune plan check plan.toml", "fedtune run start plan.toml --watch",
         "fedtune model pull run-7f3a --format hf --out ./model"}});
   fedtune::AddConfigurationFlags(line.root(), session.flags);
+  fedtune::AddPlanCommands(line, session);
   CLI::App& run = line.AddGroup({"run",
                                  "Runs: start, list, show, watch, stop.",
                                  {"fedtune run start plan.toml", "fedtune run list"}});
   fedtune::AddStartCommand(line, run, session);
   fedtune::AddRunCommands(line, run, session);
   fedtune::AddClientCommands(line, session);
+  fedtune::AddModelCommands(line, session);
   return line.Run(argc, argv);
 }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/model_commands.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/progress.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "cli/base_model_source.h"
+#include "cli/run_json.h"
+#include "cli/run_text.h"
+#include "fmt/format.h"
+#include "model/checkpoint/merge.h"
+#include "model/checkpoint/peft_adapter.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+namespace {
+
+struct PullArguments {
+  std::string run;
+  std::string format = "peft";
+  std::filesystem::path out;
+  std::filesystem::path base;
+};
+
+// A run's newest release.
+struct Release {
+  v1::RunStatus run;
+  Plan plan;
+  AdapterLayout layout;
+  std::vector<float> values;
+};
+
+absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
+  Digest digest;
+  if (run.rounds_done() == 0 || run.adapter_sha256().size() != digest.bytes.size()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} has released nothing yet: no round is done", run.run_id()));
+  }
+  std::copy(run.adapter_sha256().begin(), run.adapter_sha256().end(), digest.bytes.begin());
+  return digest;
+}
+
+absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& connection,
+                                               const v1::RunStatus& run, int64_t count) {
+  ASSIGN_OR_RETURN(const Digest digest, ReleaseDigest(run));
+  const SystemClock clock;
+  ProgressLine progress(fmt::format("pulling {}", run.run_id()), clock);
+  ASSIGN_OR_RETURN(const std::string bytes,
+                   connection.FetchBlob(digest, run.adapter_bytes(), [&](double fraction) {
+                     progress.Update(fraction, HumanBytes(run.adapter_bytes()));
+                   }));
+  if (bytes.size() != static_cast<size_t>(count) * sizeof(float)) {
+    return absl::DataLossError(fmt::format("the release has {}, its layout wants {} values",
+                                           HumanBytes(bytes.size()), count));
+  }
+  std::vector<float> values(static_cast<size_t>(count));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+absl::StatusOr<Release> FetchRelease(const CoordinatorConnection& connection,
+                                     const std::string& run_id) {
+  ASSIGN_OR_RETURN(const v1::GetRunResponse response, connection.GetRun(run_id));
+  Release release;
+  release.run = response.run();
+  ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
+  ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
+  ASSIGN_OR_RETURN(release.values,
+                   FetchValues(connection, release.run, release.layout.parameter_count()));
+  return release;
+}
+
+// The folder of the run's base model on this machine.
+absl::StatusOr<std::filesystem::path> BaseFolder(const Release& release,
+                                                 const PullArguments& arguments,
+                                                 const Configuration& configuration) {
+  Plan wanted = release.plan;
+  wanted.base_digest = release.run.base_digest();
+  if (!arguments.base.empty()) wanted.base_model = std::filesystem::absolute(arguments.base);
+  ASSIGN_OR_RETURN(const BaseModelSource base, FindBaseModel(wanted, "", configuration, nullptr));
+  return *base.directory;
+}
+
+absl::Status Merge(const Release& release, const std::filesystem::path& base,
+                   const std::filesystem::path& out) {
+  const SystemClock clock;
+  const std::string task =
+      fmt::format("merging {} adapter parameters into {}",
+                  HumanCount(static_cast<uint64_t>(release.layout.parameter_count())),
+                  release.run.base_model());
+  ProgressLine progress(task, clock);
+  return MergeAdapter(base, release.layout, release.values, out,
+                      [&progress](double fraction) { progress.Update(fraction); });
+}
+
+absl::Status Pull(const Session& session, const PullArguments& arguments) {
+  ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
+  ASSIGN_OR_RETURN(const CoordinatorConnection connection,
+                   CoordinatorConnection::Open(configuration));
+  ASSIGN_OR_RETURN(const Release release, FetchRelease(connection, arguments.run));
+  const std::filesystem::path out =
+      arguments.out.empty()
+          ? std::filesystem::path(fmt::format("{}-{}", release.run.run_id(), arguments.format))
+          : arguments.out;
+  if (arguments.format == "peft") {
+    RETURN_IF_ERROR(
+        WritePeftAdapter(out, release.layout, release.values, release.run.base_model()));
+  } else {
+    ASSIGN_OR_RETURN(const std::filesystem::path base,
+                     BaseFolder(release, arguments, configuration));
+    RETURN_IF_ERROR(Merge(release, base, out));
+  }
+  fmt::print("{}\n", out.string());
+  fmt::print(stderr, "verified: {} rounds, the release is what its digest says\n{} is ready:  {}\n",
+             release.run.rounds_done(), out.string(),
+             arguments.format == "peft"
+                 ? fmt::format("PeftModel.from_pretrained(base, \"{}\")", out.string())
+                 : fmt::format("AutoModelForCausalLM.from_pretrained(\"{}\")", out.string()));
+  return absl::OkStatus();
+}
+
+absl::Status ListModels(const Session& session) {
+  ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
+  if (!session.json) {
+    fmt::print("{}", ModelTable(models));
+    return absl::OkStatus();
+  }
+  for (const v1::ModelEntry& model : models.models()) fmt::print("{}\n", ModelToJson(model).dump());
+  return absl::OkStatus();
+}
+
+absl::Status ShowModel(const Session& session, const std::string& name) {
+  ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
+  for (const v1::ModelEntry& model : models.models()) {
+    if (model.name() != name && model.digest() != name) continue;
+    ASSIGN_OR_RETURN(const BaseModelDescription description,
+                     BaseModelDescriptionFromJson(model.base_model_json()));
+    session.json ? fmt::print("{}\n", model.base_model_json())
+                 : fmt::print(
+                       "{}  {}\n\n  type        {}\n  parameters  {}\n  layers      {}\n"
+                       "  context     {} tokens\n  experts     {}, {} for each token\n",
+                       description.name, description.digest, description.model_type,
+                       HumanCount(static_cast<uint64_t>(description.parameter_count)),
+                       description.layer_count, description.context_length,
+                       description.routed_expert_count, description.experts_per_token);
+    return absl::OkStatus();
+  }
+  return absl::NotFoundError(
+      fmt::format("no base model \"{}\" in the catalogue; see: fedtune model list", name));
+}
+
+}  // namespace
+
+void AddModelCommands(CommandLine& line, Session& session) {
+  CLI::App& group = line.AddGroup({"model",
+                                   "Base models of the catalogue, and what runs have released.",
+                                   {"fedtune model list", "fedtune model pull run-7f3a"}});
+  AddJsonFlag(
+      line.AddTo(group, {"list", "Lists the base models of the catalogue.", {"fedtune model list"}},
+                 [&session] { return ListModels(session); }),
+      session);
+  const auto name = std::make_shared<std::string>();
+  CLI::App& show = line.AddTo(
+      group,
+      {"show", "Shows the shape of one base model.", {"fedtune model show deepseek-v2-lite"}},
+      [&session, name] { return ShowModel(session, *name); });
+  show.add_option("MODEL", *name, "Its name or digest")->required();
+  AddJsonFlag(show, session);
+  const auto arguments = std::make_shared<PullArguments>();
+  CLI::App& pull =
+      line.AddTo(group,
+                 {"pull",
+                  "Writes a run's newest release as a PEFT adapter or a merged checkpoint.",
+                  {"fedtune model pull run-7f3a",
+                   "fedtune model pull run-7f3a --format hf --base /models/lite --out ./model"}},
+                 [&session, arguments] { return Pull(session, *arguments); });
+  pull.add_option("RUN", arguments->run, "The run's id, or the beginning of it")->required();
+  pull.add_option("--format", arguments->format, "peft, or hf for a merged checkpoint")
+      ->check(CLI::IsMember({"peft", "hf"}))
+      ->capture_default_str();
+  pull.add_option("--out", arguments->out, "The folder to write (default: RUN-FORMAT)");
+  pull.add_option("--base", arguments->base, "The base model's folder, for hf");
+}
+
+}  // namespace fedtune

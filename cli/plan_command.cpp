@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/plan_command.h"
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/files.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "cli/base_model_source.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "plan/adapter_targets.h"
+#include "plan/cost.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+namespace {
+
+// Of one core, in products and sums a second: what the estimate of time
+// assumes when nothing has been measured.
+constexpr double kAssumedRate = 30e9;
+
+// All that is known of a plan before it runs.
+struct Check {
+  Plan plan;
+  BaseModelDescription model;
+  PlanCost cost;
+  std::optional<v1::ListClientsResponse> clients;  // Absent: no coordinator to ask.
+
+  // Forward and backward through frozen weights take four operations for each
+  // parameter that a token meets; experts that it does not meet cost nothing.
+  double SecondsARound() const {
+    double met = static_cast<double>(model.parameter_count);
+    if (model.routed_expert_count > 0) {
+      for (const LinearLayer& layer : model.linear_layers) {
+        if (layer.kind != LayerKind::kRoutedExpert) continue;
+        met -= static_cast<double>(layer.in_features * layer.out_features) *
+               (1 - static_cast<double>(model.experts_per_token) /
+                        static_cast<double>(model.routed_expert_count));
+      }
+    }
+    const double tokens = static_cast<double>(plan.training.steps * plan.training.batch_size *
+                                              plan.training.sequence_length);
+    return 4 * met * tokens / kAssumedRate;
+  }
+
+  int64_t connected() const {
+    int64_t count = 0;
+    for (const v1::ClientStatus& client : clients->clients()) count += client.connected() ? 1 : 0;
+    return count;
+  }
+};
+
+absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  Check check;
+  ASSIGN_OR_RETURN(check.plan, ParsePlan(text, file.string()));
+  std::optional<CoordinatorConnection> connection;
+  if (!configuration.coordinator.empty()) {
+    ASSIGN_OR_RETURN(connection, CoordinatorConnection::Open(configuration));
+    ASSIGN_OR_RETURN(check.clients, connection->ListClients());
+  }
+  ASSIGN_OR_RETURN(BaseModelSource base,
+                   FindBaseModel(check.plan, file.parent_path(), configuration,
+                                 connection ? &*connection : nullptr));
+  check.model = std::move(base.description);
+  ASSIGN_OR_RETURN(const AdapterLayout layout, ResolveTargets(check.model, check.plan.adapter));
+  check.cost = EstimateCost(check.plan, check.model, layout, ComputeType::kFp32);
+  return check;
+}
+
+std::string Row(std::string_view label, std::string_view text) {
+  return fmt::format("  {:<16}{}\n", label, text);
+}
+
+std::string Bytes(double bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
+
+std::string TimeText(const Check& check) {
+  if (check.plan.training.steps == 0) return "depends on each client's records (epochs)";
+  return fmt::format(
+      "at most {} a round of training on one core ({:.0f} G operations/s assumed, full sequences)",
+      HumanDuration(absl::Seconds(check.SecondsARound())), kAssumedRate / 1e9);
+}
+
+std::string ClientsText(const Check& check) {
+  if (!check.clients) return "unknown: no coordinator is configured";
+  return fmt::format("{} known, {} connected, quorum {}", check.clients->clients_size(),
+                     check.connected(), check.plan.rounds.quorum);
+}
+
+std::string Describe(const Check& check) {
+  const Plan& plan = check.plan;
+  const PlanCost& cost = check.cost;
+  std::string text = fmt::format("{}: {} rounds of {} aggregation\n\n", plan.name,
+                                 plan.rounds.count, ToString(plan.aggregation.method));
+  text +=
+      Row("base model", fmt::format("{}, {} parameters, {}", check.model.name,
+                                    HumanCount(static_cast<uint64_t>(check.model.parameter_count)),
+                                    check.model.digest));
+  text += Row("trained", fmt::format("{} parameters ({:.3f} % of the base), {} a round",
+                                     HumanCount(static_cast<uint64_t>(cost.trained_parameters)),
+                                     100 * cost.share_of_base,
+                                     HumanCount(static_cast<uint64_t>(cost.parameters_a_round))));
+  text +=
+      Row("transfer", fmt::format("{} up and {} down per client and round; {} per client in all",
+                                  Bytes(cost.upload_bytes_a_round),
+                                  HumanBytes(static_cast<uint64_t>(cost.download_bytes_a_round)),
+                                  HumanBytes(static_cast<uint64_t>(cost.transfer_bytes))));
+  text +=
+      Row("client memory", fmt::format("{} in fp32 (weights {}, adapter {}, activations {})",
+                                       HumanBytes(static_cast<uint64_t>(cost.memory_bytes())),
+                                       HumanBytes(static_cast<uint64_t>(cost.weight_bytes)),
+                                       HumanBytes(static_cast<uint64_t>(cost.adapter_bytes)),
+                                       HumanBytes(static_cast<uint64_t>(cost.activation_bytes))));
+  text += Row("time", TimeText(check));
+  return text + Row("clients", ClientsText(check));
+}
+
+nlohmann::ordered_json ToJson(const Check& check) {
+  const PlanCost& cost = check.cost;
+  nlohmann::ordered_json json = {{"plan", check.plan.name},
+                                 {"rounds", check.plan.rounds.count},
+                                 {"method", ToString(check.plan.aggregation.method)},
+                                 {"base_model", check.model.name},
+                                 {"base_digest", check.model.digest},
+                                 {"base_parameters", check.model.parameter_count},
+                                 {"trained_parameters", cost.trained_parameters},
+                                 {"share_of_base", cost.share_of_base},
+                                 {"upload_bytes_a_round", cost.upload_bytes_a_round},
+                                 {"download_bytes_a_round", cost.download_bytes_a_round},
+                                 {"transfer_bytes", cost.transfer_bytes},
+                                 {"client_memory_bytes", cost.memory_bytes()},
+                                 {"quorum", check.plan.rounds.quorum}};
+  if (check.plan.training.steps > 0) json["seconds_a_round"] = check.SecondsARound();
+  if (check.clients) json["connected"] = check.connected();
+  return json;
+}
+
+absl::Status CheckPlan(const Session& session, const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const Check check, Examine(session, file));
+  session.json ? fmt::print("{}\n", ToJson(check).dump()) : fmt::print("{}", Describe(check));
+  if (check.clients && check.connected() < check.plan.rounds.quorum) {
+    fmt::print(stderr, "\nwarning: {} clients are connected, and the quorum is {}\n",
+               check.connected(), check.plan.rounds.quorum);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPlanCommands(CommandLine& line, Session& session) {
+  const auto file = std::make_shared<std::filesystem::path>();
+  CLI::App& group =
+      line.AddGroup({"plan", "Plans: what defines a run.", {"fedtune plan check plan.toml"}});
+  CLI::App& check =
+      line.AddTo(group,
+                 {"check",
+                  "Says what is wrong with a plan, or what its run will cost.",
+                  {"fedtune plan check plan.toml", "fedtune plan check plan.toml --json"}},
+                 [&session, file] { return CheckPlan(session, *file); });
+  check.add_option("PLAN", *file, "The plan's file")->required();
+  AddJsonFlag(check, session);
+}
+
+}  // namespace fedtune
