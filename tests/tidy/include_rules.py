@@ -18,18 +18,19 @@ MAY_INCLUDE = {
     "aggregation": ["base/", "privacy/"],
     "model": ["base/", "aggregation/adapter_layout.h"],
     "plan": ["base/", "privacy/", "aggregation/", "model/checkpoint/"],
-    "coordinator": ["base/", "privacy/", "aggregation/", "plan/", "proto/"],
-    "client": ["base/", "privacy/", "aggregation/", "model/", "plan/", "proto/"],
-    "cli": ["base/", "privacy/", "aggregation/", "model/checkpoint/", "plan/", "proto/"],
+    "rpc": ["base/", "privacy/", "proto/"],
+    "coordinator": ["base/", "privacy/", "aggregation/", "plan/", "proto/", "rpc/"],
+    "client": ["base/", "privacy/", "aggregation/", "model/", "plan/", "proto/", "rpc/"],
+    "cli": ["base/", "privacy/", "aggregation/", "model/checkpoint/", "plan/", "proto/", "rpc/"],
     "ca": ["base/", "privacy/"],
     "bench": ["base/", "privacy/", "aggregation/", "model/", "plan/", "coordinator/", "client/",
-              "proto/", "tests/"],
+              "proto/", "rpc/", "tests/"],
     "tests": ["base/", "privacy/", "aggregation/", "model/", "plan/", "coordinator/", "client/",
-              "cli/", "ca/", "proto/"],
+              "cli/", "ca/", "proto/", "rpc/"],
 }
 
 # Library header prefix: the only folders that may include it.
-EDGE = ["coordinator/rpc", "client/transport", "cli", "bench", "tests"]
+EDGE = ["rpc", "coordinator/rpc", "client/transport", "cli", "bench", "tests"]
 TORCH = ["model/transformer", "model/quantisation", "client/training"]
 CONFINED = {
     "sqlite3.h": ["base/sqlite"],
