@@ -6,7 +6,8 @@
 #   tests/run.sh                 all of it
 #   tests/run.sh dev asan        only these stages
 #
-# Stages: dev, interop, asan, tsan, fuzz, cuda (skipped where there is no nvcc).
+# Stages: dev, interop, tidy (clang-tidy), asan, tsan, fuzz, cuda (skipped where
+# there is no nvcc).
 # In CI (CI=true): dev and interop, which fit into its time.
 # FEDTUNE_FUZZ_SECONDS is the time for each fuzz target (60).
 
@@ -28,7 +29,8 @@ build_and_test() {
   ctest --preset "$preset" -j "$jobs" --output-on-failure --progress "$@"
 }
 
-stage_dev() { build_and_test dev; }
+stage_dev() { build_and_test dev -LE slow; }
+stage_tidy() { build_and_test dev -L slow; }
 stage_asan() { build_and_test asan; }
 stage_tsan() { build_and_test tsan; }
 stage_interop() { tests/interop/run.sh; }
@@ -67,7 +69,7 @@ main() {
   fi
   local stages=("$@")
   if [ ${#stages[@]} -eq 0 ]; then
-    stages=(dev interop asan tsan fuzz cuda)
+    stages=(dev interop tidy asan tsan fuzz cuda)
     [ "${CI:-}" != true ] || stages=(dev interop)
   fi
   local stage
