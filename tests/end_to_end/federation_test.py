@@ -83,8 +83,8 @@ class FederationTest(unittest.TestCase):
 
     def test_a_killed_client_is_waited_for_until_the_deadline(self):
         self.start_clients()
-        deadline_s = 8
-        run = self.federation.start_run(plan(count=3, steps=400, deadline=f"{deadline_s}s"))
+        deadline_s = 30
+        run = self.federation.start_run(plan(count=1, steps=100, deadline=f"{deadline_s}s"))
         victim = SITES[0]
         self.federation.wait_until("the victim's training", lambda: (
             "round assigned" in self.federation.log(victim)))
