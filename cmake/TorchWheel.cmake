@@ -1,5 +1,4 @@
-# LibTorch from the official wheel, as the targets torchwheel::cpu and, with
-# FEDTUNE_CUDA, torchwheel::cuda. find_package(Torch) is not used: it wants the
+# LibTorch from the official wheel, as the target torchwheel::cpu. find_package(Torch) is not used: it wants the
 # whole CUDA toolkit even for a CPU program.
 
 if(DEFINED ENV{FEDTUNE_CACHE})

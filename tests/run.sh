@@ -6,8 +6,7 @@
 #   tests/run.sh                 all of it
 #   tests/run.sh dev asan        only these stages
 #
-# Stages: dev, interop, tidy (clang-tidy), asan, tsan, fuzz, cuda (skipped where
-# there is no nvcc).
+# Stages: dev, interop, tidy (clang-tidy), asan, tsan, fuzz.
 # In CI (CI=true): dev and interop, which fit into its time.
 # FEDTUNE_FUZZ_SECONDS is the time for each fuzz target (60).
 
@@ -41,15 +40,6 @@ stage_fuzz() {
   ctest --preset fuzz -j "$jobs" -R '^fuzz\.' --output-on-failure --no-tests=error
 }
 
-stage_cuda() {
-  if ! command -v nvcc >/dev/null; then
-    say "cuda: skipped, no nvcc on this machine"
-    return 0
-  fi
-  cmake --preset cuda >/dev/null
-  cmake --build --preset cuda -j "$jobs" --target fedtune-client
-}
-
 run_stage() {
   local stage=$1 start=$SECONDS
   say "$stage"
@@ -69,7 +59,7 @@ main() {
   fi
   local stages=("$@")
   if [ ${#stages[@]} -eq 0 ]; then
-    stages=(dev interop tidy asan tsan fuzz cuda)
+    stages=(dev interop tidy asan tsan fuzz)
     [ "${CI:-}" != true ] || stages=(dev interop)
   fi
   local stage

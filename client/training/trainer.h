@@ -79,7 +79,8 @@ struct Evaluation {
 // Trains and evaluates adapters of one base model that it keeps in memory. Use
 // it from one thread at a time; a call blocks for as long as the work takes.
 //
-// Equal requests give equal bits on one machine, device and thread count.
+// On the CPU, equal requests give equal bits on one machine with one thread; more
+// threads, and GPUs, promise nothing.
 //
 // INVALID_ARGUMENT: the layout does not fit the base model, the adapter does
 // not fit the layout, a record has no target, an unknown token or more tokens
