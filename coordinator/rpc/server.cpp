@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/files.h"
 #include "base/status_macros.h"
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_gateway.h"
@@ -17,6 +18,7 @@
 #include "coordinator/rpc/training_service.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
+#include "coordinator/storage/state_database.h"
 
 namespace fedtune {
 namespace {
@@ -70,14 +72,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
                                                       Log& log) {
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
+  RETURN_IF_ERROR(MakeDirectories(options.state_directory));
+  ASSIGN_OR_RETURN(const std::shared_ptr<StateDatabase> state,
+                   OpenStateDatabase(options.state_directory / "fedtune.sqlite"));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
-                   SqliteRunStore::Open({.directory = options.state_directory,
-                                         .keep_adapters = options.keep_adapters}));
-  ASSIGN_OR_RETURN(std::unique_ptr<SqliteFederationStore> federation_store,
-                   SqliteFederationStore::Open(options.state_directory / "fedtune.sqlite"));
+                   SqliteRunStore::Open(state, {.blobs = options.state_directory / "blobs",
+                                                .keep_adapters = options.keep_adapters}));
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
-                              std::move(federation_store), clock, log);
+                              std::make_unique<SqliteFederationStore>(state), clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
   RETURN_IF_ERROR(p.runs.ResumeAll());

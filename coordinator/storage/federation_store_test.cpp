@@ -25,7 +25,8 @@ class FederationStoreTest : public ::testing::Test {
 
   void Reopen() {
     store_.reset();
-    store_ = *SqliteFederationStore::Open(directory_.path() / "fedtune.sqlite");
+    store_ = std::make_unique<SqliteFederationStore>(
+        *OpenStateDatabase(directory_.path() / "fedtune.sqlite"));
   }
 
   static ClientRecord Client(const std::string& name) {

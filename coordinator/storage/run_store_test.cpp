@@ -44,7 +44,8 @@ class RunStoreTest : public ::testing::TestWithParam<size_t> {
 
   void Reopen() {
     store_.reset();
-    store_ = *SqliteRunStore::Open({.directory = directory_.path(), .keep_adapters = 2});
+    store_ = *SqliteRunStore::Open(*OpenStateDatabase(directory_.path() / "fedtune.sqlite"),
+                                   {.blobs = directory_.path() / "blobs", .keep_adapters = 2});
   }
 
   std::string Adapter(int64_t round) const { return AdapterText(round, GetParam()); }

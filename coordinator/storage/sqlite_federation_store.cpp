@@ -4,7 +4,6 @@
 
 #include "base/status_macros.h"
 #include "coordinator/storage/columns.h"
-#include "coordinator/storage/schema.h"
 
 namespace fedtune {
 namespace {
@@ -35,12 +34,6 @@ ClientRecord ReadClient(const SqliteStatement& row) {
 }
 
 }  // namespace
-
-absl::StatusOr<std::unique_ptr<SqliteFederationStore>> SqliteFederationStore::Open(
-    const std::filesystem::path& database) {
-  ASSIGN_OR_RETURN(SqliteDatabase connection, OpenStateDatabase(database));
-  return std::unique_ptr<SqliteFederationStore>(new SqliteFederationStore(std::move(connection)));
-}
 
 absl::Status SqliteFederationStore::SaveClient(const ClientRecord& client) {
   const std::lock_guard lock(mutex_);

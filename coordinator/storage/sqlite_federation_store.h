@@ -2,21 +2,19 @@
 
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <utility>
 
-#include "base/sqlite/sqlite.h"
 #include "coordinator/storage/federation_store.h"
+#include "coordinator/storage/state_database.h"
 
 namespace fedtune {
 
 class SqliteFederationStore final : public FederationStore {
  public:
-  // Errors as OpenStateDatabase().
-  static absl::StatusOr<std::unique_ptr<SqliteFederationStore>> Open(
-      const std::filesystem::path& database);
+  explicit SqliteFederationStore(std::shared_ptr<StateDatabase> state)
+      : state_(std::move(state)), mutex_(state_->mutex), database_(state_->connection) {}
 
   absl::Status SaveClient(const ClientRecord& client) override;
   absl::StatusOr<std::vector<ClientRecord>> Clients() const override;
@@ -25,10 +23,9 @@ class SqliteFederationStore final : public FederationStore {
   absl::StatusOr<std::vector<ModelRecord>> Models() const override;
 
  private:
-  explicit SqliteFederationStore(SqliteDatabase database) : database_(std::move(database)) {}
-
-  mutable std::mutex mutex_;
-  SqliteDatabase database_;  // Guarded by mutex_.
+  const std::shared_ptr<StateDatabase> state_;
+  std::mutex& mutex_;
+  SqliteDatabase& database_;  // Guarded by mutex_.
 };
 
 }  // namespace fedtune

@@ -6,17 +6,17 @@
 #include <string>
 #include <utility>
 
-#include "base/files.h"
 #include "base/status_macros.h"
 #include "coordinator/storage/columns.h"
 #include "coordinator/storage/run_rows.h"
-#include "coordinator/storage/schema.h"
 #include "fmt/format.h"
 
 namespace fedtune {
 namespace {
 
 constexpr size_t kMaxInlineBytes = size_t{4} << 20;
+
+bool IsLarge(std::span<const std::byte> blob) { return blob.size() > kMaxInlineBytes; }
 
 // Reads all rows of a query with `read`, which gives a T or a StatusOr<T>.
 template <typename T, typename Read>
@@ -43,19 +43,18 @@ std::optional<int64_t> ExamplesOf(const std::optional<EvaluationResult>& result)
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SqliteRunStore>> SqliteRunStore::Open(const Options& options) {
-  RETURN_IF_ERROR(MakeDirectories(options.directory));
-  ASSIGN_OR_RETURN(SqliteDatabase database,
-                   OpenStateDatabase(options.directory / "fedtune.sqlite"));
-  ASSIGN_OR_RETURN(BlobStore blobs, BlobStore::Open(options.directory / "blobs"));
+absl::StatusOr<std::unique_ptr<SqliteRunStore>> SqliteRunStore::Open(
+    std::shared_ptr<StateDatabase> state, const Options& options) {
+  ASSIGN_OR_RETURN(BlobStore blobs, BlobStore::Open(options.blobs));
   std::unique_ptr<SqliteRunStore> store(
-      new SqliteRunStore(std::move(database), std::move(blobs), options.keep_adapters));
+      new SqliteRunStore(std::move(state), std::move(blobs), options.keep_adapters));
   RETURN_IF_ERROR(store->RemoveOrphans());
   return store;
 }
 
 // Files whose transaction never came, or whose removal did not.
 absl::Status SqliteRunStore::RemoveOrphans() {
+  const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteStatement rows,
                    database_.Prepare("SELECT sha256 FROM blobs WHERE content IS NULL"));
   ASSIGN_OR_RETURN(
@@ -64,17 +63,21 @@ absl::Status SqliteRunStore::RemoveOrphans() {
   return blobs_.RemoveAllBut({wanted.begin(), wanted.end()});
 }
 
-absl::Status SqliteRunStore::PutBlob(const Digest& digest, std::span<const std::byte> bytes) {
-  constexpr std::string_view kInsert = "INSERT OR IGNORE INTO blobs VALUES (?, ?)";
-  if (bytes.size() <= kMaxInlineBytes) return database_.Run(kInsert, ToColumn(digest), bytes);
-  RETURN_IF_ERROR(blobs_.Put(digest, bytes));
-  return database_.Run(kInsert, ToColumn(digest), std::optional<int64_t>());
+absl::Status SqliteRunStore::PutFile(const Digest& digest, std::span<const std::byte> bytes) {
+  return IsLarge(bytes) ? blobs_.Put(digest, bytes) : absl::OkStatus();
+}
+
+absl::Status SqliteRunStore::InsertBlob(const Digest& digest, std::span<const std::byte> bytes) {
+  return database_.Run("INSERT OR IGNORE INTO blobs VALUES (?, ?)", ToColumn(digest),
+                       IsLarge(bytes) ? std::nullopt : std::optional(bytes));
 }
 
 absl::Status SqliteRunStore::Insert(const RunRecord& run, std::span<const std::byte> adapter) {
+  const std::lock_guard files_lock(files_mutex_);
+  RETURN_IF_ERROR(PutFile(run.initial_adapter, adapter));
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  RETURN_IF_ERROR(PutBlob(run.initial_adapter, adapter));
+  RETURN_IF_ERROR(InsertBlob(run.initial_adapter, adapter));
   RETURN_IF_ERROR(database_.Run(
       "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       run.id.value, run.request_id, run.plan_name, run.plan_toml, run.layout_json,
@@ -117,15 +120,20 @@ absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
 }
 
 absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& release) {
+  std::optional<Digest> optimizer_state;
+  if (!release.optimizer_state.empty()) optimizer_state = Sha256Of(release.optimizer_state);
+  const std::lock_guard files_lock(files_mutex_);
+  RETURN_IF_ERROR(PutFile(release.record.adapter, release.adapter));
+  if (optimizer_state.has_value()) {
+    RETURN_IF_ERROR(PutFile(*optimizer_state, release.optimizer_state));
+  }
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(const std::optional<Digest> old_state, OptimizerState(id));
-  std::optional<Digest> optimizer_state;
-  if (!release.optimizer_state.empty()) optimizer_state = Sha256Of(release.optimizer_state);
   RETURN_IF_ERROR(MoveHead(id, release, optimizer_state));
-  RETURN_IF_ERROR(PutBlob(release.record.adapter, release.adapter));
+  RETURN_IF_ERROR(InsertBlob(release.record.adapter, release.adapter));
   if (optimizer_state.has_value()) {
-    RETURN_IF_ERROR(PutBlob(*optimizer_state, release.optimizer_state));
+    RETURN_IF_ERROR(InsertBlob(*optimizer_state, release.optimizer_state));
   }
   RETURN_IF_ERROR(InsertRelease(id, release.record));
   RETURN_IF_ERROR(InsertContributions(id, release));
@@ -249,6 +257,7 @@ absl::Status SqliteRunStore::SaveProgress(const RunId& id, int64_t attempts) {
 }
 
 absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
+  const std::lock_guard files_lock(files_mutex_);
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(const std::optional<Digest> optimizer_state, OptimizerState(id));

@@ -11,21 +11,24 @@
 #include "base/sqlite/sqlite.h"
 #include "coordinator/storage/blob_store.h"
 #include "coordinator/storage/run_store.h"
+#include "coordinator/storage/state_database.h"
 
 namespace fedtune {
 
 // Runs in SQLite. Blobs of up to 4 MiB lie in the database as well, so that a
 // release is one transaction and one sync; larger ones lie in a folder and are
-// synced there before the transaction that names them.
+// synced there before the transaction that names them begins, so that nobody
+// else waits for them.
 class SqliteRunStore final : public RunStore {
  public:
   struct Options {
-    std::filesystem::path directory;  // Holds fedtune.sqlite and blobs/.
-    int64_t keep_adapters = 3;        // The newest of a run that are kept; at least 1.
+    std::filesystem::path blobs;  // The folder of large blobs; made when missing.
+    int64_t keep_adapters = 3;    // The newest of a run that are kept; at least 1.
   };
 
-  // Errors as OpenStateDatabase() and BlobStore::Open().
-  static absl::StatusOr<std::unique_ptr<SqliteRunStore>> Open(const Options& options);
+  // Errors as BlobStore::Open().
+  static absl::StatusOr<std::unique_ptr<SqliteRunStore>> Open(std::shared_ptr<StateDatabase> state,
+                                                              const Options& options);
 
   absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override;
   absl::StatusOr<RunRecord> Get(const RunId& id) const override;
@@ -42,12 +45,22 @@ class SqliteRunStore final : public RunStore {
   absl::StatusOr<Blob> GetBlob(const Digest& digest) const override;
 
  private:
-  SqliteRunStore(SqliteDatabase database, BlobStore blobs, int64_t keep_adapters)
-      : database_(std::move(database)), blobs_(std::move(blobs)), keep_adapters_(keep_adapters) {}
+  SqliteRunStore(std::shared_ptr<StateDatabase> state, BlobStore blobs, int64_t keep_adapters)
+      : state_(std::move(state)),
+        mutex_(state_->mutex),
+        database_(state_->connection),
+        blobs_(std::move(blobs)),
+        keep_adapters_(keep_adapters) {}
 
-  // All of these: with mutex_ held and, where they write, in a transaction.
   absl::Status RemoveOrphans();
-  absl::Status PutBlob(const Digest& digest, std::span<const std::byte> bytes);
+
+  // A large blob's file, with files_mutex_ held.
+  absl::Status PutFile(const Digest& digest, std::span<const std::byte> bytes);
+
+  // All that follow: with mutex_ held and, where they write, in a transaction.
+
+  // The blob's row, and the blob unless it is one for PutFile().
+  absl::Status InsertBlob(const Digest& digest, std::span<const std::byte> bytes);
   absl::Status MoveHead(const RunId& id, const NewRelease& release,
                         const std::optional<Digest>& optimizer_state);
   absl::Status InsertRelease(const RunId& id, const ReleaseRecord& record);
@@ -58,13 +71,17 @@ class SqliteRunStore final : public RunStore {
   absl::StatusOr<std::optional<Digest>> OptimizerState(const RunId& id) const;
 
   // Deletes the rows of those of `candidates` that nothing refers to, commits,
-  // and removes their files.
+  // and removes their files; with files_mutex_ held.
   absl::Status CommitAndRemove(SqliteTransaction transaction,
                                const std::vector<Digest>& candidates);
   absl::StatusOr<bool> DeleteUnreferencedBlob(const Digest& digest);
 
-  mutable std::mutex mutex_;
-  SqliteDatabase database_;
+  const std::shared_ptr<StateDatabase> state_;
+  std::mutex& mutex_;
+  SqliteDatabase& database_;  // Guarded by mutex_.
+  // Held from looking for a blob's file until its row has come or gone. Taken
+  // before mutex_.
+  std::mutex files_mutex_;
   BlobStore blobs_;
   const int64_t keep_adapters_;
 };

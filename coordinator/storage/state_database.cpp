@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "coordinator/storage/schema.h"
+#include "coordinator/storage/state_database.h"
 
 #include <array>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status_macros.h"
 
@@ -123,11 +125,12 @@ constexpr std::string_view kConfigure = "PRAGMA wal_autocheckpoint = 16384;";
 
 }  // namespace
 
-absl::StatusOr<SqliteDatabase> OpenStateDatabase(const std::filesystem::path& path) {
+absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
+    const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
   RETURN_IF_ERROR(database.Execute(std::string(kConfigure)));
   RETURN_IF_ERROR(database.Migrate(kSteps));
-  return database;
+  return std::make_shared<StateDatabase>(std::move(database));
 }
 
 }  // namespace fedtune

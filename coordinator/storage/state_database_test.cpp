@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage/state_database.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "coordinator/storage/sqlite_federation_store.h"
+#include "coordinator/storage/sqlite_run_store.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using testing::IsOk;
+using testing::TemporaryDirectory;
+
+// Runs and clients in one database, which a test can make small.
+class StateDatabaseTest : public ::testing::Test {
+ protected:
+  // Pages of 4 KiB beyond those there are.
+  void AllowPages(int64_t more) {
+    SqliteStatement count = *state_->connection.Prepare("PRAGMA page_count");
+    ASSERT_THAT(count.Step(), IsOk());
+    SetMaxPages(count.Int64(0) + more);
+  }
+  void SetMaxPages(int64_t pages) {
+    ASSERT_THAT(state_->connection.Execute(fmt::format("PRAGMA max_page_count = {}", pages)),
+                IsOk());
+  }
+
+  static ClientRecord Client(const std::string& name) {
+    ClientRecord client;
+    client.institution = {name};
+    client.last_seen = client.certificate_expires = absl::UnixEpoch();
+    return client;
+  }
+
+  RunRecord NewRun() const {
+    RunRecord run;
+    run.id = {"run-0001"};
+    run.started_at = absl::UnixEpoch();
+    run.initial_adapter = run.adapter = Sha256Of("initial");
+    return run;
+  }
+
+  absl::Status SaveRelease() {
+    NewRelease release;
+    release.record.started_at = release.record.ended_at = absl::UnixEpoch();
+    release.record.adapter = Sha256Of(adapter_);
+    release.adapter = std::as_bytes(std::span(adapter_));
+    return runs_->SaveRelease({"run-0001"}, release);
+  }
+
+  const TemporaryDirectory directory_;
+  const std::shared_ptr<StateDatabase> state_ =
+      *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
+  const std::unique_ptr<RunStore> runs_ =
+      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
+  SqliteFederationStore clients_{state_};
+  const std::string adapter_ = std::string(size_t{1} << 20, '.');
+};
+
+TEST_F(StateDatabaseTest, NoWriterIsTurnedAwayHoweverManyThereAre) {
+  std::vector<std::jthread> eager;
+  for (int i = 0; i < 8; ++i) {
+    eager.emplace_back([this, i](std::stop_token stop) {
+      while (!stop.stop_requested()) {
+        EXPECT_THAT(clients_.SaveClient(Client(fmt::format("client {}", i))), IsOk());
+      }
+    });
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_THAT(runs_->SaveProgress({"run-0001"}, 1), IsOk());
+}
+
+TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAgain) {
+  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  AllowPages(10);
+  const absl::Status full = SaveRelease();
+  EXPECT_THAT(full, HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(std::string(full.message()), ::testing::HasSubstr("free some space"));
+  EXPECT_EQ(runs_->Get({"run-0001"})->rounds_done, 0);
+  AllowPages(10'000);
+  EXPECT_THAT(SaveRelease(), IsOk());
+  EXPECT_EQ(runs_->Get({"run-0001"})->rounds_done, 1);
+}
+
+}  // namespace
+}  // namespace fedtune
