@@ -53,7 +53,7 @@ absl::Status ToStatus(sqlite3* database, int code) {
                                                       : absl::InternalError(message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return absl::AbortedError(fmt::format(
+      return absl::UnavailableError(fmt::format(
           "{} is in use by another process; stop that one or try again", PathOf(database)));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:

@@ -28,7 +28,7 @@ namespace fedtune {
 //
 //   ALREADY_EXISTS: a uniqueness constraint. FAILED_PRECONDITION: another one.
 //   RESOURCE_EXHAUSTED: the disk is full.
-//   ABORTED: another process kept the database locked for five seconds.
+//   UNAVAILABLE: another process kept the database locked for five seconds.
 //   DATA_LOSS: the file is damaged, or is no database.
 //   INTERNAL: anything else.
 

@@ -189,7 +189,7 @@ TEST_F(SqliteTest, SaysThatAnotherHoldsTheDatabase) {
   absl::StatusOr<SqliteDatabase> other = SqliteDatabase::Open(path_);
   ASSERT_THAT(other->Execute("PRAGMA busy_timeout = 0"), IsOk());
   absl::StatusOr<SqliteTransaction> transaction = SqliteTransaction::Begin(*database_);
-  EXPECT_THAT(SqliteTransaction::Begin(*other), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(SqliteTransaction::Begin(*other), HasCode(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(SqliteTest, MigratesOnlyWhatIsNew) {

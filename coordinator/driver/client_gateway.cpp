@@ -18,16 +18,9 @@ absl::Status NotUnderWay(const RunId& run) {
 
 }  // namespace
 
-void ClientGateway::Save(const ClientRecord& client) {
-  const absl::Status saved = parts_.federation_store.SaveClient(client);
-  if (saved.ok()) return;
-  parts_.log.Warning("a client's record could not be stored",
-                     {Field("client", client.institution.value), Field("why", Message(saved))});
-}
-
 void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> line) {
   client.last_seen = parts_.clock.Now();
-  Save(client);
+  parts_.clients.Save(client);
   parts_.log.Info("client connected",
                   {Field("client", client.institution.value), Field("version", client.version),
                    Field("device", client.device_kind)});
@@ -40,7 +33,7 @@ void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* lin
   parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
   ClientRecord seen = client;
   seen.last_seen = parts_.clock.Now();
-  Save(seen);
+  parts_.clients.Save(std::move(seen));
   parts_.runs.ConnectionChanged(client.institution);
 }
 

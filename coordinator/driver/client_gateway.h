@@ -12,8 +12,8 @@
 #include "base/logging.h"
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_line.h"
+#include "coordinator/driver/client_records.h"
 #include "coordinator/driver/roster.h"
-#include "coordinator/storage/federation_store.h"
 #include "coordinator/storage/run_store.h"
 
 namespace fedtune {
@@ -27,7 +27,7 @@ class ClientGateway {
     Roster& roster;
     ActiveRuns& runs;
     RunStore& run_store;
-    FederationStore& federation_store;
+    ClientRecords& clients;
     const Clock& clock;
     Log& log;
   };
@@ -57,8 +57,6 @@ class ClientGateway {
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
-  void Save(const ClientRecord& client);
-
   const Parts parts_;
 };
 

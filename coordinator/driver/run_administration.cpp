@@ -155,7 +155,7 @@ void RunAdministration::Watch(const RunId& run, std::weak_ptr<RunWatcher> watche
 }
 
 absl::StatusOr<std::vector<ClientOverview>> RunAdministration::Clients() const {
-  ASSIGN_OR_RETURN(const std::vector<ClientRecord> records, parts_.federation_store.Clients());
+  ASSIGN_OR_RETURN(const std::vector<ClientRecord> records, parts_.clients.All());
   const auto runs = parts_.runs.All();
   std::vector<ClientOverview> clients;
   for (const ClientRecord& record : records) {

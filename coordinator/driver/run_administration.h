@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/client_records.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/driver/run_parts.h"
@@ -36,6 +37,7 @@ class RunAdministration {
     ActiveRuns& runs;
     RunStore& run_store;
     FederationStore& federation_store;
+    const ClientRecords& clients;
     const Clock& clock;
   };
 

@@ -17,6 +17,11 @@ namespace {
 
 constexpr absl::Duration kTryStoringAgain = absl::Seconds(5);
 
+// Whether the store may take later what it does not take now.
+bool MayPass(const absl::Status& stored) {
+  return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
+}
+
 bool Decides(const ClientEvent& event) {
   return std::holds_alternative<RunAccepted>(event) || std::holds_alternative<RunDeclined>(event);
 }
@@ -32,6 +37,7 @@ struct RunDriver::PendingRelease {
   RoundSum sum;
   std::optional<GlobalAdapter> adapter;  // Once it is made.
   std::string optimizer_state;           // Likewise; empty: there is none.
+  bool waits = false;                    // For the store, which is in the log.
 };
 
 RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
@@ -198,20 +204,21 @@ void RunDriver::StoreEnding(const EndRun& end) {
   record_.ended_at = around_.clock.Now();
   adapter_.reset();
   const RunView view = run_->view();
-  StoreEndingAgain({.state = end.state,
-                    .reason = end.reason,
-                    .ended_at = *record_.ended_at,
-                    .clients = view.clients,
-                    .last_evaluation = view.last_evaluation,
-                    .traffic = record_.traffic});
+  TryToStore({.state = end.state,
+              .reason = end.reason,
+              .ended_at = *record_.ended_at,
+              .clients = view.clients,
+              .last_evaluation = view.last_evaluation,
+              .traffic = record_.traffic},
+             false);
 }
 
-void RunDriver::StoreEndingAgain(const RunEnding& ending) {
+void RunDriver::TryToStore(const RunEnding& ending, bool again) {
   const absl::Status stored = around_.store.End(id(), ending);
   if (!stored.ok()) {
-    Warn("the run's end could not be stored", stored);
+    if (!again) Warn("the run's end cannot be stored, trying until it can", stored);
     return around_.timers.After(kTryStoringAgain, [self = shared_from_this(), ending] {
-      self->around_.work.Add([self, ending] { self->StoreEndingAgain(ending); });
+      self->around_.work.Add([self, ending] { self->TryToStore(ending, true); });
     });
   }
   around_.work.Add([self = shared_from_this()] { self->around_.on_ended(self->id()); });
@@ -295,8 +302,10 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
     release.traffic = record_.traffic;
   }
   const absl::Status stored = around_.store.SaveRelease(id(), release);
-  if (absl::IsResourceExhausted(stored)) {
-    Warn("a release waits until it can be stored", stored);
+  if (MayPass(stored)) {
+    if (!std::exchange(pending->waits, true)) {
+      Warn("the run waits until its release can be stored", stored);
+    }
     return around_.timers.After(kTryStoringAgain, [self = shared_from_this(), pending] {
       self->around_.work.Add([self, pending] { self->StoreRelease(pending); });
     });

@@ -45,8 +45,8 @@ struct RunSurroundings {
 // Carries out one run: passes it events and the time, stores what has changed,
 // then sends. Contributions are added up as they arrive; a release is made on a
 // thread of the work queue and stored before anyone hears of it. When the disk
-// is full the run waits until there is space. Thread-safe: one lock for the run
-// and its sum.
+// is full the run says so once in the log and waits until there is space. Thread-safe: one lock for
+// the run and its sum.
 class RunDriver : public std::enable_shared_from_this<RunDriver> {
  public:
   struct Parts {
@@ -122,7 +122,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending);
   void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
-  void StoreEndingAgain(const RunEnding& ending);
+  void TryToStore(const RunEnding& ending, bool again);
 
   void Tick();
   void Receive(RunEvent event);

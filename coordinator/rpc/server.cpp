@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_gateway.h"
+#include "coordinator/driver/client_records.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/run_administration.h"
 #include "coordinator/rpc/administration_service.h"
@@ -34,17 +35,19 @@ struct Server::Parts {
       : federation(std::move(federation_name)),
         runs_stored(std::move(run_store)),
         federation_stored(std::move(federation_store)),
+        clients(*federation_stored, log),
         runs(*runs_stored, roster, clock, log),
         gateway({.roster = roster,
                  .runs = runs,
                  .run_store = *runs_stored,
-                 .federation_store = *federation_stored,
+                 .clients = clients,
                  .clock = clock,
                  .log = log}),
         administration({.roster = roster,
                         .runs = runs,
                         .run_store = *runs_stored,
                         .federation_store = *federation_stored,
+                        .clients = clients,
                         .clock = clock}),
         callers(federation, clock),
         training_service(gateway, callers),
@@ -53,6 +56,7 @@ struct Server::Parts {
   const std::string federation;
   const std::unique_ptr<SqliteRunStore> runs_stored;
   const std::unique_ptr<SqliteFederationStore> federation_stored;
+  ClientRecords clients;
   Roster roster;
   ActiveRuns runs;
   ClientGateway gateway;

@@ -47,8 +47,8 @@ class FederationStore {
  public:
   virtual ~FederationStore() = default;
 
-  // Replaces what was known of the client.
-  virtual absl::Status SaveClient(const ClientRecord& client) = 0;
+  // Replaces what was known of these clients.
+  virtual absl::Status SaveClients(const std::vector<ClientRecord>& clients) = 0;
 
   // By name.
   virtual absl::StatusOr<std::vector<ClientRecord>> Clients() const = 0;

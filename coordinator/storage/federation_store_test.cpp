@@ -46,18 +46,18 @@ class FederationStoreTest : public ::testing::Test {
 };
 
 TEST_F(FederationStoreTest, RemembersClientsByName) {
-  ASSERT_THAT(store_->SaveClient(Client("bea")), IsOk());
-  ASSERT_THAT(store_->SaveClient(Client("ada")), IsOk());
+  ASSERT_THAT(store_->SaveClients({Client("bea")}), IsOk());
+  ASSERT_THAT(store_->SaveClients({Client("ada")}), IsOk());
   Reopen();
   EXPECT_THAT(*store_->Clients(), ElementsAre(Client("ada"), Client("bea")));
 }
 
 TEST_F(FederationStoreTest, AClientThatComesAgainReplacesWhatWasKnown) {
-  ASSERT_THAT(store_->SaveClient(Client("ada")), IsOk());
+  ASSERT_THAT(store_->SaveClients({Client("ada")}), IsOk());
   ClientRecord later = Client("ada");
   later.last_seen += absl::Hours(1);
   later.version = "0.2.0";
-  ASSERT_THAT(store_->SaveClient(later), IsOk());
+  ASSERT_THAT(store_->SaveClients({later}), IsOk());
   EXPECT_THAT(*store_->Clients(), ElementsAre(later));
 }
 

@@ -105,7 +105,8 @@ struct RunEnding {
 // Implementations are thread-safe.
 //
 // Every method: INTERNAL: the store is damaged or cannot be read.
-// RESOURCE_EXHAUSTED: the disk is full; nothing has changed, try again.
+// RESOURCE_EXHAUSTED: the disk is full. UNAVAILABLE: another process holds the
+// store. In both cases nothing has changed, try again.
 class RunStore {
  public:
   virtual ~RunStore() = default;

@@ -35,13 +35,17 @@ ClientRecord ReadClient(const SqliteStatement& row) {
 
 }  // namespace
 
-absl::Status SqliteFederationStore::SaveClient(const ClientRecord& client) {
+absl::Status SqliteFederationStore::SaveClients(const std::vector<ClientRecord>& clients) {
   const std::lock_guard lock(mutex_);
-  return database_.Run("INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                       client.institution.value, ToColumn(client.last_seen),
-                       ToColumn(client.certificate_expires), client.version, client.device_kind,
-                       client.device_name, client.memory_bytes, client.threads,
-                       client.example_count);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  for (const ClientRecord& client : clients) {
+    RETURN_IF_ERROR(database_.Run(
+        "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        client.institution.value, ToColumn(client.last_seen), ToColumn(client.certificate_expires),
+        client.version, client.device_kind, client.device_name, client.memory_bytes, client.threads,
+        client.example_count));
+  }
+  return std::move(transaction).Commit();
 }
 
 absl::StatusOr<std::vector<ClientRecord>> SqliteFederationStore::Clients() const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "coordinator/storage/federation_store.h"
 #include "coordinator/storage/state_database.h"
@@ -16,7 +17,7 @@ class SqliteFederationStore final : public FederationStore {
   explicit SqliteFederationStore(std::shared_ptr<StateDatabase> state)
       : state_(std::move(state)), mutex_(state_->mutex), database_(state_->connection) {}
 
-  absl::Status SaveClient(const ClientRecord& client) override;
+  absl::Status SaveClients(const std::vector<ClientRecord>& clients) override;
   absl::StatusOr<std::vector<ClientRecord>> Clients() const override;
   absl::Status SaveModel(const ModelRecord& model) override;
   absl::StatusOr<std::optional<ModelRecord>> FindModel(std::string_view name) const override;

@@ -73,7 +73,7 @@ TEST_F(StateDatabaseTest, NoWriterIsTurnedAwayHoweverManyThereAre) {
   for (int i = 0; i < 8; ++i) {
     eager.emplace_back([this, i](std::stop_token stop) {
       while (!stop.stop_requested()) {
-        EXPECT_THAT(clients_.SaveClient(Client(fmt::format("client {}", i))), IsOk());
+        EXPECT_THAT(clients_.SaveClients({Client(fmt::format("client {}", i))}), IsOk());
       }
     });
   }
