@@ -86,7 +86,7 @@ class Federation:
             raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
         self.address = line.split()[-1]
 
-    def start_client(self, name, policy=""):
+    def start_client(self, name, policy="", base_model=BASE_MODEL):
         """Starts an institution's client, with new keys the first time."""
         state = self.folder / name
         if not state.exists():
@@ -96,7 +96,7 @@ class Federation:
 coordinator = "{self.address}"
 institution = "{name}"
 state_dir = "."
-base_models = ["{BASE_MODEL}"]
+base_models = ["{base_model}"]
 policy = "policy.toml"
 [[datasets]]
 name = "icd10"

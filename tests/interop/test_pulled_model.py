@@ -65,3 +65,11 @@ def test_dropped_factors_are_noticed(tmp_path: Path) -> None:
     path.write_text(json.dumps(config), encoding="utf-8")
     done = check(tmp_path)
     assert done.returncode == 1 and "FAIL adapter" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_wrong_merge_is_noticed(tmp_path: Path) -> None:
+    """A merged checkpoint that lacks the adapter."""
+    write_all(tmp_path, lora.random_adapter(tiny_models.load(BASE).config, RANK, routed=False, seed=3))
+    tiny_models.load(BASE).save_pretrained(tmp_path / "merged")
+    done = check(tmp_path)
+    assert done.returncode == 1 and "FAIL merged" in done.stdout, done.stdout + done.stderr

@@ -89,9 +89,9 @@ CONFIGS = {
 }
 
 
-def random_model(name: str) -> DeepseekV2ForCausalLM:
-    """A model with weights large enough that routing and attention matter."""
-    model = DeepseekV2ForCausalLM(DeepseekV2Config(**deepcopy(CONFIGS[name])))
+def random_model(name: str, **changes) -> DeepseekV2ForCausalLM:
+    """A model with weights large enough that routing and attention matter; `changes` are to its configuration."""
+    model = DeepseekV2ForCausalLM(DeepseekV2Config(**deepcopy({**CONFIGS[name], **changes})))
     generator = torch.Generator().manual_seed(SEED + list(CONFIGS).index(name))
     for parameter_name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
@@ -104,9 +104,9 @@ def random_model(name: str) -> DeepseekV2ForCausalLM:
     return model
 
 
-def save(name: str, folder: Path) -> None:
+def save(name: str, folder: Path, **changes) -> None:
     """Writes an fp32 checkpoint; the config in the older form (`rope_theta`, `rope_scaling`)."""
-    random_model(name).save_pretrained(folder)
+    random_model(name, **changes).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     config = {
         "architectures": ["DeepseekV2ForCausalLM"],
@@ -117,6 +117,7 @@ def save(name: str, folder: Path) -> None:
         "torch_dtype": "float32",
         "rope_scaling": None,
         **CONFIGS[name],
+        **changes,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 

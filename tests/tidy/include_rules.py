@@ -44,7 +44,7 @@ CONFINED = {
     "oniguruma.h": ["model/tokenizer"],
     "toml++/": ["base"],
     "spdlog/": ["base"],
-    "CLI/": ["base", "ca", "cli", "coordinator", "client", "bench"],
+    "CLI/": ["base", "ca", "cli", "coordinator", "client", "bench", "tests"],
 }
 
 SUFFIXES = {".h", ".cpp", ".cu", ".cuh"}
