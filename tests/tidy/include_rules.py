@@ -37,7 +37,7 @@ CONFINED = {
     "grpcpp/": EDGE,
     "google/protobuf/": EDGE,
     "proto/": EDGE,
-    "openssl/": ["privacy"],
+    "openssl/": ["privacy", "bench"],
     "torch/": TORCH,
     "ATen/": TORCH,
     "c10/": TORCH,

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "bench/transport/limits.h"
+
+#include <arpa/inet.h>
+#include <openssl/evp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "base/check.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune::bench {
+namespace {
+
+constexpr size_t kBuffer = size_t{1} << 20;
+constexpr size_t kLarge = size_t{256} << 20;  // Beyond what a core's cache holds.
+
+absl::Duration TimeOf(const std::function<void()>& work) {
+  const absl::Time start = absl::Now();
+  work();
+  return absl::Now() - start;
+}
+
+// The best of five.
+double BestRate(size_t bytes, const std::function<void()>& work) {
+  absl::Duration best = absl::InfiniteDuration();
+  for (int i = 0; i < 5; ++i) best = std::min(best, TimeOf(work));
+  return static_cast<double>(bytes) / absl::ToDoubleSeconds(best);
+}
+
+// A connected pair of TCP sockets on loopback.
+struct Connection {
+  Connection() {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    Check(::bind(listener, generic, size) == 0 && ::listen(listener, 1) == 0 &&
+              ::getsockname(listener, generic, &size) == 0,
+          "no port of loopback");
+    client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    Check(::connect(client, generic, size) == 0, "no connection over loopback");
+    server = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    Check(server >= 0, "no connection over loopback");
+    ::close(listener);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    ::close(client);
+    ::close(server);
+  }
+
+  int client;
+  int server;
+};
+
+void SendAll(int socket, size_t bytes) {
+  const std::vector<char> buffer(kBuffer, 1);
+  while (bytes > 0) {
+    const ssize_t sent = ::send(socket, buffer.data(), std::min(bytes, kBuffer), 0);
+    Check(sent > 0, "a connection over loopback broke");
+    bytes -= static_cast<size_t>(sent);
+  }
+}
+
+void ReceiveAll(int socket, size_t bytes) {
+  std::vector<char> buffer(kBuffer);
+  while (bytes > 0) {
+    const ssize_t received = ::recv(socket, buffer.data(), std::min(bytes, kBuffer), 0);
+    Check(received > 0, "a connection over loopback broke");
+    bytes -= static_cast<size_t>(received);
+  }
+}
+
+void Seal(EVP_CIPHER_CTX* context, std::vector<unsigned char>& buffer) {
+  const unsigned char key[32] = {1};
+  const unsigned char nonce[12] = {2};
+  int size = 0;
+  ::EVP_EncryptInit_ex(context, ::EVP_aes_256_gcm(), nullptr, key, nonce);
+  ::EVP_EncryptUpdate(context, buffer.data(), &size, buffer.data(),
+                      static_cast<int>(buffer.size()));
+  ::EVP_EncryptFinal_ex(context, buffer.data(), &size);
+}
+
+}  // namespace
+
+double LoopbackRate() {
+  const Connection connection;
+  return BestRate(kLarge, [&] {
+    const std::jthread sender([&] { SendAll(connection.server, kLarge); });
+    ReceiveAll(connection.client, kLarge);
+  });
+}
+
+double MemoryReadRate() {
+  const std::vector<uint64_t> numbers(kLarge / sizeof(uint64_t), 1);
+  uint64_t sum = 0;
+  const double rate =
+      BestRate(kLarge, [&] { sum += std::accumulate(numbers.begin(), numbers.end(), sum); });
+  Check(sum != 0, "a sum of ones");
+  return rate;
+}
+
+double MemoryCopyRate() {
+  const std::vector<char> from(kLarge, 1);
+  std::vector<char> to(kLarge);
+  return BestRate(kLarge, [&] { std::memcpy(to.data(), from.data(), kLarge); });
+}
+
+double AesGcmRate() {
+  std::vector<unsigned char> buffer(size_t{16} << 10);  // A TLS record.
+  const std::unique_ptr<EVP_CIPHER_CTX, void (*)(EVP_CIPHER_CTX*)> context(::EVP_CIPHER_CTX_new(),
+                                                                           ::EVP_CIPHER_CTX_free);
+  return BestRate(kLarge, [&] {
+    for (size_t done = 0; done < kLarge; done += buffer.size()) Seal(context.get(), buffer);
+  });
+}
+
+double Sha256Rate() {
+  const std::vector<std::byte> buffer(kLarge);
+  return BestRate(kLarge, [&] { Sha256Of(buffer); });
+}
+
+absl::Duration EchoTime(int clients, size_t bytes) {
+  std::vector<std::unique_ptr<Connection>> connections;
+  for (int i = 0; i < clients; ++i) connections.push_back(std::make_unique<Connection>());
+  return TimeOf([&] {
+    std::vector<std::jthread> threads;
+    for (const auto& connection : connections) {
+      threads.emplace_back([&connection, bytes] {
+        SendAll(connection->server, bytes);
+        ReceiveAll(connection->server, bytes);
+      });
+      threads.emplace_back([&connection, bytes] {
+        ReceiveAll(connection->client, bytes);
+        SendAll(connection->client, bytes);
+      });
+    }
+  });
+}
+
+}  // namespace fedtune::bench

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace fedtune::bench {
+
+// What this machine can do at best, in bytes a second on one core, but for
+// loopback: one connection, with a thread at either end.
+double LoopbackRate();
+double MemoryReadRate();
+double MemoryCopyRate();
+double AesGcmRate();  // AES-256-GCM, sealing.
+double Sha256Rate();
+
+// How long `bytes` take to each of `clients` and back again over bare TCP
+// sockets, all at the same time.
+absl::Duration EchoTime(int clients, size_t bytes);
+
+}  // namespace fedtune::bench

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/command_line.h"
+#include "base/status_macros.h"
+#include "bench/transport/echo_federation.h"
+#include "bench/transport/limits.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "rpc/channel.h"
+
+namespace fedtune::bench {
+namespace {
+
+constexpr double kMega = 1e6;
+constexpr double kGiga = 1e9;
+constexpr int kFloorRuns = 5;
+
+// The goals. Small rounds are about what a round costs at all; large ones are
+// compared with what the machine can do.
+constexpr double kSmallRoundSeconds = 0.025;  // For 10 clients of 1 MB.
+constexpr double kTimesFloor = 3.5;
+constexpr double kTimesUpdate = 2.3;               // Peak memory: so many updates and
+constexpr double kStreamMegabytes = 4 * 1.048576;  // so much for each client.
+
+struct Flags {
+  std::filesystem::path coordinator;
+  bool quick = false;
+  Load load = {.clients = 0};  // No clients: the usual cases.
+};
+
+void Print(std::string_view name, std::string_view metric, double value, std::string_view unit,
+           std::optional<double> goal = std::nullopt) {
+  nlohmann::ordered_json line = {
+      {"bench", "transport"}, {"case", name}, {"metric", metric}, {"value", value}, {"unit", unit}};
+  if (goal.has_value()) {
+    line["goal"] = *goal;
+    line["ok"] = value <= *goal;
+  }
+  fmt::print("{}\n", line.dump());
+  std::fflush(stdout);
+}
+
+absl::Duration Median(std::vector<absl::Duration> times) {
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+std::vector<Load> CasesOf(const Flags& flags) {
+  if (flags.load.clients > 0) return {flags.load};
+  if (flags.quick) {
+    return {{.clients = 4, .megabytes = 1, .tensors = 10, .rounds = 11},
+            {.clients = 4, .megabytes = 20, .tensors = 100, .rounds = 6}};
+  }
+  return {{.clients = 10, .megabytes = 1, .tensors = 10, .rounds = 41},
+          {.clients = 10, .megabytes = 100, .tensors = 100, .rounds = 6},
+          {.clients = 2, .megabytes = 100, .tensors = 1000, .rounds = 11}};
+}
+
+absl::Status Measure(const Flags& flags, const Load& load) {
+  const std::string name =
+      fmt::format("{} x {} MB, {} tensors", load.clients, load.megabytes, load.tensors);
+  ASSIGN_OR_RETURN(const EchoRounds echo, RunEchoFederation(flags.coordinator, load));
+  std::vector<absl::Duration> floors;
+  for (int i = 0; i < kFloorRuns; ++i) {
+    floors.push_back(EchoTime(load.clients, static_cast<size_t>(echo.adapter_bytes)));
+  }
+  const absl::Duration round = Median(echo.rounds);
+  const absl::Duration floor = Median(floors);
+  const bool small = load.megabytes < 10;
+  const double update = static_cast<double>(echo.adapter_bytes) / kMega;
+  Print(name, "round_s", absl::ToDoubleSeconds(round), "s",
+        small && load.clients == 10 ? std::optional(kSmallRoundSeconds) : std::nullopt);
+  Print(name, "floor_s", absl::ToDoubleSeconds(floor), "s");
+  Print(name, "over_floor", absl::FDivDuration(round, floor), "times",
+        small ? std::nullopt : std::optional(kTimesFloor));
+  Print(name, "cpu_s", absl::ToDoubleSeconds(echo.cpu_per_round), "s");
+  Print(name, "coordinator_peak_mb", static_cast<double>(echo.peak_memory) / kMega, "MB",
+        kTimesUpdate * update + kStreamMegabytes * load.clients);
+  return absl::OkStatus();
+}
+
+void MeasureMachine() {
+  Print("this machine", "loopback_tcp", LoopbackRate() / kGiga, "GB/s");
+  Print("this machine", "memory_read", MemoryReadRate() / kGiga, "GB/s");
+  Print("this machine", "memory_copy", MemoryCopyRate() / kGiga, "GB/s");
+  Print("this machine", "aes_256_gcm", AesGcmRate() / kGiga, "GB/s");
+  Print("this machine", "sha_256", Sha256Rate() / kGiga, "GB/s");
+}
+
+absl::Status Run(const Flags& flags) {
+  SilenceRpcLibrary();
+  MeasureMachine();
+  for (const Load& load : CasesOf(flags)) RETURN_IF_ERROR(Measure(flags, load));
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace fedtune::bench
+
+int main(int argc, char** argv) {
+  fedtune::bench::Flags flags;
+  fedtune::CommandLine line(
+      {"fedtune-bench-transport",
+       "Times rounds without training: an adapter to every client and an update back.",
+       {"bench/run.sh transport", "bench/run.sh transport --quick --json",
+        "bench/run.sh transport -- --clients 4 --megabytes 10 --tensors 8"}});
+  line.SetAction([&] { return fedtune::bench::Run(flags); });
+  CLI::App& root = line.root();
+  root.add_option("--coordinator", flags.coordinator, "The program fedtune-coordinator")
+      ->required();
+  root.add_flag("--quick", flags.quick, "Smaller cases");
+  root.add_option("--clients", flags.load.clients, "One case of its own, with so many clients")
+      ->check(CLI::Range(1, 1000));
+  root.add_option("--megabytes", flags.load.megabytes, "Its update, in MB of fp32 (100)")
+      ->check(CLI::Range(1, 10'000));
+  root.add_option("--tensors", flags.load.tensors, "Its tensors (100)")
+      ->check(CLI::Range(2, 20'000));
+  root.add_option("--rounds", flags.load.rounds, "Its rounds (6)")->check(CLI::Range(6, 1000));
+  return line.Run(argc, argv);
+}
