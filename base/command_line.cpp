@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/cord.h"
+#include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/shell_completion.h"
 #include "base/status.h"
@@ -103,7 +104,7 @@ absl::Status WithExitCode(absl::Status status, ExitCode code) {
 
 void PrintError(const absl::Status& status) {
   const std::string_view label = WantsColour(stderr) ? "\x1b[31merror:\x1b[0m" : "error:";
-  Print(stderr, fmt::format("{} {}\n", label, Message(status)));
+  Print(stderr, fmt::format("{} {}\n", label, PrintableLines(Message(status))));
 }
 
 CommandLine::CommandLine(CommandText program) : root_(program.summary, program.name) {

@@ -2,9 +2,10 @@
 
 #include "base/logging.h"
 
-#include "absl/strings/escaping.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/printable_text.h"
 #include "nlohmann/json.hpp"
 #include "spdlog/sinks/ansicolor_sink.h"
 #include "spdlog/spdlog.h"
@@ -13,7 +14,14 @@ namespace fedtune {
 namespace {
 
 bool NeedsQuotes(std::string_view value) {
-  return value.empty() || value.find_first_of(" \t\n\r\"=\\") != std::string_view::npos;
+  return value.empty() || value.find_first_of(" \"=\\") != std::string_view::npos;
+}
+
+// A field's value, which may be another party's text, on one line.
+std::string Value(std::string_view raw) {
+  const std::string value = PrintableText(raw);
+  if (!NeedsQuotes(value)) return value;
+  return fmt::format("\"{}\"", absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}));
 }
 
 }  // namespace
@@ -32,13 +40,11 @@ std::string Log::Line(std::string_view level, std::string_view event,
   if (format_ == Format::kJson) {
     nlohmann::ordered_json line = {{"time", time}, {"level", level}, {"event", event}};
     for (const LogField& field : fields) line[std::string(field.key)] = field.value;
-    return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }
   std::string line = fmt::format("{} {} {}", time, level, event);
   for (const LogField& field : fields) {
-    line += NeedsQuotes(field.value)
-                ? fmt::format(" {}=\"{}\"", field.key, absl::CEscape(field.value))
-                : fmt::format(" {}={}", field.key, field.value);
+    line += fmt::format(" {}={}", field.key, Value(field.value));
   }
   return line;
 }

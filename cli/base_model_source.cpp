@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -48,6 +49,7 @@ absl::StatusOr<BaseModelSource> FromCatalogue(const Plan& plan,
     if (!plan.base_digest.empty() && model.digest() != plan.base_digest) continue;
     ASSIGN_OR_RETURN(BaseModelDescription description,
                      BaseModelDescriptionFromJson(model.base_model_json()));
+    description.name = PrintableText(description.name);
     return BaseModelSource{std::move(description), std::nullopt};
   }
   return absl::NotFoundError("not in the catalogue");

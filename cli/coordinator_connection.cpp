@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
 #include "rpc/channel.h"
@@ -65,6 +67,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
   BoundedContext context;
   v1::StartRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->StartRun(&context, request, &response)));
+  MakePrintable(response);
   return response.run();
 }
 
@@ -76,6 +79,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& 
   request.set_reason(reason);
   v1::StopRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->StopRun(&context, request, &response)));
+  MakePrintable(response);
   return response.run();
 }
 
@@ -83,6 +87,7 @@ absl::StatusOr<v1::ListRunsResponse> CoordinatorConnection::ListRuns() const {
   BoundedContext context;
   v1::ListRunsResponse response;
   RETURN_IF_ERROR(Explain(stub_->ListRuns(&context, {}, &response)));
+  MakePrintable(response);
   return response;
 }
 
@@ -90,6 +95,7 @@ absl::StatusOr<v1::GetRunResponse> CoordinatorConnection::GetRun(const std::stri
   BoundedContext context;
   v1::GetRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->GetRun(&context, RunRequest(run_id), &response)));
+  MakePrintable(*response.mutable_run());  // The rest is read by programs.
   return response;
 }
 
@@ -97,6 +103,7 @@ absl::StatusOr<v1::ListClientsResponse> CoordinatorConnection::ListClients() con
   BoundedContext context;
   v1::ListClientsResponse response;
   RETURN_IF_ERROR(Explain(stub_->ListClients(&context, {}, &response)));
+  MakePrintable(response);
   return response;
 }
 
@@ -107,6 +114,7 @@ absl::StatusOr<v1::ClientStatus> CoordinatorConnection::GetClient(
   request.set_institution(institution);
   v1::ClientStatus response;
   RETURN_IF_ERROR(Explain(stub_->GetClient(&context, request, &response)));
+  MakePrintable(response);
   return response;
 }
 
@@ -114,6 +122,10 @@ absl::StatusOr<v1::ListModelsResponse> CoordinatorConnection::ListModels() const
   BoundedContext context;
   v1::ListModelsResponse response;
   RETURN_IF_ERROR(Explain(stub_->ListModels(&context, {}, &response)));
+  for (v1::ModelEntry& model : *response.mutable_models()) {
+    model.set_name(PrintableText(model.name()));
+    model.set_digest(PrintableText(model.digest()));
+  }
   return response;
 }
 
@@ -126,7 +138,10 @@ absl::Status CoordinatorConnection::WatchRun(
   request.set_run_id(run_id);
   const auto reader = stub_->WatchRun(&context, request);
   v1::RunStatus run;
-  while (reader->Read(&run)) changed(run);
+  while (reader->Read(&run)) {
+    MakePrintable(run);
+    changed(run);
+  }
   return Explain(reader->Finish());
 }
 

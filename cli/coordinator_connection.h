@@ -18,7 +18,8 @@ namespace fedtune {
 
 // An administrator's line to the coordinator. Calls block. Every error says what
 // to do: UNAVAILABLE names the address, UNAUTHENTICATED and PERMISSION_DENIED
-// the certificate. Thread-safe.
+// the certificate. What is for people in the answers may be shown as it is
+// (PrintableText()). Thread-safe.
 class CoordinatorConnection {
  public:
   // INVALID_ARGUMENT: no coordinator is configured. Otherwise as

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -146,11 +147,11 @@ absl::Status ShowModel(const Session& session, const std::string& name) {
     if (model.name() != name && model.digest() != name) continue;
     ASSIGN_OR_RETURN(const BaseModelDescription description,
                      BaseModelDescriptionFromJson(model.base_model_json()));
-    session.json ? fmt::print("{}\n", model.base_model_json())
+    session.json ? fmt::print("{}\n", ToJson(description))
                  : fmt::print(
                        "{}  {}\n\n  type        {}\n  parameters  {}\n  layers      {}\n"
                        "  context     {} tokens\n  experts     {}, {} for each token\n",
-                       description.name, description.digest, description.model_type,
+                       model.name(), model.digest(), PrintableText(description.model_type),
                        HumanCount(static_cast<uint64_t>(description.parameter_count)),
                        description.layer_count, description.context_length,
                        description.routed_expert_count, description.experts_per_token);

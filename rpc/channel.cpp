@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/printable_text.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -89,7 +90,8 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
 
 absl::Status StatusFromRpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                      PrintableLines(status.error_message()));
 }
 
 absl::Status ExplainFailure(const absl::Status& status, std::string_view address) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -161,8 +162,8 @@ std::string PresentChecks(const std::vector<CheckResult>& results, bool json) {
   for (const CheckResult& result : results) {
     const std::string_view detail =
         result.status.ok() ? std::string_view(result.detail) : Message(result.status);
-    lines +=
-        fmt::format("  {:<{}}   {:<7}   {}\n", result.what, width, Verdict(result.status), detail);
+    lines += fmt::format("  {:<{}}   {:<7}   {}\n", result.what, width, Verdict(result.status),
+                         PrintableText(detail));
   }
   return lines;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -51,11 +52,13 @@ absl::StatusOr<Instruction> FromProto(const v1::RoundAssignment& message) {
 absl::StatusOr<Instruction> FromProto(const v1::RoundClosed& message) {
   ASSIGN_OR_RETURN(AttemptId id,
                    AttemptFromProto(message.run_id(), message.round(), message.attempt()));
-  return RoundOver{.id = std::move(id), .reason = message.reason()};
+  return RoundOver{.id = std::move(id), .reason = PrintableText(message.reason())};
 }
 
 Instruction FromProto(const v1::RunEnded& message) {
-  return RunOver{.run = message.run_id(), .state = message.state(), .reason = message.reason()};
+  return RunOver{.run = message.run_id(),
+                 .state = PrintableText(message.state()),
+                 .reason = PrintableText(message.reason())};
 }
 
 v1::Progress::Phase PhaseToProto(WorkPhase phase) {
@@ -141,9 +144,9 @@ absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& m
 }
 
 Welcome WelcomeFromProto(const v1::Welcome& message) {
-  return {.federation = message.federation(),
-          .institution = message.institution(),
-          .coordinator_version = message.coordinator_version()};
+  return {.federation = PrintableText(message.federation()),
+          .institution = PrintableText(message.institution()),
+          .coordinator_version = PrintableText(message.coordinator_version())};
 }
 
 v1::ClientMessage GreetingToProto(const Greeting& greeting) {

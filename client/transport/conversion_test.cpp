@@ -110,5 +110,16 @@ TEST(ConversionTest, SaysInWhichPhaseTheWorkIs) {
   EXPECT_EQ(message.progress().round(), 2);
 }
 
+TEST(ConversionTest, ReasonsOfTheCoordinatorMayBeShown) {
+  v1::CoordinatorMessage message;
+  v1::RoundClosed& closed = *message.mutable_round_closed();
+  closed.set_run_id("run-7f3a");
+  closed.set_attempt(1);
+  closed.set_reason("late\n\x1b[2J");
+  const auto instruction = InstructionFromProto(message);
+  ASSERT_TRUE(instruction.ok());
+  EXPECT_EQ(std::get<RoundOver>(*instruction).reason, "late\\n\\x1b[2J");
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -2,6 +2,7 @@
 
 #include "coordinator/rpc/administration_service.h"
 
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "coordinator/rpc/administration_conversion.h"
 #include "coordinator/rpc/blob_stream.h"
@@ -50,7 +51,7 @@ grpc::ServerUnaryReactor* AdministrationService::StopRun(Context* context,
 absl::Status AdministrationService::Stop(const v1::StopRunRequest& request,
                                          v1::StopRunResponse& response) {
   ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
-  ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Stop(id, request.reason()));
+  ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Stop(id, PrintableText(request.reason())));
   *response.mutable_run() = ToMessage(run);
   return absl::OkStatus();
 }

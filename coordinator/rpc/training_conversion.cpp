@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/overloaded.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -17,7 +18,9 @@ namespace {
 constexpr size_t kMaxTextLength = 200;
 
 // For what is shown to people and kept.
-std::string Shorten(const std::string& text) { return text.substr(0, kMaxTextLength); }
+std::string Shorten(const std::string& text) {
+  return PrintableText(std::string_view(text).substr(0, kMaxTextLength));
+}
 
 WorkPhase FromMessage(v1::Progress::Phase phase) {
   switch (phase) {
@@ -36,7 +39,7 @@ WorkPhase FromMessage(v1::Progress::Phase phase) {
 
 ClientEvent FromMessage(const v1::RunDecision& decision) {
   if (decision.accepted()) return RunAccepted{.example_count = decision.example_count()};
-  return RunDeclined{.reason = decision.reason()};
+  return RunDeclined{.reason = PrintableText(decision.reason())};
 }
 
 ProgressReported FromMessage(const v1::Progress& progress) {
@@ -45,11 +48,13 @@ ProgressReported FromMessage(const v1::Progress& progress) {
           .phase = FromMessage(progress.phase()),
           .fraction = progress.fraction(),
           .tokens_per_second = progress.tokens_per_second(),
-          .note = progress.note()};
+          .note = PrintableText(progress.note())};
 }
 
 ClientFailed FromMessage(const v1::RoundFailure& failure) {
-  return {.round = failure.round(), .attempt = failure.attempt(), .reason = failure.reason()};
+  return {.round = failure.round(),
+          .attempt = failure.attempt(),
+          .reason = PrintableText(failure.reason())};
 }
 
 EvaluationResult FromMessage(const v1::EvaluationResult& message) {

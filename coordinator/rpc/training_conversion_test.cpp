@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rpc/training_conversion.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <variant>
+
+namespace fedtune {
+namespace {
+
+constexpr char kHostile[] = "full\n\x1b[2J";
+constexpr char kHarmless[] = "full\\n\\x1b[2J";
+
+TEST(TrainingConversionTest, ReasonsOfAClientMayBeShown) {
+  v1::ClientMessage declined;
+  declined.mutable_run_decision()->set_reason(kHostile);
+  EXPECT_EQ(std::get<RunDeclined>(FromMessage(declined)->event).reason, kHarmless);
+
+  v1::ClientMessage progress;
+  progress.mutable_progress()->set_note(kHostile);
+  EXPECT_EQ(std::get<ProgressReported>(FromMessage(progress)->event).note, kHarmless);
+
+  v1::ClientMessage failed;
+  failed.mutable_round_failure()->set_reason(kHostile);
+  EXPECT_EQ(std::get<ClientFailed>(FromMessage(failed)->event).reason, kHarmless);
+}
+
+TEST(TrainingConversionTest, WhatAClientSaysOfItsDeviceMayBeShown) {
+  v1::Hello hello;
+  hello.set_client_version(kHostile);
+  hello.mutable_device()->set_kind(kHostile);
+  hello.mutable_device()->set_name(kHostile);
+  const ClientRecord client = FromMessage(hello);
+  EXPECT_EQ(client.version, kHarmless);
+  EXPECT_EQ(client.device_kind, kHarmless);
+  EXPECT_EQ(client.device_name, kHarmless);
+}
+
+}  // namespace
+}  // namespace fedtune
