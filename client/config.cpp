@@ -40,14 +40,18 @@ bool IsAddress(std::string_view text) {
 
 bool IsDevice(std::string_view text) {
   if (text == "auto" || text == "cpu") return true;
-  return text.starts_with("cuda:") && IsNumber(text.substr(5), 0, 1023);
+  return text.starts_with("cuda:") && IsNumber(text.substr(5), 0, 127);
 }
 
 // Reads file and flags into one configuration and keeps what is wrong.
 class ConfigReader {
  public:
-  ConfigReader(TomlDocument& document, path folder)
-      : document_(document), root_(document.root()), folder_(std::move(folder)) {}
+  // `file` is empty when there are only flags.
+  ConfigReader(TomlDocument& document, const path& file)
+      : document_(document),
+        root_(document.root()),
+        has_file_(!file.empty()),
+        folder_(file.parent_path()) {}
 
   TomlSection& root() { return root_; }
 
@@ -70,7 +74,7 @@ class ConfigReader {
   path FromFile(const std::string& text) const { return folder_ / text; }
 
   void Reject(const Setting& setting, std::string_view problem) {
-    if (flags_given_.contains(setting.flag)) {
+    if (!has_file_ || flags_given_.contains(setting.flag)) {
       RejectFlag(setting.flag, problem);
     } else {
       setting.section.Reject(setting.key, problem);
@@ -92,6 +96,7 @@ class ConfigReader {
  private:
   TomlDocument& document_;
   TomlSection root_;
+  const bool has_file_;
   const path folder_;
   std::set<std::string_view> flags_given_;
   std::vector<std::string> flag_problems_;
@@ -113,7 +118,8 @@ void ReadConnection(ConfigReader& reader, const ClientFlags& flags, ClientConfig
 void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
   reader.Path("state_dir", flags.state_dir, config.state_dir);
   if (config.state_dir.empty()) {
-    reader.root().Reject("state_dir", "must name the folder for the client's keys");
+    reader.Reject({reader.root(), "state_dir", "--state-dir"},
+                  "must name the folder for the client's keys");
   }
   config.credentials = FilesIn(config.state_dir / "keys");
   reader.Path("certificate", flags.certificate, config.credentials.certificate);
@@ -170,8 +176,8 @@ void ReadDatasetFlags(ConfigReader& reader, const ClientFlags& flags, ClientConf
   std::set<std::string> names;
   for (const DatasetConfig& dataset : config.datasets) {
     if (names.insert(dataset.name).second) continue;
-    reader.root().Reject("datasets",
-                         fmt::format("has two data sets of the name \"{}\"", dataset.name));
+    reader.Reject({reader.root(), "datasets", "--dataset"},
+                  fmt::format("has two data sets of the name \"{}\"", dataset.name));
   }
 }
 
@@ -205,7 +211,7 @@ void ReadLogFormat(ConfigReader& reader, const ClientFlags& flags, ClientConfig&
 absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml, const path& source,
                                                const ClientFlags& flags) {
   ASSIGN_OR_RETURN(TomlDocument document, TomlDocument::Parse(toml, source.string()));
-  ConfigReader reader(document, source.parent_path());
+  ConfigReader reader(document, source);
   ClientConfig config;
   ReadConnection(reader, flags, config);
   ReadPaths(reader, flags, config);

@@ -56,7 +56,8 @@ struct ClientFlags {
 };
 
 // Parses client.toml. `source` names the file in messages; its folder is where
-// relative paths start.
+// relative paths start. It is empty when there is no file, only flags: messages
+// then speak of flags.
 //
 // INVALID_ARGUMENT: everything that is wrong with file and flags, a line each.
 absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml,

@@ -98,6 +98,16 @@ TEST(ConfigTest, FlagsAloneAreEnough) {
   EXPECT_THAT(ParseClientConfig("", "", flags), IsOk());
 }
 
+TEST(ConfigTest, SpeaksOfFlagsWhereThereIsNoFile) {
+  ClientFlags flags;
+  flags.datasets = {"notes:n.jsonl", "notes:m.jsonl"};
+  EXPECT_EQ(Message(ParseClientConfig("", "", flags).status()),
+            "--coordinator must be the coordinator's address, \"host:port\"\n"
+            "--institution must be the name in the certificate: up to 63 of a-z, 0-9 and -\n"
+            "--state-dir must name the folder for the client's keys\n"
+            "--dataset has two data sets of the name \"notes\"");
+}
+
 TEST(ConfigTest, NamesTheFlagWhoseValueIsWrong) {
   ClientFlags flags;
   flags.device = "gpu";

@@ -2,6 +2,9 @@
 
 #include "client/commands/config_flags.h"
 
+#include "base/status.h"
+#include "fmt/format.h"
+
 namespace fedtune {
 namespace {
 
@@ -13,7 +16,12 @@ absl::StatusOr<ClientConfig> ConfigSource::Load() const {
   if (file) return LoadClientConfig(*file, flags);
   std::error_code ignored;
   if (std::filesystem::exists(kDefaultFile, ignored)) return LoadClientConfig(kDefaultFile, flags);
-  return ParseClientConfig("", "", flags);
+  absl::StatusOr<ClientConfig> config = ParseClientConfig("", "", flags);
+  if (config.ok()) return config;
+  return absl::InvalidArgumentError(
+      fmt::format("there is no {} in this folder; name one with --config, or say with flags what "
+                  "is missing:\n{}",
+                  kDefaultFile, Message(config.status())));
 }
 
 void AddConfigFlags(CLI::App& command, ConfigSource& source) {
