@@ -14,6 +14,7 @@
 #include "client/commands/evaluate.h"
 #include "client/commands/serve.h"
 #include "client/commands/train.h"
+#include "client/training/device.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
@@ -21,6 +22,8 @@
 
 namespace fedtune {
 namespace {
+
+const TrainerFactory kTrainers = {ChooseDevice, OpenTorchTrainer};
 
 struct RequestFlags {
   std::filesystem::path directory;
@@ -54,7 +57,7 @@ void AddServe(CommandLine& line, ConfigSource& source, const Clock& clock) {
                             "fedtune-client serve --coordinator fl.example.org:7443 --institution "
                             "st-anna --state-dir state --base-model /models/lite --dataset "
                             "letters:train.jsonl:eval.jsonl"}},
-                          [&] { return Serve(source, OpenTorchTrainer, clock); }),
+                          [&] { return Serve(source, kTrainers, clock); }),
                  source);
 }
 
@@ -74,7 +77,7 @@ void AddCheck(CommandLine& line, CheckOptions& options, const Clock& clock) {
                                 "Looks whether this client has all it needs, and says what to do.",
                                 {"fedtune-client check --config /etc/fedtune/client.toml",
                                  "fedtune-client check --json | jq .checks"}},
-                               [&] { return CheckClient(options, OpenTorchTrainer, clock); });
+                               [&] { return CheckClient(options, kTrainers, clock); });
   AddConfigFlags(command, options.source);
   command.add_flag("--json", options.json, "One JSON object");
 }
@@ -88,7 +91,7 @@ void AddTrain(CommandLine& line, TrainOptions& options, const Clock& clock) {
                  "--rank 16 --steps 960 --batch-size 16 --learning-rate 2e-3 --out ./adapter",
                  "fedtune-client train --base ./icd-moe --data train.jsonl --plan plan.toml "
                  "--out ./adapter --json"}},
-               [&] { return TrainOnFile(options, OpenTorchTrainer, clock); }),
+               [&] { return TrainOnFile(options, kTrainers, clock); }),
       options);
 }
 
@@ -100,7 +103,7 @@ void AddEvaluate(CommandLine& line, EvaluateOptions& options, const Clock& clock
            {"fedtune-client evaluate --base ./icd-moe --data heldout.jsonl",
             "fedtune-client evaluate --base ./icd-moe --adapter ./adapter --data heldout.jsonl "
             "--json"}},
-          [&] { return EvaluateFile(options, OpenTorchTrainer, clock); }),
+          [&] { return EvaluateFile(options, kTrainers, clock); }),
       options);
 }
 

@@ -1,4 +1,5 @@
-# LibTorch from the official wheel, as the target torchwheel::cpu. find_package(Torch) is not used: it wants the
+# LibTorch from the official wheel, as the targets torchwheel::cpu and, with
+# FEDTUNE_CUDA, torchwheel::cuda. find_package(Torch) is not used: it wants the
 # whole CUDA toolkit even for a CPU program.
 
 if(DEFINED ENV{FEDTUNE_CACHE})
@@ -29,3 +30,36 @@ target_compile_options(torchwheel::cpu INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include -idirafter ${FEDTUNE_LIBTORCH}/include/torch/csrc/api/include>")
 target_link_options(torchwheel::cpu INTERFACE
   -Wl,--allow-shlib-undefined -Wl,--no-as-needed)
+
+if(FEDTUNE_CUDA)
+  # Of the toolkit only headers are used: the wheel's own lack those in crt/.
+  # What is linked comes from the wheel and from the packages beside it.
+  find_package(CUDAToolkit 13.0 REQUIRED)
+  if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 14)
+    message(FATAL_ERROR "LibTorch 2.11.0 is built with CUDA 13, and the toolkit found is "
+                        "${CUDAToolkit_VERSION}; set CUDAToolkit_ROOT to one of version 13")
+  endif()
+  set(beside_torch ${FEDTUNE_LIBTORCH}/../nvidia)
+  if(NOT EXISTS ${beside_torch}/cudnn/lib/libcudnn.so.9)
+    message(STATUS "The GPU libraries beside LibTorch are missing: programs link but do not start; "
+                   "deploy/bootstrap.sh --gpu installs them")
+  endif()
+
+  cmake_path(NORMAL_PATH beside_torch)
+  add_library(torchwheel::cudart SHARED IMPORTED GLOBAL)
+  set_target_properties(torchwheel::cudart PROPERTIES
+    IMPORTED_LOCATION ${beside_torch}/cu13/lib/libcudart.so.13)
+
+  add_library(torchwheel::c10_cuda SHARED IMPORTED GLOBAL)
+  set_target_properties(torchwheel::c10_cuda PROPERTIES
+    IMPORTED_LOCATION ${FEDTUNE_LIBTORCH}/lib/libc10_cuda.so)
+
+  # Nothing of ours calls into libtorch_cuda.so: it registers its operations with
+  # libtorch_cpu.so when it is loaded, hence torchwheel::cpu's --no-as-needed.
+  add_library(torchwheel::cuda SHARED IMPORTED GLOBAL)
+  set_target_properties(torchwheel::cuda PROPERTIES
+    IMPORTED_LOCATION ${FEDTUNE_LIBTORCH}/lib/libtorch_cuda.so)
+  target_link_libraries(torchwheel::cuda INTERFACE torchwheel::cpu torchwheel::c10_cuda
+                                                   torchwheel::cudart)
+  target_include_directories(torchwheel::cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+endif()

@@ -6,9 +6,10 @@
 #
 #   deploy/bootstrap.sh            what a build needs
 #   deploy/bootstrap.sh --tests    also what the tests need
+#   deploy/bootstrap.sh --gpu      also what a program built with FEDTUNE_CUDA needs to start
 #
-# Needs root or sudo for packages that are missing. LibTorch (1.5 GB) goes to
-# $FEDTUNE_CACHE, or ~/.cache/fedtune.
+# Needs root or sudo for packages that are missing. LibTorch (1.5 GB) and the
+# libraries for GPUs (2.8 GB more) go to $FEDTUNE_CACHE, or ~/.cache/fedtune.
 
 set -euo pipefail
 
@@ -26,6 +27,15 @@ test_packages=(
 
 torch_version=2.11.0
 wheels=(torch==$torch_version nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+# What libtorch_cuda.so loads: the versions that torch's METADATA names, and for
+# cuda-toolkit==13.0.2 those that its own names. Not triton and cuda-bindings, which are for Python.
+gpu_wheels=(
+  nvidia-cublas==13.1.0.3 nvidia-cuda-nvrtc==13.0.88 nvidia-cudnn-cu13==9.19.0.56
+  nvidia-cufft==12.0.0.61 nvidia-cufile==1.15.1.6 nvidia-curand==10.4.0.35
+  nvidia-cusolver==12.0.4.66 nvidia-cusparse==12.6.3.3 nvidia-cusparselt-cu13==0.8.0
+  nvidia-nccl-cu13==2.28.9 nvidia-nvjitlink==13.0.88 nvidia-nvshmem-cu13==3.4.5
+  nvidia-nvtx==13.0.85
+)
 
 cache=${FEDTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fedtune}
 
@@ -70,6 +80,18 @@ install_packages() {
     "${missing[@]}" >/dev/null
 }
 
+# unpack_wheels FOLDER WHEEL ...: into a new folder.
+unpack_wheels() {
+  local folder=$1
+  shift
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
+    --target "$folder" "$@" || {
+    rm -rf "$folder"
+    die "could not install $*; check the network and the space under $cache"
+  }
+}
+
 install_libtorch() {
   local target=$cache/libtorch-$torch_version
   [ ! -f "$target/torch/lib/libtorch_cpu.so" ] || return 0
@@ -77,23 +99,34 @@ install_libtorch() {
   mkdir -p "$cache"
   local partial
   partial=$(mktemp -d "$cache/libtorch.partial.XXXXXX")
-  if ! python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-    --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
-    --target "$partial" "${wheels[@]}"; then
-    rm -rf "$partial"
-    die "could not install ${wheels[*]}; check the network and the space under $cache"
-  fi
+  unpack_wheels "$partial" "${wheels[@]}"
   rm -rf "$target"
   mv "$partial" "$target"
 }
 
+# Beside LibTorch, where its own RPATH looks.
+install_gpu_libraries() {
+  local target=$cache/libtorch-$torch_version
+  local mark=$target/gpu-libraries
+  [ "$(cat "$mark" 2>/dev/null)" != "${gpu_wheels[*]}" ] || return 0
+  say "installing the libraries for GPUs into $target (2.8 GB, about a minute)"
+  local partial
+  partial=$(mktemp -d "$cache/gpu.partial.XXXXXX")
+  unpack_wheels "$partial" "${gpu_wheels[@]}"
+  cp -al --remove-destination "$partial/nvidia/." "$target/nvidia/"
+  rm -rf "$partial"
+  echo "${gpu_wheels[*]}" >"$mark"
+}
+
 main() {
-  local tests=no
-  case "${1:-}" in
-    "") ;;
-    --tests) tests=yes ;;
-    *) die "unknown argument $1; see the head of this file" ;;
-  esac
+  local tests=no gpu=no argument
+  for argument in "$@"; do
+    case "$argument" in
+      --tests) tests=yes ;;
+      --gpu) gpu=yes ;;
+      *) die "unknown argument $argument; see the head of this file" ;;
+    esac
+  done
   check_system
   if dpkg-query -W libtorch-dev >/dev/null 2>&1; then
     die "Debian's libtorch-dev is installed and would hide the wheel's headers; remove it: apt-get remove libtorch-dev"
@@ -101,6 +134,7 @@ main() {
   install_packages "${build_packages[@]}"
   [ $tests = no ] || install_packages "${test_packages[@]}"
   install_libtorch
+  [ $gpu = no ] || install_gpu_libraries
 }
 
 main "$@"

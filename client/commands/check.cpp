@@ -102,14 +102,22 @@ void CheckDatasets(const ClientConfig& config, std::vector<CheckResult>& results
   }
 }
 
-// A base model is loaded, which also tests the device.
+// The first base model is loaded, too. A GPU that "auto" has to pass by is a
+// fault: somebody paid for it.
 absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
-                                        const TrainerFactory& open_trainer) {
-  RETURN_IF_ERROR(open_trainer({.model_directory = config.base_models.front(),
-                                .device = config.device,
-                                .threads = static_cast<int>(config.threads)})
+                                        const TrainerFactory& trainers) {
+  ASSIGN_OR_RETURN(const ComputeDevice device, trainers.choose_device(config.device));
+  if (device.is_fallback()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}; until then the CPU is used, or say \"cpu\"", device.remark()));
+  }
+  if (config.base_models.empty()) return Describe(device);
+  RETURN_IF_ERROR(trainers
+                      .open({.model_directory = config.base_models.front(),
+                             .device = device,
+                             .threads = static_cast<int>(config.threads)})
                       .status());
-  return fmt::format("{}, base model loaded", config.device);
+  return fmt::format("{}; base model loaded", Describe(device));
 }
 
 std::string_view Verdict(const absl::Status& status) {
@@ -119,7 +127,7 @@ std::string_view Verdict(const absl::Status& status) {
 
 }  // namespace
 
-absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& open_trainer,
+absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock) {
   ASSIGN_OR_RETURN(const ClientConfig config, options.source.Load());
   SilenceRpcLibrary();
@@ -131,9 +139,7 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& open
   }
   CheckBaseModels(config, clock, results);
   CheckDatasets(config, results);
-  if (!config.base_models.empty()) {
-    results.push_back(ResultOf("device", CheckDevice(config, open_trainer)));
-  }
+  results.push_back(ResultOf("device", CheckDevice(config, trainers)));
   fmt::print("{}", PresentChecks(results, options.json));
 
   const auto failed = [](const CheckResult& result) { return !result.status.ok(); };

@@ -29,7 +29,7 @@ struct CheckOptions {
 //
 // The first error that was found; INVALID_ARGUMENT when the configuration itself
 // cannot be read.
-absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& open_trainer,
+absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock);
 
 // The lines for people, or one JSON object.

@@ -31,13 +31,13 @@ uint64_t MemoryBytes() {
 
 }  // namespace
 
-DeviceDescription DescribeDevice(const ClientConfig& config) {
-  const unsigned threads = config.threads > 0 ? static_cast<unsigned>(config.threads)
-                                              : std::thread::hardware_concurrency();
-  return {.kind = config.device,
-          .name = ProcessorName(),
-          .memory_bytes = MemoryBytes(),
-          .threads = threads};
+DeviceDescription DescribeDevice(const ComputeDevice& device, int64_t threads) {
+  const bool is_gpu = device.is_gpu();
+  return {.kind = device.kind(),
+          .name = is_gpu ? device.gpu().name : ProcessorName(),
+          .memory_bytes = is_gpu ? device.gpu().memory_bytes : MemoryBytes(),
+          .threads =
+              threads > 0 ? static_cast<unsigned>(threads) : std::thread::hardware_concurrency()};
 }
 
 }  // namespace fedtune

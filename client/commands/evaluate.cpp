@@ -57,14 +57,13 @@ void Print(const Evaluation& evaluation, size_t choice_count, bool json) {
 
 }  // namespace
 
-absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& open_trainer,
+absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& trainers,
                           const Clock& clock) {
   const StopSignals signals;
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
   ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model));
   ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
-                   open_trainer(options.model.ForTrainer()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
   EvaluationRequest request{
       .layout = &adapter.layout, .adapter = adapter.values, .records = records, .choices = {}};
   if (options.choices == "from-data") request.choices = AnswerChoices({records});

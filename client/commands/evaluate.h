@@ -28,7 +28,7 @@ void AddEvaluateFlags(CLI::App& command, EvaluateOptions& options);
 
 // Prints the loss of a base model, with or without an adapter, on a file of
 // records, and how often the likeliest of the file's answers is the right one.
-absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& open_trainer,
+absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& trainers,
                           const Clock& clock);
 
 }  // namespace fedtune

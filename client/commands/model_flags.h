@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
 #include "client/commands/trainer_factory.h"
 
 namespace fedtune {
@@ -17,19 +19,12 @@ struct ModelFlags {
   std::filesystem::path base;
   std::string device = "auto";
   int threads = 0;
-
-  TorchTrainerOptions ForTrainer() const {
-    return {.model_directory = base, .device = device, .threads = threads};
-  }
 };
 
-inline void AddModelFlags(CLI::App& command, ModelFlags& flags) {
-  command.add_option("--base", flags.base, "Folder of the base model")->required();
-  command.add_option("--device", flags.device, "cpu, cuda:0, or the GPU if there is one")
-      ->capture_default_str();
-  command.add_option("--threads", flags.threads, "Threads on the CPU; 0: all cores")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 4096));
-}
+void AddModelFlags(CLI::App& command, ModelFlags& flags);
+
+// Loads the base model onto the device, and says on stderr which that is.
+absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
+                                                     const TrainerFactory& trainers);
 
 }  // namespace fedtune

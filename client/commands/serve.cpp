@@ -19,12 +19,24 @@
 namespace fedtune {
 namespace {
 
-TrainerOpener OpenerOf(const ClientConfig& config, const TrainerFactory& open_trainer, Log& log) {
-  return [&config, &open_trainer, &log](const std::filesystem::path& base_model) {
+absl::StatusOr<ComputeDevice> ChooseDevice(const ClientConfig& config,
+                                           const TrainerFactory& trainers, Log& log) {
+  ASSIGN_OR_RETURN(ComputeDevice device, trainers.choose_device(config.device));
+  if (device.is_fallback()) {
+    log.Warning("the GPU is not used; training on the CPU", {Field("reason", device.remark())});
+  } else {
+    log.Info("device chosen", {Field("device", Describe(device))});
+  }
+  return device;
+}
+
+TrainerOpener OpenerOf(const ComputeDevice& device, const ClientConfig& config,
+                       const TrainerFactory& trainers, Log& log) {
+  return [&device, &config, &trainers, &log](const std::filesystem::path& base_model) {
     log.Info("loading base model", {Field("path", base_model.string())});
-    return open_trainer({.model_directory = base_model,
-                         .device = config.device,
-                         .threads = static_cast<int>(config.threads)});
+    return trainers.open({.model_directory = base_model,
+                          .device = device,
+                          .threads = static_cast<int>(config.threads)});
   };
 }
 
@@ -36,8 +48,7 @@ ReportTaker ReporterTo(Log& log) {
 
 }  // namespace
 
-absl::Status Serve(const ConfigSource& source, const TrainerFactory& open_trainer,
-                   const Clock& clock) {
+absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock) {
   const StopSignals signals;
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
@@ -45,6 +56,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& open_traine
   ASSIGN_OR_RETURN(std::vector<DatasetSize> datasets, CountRecords(config));
   SilenceRpcLibrary();
   Log log(config.log_format);
+  ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
 
   const Hours hours = policy.hours;
   BaseModelShelf shelf(config.base_models);
@@ -52,7 +64,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& open_traine
                           .policy = std::move(policy),
                           .base_models = shelf,
                           .load_records = LoaderOf(config.datasets, ReporterTo(log))},
-                         OpenerOf(config, open_trainer, log));
+                         OpenerOf(device, config, trainers, log));
   ClientDaemon daemon(
       {.hours = hours, .zone = absl::LocalTimeZone(), .address = config.coordinator}, workshop,
       clock, log);
@@ -63,7 +75,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& open_traine
                             .files = config.credentials,
                             .federation = credentials.certificate.identity.federation},
                            {.client_version = FEDTUNE_VERSION,
-                            .device = DescribeDevice(config),
+                            .device = DescribeDevice(device, config.threads),
                             .datasets = std::move(datasets)},
                            daemon);
     daemon.Run(link, signals.token());

@@ -12,9 +12,8 @@ namespace fedtune {
 // Serves the coordinator until SIGTERM or SIGINT. Without a coordinator it tries
 // again for as long as it takes.
 //
-// Fails at once, and says why, when configuration, policy, certificate or data
-// sets cannot be used.
-absl::Status Serve(const ConfigSource& source, const TrainerFactory& open_trainer,
-                   const Clock& clock);
+// Fails at once, and says why, when configuration, policy, certificate, data sets
+// or the configured device cannot be used.
+absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock);
 
 }  // namespace fedtune

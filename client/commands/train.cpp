@@ -209,7 +209,7 @@ absl::StatusOr<Plan> PlanOf(const TrainOptions& options) {
   return plan;
 }
 
-absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& open_trainer,
+absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& trainers,
                          const Clock& clock) {
   RETURN_IF_ERROR(CheckOutput(options.out));
   ASSIGN_OR_RETURN(const Plan plan, PlanOf(options));
@@ -217,8 +217,7 @@ absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& open
   ASSIGN_OR_RETURN(AdapterLayout layout, ResolveTargets(model, plan.adapter));
   ASSIGN_OR_RETURN(Records records, ReadRecords(options, plan));
   const LocalTraining training(plan, std::move(layout), std::move(records), clock);
-  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
-                   open_trainer(options.model.ForTrainer()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
 
   const std::vector<float> start =
       InitialAdapter(training.layout(), static_cast<uint64_t>(plan.training.seed));

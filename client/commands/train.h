@@ -50,7 +50,7 @@ absl::StatusOr<Plan> PlanOf(const TrainOptions& options);
 
 // Trains an adapter on one file, without a coordinator, and writes it as PEFT
 // stores it.
-absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& open_trainer,
+absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& trainers,
                          const Clock& clock);
 
 }  // namespace fedtune

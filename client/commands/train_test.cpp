@@ -79,7 +79,8 @@ class TrainTest : public ::testing::Test {
   absl::Status Train() {
     return TrainOnFile(
         options_,
-        [this](const TorchTrainerOptions&) { return std::make_unique<OnesTrainer>(asked_); },
+        {[](std::string_view) { return ComputeDevice::Cpu(); },
+         [this](const TorchTrainerOptions&) { return std::make_unique<OnesTrainer>(asked_); }},
         clock_);
   }
 

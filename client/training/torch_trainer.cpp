@@ -7,7 +7,7 @@
 
 #include "ATen/Parallel.h"
 #include "base/status_macros.h"
-#include "client/training/device.h"
+#include "c10/core/Device.h"
 #include "client/training/evaluation.h"
 #include "client/training/local_training.h"
 #include "client/training/torch_errors.h"
@@ -51,8 +51,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOpti
   return CatchingTorch([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     const int threads = CountThreads(options.threads);
     at::set_num_threads(threads);
-    ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(options.device));
-    ASSIGN_OR_RETURN(Model model, LoadModel(options.model_directory, device));
+    ASSIGN_OR_RETURN(Model model,
+                     LoadModel(options.model_directory, at::Device(options.device.kind())));
     return std::make_unique<TorchTrainer>(std::move(model), threads);
   });
 }

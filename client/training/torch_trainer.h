@@ -4,26 +4,24 @@
 
 #include <filesystem>
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
+#include "client/training/compute_device.h"
 #include "client/training/trainer.h"
 
 namespace fedtune {
 
 struct TorchTrainerOptions {
   std::filesystem::path model_directory;  // A Hugging Face checkpoint.
-  std::string device = "auto";            // "auto", "cpu", "cuda" or "cuda:1".
-  int threads = 0;                        // For the CPU; 0: as many as there are cores.
+  ComputeDevice device = ComputeDevice::Cpu();
+  int threads = 0;  // For the CPU; 0: as many as there are cores.
 };
 
 // A trainer that computes with LibTorch. The thread count holds for the whole
 // process: open trainers of one process with the same one.
 //
 // NOT_FOUND: no such folder or file. INVALID_ARGUMENT: not a checkpoint of a
-// supported architecture, or an unknown device. FAILED_PRECONDITION: the device
-// was asked for and is not there, or failed its self-test (says which part).
-// RESOURCE_EXHAUSTED: the weights do not fit into memory.
+// supported architecture. RESOURCE_EXHAUSTED: the weights do not fit into memory.
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOptions& options);
 
 }  // namespace fedtune

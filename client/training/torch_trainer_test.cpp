@@ -25,7 +25,7 @@ using testing::ReadModelReference;
 const std::filesystem::path kGolden = "tests/interop/golden";
 
 std::unique_ptr<Trainer> Open(const std::filesystem::path& model, int threads = 1) {
-  auto trainer = OpenTorchTrainer({model, "cpu", threads});
+  auto trainer = OpenTorchTrainer({model, ComputeDevice::Cpu(), threads});
   EXPECT_TRUE(trainer.ok()) << trainer.status();
   return trainer.ok() ? *std::move(trainer) : nullptr;
 }
@@ -286,20 +286,7 @@ TEST_F(TorchTrainerTest, RecordsThatCannotBeAreRefused) {
 }
 
 TEST(OpenTorchTrainerTest, AMissingFolderIsNotFound) {
-  EXPECT_THAT(OpenTorchTrainer({"no/such/model", "cpu", 1}), HasCode(absl::StatusCode::kNotFound));
-}
-
-TEST(OpenTorchTrainerTest, AnUnknownDeviceIsRefused) {
-  for (const std::string device : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", ""}) {
-    EXPECT_THAT(OpenTorchTrainer({kGolden / "model_a", device, 1}),
-                HasCode(absl::StatusCode::kInvalidArgument))
-        << device;
-  }
-}
-
-TEST(OpenTorchTrainerTest, AGpuThatIsNotThereIsRefused) {
-  EXPECT_THAT(OpenTorchTrainer({kGolden / "model_a", "cuda:99", 1}),
-              HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(OpenTorchTrainer({"no/such/model"}), HasCode(absl::StatusCode::kNotFound));
 }
 
 }  // namespace

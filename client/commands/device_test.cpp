@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/device.h"
+
+#include "gmock/gmock.h"
+
+namespace fedtune {
+namespace {
+
+ComputeDevice SecondGpu() {
+  return *ChooseDeviceAmong({.count = [] { return 2; },
+                             .describe =
+                                 [](int) {
+                                   return Gpu{"NVIDIA L4", 24'000'000'000, 23'000'000'000, true};
+                                 },
+                             .test = [](int) { return absl::OkStatus(); }},
+                            "cuda:1");
+}
+
+TEST(DescribeDeviceTest, AGpuIsDescribedWithItsOwnMemory) {
+  const DeviceDescription description = DescribeDevice(SecondGpu(), 3);
+  EXPECT_EQ(description.kind, "cuda:1");
+  EXPECT_EQ(description.name, "NVIDIA L4");
+  EXPECT_EQ(description.memory_bytes, 24'000'000'000);
+  EXPECT_EQ(description.threads, 3);
+}
+
+TEST(DescribeDeviceTest, TheCpuIsDescribedWithTheMachinesMemoryAndAllCores) {
+  const DeviceDescription description = DescribeDevice(ComputeDevice::Cpu(), 0);
+  EXPECT_EQ(description.kind, "cpu");
+  EXPECT_GT(description.memory_bytes, 100'000'000);
+  EXPECT_GT(description.threads, 0);
+}
+
+}  // namespace
+}  // namespace fedtune

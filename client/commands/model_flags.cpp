@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/commands/model_flags.h"
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+
+void AddModelFlags(CLI::App& command, ModelFlags& flags) {
+  command.add_option("--base", flags.base, "Folder of the base model")->required();
+  command.add_option("--device", flags.device, "cpu, cuda:0, or auto: the GPU if there is one")
+      ->capture_default_str();
+  command.add_option("--threads", flags.threads, "Threads on the CPU; 0: all cores")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+}
+
+absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
+                                                     const TrainerFactory& trainers) {
+  ASSIGN_OR_RETURN(const ComputeDevice device, trainers.choose_device(flags.device));
+  fmt::print(stderr, "{}device: {}\n", device.is_fallback() ? "warning: " : "", Describe(device));
+  return trainers.open({.model_directory = flags.base, .device = device, .threads = flags.threads});
+}
+
+}  // namespace fedtune

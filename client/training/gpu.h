@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "client/training/compute_device.h"
+
+namespace fedtune {
+
+// The GPUs of this machine, as CUDA sees them. Two files implement this: one for
+// programs that are built for GPUs, one for the others.
+
+// How many there are; at least 1.
+//
+// FAILED_PRECONDITION: there is none that this program can use; says why.
+absl::StatusOr<int> CountGpus();
+
+// INTERNAL: CUDA fails on this GPU; says how.
+absl::StatusOr<Gpu> DescribeGpu(int index);
+
+}  // namespace fedtune
