@@ -32,18 +32,26 @@ function(fedtune_program name)
   target_link_libraries(${name} PRIVATE ${arg_DEPS})
 endfunction()
 
-# fedtune_test(<name> DEPS ...): builds <name>.cpp and registers its cases.
-# Tests run from the repository's root.
+# Everything that ctest starts, but for the programs.
+add_custom_target(all_tests)
+add_custom_target(fuzz_targets)
+
+# fedtune_test(<name> [THREADS] DEPS ...): builds <name>.cpp and registers its
+# cases. Tests run from the repository's root. THREADS: it starts threads; the
+# thread sanitizer has nothing to say about any other, so only these are built
+# for it. A test's own code is not optimised: compiling it well costs more than
+# running it once.
 function(fedtune_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPS")
-  if(FEDTUNE_FUZZ)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADS" "" "DEPS")
+  if(FEDTUNE_SANITIZE STREQUAL thread AND NOT arg_THREADS)
     return()
   endif()
   add_executable(${name} ${name}.cpp)
-  target_compile_options(${name} PRIVATE ${FEDTUNE_WARNINGS})
+  target_compile_options(${name} PRIVATE ${FEDTUNE_WARNINGS} $<$<CONFIG:Debug>:-O0>)
   target_link_libraries(${name} PRIVATE ${arg_DEPS} fedtune::test_support GTest::gmock
                                         GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+  add_dependencies(all_tests ${name})
   gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST
                        WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTIES TIMEOUT 300)
 endfunction()
@@ -60,6 +68,7 @@ function(fedtune_fuzz_target name)
   target_compile_options(${name} PRIVATE ${FEDTUNE_WARNINGS} -fsanitize=fuzzer)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_libraries(${name} PRIVATE ${arg_DEPS})
+  add_dependencies(fuzz_targets ${name})
   set(found ${CMAKE_CURRENT_BINARY_DIR}/corpus/${name})
   file(MAKE_DIRECTORY ${found})
   add_test(NAME fuzz.${name}
