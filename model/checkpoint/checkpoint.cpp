@@ -7,46 +7,21 @@
 #include <utility>
 
 #include "base/files.h"
-#include "base/json.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/weights_index.h"
 
 namespace fedtune {
 namespace {
-
-using nlohmann::json;
-
-// Tensor name to shard file name.
-using WeightMap = std::map<std::string, std::string>;
 
 bool IsThere(const std::filesystem::path& path) {
   std::error_code unreadable_is_not_there;
   return std::filesystem::exists(path, unreadable_is_not_there);
 }
 
-// A name from an index must stay inside the folder.
-bool IsPlainFileName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
-}
-
 absl::StatusOr<WeightMap> ReadIndex(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  ASSIGN_OR_RETURN(const json index, ParseJson(text, kWeightsIndexFile));
-  const auto map = index.is_object() ? index.find("weight_map") : index.end();
-  if (map == index.end() || !map->is_object() || map->empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: has no weight_map; is it a checkpoint's index?", path.string()));
-  }
-  WeightMap weights;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string() || !IsPlainFileName(file.get_ref<const std::string&>())) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: tensor {} is not assigned to a file name", path.string(), tensor));
-    }
-    weights.emplace(tensor, file.get<std::string>());
-  }
-  return weights;
+  return ParseWeightsIndex(text, path.string());
 }
 
 absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::path& directory,
