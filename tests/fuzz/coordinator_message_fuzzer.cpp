@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What the coordinator says in a session, as a client reads it.
+
+#include <cstddef>
+#include <cstdint>
+#include <variant>
+
+#include "base/check.h"
+#include "client/transport/conversion.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using fedtune::Check;
+  fedtune::v1::CoordinatorMessage message;
+  if (!message.ParseFromArray(data, static_cast<int>(size))) return 0;
+  (void)fedtune::WelcomeFromProto(message.welcome());
+  const auto instruction = fedtune::InstructionFromProto(message);
+  if (!instruction.ok()) return 0;
+  if (const auto* assignment = std::get_if<fedtune::Assignment>(&*instruction)) {
+    Check(assignment->id.round >= 0 && assignment->id.attempt >= 1, "round and attempt");
+    const auto factors = static_cast<int>(assignment->factors);
+    Check(factors >= 1 && factors <= 3, "factors");
+  }
+  return 0;
+}
