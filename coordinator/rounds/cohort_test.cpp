@@ -18,6 +18,7 @@ using ::testing::SizeIs;
 
 std::vector<Institution> Ten() {
   std::vector<Institution> institutions;
+  institutions.reserve(10);
   for (int i = 0; i < 10; ++i) institutions.push_back({fmt::format("clinic-{}", i)});
   return institutions;
 }
