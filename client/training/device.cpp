@@ -2,23 +2,28 @@
 
 #include "client/training/device.h"
 
+#include "base/status_macros.h"
 #include "c10/core/Device.h"
 #include "client/training/gpu.h"
 #include "client/training/torch_errors.h"
-#include "model/transformer/gpu_self_test.h"
+#include "client/training/training_device_tests.h"
+#include "model/transformer/transformer_device_tests.h"
 
 namespace fedtune {
 namespace {
 
-absl::Status TestOne(int index) {
-  return CatchingTorch(
-      [&] { return TestGpu(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index))); });
+absl::Status TestGpu(int index) {
+  return CatchingTorch([&] {
+    const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+    RETURN_IF_ERROR(RunDeviceTests(TransformerDeviceTests(), device));
+    return RunDeviceTests(TrainingDeviceTests(), device);
+  });
 }
 
 }  // namespace
 
 absl::StatusOr<ComputeDevice> ChooseDevice(std::string_view name) {
-  return ChooseDeviceAmong({CountGpus, DescribeGpu, TestOne}, name);
+  return ChooseDeviceAmong({CountGpus, DescribeGpu, TestGpu}, name);
 }
 
 }  // namespace fedtune

@@ -20,7 +20,8 @@ struct MoeWeights {
   std::vector<MlpWeights> experts;
   std::optional<MlpWeights> shared;
 
-  // On a GPU the experts' weights are parts of these, for one grouped product:
+  // In the form for GPUs the experts' weights are parts of these, for one grouped
+  // product each, if their sizes allow it:
   // [experts, 2 * width, hidden] and [experts, hidden, width].
   at::Tensor gate_up;
   at::Tensor down;

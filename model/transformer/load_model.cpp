@@ -23,13 +23,14 @@ constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
 // Puts a model's layers together from a checkpoint's weights.
 class ModelBuilder {
  public:
-  ModelBuilder(const ModelConfig& config, const Checkpoint& checkpoint, at::Device device)
+  ModelBuilder(const ModelConfig& config, const Checkpoint& checkpoint, at::Device device,
+               ModelForm form)
       : config_(config),
         reader_(checkpoint, device),
         linear_layers_(LinearLayers(config)),
-        is_gpu_(device.is_cuda()) {
+        form_(form) {
     for (size_t i = 0; i < linear_layers_.size(); ++i) index_[linear_layers_[i].name] = i;
-    if (is_gpu_) {
+    if (form_ == ModelForm::kForGpu) {
       weight_type_ = at::kBFloat16;
     } else if (checkpoint.parameter_count() <= kMaxWidenedParameters) {
       weight_type_ = at::kFloat;
@@ -49,7 +50,7 @@ class ModelBuilder {
     RETURN_IF_ERROR(reader_.status());
     model.linear_layers = std::move(linear_layers_);
     model.rotary_frequencies = TakeFrequencies(model.device());
-    model.compute_type = model.device().is_cuda() ? at::kBFloat16 : at::kFloat;
+    model.compute_type = form_ == ModelForm::kForGpu ? at::kBFloat16 : at::kFloat;
     return model;
   }
 
@@ -97,8 +98,14 @@ class ModelBuilder {
       weights.experts.push_back(TakeMlp(fmt::format("{}experts.{}.", name, i)));
     }
     if (config_.moe.shared_expert_count > 0) weights.shared = TakeMlp(name + "shared_experts.");
-    if (is_gpu_ && reader_.status().ok()) GroupExperts(weights);
+    if (CanGroupExperts() && reader_.status().ok()) GroupExperts(weights);
     return weights;
+  }
+
+  // Grouped products want rows of a multiple of 16 bytes.
+  bool CanGroupExperts() const {
+    return form_ == ModelForm::kForGpu && config_.hidden_size % 8 == 0 &&
+           config_.moe.expert_width % 8 == 0;
   }
 
   // Moves the experts' weights into one tensor for each grouped product.
@@ -149,7 +156,7 @@ class ModelBuilder {
   const ModelConfig& config_;
   WeightReader reader_;
   std::vector<LinearLayer> linear_layers_;
-  const bool is_gpu_;
+  const ModelForm form_;
   absl::flat_hash_map<std::string, size_t> index_;
   std::optional<at::ScalarType> weight_type_;  // None: as stored.
 };
@@ -157,9 +164,14 @@ class ModelBuilder {
 }  // namespace
 
 absl::StatusOr<Model> LoadModel(const std::filesystem::path& directory, at::Device device) {
+  return LoadModel(directory, device, device.is_cpu() ? ModelForm::kForCpu : ModelForm::kForGpu);
+}
+
+absl::StatusOr<Model> LoadModel(const std::filesystem::path& directory, at::Device device,
+                                ModelForm form) {
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(directory));
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
-  ModelBuilder builder(config, checkpoint, device);
+  ModelBuilder builder(config, checkpoint, device, form);
   ASSIGN_OR_RETURN(Model model, builder.Build());
   model.files = std::make_shared<const Checkpoint>(std::move(checkpoint));
   return model;

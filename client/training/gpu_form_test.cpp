@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a GPU is asked to do, without a GPU: models in bf16 with grouped experts
+// and adapters in fp32, on the CPU and on a device that is none.
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ATen/Parallel.h"
+#include "client/training/evaluation.h"
+#include "client/training/local_training.h"
+#include "client/training/training_device_tests.h"
+#include "gmock/gmock.h"
+#include "model/transformer/fake_device.h"
+#include "model/transformer/load_model.h"
+#include "model/transformer/transformer_device_tests.h"
+#include "tests/support/model_reference.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::FakeDevice;
+using testing::HasCode;
+using testing::IsOk;
+using testing::ModelReference;
+using testing::ReadModelReference;
+
+const std::filesystem::path kGolden = "tests/interop/golden";
+
+constexpr int64_t kSteps = 20;
+
+std::set<std::string> OperationsOfTheSelfTest() {
+  FakeDevice::TakeOperations();
+  EXPECT_THAT(RunDeviceTests(TransformerDeviceTests(), FakeDevice::device()), IsOk());
+  EXPECT_THAT(RunDeviceTests(TrainingDeviceTests(), FakeDevice::device()), IsOk());
+  return FakeDevice::TakeOperations();
+}
+
+// The tiny models of the golden files, and what peft made of them in fp32.
+class GpuFormTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    at::set_num_threads(1);
+    auto reference = ReadModelReference(kGolden / GetParam());
+    ASSERT_THAT(reference, IsOk());
+    reference_ = *std::move(reference);
+  }
+
+  Model LoadOnto(at::Device device) const {
+    auto model = LoadModel(kGolden / GetParam(), device, ModelForm::kForGpu);
+    EXPECT_THAT(model, IsOk());
+    return *std::move(model);
+  }
+
+  TrainingOutcome Train(const Model& model, const TrainingObserver& observer = {}) const {
+    TrainingRequest request;
+    request.layout = &reference_.layout;
+    request.adapter = reference_.adapter;
+    request.steps = kSteps;
+    request.batch = [this](int64_t) {
+      Batch batch;
+      for (const TokenizedRecord& record : reference_.records) batch.push_back(&record);
+      return batch;
+    };
+    request.learning_rate = [this](int64_t) { return reference_.learning_rate; };
+    request.max_gradient_norm = 0;
+    auto outcome = TrainLocally(model, request, observer);
+    EXPECT_THAT(outcome, IsOk());
+    return *std::move(outcome);
+  }
+
+  // Among answers of several tokens, so that they continue a common prompt.
+  Evaluation Evaluate(const Model& model) const {
+    std::vector<TokenizedRecord> records = {{{0, 9, 17, 33, 40, 41, 1}, {0, 0, 0, 0, 1, 1, 1}}};
+    const auto evaluation = EvaluateAdapter(
+        model, {&reference_.layout, reference_.adapter, records, {{40, 41, 1}, {55, 61, 8, 1}}},
+        {});
+    EXPECT_THAT(evaluation, IsOk());
+    return *evaluation;
+  }
+
+  ModelReference reference_;
+};
+
+TEST_P(GpuFormTest, WeightsAreInBf16AndRoutersAndNormsInFp32) {
+  const Model model = LoadOnto(at::kCPU);
+  EXPECT_EQ(model.compute_type, at::kBFloat16);
+  EXPECT_EQ(model.embedding.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(model.norm.scalar_type(), at::kFloat);
+  int mixtures = 0;
+  for (const DecoderLayer& layer : model.layers) {
+    EXPECT_EQ(layer.attention.o_proj.weight.scalar_type(), at::kBFloat16);
+    const auto* moe = std::get_if<MoeWeights>(&layer.mlp);
+    if (moe == nullptr) continue;
+    ++mixtures;
+    EXPECT_EQ(moe->gate.weight.scalar_type(), at::kFloat);
+    EXPECT_TRUE(moe->gate_up.defined());
+    EXPECT_EQ(moe->gate_up.scalar_type(), at::kBFloat16);
+  }
+  EXPECT_GT(mixtures, 0);
+}
+
+TEST_P(GpuFormTest, TrainingOnTheCpuFollowsPeftsCurveInFp32) {
+  std::vector<double> curve;
+  Train(LoadOnto(at::kCPU), [&](const TrainingProgress& progress) {
+    curve.push_back(progress.loss);
+    return true;
+  });
+  ASSERT_EQ(curve.size(), kSteps);
+  for (size_t i = 0; i < curve.size(); ++i) {
+    EXPECT_NEAR(curve[i] / reference_.curve[i], 1, 0.05) << "step " << i;
+  }
+  EXPECT_NE(curve.front(), reference_.curve.front()) << "this was computed in fp32";
+  const double fall = reference_.curve.front() - reference_.curve[kSteps - 1];
+  EXPECT_GT(curve.front() - curve.back(), 0.9 * fall);
+}
+
+TEST_P(GpuFormTest, AnotherDeviceThanTheCpuDoesTheSame) {
+  const Model here = LoadOnto(at::kCPU);
+  const Model there = LoadOnto(FakeDevice::device());
+  EXPECT_EQ(there.device(), FakeDevice::device());
+  EXPECT_NEAR(Train(there).loss / Train(here).loss, 1, 0.02);
+  EXPECT_NEAR(Evaluate(there).loss / Evaluate(here).loss, 1, 0.02);
+}
+
+TEST_P(GpuFormTest, TheSelfTestHasEveryOperationThatIsUsed) {
+  const std::set<std::string> tested = OperationsOfTheSelfTest();
+  const Model model = LoadOnto(FakeDevice::device());
+  FakeDevice::TakeOperations();
+  Train(model);
+  Evaluate(model);
+  const std::set<std::string> used = FakeDevice::TakeOperations();
+  EXPECT_GT(used.size(), 40);
+  std::vector<std::string> missing;
+  std::set_difference(used.begin(), used.end(), tested.begin(), tested.end(),
+                      std::back_inserter(missing));
+  EXPECT_THAT(missing, ::testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GpuFormTest, ::testing::Values("model_a", "model_b"),
+                         [](const auto& info) { return info.param; });
+
+TEST(TrainingDeviceTestsTest, ADeviceThatComputesOneOperationWronglyIsRefused) {
+  const std::vector<DeviceTest> tests = TrainingDeviceTests();
+  FakeDevice::TakeOperations();
+  ASSERT_THAT(RunDeviceTests(tests, FakeDevice::device()), IsOk());
+  for (const std::string& operation : FakeDevice::TakeOperations()) {
+    FakeDevice::Break(operation);
+    EXPECT_THAT(RunDeviceTests(tests, FakeDevice::device()),
+                HasCode(absl::StatusCode::kFailedPrecondition))
+        << operation;
+  }
+  FakeDevice::Break("");
+}
+
+}  // namespace
+}  // namespace fedtune
