@@ -32,20 +32,22 @@ target_link_options(torchwheel::cpu INTERFACE
   -Wl,--allow-shlib-undefined -Wl,--no-as-needed)
 
 if(FEDTUNE_CUDA)
-  # Of the toolkit only headers are used: the wheel's own lack those in crt/.
-  # What is linked comes from the wheel and from the packages beside it.
+  # Of the toolkit only headers are used, as CUDAToolkit_INCLUDE_DIRS: the wheel's
+  # own lack those in crt/. They are no part of torchwheel::cuda, so that all else
+  # is compiled as without CUDA. What is linked comes from the wheel and from the
+  # packages beside it.
   find_package(CUDAToolkit 13.0 REQUIRED)
   if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 14)
     message(FATAL_ERROR "LibTorch 2.11.0 is built with CUDA 13, and the toolkit found is "
                         "${CUDAToolkit_VERSION}; set CUDAToolkit_ROOT to one of version 13")
   endif()
   set(beside_torch ${FEDTUNE_LIBTORCH}/../nvidia)
+  cmake_path(NORMAL_PATH beside_torch)
   if(NOT EXISTS ${beside_torch}/cudnn/lib/libcudnn.so.9)
     message(STATUS "The GPU libraries beside LibTorch are missing: programs link but do not start; "
                    "deploy/bootstrap.sh --gpu installs them")
   endif()
 
-  cmake_path(NORMAL_PATH beside_torch)
   add_library(torchwheel::cudart SHARED IMPORTED GLOBAL)
   set_target_properties(torchwheel::cudart PROPERTIES
     IMPORTED_LOCATION ${beside_torch}/cu13/lib/libcudart.so.13)
@@ -61,5 +63,4 @@ if(FEDTUNE_CUDA)
     IMPORTED_LOCATION ${FEDTUNE_LIBTORCH}/lib/libtorch_cuda.so)
   target_link_libraries(torchwheel::cuda INTERFACE torchwheel::cpu torchwheel::c10_cuda
                                                    torchwheel::cudart)
-  target_include_directories(torchwheel::cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
 endif()

@@ -12,6 +12,7 @@
 #   asan     all tests with the address and undefined-behaviour sanitizers
 #   fuzz     every fuzz target for FEDTUNE_FUZZ_SECONDS (60), same sanitizers
 #   tsan     the tests that start threads, with the thread sanitizer
+#   cuda     the client for GPUs compiles and links, where nvcc is found
 #   tidy     clang-tidy
 # In CI (CI=true): all but tidy, which does not fit into its time.
 
@@ -48,6 +49,19 @@ stage_fuzz() {
   ctest --preset asan -j $((4 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
 }
 
+# Compiles and links the client for GPUs; starts it where deploy/bootstrap.sh --gpu has been run.
+stage_cuda() {
+  command -v nvcc >/dev/null || { echo "cuda: skipped, there is no nvcc here"; return; }
+  cmake --preset cuda >/dev/null
+  cmake --build --preset cuda -j "$jobs" --target fedtune-client cuda_build_test
+  readelf -d build/cuda/bin/fedtune-client | grep 'NEEDED.*libtorch_cuda\.so'
+  if ldd build/cuda/bin/fedtune-client | grep 'not found'; then
+    echo "cuda: linked, but not started without these libraries (deploy/bootstrap.sh --gpu)"
+    return
+  fi
+  ctest --preset cuda -R '^(CudaBuildTest\.|cuda_start$)' --output-on-failure --no-tests=error
+}
+
 run_stage() {
   local stage=$1 start=$SECONDS
   say "$stage"
@@ -67,7 +81,7 @@ main() {
   fi
   local stages=("$@")
   if [ ${#stages[@]} -eq 0 ]; then
-    stages=(dev interop asan fuzz tsan)
+    stages=(dev interop asan fuzz tsan cuda)
     [ "${CI:-}" = true ] || stages+=(tidy)
   fi
   local stage
