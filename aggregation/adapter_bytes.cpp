@@ -2,7 +2,6 @@
 
 #include "aggregation/adapter_bytes.h"
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -11,15 +10,6 @@
 #include "fmt/format.h"
 
 namespace fedtune {
-namespace {
-
-constexpr uint32_t kMagnitudeBits = 0x7fffffff;
-constexpr uint32_t kInfinityBits = 0x7f800000;
-
-uint32_t MagnitudeBits(float value) { return std::bit_cast<uint32_t>(value) & kMagnitudeBits; }
-
-}  // namespace
-
 absl::StatusOr<std::vector<float>> ValuesFromBytes(std::string_view bytes, int64_t value_count,
                                                    std::string_view what) {
   if (bytes.size() != static_cast<uint64_t>(value_count) * sizeof(float)) {
@@ -33,15 +23,17 @@ absl::StatusOr<std::vector<float>> ValuesFromBytes(std::string_view bytes, int64
 
 absl::Status CheckFinite(const AdapterLayout& layout, FactorSet factors,
                          std::span<const float> values, std::string_view what) {
-  Check(std::ssize(values) == layout.parameter_count(factors), "values do not fit the layout");
-  // A maximum over integers, so that the compiler makes vector code of it.
-  uint32_t largest = 0;
-  for (const float value : values) largest = std::max(largest, MagnitudeBits(value));
-  if (largest < kInfinityBits) return absl::OkStatus();
-  const auto bad = std::find_if(values.begin(), values.end(),
-                                [](float value) { return MagnitudeBits(value) >= kInfinityBits; });
+  ValueRange range;
+  range.Add(values);
+  return CheckFinite(layout, factors, range, what);
+}
+
+absl::Status CheckFinite(const AdapterLayout& layout, FactorSet factors, const ValueRange& range,
+                         std::string_view what) {
+  Check(range.count() == layout.parameter_count(factors), "values do not fit the layout");
+  if (range.finite()) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format("{} is not finite at {}", what,
-                                                ValueName(layout, factors, bad - values.begin())));
+                                                ValueName(layout, factors, range.extreme_index())));
 }
 
 std::string ValueName(const AdapterLayout& layout, FactorSet factors, int64_t index) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/value_range.h"
 
 namespace fedtune {
 
@@ -27,10 +28,12 @@ absl::StatusOr<std::vector<float>> ValuesFromBytes(std::string_view bytes, int64
                                                    std::string_view what);
 
 // INVALID_ARGUMENT: `what` has a value that is not finite; the message names
-// its tensor and index. `values` are the tensors of `factors` in layout order;
-// requires that there are as many.
+// its tensor and index. `values`, or those in `range`, are the tensors of
+// `factors` in layout order; requires that there are as many.
 absl::Status CheckFinite(const AdapterLayout& layout, FactorSet factors,
                          std::span<const float> values, std::string_view what);
+absl::Status CheckFinite(const AdapterLayout& layout, FactorSet factors, const ValueRange& range,
+                         std::string_view what);
 
 // "model.layers.0.self_attn.q_proj.lora_A[17]": where the value at `index` of
 // the tensors of `factors`, in layout order, belongs.

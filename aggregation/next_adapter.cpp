@@ -23,7 +23,10 @@ absl::StatusOr<OptimizedAdapter> NextAdapter(const AdapterLayout& layout, Optimi
       return absl::InvalidArgumentError("the optimiser's state belongs to another adapter");
     }
   }
-  ApplyServerStep(layout, sum.factors(), step, sum.Mean(), incoming.values, incoming.state);
+  RETURN_IF_ERROR(ApplyServerStep(
+      layout, sum.factors(), step,
+      [&sum](int64_t first, std::span<float> mean) { return sum.Mean(first, mean); },
+      incoming.values, incoming.state));
   RETURN_IF_ERROR(CheckFinite(layout, FactorSet::kBoth, incoming.values,
                               "the new adapter (is the server's learning rate too high?)"));
   return incoming;

@@ -31,7 +31,7 @@ struct OptimizedAdapter {
 //
 // INVALID_ARGUMENT: `incoming` does not fit the layout, or the new adapter
 // would have a value that is not finite (named): the server's learning rate is
-// too high.
+// too high. Other errors: as WeightedSum::Mean().
 absl::StatusOr<OptimizedAdapter> NextAdapter(const AdapterLayout& layout, OptimizedAdapter incoming,
                                              const WeightedSum& sum, const ServerStep& step);
 

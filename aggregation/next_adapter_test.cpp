@@ -12,10 +12,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/weighted_sums.h"
 
 namespace fedtune {
 namespace {
 
+using fedtune::testing::Add;
 using fedtune::testing::HasCode;
 using fedtune::testing::IsOk;
 using ::testing::HasSubstr;
@@ -68,7 +70,7 @@ TEST(NextAdapterTest, OfOneClientIsWhatItTrained) {
   const std::vector<float> change = Noise(layout.parameter_count(), 1e-3f, 2);
   for (size_t i = 0; i < trained.size(); ++i) trained[i] += change[i];
   WeightedSum sum(layout, FactorSet::kBoth);
-  ASSERT_THAT(sum.Add(Difference(trained, global), 6'723), IsOk());
+  ASSERT_THAT(Add(sum, Difference(trained, global), 6'723), IsOk());
   const auto next = NextAdapter(layout, {.values = global, .state = {}}, sum, {});
   ASSERT_THAT(next, IsOk());
   for (size_t i = 0; i < trained.size(); ++i) {
@@ -88,7 +90,8 @@ TEST(NextAdapterTest, IsTheSameInWhateverOrderContributionsCame) {
   for (int permutation = 0; permutation < 30; ++permutation) {
     WeightedSum sum(layout, FactorSet::kB);
     for (const uint64_t client : clients) {
-      ASSERT_THAT(sum.Add(Noise(count, 1e-3f, client), static_cast<int64_t>(100 * client)), IsOk());
+      ASSERT_THAT(Add(sum, Noise(count, 1e-3f, client), static_cast<int64_t>(100 * client)),
+                  IsOk());
     }
     const auto next = NextAdapter(layout, {.values = InitialAdapter(layout, 1), .state = {}}, sum,
                                   {.rule = ServerRule::kAdam, .learning_rate = 5e-3f});
@@ -116,7 +119,7 @@ TEST_P(CommonFactorTest, AveragingIsExactForTheDenseChange) {
   WeightedSum sum(layout, GetParam());
   for (uint64_t client = 0; client < 3; ++client) {
     const auto delta = Noise(layout.parameter_count(GetParam()), 0.05f, 10 + client);
-    ASSERT_THAT(sum.Add(delta, weights[client]), IsOk());
+    ASSERT_THAT(Add(sum, delta, weights[client]), IsOk());
     std::vector<float> trained = global;
     for (size_t i = 0; i < delta.size(); ++i) trained[offset + i] += delta[i];
     const std::vector<double> change = DenseChange(layout, trained);
@@ -137,7 +140,7 @@ TEST(NextAdapterTest, LeavesTheOtherFactorAlone) {
   const AdapterLayout layout = Layout();
   const std::vector<float> global = InitialAdapter(layout, 1);
   WeightedSum sum(layout, FactorSet::kB);
-  ASSERT_THAT(sum.Add(Noise(layout.parameter_count(FactorSet::kB), 1, 2), 1), IsOk());
+  ASSERT_THAT(Add(sum, Noise(layout.parameter_count(FactorSet::kB), 1, 2), 1), IsOk());
   const auto next = NextAdapter(layout, {.values = global, .state = {}}, sum, {});
   ASSERT_THAT(next, IsOk());
   EXPECT_TRUE(std::equal(global.begin(), global.begin() + kRank * kIn, next->values.begin()));
@@ -146,7 +149,7 @@ TEST(NextAdapterTest, LeavesTheOtherFactorAlone) {
 
 TEST(NextAdapterTest, RefusesAnAdapterOfAnotherLayout) {
   WeightedSum sum(Layout(), FactorSet::kB);
-  ASSERT_THAT(sum.Add(Noise(kOut * kRank, 1, 2), 1), IsOk());
+  ASSERT_THAT(Add(sum, Noise(kOut * kRank, 1, 2), 1), IsOk());
   EXPECT_THAT(NextAdapter(Layout(), {.values = {1, 2}, .state = {}}, sum, {}), HasCode(kInvalid));
   OptimizedAdapter adapter{.values = InitialAdapter(Layout(), 1), .state = {}};
   adapter.state.first_moment = {1};
@@ -157,7 +160,7 @@ TEST(NextAdapterTest, RefusesAResultThatIsNotFinite) {
   OptimizedAdapter adapter{.values = InitialAdapter(Layout(), 1), .state = {}};
   adapter.values[kRank * kIn + 5] = std::numeric_limits<float>::max();
   WeightedSum sum(Layout(), FactorSet::kB);
-  ASSERT_THAT(sum.Add(std::vector<float>(kOut * kRank, 1e4f), 1), IsOk());
+  ASSERT_THAT(Add(sum, std::vector<float>(kOut * kRank, 1e4f), 1), IsOk());
   const auto next = NextAdapter(Layout(), adapter, sum, {.learning_rate = 3e38f});
   EXPECT_THAT(next, HasCode(kInvalid));
   EXPECT_THAT(Message(next.status()), HasSubstr("is not finite at q.lora_B[0]"));

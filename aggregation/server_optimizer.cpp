@@ -5,13 +5,17 @@
 
 #include "aggregation/server_optimizer.h"
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <mutex>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "aggregation/adapter_bytes.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -96,6 +100,61 @@ void Prepare(ServerRule rule, size_t size, ServerOptimizerState& state) {
   }
 }
 
+// A piece of one tensor: small enough for a core's cache, with its share of
+// what the mean is made from.
+struct Block {
+  Factor factor;
+  int64_t first;   // Among the values of the round's factors.
+  int64_t offset;  // In the adapter.
+  size_t size;
+};
+
+constexpr int64_t kBlockValues = 16 << 10;
+constexpr size_t kBlocksPerThread = 32;  // Fewer are not worth a thread.
+
+std::vector<Block> BlocksOf(const AdapterLayout& layout, FactorSet factors) {
+  std::vector<Block> blocks;
+  int64_t first = 0;
+  for (const AdapterTensor& tensor : layout.tensors()) {
+    if (!Contains(factors, tensor.factor)) continue;
+    for (int64_t begin = 0; begin < tensor.size(); begin += kBlockValues) {
+      const int64_t size = std::min(kBlockValues, tensor.size() - begin);
+      blocks.push_back({.factor = tensor.factor,
+                        .first = first + begin,
+                        .offset = tensor.offset + begin,
+                        .size = static_cast<size_t>(size)});
+    }
+    first += tensor.size();
+  }
+  return blocks;
+}
+
+// Does `work` for each block, on several threads where there are many; the first
+// error ends it.
+absl::Status ForEach(const std::vector<Block>& blocks,
+                     const std::function<absl::Status(const Block&)>& work) {
+  std::mutex mutex;
+  absl::Status result;
+  size_t next = 0;
+  const auto take = [&](const absl::Status& last) -> const Block* {
+    const std::lock_guard lock(mutex);
+    result.Update(last);
+    return result.ok() && next < blocks.size() ? &blocks[next++] : nullptr;
+  };
+  const auto run = [&] {
+    absl::Status last;
+    while (const Block* block = take(last)) last = work(*block);
+  };
+  const size_t useful = blocks.size() / kBlocksPerThread;
+  std::vector<std::jthread> others;
+  for (size_t i = 1; i < std::min<size_t>(useful, std::thread::hardware_concurrency()); ++i) {
+    others.emplace_back(run);
+  }
+  run();
+  others.clear();
+  return result;
+}
+
 template <typename T>
 void Append(std::string& bytes, const T& value) {
   bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
@@ -151,29 +210,26 @@ absl::StatusOr<ServerOptimizerState> ServerOptimizerStateFromBytes(std::string_v
   return state;
 }
 
-void ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
-                     std::span<const float> mean, std::span<float> adapter,
-                     ServerOptimizerState& state) {
+absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
+                             const MeanReader& mean, std::span<float> adapter,
+                             ServerOptimizerState& state) {
   Check(std::ssize(adapter) == layout.parameter_count(), "the adapter does not fit its layout");
-  Check(std::ssize(mean) == layout.parameter_count(factors), "the mean does not fit the layout");
   Prepare(step.rule, adapter.size(), state);
   if (Contains(factors, Factor::kA)) ++state.steps_a;
   if (Contains(factors, Factor::kB)) ++state.steps_b;
-  const auto part = [](std::span<float> all, const AdapterTensor& tensor) {
-    return all.empty() ? all
-                       : all.subspan(static_cast<size_t>(tensor.offset),
-                                     static_cast<size_t>(tensor.size()));
+  const auto part = [](std::span<float> all, const Block& block) {
+    return all.empty() ? all : all.subspan(static_cast<size_t>(block.offset), block.size);
   };
-  for (const AdapterTensor& tensor : layout.tensors()) {
-    if (!Contains(factors, tensor.factor)) continue;
-    const auto size = static_cast<size_t>(tensor.size());
-    StepSlice(step, tensor.factor == Factor::kA ? state.steps_a : state.steps_b,
-              {.mean = mean.first(size),
-               .values = part(adapter, tensor),
-               .first = part(state.first_moment, tensor),
-               .second = part(state.second_moment, tensor)});
-    mean = mean.subspan(size);
-  }
+  return ForEach(BlocksOf(layout, factors), [&](const Block& block) -> absl::Status {
+    std::vector<float> values(block.size);
+    RETURN_IF_ERROR(mean(block.first, values));
+    StepSlice(step, block.factor == Factor::kA ? state.steps_a : state.steps_b,
+              {.mean = values,
+               .values = part(adapter, block),
+               .first = part(state.first_moment, block),
+               .second = part(state.second_moment, block)});
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace fedtune

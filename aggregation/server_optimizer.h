@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,14 +54,19 @@ std::string ToBytes(const ServerOptimizerState& state);
 absl::StatusOr<ServerOptimizerState> ServerOptimizerStateFromBytes(std::string_view bytes,
                                                                    int64_t parameter_count);
 
-// Makes one step in place. `mean` has the tensors of `factors` in layout order;
-// values and moments of other factors stay. The arithmetic is in fp64, rounded
+// Reads the mean's values from `first` on, of the tensors of `factors` in layout
+// order. Called from several threads.
+using MeanReader = std::function<absl::Status(int64_t first, std::span<float> mean)>;
+
+// Makes one step in place, some thousand values at a time. Values and moments of
+// other factors stay. The arithmetic is in fp64, rounded
 // to fp32 at the end; results below fp32's normal range become 0, so that
 // neither speed nor bytes depend on how a processor treats denormals.
 //
-// Requires: `adapter` and `mean` fit `layout`.
-void ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
-                     std::span<const float> mean, std::span<float> adapter,
-                     ServerOptimizerState& state);
+// Requires: `adapter` fits `layout`. Errors: of `mean`; adapter and state are
+// then good for nothing.
+absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
+                             const MeanReader& mean, std::span<float> adapter,
+                             ServerOptimizerState& state);
 
 }  // namespace fedtune

@@ -28,11 +28,21 @@ AdapterLayout Layout() {
       {{.name = "q", .in_features = 2, .out_features = 2, .lora_rank = 1, .alpha = 1}});
 }
 
+// With a mean that is all there.
+void Step(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
+          const std::vector<float>& mean, std::span<float> adapter, ServerOptimizerState& state) {
+  const auto read = [&mean](int64_t first, std::span<float> values) {
+    std::copy_n(mean.begin() + first, values.size(), values.begin());
+    return absl::OkStatus();
+  };
+  ASSERT_THAT(ApplyServerStep(layout, factors, step, read, adapter, state), IsOk());
+}
+
 TEST(ServerOptimizerTest, AverageAddsTheMeanTimesTheRate) {
   std::vector<float> adapter = {1, 2, 3, 4};
   ServerOptimizerState state;
-  ApplyServerStep(Layout(), FactorSet::kBoth, {.learning_rate = 0.5f},
-                  std::vector<float>{2, 4, -2, 0}, adapter, state);
+  Step(Layout(), FactorSet::kBoth, {.learning_rate = 0.5f}, std::vector<float>{2, 4, -2, 0},
+       adapter, state);
   EXPECT_THAT(adapter, ElementsAre(2, 4, 2, 4));
   EXPECT_TRUE(state.first_moment.empty());
 }
@@ -42,7 +52,7 @@ TEST(ServerOptimizerTest, MomentumCarriesEarlierRoundsOn) {
   ServerOptimizerState state;
   const ServerStep step{.rule = ServerRule::kMomentum, .learning_rate = 1, .beta1 = 0.5f};
   for (const float mean : {1.0f, 1.0f, 0.0f}) {
-    ApplyServerStep(Layout(), FactorSet::kBoth, step, std::vector<float>(4, mean), adapter, state);
+    Step(Layout(), FactorSet::kBoth, step, std::vector<float>(4, mean), adapter, state);
   }
   EXPECT_THAT(adapter, Each(1 + 1.5f + 0.75f));
   EXPECT_THAT(state.first_moment, Each(0.75f));
@@ -52,8 +62,8 @@ TEST(ServerOptimizerTest, AdamMovesByTheRateInItsFirstRoundWhateverTheSize) {
   std::vector<float> adapter(4);
   ServerOptimizerState state;
   const ServerStep step{.rule = ServerRule::kAdam, .learning_rate = 5e-3f, .epsilon = 1e-12f};
-  ApplyServerStep(Layout(), FactorSet::kBoth, step, std::vector<float>{1e-3f, -1e-3f, 10, 1e-6f},
-                  adapter, state);
+  Step(Layout(), FactorSet::kBoth, step, std::vector<float>{1e-3f, -1e-3f, 10, 1e-6f}, adapter,
+       state);
   EXPECT_THAT(adapter, ElementsAre(FloatNear(5e-3f, 1e-8f), FloatNear(-5e-3f, 1e-8f),
                                    FloatNear(5e-3f, 1e-8f), FloatNear(5e-3f, 1e-7f)));
 }
@@ -68,7 +78,7 @@ TEST(ServerOptimizerTest, AdamFollowsItsFormula) {
   long double m = 0, v = 0, x = 0;
   for (int t = 1; t <= 100; ++t) {
     const float mean = noise(random);
-    ApplyServerStep(Layout(), FactorSet::kBoth, step, std::vector<float>(4, mean), adapter, state);
+    Step(Layout(), FactorSet::kBoth, step, std::vector<float>(4, mean), adapter, state);
     m = step.beta1 * m + (1 - static_cast<long double>(step.beta1)) * mean;
     v = step.beta2 * v + (1 - static_cast<long double>(step.beta2)) * mean * mean;
     const long double m_hat = m / (1 - std::pow(static_cast<long double>(step.beta1), t));
@@ -82,7 +92,7 @@ TEST(ServerOptimizerTest, UpdatesOnlyTheFactorsOfTheRound) {
   std::vector<float> adapter = {1, 2, 3, 4};
   ServerOptimizerState state;
   const ServerStep step{.rule = ServerRule::kAdam, .learning_rate = 1};
-  ApplyServerStep(Layout(), FactorSet::kB, step, std::vector<float>{1, 1}, adapter, state);
+  Step(Layout(), FactorSet::kB, step, std::vector<float>{1, 1}, adapter, state);
   EXPECT_EQ(adapter[0], 1);
   EXPECT_EQ(adapter[1], 2);
   EXPECT_NE(adapter[2], 3);
@@ -95,7 +105,7 @@ TEST(ServerOptimizerTest, CountsTheRoundsOfEachFactorForItself) {
   std::vector<float> adapter(4);
   ServerOptimizerState state;
   for (const FactorSet factors : {FactorSet::kB, FactorSet::kA, FactorSet::kB}) {
-    ApplyServerStep(Layout(), factors, step, std::vector<float>{1, 1}, adapter, state);
+    Step(Layout(), factors, step, std::vector<float>{1, 1}, adapter, state);
   }
   EXPECT_EQ(state.steps_a, 1);
   EXPECT_EQ(state.steps_b, 2);
@@ -109,8 +119,8 @@ TEST(ServerOptimizerTest, TurnsDenormalResultsIntoZero) {
   std::vector<float> adapter = {0, FLT_MIN, 0, 1};
   ServerOptimizerState state;
   const ServerStep step{.rule = ServerRule::kMomentum, .learning_rate = 1, .beta1 = 0.5f};
-  ApplyServerStep(Layout(), FactorSet::kA, step, std::vector<float>{FLT_MIN / 4, -FLT_MIN / 2},
-                  adapter, state);
+  Step(Layout(), FactorSet::kA, step, std::vector<float>{FLT_MIN / 4, -FLT_MIN / 2}, adapter,
+       state);
   EXPECT_EQ(adapter[0], 0);
   EXPECT_EQ(state.first_moment[0], 0);
   EXPECT_EQ(state.first_moment[1], 0);
@@ -121,9 +131,9 @@ TEST(ServerOptimizerTest, MomentsThatFadeStayNormalNumbers) {
   std::vector<float> adapter(4);
   ServerOptimizerState state;
   const ServerStep step{.rule = ServerRule::kAdam, .learning_rate = 1e-3f, .beta2 = 0.9f};
-  ApplyServerStep(Layout(), FactorSet::kBoth, step, std::vector<float>(4, 1e-9f), adapter, state);
+  Step(Layout(), FactorSet::kBoth, step, std::vector<float>(4, 1e-9f), adapter, state);
   for (int round = 0; round < 2000; ++round) {
-    ApplyServerStep(Layout(), FactorSet::kBoth, step, std::vector<float>(4, 0), adapter, state);
+    Step(Layout(), FactorSet::kBoth, step, std::vector<float>(4, 0), adapter, state);
     for (const auto* moments : {&state.first_moment, &state.second_moment}) {
       ASSERT_TRUE((*moments)[0] == 0 || std::isnormal((*moments)[0]));
     }
@@ -165,6 +175,27 @@ TEST(ServerOptimizerStateTest, RefusesNegativeCounts) {
   state.steps_b = -1;
   EXPECT_THAT(Message(ServerOptimizerStateFromBytes(ToBytes(state), 4).status()),
               HasSubstr("negative"));
+}
+
+// More than one thread's share, so several threads make the step.
+TEST(ServerOptimizerTest, GivesTheSameForLargeTensorsAsValueByValue) {
+  const AdapterLayout layout = *AdapterLayout::Create(
+      {{.name = "q", .in_features = 400'001, .out_features = 300'007, .lora_rank = 4, .alpha = 4}});
+  const auto size = static_cast<size_t>(layout.parameter_count());
+  std::vector<float> mean(size);
+  for (size_t i = 0; i < size; ++i) mean[i] = static_cast<float>(i % 1021) * 1e-3f;
+  std::vector<float> adapter(size, 1);
+  ServerOptimizerState state;
+  Step(layout, FactorSet::kBoth, {.learning_rate = 0.5f}, mean, adapter, state);
+  for (size_t i = 0; i < size; ++i) ASSERT_EQ(adapter[i], static_cast<float>(1 + 0.5 * mean[i]));
+}
+
+TEST(ServerOptimizerTest, EndsWithTheErrorOfTheMean) {
+  std::vector<float> adapter(4);
+  ServerOptimizerState state;
+  const auto broken = [](int64_t, std::span<float>) { return absl::InternalError("no mean"); };
+  EXPECT_THAT(ApplyServerStep(Layout(), FactorSet::kBoth, {}, broken, adapter, state),
+              HasCode(absl::StatusCode::kInternal));
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include "aggregation/weighted_sum.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <utility>
@@ -30,59 +29,53 @@ int64_t ToSteps(float value) {
   return std::bit_cast<int64_t>(shifted) - std::bit_cast<int64_t>(kRounder);
 }
 
-float LargestMagnitude(std::span<const float> values) {
-  float largest = 0;
-  for (const float value : values) largest = std::max(largest, std::abs(value));
-  return largest;
-}
-
 }  // namespace
 
 WeightedSum::WeightedSum(AdapterLayout layout, FactorSet factors)
-    : layout_(std::move(layout)),
-      factors_(factors),
-      sum_(static_cast<size_t>(layout_.parameter_count(factors))) {}
+    : layout_(std::move(layout)), factors_(factors) {}
 
-absl::Status WeightedSum::Add(std::span<const float> delta, int64_t weight) {
-  if (delta.size() != sum_.size()) {
-    return absl::InvalidArgumentError(
-        fmt::format("the contribution has {} values, {} are expected", delta.size(), sum_.size()));
+absl::Status WeightedSum::Add(std::shared_ptr<const ValueSource> delta, const ValueRange& range,
+                              int64_t weight) {
+  if (range.count() != value_count()) {
+    return absl::InvalidArgumentError(fmt::format("the contribution has {} values, {} are expected",
+                                                  range.count(), value_count()));
   }
   if (weight < 1) return absl::InvalidArgumentError("a contribution's weight must be at least 1");
-  RETURN_IF_ERROR(CheckFinite(layout_, factors_, delta, "the contribution"));
-  const float largest = LargestMagnitude(delta);
+  RETURN_IF_ERROR(CheckFinite(layout_, factors_, range, "the contribution"));
+  const float largest = std::abs(range.extreme());
   if (largest >= kMaxValue || weight > kMaxTotalWeight - total_weight_) {
-    return TooLarge(delta, weight);
+    return TooLarge(range, weight);
   }
   const int64_t steps = ToSteps(largest);
-  if (steps > (kMaxMagnitude - magnitude_bound_) / weight) return TooLarge(delta, weight);
-  // Nothing can fail from here on.
-  for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += ToSteps(delta[i]) * weight;
+  if (steps > (kMaxMagnitude - magnitude_bound_) / weight) return TooLarge(range, weight);
+  contributions_.push_back({std::move(delta), weight});
   magnitude_bound_ += steps * weight;
   total_weight_ += weight;
-  ++contribution_count_;
   return absl::OkStatus();
 }
 
-std::vector<float> WeightedSum::Mean() const {
+absl::Status WeightedSum::Mean(int64_t first, std::span<float> mean) const {
   Check(total_weight_ > 0, "the mean of no contribution");
-  const double divisor = static_cast<double>(total_weight_);
-  std::vector<float> mean(sum_.size());
-  for (size_t i = 0; i < sum_.size(); ++i) {
-    mean[i] = static_cast<float>(static_cast<double>(sum_[i]) / divisor / kStepsPerUnit);
+  std::vector<int64_t> sum(mean.size());
+  for (const auto& [delta, weight] : contributions_) {
+    // `mean` holds one contribution's values until the sum is complete.
+    RETURN_IF_ERROR(delta->Read(first, mean));
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += ToSteps(mean[i]) * weight;
   }
-  return mean;
+  const double divisor = static_cast<double>(total_weight_);
+  for (size_t i = 0; i < sum.size(); ++i) {
+    mean[i] = static_cast<float>(static_cast<double>(sum[i]) / divisor / kStepsPerUnit);
+  }
+  return absl::OkStatus();
 }
 
-absl::Status WeightedSum::TooLarge(std::span<const float> delta, int64_t weight) const {
-  const auto largest = std::max_element(delta.begin(), delta.end(),
-                                        [](float a, float b) { return std::abs(a) < std::abs(b); });
+absl::Status WeightedSum::TooLarge(const ValueRange& range, int64_t weight) const {
   const std::string place =
-      delta.empty() ? "" : ValueName(layout_, factors_, largest - delta.begin());
+      range.count() == 0 ? "" : ValueName(layout_, factors_, range.extreme_index());
   return absl::OutOfRangeError(fmt::format(
       "the contribution is too large to be added: {} at {} with weight {}, after a weight of {}; "
       "its training has diverged, a lower learning rate helps",
-      delta.empty() ? 0 : *largest, place, weight, total_weight_));
+      range.extreme(), place, weight, total_weight_));
 }
 
 }  // namespace fedtune

@@ -12,12 +12,15 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/weighted_sums.h"
 
 namespace fedtune {
 namespace {
 
+using fedtune::testing::Add;
 using fedtune::testing::HasCode;
 using fedtune::testing::IsOk;
+using fedtune::testing::MeanOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 
@@ -55,17 +58,20 @@ std::vector<Contribution> RandomContributions(size_t count, size_t size, uint64_
 
 TEST(WeightedSumTest, GivesTheWeightedMean) {
   WeightedSum sum(Layout(), FactorSet::kA);
-  ASSERT_THAT(sum.Add(std::vector<float>(6, 1.0f), 1), IsOk());
-  ASSERT_THAT(sum.Add(std::vector<float>(6, -0.5f), 3), IsOk());
-  EXPECT_THAT(sum.Mean(), Each(-0.125f));
+  ASSERT_THAT(Add(sum, std::vector<float>(6, 1.0f), 1), IsOk());
+  ASSERT_THAT(Add(sum, std::vector<float>(6, -0.5f), 3), IsOk());
+  EXPECT_THAT(MeanOf(sum), Each(-0.125f));
   EXPECT_EQ(sum.total_weight(), 4);
   EXPECT_EQ(sum.contribution_count(), 2);
 }
 
 TEST(WeightedSumTest, WorksOnTheFactorsOfTheRoundOnly) {
-  EXPECT_THAT(WeightedSum(Layout(), FactorSet::kA).Add(std::vector<float>(6), 1), IsOk());
-  EXPECT_THAT(WeightedSum(Layout(), FactorSet::kB).Add(std::vector<float>(8), 1), IsOk());
-  EXPECT_THAT(WeightedSum(Layout(), FactorSet::kBoth).Add(std::vector<float>(14), 1), IsOk());
+  WeightedSum a(Layout(), FactorSet::kA);
+  EXPECT_THAT(Add(a, std::vector<float>(6), 1), IsOk());
+  WeightedSum b(Layout(), FactorSet::kB);
+  EXPECT_THAT(Add(b, std::vector<float>(8), 1), IsOk());
+  WeightedSum both(Layout(), FactorSet::kBoth);
+  EXPECT_THAT(Add(both, std::vector<float>(14), 1), IsOk());
 }
 
 TEST(WeightedSumTest, GivesTheSameBytesInEveryOrder) {
@@ -76,9 +82,9 @@ TEST(WeightedSumTest, GivesTheSameBytesInEveryOrder) {
   std::vector<float> first;
   for (int permutation = 0; permutation < 50; ++permutation) {
     WeightedSum sum(layout, FactorSet::kB);
-    for (const auto& [delta, weight] : contributions) ASSERT_THAT(sum.Add(delta, weight), IsOk());
-    if (first.empty()) first = sum.Mean();
-    ASSERT_EQ(sum.Mean(), first);
+    for (const auto& [delta, weight] : contributions) ASSERT_THAT(Add(sum, delta, weight), IsOk());
+    if (first.empty()) first = MeanOf(sum);
+    ASSERT_EQ(MeanOf(sum), first);
     std::shuffle(contributions.begin(), contributions.end(), random);
   }
 }
@@ -88,8 +94,8 @@ TEST(WeightedSumTest, IsWithinHalfAStepOfTheExactMean) {
   const auto size = static_cast<size_t>(layout.parameter_count(FactorSet::kBoth));
   const auto contributions = RandomContributions(7, size, 3);
   WeightedSum sum(layout, FactorSet::kBoth);
-  for (const auto& [delta, weight] : contributions) ASSERT_THAT(sum.Add(delta, weight), IsOk());
-  const std::vector<float> mean = sum.Mean();
+  for (const auto& [delta, weight] : contributions) ASSERT_THAT(Add(sum, delta, weight), IsOk());
+  const std::vector<float> mean = MeanOf(sum);
   for (size_t i = 0; i < size; ++i) {
     long double exact = 0;
     for (const auto& [delta, weight] : contributions) {
@@ -106,8 +112,8 @@ TEST(WeightedSumTest, LosesNothingOfOneClientsLargerValues) {
   const auto size = static_cast<size_t>(layout.parameter_count(FactorSet::kA));
   const std::vector<float> delta = RandomContributions(1, size, 4)[0].delta;
   WeightedSum sum(layout, FactorSet::kA);
-  ASSERT_THAT(sum.Add(delta, 12'480), IsOk());
-  const std::vector<float> mean = sum.Mean();
+  ASSERT_THAT(Add(sum, delta, 12'480), IsOk());
+  const std::vector<float> mean = MeanOf(sum);
   for (size_t i = 0; i < size; ++i) {
     if (std::abs(delta[i]) >= 0x1p-13f) {
       ASSERT_EQ(mean[i], delta[i]);
@@ -119,31 +125,32 @@ TEST(WeightedSumTest, LosesNothingOfOneClientsLargerValues) {
 
 TEST(WeightedSumTest, RoundsHalvesToEven) {
   WeightedSum sum(Layout(), FactorSet::kA);
-  ASSERT_THAT(sum.Add(std::vector<float>{0.5f * kStep, 1.5f * kStep, -0.5f * kStep, -1.5f * kStep,
-                                         0.75f * kStep, 0},
-                      1),
+  ASSERT_THAT(Add(sum,
+                  std::vector<float>{0.5f * kStep, 1.5f * kStep, -0.5f * kStep, -1.5f * kStep,
+                                     0.75f * kStep, 0},
+                  1),
               IsOk());
-  EXPECT_THAT(sum.Mean(), ElementsAre(0, 2 * kStep, 0, -2 * kStep, kStep, 0));
+  EXPECT_THAT(MeanOf(sum), ElementsAre(0, 2 * kStep, 0, -2 * kStep, kStep, 0));
 }
 
 TEST(WeightedSumTest, RefusesAnotherNumberOfValues) {
   WeightedSum sum(Layout(), FactorSet::kA);
-  const absl::Status status = sum.Add(std::vector<float>(5), 1);
+  const absl::Status status = Add(sum, std::vector<float>(5), 1);
   EXPECT_THAT(status, HasCode(kInvalid));
   EXPECT_EQ(Message(status), "the contribution has 5 values, 6 are expected");
 }
 
 TEST(WeightedSumTest, RefusesAWeightBelowOne) {
   WeightedSum sum(Layout(), FactorSet::kA);
-  EXPECT_THAT(sum.Add(std::vector<float>(6), 0), HasCode(kInvalid));
-  EXPECT_THAT(sum.Add(std::vector<float>(6), -1), HasCode(kInvalid));
+  EXPECT_THAT(Add(sum, std::vector<float>(6), 0), HasCode(kInvalid));
+  EXPECT_THAT(Add(sum, std::vector<float>(6), -1), HasCode(kInvalid));
 }
 
 TEST(WeightedSumTest, NamesTheValueThatIsNotFinite) {
   WeightedSum sum(Layout(), FactorSet::kBoth);
   std::vector<float> delta(14);
   delta[8] = std::numeric_limits<float>::quiet_NaN();
-  const absl::Status status = sum.Add(delta, 1);
+  const absl::Status status = Add(sum, delta, 1);
   EXPECT_THAT(status, HasCode(kInvalid));
   EXPECT_EQ(Message(status), "the contribution is not finite at q.lora_B[2]");
 }
@@ -152,37 +159,66 @@ TEST(WeightedSumTest, RefusesValuesThatNoTrainingGives) {
   WeightedSum sum(Layout(), FactorSet::kA);
   std::vector<float> delta(6);
   delta[4] = -16384;
-  const absl::Status status = sum.Add(delta, 1);
+  const absl::Status status = Add(sum, delta, 1);
   EXPECT_THAT(status, HasCode(kTooLarge));
   EXPECT_EQ(Message(status),
             "the contribution is too large to be added: -16384 at q.lora_A[4] with weight 1, after "
             "a weight of 0; its training has diverged, a lower learning rate helps");
   delta[4] = std::numeric_limits<float>::max();
-  EXPECT_THAT(sum.Add(delta, 1), HasCode(kTooLarge));
+  EXPECT_THAT(Add(sum, delta, 1), HasCode(kTooLarge));
 }
 
 TEST(WeightedSumTest, RefusesWhatCouldLeaveTheRangeOfTheSum) {
   WeightedSum sum(Layout(), FactorSet::kA);
   // 2^36 steps times 2^26 is the 62 bits that there are.
-  EXPECT_THAT(sum.Add(std::vector<float>(6, 1), (int64_t{1} << 26) + 1), HasCode(kTooLarge));
-  EXPECT_THAT(sum.Add(std::vector<float>(6, 1), int64_t{1} << 25), IsOk());
-  EXPECT_THAT(sum.Add(std::vector<float>(6, -1), int64_t{1} << 25), IsOk());
-  EXPECT_THAT(sum.Add(std::vector<float>(6, kStep), 1), HasCode(kTooLarge));
-  EXPECT_THAT(sum.Add(std::vector<float>(6, 0), 1), IsOk());
-  EXPECT_THAT(sum.Add(std::vector<float>(6, 0), int64_t{1} << 53), HasCode(kTooLarge));
+  EXPECT_THAT(Add(sum, std::vector<float>(6, 1), (int64_t{1} << 26) + 1), HasCode(kTooLarge));
+  EXPECT_THAT(Add(sum, std::vector<float>(6, 1), int64_t{1} << 25), IsOk());
+  EXPECT_THAT(Add(sum, std::vector<float>(6, -1), int64_t{1} << 25), IsOk());
+  EXPECT_THAT(Add(sum, std::vector<float>(6, kStep), 1), HasCode(kTooLarge));
+  EXPECT_THAT(Add(sum, std::vector<float>(6, 0), 1), IsOk());
+  EXPECT_THAT(Add(sum, std::vector<float>(6, 0), int64_t{1} << 53), HasCode(kTooLarge));
 }
 
 TEST(WeightedSumTest, ARefusedContributionLeavesTheSumUnchanged) {
   WeightedSum sum(Layout(), FactorSet::kA);
-  ASSERT_THAT(sum.Add(std::vector<float>(6, 0.25f), 3), IsOk());
+  ASSERT_THAT(Add(sum, std::vector<float>(6, 0.25f), 3), IsOk());
   std::vector<float> bad(6, 1);
   bad[5] = std::numeric_limits<float>::infinity();
-  EXPECT_THAT(sum.Add(bad, 1), HasCode(kInvalid));
+  EXPECT_THAT(Add(sum, bad, 1), HasCode(kInvalid));
   bad[5] = 20000;
-  EXPECT_THAT(sum.Add(bad, 1), HasCode(kTooLarge));
-  EXPECT_THAT(sum.Mean(), Each(0.25f));
+  EXPECT_THAT(Add(sum, bad, 1), HasCode(kTooLarge));
+  EXPECT_THAT(MeanOf(sum), Each(0.25f));
   EXPECT_EQ(sum.contribution_count(), 1);
   EXPECT_EQ(sum.total_weight(), 3);
+}
+
+TEST(WeightedSumTest, GivesTheMeanOfAnyPiece) {
+  const AdapterLayout layout = Wide();
+  const auto size = static_cast<size_t>(layout.parameter_count(FactorSet::kA));
+  WeightedSum sum(layout, FactorSet::kA);
+  for (const auto& [delta, weight] : RandomContributions(3, size, 5)) {
+    ASSERT_THAT(Add(sum, delta, weight), IsOk());
+  }
+  const std::vector<float> whole = MeanOf(sum);
+  std::vector<float> piece(100);
+  ASSERT_THAT(sum.Mean(17, piece), IsOk());
+  EXPECT_TRUE(std::equal(piece.begin(), piece.end(), whole.begin() + 17));
+}
+
+class BrokenDisk final : public ValueSource {
+ public:
+  absl::Status Read(int64_t, std::span<float>) const override {
+    return absl::InternalError("cannot be read");
+  }
+};
+
+TEST(WeightedSumTest, SaysWhenAContributionCannotBeRead) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  ValueRange range;
+  range.Add(std::vector<float>(6));
+  ASSERT_THAT(sum.Add(std::make_shared<BrokenDisk>(), range, 1), IsOk());
+  std::vector<float> mean(6);
+  EXPECT_THAT(sum.Mean(0, mean), HasCode(absl::StatusCode::kInternal));
 }
 
 }  // namespace

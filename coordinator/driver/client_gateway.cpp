@@ -50,10 +50,20 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
 
 absl::StatusOr<Admission> ClientGateway::TakeContribution(const Institution& from, const RunId& run,
                                                           const ContributionHeader& header,
-                                                          std::span<const float> delta) {
+                                                          VerifiedValues delta) {
   const auto driver = parts_.runs.Find(run);
   if (driver == nullptr) return NotUnderWay(run);
-  return driver->TakeContribution(from, header, delta);
+  return driver->TakeContribution(from, header, std::move(delta));
+}
+
+absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
+    const ContributionHeader& header) const {
+  return ContributionBuffer::Create(header, parts_.uploads);
+}
+
+void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& why) const {
+  parts_.log.Warning("a contribution could not be kept, its client is to try again",
+                     {Field("client", from.value), Field("why", Message(why))});
 }
 
 absl::StatusOr<Blob> ClientGateway::FetchBlob(const Digest& digest) const {

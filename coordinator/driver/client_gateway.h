@@ -2,9 +2,10 @@
 
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <mutex>
-#include <span>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -13,6 +14,7 @@
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/client_records.h"
+#include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/storage/run_store.h"
 
@@ -28,11 +30,12 @@ class ClientGateway {
     ActiveRuns& runs;
     RunStore& run_store;
     ClientRecords& clients;
+    std::filesystem::path uploads;  // The folder for contributions on their way.
     const Clock& clock;
     Log& log;
   };
 
-  explicit ClientGateway(Parts parts) : parts_(parts) {}
+  explicit ClientGateway(Parts parts) : parts_(std::move(parts)) {}
 
   // A client has said hello on `line`; an older line of it is closed.
   void Connect(ClientRecord client, std::shared_ptr<ClientLine> line);
@@ -51,7 +54,13 @@ class ClientGateway {
   // As RunDriver::TakeContribution().
   absl::StatusOr<Admission> TakeContribution(const Institution& from, const RunId& run,
                                              const ContributionHeader& header,
-                                             std::span<const float> delta);
+                                             VerifiedValues delta);
+
+  // For a contribution that was just checked. As ContributionBuffer::Create().
+  absl::StatusOr<ContributionBuffer> NewBuffer(const ContributionHeader& header) const;
+
+  // Says in the log that a contribution could not be kept.
+  void CouldNotKeep(const Institution& from, const absl::Status& why) const;
 
   // NOT_FOUND: no such blob, or it has been removed since.
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;

@@ -2,37 +2,64 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <span>
+#include <filesystem>
+#include <memory>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "aggregation/value_range.h"
+#include "aggregation/value_source.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 
-// Gathers the chunks of one contribution. Nothing in them is believed: after an
-// error the contribution is to be dropped. Not thread-safe.
+// Values that came whole, and are those that the header promised.
+struct VerifiedValues {
+  std::shared_ptr<const ValueSource> values;
+  ValueRange range;
+};
+
+// Gathers the chunks of one contribution: up to 4 MiB in memory, more in a file
+// without a name, so that memory does not grow with the number of uploads.
+// Nothing in them is believed: after an error the contribution is to be dropped.
+// Not thread-safe.
 class ContributionBuffer {
  public:
-  // Takes `header.size_bytes` of memory: requires that Run::CheckContribution()
-  // has accepted the header.
-  explicit ContributionBuffer(const ContributionHeader& header);
+  // Files go into `directory`. Requires that Run::CheckContribution() has
+  // accepted the header.
+  //
+  // UNAVAILABLE: there is no space on the disk now.
+  static absl::StatusOr<ContributionBuffer> Create(const ContributionHeader& header,
+                                                   const std::filesystem::path& directory);
 
-  // INVALID_ARGUMENT: a gap, or more bytes than the header said.
+  // INVALID_ARGUMENT: a gap, or more bytes than the header said. UNAVAILABLE: the
+  // disk does not take them.
   absl::Status Append(uint64_t offset, std::string_view bytes);
 
-  // The values, when all have come; valid as long as the buffer.
+  // When all have come. Consumes the buffer.
   // INVALID_ARGUMENT: too few bytes, or another digest than the header's.
-  absl::StatusOr<std::span<const float>> Finish();
+  // UNAVAILABLE: the disk does not take them.
+  absl::StatusOr<VerifiedValues> Finish() &&;
 
  private:
-  const Digest expected_;
-  std::vector<float> values_;
-  uint64_t received_ = 0;  // In bytes.
+  class Store;
+
+  ContributionBuffer(const ContributionHeader& header, std::shared_ptr<Store> store);
+
+  absl::Status Flush();
+
+  Digest expected_;
+  uint64_t size_;
+  std::shared_ptr<Store> store_;
+  std::vector<float> block_;  // What is not in the store yet.
+  size_t block_bytes_ = 0;    // Of it filled.
+  uint64_t received_ = 0;     // Bytes in all.
+  ValueRange range_;          // Of what is in the store.
   Sha256 hash_;
 };
 

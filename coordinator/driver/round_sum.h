@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "absl/time/time.h"
 #include "aggregation/weighted_sum.h"
 #include "base/status_macros.h"
+#include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/storage/run_store.h"
 
 namespace fedtune {
@@ -22,8 +22,8 @@ class RoundSum {
       : sum_(layout, factors), started_at_(started_at) {}
 
   // Errors as WeightedSum::Add(); nothing has changed then.
-  absl::Status Add(std::span<const float> delta, ContributionRecord contribution) {
-    RETURN_IF_ERROR(sum_.Add(delta, contribution.weight));
+  absl::Status Add(VerifiedValues delta, ContributionRecord contribution) {
+    RETURN_IF_ERROR(sum_.Add(std::move(delta.values), delta.range, contribution.weight));
     contributions_.push_back(std::move(contribution));
     return absl::OkStatus();
   }

@@ -132,17 +132,17 @@ absl::StatusOr<Admission> RunDriver::CheckContribution(const Institution& from,
 
 absl::StatusOr<Admission> RunDriver::TakeContribution(const Institution& from,
                                                       const ContributionHeader& header,
-                                                      std::span<const float> delta) {
+                                                      VerifiedValues delta) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
   ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(from, header));
   if (admission.repeated) return admission;
   if (sum_.has_value()) {
-    RETURN_IF_ERROR(sum_->Add(delta, {.institution = from,
-                                      .sha256 = header.sha256,
-                                      .weight = admission.weight,
-                                      .example_count = ExampleCount(from),
-                                      .metrics = header.metrics}));
+    RETURN_IF_ERROR(sum_->Add(std::move(delta), {.institution = from,
+                                                 .sha256 = header.sha256,
+                                                 .weight = admission.weight,
+                                                 .example_count = ExampleCount(from),
+                                                 .metrics = header.metrics}));
   }
   record_.traffic.bytes_received += header.size_bytes;
   Follow(run_->Receive(from, ContributionTaken{header}, Now()));

@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "base/clock.h"
 #include "base/logging.h"
 #include "coordinator/driver/client_line.h"
+#include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/global_adapter.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/round_sum.h"
@@ -43,10 +43,10 @@ struct RunSurroundings {
 };
 
 // Carries out one run: passes it events and the time, stores what has changed,
-// then sends. Contributions are added up as they arrive; a release is made on a
-// thread of the work queue and stored before anyone hears of it. When the disk
-// is full the run says so once in the log and waits until there is space. Thread-safe: one lock for
-// the run and its sum.
+// then sends. Contributions are verified as they arrive and added up when the round
+// is complete; a release is made on a thread of the work queue and stored before anyone hears of
+// it. When the disk is full the run says so once in the log and waits until there is space.
+// Thread-safe: one lock for the run and its sum.
 class RunDriver : public std::enable_shared_from_this<RunDriver> {
  public:
   struct Parts {
@@ -80,13 +80,13 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
                                               const ContributionHeader& header) const;
 
   // Checks again, adds `delta` to the round's sum and tells the run. Requires:
-  // CheckContribution() accepted the header before, and size and digest of
-  // `delta` are those of the header.
+  // CheckContribution() accepted the header before, and `delta` is what it
+  // promised.
   //
   // INVALID_ARGUMENT: a value that is not finite. Else as CheckContribution().
   absl::StatusOr<Admission> TakeContribution(const Institution& from,
                                              const ContributionHeader& header,
-                                             std::span<const float> delta);
+                                             VerifiedValues delta);
 
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);

@@ -16,10 +16,15 @@ ContributionUpload::ContributionUpload(ClientGateway& gateway, Institution from,
 }
 
 void ContributionUpload::OnReadDone(bool ok) {
-  if (!ok) return Finish(ToGrpcStatus(HandIn()));
+  if (!ok) return End(HandIn());
   const absl::Status taken = Take(request_);
-  if (!taken.ok() || response_->repeated()) return Finish(ToGrpcStatus(taken));
+  if (!taken.ok() || response_->repeated()) return End(taken);
   StartRead(&request_);
+}
+
+void ContributionUpload::End(const absl::Status& status) {
+  if (absl::IsUnavailable(status)) gateway_.CouldNotKeep(from_, status);
+  Finish(ToGrpcStatus(status));
 }
 
 absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& request) {
@@ -40,7 +45,8 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
   ASSIGN_OR_RETURN(const Admission admission,
                    gateway_.CheckContribution(from_, submitted_->run, submitted_->header));
   response_->set_repeated(admission.repeated);
-  if (!admission.repeated) buffer_.emplace(submitted_->header);
+  if (admission.repeated) return absl::OkStatus();
+  ASSIGN_OR_RETURN(buffer_, gateway_.NewBuffer(submitted_->header));
   return absl::OkStatus();
 }
 
@@ -48,9 +54,10 @@ absl::Status ContributionUpload::HandIn() {
   if (!buffer_.has_value()) {
     return absl::InvalidArgumentError("the call ended before a contribution's header");
   }
-  ASSIGN_OR_RETURN(const std::span<const float> values, buffer_->Finish());
-  ASSIGN_OR_RETURN(const Admission admission,
-                   gateway_.TakeContribution(from_, submitted_->run, submitted_->header, values));
+  ASSIGN_OR_RETURN(VerifiedValues values, (*std::move(buffer_)).Finish());
+  ASSIGN_OR_RETURN(
+      const Admission admission,
+      gateway_.TakeContribution(from_, submitted_->run, submitted_->header, std::move(values)));
   response_->set_repeated(admission.repeated);
   return absl::OkStatus();
 }

@@ -29,6 +29,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   absl::Status Take(const v1::SubmitContributionRequest& request);
   absl::Status Begin(const v1::ContributionHeader& message);
   absl::Status HandIn();
+  void End(const absl::Status& status);
 
   ClientGateway& gateway_;
   const Institution from_;

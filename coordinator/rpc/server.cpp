@@ -31,7 +31,8 @@ constexpr std::chrono::seconds kTimeToEndCalls{1};
 // In the order in which they need each other.
 struct Server::Parts {
   Parts(std::string federation_name, std::unique_ptr<SqliteRunStore> run_store,
-        std::unique_ptr<SqliteFederationStore> federation_store, const Clock& clock, Log& log)
+        std::unique_ptr<SqliteFederationStore> federation_store, const std::filesystem::path& blobs,
+        const Clock& clock, Log& log)
       : federation(std::move(federation_name)),
         runs_stored(std::move(run_store)),
         federation_stored(std::move(federation_store)),
@@ -41,6 +42,7 @@ struct Server::Parts {
                  .runs = runs,
                  .run_store = *runs_stored,
                  .clients = clients,
+                 .uploads = blobs,
                  .clock = clock,
                  .log = log}),
         administration({.roster = roster,
@@ -79,12 +81,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   RETURN_IF_ERROR(MakeDirectories(options.state_directory));
   ASSIGN_OR_RETURN(const std::shared_ptr<StateDatabase> state,
                    OpenStateDatabase(options.state_directory / "fedtune.sqlite"));
-  ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
-                   SqliteRunStore::Open(state, {.blobs = options.state_directory / "blobs",
-                                                .keep_adapters = options.keep_adapters}));
+  // What is being uploaded lies among the blobs: a crash's remains go with theirs.
+  const std::filesystem::path blobs = options.state_directory / "blobs";
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<SqliteRunStore> run_store,
+      SqliteRunStore::Open(state, {.blobs = blobs, .keep_adapters = options.keep_adapters}));
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
-                              std::make_unique<SqliteFederationStore>(state), clock, log);
+                              std::make_unique<SqliteFederationStore>(state), blobs, clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
   RETURN_IF_ERROR(p.runs.ResumeAll());
