@@ -21,11 +21,19 @@ namespace {
 // Where a status carries the exit code that WithExitCode() chose.
 constexpr char kExitCodePayload[] = "fedtune/exit_code";
 
+constexpr char kExitCodes[] =
+    "Exit codes:\n"
+    "  0 done; 1 failed; 2 wrong usage or configuration; 3 refused by a policy, a role or a\n"
+    "  signature; 4 the other side does not answer; 5 a run ended without its goal";
+
 std::string Footer(const std::vector<std::string>& examples) {
-  if (examples.empty()) return "";
-  std::string footer = "Examples:";
-  for (const std::string& example : examples) footer += "\n  " + example;
-  return footer;
+  std::string footer;
+  if (!examples.empty()) {
+    footer = "Examples:";
+    for (const std::string& example : examples) footer += "\n  " + example;
+    footer += "\n\n";
+  }
+  return footer + kExitCodes;
 }
 
 void Print(std::FILE* stream, std::string_view text) {

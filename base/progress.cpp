@@ -61,7 +61,12 @@ void ProgressLine::Update(double fraction, std::string_view detail) {
   if (fraction > 0.01 && fraction < 1) {
     line += fmt::format("   {} left", HumanDuration(elapsed * ((1 - fraction) / fraction)));
   }
-  fmt::print(stream_, "{}{}{}", live_ ? "\r\x1b[K" : "", line, live_ ? "" : "\n");
+  if (live_) {
+    // Without wrapping: a line longer than the terminal is cut, not repeated.
+    fmt::print(stream_, "\r\x1b[K\x1b[?7l{}\x1b[?7h", line);
+  } else {
+    fmt::print(stream_, "{}\n", line);
+  }
   std::fflush(stream_);
 }
 

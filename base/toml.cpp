@@ -228,10 +228,12 @@ std::vector<std::string> TomlSection::Keys() {
   return keys;
 }
 
+uint32_t TomlSection::Line(std::string_view key) const {
+  return Has(key) ? AsTable(table_)->get(key)->source().begin.line : 0;
+}
+
 void TomlSection::Reject(std::string_view key, std::string_view problem) {
-  uint32_t line = 0;
-  if (Has(key)) line = AsTable(table_)->get(key)->source().begin.line;
-  content_->Add(line, fmt::format("{}{} {}", key, Place(name_), problem));
+  content_->Add(Line(key), fmt::format("{}{} {}", key, Place(name_), problem));
 }
 
 }  // namespace fedtune

@@ -87,6 +87,9 @@ class TomlSection {
   // Keys of this table, for tables whose keys are data. They become known.
   std::vector<std::string> Keys();
 
+  // Where its value stands, from 1; 0 when it is absent.
+  uint32_t Line(std::string_view key) const;
+
   // Records a problem with the value of `key` (or with its absence).
   void Reject(std::string_view key, std::string_view problem);
 

@@ -43,7 +43,11 @@ std::string HumanDuration(absl::Duration duration) {
   const double seconds = absl::ToDoubleSeconds(duration);
   if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1e3);
   if (seconds < 10) return fmt::format("{:.1f} s", seconds);
-  if (seconds < 120) return fmt::format("{:.0f} s", seconds);
+  const int64_t whole_seconds = std::llround(seconds);
+  if (whole_seconds < 60) return fmt::format("{} s", whole_seconds);
+  if (whole_seconds < 600 && whole_seconds % 60 != 0) {
+    return fmt::format("{} min {} s", whole_seconds / 60, whole_seconds % 60);
+  }
   const int64_t minutes = std::llround(seconds / 60);
   if (minutes < 60) return fmt::format("{} min", minutes);
   if (minutes < 48 * 60) {

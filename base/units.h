@@ -18,7 +18,7 @@ std::string HumanCount(uint64_t count);
 // "8,123,456,789".
 std::string GroupDigits(uint64_t number);
 
-// "41 min", "2 h 5 min", "3 days": rounded to what matters.
+// "9.0 s", "1 min 40 s", "41 min", "2 h 5 min", "3 days": rounded to what matters.
 std::string HumanDuration(absl::Duration duration);
 
 // "2 h ago".

@@ -30,6 +30,8 @@ TEST(HumanCountTest, NamesMillionsAndBillions) {
 TEST(HumanDurationTest, RoundsToWhatMatters) {
   EXPECT_EQ(HumanDuration(absl::Milliseconds(23)), "23 ms");
   EXPECT_EQ(HumanDuration(absl::Seconds(9)), "9.0 s");
+  EXPECT_EQ(HumanDuration(absl::Seconds(59.6)), "1 min");
+  EXPECT_EQ(HumanDuration(absl::Seconds(100)), "1 min 40 s");
   EXPECT_EQ(HumanDuration(absl::Minutes(41)), "41 min");
   EXPECT_EQ(HumanDuration(absl::Minutes(125)), "2 h 5 min");
   EXPECT_EQ(HumanDuration(absl::Hours(72)), "3 days");

@@ -31,8 +31,9 @@ absl::Status CheckDigest(const Plan& plan, const BaseModelDescription& found,
                          std::string_view where) {
   if (plan.base_digest.empty() || plan.base_digest == found.digest) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      fmt::format("{} in {} has the digest {}, but the plan wants base_digest {}", found.name,
-                  where, found.digest, plan.base_digest));
+      fmt::format("{} in {} has the digest {}, but the plan wants base_digest {}; give the "
+                  "folder of the right copy (--models), or correct base_digest",
+                  found.name, where, found.digest, plan.base_digest));
 }
 
 absl::StatusOr<BaseModelSource> FromFolder(const std::filesystem::path& folder) {

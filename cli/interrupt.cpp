@@ -2,28 +2,30 @@
 
 #include "cli/interrupt.h"
 
-#include <csignal>
-#include <ctime>
+#include <atomic>
+#include <chrono>
 
 namespace fedtune {
 namespace {
 
-sigset_t InterruptSet() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
+// Lock-free, and so fit for a signal handler.
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void Remember(int) { interrupted = true; }
 
 }  // namespace
 
 Interrupt::Interrupt() {
-  const sigset_t signals = InterruptSet();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  listener_ = std::jthread([this, signals](const std::stop_token& ended) {
-    constexpr timespec kPoll = {.tv_sec = 0, .tv_nsec = 50'000'000};
+  interrupted = false;
+  struct sigaction action {};
+  action.sa_handler = Remember;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGINT, &action, &previous_);
+  listener_ = std::jthread([this](const std::stop_token& ended) {
     while (!ended.stop_requested()) {
-      if (sigtimedwait(&signals, nullptr, &kPoll) == SIGINT) source_.request_stop();
+      if (interrupted) source_.request_stop();
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
   });
 }
@@ -31,8 +33,7 @@ Interrupt::Interrupt() {
 Interrupt::~Interrupt() {
   listener_.request_stop();
   listener_.join();
-  const sigset_t signals = InterruptSet();
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  ::sigaction(SIGINT, &previous_, nullptr);
 }
 
 }  // namespace fedtune

@@ -2,14 +2,14 @@
 
 #pragma once
 
+#include <csignal>
 #include <stop_token>
 #include <thread>
 
 namespace fedtune {
 
 // Turns Ctrl-C into a stop request for as long as it lives, instead of the end
-// of the process. Make it before any other thread is started: the signal is
-// blocked in the threads that come after. At most one at a time.
+// of the process, whatever threads there are. At most one at a time.
 class Interrupt {
  public:
   Interrupt();
@@ -20,6 +20,7 @@ class Interrupt {
   std::stop_token token() const { return source_.get_token(); }
 
  private:
+  struct sigaction previous_ {};
   std::stop_source source_;
   std::jthread listener_;
 };

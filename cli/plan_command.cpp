@@ -7,14 +7,12 @@
 #include <optional>
 #include <string>
 
-#include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "cli/base_model_source.h"
+#include "cli/plan_file.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "plan/adapter_targets.h"
 #include "plan/cost.h"
 #include "plan/plan.h"
 
@@ -58,20 +56,17 @@ struct Check {
 
 absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::path& file) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
   Check check;
-  ASSIGN_OR_RETURN(check.plan, ParsePlan(text, file.string()));
   std::optional<CoordinatorConnection> connection;
   if (!configuration.coordinator.empty()) {
     ASSIGN_OR_RETURN(connection, CoordinatorConnection::Open(configuration));
     ASSIGN_OR_RETURN(check.clients, connection->ListClients());
   }
-  ASSIGN_OR_RETURN(BaseModelSource base,
-                   FindBaseModel(check.plan, file.parent_path(), configuration,
-                                 connection ? &*connection : nullptr));
-  check.model = std::move(base.description);
-  ASSIGN_OR_RETURN(const AdapterLayout layout, ResolveTargets(check.model, check.plan.adapter));
-  check.cost = EstimateCost(check.plan, check.model, layout, ComputeType::kFp32);
+  ASSIGN_OR_RETURN(PlanFile read,
+                   ReadPlanFile(file, configuration, connection ? &*connection : nullptr));
+  check.plan = std::move(read.plan);
+  check.model = std::move(read.base.description);
+  check.cost = EstimateCost(check.plan, check.model, read.layout, ComputeType::kFp32);
   return check;
 }
 

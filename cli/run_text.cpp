@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "base/progress.h"
 #include "base/units.h"
 #include "cli/text_table.h"
 #include "fmt/format.h"
@@ -13,8 +12,6 @@
 
 namespace fedtune {
 namespace {
-
-constexpr int kBarWidth = 20;
 
 std::string Hex(const std::string& sha256) {
   Digest digest;
@@ -24,57 +21,6 @@ std::string Hex(const std::string& sha256) {
 }
 
 std::string Percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
-std::string Evaluated(const v1::EvaluationSummary& evaluation) {
-  std::string text = fmt::format("loss {:.3f}", evaluation.loss());
-  if (evaluation.has_accuracy())
-    text += fmt::format(", accuracy {}", Percent(evaluation.accuracy()));
-  return text;
-}
-
-// "4/6": those who still take part of those who were invited.
-std::string ClientCount(const v1::RunStatus& run) {
-  const auto taking_part =
-      std::count_if(run.clients().begin(), run.clients().end(), [](const v1::RunClient& client) {
-        return client.state() != "declined" && client.state() != "invited";
-      });
-  return fmt::format("{}/{}", taking_part, run.clients_size());
-}
-
-std::string ClientLine(const v1::RunClient& client, int width) {
-  std::string line = fmt::format("  {:<{}}  ", client.institution(), width);
-  if (client.state() == "training" || client.state() == "evaluating") {
-    line += fmt::format("{}  {:3.0f} %  {}", ProgressBar(client.fraction(), kBarWidth),
-                        100 * client.fraction(), client.state());
-    if (client.tokens_per_second() > 0) {
-      line +=
-          fmt::format("  {} tok/s", GroupDigits(static_cast<uint64_t>(client.tokens_per_second())));
-    }
-    return line;
-  }
-  if (client.state() == "done") line += fmt::format("{}  ", ProgressBar(1, kBarWidth));
-  line += client.state();
-  if (!client.reason().empty()) line += fmt::format(": {}", client.reason());
-  return line;
-}
-
-std::string RoundHead(const v1::RunStatus& run) {
-  if (run.state() == v1::RunStatus::STATE_INVITING) return "inviting clients";
-  std::string head = fmt::format("round {}/{}", std::min(run.rounds_done() + 1, run.round_count()),
-                                 run.round_count());
-  if (run.time_left_ms() > 0) {
-    head += fmt::format("   {} left", HumanDuration(absl::Milliseconds(run.time_left_ms())));
-  }
-  return head;
-}
-
-std::string LastRound(const v1::RunStatus& run) {
-  if (!run.has_last_round()) return "";
-  const v1::RoundSummary& last = run.last_round();
-  return fmt::format(
-      "training loss {:.3f}, {} contributions, {}", last.training_loss(), last.contributions(),
-      HumanDuration(absl::Milliseconds(last.ended_unix_ms() - last.started_unix_ms())));
-}
 
 std::string Row(std::string_view label, std::string_view text) {
   return fmt::format("  {:<14}{}\n", label, text);
@@ -99,11 +45,6 @@ std::string StateName(v1::RunStatus::State state) {
   }
 }
 
-bool HasEnded(v1::RunStatus::State state) {
-  return state == v1::RunStatus::STATE_FINISHED || state == v1::RunStatus::STATE_STOPPED ||
-         state == v1::RunStatus::STATE_FAILED;
-}
-
 std::string LossText(const v1::RunStatus& run) {
   if (!run.has_first_evaluation()) return "-";
   if (!run.has_last_evaluation() ||
@@ -114,13 +55,29 @@ std::string LossText(const v1::RunStatus& run) {
                      run.last_evaluation().loss());
 }
 
+std::string EvaluationText(const v1::EvaluationSummary& evaluation) {
+  std::string text = fmt::format("loss {:.3f}", evaluation.loss());
+  if (evaluation.has_accuracy())
+    text += fmt::format(", accuracy {} among each client's own answers",
+                        Percent(evaluation.accuracy()));
+  return text;
+}
+
+std::string LastRoundText(const v1::RunStatus& run) {
+  const v1::RoundSummary& last = run.last_round();
+  return fmt::format(
+      "training loss {:.3f}, {} contributions, {}", last.training_loss(), last.contributions(),
+      HumanDuration(absl::Milliseconds(last.ended_unix_ms() - last.started_unix_ms())));
+}
+
 std::string RunTable(const v1::ListRunsResponse& runs, absl::Time now) {
   if (runs.runs_size() == 0) return "no runs yet; start one: fedtune run start plan.toml\n";
   TextTable table({"RUN", "PLAN", "STATE", "ROUND", "CLIENTS", "LOSS", "STARTED"});
   for (const v1::RunStatus& run : runs.runs()) {
     table.Add({run.run_id(), run.plan_name(), StateName(run.state()),
-               fmt::format("{}/{}", run.rounds_done(), run.round_count()), ClientCount(run),
-               LossText(run), HumanAgo(absl::FromUnixMillis(run.started_unix_ms()), now)});
+               fmt::format("{}/{}", run.rounds_done(), run.round_count()),
+               fmt::format("{}/{}", run.accepted_count(), run.invited_count()), LossText(run),
+               HumanAgo(absl::FromUnixMillis(run.started_unix_ms()), now)});
   }
   return table.ToString();
 }
@@ -144,9 +101,9 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   text +=
       Row("transfer", fmt::format("{} from the clients, {} to them",
                                   HumanBytes(run.bytes_received()), HumanBytes(run.bytes_sent())));
-  if (run.has_first_evaluation()) text += Row("at first", Evaluated(run.first_evaluation()));
-  if (run.has_last_evaluation()) text += Row("at last", Evaluated(run.last_evaluation()));
-  if (run.has_last_round()) text += Row("last round", LastRound(run));
+  if (run.has_first_evaluation()) text += Row("at first", EvaluationText(run.first_evaluation()));
+  if (run.has_last_evaluation()) text += Row("at last", EvaluationText(run.last_evaluation()));
+  if (run.has_last_round()) text += Row("last round", LastRoundText(run));
   TextTable clients({"CLIENT", "STATE", "ROUNDS", "RECORDS", "NOTE"});
   for (const v1::RunClient& client : run.clients()) {
     clients.Add({client.institution(), client.state(),
@@ -154,38 +111,6 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
                  GroupDigits(static_cast<uint64_t>(client.example_count())), client.reason()});
   }
   return text + "\n" + clients.ToString();
-}
-
-std::string WatchBlock(const v1::RunStatus& run) {
-  std::string block = RoundHead(run) + "\n";
-  if (run.has_last_round()) block += fmt::format("  last round   {}\n", LastRound(run));
-  if (run.has_first_evaluation()) block += fmt::format("  evaluation   {}\n", LossText(run));
-  size_t width = 0;
-  for (const v1::RunClient& client : run.clients()) {
-    width = std::max(width, client.institution().size());
-  }
-  for (const v1::RunClient& client : run.clients()) {
-    block += ClientLine(client, static_cast<int>(width)) + "\n";
-  }
-  return block;
-}
-
-std::string WatchLine(const v1::RunStatus& run) {
-  std::string line = fmt::format("{}  {}", run.run_id(), RoundHead(run));
-  if (run.has_last_round()) line += fmt::format("  last: {}", LastRound(run));
-  return line;
-}
-
-std::string EndText(const v1::RunStatus& run) {
-  std::string text = fmt::format("{} {} after {} of {} rounds", run.run_id(),
-                                 StateName(run.state()), run.rounds_done(), run.round_count());
-  if (!run.reason().empty()) text += fmt::format(": {}", run.reason());
-  if (run.has_last_evaluation()) {
-    text += fmt::format("; {} over {} records of the clients' own validation splits",
-                        Evaluated(run.last_evaluation()),
-                        GroupDigits(static_cast<uint64_t>(run.last_evaluation().example_count())));
-  }
-  return text;
 }
 
 std::string ClientTable(const v1::ListClientsResponse& clients, absl::Time now) {
@@ -207,9 +132,12 @@ std::string ClientDetails(const v1::ClientStatus& client, absl::Time now) {
       fmt::format("{}  {}\n\n", client.institution(), client.connected() ? "connected" : "offline");
   text += Row("last seen", HumanAgo(absl::FromUnixMillis(client.last_seen_unix_ms()), now));
   text += Row("version", client.client_version());
-  text += Row("device",
-              fmt::format("{} ({}), {} threads, {}", client.device_kind(), client.device_name(),
-                          client.threads(), HumanBytes(client.memory_bytes())));
+  text += Row(
+      "device",
+      fmt::format("{}{}, {} thread{}, {}", client.device_kind(),
+                  client.device_name().empty() ? "" : fmt::format(" ({})", client.device_name()),
+                  client.threads(), client.threads() == 1 ? "" : "s",
+                  HumanBytes(client.memory_bytes())));
   text += Row("records", GroupDigits(static_cast<uint64_t>(client.example_count())));
   const absl::Time expires = absl::FromUnixMillis(client.certificate_expires_unix_ms());
   text += Row("certificate", fmt::format("until {}", absl::FormatTime("%Y-%m-%d %H:%M", expires,

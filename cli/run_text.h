@@ -14,25 +14,20 @@ namespace fedtune {
 // "running", "finished", ...
 std::string StateName(v1::RunStatus::State state);
 
-bool HasEnded(v1::RunStatus::State state);
-
 // "1.402 -> 1.334"; "-" when nothing has been evaluated.
 std::string LossText(const v1::RunStatus& run);
+
+// "loss 0.444, accuracy 76.3 % among each client's own answers".
+std::string EvaluationText(const v1::EvaluationSummary& evaluation);
+
+// "training loss 1.334, 4 contributions, 41 min"; requires run.has_last_round().
+std::string LastRoundText(const v1::RunStatus& run);
 
 // The table of `fedtune run list`.
 std::string RunTable(const v1::ListRunsResponse& runs, absl::Time now);
 
 // `fedtune run show`.
 std::string RunDetails(const v1::GetRunResponse& run, absl::Time now);
-
-// The live block of `--watch`, several lines; redrawn in place on a terminal.
-std::string WatchBlock(const v1::RunStatus& run);
-
-// One line for a pipe: round, phase, loss.
-std::string WatchLine(const v1::RunStatus& run);
-
-// How a run ended: the last line of a watch.
-std::string EndText(const v1::RunStatus& run);
 
 std::string ClientTable(const v1::ListClientsResponse& clients, absl::Time now);
 std::string ClientDetails(const v1::ClientStatus& client, absl::Time now);

@@ -6,14 +6,11 @@
 #include <memory>
 #include <string>
 
-#include "base/files.h"
 #include "base/status_macros.h"
-#include "cli/base_model_source.h"
+#include "cli/plan_file.h"
 #include "cli/run_json.h"
 #include "cli/watch.h"
 #include "fmt/format.h"
-#include "plan/adapter_targets.h"
-#include "plan/plan.h"
 #include "privacy/crypto/random_bytes.h"
 
 namespace fedtune {
@@ -35,15 +32,11 @@ std::string NewRequestId() {
 absl::StatusOr<v1::StartRunRequest> MakeRequest(const StartArguments& arguments,
                                                 const Configuration& configuration,
                                                 const CoordinatorConnection& connection) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(arguments.plan));
-  ASSIGN_OR_RETURN(const Plan plan, ParsePlan(text, arguments.plan.string()));
-  ASSIGN_OR_RETURN(const BaseModelSource base,
-                   FindBaseModel(plan, arguments.plan.parent_path(), configuration, &connection));
-  RETURN_IF_ERROR(ResolveTargets(base.description, plan.adapter).status());
+  ASSIGN_OR_RETURN(const PlanFile plan, ReadPlanFile(arguments.plan, configuration, &connection));
   v1::StartRunRequest request;
   request.set_request_id(NewRequestId());
-  request.set_plan_toml(text);
-  request.set_base_model_json(ToJson(base.description));
+  request.set_plan_toml(plan.text);
+  request.set_base_model_json(ToJson(plan.base.description));
   return request;
 }
 

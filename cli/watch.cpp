@@ -2,15 +2,23 @@
 
 #include "cli/watch.h"
 
+#include <sys/ioctl.h>
+
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
+#include <mutex>
+#include <stop_token>
+#include <thread>
 
 #include "absl/time/clock.h"
 #include "base/command_line.h"
 #include "base/progress.h"
+#include "base/status.h"
 #include "cli/interrupt.h"
 #include "cli/run_json.h"
-#include "cli/run_text.h"
+#include "cli/watch_text.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -18,45 +26,125 @@ namespace {
 
 constexpr absl::Duration kLiveInterval = absl::Milliseconds(100);
 constexpr absl::Duration kPlainInterval = absl::Seconds(5);
+// When nothing happens: a live line counts the time down, a plain one is a sign
+// of life.
+constexpr absl::Duration kLiveTick = absl::Seconds(1);
+constexpr absl::Duration kPlainTick = absl::Minutes(1);
 
-// Draws a run again and again in the same place, or line after line.
+// The first lines that a terminal has room for, and how many there are more.
+std::string FitToTerminal(const std::string& block) {
+  winsize size{};
+  if (::ioctl(::fileno(stderr), TIOCGWINSZ, &size) != 0 || size.ws_row < 4) return block;
+  const auto lines = std::count(block.begin(), block.end(), '\n');
+  if (lines < size.ws_row) return block;
+  size_t end = 0;
+  for (int line = 0; line < size.ws_row - 2; ++line) end = block.find('\n', end) + 1;
+  return block.substr(0, end) + fmt::format("  ... and {} more\n", lines - size.ws_row + 2);
+}
+
+// Draws a run again and again in the same place, or line after line. A thread
+// of its own follows the clock while the run says nothing.
 class RunView {
  public:
-  explicit RunView(bool json) : json_(json), live_(!json && IsLiveTerminal(stderr)) {}
+  explicit RunView(bool json)
+      : json_(json),
+        live_(!json && IsLiveTerminal(stderr)),
+        colour_(WantsColour(stderr) ? Colour::kYes : Colour::kNo) {
+    if (!json_) ticker_ = std::jthread([this](const std::stop_token& stop) { Follow(stop); });
+  }
 
-  void Show(const v1::RunStatus& run) {
-    last_ = run;
+  void Show(v1::RunStatus run) {
+    const std::lock_guard lock(mutex_);
     if (json_) {
       fmt::print("{}\n", RunToJson(run).dump());
       std::fflush(stdout);
-      return;
+    } else {
+      Tell(WatchNews(last_, run));
     }
-    const absl::Time now = absl::Now();
-    if (now - shown_ < (live_ ? kLiveInterval : kPlainInterval)) return;
-    shown_ = now;
-    live_ ? Redraw(WatchBlock(run)) : fmt::print(stderr, "{}\n", WatchLine(run));
+    last_ = std::move(run);
+    received_ = absl::Now();
+    changed_ = true;
+    if (!json_) Draw();
   }
 
-  // Leaves nothing of the live lines.
-  void Clear() {
-    if (live_) Redraw("");
+  // Ends the drawing; leaves nothing of the live lines.
+  void Close() {
+    if (ticker_.joinable()) {
+      ticker_.request_stop();
+      ticker_.join();
+    }
+    Erase();
+    std::fflush(stderr);
   }
 
+  // After Close().
   const v1::RunStatus& last() const { return last_; }
 
  private:
+  void Follow(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (!stop.stop_requested()) {
+      if (received_ != absl::Time()) Draw();
+      wake_.wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
+    }
+  }
+
+  void Draw() {
+    const absl::Duration age = absl::Now() - drawn_;
+    const absl::Duration soonest = live_ ? kLiveInterval : kPlainInterval;
+    const absl::Duration latest = live_ ? kLiveTick : kPlainTick;
+    if (age < soonest || (!changed_ && age < latest)) return;
+    drawn_ = absl::Now();
+    changed_ = false;
+    live_ ? Redraw(WatchBlock(Present(), colour_))
+          : fmt::print(stderr, "{}\n", WatchLine(Present()));
+  }
+
+  // As it is now, if nothing but the time has changed.
+  v1::RunStatus Present() const {
+    v1::RunStatus run = last_;
+    const int64_t passed = absl::ToInt64Milliseconds(absl::Now() - received_);
+    if (run.time_left_ms() > 0) {
+      run.set_time_left_ms(std::max<int64_t>(run.time_left_ms() - passed, 1));
+    }
+    return run;
+  }
+
+  // Lines that stay, above the live ones.
+  void Tell(const std::vector<std::string>& news) {
+    if (news.empty()) return;
+    Erase();
+    for (const std::string& line : news) fmt::print(stderr, "  {}\n", line);
+    drawn_ = absl::InfinitePast();
+  }
+
+  void Erase() {
+    if (lines_ > 0) fmt::print(stderr, "\r\x1b[{}A\x1b[J", lines_);
+    lines_ = 0;
+  }
+
+  // Without wrapping, so that as many lines are erased as were drawn.
   void Redraw(const std::string& block) {
-    if (lines_ > 0) fmt::print(stderr, "\x1b[{}A\x1b[J", lines_);
-    fmt::print(stderr, "{}", block);
+    const std::string fitted = FitToTerminal(block);
+    Erase();
+    fmt::print(stderr, "\x1b[?7l{}\x1b[?7h", fitted);
     std::fflush(stderr);
-    lines_ = std::count(block.begin(), block.end(), '\n');
+    lines_ = std::count(fitted.begin(), fitted.end(), '\n');
   }
 
   const bool json_;
   const bool live_;
+  const Colour colour_;
+
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
   v1::RunStatus last_;
-  absl::Time shown_;
+  absl::Time received_;
+  absl::Time drawn_ = absl::InfinitePast();
+  bool changed_ = false;
   int64_t lines_ = 0;
+
+  std::jthread ticker_;  // Last: it uses all of the above.
 };
 
 }  // namespace
@@ -66,12 +154,16 @@ absl::Status Watch(const CoordinatorConnection& connection, const std::string& r
   RunView view(json);
   const absl::Status status = connection.WatchRun(
       run_id, interrupt.token(), [&view](const v1::RunStatus& run) { view.Show(run); });
-  view.Clear();
+  view.Close();
   if (interrupt.token().stop_requested()) {
     fmt::print(stderr, "stopped watching; {} goes on. fedtune run watch {}\n", run_id, run_id);
     return absl::OkStatus();
   }
-  if (!status.ok()) return status;
+  if (!status.ok()) {
+    return absl::Status(
+        status.code(), fmt::format("{}; the run may go on without this watch. fedtune run watch {}",
+                                   Message(status), run_id));
+  }
   if (view.last().state() == v1::RunStatus::STATE_FINISHED) {
     if (!json) fmt::print(stderr, "{}\n", EndText(view.last()));
     return absl::OkStatus();

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/toml.h"
 #include "fmt/format.h"
@@ -241,6 +242,14 @@ absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source) {
   ReadWhole(evaluation, "every", plan.evaluation.every, 0, kMaxCount);
   RETURN_IF_ERROR(document.Finish());
   return plan;
+}
+
+absl::Status AtPlanKey(std::string_view toml, std::string_view source, PlanKey key,
+                       const absl::Status& problem) {
+  ASSIGN_OR_RETURN(TomlDocument document, TomlDocument::Parse(toml, source));
+  TomlSection root = document.root();
+  const uint32_t line = (key.section.empty() ? root : root.Section(key.section)).Line(key.key);
+  return Annotate(problem, line == 0 ? std::string(source) : fmt::format("{}:{}", source, line));
 }
 
 }  // namespace fedtune

@@ -107,6 +107,17 @@ struct Plan {
 // and combinations that cannot work.
 absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source);
 
+// A key of a plan's file; `section` is empty for those at its head.
+struct PlanKey {
+  std::string_view section;
+  std::string_view key;
+};
+
+// `problem`, an error that the plan itself does not show, at the place of the
+// key that causes it: "plan.toml:9: target ...".
+absl::Status AtPlanKey(std::string_view toml, std::string_view source, PlanKey key,
+                       const absl::Status& problem);
+
 // The factors that clients train in `round` (counted from 0).
 FactorSet TrainedFactors(AggregationMethod method, int64_t round);
 

@@ -251,5 +251,16 @@ TEST(TrainedFactorsTest, AlternatesFromB) {
   EXPECT_EQ(TrainedFactors(AggregationMethod::kFedit, 1), FactorSet::kBoth);
 }
 
+TEST(AtPlanKeyTest, SaysWhereTheCauseStands) {
+  const std::string toml = "name = \"x\"\n[adapter]\nrank = 8\ntargets = [\"v_proj\"]\n";
+  const absl::Status problem = absl::InvalidArgumentError("no such layer");
+  EXPECT_EQ(AtPlanKey(toml, "plan.toml", {"adapter", "targets"}, problem),
+            absl::InvalidArgumentError("plan.toml:4: no such layer"));
+  EXPECT_EQ(AtPlanKey(toml, "plan.toml", {"", "name"}, problem),
+            absl::InvalidArgumentError("plan.toml:1: no such layer"));
+  EXPECT_EQ(AtPlanKey(toml, "plan.toml", {"server", "schedule"}, problem),
+            absl::InvalidArgumentError("plan.toml: no such layer"));
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -71,6 +71,23 @@ std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& option
   return grpc::experimental::TlsCredentials(tls);
 }
 
+// What people can do something about, of what the RPC library says.
+std::string_view WhyUnreachable(std::string_view message) {
+  constexpr std::pair<std::string_view, std::string_view> kCauses[] = {
+      {"Connection refused", "nobody listens there; is it running?"},
+      {"DNS resolution failed", "there is no host of this name"},
+      {"No route to host", "there is no way to this host"},
+      {"Network is unreachable", "this machine has no network"},
+      {"imeout", "there is no answer; does a firewall stop it?"},
+      {"Connection reset", "the connection broke off"},
+      {"Socket closed", "the connection broke off"},
+  };
+  for (const auto& [words, cause] : kCauses) {
+    if (message.find(words) != std::string_view::npos) return cause;
+  }
+  return message;
+}
+
 bool Mentions(const absl::Status& status, std::string_view words) {
   return Message(status).find(words) != std::string_view::npos;
 }
@@ -105,8 +122,8 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
         "{}: its certificate is not good for this federation: another authority's, or expired",
         address));
   }
-  return absl::UnavailableError(
-      fmt::format("cannot reach the coordinator at {}: {}", address, Message(status)));
+  return absl::UnavailableError(fmt::format("cannot reach the coordinator at {}: {}", address,
+                                            WhyUnreachable(Message(status))));
 }
 
 void SilenceRpcLibrary() {

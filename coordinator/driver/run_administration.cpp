@@ -114,6 +114,7 @@ absl::StatusOr<std::vector<RunOverview>> RunAdministration::List() const {
       runs.push_back(driver->overview());
     } else {
       ASSIGN_OR_RETURN(RunOverview ended, EndedRun(record));
+      ASSIGN_OR_RETURN(ended.view.clients, parts_.run_store.Clients(record.id));
       runs.push_back(std::move(ended));
     }
   }

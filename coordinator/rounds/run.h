@@ -49,15 +49,24 @@ struct ClientView {
   int64_t rounds_contributed = 0;
   int64_t example_count = 0;
   bool accepted = false;
+  bool awaited = false;  // The current phase waits for its answer.
 };
+
+// What a run is doing.
+enum class RunPhase : uint8_t { kNone, kInviting, kTraining, kReleasing, kEvaluating };
+
+// "inviting", ...; empty for kNone.
+std::string_view ToString(RunPhase phase);
 
 struct RunView {
   RunState state = RunState::kInviting;
   std::string reason;
   int64_t rounds_done = 0;
   int64_t round_count = 0;
-  int64_t attempt = 0;      // Of the current round; 0 when none is open.
-  bool evaluating = false;  // The final evaluation is open.
+  RunPhase phase = RunPhase::kNone;
+  int64_t quorum = 0;             // Contributions that a round needs.
+  absl::Duration round_deadline;  // How long it waits for them.
+  int64_t attempt = 0;            // Of the current round; 0 when none is open.
   std::optional<absl::Duration> deadline =
       std::nullopt;                 // Of the current phase; on the clock of `now`.
   Digest adapter;                   // The newest.
@@ -249,6 +258,7 @@ class Run {
   const OpenRound* CurrentRound() const;
   ExpectedContribution Expected(const RoundTask& task) const;
   std::string_view PhaseName() const;
+  RunPhase CurrentPhase() const;
   ClientView ViewOf(const Institution& institution, const Client& client) const;
 
   RunId id_;

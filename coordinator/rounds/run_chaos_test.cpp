@@ -125,8 +125,9 @@ class World {
         .adapter = AdapterOf(Round()),
         .layout = Sha256Of(Layout().ToJson()),
         .factors = static_cast<uint32_t>(factors),
-        .size_bytes =
-            view.evaluating ? 0 : 4 * static_cast<uint64_t>(Layout().parameter_count(factors))};
+        .size_bytes = view.phase == RunPhase::kEvaluating
+                          ? 0
+                          : 4 * static_cast<uint64_t>(Layout().parameter_count(factors))};
     const auto admission = run_->CheckContribution(from, header);
     if (!admission.ok() || admission->repeated) return;
     EXPECT_TRUE(summed_.insert(from).second) << from.value << " counts twice";

@@ -83,13 +83,38 @@ TEST_F(RunTest, FinishesWithAnEvaluationByEveryone) {
   Contribute(kCharite);
   EXPECT_THAT(ReleaseDone(),
               ElementsAre("assign charite 3.1: evaluate", "assign uke 3.1: evaluate"));
-  EXPECT_TRUE(run_->view().evaluating);
+  EXPECT_EQ(run_->view().phase, RunPhase::kEvaluating);
   EXPECT_TRUE(run_->CheckContribution(kUke, Header(kUke))->evaluate_only);
   Contribute(kUke);
   EXPECT_THAT(Contribute(kCharite),
               ElementsAre("end finished", "tell charite finished", "tell uke finished"));
   EXPECT_EQ(run_->state(), RunState::kFinished);
   EXPECT_EQ(run_->view().rounds_done, 3);
+}
+
+TEST_F(RunTest, SaysWhomItWaitsForAndWhy) {
+  Start({kCharite, kUke, kHelios});
+  EXPECT_EQ(run_->view().phase, RunPhase::kInviting);
+  Accept(kCharite);
+  EXPECT_FALSE(ViewOf(kCharite).awaited);
+  EXPECT_TRUE(ViewOf(kUke).awaited);
+  Accept(kUke);
+  Does(kHelios, RunDeclined{"not now"});
+  EXPECT_EQ(run_->view().phase, RunPhase::kTraining);
+  EXPECT_EQ(run_->view().quorum, 2);
+  EXPECT_EQ(run_->view().round_deadline, absl::Hours(1));
+
+  Contribute(kUke);
+  Does(kCharite, ClientDisconnected{});
+  EXPECT_TRUE(ViewOf(kCharite).awaited);
+  EXPECT_EQ(ViewOf(kCharite).state, ClientState::kOffline);
+  EXPECT_FALSE(ViewOf(kUke).awaited);
+  EXPECT_FALSE(ViewOf(kHelios).awaited);
+
+  Does(kCharite, ClientConnected{});
+  Contribute(kCharite);
+  EXPECT_EQ(run_->view().phase, RunPhase::kReleasing);
+  EXPECT_FALSE(ViewOf(kCharite).awaited);
 }
 
 TEST_F(RunTest, FinishesWithoutEvaluationWhenNoneIsWanted) {

@@ -81,6 +81,22 @@ std::string_view ToString(ClientState state) {
   return "unknown";
 }
 
+std::string_view ToString(RunPhase phase) {
+  switch (phase) {
+    case RunPhase::kNone:
+      return "";
+    case RunPhase::kInviting:
+      return "inviting";
+    case RunPhase::kTraining:
+      return "training";
+    case RunPhase::kReleasing:
+      return "releasing";
+    case RunPhase::kEvaluating:
+      return "evaluating";
+  }
+  return "unknown";
+}
+
 absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
                                                  const ContributionHeader& header) const {
   const auto client = clients_.find(from);
@@ -134,9 +150,25 @@ std::string_view Run::PhaseName() const {
   return std::holds_alternative<Releasing>(phase_) ? "making the next adapter" : ToString(state());
 }
 
+RunPhase Run::CurrentPhase() const {
+  return std::visit(Overloaded{
+                        [](const Inviting&) { return RunPhase::kInviting; },
+                        [](const Training& training) {
+                          return training.round.task().evaluate_only ? RunPhase::kEvaluating
+                                                                     : RunPhase::kTraining;
+                        },
+                        [](const Releasing&) { return RunPhase::kReleasing; },
+                        [](const Ended&) { return RunPhase::kNone; },
+                    },
+                    phase_);
+}
+
 RunView Run::view() const {
   RunView view;
   view.state = state();
+  view.phase = CurrentPhase();
+  view.quorum = plan_.rounds.quorum;
+  view.round_deadline = plan_.rounds.deadline;
   view.rounds_done = rounds_done_;
   view.round_count = plan_.rounds.count;
   view.deadline = deadline();
@@ -145,10 +177,7 @@ RunView Run::view() const {
   view.first_evaluation = first_evaluation_;
   view.last_evaluation = last_evaluation_;
   if (const auto* ended = std::get_if<Ended>(&phase_)) view.reason = ended->reason;
-  if (const OpenRound* round = CurrentRound()) {
-    view.attempt = round->task().attempt;
-    view.evaluating = round->task().evaluate_only;
-  }
+  if (const OpenRound* round = CurrentRound()) view.attempt = round->task().attempt;
   view.clients.reserve(clients_.size());
   for (const auto& [institution, client] : clients_) {
     view.clients.push_back(ViewOf(institution, client));
@@ -169,6 +198,9 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
                   .example_count = client.example_count,
                   .accepted = client.accepted};
   const OpenRound* round = CurrentRound();
+  view.awaited = std::holds_alternative<Inviting>(phase_)
+                     ? !client.accepted && !client.declined && client.connected
+                     : std::holds_alternative<Training>(phase_) && round->Expects(institution);
   if (client.declined) {
     view.state = ClientState::kDeclined;
   } else if (client.accepted && std::holds_alternative<Ended>(phase_)) {

@@ -96,18 +96,21 @@ TEST_F(AccessTest, SaysThatThePortIsInUse) {
                                      .credentials = credentials_,
                                      .state_directory = directory_.path() / "second"},
                                     clock_, log_);
-  ASSERT_THAT(second, HasCode(absl::StatusCode::kUnavailable));
+  ASSERT_THAT(second, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(Message(second.status()),
             fmt::format("port {} is in use by another process; choose another with --listen",
                         server_->port()));
 }
 
 TEST_F(AccessTest, SaysThatAnAddressIsNone) {
-  EXPECT_THAT(Server::Start({.listen = "7443",
-                             .credentials = credentials_,
-                             .state_directory = directory_.path() / "second"},
-                            clock_, log_),
-              HasCode(absl::StatusCode::kInvalidArgument));
+  for (const char* address : {"7443", "127.0.0.1:99999", "127.0.0.1:x", "127.0.0.1:"}) {
+    EXPECT_THAT(Server::Start({.listen = address,
+                               .credentials = credentials_,
+                               .state_directory = directory_.path() / "second"},
+                              clock_, log_),
+                HasCode(absl::StatusCode::kInvalidArgument))
+        << address;
+  }
 }
 
 TEST_F(AccessTest, RefusesToServeWithAClientsCertificate) {

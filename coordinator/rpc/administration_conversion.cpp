@@ -2,6 +2,8 @@
 
 #include "coordinator/rpc/administration_conversion.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "coordinator/rpc/training_conversion.h"
@@ -43,6 +45,7 @@ v1::RunClient ToMessage(const ClientView& client) {
   message.set_tokens_per_second(client.tokens_per_second);
   message.set_rounds_contributed(client.rounds_contributed);
   message.set_example_count(client.example_count);
+  message.set_awaited(client.awaited);
   return message;
 }
 
@@ -67,6 +70,14 @@ void FillView(const RunView& view, v1::RunStatus& message) {
   message.set_reason(view.reason);
   message.set_rounds_done(view.rounds_done);
   message.set_round_count(view.round_count);
+  message.set_phase(std::string(ToString(view.phase)));
+  message.set_attempt(view.attempt);
+  message.set_quorum(view.quorum);
+  message.set_round_deadline_ms(absl::ToInt64Milliseconds(view.round_deadline));
+  message.set_invited_count(std::ssize(view.clients));
+  message.set_accepted_count(
+      std::count_if(view.clients.begin(), view.clients.end(),
+                    [](const ClientView& client) { return client.accepted; }));
   for (const ClientView& client : view.clients) *message.add_clients() = ToMessage(client);
   if (view.first_evaluation.has_value()) {
     *message.mutable_first_evaluation() = ToMessage(*view.first_evaluation);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -75,6 +76,12 @@ absl::Status CheckAddress(const std::string& address) {
         "\"{}\" is no address to listen on; write host:port, as in 0.0.0.0:7443", address));
   }
   const std::string port = address.substr(colon + 1);
+  int number = 0;
+  const auto [end, problem] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (problem != std::errc() || end != port.data() + port.size() || number < 0 || number > 65535) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot listen on {}: a port is a number from 0 to 65535", address));
+  }
   std::string host = address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
   addrinfo hints{};
@@ -94,7 +101,7 @@ absl::Status CheckAddress(const std::string& address) {
   ::close(fd);
   if (error == 0) return absl::OkStatus();
   if (error == EADDRINUSE) {
-    return absl::UnavailableError(
+    return absl::FailedPreconditionError(
         fmt::format("port {} is in use by another process; choose another with --listen", port));
   }
   return absl::InvalidArgumentError(

@@ -207,8 +207,9 @@ ContributionHeader RunStage::HeaderOf(const Institution& from, const Command& co
           .adapter = AdapterOf(round),
           .layout = Sha256Of(Layout().ToJson()),
           .factors = static_cast<uint32_t>(factors),
-          .size_bytes =
-              view.evaluating ? 0 : 4 * static_cast<uint64_t>(Layout().parameter_count(factors)),
+          .size_bytes = view.phase == RunPhase::kEvaluating
+                            ? 0
+                            : 4 * static_cast<uint64_t>(Layout().parameter_count(factors)),
           .sha256 = Sha256Of(fmt::format("{} {} {}", from.value, round, attempt)),
           .metrics = {.training_loss = loss,
                       .before = {{.loss = loss, .accuracy = accuracy, .example_count = 10}}}};

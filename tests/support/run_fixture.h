@@ -98,7 +98,7 @@ class RunTest : public ::testing::Test {
             .adapter = view.adapter,
             .layout = Sha256Of(Layout().ToJson()),
             .factors = b ? 2u : 1u,
-            .size_bytes = view.evaluating ? 0u : 4u * (b ? 8 : 12),
+            .size_bytes = view.phase == RunPhase::kEvaluating ? 0u : 4u * (b ? 8 : 12),
             .sha256 = Sha256Of(fmt::format("{} {} {}", from.value, view.rounds_done, view.attempt)),
             .metrics = {.training_loss = 1}};
   }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/plan_file.h"
+
+#include <utility>
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "plan/adapter_targets.h"
+
+namespace fedtune {
+namespace {
+
+// Errors of the connection are none of the plan's.
+bool IsOfThePlan(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsInvalidArgument(status);
+}
+
+}  // namespace
+
+absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
+                                      const Configuration& configuration,
+                                      const CoordinatorConnection* connection) {
+  const std::string source = file.string();
+  PlanFile read;
+  ASSIGN_OR_RETURN(read.text, ReadFile(file));
+  ASSIGN_OR_RETURN(read.plan, ParsePlan(read.text, source));
+  auto base = FindBaseModel(read.plan, file.parent_path(), configuration, connection);
+  if (!base.ok() && IsOfThePlan(base.status())) {
+    return AtPlanKey(read.text, source, {"", "base_model"}, base.status());
+  }
+  RETURN_IF_ERROR(base.status());
+  read.base = *std::move(base);
+  auto layout = ResolveTargets(read.base.description, read.plan.adapter);
+  if (!layout.ok()) {
+    return AtPlanKey(read.text, source, {"adapter", "targets"}, layout.status());
+  }
+  read.layout = *std::move(layout);
+  return read;
+}
+
+}  // namespace fedtune

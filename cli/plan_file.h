@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "aggregation/adapter_layout.h"
+#include "cli/base_model_source.h"
+#include "plan/plan.h"
+
+namespace fedtune {
+
+// A plan that can work, with all that it stands for.
+struct PlanFile {
+  std::string text;  // Byte for byte.
+  Plan plan;
+  BaseModelSource base;
+  AdapterLayout layout;
+};
+
+// Reads a plan, finds its base model (see FindBaseModel()) and resolves its
+// targets. What is wrong with the plan is said with its line.
+absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
+                                      const Configuration& configuration,
+                                      const CoordinatorConnection* connection);
+
+}  // namespace fedtune

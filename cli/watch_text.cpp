@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/watch_text.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/progress.h"
+#include "base/units.h"
+#include "cli/run_text.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace fedtune {
+namespace {
+
+constexpr int kBarWidth = 20;
+constexpr size_t kMostNames = 3;
+
+// A round that has run for so long has got slow clients, and names them.
+constexpr absl::Duration kNamesTheAwaited = absl::Seconds(2);
+
+std::string Painted(std::string_view text, std::string_view code, Colour colour) {
+  return colour == Colour::kYes ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : std::string(text);
+}
+
+// Green for done, red for what needs somebody's attention.
+std::string PaintedState(const v1::RunClient& client, Colour colour) {
+  if (client.state() == "done") return Painted(client.state(), "32", colour);
+  if (client.state() == "failed" || client.state() == "offline") {
+    return Painted(client.state(), "31", colour);
+  }
+  return client.state();
+}
+
+std::string Bar(double fraction) {
+  return fmt::format("{}  {:3.0f} %", ProgressBar(fraction, kBarWidth), 100 * fraction);
+}
+
+std::string ClientState(const v1::RunClient& client, Colour colour) {
+  if (client.state() == "training" || client.state() == "evaluating" ||
+      client.state() == "downloading" || client.state() == "uploading") {
+    std::string text = fmt::format("{}   {}", Bar(client.fraction()), client.state());
+    if (client.tokens_per_second() > 0) {
+      text += fmt::format("   {} tok/s",
+                          GroupDigits(static_cast<uint64_t>(client.tokens_per_second())));
+    }
+    return text;
+  }
+  if (client.state() == "done") {
+    return fmt::format("{}         {}", ProgressBar(1, kBarWidth), PaintedState(client, colour));
+  }
+  if (client.reason().starts_with("waiting")) return client.reason();
+  std::string text = PaintedState(client, colour);
+  if (!client.reason().empty()) text += ": " + client.reason();
+  return text;
+}
+
+std::string TimeLeft(const v1::RunStatus& run) {
+  return HumanDuration(absl::Milliseconds(run.time_left_ms()));
+}
+
+std::vector<std::string> Awaited(const v1::RunStatus& run) {
+  std::vector<std::string> names;
+  for (const v1::RunClient& client : run.clients()) {
+    if (!client.awaited()) continue;
+    names.push_back(client.state() == "offline" ? client.institution() + " (offline)"
+                                                : client.institution());
+  }
+  return names;
+}
+
+int64_t CountOf(const v1::RunStatus& run, std::string_view state) {
+  return std::count_if(run.clients().begin(), run.clients().end(),
+                       [&](const v1::RunClient& client) { return client.state() == state; });
+}
+
+// "uke, helios and 2 others".
+std::string Names(const std::vector<std::string>& names) {
+  if (names.size() == 1) return names.front();
+  const bool all = names.size() <= kMostNames;
+  const auto shown = static_cast<std::ptrdiff_t>(all ? names.size() - 1 : kMostNames);
+  return fmt::format("{} and {}", fmt::join(names.begin(), names.begin() + shown, ", "),
+                     all ? names.back() : fmt::format("{} others", names.size() - kMostNames));
+}
+
+// "waiting for uke (offline), 1 min 40 s left"; empty while all is going well.
+std::string WaitingFor(const v1::RunStatus& run) {
+  const std::vector<std::string> awaited = Awaited(run);
+  if (awaited.empty()) return "";
+  const bool gone = std::any_of(
+      run.clients().begin(), run.clients().end(),
+      [](const v1::RunClient& client) { return client.awaited() && client.state() == "offline"; });
+  const absl::Duration elapsed =
+      absl::Milliseconds(run.round_deadline_ms()) - absl::Milliseconds(run.time_left_ms());
+  const bool few = static_cast<int64_t>(awaited.size()) < CountOf(run, "done");
+  if (!gone && (run.phase() == "inviting" || !few || elapsed < kNamesTheAwaited)) return "";
+  return fmt::format("waiting for {}, {} left", Names(awaited), TimeLeft(run));
+}
+
+// What happens when the time is up.
+std::string Afterwards(const v1::RunStatus& run) {
+  if (run.phase() != "training") return "";
+  const int64_t done = CountOf(run, "done");
+  if (done >= run.quorum()) {
+    return fmt::format("; then the round closes with the {} that are done", done);
+  }
+  return fmt::format("; {} done, the quorum is {}", done, run.quorum());
+}
+
+std::string PhaseText(const v1::RunStatus& run) {
+  if (run.phase() == "releasing") return "making the next adapter";
+  const auto awaited = static_cast<int64_t>(Awaited(run).size());
+  const int64_t failed = CountOf(run, "failed");
+  const int64_t done = CountOf(run, "done");
+  std::string text =
+      fmt::format("{}   {} of {} clients done", run.phase(), done, done + awaited + failed);
+  if (failed > 0) text += fmt::format(", {} failed", failed);
+  return text;
+}
+
+std::string RoundHead(const v1::RunStatus& run) {
+  if (run.phase() == "inviting") {
+    return fmt::format("inviting clients   {} of {} accepted   {} left", run.accepted_count(),
+                       run.invited_count(), TimeLeft(run));
+  }
+  if (run.phase() == "evaluating") return "final evaluation   " + PhaseText(run);
+  std::string head = fmt::format("round {}/{}", std::min(run.rounds_done() + 1, run.round_count()),
+                                 run.round_count());
+  if (run.attempt() > 1) head += fmt::format(", attempt {}", run.attempt());
+  if (!run.phase().empty()) head += "   " + PhaseText(run);
+  if (run.time_left_ms() > 0) {
+    head += fmt::format("   {} left of {}", TimeLeft(run),
+                        HumanDuration(absl::Milliseconds(run.round_deadline_ms())));
+  }
+  return head;
+}
+
+std::string ClientNews(const v1::RunClient& client) {
+  const std::string why = client.reason().empty() ? "" : ": " + client.reason();
+  if (client.state() == "declined") return fmt::format("{} declined{}", client.institution(), why);
+  if (client.state() == "failed") return fmt::format("{} failed{}", client.institution(), why);
+  if (client.state() != "offline") return "";
+  return fmt::format("{} went offline{}", client.institution(),
+                     client.awaited() ? "; the round waits for it" : "");
+}
+
+const v1::RunClient* Find(const v1::RunStatus& run, std::string_view institution) {
+  for (const v1::RunClient& client : run.clients()) {
+    if (client.institution() == institution) return &client;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string WatchBlock(const v1::RunStatus& run, Colour colour) {
+  std::string block = Painted(RoundHead(run), "1", colour) + "\n";
+  if (run.has_last_round()) block += fmt::format("  last round   {}\n", LastRoundText(run));
+  if (run.has_first_evaluation()) {
+    block += fmt::format("  evaluation   loss {} on the clients' own validation splits\n",
+                         LossText(run));
+  }
+  size_t width = 0;
+  for (const v1::RunClient& client : run.clients()) {
+    width = std::max(width, client.institution().size());
+  }
+  for (const v1::RunClient& client : run.clients()) {
+    block +=
+        fmt::format("  {:<{}}  {}\n", client.institution(), width, ClientState(client, colour));
+  }
+  if (const std::string waiting = WaitingFor(run); !waiting.empty()) {
+    block += fmt::format("  {}{}\n", waiting, Afterwards(run));
+  }
+  return block;
+}
+
+std::string WatchLine(const v1::RunStatus& run) {
+  std::string line = fmt::format("{}  {}", run.run_id(), RoundHead(run));
+  if (const std::string waiting = WaitingFor(run); !waiting.empty()) line += "   " + waiting;
+  if (run.has_last_round()) line += fmt::format("   last round: {}", LastRoundText(run));
+  return line;
+}
+
+std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunStatus& now) {
+  std::vector<std::string> news;
+  for (const v1::RunClient& client : now.clients()) {
+    const v1::RunClient* known = Find(before, client.institution());
+    if (known != nullptr && known->state() == client.state()) continue;
+    if (known != nullptr && known->state() == "offline" && client.state() != "declined") {
+      news.push_back(fmt::format("{} is back", client.institution()));
+    }
+    if (std::string text = ClientNews(client); !text.empty()) news.push_back(std::move(text));
+  }
+  return news;
+}
+
+std::string EndText(const v1::RunStatus& run) {
+  std::string text = fmt::format("{} {} after {} of {} rounds", run.run_id(),
+                                 StateName(run.state()), run.rounds_done(), run.round_count());
+  if (!run.reason().empty()) text += fmt::format(": {}", run.reason());
+  if (run.has_last_evaluation()) {
+    const v1::EvaluationSummary& last = run.last_evaluation();
+    text +=
+        fmt::format("; {} over {} records of the clients' own validation splits",
+                    EvaluationText(last), GroupDigits(static_cast<uint64_t>(last.example_count())));
+  }
+  return text;
+}
+
+}  // namespace fedtune

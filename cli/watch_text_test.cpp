@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/watch_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "cli/run_text.h"
+
+namespace fedtune {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+// A run of 12 rounds with a quorum of 2 in its third round.
+v1::RunStatus ThirdRound() {
+  v1::RunStatus run;
+  run.set_run_id("run-7f3a");
+  run.set_plan_name("icd10");
+  run.set_state(v1::RunStatus::STATE_RUNNING);
+  run.set_phase("training");
+  run.set_rounds_done(2);
+  run.set_round_count(12);
+  run.set_attempt(1);
+  run.set_quorum(2);
+  run.set_round_deadline_ms(6 * 3600 * 1000);
+  run.set_time_left_ms(100 * 1000);
+  return run;
+}
+
+v1::RunClient& Add(v1::RunStatus& run, const std::string& name, const std::string& state) {
+  v1::RunClient& client = *run.add_clients();
+  client.set_institution(name);
+  client.set_state(state);
+  client.set_awaited(state != "done" && state != "failed" && state != "declined");
+  return client;
+}
+
+TEST(WatchTextTest, ShowsWhereEachClientIs) {
+  v1::RunStatus run = ThirdRound();
+  v1::RunClient& charite = Add(run, "charite", "training");
+  charite.set_fraction(0.84);
+  charite.set_tokens_per_second(2140);
+  Add(run, "uke", "done");
+  Add(run, "helios", "waiting").set_reason("waiting for its hours (20:00-06:00), 42 min");
+  Add(run, "st-anna", "declined").set_reason("its policy allows at most 8");
+  EXPECT_EQ(WatchBlock(run, Colour::kNo),
+            "round 3/12   training   1 of 3 clients done   1 min 40 s left of 6 h\n"
+            "  charite  #################...   84 %   training   2,140 tok/s\n"
+            "  uke      ####################         done\n"
+            "  helios   waiting for its hours (20:00-06:00), 42 min\n"
+            "  st-anna  declined: its policy allows at most 8\n");
+}
+
+TEST(WatchTextTest, SaysWhoIsAwaitedHowLongAndWhatThen) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "charite", "done");
+  Add(run, "uke", "offline");
+  EXPECT_THAT(WatchBlock(run, Colour::kNo),
+              HasSubstr("  waiting for uke (offline), 1 min 40 s left; 1 done, the quorum is 2\n"));
+  Add(run, "helios", "done");
+  EXPECT_THAT(WatchBlock(run, Colour::kNo),
+              HasSubstr("  waiting for uke (offline), 1 min 40 s left; then the round closes with "
+                        "the 2 that are done\n"));
+  EXPECT_EQ(WatchLine(run),
+            "run-7f3a  round 3/12   training   2 of 3 clients done   1 min 40 s left of 6 h   "
+            "waiting for uke (offline), 1 min 40 s left");
+}
+
+TEST(WatchTextTest, NamesOfManyThatAreAwaitedAreCounted) {
+  v1::RunStatus run = ThirdRound();
+  for (const char* name : {"a", "b", "c", "d", "e"}) Add(run, name, "offline");
+  EXPECT_THAT(WatchLine(run), HasSubstr("waiting for a (offline), b (offline), c (offline) and 2 "
+                                        "others, 1 min 40 s left"));
+}
+
+TEST(WatchTextTest, NobodyIsNamedWhileAllAreAtWork) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "charite", "training");
+  Add(run, "uke", "done");
+  EXPECT_THAT(WatchBlock(run, Colour::kNo), Not(HasSubstr("waiting")));
+}
+
+TEST(WatchTextTest, ColourIsOnlyWhereItIsAskedFor) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "uke", "offline");
+  EXPECT_THAT(WatchBlock(run, Colour::kNo), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(WatchBlock(run, Colour::kYes), HasSubstr("\x1b[31moffline\x1b[0m"));
+}
+
+TEST(WatchTextTest, TellsWhatAWatcherMustNotMiss) {
+  v1::RunStatus before = ThirdRound();
+  Add(before, "charite", "training");
+  Add(before, "uke", "training");
+  v1::RunStatus now = ThirdRound();
+  Add(now, "charite", "failed").set_reason("out of memory");
+  Add(now, "uke", "offline");
+  Add(now, "st-anna", "declined").set_reason("rank 16");
+  EXPECT_THAT(WatchNews(before, now),
+              ElementsAre("charite failed: out of memory",
+                          "uke went offline; the round waits for it", "st-anna declined: rank 16"));
+  EXPECT_THAT(WatchNews(now, before), ElementsAre("uke is back"));
+  EXPECT_THAT(WatchNews(now, now), IsEmpty());
+}
+
+TEST(WatchTextTest, AccuracyIsSaidToBeAmongTheOwnAnswers) {
+  v1::RunStatus run = ThirdRound();
+  run.set_state(v1::RunStatus::STATE_FINISHED);
+  run.mutable_last_evaluation()->set_loss(0.444);
+  run.mutable_last_evaluation()->set_accuracy(0.763);
+  run.mutable_last_evaluation()->set_example_count(1287);
+  EXPECT_EQ(EndText(run),
+            "run-7f3a finished after 2 of 12 rounds; loss 0.444, accuracy 76.3 % among each "
+            "client's own answers over 1,287 records of the clients' own validation splits");
+}
+
+TEST(RunTableTest, CountsTheClientsThatTakePart) {
+  v1::ListRunsResponse runs;
+  v1::RunStatus run = ThirdRound();
+  run.set_accepted_count(4);
+  run.set_invited_count(6);
+  run.set_started_unix_ms(1'000'000);
+  *runs.add_runs() = run;
+  EXPECT_EQ(RunTable(runs, absl::FromUnixMillis(1'000'000) + absl::Hours(2)),
+            "RUN       PLAN   STATE    ROUND  CLIENTS  LOSS  STARTED\n"
+            "run-7f3a  icd10  running  2/12   4/6      -     2 h ago\n");
+}
+
+}  // namespace
+}  // namespace fedtune
