@@ -32,7 +32,8 @@ bool WantsColour(std::FILE* stream) {
 }
 
 std::string ProgressBar(double fraction, int width) {
-  const int done = static_cast<int>(std::lround(std::clamp(fraction, 0.0, 1.0) * width));
+  if (!(fraction > 0)) fraction = 0;  // NaN too.
+  const int done = static_cast<int>(std::lround(std::min(fraction, 1.0) * width));
   return std::string(static_cast<size_t>(done), '#') +
          std::string(static_cast<size_t>(width - done), '.');
 }

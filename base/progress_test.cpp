@@ -2,6 +2,8 @@
 
 #include "base/progress.h"
 
+#include <cmath>
+
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"
 
@@ -45,6 +47,7 @@ TEST(ProgressBarTest, ClampsTheFraction) {
   EXPECT_EQ(ProgressBar(-1, 4), "....");
   EXPECT_EQ(ProgressBar(0.5, 4), "##..");
   EXPECT_EQ(ProgressBar(7, 4), "####");
+  EXPECT_EQ(ProgressBar(std::nan(""), 4), "....");
 }
 
 }  // namespace

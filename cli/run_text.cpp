@@ -20,6 +20,11 @@ std::string Hex(const std::string& sha256) {
   return digest.ToString();
 }
 
+// Whatever the coordinator said, this fits.
+absl::Duration Between(int64_t from_unix_ms, int64_t to_unix_ms) {
+  return absl::FromUnixMillis(to_unix_ms) - absl::FromUnixMillis(from_unix_ms);
+}
+
 std::string Percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
 std::string Row(std::string_view label, std::string_view text) {
@@ -65,9 +70,9 @@ std::string EvaluationText(const v1::EvaluationSummary& evaluation) {
 
 std::string LastRoundText(const v1::RunStatus& run) {
   const v1::RoundSummary& last = run.last_round();
-  return fmt::format(
-      "training loss {:.3f}, {} contributions, {}", last.training_loss(), last.contributions(),
-      HumanDuration(absl::Milliseconds(last.ended_unix_ms() - last.started_unix_ms())));
+  return fmt::format("training loss {:.3f}, {} contributions, {}", last.training_loss(),
+                     last.contributions(),
+                     HumanDuration(Between(last.started_unix_ms(), last.ended_unix_ms())));
 }
 
 std::string RunTable(const v1::ListRunsResponse& runs, absl::Time now) {
@@ -92,8 +97,7 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
               fmt::format("{} by {}", HumanAgo(absl::FromUnixMillis(run.started_unix_ms()), now),
                           run.started_by()));
   if (run.ended_unix_ms() > 0) {
-    text +=
-        Row("took", HumanDuration(absl::Milliseconds(run.ended_unix_ms() - run.started_unix_ms())));
+    text += Row("took", HumanDuration(Between(run.started_unix_ms(), run.ended_unix_ms())));
   }
   text += Row("base model", fmt::format("{}, {}", run.base_model(), run.base_digest()));
   text += Row("adapter",

@@ -33,6 +33,11 @@ std::string PaintedState(const v1::RunClient& client, Colour colour) {
   return client.state();
 }
 
+// Whatever the coordinator said, this fits.
+uint64_t Whole(double number) {
+  return number > 0 ? static_cast<uint64_t>(std::min(number, 1e18)) : 0;
+}
+
 std::string Bar(double fraction) {
   return fmt::format("{}  {:3.0f} %", ProgressBar(fraction, kBarWidth), 100 * fraction);
 }
@@ -42,8 +47,7 @@ std::string ClientState(const v1::RunClient& client, Colour colour) {
       client.state() == "downloading" || client.state() == "uploading") {
     std::string text = fmt::format("{}   {}", Bar(client.fraction()), client.state());
     if (client.tokens_per_second() > 0) {
-      text += fmt::format("   {} tok/s",
-                          GroupDigits(static_cast<uint64_t>(client.tokens_per_second())));
+      text += fmt::format("   {} tok/s", GroupDigits(Whole(client.tokens_per_second())));
     }
     return text;
   }
@@ -119,14 +123,18 @@ std::string PhaseText(const v1::RunStatus& run) {
   return text;
 }
 
+// Counted from 1; the last one when all are done.
+int64_t NextRound(const v1::RunStatus& run) {
+  return run.rounds_done() < run.round_count() ? run.rounds_done() + 1 : run.round_count();
+}
+
 std::string RoundHead(const v1::RunStatus& run) {
   if (run.phase() == "inviting") {
     return fmt::format("inviting clients   {} of {} accepted   {} left", run.accepted_count(),
                        run.invited_count(), TimeLeft(run));
   }
   if (run.phase() == "evaluating") return "final evaluation   " + PhaseText(run);
-  std::string head = fmt::format("round {}/{}", std::min(run.rounds_done() + 1, run.round_count()),
-                                 run.round_count());
+  std::string head = fmt::format("round {}/{}", NextRound(run), run.round_count());
   if (run.attempt() > 1) head += fmt::format(", attempt {}", run.attempt());
   if (!run.phase().empty()) head += "   " + PhaseText(run);
   if (run.time_left_ms() > 0) {

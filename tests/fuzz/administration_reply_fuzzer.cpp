@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cli/printable_message.h"
 #include "cli/run_json.h"
 #include "cli/run_text.h"
+#include "cli/watch_text.h"
 
 namespace {
 
@@ -16,8 +18,9 @@ const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
 void PrintRun(const fedtune::v1::GetRunResponse& reply) {
   fedtune::RunDetails(reply, kNow);
   fedtune::RunToJson(reply).dump();
-  fedtune::WatchBlock(reply.run());
+  fedtune::WatchBlock(reply.run(), fedtune::Colour::kNo);
   fedtune::WatchLine(reply.run());
+  fedtune::WatchNews({}, reply.run());
   fedtune::EndText(reply.run());
 }
 
@@ -32,7 +35,9 @@ void PrintClients(const fedtune::v1::ListClientsResponse& reply) {
 template <typename Reply, typename Print>
 void Read(const uint8_t* data, size_t size, Print print) {
   Reply reply;
-  if (reply.ParseFromArray(data, static_cast<int>(size))) print(reply);
+  if (!reply.ParseFromArray(data, static_cast<int>(size))) return;
+  fedtune::MakePrintable(reply);
+  print(reply);
 }
 
 }  // namespace

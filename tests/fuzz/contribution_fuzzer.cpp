@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "coordinator/driver/contribution_buffer.h"
@@ -42,12 +44,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (header.size_bytes > kMaxValues * sizeof(float)) return 0;
   if (!fedtune::CheckHeader(header, Fitting(header)).ok()) return 0;
   Check(header.size_bytes % sizeof(float) == 0, "whole values");
-  fedtune::ContributionBuffer buffer(header);
+  // Small ones stay in memory: the folder is not used.
+  auto buffer = fedtune::ContributionBuffer::Create(header, "/nonexistent");
+  Check(buffer.ok(), "a small contribution needs no disk");
   while (next()) {
-    if (!buffer.Append(request.chunk().offset(), request.chunk().data()).ok()) return 0;
+    if (!buffer->Append(request.chunk().offset(), request.chunk().data()).ok()) return 0;
   }
-  const auto values = buffer.Finish();
-  if (!values.ok()) return 0;
-  Check(values->size_bytes() == header.size_bytes, "as long as its header says");
+  const auto verified = (*std::move(buffer)).Finish();
+  if (!verified.ok()) return 0;
+  const int64_t count = static_cast<int64_t>(header.size_bytes / sizeof(float));
+  Check(verified->range.count() == count, "as many values as its header says");
+  std::vector<float> values(static_cast<size_t>(count));
+  Check(verified->values->Read(0, values).ok(), "values are read");
   return 0;
 }
