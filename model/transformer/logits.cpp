@@ -16,9 +16,9 @@ std::vector<std::vector<float>> SequenceLogits(const Model& model, const Adapter
   for (const std::vector<int32_t>& tokens : sequences) batch.Add(tokens);
   std::vector<int64_t> all(static_cast<size_t>(batch.rows()));
   std::iota(all.begin(), all.end(), 0);
-  const at::Tensor logits = LinearForward(HiddenStates(model, adapter, batch, all), model.head,
-                                          adapter.Of(model.head))
-                                .to(at::kCPU, at::kFloat);
+  const at::Tensor logits =
+      LinearForward(HiddenStates(model, adapter, batch, all), model.head, adapter.Of(model.head))
+          .to(at::kCPU, at::kFloat);
   std::vector<std::vector<float>> of_sequences;
   const float* next = logits.const_data_ptr<float>();
   for (const std::vector<int32_t>& tokens : sequences) {
