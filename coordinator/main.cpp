@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <malloc.h>
 #include <sys/prctl.h>
 
 #include <csignal>
@@ -19,6 +20,8 @@
 
 namespace fedtune {
 namespace {
+
+constexpr int kMallocArenas = 2;
 
 // The signals that end the program, kept from all threads but the one that waits
 // for them. Make it before any thread.
@@ -117,6 +120,8 @@ void AddRequest(CommandLine& line, RequestFlags& flags) {
 int main(int argc, char** argv) {
   using namespace fedtune;      // NOLINT(google-build-using-namespace)
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold the key.
+  // The buffers of a thread that is done are to serve the others.
+  ::mallopt(M_ARENA_MAX, kMallocArenas);
   CommandLine line({"fedtune-coordinator",
                     "Runs the rounds of a federation.",
                     {"fedtune-coordinator request --federation north --dir coordinator/keys",

@@ -18,8 +18,15 @@ constexpr size_t kEndedRunsKept = 16;
 
 }  // namespace
 
-ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log)
-    : store_(store), roster_(roster), clock_(clock), log_(log), work_(kThreads), timers_(clock) {}
+ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log,
+                       absl::Duration store_again)
+    : store_(store),
+      roster_(roster),
+      clock_(clock),
+      log_(log),
+      store_again_(store_again),
+      work_(kThreads),
+      timers_(clock) {}
 
 RunSurroundings ActiveRuns::Surroundings() {
   return {.store = store_,
@@ -28,6 +35,7 @@ RunSurroundings ActiveRuns::Surroundings() {
           .timers = timers_,
           .clock = clock_,
           .log = log_,
+          .store_again = store_again_,
           .on_ended = [this](const RunId& id) { MoveToEnded(id); }};
 }
 

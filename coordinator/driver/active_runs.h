@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/logging.h"
 #include "coordinator/driver/roster.h"
@@ -24,8 +25,10 @@ namespace fedtune {
 // clients still hear of it. Thread-safe.
 class ActiveRuns {
  public:
-  // Everything must outlive the runs.
-  ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log);
+  // Everything must outlive the runs. `store_again` is how long a store that is
+  // full or held is left alone.
+  ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log,
+             absl::Duration store_again = absl::Seconds(5));
 
   // As RunDriver::Begin().
   absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunDriver::Parts parts);
@@ -59,6 +62,7 @@ class ActiveRuns {
   const Roster& roster_;
   const Clock& clock_;
   Log& log_;
+  const absl::Duration store_again_;
   WorkQueue work_;
   TimerQueue timers_;
   mutable std::mutex mutex_;

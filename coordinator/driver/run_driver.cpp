@@ -15,8 +15,6 @@
 namespace fedtune {
 namespace {
 
-constexpr absl::Duration kTryStoringAgain = absl::Seconds(5);
-
 // Whether the store may take later what it does not take now.
 bool MayPass(const absl::Status& stored) {
   return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
@@ -217,7 +215,7 @@ void RunDriver::TryToStore(const RunEnding& ending, bool again) {
   const absl::Status stored = around_.store.End(id(), ending);
   if (!stored.ok()) {
     if (!again) Warn("the run's end cannot be stored, trying until it can", stored);
-    return around_.timers.After(kTryStoringAgain, [self = shared_from_this(), ending] {
+    return around_.timers.After(around_.store_again, [self = shared_from_this(), ending] {
       self->around_.work.Add([self, ending] { self->TryToStore(ending, true); });
     });
   }
@@ -306,7 +304,7 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
     if (!std::exchange(pending->waits, true)) {
       Warn("the run waits until its release can be stored", stored);
     }
-    return around_.timers.After(kTryStoringAgain, [self = shared_from_this(), pending] {
+    return around_.timers.After(around_.store_again, [self = shared_from_this(), pending] {
       self->around_.work.Add([self, pending] { self->StoreRelease(pending); });
     });
   }

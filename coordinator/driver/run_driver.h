@@ -38,6 +38,7 @@ struct RunSurroundings {
   TimerQueue& timers;
   const Clock& clock;
   Log& log;
+  absl::Duration store_again;  // How long a store that is full or held is left alone.
   // Called once, without any lock, when a run has ended and that is stored.
   std::function<void(const RunId&)> on_ended;
 };

@@ -51,6 +51,10 @@ void SetLimits(grpc::ServerBuilder& builder) {
       {GRPC_ARG_ALLOW_REUSEPORT, 0},
       // The default of 16 KiB costs a quarter of the speed.
       {GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20},
+      // What an upload may have on its way. Left to itself gRPC takes ever more
+      // while the coordinator is busy, up to the quota.
+      {GRPC_ARG_HTTP2_BDP_PROBE, 0},
+      {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20},
   };
   for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
 }

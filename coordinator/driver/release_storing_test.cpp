@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What becomes of a run whose release cannot be stored.
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/run_parts.h"
+#include "coordinator/storage/sqlite_federation_store.h"
+#include "coordinator/storage/sqlite_run_store.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/checkpoint/base_model_description.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::IsOk;
+using testing::TemporaryDirectory;
+
+const Institution kAda{"ada"};
+
+// A store that refuses the first releases.
+class RefusingStore final : public RunStore {
+ public:
+  RefusingStore(RunStore& store, absl::Status refusal, int count)
+      : store_(store), refusal_(std::move(refusal)), left_(count) {}
+
+  absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
+    return left_ > 0 && left_-- > 0 ? refusal_ : store_.SaveRelease(id, release);
+  }
+  int left() const { return left_; }
+
+  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override {
+    return store_.Insert(run, adapter);
+  }
+  absl::StatusOr<RunRecord> Get(const RunId& id) const override { return store_.Get(id); }
+  absl::StatusOr<std::optional<RunRecord>> FindByRequest(std::string_view id) const override {
+    return store_.FindByRequest(id);
+  }
+  absl::StatusOr<std::vector<RunRecord>> List() const override { return store_.List(); }
+  absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
+    return store_.SaveClients(id, clients);
+  }
+  absl::Status SaveProgress(const RunId& id, int64_t attempts) override {
+    return store_.SaveProgress(id, attempts);
+  }
+  absl::Status End(const RunId& id, const RunEnding& ending) override {
+    return store_.End(id, ending);
+  }
+  absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override {
+    return store_.Releases(id);
+  }
+  absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const override {
+    return store_.Clients(id);
+  }
+  absl::StatusOr<std::vector<EvaluationSummary>> Evaluations(const RunId& id) const override {
+    return store_.Evaluations(id);
+  }
+  absl::StatusOr<Blob> GetBlob(const Digest& digest) const override {
+    return store_.GetBlob(digest);
+  }
+
+ private:
+  RunStore& store_;
+  const absl::Status refusal_;
+  int left_;  // Used by one release at a time.
+};
+
+// A client that remembers what it was told.
+class RememberingLine final : public ClientLine {
+ public:
+  void Send(const ClientCommand& command) override {
+    const std::lock_guard lock(mutex_);
+    told_.push_back(command);
+    told_something_.notify_all();
+  }
+  void Close(absl::Status) override {}
+
+  // The next command of this kind; waits for it.
+  template <typename T>
+  T Next() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      told_something_.wait(lock, [this] { return !told_.empty(); });
+      const ClientCommand command = std::move(told_.front());
+      told_.pop_front();
+      if (const T* found = std::get_if<T>(&command.what)) return *found;
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable told_something_;
+  std::deque<ClientCommand> told_;
+};
+
+class ReleaseStoringTest : public ::testing::Test {
+ protected:
+  // A run of two rounds with one client, which has contributed to the first; the
+  // store refuses so many times.
+  void ContributeWhileRefused(absl::Status refusal, int times) {
+    store_ = std::make_unique<RefusingStore>(*stored_, std::move(refusal), times);
+    runs_ = std::make_unique<ActiveRuns>(*store_, roster_, clock_, log_, absl::Milliseconds(1));
+    roster_.Connect(kAda, line_);
+    const auto run = *runs_->Start(*PartsOfNewRun({.request_id = "first",
+                                                   .plan_toml = kPlan,
+                                                   .base_model_json = ModelJson(),
+                                                   .started_by = "grace"},
+                                                  {"run-0001"}, catalogue_, clock_.Now()));
+    run->Receive(kAda, RunAccepted{10});
+    first_ = line_->Next<RoundAssignment>();
+    ContributionHeader header{.round = first_.round,
+                              .attempt = first_.attempt,
+                              .adapter = first_.adapter,
+                              .layout = Sha256Of(run->layout().ToJson()),
+                              .factors = static_cast<uint32_t>(first_.factors),
+                              .size_bytes = 5 * sizeof(float)};
+    const std::vector<float> values(5, 1);
+    VerifiedValues verified{.values = std::make_shared<ValuesInMemory>(values), .range = {}};
+    verified.range.Add(values);
+    ASSERT_THAT(run->TakeContribution(kAda, header, std::move(verified)), IsOk());
+  }
+  ~ReleaseStoringTest() override {
+    if (runs_ != nullptr) runs_->Shutdown();
+  }
+
+  static std::string ModelJson() {
+    BaseModelDescription model;
+    model.name = "tiny";
+    model.digest = Sha256Of("tiny").ToString();
+    model.model_type = "deepseek_v2";
+    model.parameter_count = 6;
+    model.linear_layers = {{.name = "model.layers.0.self_attn.q_proj",
+                            .kind = LayerKind::kAttention,
+                            .in_features = 3,
+                            .out_features = 2}};
+    return ToJson(model);
+  }
+
+  static constexpr char kPlan[] = R"(name = "icd10"
+base_model = "tiny"
+[adapter]
+rank = 1
+targets = ["q_proj"]
+[training]
+steps = 1
+[rounds]
+count = 2
+quorum = 1
+[aggregation]
+method = "fedit"
+)";
+
+  const TemporaryDirectory directory_;
+  const std::shared_ptr<StateDatabase> state_ =
+      *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
+  const std::unique_ptr<RunStore> stored_ =
+      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
+  const SqliteFederationStore catalogue_{state_};
+  const SystemClock clock_;
+  Log log_;
+  Roster roster_;
+  const std::shared_ptr<RememberingLine> line_ = std::make_shared<RememberingLine>();
+  RoundAssignment first_;
+  std::unique_ptr<RefusingStore> store_;
+  std::unique_ptr<ActiveRuns> runs_;
+};
+
+TEST_F(ReleaseStoringTest, WaitsForSpaceOnAFullDiskAndGoesOn) {
+  ContributeWhileRefused(absl::ResourceExhaustedError("disk full"), 3);
+  const auto second = line_->Next<RoundAssignment>();
+  EXPECT_EQ(store_->left(), 0);
+  EXPECT_EQ(second.round, 1);
+  EXPECT_NE(second.adapter, first_.adapter);
+  EXPECT_EQ(stored_->Get({"run-0001"})->adapter, second.adapter);
+}
+
+TEST_F(ReleaseStoringTest, WaitsForAnotherProcessThatHoldsTheStore) {
+  ContributeWhileRefused(absl::UnavailableError("in use by another process"), 3);
+  EXPECT_EQ(line_->Next<RoundAssignment>().round, 1);
+}
+
+TEST_F(ReleaseStoringTest, ADamagedStoreEndsTheRunWithItsReason) {
+  ContributeWhileRefused(absl::DataLossError("the file is damaged"), 1);
+  const auto end = line_->Next<RunEnd>();
+  EXPECT_EQ(end.state, RunState::kFailed);
+  EXPECT_THAT(end.reason, ::testing::HasSubstr("the file is damaged"));
+}
+
+}  // namespace
+}  // namespace fedtune
