@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Contributions that are too large for memory, over real TLS: a bad one leaves
+// no trace in what the others make.
+
+#include <limits>
+
+#include "tests/support/server_fixture.h"
+
+namespace fedtune::testing {
+namespace {
+
+using enum grpc::StatusCode;
+using ::testing::HasSubstr;
+
+// Ada and Bea have got the work of a round whose adapter has 6 MB.
+class LargeContributionTest : public ServerTest {
+ protected:
+  static constexpr int64_t kIn = 700'001;
+  static constexpr int64_t kOut = 800'000;
+
+  LargeContributionTest() {
+    ada_ = ConnectClient("ada");
+    bea_ = ConnectClient("bea");
+    v1::StartRunRequest request = StartRequest(2, 2);
+    BaseModelDescription model = *BaseModelDescriptionFromJson(ModelJson());
+    model.linear_layers[0].in_features = kIn;
+    model.linear_layers[0].out_features = kOut;
+    request.set_base_model_json(ToJson(model));
+    grpc::ClientContext context;
+    v1::StartRunResponse response;
+    EXPECT_THAT(Administrator()->StartRun(&context, request, &response), IsGrpcOk());
+    ada_->Join(10);
+    bea_->Join(30);
+    work_ = ada_->Receive().round_assignment();
+    bea_->Receive();
+  }
+
+  static std::vector<float> Values(float value) { return std::vector<float>(kIn + kOut, value); }
+
+  grpc::Status Submit(FakeClient& client, const std::vector<float>& values) const {
+    const std::string bytes(ValueBytes(values));
+    return client.Submit(client.HeaderFor(work_, bytes), bytes);
+  }
+
+  // Sends the head and the first megabytes, then hangs up.
+  void BreakOff(FakeClient& client, const std::vector<float>& values) const {
+    const std::string bytes(ValueBytes(values));
+    grpc::ClientContext context;
+    v1::SubmitContributionResponse response;
+    const auto writer = client.stub().SubmitContribution(&context, &response);
+    v1::SubmitContributionRequest part;
+    *part.mutable_header() = client.HeaderFor(work_, bytes);
+    writer->Write(part);
+    for (size_t offset = 0; offset < size_t{3} << 20; offset += size_t{1} << 20) {
+      part.mutable_chunk()->set_offset(offset);
+      part.mutable_chunk()->set_data(bytes.substr(offset, size_t{1} << 20));
+      writer->Write(part);
+    }
+    context.TryCancel();
+    EXPECT_THAT(writer->Finish(), HasGrpcCode(CANCELLED));
+  }
+
+  std::vector<float> Adapter(const std::string& sha256) const {
+    return *ValuesFromBytes(ada_->Fetch(sha256), kIn + kOut, "adapter");
+  }
+
+  std::unique_ptr<FakeClient> ada_;
+  std::unique_ptr<FakeClient> bea_;
+  v1::RoundAssignment work_;
+};
+
+TEST_F(LargeContributionTest, WhatIsBadLeavesNoTraceInTheSum) {
+  std::vector<float> not_finite = Values(1);
+  not_finite[kIn + 7] = std::numeric_limits<float>::quiet_NaN();
+  const grpc::Status status = Submit(*ada_, not_finite);
+  EXPECT_THAT(status, HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_THAT(status.error_message(), HasSubstr("q_proj.lora_B[7]"));
+
+  const std::string other(ValueBytes(Values(5)));
+  EXPECT_THAT(ada_->Submit(ada_->HeaderFor(work_, std::string(ValueBytes(Values(6)))), other),
+              HasGrpcCode(INVALID_ARGUMENT));
+  BreakOff(*ada_, Values(7));
+
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+  const std::vector<float> before = Adapter(work_.adapter_sha256());
+  const std::vector<float> after = Adapter(ada_->Receive().round_assignment().adapter_sha256());
+  for (size_t i = 0; i < after.size(); ++i) {
+    ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
+  }
+}
+
+TEST_F(LargeContributionTest, NothingOfItStaysOnTheDisk) {
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  BreakOff(*bea_, Values(1));
+  int files = 0;
+  for ([[maybe_unused]] const auto& entry :
+       std::filesystem::directory_iterator(directory_.path() / "state" / "blobs")) {
+    ++files;
+  }
+  EXPECT_EQ(files, 1);  // The initial adapter.
+}
+
+}  // namespace
+}  // namespace fedtune::testing
