@@ -3,22 +3,24 @@
 #include "model/transformer/linear.h"
 
 #include "ATen/core/grad_mode.h"
-#include "ATen/ops/mm.h"
 #include "model/transformer/differentiable.h"
+#include "model/transformer/products.h"
 
 namespace fedtune {
 namespace {
 
 // `x`'s type wins: frozen weights widen, fp32 factors follow a narrower x.
-at::Tensor As(const at::Tensor& tensor, const at::Tensor& x) { return tensor.to(x.scalar_type()); }
+at::Tensor As(const at::Tensor& tensor, const at::Tensor& x) {
+  return tensor.scalar_type() == x.scalar_type() ? tensor : tensor.to(x.scalar_type());
+}
 
 }  // namespace
 
 at::Tensor LinearForward(const at::Tensor& x, const Linear& linear, const LoraFactors& lora) {
   at::NoGradGuard no_grad;
-  at::Tensor y = at::mm(x, As(linear.weight, x).t());
+  at::Tensor y = Product(x, As(linear.weight, x));
   if (lora.defined()) {
-    y.addmm_(at::mm(x, As(lora.a, x).t()), As(lora.b, x).t(), /*beta=*/1, /*alpha=*/lora.scale);
+    y.addmm_(Product(x, As(lora.a, x)), As(lora.b, x).t(), /*beta=*/1, /*alpha=*/lora.scale);
   }
   return y;
 }
@@ -29,17 +31,17 @@ LinearGradients LinearBackward(const at::Tensor& y_gradient, const at::Tensor& x
   at::NoGradGuard no_grad;
   LinearGradients gradients;
   const bool wants_x = input_gradient == InputGradient::kCompute;
-  if (wants_x) gradients.x = at::mm(y_gradient, As(linear.weight, x));
+  if (wants_x) gradients.x = Product(y_gradient, As(linear.weight, x).t());
   if (!lora.defined()) return gradients;
   const at::Tensor a = As(lora.a, x);
   if (lora.b.requires_grad()) {
-    const at::Tensor low = at::mm(x, a.t()).mul_(lora.scale);
-    gradients.b = at::mm(y_gradient.t(), low).to(lora.b.scalar_type());
+    const at::Tensor low = Product(x, a).mul_(lora.scale);
+    gradients.b = As(Product(low.t(), y_gradient.t()).t(), lora.b);
   }
   if (!wants_x && !lora.a.requires_grad()) return gradients;
-  const at::Tensor low_gradient = at::mm(y_gradient, As(lora.b, x)).mul_(lora.scale);
+  const at::Tensor low_gradient = Product(y_gradient, As(lora.b, x).t()).mul_(lora.scale);
   if (lora.a.requires_grad()) {
-    gradients.a = at::mm(low_gradient.t(), x).to(lora.a.scalar_type());
+    gradients.a = As(Product(low_gradient.t(), x.t()), lora.a);
   }
   if (wants_x) gradients.x.addmm_(low_gradient, a);
   return gradients;
