@@ -53,6 +53,10 @@ absl::StatusOr<Admission> ClientGateway::TakeContribution(const Institution& fro
                                                           VerifiedValues delta) {
   const auto driver = parts_.runs.Find(run);
   if (driver == nullptr) return NotUnderWay(run);
+  {
+    const std::lock_guard lock(mutex_);
+    not_kept_.erase(from);
+  }
   return driver->TakeContribution(from, header, std::move(delta));
 }
 
@@ -61,8 +65,12 @@ absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
   return ContributionBuffer::Create(header, parts_.uploads);
 }
 
-void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& why) const {
-  parts_.log.Warning("a contribution could not be kept, its client is to try again",
+void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!not_kept_.insert(from).second) return;
+  }
+  parts_.log.Warning("a contribution cannot be kept, its client tries again until it can",
                      {Field("client", from.value), Field("why", Message(why))});
 }
 

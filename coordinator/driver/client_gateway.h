@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -59,14 +60,17 @@ class ClientGateway {
   // For a contribution that was just checked. As ContributionBuffer::Create().
   absl::StatusOr<ContributionBuffer> NewBuffer(const ContributionHeader& header) const;
 
-  // Says in the log that a contribution could not be kept.
-  void CouldNotKeep(const Institution& from, const absl::Status& why) const;
+  // Says in the log that a contribution of this client could not be kept; once,
+  // until one of its contributions is taken.
+  void CouldNotKeep(const Institution& from, const absl::Status& why);
 
   // NOT_FOUND: no such blob, or it has been removed since.
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
   const Parts parts_;
+  std::mutex mutex_;
+  std::set<Institution> not_kept_;  // Those of whom the log says so.
 };
 
 }  // namespace fedtune

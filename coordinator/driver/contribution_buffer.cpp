@@ -21,9 +21,7 @@ constexpr size_t kBlockValues = size_t{32} << 10;  // 128 KiB: fits a core's cac
 
 // The disk's trouble is not the client's fault: let it try again.
 absl::Status TryAgain(const absl::Status& why) {
-  return why.ok() ? why
-                  : absl::UnavailableError(fmt::format(
-                        "the coordinator cannot keep the contribution: {}", Message(why)));
+  return why.ok() ? why : absl::UnavailableError(fmt::format("{}", Message(why)));
 }
 
 }  // namespace

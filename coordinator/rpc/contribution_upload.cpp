@@ -23,8 +23,10 @@ void ContributionUpload::OnReadDone(bool ok) {
 }
 
 void ContributionUpload::End(const absl::Status& status) {
-  if (absl::IsUnavailable(status)) gateway_.CouldNotKeep(from_, status);
-  Finish(ToGrpcStatus(status));
+  if (!absl::IsUnavailable(status)) return Finish(ToGrpcStatus(status));
+  gateway_.CouldNotKeep(from_, status);
+  Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                      "the coordinator has no space for the contribution now"));
 }
 
 absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& request) {

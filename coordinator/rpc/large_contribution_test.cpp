@@ -12,6 +12,7 @@ namespace {
 
 using enum grpc::StatusCode;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Ada and Bea have got the work of a round whose adapter has 6 MB.
 class LargeContributionTest : public ServerTest {
@@ -89,6 +90,16 @@ TEST_F(LargeContributionTest, WhatIsBadLeavesNoTraceInTheSum) {
   for (size_t i = 0; i < after.size(); ++i) {
     ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
   }
+}
+
+TEST_F(LargeContributionTest, ComesAgainWhenTheDiskTakesItAgain) {
+  const std::filesystem::path blobs = directory_.path() / "state" / "blobs";
+  std::filesystem::rename(blobs, directory_.path() / "away");
+  const grpc::Status status = Submit(*ada_, Values(1));
+  EXPECT_THAT(status, HasGrpcCode(UNAVAILABLE));
+  EXPECT_THAT(status.error_message(), Not(HasSubstr(directory_.path().string())));
+  std::filesystem::rename(directory_.path() / "away", blobs);
+  EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
 }
 
 TEST_F(LargeContributionTest, NothingOfItStaysOnTheDisk) {
