@@ -59,7 +59,10 @@ std::string HumanDuration(absl::Duration duration) {
 
 std::string HumanAgo(absl::Time then, absl::Time now) {
   if (now - then < absl::Seconds(1)) return "just now";
-  return fmt::format("{} ago", HumanDuration(now - then));
+  const absl::Duration passed = now - then;
+  return fmt::format(
+      "{} ago",
+      HumanDuration(passed < absl::Minutes(1) ? passed : absl::Floor(passed, absl::Minutes(1))));
 }
 
 }  // namespace fedtune

@@ -37,5 +37,13 @@ TEST(HumanDurationTest, RoundsToWhatMatters) {
   EXPECT_EQ(HumanDuration(absl::Hours(72)), "3 days");
 }
 
+TEST(HumanAgoTest, CountsWholeMinutes) {
+  const absl::Time then = absl::FromUnixSeconds(1'000'000);
+  EXPECT_EQ(HumanAgo(then, then + absl::Milliseconds(900)), "just now");
+  EXPECT_EQ(HumanAgo(then, then + absl::Seconds(42)), "42 s ago");
+  EXPECT_EQ(HumanAgo(then, then + absl::Seconds(288)), "4 min ago");
+  EXPECT_EQ(HumanAgo(then, then + absl::Minutes(125)), "2 h 5 min ago");
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -64,15 +64,7 @@ std::string TimeLeft(const v1::RunStatus& run) {
   return HumanDuration(absl::Milliseconds(run.time_left_ms()));
 }
 
-std::vector<std::string> Awaited(const v1::RunStatus& run) {
-  std::vector<std::string> names;
-  for (const v1::RunClient& client : run.clients()) {
-    if (!client.awaited()) continue;
-    names.push_back(client.state() == "offline" ? client.institution() + " (offline)"
-                                                : client.institution());
-  }
-  return names;
-}
+bool IsGone(const v1::RunClient& client) { return client.state() == "offline"; }
 
 int64_t CountOf(const v1::RunStatus& run, std::string_view state) {
   return std::count_if(run.clients().begin(), run.clients().end(),
@@ -88,37 +80,47 @@ std::string Names(const std::vector<std::string>& names) {
                      all ? names.back() : fmt::format("{} others", names.size() - kMostNames));
 }
 
-// "waiting for uke (offline), 1 min 40 s left"; empty while all is going well.
-std::string WaitingFor(const v1::RunStatus& run) {
-  const std::vector<std::string> awaited = Awaited(run);
-  if (awaited.empty()) return "";
-  const bool gone = std::any_of(
-      run.clients().begin(), run.clients().end(),
-      [](const v1::RunClient& client) { return client.awaited() && client.state() == "offline"; });
+int64_t AwaitedCount(const v1::RunStatus& run) {
+  return std::count_if(run.clients().begin(), run.clients().end(),
+                       [](const v1::RunClient& client) { return client.awaited(); });
+}
+
+// Whom a watcher should know of: those who have gone, or the last ones of a
+// round that takes its time. Nobody while all is going well.
+std::vector<std::string> Stragglers(const v1::RunStatus& run) {
   const absl::Duration elapsed =
       absl::Milliseconds(run.round_deadline_ms()) - absl::Milliseconds(run.time_left_ms());
-  const bool few = static_cast<int64_t>(awaited.size()) < CountOf(run, "done");
-  if (!gone && (run.phase() == "inviting" || !few || elapsed < kNamesTheAwaited)) return "";
-  return fmt::format("waiting for {}, {} left", Names(awaited), TimeLeft(run));
+  const bool names_all = run.phase() != "inviting" && elapsed >= kNamesTheAwaited &&
+                         AwaitedCount(run) < CountOf(run, "done");
+  std::vector<std::string> names;
+  for (const v1::RunClient& client : run.clients()) {
+    if (!client.awaited() || !(names_all || IsGone(client))) continue;
+    names.push_back(IsGone(client) ? client.institution() + " (offline)" : client.institution());
+  }
+  return names;
+}
+
+// "waiting for uke (offline), 1 min 40 s left"; empty while all is going well.
+std::string WaitingFor(const v1::RunStatus& run) {
+  const std::vector<std::string> names = Stragglers(run);
+  if (names.empty()) return "";
+  return fmt::format("waiting for {}, {} left", Names(names), TimeLeft(run));
 }
 
 // What happens when the time is up.
 std::string Afterwards(const v1::RunStatus& run) {
   if (run.phase() != "training") return "";
   const int64_t done = CountOf(run, "done");
-  if (done >= run.quorum()) {
-    return fmt::format("; then the round closes with the {} that are done", done);
-  }
-  return fmt::format("; {} done, the quorum is {}", done, run.quorum());
+  if (done < run.quorum()) return fmt::format("; the quorum is {}", run.quorum());
+  return fmt::format("; then the round closes with the {} that are done", done);
 }
 
 std::string PhaseText(const v1::RunStatus& run) {
   if (run.phase() == "releasing") return "making the next adapter";
-  const auto awaited = static_cast<int64_t>(Awaited(run).size());
   const int64_t failed = CountOf(run, "failed");
   const int64_t done = CountOf(run, "done");
-  std::string text =
-      fmt::format("{}   {} of {} clients done", run.phase(), done, done + awaited + failed);
+  std::string text = fmt::format("{}   {} of {} clients done", run.phase(), done,
+                                 done + AwaitedCount(run) + failed);
   if (failed > 0) text += fmt::format(", {} failed", failed);
   return text;
 }

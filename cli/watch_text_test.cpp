@@ -62,7 +62,7 @@ TEST(WatchTextTest, SaysWhoIsAwaitedHowLongAndWhatThen) {
   Add(run, "charite", "done");
   Add(run, "uke", "offline");
   EXPECT_THAT(WatchBlock(run, Colour::kNo),
-              HasSubstr("  waiting for uke (offline), 1 min 40 s left; 1 done, the quorum is 2\n"));
+              HasSubstr("  waiting for uke (offline), 1 min 40 s left; the quorum is 2\n"));
   Add(run, "helios", "done");
   EXPECT_THAT(WatchBlock(run, Colour::kNo),
               HasSubstr("  waiting for uke (offline), 1 min 40 s left; then the round closes with "
@@ -77,6 +77,23 @@ TEST(WatchTextTest, NamesOfManyThatAreAwaitedAreCounted) {
   for (const char* name : {"a", "b", "c", "d", "e"}) Add(run, name, "offline");
   EXPECT_THAT(WatchLine(run), HasSubstr("waiting for a (offline), b (offline), c (offline) and 2 "
                                         "others, 1 min 40 s left"));
+}
+
+TEST(WatchTextTest, WhoIsAtWorkIsNotNamedBesideWhoIsGone) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "charite", "training");
+  Add(run, "uke", "offline");
+  EXPECT_THAT(WatchLine(run), HasSubstr("waiting for uke (offline), 1 min 40 s left"));
+}
+
+TEST(WatchTextTest, TheLastOnesOfALongRoundAreNamed) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "charite", "done");
+  Add(run, "uke", "done");
+  Add(run, "helios", "training");
+  EXPECT_THAT(WatchLine(run), HasSubstr("waiting for helios, 1 min 40 s left"));
+  run.set_time_left_ms(run.round_deadline_ms() - 1000);
+  EXPECT_THAT(WatchLine(run), Not(HasSubstr("waiting")));
 }
 
 TEST(WatchTextTest, NobodyIsNamedWhileAllAreAtWork) {

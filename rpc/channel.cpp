@@ -79,6 +79,7 @@ std::string_view WhyUnreachable(std::string_view message) {
       {"No route to host", "there is no way to this host"},
       {"Network is unreachable", "this machine has no network"},
       {"imeout", "there is no answer; does a firewall stop it?"},
+      {"Handshake read failed", "what listens there does not answer as a coordinator does"},
       {"Connection reset", "the connection broke off"},
       {"Socket closed", "the connection broke off"},
   };
