@@ -31,10 +31,10 @@ void Override(const std::optional<T>& flag, U& field) {
 }
 
 absl::StatusOr<Log::Format> ParseLogFormat(std::string_view text) {
-  if (text == "key=value") return Log::Format::kKeyValue;
+  if (text == "text") return Log::Format::kKeyValue;
   if (text == "json") return Log::Format::kJson;
   return absl::InvalidArgumentError(
-      fmt::format("log_format \"{}\" is unknown; choose key=value or json", text));
+      fmt::format("log_format \"{}\" is unknown; choose text or json", text));
 }
 
 absl::Status Check(const CoordinatorConfig& config) {
@@ -59,7 +59,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   const path folder = source.parent_path();
   CoordinatorConfig config;
   CredentialFiles given;
-  std::string log_format = "key=value";
+  std::string log_format = "text";
   root.Optional("listen", config.listen);
   ReadPath(root, "state_dir", folder, config.state_dir);
   ReadPath(root, "certificate", folder, given.certificate);

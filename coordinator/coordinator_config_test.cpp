@@ -56,7 +56,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
                                .key = "k2.pem",
                                .authority = "a2.pem",
                                .keep_adapters = 7,
-                               .log_format = "key=value"};
+                               .log_format = "text"};
   const auto config = Parse("state_dir = \"there\"\nlog_format = \"json\"", flags);
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->listen, "[::]:2");

@@ -100,7 +100,7 @@ void AddServe(CommandLine& line, std::filesystem::path& file, CoordinatorFlags& 
                    "The certificate of the federation's authority (keys/authority.pem)");
   serve.add_option("--keep-adapters", flags.keep_adapters,
                    "How many of a run's newest adapters are kept (3)");
-  serve.add_option("--log-format", flags.log_format, "key=value or json");
+  serve.add_option("--log-format", flags.log_format, "text or json");
 }
 
 void AddRequest(CommandLine& line, RequestFlags& flags) {
