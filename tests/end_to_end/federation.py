@@ -49,12 +49,15 @@ class Federation:
                          f"{done.returncode}, not {expect}:\n{done.stdout}{done.stderr}")
         return done
 
-    def fedtune(self, *arguments, expect=0):
-        """Runs a command as the administrator."""
-        keys = self.folder / "ada"
-        return self.run("fedtune", "--coordinator", self.address,
-                        "--certificate", keys / "certificate.pem", "--key", keys / "key.pem",
-                        "--authority", keys / "authority.pem", *arguments, expect=expect)
+    def fedtune(self, *arguments, keys=None, expect=0):
+        """Runs a command as the administrator, or with other keys."""
+        return self.run("fedtune", *self.connection(keys), *arguments, expect=expect)
+
+    def connection(self, keys=None):
+        """The flags with which the administrator's commands reach the coordinator."""
+        keys = keys or self.folder / "ada"
+        return ["--coordinator", self.address, "--certificate", keys / "certificate.pem",
+                "--key", keys / "key.pem", "--authority", keys / "authority.pem"]
 
     # ---- Keys ----
 
@@ -63,14 +66,15 @@ class Federation:
         self.run("fedtune-ca", "init", "--federation", "north", "--dir", self.folder / "ca")
         self.issue("administrator", "ada", self.folder / "ada")
 
-    def issue(self, role, name, directory):
+    def issue(self, role, name, directory, authority=None):
         """Makes key, certificate and authority files in `directory`."""
+        authority = authority or self.folder / "ca"
         self.run("fedtune-ca", "request", "--federation", "north", "--role", role,
                  "--name", name, "--dir", directory)
-        self.run("fedtune-ca", "issue", "--dir", self.folder / "ca",
+        self.run("fedtune-ca", "issue", "--dir", authority,
                  "--request", directory / "request.pem", "--role", role, "--name", name,
                  "--out", directory / "certificate.pem")
-        shutil.copy(self.folder / "ca/ca.crt", directory / "authority.pem")
+        shutil.copy(authority / "ca.crt", directory / "authority.pem")
 
     # ---- Daemons ----
 
@@ -86,7 +90,7 @@ class Federation:
             raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
         self.address = line.split()[-1]
 
-    def start_client(self, name, policy="", base_model=BASE_MODEL):
+    def start_client(self, name, policy="", base_model=BASE_MODEL, train=None):
         """Starts an institution's client, with new keys the first time."""
         state = self.folder / name
         if not state.exists():
@@ -100,7 +104,7 @@ base_models = ["{base_model}"]
 policy = "policy.toml"
 [[datasets]]
 name = "icd10"
-train = "{DATA / name / "train.jsonl"}"
+train = "{train or DATA / name / "train.jsonl"}"
 eval = "{DATA / name / "eval.jsonl"}"
 [device]
 kind = "cpu"

@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Bad plans, data, models, certificates and disks, given to real processes.
+
+    bad_input_test.py PROGRAMS_DIR
+
+Each gets one message (what, where, what to do) and the documented exit code,
+and harms nobody but the one who gave it. Contributions that are wrong are in
+coordinator/rpc/training_service_test.cpp: no client of ours makes one.
+"""
+
+import json
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from federation import BASE_MODEL, DATA, SITES, Federation
+
+PROGRAMS = sys.argv.pop(1)
+PLAN = f'''name = "icd10"
+base_model = "{BASE_MODEL}"
+[adapter]
+rank = 4
+targets = ["attention"]
+[training]
+steps = 2
+batch_size = 4
+learning_rate = 1e-3
+sequence_length = 128
+[rounds]
+count = 2
+quorum = 2
+deadline = "60s"
+'''
+OTHER_DIGEST = "sha256:" + 64 * "0"
+
+
+def copy_of_base_model(folder):
+    """A base model that may be spoilt."""
+    shutil.copytree(BASE_MODEL, folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    return folder / "model.safetensors"
+
+
+class BadInputTest(unittest.TestCase):
+    """One federation for all tests; none of them may harm it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(cls.enterClassContext(
+            tempfile.TemporaryDirectory(prefix="fedtune-")))
+        cls.federation = cls.enterClassContext(Federation(PROGRAMS, cls.folder))
+        cls.federation.make_authority()
+        cls.federation.start_coordinator()
+        cls.records = (DATA / SITES[1] / "train.jsonl").read_text(encoding="utf-8").splitlines()
+        good, bad_data, bad_model = SITES
+        cls.federation.start_client(good)
+        cls.federation.start_client(bad_data, train=cls.data_with_two_bad_records())
+        weights = copy_of_base_model(cls.folder / "other-model")
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+        cls.federation.start_client(bad_model, base_model=weights.parent)
+        cls.federation.wait_for_clients(len(SITES))
+
+    @classmethod
+    def data_with_two_bad_records(cls):
+        """A broken line, and an answer that is longer than the model's context."""
+        long = json.loads(cls.records[0])
+        long["output"] = " ".join(3000 * ["fracture"])
+        lines = [*cls.records[:3], '{"instruction": "x', json.dumps(long), *cls.records[3:]]
+        file = cls.folder / "two-bad.jsonl"
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return file
+
+    def file(self, name, text):
+        """Writes a file and returns its path."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def refused(self, done, *words):
+        """Nothing but one error, which says all of `words`."""
+        self.assertEqual(done.stdout, "")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        self.assertEqual(len(errors), 1, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+    # ---- Plans ----
+
+    def test_a_plan_is_refused_with_line_and_remedy(self):
+        cases = {
+            "unknown key": ("steps = 2", "stepz = 2", 'plan.toml:7: unknown key "stepz" in '
+                            "[training]; did you mean steps?"),
+            "rank of 0": ("rank = 4", "rank = 0", "plan.toml:4: rank in [adapter] must be from 1"),
+            "no such layer": ('"attention"', '"w_pack"', 'plan.toml:5: target "w_pack" matches no '
+                              "layer of icd-moe (attention has q_proj, kv_a_proj_with_mqa"),
+            "partly": ('"attention"', '"q_proj", "v_proj"', 'plan.toml:5: target "v_proj" matches '
+                       "no layer of icd-moe (attention has q_proj, kv_a_proj_with_mqa"),
+            "other digest": ("[adapter]", f'base_digest = "{OTHER_DIGEST}"\n[adapter]',
+                             f"but the plan wants base_digest {OTHER_DIGEST}"),
+        }
+        for what, (old, new, words) in cases.items():
+            with self.subTest(what):
+                plan = self.file("plan.toml", PLAN.replace(old, new))
+                for command in (["plan", "check"], ["run", "start"]):
+                    done = self.federation.fedtune(*command, plan, expect=2)
+                    self.refused(done, words)
+
+    def test_a_base_model_that_is_nowhere(self):
+        plan = self.file("plan.toml", PLAN.replace(str(BASE_MODEL), "deepseek-v9"))
+        done = self.federation.fedtune("run", "start", plan, expect=1)
+        self.refused(done, "plan.toml:2: base model \"deepseek-v9\" was not found", "--models")
+
+    # ---- Clients ----
+
+    def test_a_run_goes_on_without_the_guilty_one(self):
+        good, bad_data, bad_model = SITES
+        run = self.federation.wait_for_end(self.federation.start_run(PLAN))
+        self.assertEqual(run["state"], "finished", run["reason"])
+        self.assertEqual([r["contributions"] for r in run["rounds"]], [2, 2])
+        clients = {client["institution"]: client for client in run["clients"]}
+        self.assertEqual(clients[good]["state"], "done")
+        self.assertEqual(clients[bad_model]["state"], "declined")
+        self.assertIn("sha256:", clients[bad_model]["reason"])
+        # The two bad records are left out and named, in the log of their owner only.
+        self.assertEqual(clients[bad_data]["examples"], len(self.records))
+        log = self.federation.log(bad_data)
+        self.assertIn("two-bad.jsonl:4: not JSON", log)
+        self.assertNotIn("fracture", log)
+
+    def test_an_answer_longer_than_the_context(self):
+        long = json.loads(self.records[0])
+        long["output"] = " ".join(3000 * ["fracture"])
+        data = self.file("long.jsonl", json.dumps(long) + "\n")
+        done = self.federation.run("fedtune-client", "evaluate", "--base", BASE_MODEL,
+                                   "--data", data, expect=2)
+        self.refused(done, "long.jsonl:1: the answer has 6,001 tokens", "a context of 512")
+
+    def test_an_empty_data_set(self):
+        data = self.file("empty.jsonl", "")
+        for command in (["evaluate", "--base", BASE_MODEL, "--data", data],
+                        ["serve", "--coordinator", self.federation.address, "--institution",
+                         SITES[0], "--state-dir", self.folder / SITES[0], "--dataset",
+                         f"letters:{data}"]):
+            done = self.federation.run("fedtune-client", *command, expect=2)
+            self.refused(done, "empty.jsonl: the data set has no records", '"instruction"')
+
+    # ---- Base models ----
+
+    def test_a_base_model_whose_copy_is_incomplete(self):
+        weights = copy_of_base_model(self.folder / "cut-off")
+        weights.write_bytes(weights.read_bytes()[:1_000_000])
+        self.check_model(weights, "but the file has 1,000,000: the copy is incomplete")
+
+    def test_a_base_model_whose_tensors_overlap(self):
+        weights = copy_of_base_model(self.folder / "overlapping")
+        content = weights.read_bytes()
+        size = struct.unpack("<Q", content[:8])[0]
+        header = json.loads(content[8:8 + size])
+        tensors = [header[name] for name in header if name != "__metadata__"]
+        tensors.sort(key=lambda tensor: tensor["data_offsets"][0])
+        tensors[1]["data_offsets"] = [offset - 4 for offset in tensors[1]["data_offsets"]]
+        changed = json.dumps(header).encode()
+        weights.write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + size:])
+        self.check_model(weights, "tensors overlap")
+
+    def check_model(self, weights, words):
+        """The model of these weights cannot be used, and `words` say why."""
+        data = DATA / SITES[0] / "eval.jsonl"
+        done = self.federation.run("fedtune-client", "evaluate", "--base", weights.parent,
+                                   "--data", data, expect=2)
+        self.assertIn("error: ", done.stderr)
+        self.assertIn(words, done.stderr)
+
+    # ---- Certificates and ports ----
+
+    def test_a_certificate_of_another_authority(self):
+        other = self.folder / "other-ca"
+        self.federation.run("fedtune-ca", "init", "--federation", "north", "--dir", other)
+        keys = self.folder / "eve"
+        self.federation.issue("administrator", "eve", keys, authority=other)
+        done = self.federation.fedtune("run", "list", keys=keys, expect=3)
+        self.refused(done, "not good for this federation: another authority's, or expired")
+        # With our authority's certificate beside it, the program sees it itself.
+        shutil.copy(self.folder / "ca/ca.crt", keys / "authority.pem")
+        done = self.federation.fedtune("run", "list", keys=keys, expect=3)
+        self.refused(done, "certificate of another authority", "ask its custodian")
+
+    def test_a_port_that_is_in_use(self):
+        port = self.federation.address.split(":")[-1]
+        keys = self.folder / "coordinator/keys"
+        done = self.federation.run(
+            "fedtune-coordinator", "serve", "--state-dir", self.folder / "second",
+            "--listen", self.federation.address, "--certificate", keys / "certificate.pem",
+            "--key", keys / "key.pem", "--authority", keys / "authority.pem", expect=1)
+        self.refused(done, f"port {port} is in use by another process", "--listen")
+
+    def test_a_coordinator_that_is_not_there(self):
+        flags = ["127.0.0.1:1" if flag == self.federation.address else flag
+                 for flag in self.federation.connection()]
+        done = self.federation.run("fedtune", *flags, "run", "list", expect=4)
+        self.refused(done, "cannot reach the coordinator at 127.0.0.1:1: nobody listens there")
+
+    # ---- Disks ----
+
+    def on_a_full_disk(self, disk, *command):
+        """Runs a command where `disk` is one of 400 kB; fails, and says what is left there."""
+        disk.mkdir(exist_ok=True)
+        script = f'mount -t tmpfs -o size=400k tmpfs "{disk}" && {{ "$@"; code=$?; ' \
+                 f'ls -A "{disk}"; exit $code; }}'
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh",
+             *map(str, command)], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.refused(subprocess.CompletedProcess([], 1, "", done.stderr), "disk full",
+                     str(disk), "free")
+        return done.stdout.split()
+
+    def test_a_full_disk_leaves_nothing_with_a_final_name(self):
+        if subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "true"],
+                          capture_output=True).returncode != 0:
+            self.skipTest("this machine lets nobody mount a small disk")
+        run = self.federation.wait_for_end(self.federation.start_run(
+            PLAN.replace("rank = 4", "rank = 64")))["run_id"]
+        disk = self.folder / "disk"
+        fedtune = [self.federation.programs / "fedtune", *self.federation.connection()]
+        for form in ("peft", "hf"):
+            left = self.on_a_full_disk(disk, *fedtune, "--models", BASE_MODEL.parent, "model",
+                                       "pull", run, "--format", form, "--out", disk / "pulled")
+            self.assertEqual(left, [])
+        left = self.on_a_full_disk(disk, self.federation.programs / "fedtune-client", "train",
+                                   "--base", BASE_MODEL, "--data", DATA / SITES[0] / "train.jsonl",
+                                   "--steps", "1", "--rank", "64", "--out", disk / "trained")
+        self.assertEqual(left, [])
+
+    # ---- Watching ----
+
+    def test_ctrl_c_stops_only_the_watching(self):
+        plan = self.file("long.toml", PLAN.replace("steps = 2", "steps = 400"))
+        watch = subprocess.Popen(
+            [self.federation.programs / "fedtune", *map(str, self.federation.connection()), "run",
+             "start", plan, "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        run = watch.stderr.readline().split()[0]
+        watch.stderr.readline()  # It watches: the first line of a pipe comes at once.
+        watch.send_signal(signal.SIGINT)
+        out, err = watch.communicate(timeout=30)
+        self.assertEqual((watch.returncode, out), (0, ""))
+        self.assertIn(f"stopped watching; {run} goes on. fedtune run watch {run}\n", err)
+        self.assertNotIn("\x1b", err)
+        self.assertIn(self.federation.run_state(run)["state"], ("inviting", "running"))
+
+        self.federation.fedtune("run", "stop", run, "--reason", "seen \x1b[2J enough")
+        done = self.federation.fedtune("run", "watch", run, expect=5)
+        self.assertIn(f"{run} stopped after 0 of 2 rounds: seen \\x1b[2J enough", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
