@@ -227,7 +227,7 @@ TEST(TokenizerTest, NamesThePlaceOfAProblemInASection) {
   file["model"]["merges"].push_back("q q");
   ExpectRefused(file, "tokenizer.json: model.merges[3]: token \"qq\" is not in the vocabulary");
   file = SmallTokenizerFile();
-  file["added_tokens"] = {AddedTokenEntry(256, "x")};
+  file["added_tokens"] = nlohmann::json::array({AddedTokenEntry(256, "x")});
   ExpectRefused(file, "tokenizer.json: added_tokens[0]: token \"x\" has id 256");
 }
 
