@@ -16,7 +16,7 @@
 #include "coordinator/storage/sqlite_run_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "model/checkpoint/base_model_description.h"
+#include "plan/adapter_targets.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
