@@ -36,6 +36,7 @@ int ReadPort(int pipe) {
 absl::StatusOr<pid_t> Spawn(std::vector<std::string> words, int output,
                             const std::filesystem::path& log) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;

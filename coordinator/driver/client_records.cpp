@@ -13,7 +13,7 @@ ClientRecords::ClientRecords(FederationStore& store, Log& log, absl::Duration pa
     : store_(store),
       log_(log),
       pause_(pause),
-      thread_([this](std::stop_token stop) { Write(std::move(stop)); }) {}
+      thread_([this](const std::stop_token& stop) { Write(stop); }) {}
 
 ClientRecords::~ClientRecords() {
   thread_.request_stop();
@@ -44,7 +44,7 @@ absl::StatusOr<std::vector<ClientRecord>> ClientRecords::All() const {
   return records;
 }
 
-void ClientRecords::Write(std::stop_token stop) {
+void ClientRecords::Write(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     if (!changed_.wait(lock, stop, [this] { return !changes_.empty(); })) return;

@@ -37,7 +37,7 @@ class ClientRecords {
  private:
   using Records = std::map<Institution, ClientRecord>;
 
-  void Write(std::stop_token stop);
+  void Write(const std::stop_token& stop);
   void WriteChanges();
 
   FederationStore& store_;
