@@ -74,7 +74,7 @@ int64_t CountOf(const v1::RunStatus& run, std::string_view state) {
 // "uke, helios and 2 others".
 std::string Names(const std::vector<std::string>& names) {
   if (names.size() == 1) return names.front();
-  const bool all = names.size() <= kMostNames;
+  const bool all = names.size() <= kMostNames + 1;  // "1 others" is no shorter than the name.
   const auto shown = static_cast<std::ptrdiff_t>(all ? names.size() - 1 : kMostNames);
   return fmt::format("{} and {}", fmt::join(names.begin(), names.begin() + shown, ", "),
                      all ? names.back() : fmt::format("{} others", names.size() - kMostNames));
@@ -115,12 +115,11 @@ std::string Afterwards(const v1::RunStatus& run) {
   return fmt::format("; then the round closes with the {} that are done", done);
 }
 
-std::string PhaseText(const v1::RunStatus& run) {
-  if (run.phase() == "releasing") return "making the next adapter";
+// "2 of 3 clients done, 1 failed".
+std::string Tally(const v1::RunStatus& run) {
   const int64_t failed = CountOf(run, "failed");
   const int64_t done = CountOf(run, "done");
-  std::string text = fmt::format("{}   {} of {} clients done", run.phase(), done,
-                                 done + AwaitedCount(run) + failed);
+  std::string text = fmt::format("{} of {} clients done", done, done + AwaitedCount(run) + failed);
   if (failed > 0) text += fmt::format(", {} failed", failed);
   return text;
 }
@@ -135,10 +134,16 @@ std::string RoundHead(const v1::RunStatus& run) {
     return fmt::format("inviting clients   {} of {} accepted   {} left", run.accepted_count(),
                        run.invited_count(), TimeLeft(run));
   }
-  if (run.phase() == "evaluating") return "final evaluation   " + PhaseText(run);
-  std::string head = fmt::format("round {}/{}", NextRound(run), run.round_count());
+  std::string head = run.phase() == "evaluating"
+                         ? "final evaluation"
+                         : fmt::format("round {}/{}", NextRound(run), run.round_count());
   if (run.attempt() > 1) head += fmt::format(", attempt {}", run.attempt());
-  if (!run.phase().empty()) head += "   " + PhaseText(run);
+  if (run.phase() == "training") head += "   training";
+  if (run.phase() == "releasing") {
+    head += "   making the next adapter";
+  } else if (!run.phase().empty()) {
+    head += "   " + Tally(run);
+  }
   if (run.time_left_ms() > 0) {
     head += fmt::format("   {} left of {}", TimeLeft(run),
                         HumanDuration(absl::Milliseconds(run.round_deadline_ms())));

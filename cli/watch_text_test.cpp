@@ -103,6 +103,19 @@ TEST(WatchTextTest, NobodyIsNamedWhileAllAreAtWork) {
   EXPECT_THAT(WatchBlock(run, Colour::kNo), Not(HasSubstr("waiting")));
 }
 
+TEST(WatchTextTest, SaysWhatTheRunDoesBetweenAndAfterTheRounds) {
+  v1::RunStatus run = ThirdRound();
+  run.set_time_left_ms(0);
+  run.set_phase("releasing");
+  EXPECT_EQ(WatchLine(run), "run-7f3a  round 3/12   making the next adapter");
+  run.set_rounds_done(12);
+  run.set_phase("evaluating");
+  run.set_time_left_ms(5'000);
+  Add(run, "charite", "done");
+  Add(run, "uke", "evaluating");
+  EXPECT_EQ(WatchLine(run), "run-7f3a  final evaluation   1 of 2 clients done   5.0 s left of 6 h");
+}
+
 TEST(WatchTextTest, ColourIsOnlyWhereItIsAskedFor) {
   v1::RunStatus run = ThirdRound();
   Add(run, "uke", "offline");
