@@ -3,6 +3,7 @@
 #include "model/transformer/experts.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "ATen/ops/from_blob.h"
 #include "ATen/ops/silu.h"
 #include "ATen/ops/silu_backward.h"
+#include "ATen/ops/zeros.h"
 #include "model/transformer/differentiable.h"
 
 namespace fedtune {
@@ -44,7 +46,7 @@ at::Tensor ByChoice(const at::Tensor& slots, const ExpertPlan& plan, int64_t cho
 // Gradients of Combine()'s slots and weights.
 Tensors CombineBackward(const at::Tensor& y_gradient, const at::Tensor& slots,
                         const at::Tensor& weights, const ExpertPlan& plan) {
-  at::Tensor weight_of_slot = at::empty({slots.size(0), 1}, slots.options());
+  at::Tensor weight_of_slot = at::zeros({slots.size(0), 1}, slots.options());
   weight_of_slot.index_copy_(0, plan.slot_of_choice,
                              weights.reshape({-1, 1}).to(slots.scalar_type()));
   at::Tensor slot_gradient = y_gradient.index_select(0, plan.row_of_slot).mul_(weight_of_slot);
@@ -65,20 +67,22 @@ at::Tensor Combine(const at::Tensor& slots, const at::Tensor& weights, const Exp
   });
 }
 
-// The routed experts one after the other, each on its own slots. One function
+at::Tensor Joined(Tensors parts) { return parts.size() == 1 ? parts[0] : at::cat(parts); }
+
+// The experts one after the other, each on its own slots. One function
 // with its own derivative: the many small products are what matters here, and a
 // graph of them would cost as much again.
 class ExpertLoop {
  public:
-  ExpertLoop(const std::vector<MlpWeights>& experts, const Adapter& adapter,
+  ExpertLoop(std::span<const MlpWeights> experts, const Adapter& adapter,
              std::vector<int64_t> counts)
-      : experts_(&experts), adapter_(&adapter), counts_(std::move(counts)) {}
+      : experts_(experts), adapter_(&adapter), counts_(std::move(counts)) {}
 
   // Factors of all experts' layers, gate, up, down and A before B; undefined
   // where there are none.
   Tensors Factors() const {
     Tensors factors;
-    for (const MlpWeights& expert : *experts_) {
+    for (const MlpWeights& expert : experts_) {
       for (const Linear* linear : {&expert.gate_proj, &expert.up_proj, &expert.down_proj}) {
         const LoraFactors& lora = adapter_->Of(*linear);
         factors.insert(factors.end(), {lora.a, lora.b});
@@ -97,7 +101,7 @@ class ExpertLoop {
   Tensors Backward(const at::Tensor& y_gradient, const at::Tensor& x,
                    InputGradient input_gradient) const {
     const at::Tensor activation = at::silu(gate_);
-    Tensors gradients(1 + 6 * experts_->size());
+    Tensors gradients(1 + 6 * experts_.size());
     at::Tensor h_gradient = EachBackward(&MlpWeights::down_proj, y_gradient, activation * up_,
                                          InputGradient::kCompute, &gradients[5]);
     const at::Tensor up_gradient = h_gradient * activation;
@@ -118,11 +122,11 @@ class ExpertLoop {
     int64_t begin = 0;
     for (size_t i = 0; i < counts_.size(); begin += counts_[i], ++i) {
       if (counts_[i] == 0) continue;
-      const Linear& linear = (*experts_)[i].*part;
+      const Linear& linear = experts_[i].*part;
       outputs.push_back(
           LinearForward(x.narrow(0, begin, counts_[i]), linear, adapter_->Of(linear)));
     }
-    return at::cat(outputs);
+    return Joined(std::move(outputs));
   }
 
   // Returns the gradient of x and writes those of the factors to
@@ -133,7 +137,7 @@ class ExpertLoop {
     int64_t begin = 0;
     for (size_t i = 0; i < counts_.size(); begin += counts_[i], ++i) {
       if (counts_[i] == 0) continue;
-      const Linear& linear = (*experts_)[i].*part;
+      const Linear& linear = experts_[i].*part;
       LinearGradients gradients =
           LinearBackward(y_gradient.narrow(0, begin, counts_[i]), x.narrow(0, begin, counts_[i]),
                          linear, adapter_->Of(linear), input_gradient);
@@ -141,14 +145,22 @@ class ExpertLoop {
       factor_gradients[6 * i + 1] = std::move(gradients.b);
       if (gradients.x.defined()) x_gradients.push_back(std::move(gradients.x));
     }
-    return x_gradients.empty() ? at::Tensor() : at::cat(x_gradients);
+    return x_gradients.empty() ? at::Tensor() : Joined(std::move(x_gradients));
   }
 
-  const std::vector<MlpWeights>* experts_;
+  std::span<const MlpWeights> experts_;
   const Adapter* adapter_;
   std::vector<int64_t> counts_;
   at::Tensor gate_, up_;
 };
+
+// Rounded up to five binary digits where it is large. oneDNN prepares itself
+// for every new number of rows, which costs more than a few rows too many.
+int64_t WithPadding(int64_t count) {
+  if (count < 128) return count;
+  const auto step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(count) / 16));
+  return (count + step - 1) / step * step;
+}
 
 bool AdaptsAny(const std::vector<MlpWeights>& experts, const Adapter& adapter) {
   return std::any_of(experts.begin(), experts.end(), [&](const MlpWeights& expert) {
@@ -179,7 +191,7 @@ at::Tensor ApplyGroupedExperts(const at::Tensor& slots, const at::Tensor& gate_u
   return at::_grouped_mm(at::silu(halves[0]) * halves[1], down.transpose(1, 2), offsets);
 }
 
-at::Tensor ApplyExpertsInTurn(const at::Tensor& x, const std::vector<MlpWeights>& experts,
+at::Tensor ApplyExpertsInTurn(const at::Tensor& x, std::span<const MlpWeights> experts,
                               const Adapter& adapter, const std::vector<int64_t>& counts) {
   ExpertLoop loop(experts, adapter, counts);
   at::Tensor y;
@@ -203,10 +215,12 @@ ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count) {
   ExpertPlan plan;
   plan.counts.resize(static_cast<size_t>(expert_count));
   for (const int64_t expert : expert_of_choice) ++plan.counts[static_cast<size_t>(expert)];
+  for (int64_t& count : plan.counts) count = WithPadding(count);
   std::vector<int64_t> next(plan.counts.size());
   std::exclusive_scan(plan.counts.begin(), plan.counts.end(), next.begin(), int64_t{0});
   const auto options = at::TensorOptions(at::kLong);
-  at::Tensor rows = at::empty({choices.numel()}, options);
+  const int64_t slot_count = std::reduce(plan.counts.begin(), plan.counts.end());
+  at::Tensor rows = at::zeros({slot_count}, options);
   at::Tensor slots = at::empty({choices.numel()}, options);
   auto* row_of_slot = rows.mutable_data_ptr<int64_t>();
   auto* slot_of_choice = slots.mutable_data_ptr<int64_t>();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -28,9 +29,10 @@ struct MoeWeights {
 };
 
 // The rows of a batch sorted by expert: row r's j-th choice is slot
-// slot_of_choice[r * experts_per_token + j].
+// slot_of_choice[r * experts_per_token + j]. Slots that are nobody's choice are
+// padding: they hold row 0, and their results are ignored.
 struct ExpertPlan {
-  std::vector<int64_t> counts;  // Slots of each expert.
+  std::vector<int64_t> counts;  // Slots of each expert, with padding.
   at::Tensor row_of_slot;
   at::Tensor slot_of_choice;
 };
@@ -45,7 +47,7 @@ at::Tensor ApplyGroupedExperts(const at::Tensor& slots, const at::Tensor& gate_u
 
 // One expert after the other. Differentiable with respect to the slots and the
 // factors; experts and adapter must outlive the derivative.
-at::Tensor ApplyExpertsInTurn(const at::Tensor& slots, const std::vector<MlpWeights>& experts,
+at::Tensor ApplyExpertsInTurn(const at::Tensor& slots, std::span<const MlpWeights> experts,
                               const Adapter& adapter, const std::vector<int64_t>& counts);
 
 // The sum over each row's experts, weighted by its router, plus the shared

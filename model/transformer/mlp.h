@@ -16,7 +16,8 @@ struct MlpWeights {
   Linear down_proj;
 };
 
-// Differentiable. x is [rows, hidden].
+// Differentiable; weights and adapter must outlive the derivative. x is [rows,
+// hidden].
 at::Tensor ApplyMlp(const at::Tensor& x, const MlpWeights& weights, const Adapter& adapter);
 
 }  // namespace fedtune
