@@ -95,6 +95,7 @@ absl::StatusOr<ModelReference> ReadModelReference(const std::filesystem::path& d
   reference.loss = facts.at("loss").get<double>();
   reference.learning_rate = facts.at("adamw").at("lr").get<double>();
   reference.curve = facts.at("curve").get<std::vector<double>>();
+  reference.curve_without_routed = facts.at("curve_without_routed").get<std::vector<double>>();
   for (size_t i = 0; i < reference.records.size(); ++i) {
     ASSIGN_OR_RETURN(auto base, Values(file, fmt::format("logits.{}", i)));
     ASSIGN_OR_RETURN(auto adapted, Values(file, fmt::format("adapted_logits.{}", i)));

@@ -31,6 +31,7 @@ struct ModelReference {
   // The loss before each AdamW step on all records together.
   double learning_rate = 0;
   std::vector<double> curve;
+  std::vector<double> curve_without_routed;  // Factors of routed experts left out.
 };
 
 // Reads reference.json and reference.safetensors in `directory`.
