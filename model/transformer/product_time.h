@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace fedtune {
+
+// `count` linear layers that `rows` rows go through.
+struct ProductShape {
+  int64_t count = 1;
+  int64_t rows = 0;
+  int64_t in_features = 0;
+  int64_t out_features = 0;
+};
+
+struct ProductTimes {
+  double wall_seconds = 0;
+  double cpu_seconds = 0;  // Of all threads.
+};
+
+// For benchmarks: how long the bare fp32 products of these layers take on the
+// CPU, forwards (x W^T) and for the gradient of x (y W), with the kernels that
+// the model uses. Each layer has a weight of its own, as in the model.
+ProductTimes TimeProducts(std::span<const ProductShape> shapes);
+
+// What this process has used so far.
+double ProcessCpuSeconds();
+
+}  // namespace fedtune
