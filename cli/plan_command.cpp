@@ -107,12 +107,13 @@ std::string Describe(const Check& check) {
                                   Bytes(cost.upload_bytes_a_round),
                                   HumanBytes(static_cast<uint64_t>(cost.download_bytes_a_round)),
                                   HumanBytes(static_cast<uint64_t>(cost.transfer_bytes))));
-  text +=
-      Row("client memory", fmt::format("{} in fp32 (weights {}, adapter {}, activations {})",
-                                       HumanBytes(static_cast<uint64_t>(cost.memory_bytes())),
-                                       HumanBytes(static_cast<uint64_t>(cost.weight_bytes)),
-                                       HumanBytes(static_cast<uint64_t>(cost.adapter_bytes)),
-                                       HumanBytes(static_cast<uint64_t>(cost.activation_bytes))));
+  text += Row("client memory",
+              fmt::format("{} in fp32 (program {}, weights {}, adapter {}, activations {})",
+                          HumanBytes(static_cast<uint64_t>(cost.memory_bytes())),
+                          HumanBytes(static_cast<uint64_t>(cost.program_bytes)),
+                          HumanBytes(static_cast<uint64_t>(cost.weight_bytes)),
+                          HumanBytes(static_cast<uint64_t>(cost.adapter_bytes)),
+                          HumanBytes(static_cast<uint64_t>(cost.activation_bytes))));
   text += Row("time", TimeText(check));
   return text + Row("clients", ClientsText(check));
 }

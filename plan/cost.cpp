@@ -3,11 +3,23 @@
 #include "plan/cost.h"
 
 #include <algorithm>
+#include <string_view>
 
 namespace fedtune {
 namespace {
 
 constexpr int64_t kAdapterValueBytes = 4;
+
+// As the client trains: these many parameters are widened to fp32, these many
+// tokens go through the model together, and these many logits.
+constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
+constexpr double kTokensTogether = 8192;
+constexpr double kLogitsTogether = 1 << 24;
+
+// Measured with bench/run.sh train: what the program holds before it trains,
+// and how much more the heap holds than what is alive in it.
+constexpr int64_t kProgramBytes = 150'000'000;
+constexpr double kHeapOverhead = 1.3;
 
 // Values that clients train over the whole run.
 int64_t ValuesOverRun(const Plan& plan, const AdapterLayout& layout) {
@@ -22,19 +34,90 @@ int64_t LargestRound(const Plan& plan, const AdapterLayout& layout) {
                   layout.parameter_count(TrainedFactors(plan.aggregation.method, 1)));
 }
 
+bool EndsIn(const LinearLayer& layer, std::string_view leaf) { return layer.name.ends_with(leaf); }
+
+// What a token leaves behind for the backward pass in one attention layer's
+// projection: inputs of the projections, heads, and what they attended to.
+int64_t AttentionValues(const LinearLayer& layer) {
+  if (EndsIn(layer, "o_proj")) return layer.in_features + 2 * layer.out_features;
+  if (EndsIn(layer, "kv_b_proj")) return layer.in_features;
+  if (EndsIn(layer, "q_b_proj")) return 2 * layer.in_features + 4 * layer.out_features;
+  if (EndsIn(layer, "q_proj")) return 4 * layer.out_features;
+  return EndsIn(layer, "q_a_proj") ? 0 : layer.out_features;
+}
+
+// The same in an MLP that the token goes through.
+int64_t MlpValues(const LinearLayer& layer) {
+  const bool is_down = EndsIn(layer, "down_proj");
+  if (layer.kind == LayerKind::kRoutedExpert) {
+    // Every expert has the token's hidden state and its own result.
+    return layer.out_features + (EndsIn(layer, "gate_proj") ? layer.in_features : 0);
+  }
+  if (layer.kind == LayerKind::kDenseMlp && is_down) return 2 * layer.out_features;
+  return is_down ? 0 : layer.out_features;
+}
+
+double ExpertShare(const BaseModelDescription& model) {
+  return static_cast<double>(model.experts_per_token) /
+         static_cast<double>(std::max<int64_t>(1, model.routed_expert_count));
+}
+
 // Values that one token leaves behind for the backward pass.
-double ValuesPerToken(const BaseModelDescription& model) {
-  const double expert_share = model.routed_expert_count > 0
-                                  ? static_cast<double>(model.experts_per_token) /
-                                        static_cast<double>(model.routed_expert_count)
-                                  : 1;
+double KeptValuesPerToken(const BaseModelDescription& model) {
   double values = 0;
   for (const LinearLayer& layer : model.linear_layers) {
-    if (layer.kind == LayerKind::kHead) continue;
-    const auto size = static_cast<double>(layer.in_features + layer.out_features);
-    values += layer.kind == LayerKind::kRoutedExpert ? size * expert_share : size;
+    switch (layer.kind) {
+      case LayerKind::kAttention:
+        values += static_cast<double>(AttentionValues(layer));
+        break;
+      case LayerKind::kRouter:
+        values += static_cast<double>(2 * layer.in_features + layer.out_features);
+        break;
+      case LayerKind::kHead:
+        break;
+      case LayerKind::kRoutedExpert:
+        values += ExpertShare(model) * static_cast<double>(MlpValues(layer));
+        break;
+      default:
+        values += static_cast<double>(MlpValues(layer));
+    }
   }
   return values;
+}
+
+// Values a token needs while one layer's experts are differentiated: four of
+// the hidden size and five of the experts' width for each expert.
+double PassingValuesPerToken(const BaseModelDescription& model) {
+  for (const LinearLayer& layer : model.linear_layers) {
+    if (layer.kind != LayerKind::kRoutedExpert || !EndsIn(layer, "down_proj")) continue;
+    return static_cast<double>(model.experts_per_token) *
+           static_cast<double>(4 * layer.out_features + 5 * layer.in_features);
+  }
+  return 0;
+}
+
+// Logits and their logarithms, of as many rows as are in memory together.
+double LogitValues(const BaseModelDescription& model, double tokens) {
+  const auto vocabulary = static_cast<double>(std::max<int64_t>(1, model.vocabulary_size));
+  return 2 * std::min(tokens * vocabulary, std::max(kLogitsTogether, vocabulary));
+}
+
+int64_t ActivationBytes(const TrainingPlan& training, const BaseModelDescription& model,
+                        int64_t value_bytes) {
+  const auto length = static_cast<double>(training.sequence_length);
+  const double tokens = std::min(static_cast<double>(training.batch_size) * length,
+                                 std::max(kTokensTogether, length));
+  const double passing =
+      std::max(tokens * PassingValuesPerToken(model), LogitValues(model, tokens));
+  const double values = tokens * KeptValuesPerToken(model) + passing;
+  return static_cast<int64_t>(kHeapOverhead * static_cast<double>(value_bytes) * values);
+}
+
+int64_t WeightBytes(const BaseModelDescription& model, ComputeType type) {
+  if (type == ComputeType::kBf16) return 2 * model.parameter_count;
+  if (model.parameter_count > kMaxWidenedParameters) return model.weight_bytes;
+  const int64_t widened = 4 * model.parameter_count;
+  return model.weight_bytes < widened ? widened + model.weight_bytes : widened;
 }
 
 }  // namespace
@@ -47,8 +130,6 @@ PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
   const int64_t over_run = ValuesOverRun(plan, layout);
   const int64_t largest = LargestRound(plan, layout);
   const int64_t moments = plan.training.optimizer == LocalOptimizer::kAdamW ? 2 : 0;
-  const double tokens = static_cast<double>(plan.training.batch_size) *
-                        static_cast<double>(plan.training.sequence_length);
   PlanCost cost;
   cost.trained_parameters = parameters;
   cost.share_of_base = static_cast<double>(parameters) /
@@ -57,10 +138,10 @@ PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
   cost.upload_bytes_a_round = kAdapterValueBytes * cost.parameters_a_round;
   cost.download_bytes_a_round = kAdapterValueBytes * parameters;
   cost.transfer_bytes = kAdapterValueBytes * over_run + (rounds + 1) * cost.download_bytes_a_round;
-  cost.weight_bytes = value_bytes * model.parameter_count;
+  cost.program_bytes = type == ComputeType::kFp32 ? kProgramBytes : 0;
+  cost.weight_bytes = WeightBytes(model, type);
   cost.adapter_bytes = kAdapterValueBytes * (2 * parameters + largest + moments * largest);
-  cost.activation_bytes =
-      static_cast<int64_t>(static_cast<double>(value_bytes) * tokens * ValuesPerToken(model));
+  cost.activation_bytes = ActivationBytes(plan.training, model, value_bytes);
   return cost;
 }
 

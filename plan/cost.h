@@ -23,28 +23,37 @@ struct PlanCost {
   // Over all rounds, and the adapter once more for the final evaluation.
   int64_t transfer_bytes = 0;
 
-  int64_t weight_bytes = 0;      // The base model's parameters.
-  int64_t adapter_bytes = 0;     // See EstimateCost().
-  int64_t activation_bytes = 0;  // See EstimateCost(); rough.
-  int64_t memory_bytes() const { return weight_bytes + adapter_bytes + activation_bytes; }
+  // See EstimateCost().
+  int64_t program_bytes = 0;
+  int64_t weight_bytes = 0;
+  int64_t adapter_bytes = 0;
+  int64_t activation_bytes = 0;
+  int64_t memory_bytes() const {
+    return program_bytes + weight_bytes + adapter_bytes + activation_bytes;
+  }
 };
 
 // The type a client computes in: bf16 on GPUs, fp32 on CPUs.
 enum class ComputeType : uint8_t { kBf16, kFp32 };
 
-// With b bytes a value (2 or 4), P adapter values of which R are trained in the
-// larger of the rounds:
+// Memory at its peak. With b bytes a value (2 or 4), P adapter values of which
+// R are trained in the larger of the rounds:
 //
-//   weight_bytes      b * the model's parameters
+//   program_bytes     on a CPU 150 MB: the program and its libraries
+//   weight_bytes      b * the model's parameters; on a CPU also the file's
+//                     pages if it holds a narrower type, and beyond 2^30
+//                     parameters the file's pages alone
 //   adapter_bytes     4 * (2 P + R + M R): the global adapter and the trained
 //                     one, gradients, and M moments (AdamW 2, SGD 0)
-//   activation_bytes  b * batch_size * sequence_length * sum of (in + out) over
-//                     the model's linear layers without the head, of which each
-//                     routed expert counts by the share of tokens it gets
+//   activation_bytes  1.3 b * (tokens * what a token leaves behind for the
+//                     backward pass + what one layer's experts, or the logits,
+//                     need for a moment); 1.3 is for the heap's gaps
 //
-// The last is an upper bound for records shorter than sequence_length, and
-// leaves out attention scores and logits. `layout` is the adapter that the plan
-// has for this model.
+// Tokens are batch_size * sequence_length, at most 8,192 at a time: an upper
+// bound for shorter records. Attention scores are computed in tiles and not
+// kept. On CPUs the sum is within 15 % of what bench/run.sh train measures; it
+// prints both. On GPUs it is a guess. `layout` is the adapter that the plan has
+// for this model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type);
 

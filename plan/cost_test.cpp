@@ -14,6 +14,7 @@ BaseModelDescription Model() {
   BaseModelDescription model;
   model.name = "tiny";
   model.parameter_count = 10'000;
+  model.vocabulary_size = 1000;
   model.experts_per_token = 1;
   model.routed_expert_count = 2;
   model.linear_layers = {{"q_proj", kAttention, 30, 20},
@@ -61,11 +62,34 @@ TEST(PlanCostTest, FeditSendsBothFactors) {
 
 TEST(PlanCostTest, EstimatesMemoryByItsFormulas) {
   const PlanCost gpu = Cost(AttentionPlan());
+  EXPECT_EQ(gpu.program_bytes, 0);
   EXPECT_EQ(gpu.weight_bytes, 20'000);
   EXPECT_EQ(gpu.adapter_bytes, 4 * (200 + 60 + 120));
-  EXPECT_EQ(gpu.activation_bytes, 2 * 40 * (50 + 40));  // Half of two experts.
-  EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'520 + 7'200);
-  EXPECT_EQ(Cost(AttentionPlan(), ComputeType::kFp32).weight_bytes, 40'000);
+  // Four times 20 values in the attention; 10 in half of two experts; two times
+  // 1000 logits.
+  EXPECT_EQ(gpu.activation_bytes, static_cast<int64_t>(1.3 * 2 * 40 * (80 + 10 + 2000)));
+  EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'520 + gpu.activation_bytes);
+}
+
+TEST(PlanCostTest, OnACpuTheProgramAndNarrowWeightsCountToo) {
+  BaseModelDescription model = Model();
+  model.weight_bytes = 20'000;
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  const PlanCost cost = EstimateCost(plan, model, layout, ComputeType::kFp32);
+  EXPECT_EQ(cost.program_bytes, 150'000'000);
+  EXPECT_EQ(cost.weight_bytes, 40'000 + 20'000);
+  model.weight_bytes = 40'000;
+  EXPECT_EQ(EstimateCost(plan, model, layout, ComputeType::kFp32).weight_bytes, 40'000);
+}
+
+TEST(PlanCostTest, MoreTokensThanGoThroughTogetherCostNoMore) {
+  Plan plan = AttentionPlan();
+  plan.training.sequence_length = 100;
+  plan.training.batch_size = 200;
+  const int64_t many = Cost(plan).activation_bytes;
+  plan.training.batch_size = 2000;
+  EXPECT_EQ(Cost(plan).activation_bytes, many);
 }
 
 TEST(PlanCostTest, SgdKeepsNoMoments) {

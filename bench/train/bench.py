@@ -115,9 +115,11 @@ class Bench:
         self.report(case, ours, theirs)
 
     def report(self, case, ours, theirs):
-        def emit(metric, unit, value, peer=None):
+        def emit(metric, unit, value, peer=None, goal=None):
             line = {"bench": "train", "case": case.name(), "metric": metric,
                     "value": value(ours), "unit": unit}
+            if goal is not None:
+                line |= {"goal": goal, "ok": line["value"] <= goal}
             if theirs and peer:
                 line |= {"peer": PEER, "peer_value": peer(theirs)}
                 line["ratio"] = line["peer_value"] / line["value"]
@@ -137,6 +139,7 @@ class Bench:
         emit("peak_mb", "MB", lambda runs: median(runs, "peak_bytes") / MB,
              lambda runs: median(runs, "peak_bytes") / MB)
         emit("forecast_mb", "MB", lambda runs: median(runs, "forecast_bytes") / MB)
+        emit("forecast_error_percent", "%", forecast_error, goal=15)
         emit("trained_parameters", "", lambda runs: runs[0]["trained_parameters"],
              lambda runs: runs[0]["trained_parameters"])
 
@@ -152,6 +155,11 @@ def median(runs, key):
 
 def tokens_per_second(runs):
     return runs[0]["tokens"] / steps(runs, "wall_s")
+
+
+def forecast_error(runs):
+    """How far the forecast of the memory is from its peak, either way."""
+    return 100 * abs(median(runs, "forecast_bytes") / median(runs, "peak_bytes") - 1)
 
 
 def main():
