@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "fmt/format.h"
@@ -88,6 +89,14 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   const auto bytes = file.bytes();
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+absl::StatusOr<std::string> ReadNamedFile(const std::filesystem::path& path) {
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status()) || absl::IsPermissionDenied(text.status())) {
+    return absl::InvalidArgumentError(std::string(Message(text.status())));
+  }
+  return text;
 }
 
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,

@@ -22,6 +22,11 @@ enum class Durability { kCached, kSynced };
 // NOT_FOUND, PERMISSION_DENIED, INTERNAL.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
 
+// ReadFile() for a file that a person named, as a configuration or a plan: one
+// that is not there or may not be read is wrong usage.
+// INVALID_ARGUMENT, INTERNAL.
+absl::StatusOr<std::string> ReadNamedFile(const std::filesystem::path& path);
+
 // Writes beside `path` and renames: the final name never holds half a file.
 // RESOURCE_EXHAUSTED: the disk is full (says where and how much was needed).
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,

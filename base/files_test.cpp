@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -46,6 +47,12 @@ TEST(MappedFileTest, MapsAnEmptyFile) {
 }
 
 TEST(MappedFileTest, RefusesADirectory) { EXPECT_FALSE(MappedFile::Open("/tmp").ok()); }
+
+TEST(ReadNamedFileTest, CallsAMissingFileWrongUsage) {
+  const auto text = ReadNamedFile("/nowhere/plan.toml");
+  EXPECT_THAT(text, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(text.status()), ::testing::HasSubstr("/nowhere/plan.toml"));
+}
 
 TEST(NamelessFileTest, GivesBackWhatWasWrittenAndLeavesNothing) {
   const TemporaryDirectory directory;

@@ -66,7 +66,7 @@ absl::StatusOr<Configuration> ParseConfiguration(std::string_view toml,
 absl::StatusOr<Configuration> LoadConfiguration(const ConfigurationFlags& flags) {
   const std::filesystem::path file =
       flags.file ? std::filesystem::path(*flags.file) : DefaultConfigurationFile();
-  auto text = ReadFile(file);
+  auto text = flags.file ? ReadNamedFile(file) : ReadFile(file);
   if (!text.ok() && (flags.file || !absl::IsNotFound(text.status()))) return text.status();
   return ParseConfiguration(text.ok() ? *text : "", file, flags);
 }

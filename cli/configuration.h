@@ -42,7 +42,7 @@ absl::StatusOr<Configuration> ParseConfiguration(std::string_view toml,
                                                  const ConfigurationFlags& flags);
 
 // The file of --config, or the default one, which may be absent.
-// NOT_FOUND: the file of --config does not exist.
+// INVALID_ARGUMENT: the file of --config does not exist.
 absl::StatusOr<Configuration> LoadConfiguration(const ConfigurationFlags& flags);
 
 }  // namespace fedtune

@@ -23,7 +23,7 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
                                       const CoordinatorConnection* connection) {
   const std::string source = file.string();
   PlanFile read;
-  ASSIGN_OR_RETURN(read.text, ReadFile(file));
+  ASSIGN_OR_RETURN(read.text, ReadNamedFile(file));
   ASSIGN_OR_RETURN(read.plan, ParsePlan(read.text, source));
   auto base = FindBaseModel(read.plan, file.parent_path(), configuration, connection);
   if (!base.ok() && IsOfThePlan(base.status())) {

@@ -225,7 +225,7 @@ absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml, const path
 }
 
 absl::StatusOr<ClientConfig> LoadClientConfig(const path& file, const ClientFlags& flags) {
-  ASSIGN_OR_RETURN(const std::string toml, ReadFile(file));
+  ASSIGN_OR_RETURN(const std::string toml, ReadNamedFile(file));
   return ParseClientConfig(toml, file, flags);
 }
 

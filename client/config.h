@@ -64,7 +64,7 @@ absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml,
                                                const std::filesystem::path& source,
                                                const ClientFlags& flags);
 
-// NOT_FOUND: no such file; else as ParseClientConfig.
+// INVALID_ARGUMENT: no such file; else as ParseClientConfig.
 absl::StatusOr<ClientConfig> LoadClientConfig(const std::filesystem::path& file,
                                               const ClientFlags& flags);
 

@@ -170,7 +170,8 @@ TEST(ConfigTest, RefusesADataSetFlagWithoutFile) {
 }
 
 TEST(ConfigTest, SaysThatTheFileIsMissing) {
-  EXPECT_THAT(LoadClientConfig("/nowhere/client.toml", {}), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(LoadClientConfig("/nowhere/client.toml", {}),
+              HasCode(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace

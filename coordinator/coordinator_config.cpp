@@ -88,7 +88,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
 absl::StatusOr<CoordinatorConfig> LoadCoordinatorConfig(const path& file,
                                                         const CoordinatorFlags& flags) {
   if (file.empty()) return ParseCoordinatorConfig("", "", flags);
-  ASSIGN_OR_RETURN(const std::string toml, ReadFile(file));
+  ASSIGN_OR_RETURN(const std::string toml, ReadNamedFile(file));
   return ParseCoordinatorConfig(toml, file, flags);
 }
 

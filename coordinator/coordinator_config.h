@@ -44,7 +44,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml,
                                                          const std::filesystem::path& source,
                                                          const CoordinatorFlags& flags);
 
-// As above; an empty `file` is one without keys. NOT_FOUND: no such file.
+// As above; an empty `file` is one without keys. INVALID_ARGUMENT: no such file.
 absl::StatusOr<CoordinatorConfig> LoadCoordinatorConfig(const std::filesystem::path& file,
                                                         const CoordinatorFlags& flags);
 

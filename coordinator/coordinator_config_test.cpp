@@ -89,7 +89,7 @@ TEST(CoordinatorConfigTest, RefusesAnUnknownLogFormat) {
 
 TEST(CoordinatorConfigTest, SaysThatTheFileIsMissing) {
   EXPECT_THAT(LoadCoordinatorConfig("/nowhere/coordinator.toml", {}),
-              HasCode(absl::StatusCode::kNotFound));
+              HasCode(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace

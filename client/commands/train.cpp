@@ -181,7 +181,7 @@ absl::StatusOr<Plan> PlanOf(const TrainOptions& options) {
   plan.training.epochs = 1;
   plan.rounds.count = 1;
   if (options.plan) {
-    ASSIGN_OR_RETURN(const std::string toml, ReadFile(*options.plan));
+    ASSIGN_OR_RETURN(const std::string toml, ReadNamedFile(*options.plan));
     ASSIGN_OR_RETURN(plan, ParsePlan(toml, options.plan->string()));
   }
   Override(options.rank, plan.adapter.rank);

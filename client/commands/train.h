@@ -45,7 +45,7 @@ void AddTrainFlags(CLI::App& command, TrainOptions& options);
 // The plan of a local training: as many steps as all rounds of the plan's file
 // have, in one round.
 //
-// INVALID_ARGUMENT, NOT_FOUND: the plan's file cannot be used.
+// INVALID_ARGUMENT: the plan's file cannot be used.
 absl::StatusOr<Plan> PlanOf(const TrainOptions& options);
 
 // Trains an adapter on one file, without a coordinator, and writes it as PEFT
