@@ -166,7 +166,7 @@ method = "fedit"
   const std::unique_ptr<RunStore> stored_ =
       *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
   const SqliteFederationStore catalogue_{state_};
-  const SystemClock clock_;
+  const SystemClock clock_ = {};
   Log log_;
   Roster roster_;
   const std::shared_ptr<RememberingLine> line_ = std::make_shared<RememberingLine>();
