@@ -13,6 +13,7 @@ namespace fedtune {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::Ne;
 
 BatchStream Stream(int64_t record_count, int64_t batch_size) {
@@ -96,10 +97,12 @@ TEST(BatchStreamTest, DiffersBetweenInstitutions) {
   EXPECT_THAT(other.Batch(0), Ne(Stream(100, 10).Batch(0)));
 }
 
+// Not with regular expressions: Oniguruma has a regcomp() of its own, which in
+// this program meets the C library's regexec().
 TEST(BatchStreamDeathTest, NeedsARecordAndABatch) {
-  EXPECT_DEATH(Stream(0, 1), "between 1 and 2\\^32 - 1 records");
-  EXPECT_DEATH(Stream(1, 0), "a batch needs a record");
-  EXPECT_DEATH(Stream(1, 1).Batch(-1), "steps count from 0");
+  EXPECT_DEATH(Stream(0, 1), HasSubstr("between 1 and 2^32 - 1 records"));
+  EXPECT_DEATH(Stream(1, 0), HasSubstr("a batch needs a record"));
+  EXPECT_DEATH(Stream(1, 1).Batch(-1), HasSubstr("steps count from 0"));
 }
 
 }  // namespace
