@@ -77,7 +77,7 @@ main() {
     shift
   done
   [ -n "$name" ] || usage_error "which benchmark? There are: $(names | xargs)"
-  names | grep -qxF -- "$name" || usage_error "no benchmark $name; there are: $(names | xargs)"
+  [[ " $(names | xargs) " == *" $name "* ]] || usage_error "no benchmark $name; there are: $(names | xargs)"
   if [ $peers = yes ] && [ -z "$(header "bench/$name.sh" Peers)" ]; then
     usage_error "$name has no comparison with other systems yet; leave out --peers"
   fi
