@@ -90,8 +90,10 @@ class Federation:
             raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
         self.address = line.split()[-1]
 
-    def start_client(self, name, policy="", base_model=BASE_MODEL, train=None):
-        """Starts an institution's client, with new keys the first time."""
+    def start_client(self, name, policy="", base_model=BASE_MODEL, train=None, site=None):
+        """Starts an institution's client, with new keys the first time; on the data of
+        `site`, if it is not its own."""
+        data = DATA / (site or name)
         state = self.folder / name
         if not state.exists():
             self.issue("client", name, state / "keys")
@@ -104,8 +106,8 @@ base_models = ["{base_model}"]
 policy = "policy.toml"
 [[datasets]]
 name = "icd10"
-train = "{train or DATA / name / "train.jsonl"}"
-eval = "{DATA / name / "eval.jsonl"}"
+train = "{train or data / "train.jsonl"}"
+eval = "{data / "eval.jsonl"}"
 [device]
 kind = "cpu"
 threads = 1

@@ -5,6 +5,7 @@
     federation_test.py PROGRAMS_DIR
 """
 
+import array
 import json
 import sys
 import tempfile
@@ -37,6 +38,16 @@ deadline = "{deadline}"
 [aggregation]
 method = "fedit"
 '''
+
+
+def read_adapter(folder):
+    """The tensors of a PEFT adapter by name: fp32, as safetensors stores them."""
+    content = (folder / "adapter_model.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    header.pop("__metadata__", None)
+    return {name: array.array("f", content[slice(*(begin + x for x in entry["data_offsets"]))])
+            for name, entry in header.items()}
 
 
 class FederationTest(unittest.TestCase):
@@ -74,6 +85,27 @@ class FederationTest(unittest.TestCase):
                                      "--adapter", adapter, "--data",
                                      DATA / SITES[0] / "eval.jsonl", "--json")
         self.assertGreater(json.loads(result.stdout)["loss"], 0)
+
+    def test_one_client_in_one_round_gives_what_local_training_gives(self):
+        # Training without a federation draws its records as an institution "local" does.
+        site = SITES[0]
+        self.federation.start_client("local", site=site)
+        self.federation.wait_for_clients(1)
+        run = self.finish(plan(count=1, steps=5, quorum=1))
+        pulled, trained = self.federation.folder / "pulled", self.federation.folder / "trained"
+        self.federation.fedtune("model", "pull", run["run_id"], "--format", "peft",
+                                "--out", pulled)
+        self.federation.run("fedtune-client", "train", "--base", BASE_MODEL, "--threads", "1",
+                            "--plan", self.federation.folder / "plan.toml",
+                            "--data", DATA / site / "train.jsonl", "--out", trained)
+        ours, theirs = read_adapter(pulled), read_adapter(trained)
+        self.assertEqual(ours.keys(), theirs.keys())
+        self.assertTrue(any(any(values) for name, values in ours.items() if "lora_B" in name))
+        # The sum counts in steps of 2^-36; delta and sum are rounded to fp32, and AdamW
+        # moved each value by little more than 5 steps of 1e-3.
+        for name, values in ours.items():
+            for mine, other in zip(values, theirs[name], strict=True):
+                self.assertAlmostEqual(mine, other, delta=2**-36 + 2**-23 * (abs(other) + 6e-3))
 
     def test_the_same_plan_gives_the_same_adapter(self):
         self.start_clients()
