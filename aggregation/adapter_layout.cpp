@@ -95,18 +95,21 @@ absl::StatusOr<AdapterLayout> AdapterLayout::Create(std::vector<AdapterModule> m
                                       .factor = Factor::kB,
                                       .rows = module.out_features,
                                       .columns = module.lora_rank}};
-    for (AdapterTensor tensor : factors) {
-      // Both sizes are at most 2^31, so their product fits.
-      if (tensor.size() > kMaxValues - layout.parameter_count_) {
-        return absl::InvalidArgumentError("an adapter may have at most 2^40 values");
-      }
-      tensor.offset = layout.parameter_count_;
-      layout.parameter_count_ += tensor.size();
-      layout.tensors_.push_back(tensor);
-    }
+    for (const AdapterTensor& tensor : factors) RETURN_IF_ERROR(layout.Append(tensor));
   }
   layout.modules_ = std::move(modules);
   return layout;
+}
+
+absl::Status AdapterLayout::Append(AdapterTensor tensor) {
+  // Both sizes are at most 2^31, so their product fits.
+  if (tensor.size() > kMaxValues - parameter_count_) {
+    return absl::InvalidArgumentError("an adapter may have at most 2^40 values");
+  }
+  tensor.offset = parameter_count_;
+  parameter_count_ += tensor.size();
+  tensors_.push_back(tensor);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<AdapterLayout> AdapterLayout::FromJson(std::string_view json) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace fedtune {
@@ -77,6 +78,9 @@ class AdapterLayout {
   }
 
  private:
+  // Puts `tensor` behind the others. INVALID_ARGUMENT: there would be too many values.
+  absl::Status Append(AdapterTensor tensor);
+
   std::vector<AdapterModule> modules_;
   std::vector<AdapterTensor> tensors_;
   int64_t parameter_count_ = 0;
