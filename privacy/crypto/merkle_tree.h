@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "privacy/crypto/canonical_bytes.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// The hash of one leaf of an RFC 6962 Merkle tree, SHA-256(0x00, bytes).
+Digest MerkleLeaf(ByteSpan bytes);
+
+// The root over leaf hashes in their order, RFC 6962 section 2.1.
+Digest MerkleRoot(std::span<const Digest> leaves);
+
+// The hashes from which, with leaf `index`, the root follows (section 2.1.1).
+// Requires: index < leaves.size().
+std::vector<Digest> MerkleProof(std::span<const Digest> leaves, size_t index);
+
+// Whether `leaf` is the one at `index` of the `count` leaves below `root`.
+// INVALID_ARGUMENT: it is not, or the proof is none.
+absl::Status CheckMerkleProof(const Digest& leaf, size_t index, size_t count,
+                              std::span<const Digest> proof, const Digest& root);
+
+}  // namespace fedtune
