@@ -6,7 +6,11 @@
 
 #include <memory>
 
-struct X509_req_st;  // X509_REQ, which <openssl/types.h> leaves out.
+// Those that <openssl/types.h> leaves out.
+struct X509_req_st;  // X509_REQ
+struct ec_point_st;  // EC_POINT
+struct ec_group_st;  // EC_GROUP
+struct ECDSA_SIG_st;
 
 namespace fedtune {
 
@@ -15,8 +19,18 @@ struct OpensslFree {
   void operator()(ASN1_INTEGER* integer) const;
   void operator()(BIGNUM* number) const;
   void operator()(BIO* bio) const;
+  void operator()(BN_CTX* context) const;
+  void operator()(ECDSA_SIG_st* signature) const;
+  void operator()(ec_group_st* group) const;
+  void operator()(ec_point_st* point) const;
+  void operator()(EVP_CIPHER_CTX* context) const;
+  void operator()(EVP_KDF* kdf) const;
+  void operator()(EVP_KDF_CTX* context) const;
   void operator()(EVP_MD_CTX* context) const;
   void operator()(EVP_PKEY* key) const;
+  void operator()(EVP_PKEY_CTX* context) const;
+  void operator()(OSSL_PARAM* parameters) const;
+  void operator()(OSSL_PARAM_BLD* builder) const;
   void operator()(X509* certificate) const;
   void operator()(X509_req_st* request) const;
   void operator()(X509_STORE* store) const;

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "privacy/crypto/openssl_ptr.h"
+#include "privacy/crypto/secret_bytes.h"
+
+namespace fedtune {
+
+// P-256 keys as OpenSSL 3 wants them, made from and into plain bytes. A public
+// key is a point, uncompressed.
+inline constexpr size_t kP256PublicKeySize = 65;
+
+// The key whose private scalar is `stretched` mod (n - 1) + 1.
+OpensslPtr<EVP_PKEY> P256KeyFrom(const SecretBytes& stretched);
+
+// INVALID_ARGUMENT: another size, or no point of the curve.
+absl::StatusOr<OpensslPtr<EVP_PKEY>> P256PublicKey(std::span<const uint8_t> point);
+
+// Requires: a P-256 key.
+std::vector<uint8_t> P256Point(const EVP_PKEY* key);
+
+}  // namespace fedtune

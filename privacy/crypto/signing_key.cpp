@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "privacy/crypto/signing_key.h"
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include <climits>
+
+#include "base/check.h"
+#include "privacy/crypto/openssl_error.h"
+#include "privacy/crypto/p256.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kEd25519Size = 32;
+constexpr size_t kSignatureBytes = 64;
+constexpr size_t kNumberBytes = kSignatureBytes / 2;
+constexpr size_t kLongestDer = 80;
+constexpr size_t kLongestPemText = 16 << 10;
+
+absl::Status NotSigned() {
+  TakeOpensslError();
+  return absl::UnauthenticatedError("the signature is not of this key and message");
+}
+
+absl::Status NoSigningKey(std::string_view why) {
+  TakeOpensslError();
+  return absl::InvalidArgumentError(why.data());
+}
+
+// Never asks on the terminal, as OpenSSL would by itself.
+int NoPassphrase(char*, int, int, void*) { return -1; }
+
+const EVP_MD* DigestOf(CipherSuite suite) {
+  return suite == CipherSuite::kNistP256 ? EVP_sha256() : nullptr;
+}
+
+std::vector<uint8_t> PublicBytes(CipherSuite suite, const EVP_PKEY* key) {
+  if (suite == CipherSuite::kNistP256) return P256Point(key);
+  std::vector<uint8_t> bytes(kEd25519Size);
+  size_t size = bytes.size();
+  Check(EVP_PKEY_get_raw_public_key(key, bytes.data(), &size) == 1 && size == bytes.size(),
+        "an Ed25519 public key has 32 bytes");
+  return bytes;
+}
+
+std::vector<uint8_t> NumbersOf(std::span<const uint8_t> der) {
+  const unsigned char* next = der.data();
+  const OpensslPtr<ECDSA_SIG> parts(d2i_ECDSA_SIG(nullptr, &next, static_cast<long>(der.size())));
+  Check(parts != nullptr, "OpenSSL reads its own signature");
+  std::vector<uint8_t> raw(kSignatureBytes);
+  Check(
+      BN_bn2binpad(ECDSA_SIG_get0_r(parts.get()), raw.data(), kNumberBytes) >= 0 &&
+          BN_bn2binpad(ECDSA_SIG_get0_s(parts.get()), raw.data() + kNumberBytes, kNumberBytes) >= 0,
+      "the numbers of a P-256 signature have 32 bytes");
+  return raw;
+}
+
+std::vector<uint8_t> DerOf(std::span<const uint8_t> raw) {
+  const OpensslPtr<ECDSA_SIG> parts(ECDSA_SIG_new());
+  BIGNUM* r = BN_bin2bn(raw.data(), kNumberBytes, nullptr);
+  BIGNUM* s = BN_bin2bn(raw.data() + kNumberBytes, kNumberBytes, nullptr);
+  Check(parts != nullptr && ECDSA_SIG_set0(parts.get(), r, s) == 1, "OpenSSL takes two numbers");
+  std::vector<uint8_t> der(kLongestDer);
+  unsigned char* next = der.data();
+  const int size = i2d_ECDSA_SIG(parts.get(), &next);
+  Check(size > 0, "OpenSSL writes a signature");
+  der.resize(static_cast<size_t>(size));
+  return der;
+}
+
+absl::StatusOr<OpensslPtr<EVP_PKEY>> PublicKey(CipherSuite suite, std::span<const uint8_t> bytes) {
+  if (suite == CipherSuite::kNistP256) return P256PublicKey(bytes);
+  OpensslPtr<EVP_PKEY> key;
+  if (bytes.size() == kEd25519Size) {
+    key.reset(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes.data(), bytes.size()));
+  }
+  if (key == nullptr) return NotSigned();
+  return key;
+}
+
+}  // namespace
+
+SigningKey::SigningKey(CipherSuite suite, OpensslPtr<EVP_PKEY> key)
+    : suite_(suite), key_(std::move(key)), public_key_(PublicBytes(suite, key_.get())) {}
+
+SigningKey SigningKey::Generate(CipherSuite suite) {
+  OpensslPtr<EVP_PKEY> key(suite == CipherSuite::kNistP256
+                               ? EVP_EC_gen("P-256")
+                               : EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
+  Check(key != nullptr, "OpenSSL makes signing keys");
+  return {suite, std::move(key)};
+}
+
+absl::StatusOr<SigningKey> SigningKey::ParsePem(std::string_view pem) {
+  if (pem.size() > kLongestPemText)
+    return NoSigningKey("this is too long for a private key in PEM");
+  const OpensslPtr<BIO> text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  Check(text != nullptr, "OpenSSL reads from memory");
+  OpensslPtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(text.get(), nullptr, NoPassphrase, nullptr));
+  if (key == nullptr) return NoSigningKey("there is no private key in PEM, without a passphrase");
+  if (EVP_PKEY_is_a(key.get(), "ED25519") == 1) {
+    return SigningKey(CipherSuite::kCurve25519, std::move(key));
+  }
+  char group[32] = {};
+  if (EVP_PKEY_is_a(key.get(), "EC") == 1 &&
+      EVP_PKEY_get_group_name(key.get(), group, sizeof(group), nullptr) == 1 &&
+      std::string_view(group) == "prime256v1") {
+    return SigningKey(CipherSuite::kNistP256, std::move(key));
+  }
+  return NoSigningKey("a signing key is an Ed25519 or a P-256 key, and this is another kind");
+}
+
+SecretBytes SigningKey::ToPem() const {
+  const OpensslPtr<BIO> text(BIO_new(BIO_s_secmem()));
+  Check(text != nullptr && PEM_write_bio_PKCS8PrivateKey(text.get(), key_.get(), nullptr, nullptr,
+                                                         0, nullptr, nullptr) == 1,
+        "OpenSSL writes PEM");
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(text.get(), &data);
+  return SecretBytes(std::vector<uint8_t>(data, data + size));
+}
+
+std::vector<uint8_t> SigningKey::Sign(std::span<const uint8_t> message) const {
+  const OpensslPtr<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  std::vector<uint8_t> signature(kLongestDer);
+  size_t size = signature.size();
+  Check(
+      context != nullptr &&
+          EVP_DigestSignInit(context.get(), nullptr, DigestOf(suite_), nullptr, key_.get()) == 1 &&
+          EVP_DigestSign(context.get(), signature.data(), &size, message.data(), message.size()) ==
+              1,
+      "OpenSSL signs");
+  signature.resize(size);
+  return suite_ == CipherSuite::kNistP256 ? NumbersOf(signature) : signature;
+}
+
+absl::Status VerifySignature(CipherSuite suite, std::span<const uint8_t> public_key,
+                             std::span<const uint8_t> message, std::span<const uint8_t> signature) {
+  const absl::StatusOr<OpensslPtr<EVP_PKEY>> key = PublicKey(suite, public_key);
+  if (!key.ok() || signature.size() != kSignatureBytes) return NotSigned();
+  const std::vector<uint8_t> encoded =
+      suite == CipherSuite::kNistP256 ? DerOf(signature)
+                                      : std::vector<uint8_t>(signature.begin(), signature.end());
+  const OpensslPtr<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  Check(context != nullptr &&
+            EVP_DigestVerifyInit(context.get(), nullptr, DigestOf(suite), nullptr, key->get()) == 1,
+        "OpenSSL verifies signatures");
+  if (EVP_DigestVerify(context.get(), encoded.data(), encoded.size(), message.data(),
+                       message.size()) != 1) {
+    return NotSigned();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fedtune

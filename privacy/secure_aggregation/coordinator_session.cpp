@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "privacy/secure_aggregation/coordinator_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/overloaded.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "privacy/crypto/merkle_tree.h"
+#include "privacy/secure_aggregation/statements.h"
+#include "privacy/secure_aggregation/unmasking.h"
+
+namespace fedtune {
+namespace {
+
+using Phase = CoordinatorSession::Phase;
+
+// The client's answer that ends its part in a phase.
+MessageKind AnswerIn(Phase phase) {
+  switch (phase) {
+    case Phase::kAdvertising:
+      return MessageKind::kAdvertisement;
+    case Phase::kSharing:
+      return MessageKind::kShares;
+    case Phase::kCollecting:
+      return MessageKind::kInputManifest;
+    case Phase::kAgreeing:
+      return MessageKind::kAgreement;
+    default:
+      return MessageKind::kUnmaskShares;
+  }
+}
+
+std::string_view WhatIsMissing(Phase phase) {
+  switch (phase) {
+    case Phase::kAdvertising:
+      return "keys for the secure aggregation";
+    case Phase::kSharing:
+      return "secret shares";
+    case Phase::kCollecting:
+      return "masked contributions";
+    case Phase::kAgreeing:
+      return "agreements on the survivors";
+    default:
+      return "shares for unmasking";
+  }
+}
+
+// How a journal entry begins: a client's number, or what it stands for.
+constexpr uint32_t kMostJournalEntries = 8 * kMostClients;
+enum class JournalKind : uint8_t { kMessage = 1, kDrop = 2, kTimeUp = 3 };
+
+Bytes JournalEntry(JournalKind kind, uint32_t number, ByteSpan message) {
+  CanonicalWriter writer;
+  writer.U8(static_cast<uint8_t>(kind)).U32(number).Sized(message);
+  return std::move(writer).Take();
+}
+
+}  // namespace
+
+CoordinatorSession::CoordinatorSession(Options options)
+    : options_(std::move(options)), id_(SessionId(options_.parameters)) {
+  for (const uint32_t number : options_.cohort) members_[number].number = number;
+}
+
+absl::StatusOr<CoordinatorSession> CoordinatorSession::Create(Options options) {
+  RETURN_IF_ERROR(CheckSessionParameters(options.parameters));
+  for (const uint32_t number : options.cohort) {
+    if (!options.signing_keys.contains(number)) {
+      return absl::FailedPreconditionError(fmt::format(
+          "number {} has no signing key of the plan's suite on the signing roster", number));
+    }
+  }
+  // Whether a sparse graph fits is seen when its root is known.
+  RETURN_IF_ERROR(
+      ShapeOf(options.parameters, static_cast<int>(options.cohort.size()), Digest()).status());
+  return CoordinatorSession(std::move(options));
+}
+
+// ---- Storing ----
+
+Bytes CoordinatorSession::Save() const {
+  Check(phase_ == Phase::kAgreeing && Answered(MessageKind::kAgreement).empty(),
+        "a session is saved when its survivors are known");
+  CanonicalWriter writer;
+  writer.Sized("fedtune/secure-session/1").Fixed(id_);
+  writer.U32(static_cast<uint32_t>(journal_.size()));
+  for (const Bytes& entry : journal_) writer.Sized(entry);
+  return std::move(writer).Take();
+}
+
+absl::StatusOr<CoordinatorSession> CoordinatorSession::Restore(Options options, ByteSpan saved) {
+  ASSIGN_OR_RETURN(CoordinatorSession session, Create(std::move(options)));
+  CanonicalReader reader(saved);
+  const Bytes label = reader.Sized(64);
+  const Digest id = reader.ReadDigest();
+  const uint32_t count = reader.Count(kMostJournalEntries, sizeof(uint32_t));
+  bool sound = id == session.id_;
+  for (uint32_t i = 0; i < count && sound; ++i) {
+    const Bytes entry = reader.Sized(kLargestMessage);
+    CanonicalReader part(entry);
+    const auto kind = static_cast<JournalKind>(part.U8());
+    const uint32_t number = part.U32();
+    const Bytes message = part.Sized(kLargestMessage);
+    sound = part.Finish("an entry").ok();
+    if (kind == JournalKind::kDrop) session.Drop(number);
+    if (kind == JournalKind::kMessage) sound = sound && session.Receive(number, message).ok();
+    session.Advance(kind == JournalKind::kTimeUp);
+  }
+  if (!sound || !reader.Finish("a saved session").ok() || session.phase_ != Phase::kAgreeing) {
+    return absl::DataLossError(
+        fmt::format("what is stored of secure aggregation {} is not of it or damaged",
+                    session.id_.ToHex().substr(0, 12)));
+  }
+  session.faults_.clear();
+  return session;
+}
+
+// ---- Taking messages ----
+
+bool CoordinatorSession::Expects(MessageKind kind) const {
+  if (phase_ == Phase::kDone || phase_ == Phase::kFailed) return false;
+  // A client that is late with its agreement still helps to unmask.
+  if (phase_ == Phase::kUnmasking && kind == MessageKind::kAgreement) return true;
+  return kind == AnswerIn(phase_);
+}
+
+absl::StatusOr<CoordinatorSession::Member*> CoordinatorSession::Answering(uint32_t from,
+                                                                          MessageKind kind,
+                                                                          const Digest& message) {
+  const auto found = members_.find(from);
+  if (found == members_.end() || found->second.dropped) {
+    return absl::PermissionDeniedError(
+        fmt::format("number {} is not, or no longer, part of this secure aggregation", from));
+  }
+  const auto answered = found->second.answered.find(kind);
+  if (answered != found->second.answered.end()) {
+    if (answered->second == message) return nullptr;
+    return absl::AlreadyExistsError(fmt::format("number {} has answered otherwise before", from));
+  }
+  if (!Expects(kind)) {
+    return absl::FailedPreconditionError(fmt::format(
+        "message {} does not belong to the current phase", static_cast<int>(kind)));
+  }
+  const int place = PlaceOf(from);
+  const bool counts = phase_ == Phase::kAdvertising || (phase_ == Phase::kSharing && place >= 0) ||
+                      (phase_ == Phase::kCollecting && place >= 0 && sharers_.Contains(place)) ||
+                      (phase_ > Phase::kCollecting && place >= 0 && survivors_.Contains(place));
+  if (!counts) {
+    return absl::PermissionDeniedError(
+        fmt::format("number {} was late in an earlier phase", from));
+  }
+  return &found->second;
+}
+
+absl::Status CoordinatorSession::Receive(uint32_t from, ByteSpan message) {
+  const absl::StatusOr<MessageKind> kind = KindOf(message);
+  const Digest digest = Sha256Of(message);
+  ASSIGN_OR_RETURN(Member * member,
+                   Answering(from, kind.value_or(AnswerIn(phase_)), digest));
+  if (member == nullptr) return absl::OkStatus();
+  const absl::Status accepted =
+      kind.ok() ? Accept(*member, *kind, message) : kind.status();
+  if (!accepted.ok()) {
+    member->dropped = true;
+    faults_.push_back({from, std::string(Message(accepted))});
+    return accepted;
+  }
+  member->answered[*kind] = digest;
+  if (phase_ < Phase::kAgreeing) {
+    journal_.push_back(JournalEntry(JournalKind::kMessage, from, message));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorSession::Accept(Member& member, MessageKind kind, ByteSpan message) {
+  const auto decode_and_accept = [&](auto decoded) -> absl::Status {
+    RETURN_IF_ERROR(decoded.status());
+    return Accept(member, *std::move(decoded));
+  };
+  switch (kind) {
+    case MessageKind::kAdvertisement:
+      return decode_and_accept(DecodeAdvertisement(message));
+    case MessageKind::kShares:
+      return decode_and_accept(DecodeShares(message));
+    case MessageKind::kInputManifest:
+      return decode_and_accept(DecodeInputManifest(message));
+    case MessageKind::kAgreement:
+      return decode_and_accept(DecodeAgreement(message));
+    default:
+      return decode_and_accept(DecodeUnmaskShares(message));
+  }
+}
+
+absl::Status CoordinatorSession::CheckSignature(const Member& member, ByteSpan statement,
+                                                ByteSpan signature) const {
+  return Annotate(VerifySignature(options_.parameters.suite,
+                                  options_.signing_keys.at(member.number), statement, signature),
+                  "its signature is not its own for this plan, round and roster");
+}
+
+// So that no client trips over another one's keys later.
+absl::Status CoordinatorSession::CheckKeysWork(const Advertisement& message) const {
+  const AgreementKey probe =
+      AgreementKey::FromSeed(options_.parameters.suite, SecretBytes(Bytes(32, 0x42)));
+  RETURN_IF_ERROR(probe.Agree(message.share_key).status());
+  RETURN_IF_ERROR(probe.Agree(message.mask_key).status());
+  for (const auto& [number, other] : members_) {
+    if (!other.advertisement.has_value()) continue;
+    for (const Bytes* key : {&other.advertisement->share_key, &other.advertisement->mask_key}) {
+      if (*key == message.share_key || *key == message.mask_key) {
+        return absl::InvalidArgumentError(
+            fmt::format("one of its keys is a key of number {}", number));
+      }
+    }
+    if (other.advertisement->mask_salt_check != message.mask_salt_check) {
+      return absl::InvalidArgumentError(
+          fmt::format("its federation key is not that of number {}", number));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorSession::Accept(Member& member, Advertisement message) {
+  if (message.number != member.number) {
+    return absl::InvalidArgumentError("it advertises keys for somebody else");
+  }
+  RETURN_IF_ERROR(CheckSignature(member, AdvertisementStatement(id_, message), message.signature));
+  if (message.model != options_.model) {
+    return absl::InvalidArgumentError("it trained from another model");
+  }
+  if (message.share_key == message.mask_key) {
+    return absl::InvalidArgumentError("its two keys are the same");
+  }
+  RETURN_IF_ERROR(CheckKeysWork(message));
+  member.advertisement = std::move(message);
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorSession::Accept(Member& member, Shares message) {
+  const size_t neighbours =
+      shape_->graph.ClosedNeighborhood(PlaceOf(member.number)).size() - 1;
+  if (message.sealed.size() != neighbours) {
+    return absl::InvalidArgumentError(fmt::format("it sealed shares for {} clients instead of {}",
+                                                  message.sealed.size(), neighbours));
+  }
+  RETURN_IF_ERROR(CheckSignature(member,
+                                 SharesStatement(id_, root_, member.number,
+                                                 message.seed_commitment,
+                                                 HashOfSealed(message.sealed)),
+                                 message.signature));
+  member.shares = std::move(message);
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorSession::CheckManifest(const Member& member,
+                                               const InputManifest& message) const {
+  return CheckSignature(
+      member, InputStatement(id_, sharers_hash_, member.number, message.chunk_root),
+      message.signature);
+}
+
+absl::StatusOr<Digest> CoordinatorSession::CheckInput(uint32_t from, ByteSpan message) const {
+  ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(message));
+  const auto found = members_.find(from);
+  if (phase_ != Phase::kCollecting || found == members_.end() || found->second.dropped ||
+      PlaceOf(from) < 0 || !sharers_.Contains(PlaceOf(from))) {
+    return absl::FailedPreconditionError("no masked input is awaited from this client");
+  }
+  RETURN_IF_ERROR(CheckManifest(found->second, manifest));
+  return manifest.chunk_root;
+}
+
+absl::Status CoordinatorSession::Accept(Member& member, InputManifest message) {
+  RETURN_IF_ERROR(CheckManifest(member, message));
+  member.manifest = std::move(message);
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorSession::Accept(Member& member, Agreement message) {
+  RETURN_IF_ERROR(CheckSignature(
+      member, AgreementStatement(id_, member.number, survivors_hash_), message.signature));
+  member.agreement = std::move(message);
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorSession::Accept(Member& member, UnmaskShares message) {
+  const auto neighbours = shape_->graph.ClosedNeighborhood(PlaceOf(member.number));
+  const auto sharers = std::count_if(neighbours.begin(), neighbours.end(),
+                                     [this](int place) { return sharers_.Contains(place); });
+  if (std::ssize(message.shares) != sharers) {
+    return absl::InvalidArgumentError(fmt::format("it gave {} shares for unmasking instead of {}",
+                                                  message.shares.size(), sharers));
+  }
+  if (message.mask_salt.has_value() && CommitToMaskSalt(id_, *message.mask_salt) !=
+                                           member.advertisement->mask_salt_check) {
+    return absl::InvalidArgumentError("its federation key is not what it committed to");
+  }
+  member.unmask = std::move(message);
+  return absl::OkStatus();
+}
+
+void CoordinatorSession::RecordTimeUp() {
+  journal_.push_back(JournalEntry(JournalKind::kTimeUp, 0, {}));
+}
+
+void CoordinatorSession::Drop(uint32_t number) {
+  const auto found = members_.find(number);
+  if (found == members_.end() || found->second.dropped) return;
+  found->second.dropped = true;
+  if (phase_ < Phase::kAgreeing) journal_.push_back(JournalEntry(JournalKind::kDrop, number, {}));
+}
+
+}  // namespace fedtune

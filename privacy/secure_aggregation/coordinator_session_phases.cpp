@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How the phases of a session end, and what clients are asked in them;
+// coordinator_session.cpp takes the clients' messages.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "privacy/crypto/merkle_tree.h"
+#include "privacy/secure_aggregation/coordinator_session.h"
+#include "privacy/secure_aggregation/statements.h"
+#include "privacy/secure_aggregation/unmasking.h"
+
+namespace fedtune {
+
+int CoordinatorSession::PlaceOf(uint32_t number) const {
+  const auto found = std::lower_bound(clients_.begin(), clients_.end(), number);
+  return found == clients_.end() || *found != number
+             ? -1
+             : static_cast<int>(found - clients_.begin());
+}
+
+std::set<int> CoordinatorSession::Answered(MessageKind kind) const {
+  std::set<int> places;
+  for (size_t place = 0; place < clients_.size(); ++place) {
+    if (members_.at(clients_[place]).answered.contains(kind)) {
+      places.insert(static_cast<int>(place));
+    }
+  }
+  return places;
+}
+
+bool CoordinatorSession::Awaits(const Member& member) const {
+  if (member.dropped) return false;
+  const int place = PlaceOf(member.number);
+  switch (phase_) {
+    case Phase::kAdvertising:
+      return !member.advertisement.has_value();
+    case Phase::kSharing:
+      return place >= 0 && !member.shares.has_value();
+    case Phase::kCollecting:
+      return place >= 0 && sharers_.Contains(place) && !member.manifest.has_value();
+    case Phase::kAgreeing:
+      return place >= 0 && survivors_.Contains(place) && !member.agreement.has_value();
+    case Phase::kUnmasking:
+      return place >= 0 && survivors_.Contains(place) && !member.unmask.has_value();
+    default:
+      return false;
+  }
+}
+
+std::vector<uint32_t> CoordinatorSession::Awaited() const {
+  std::vector<uint32_t> awaited;
+  for (const auto& [number, member] : members_) {
+    if (Awaits(member)) awaited.push_back(number);
+  }
+  return awaited;
+}
+
+std::vector<uint32_t> CoordinatorSession::Survivors() const {
+  Check(phase_ > Phase::kCollecting, "survivors are known when the inputs are collected");
+  std::vector<uint32_t> survivors;
+  for (int place = 0; place < survivors_.places(); ++place) {
+    if (survivors_.Contains(place)) survivors.push_back(clients_[static_cast<size_t>(place)]);
+  }
+  return survivors;
+}
+
+// In a complete graph: a threshold of them. In a sparse one each of those that
+// count must have as many in its own neighbourhood.
+bool CoordinatorSession::EnoughEverywhere(const std::set<int>& answered) const {
+  for (int place = 0; place < sharers_.places(); ++place) {
+    if (!sharers_.Contains(place)) continue;
+    const auto neighbours = shape_->graph.ClosedNeighborhood(place);
+    const auto have = std::count_if(neighbours.begin(), neighbours.end(),
+                                    [&](int other) { return answered.contains(other); });
+    if (have < shape_->threshold) return false;
+    if (shape_->graph.degree() + 1 == shape_->graph.client_count()) return true;
+  }
+  return true;
+}
+
+bool CoordinatorSession::Advance(bool time_is_up) {
+  const bool everyone = Awaited().empty();
+  const Phase before = phase_;
+  switch (phase_) {
+    case Phase::kAdvertising:
+    case Phase::kSharing:
+    case Phase::kCollecting:
+      if (!everyone && !time_is_up) return false;
+      if (!everyone) RecordTimeUp();
+      if (phase_ == Phase::kAdvertising) {
+        CloseAdvertising();
+      } else if (phase_ == Phase::kSharing) {
+        CloseSharing();
+      } else {
+        CloseCollecting();
+      }
+      break;
+    case Phase::kAgreeing:
+      if (EnoughEverywhere(Answered(MessageKind::kAgreement))) {
+        phase_ = Phase::kUnmasking;
+      } else if (everyone || time_is_up) {
+        Fail("too few clients agreed on the survivors: " + MissingAnswers());
+      }
+      break;
+    case Phase::kUnmasking:
+      if (EnoughEverywhere(Answered(MessageKind::kUnmaskShares))) {
+        const absl::Status unmasked = Unmask();
+        if (!unmasked.ok() && (everyone || time_is_up)) Fail(std::string(Message(unmasked)));
+      } else if (everyone || time_is_up) {
+        Fail("too few clients gave their shares for unmasking: " + MissingAnswers());
+      }
+      break;
+    default:
+      break;
+  }
+  return phase_ != before;
+}
+
+void CoordinatorSession::CloseAdvertising() {
+  for (const auto& [number, member] : members_) {
+    if (!member.advertisement.has_value() || member.dropped) continue;
+    clients_.push_back(number);
+    leaves_.push_back(MerkleLeaf(Encode(*member.advertisement)));
+  }
+  root_ = MerkleRoot(leaves_);
+  absl::StatusOr<CohortShape> shape =
+      ShapeOf(options_.parameters, static_cast<int>(clients_.size()), root_);
+  if (!shape.ok()) return Fail(std::string(Message(shape.status())));
+  shape_.emplace(*std::move(shape));
+  phase_ = Phase::kSharing;
+}
+
+void CoordinatorSession::CloseSharing() {
+  sharers_ = PlaceSet(static_cast<int>(clients_.size()));
+  for (const int place : Answered(MessageKind::kShares)) {
+    if (!members_.at(clients_[static_cast<size_t>(place)]).dropped) sharers_.Insert(place);
+  }
+  sharers_hash_ = HashOfSharers(id_, root_, sharers_);
+  if (sharers_.size() < shape_->least_survivors) {
+    return Fail(fmt::format("{} clients shared their secrets, {} are needed", sharers_.size(),
+                            shape_->least_survivors));
+  }
+  phase_ = Phase::kCollecting;
+}
+
+void CoordinatorSession::CloseCollecting() {
+  survivors_ = PlaceSet(static_cast<int>(clients_.size()));
+  for (const int place : Answered(MessageKind::kInputManifest)) survivors_.Insert(place);
+  survivors_hash_ = HashOfSurvivors(id_, sharers_hash_, survivors_);
+  if (survivors_.size() < shape_->least_survivors) {
+    return Fail(fmt::format("{} masked contributions arrived, {} are needed", survivors_.size(),
+                            shape_->least_survivors));
+  }
+  phase_ = Phase::kAgreeing;
+}
+
+std::string CoordinatorSession::MissingAnswers() const {
+  std::vector<std::string> missing;
+  for (const auto& [number, member] : members_) {
+    const int place = PlaceOf(number);
+    if (place < 0 || !survivors_.Contains(place)) continue;
+    if (!member.answered.contains(phase_ == Phase::kAgreeing ? MessageKind::kAgreement
+                                                             : MessageKind::kUnmaskShares)) {
+      missing.push_back(fmt::format("number {}", number));
+    }
+  }
+  return fmt::format("{} did not answer", fmt::join(missing, ", "));
+}
+
+absl::Status CoordinatorSession::Unmask() {
+  Unmasking unmasking(options_.parameters, id_, *shape_, sharers_, survivors_);
+  for (size_t place = 0; place < clients_.size(); ++place) {
+    const Member& member = members_.at(clients_[place]);
+    if (!sharers_.Contains(static_cast<int>(place))) continue;
+    unmasking.Add({.place = static_cast<int>(place),
+                   .number = member.number,
+                   .mask_key = member.advertisement->mask_key,
+                   .seed_commitment = member.shares->seed_commitment,
+                   .answer = member.unmask.has_value() ? &*member.unmask : nullptr});
+  }
+  absl::StatusOr<MaskStreams> masks = unmasking.Masks();
+  for (const uint32_t liar : unmasking.liars()) {
+    if (masks.ok()) faults_.push_back({liar, "it gave wrong shares for unmasking"});
+  }
+  if (!masks.ok()) return masks.status();
+  masks_.emplace(*std::move(masks));
+  phase_ = Phase::kDone;
+  return absl::OkStatus();
+}
+
+// ---- What clients are asked ----
+
+Bytes CoordinatorSession::MessageFor(uint32_t number) const {
+  const auto found = members_.find(number);
+  if (found == members_.end() || !Awaits(found->second)) return {};
+  const int place = PlaceOf(number);
+  switch (phase_) {
+    case Phase::kSharing:
+      return DirectoryFor(place);
+    case Phase::kCollecting:
+      return SharesFor(place);
+    case Phase::kAgreeing:
+      return Encode(fedtune::Survivors{survivors_});
+    case Phase::kUnmasking:
+      return found->second.agreement.has_value() ? Proof(place)
+                                                 : Encode(fedtune::Survivors{survivors_});
+    default:
+      return {};  // Clients advertise of their own accord.
+  }
+}
+
+Bytes CoordinatorSession::DirectoryFor(int place) const {
+  const bool complete = shape_->graph.degree() + 1 == shape_->graph.client_count();
+  KeyDirectory directory;
+  directory.client_count = static_cast<uint32_t>(clients_.size());
+  directory.root = root_;
+  for (const int other : shape_->graph.ClosedNeighborhood(place)) {
+    const auto index = static_cast<size_t>(other);
+    directory.entries.push_back(
+        {.place = static_cast<uint32_t>(other),
+         .advertisement = *members_.at(clients_[index]).advertisement,
+         .proof = complete ? std::vector<Digest>() : MerkleProof(leaves_, index)});
+  }
+  return Encode(directory);
+}
+
+Bytes CoordinatorSession::SharesFor(int place) const {
+  SharesForYou message;
+  message.sharers = sharers_;
+  for (const int other : shape_->graph.ClosedNeighborhood(place)) {
+    if (other == place || !sharers_.Contains(other)) continue;
+    const Shares& shares = *members_.at(clients_[static_cast<size_t>(other)]).shares;
+    // Its sealed shares go to its neighbours in their order, without itself.
+    const auto neighbours = shape_->graph.ClosedNeighborhood(other);
+    auto index = std::lower_bound(neighbours.begin(), neighbours.end(), place) - neighbours.begin();
+    if (place > other) --index;
+    message.entries.push_back({.seed_commitment = shares.seed_commitment,
+                               .all_sealed = HashOfSealed(shares.sealed),
+                               .sealed = shares.sealed[static_cast<size_t>(index)],
+                               .signature = shares.signature});
+  }
+  return Encode(message);
+}
+
+Bytes CoordinatorSession::Proof(int place) const {
+  AgreementProof proof;
+  for (const int other : shape_->graph.ClosedNeighborhood(place)) {
+    const Member& member = members_.at(clients_[static_cast<size_t>(other)]);
+    if (!member.agreement.has_value()) continue;
+    if (static_cast<int>(proof.entries.size()) == shape_->threshold) break;
+    proof.entries.push_back(
+        {.place = static_cast<uint32_t>(other), .signature = member.agreement->signature});
+  }
+  return Encode(proof);
+}
+
+}  // namespace fedtune
