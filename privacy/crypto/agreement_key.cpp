@@ -56,9 +56,16 @@ AgreementKey AgreementKey::FromSeed(CipherSuite suite, const SecretBytes& seed) 
     return {suite, std::move(key), std::move(public_key)};
   }
   const std::span info(reinterpret_cast<const uint8_t*>(kStretch.data()), kStretch.size());
-  OpensslPtr<EVP_PKEY> key = P256KeyFrom(HkdfSha256(seed.Reveal(), {}, info, kStretchedSize));
+  OpensslPtr<EVP_PKEY> key =
+      P256KeyFromStretched(HkdfSha256(seed.Reveal(), {}, info, kStretchedSize));
   std::vector<uint8_t> public_key = P256Point(key.get());
   return {suite, std::move(key), std::move(public_key)};
+}
+
+AgreementKey AgreementKey::FromP256Scalar(const SecretBytes& scalar) {
+  OpensslPtr<EVP_PKEY> key = P256KeyFromScalar(scalar);
+  std::vector<uint8_t> public_key = P256Point(key.get());
+  return {CipherSuite::kNistP256, std::move(key), std::move(public_key)};
 }
 
 absl::StatusOr<SecretBytes> AgreementKey::Agree(std::span<const uint8_t> other_public_key) const {

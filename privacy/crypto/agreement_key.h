@@ -25,6 +25,10 @@ class AgreementKey {
   // uniform.
   static AgreementKey FromSeed(CipherSuite suite, const SecretBytes& seed);
 
+  // The pair of a P-256 private key that was made elsewhere, as in test vectors.
+  // Requires: the scalar, big-endian, is in [1, n - 1].
+  static AgreementKey FromP256Scalar(const SecretBytes& scalar);
+
   // 32 bytes; on P-256 65, the point uncompressed.
   const std::vector<uint8_t>& public_key() const { return public_key_; }
 

@@ -36,34 +36,50 @@ OpensslPtr<OSSL_PARAM_BLD> Builder(std::span<const uint8_t> point) {
   return builder;
 }
 
-}  // namespace
+OpensslPtr<BIGNUM> SecretNumber(const SecretBytes& secret) {
+  OpensslPtr<BIGNUM> number(BN_secure_new());
+  const std::span<const uint8_t> bytes = secret.Reveal();
+  Check(number != nullptr &&
+            BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), number.get()) != nullptr,
+        "OpenSSL makes numbers");
+  BN_set_flags(number.get(), BN_FLG_CONSTTIME);
+  return number;
+}
 
-OpensslPtr<EVP_PKEY> P256KeyFrom(const SecretBytes& stretched) {
-  const OpensslPtr<EC_GROUP> group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
-  const OpensslPtr<BN_CTX> context(BN_CTX_secure_new());
-  const OpensslPtr<BIGNUM> scalar(BN_secure_new());
-  const OpensslPtr<BIGNUM> order(BN_new());
-  const OpensslPtr<EC_POINT> point(EC_POINT_new(group.get()));
-  const std::span<const uint8_t> bytes = stretched.Reveal();
-  BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), scalar.get());
-  BN_set_flags(scalar.get(), BN_FLG_CONSTTIME);
-  Check(BN_copy(order.get(), EC_GROUP_get0_order(group.get())) != nullptr &&
-            BN_sub_word(order.get(), 1) == 1 &&
-            BN_mod(scalar.get(), scalar.get(), order.get(), context.get()) == 1 &&
-            BN_add_word(scalar.get(), 1) == 1 &&
-            EC_POINT_mul(group.get(), point.get(), scalar.get(), nullptr, nullptr, context.get()) ==
-                1,
-        "OpenSSL computes on P-256");
+// A private scalar's key; the public one follows from it.
+OpensslPtr<EVP_PKEY> KeyOf(const EC_GROUP* group, const BIGNUM* scalar, BN_CTX* context) {
+  const OpensslPtr<EC_POINT> point(EC_POINT_new(group));
   std::vector<uint8_t> encoded(kP256PublicKeySize);
-  Check(EC_POINT_point2oct(group.get(), point.get(), POINT_CONVERSION_UNCOMPRESSED, encoded.data(),
-                           encoded.size(), context.get()) == encoded.size(),
-        "a P-256 point has 65 bytes");
+  Check(EC_POINT_mul(group, point.get(), scalar, nullptr, nullptr, context) == 1 &&
+            EC_POINT_point2oct(group, point.get(), POINT_CONVERSION_UNCOMPRESSED, encoded.data(),
+                               encoded.size(), context) == encoded.size(),
+        "OpenSSL computes on P-256");
   const OpensslPtr<OSSL_PARAM_BLD> builder = Builder(encoded);
-  Check(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar.get()) == 1,
+  Check(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar) == 1,
         "OpenSSL takes a private key");
   OpensslPtr<EVP_PKEY> key = FromParameters(builder.get(), EVP_PKEY_KEYPAIR);
   Check(key != nullptr, "OpenSSL makes P-256 keys");
   return key;
+}
+
+}  // namespace
+
+OpensslPtr<EVP_PKEY> P256KeyFromStretched(const SecretBytes& stretched) {
+  const OpensslPtr<EC_GROUP> group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  const OpensslPtr<BN_CTX> context(BN_CTX_secure_new());
+  const OpensslPtr<BIGNUM> scalar = SecretNumber(stretched);
+  const OpensslPtr<BIGNUM> order(BN_dup(EC_GROUP_get0_order(group.get())));
+  Check(BN_sub_word(order.get(), 1) == 1 &&
+            BN_mod(scalar.get(), scalar.get(), order.get(), context.get()) == 1 &&
+            BN_add_word(scalar.get(), 1) == 1,
+        "OpenSSL reduces numbers");
+  return KeyOf(group.get(), scalar.get(), context.get());
+}
+
+OpensslPtr<EVP_PKEY> P256KeyFromScalar(const SecretBytes& scalar) {
+  const OpensslPtr<EC_GROUP> group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  const OpensslPtr<BN_CTX> context(BN_CTX_secure_new());
+  return KeyOf(group.get(), SecretNumber(scalar).get(), context.get());
 }
 
 absl::StatusOr<OpensslPtr<EVP_PKEY>> P256PublicKey(std::span<const uint8_t> point) {

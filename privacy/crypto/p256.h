@@ -18,7 +18,10 @@ namespace fedtune {
 inline constexpr size_t kP256PublicKeySize = 65;
 
 // The key whose private scalar is `stretched` mod (n - 1) + 1.
-OpensslPtr<EVP_PKEY> P256KeyFrom(const SecretBytes& stretched);
+OpensslPtr<EVP_PKEY> P256KeyFromStretched(const SecretBytes& stretched);
+
+// The key of a private scalar, big-endian. Requires: it is in [1, n - 1].
+OpensslPtr<EVP_PKEY> P256KeyFromScalar(const SecretBytes& scalar);
 
 // INVALID_ARGUMENT: another size, or no point of the curve.
 absl::StatusOr<OpensslPtr<EVP_PKEY>> P256PublicKey(std::span<const uint8_t> point);

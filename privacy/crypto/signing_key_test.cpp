@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "privacy/crypto/signing_key.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/hex.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::FromHex;
+using testing::HasCode;
+using testing::IsOk;
+using Octets = std::vector<uint8_t>;
+
+const Octets kMessage = {'h', 'e', 'l', 'l', 'o'};
+
+class SigningKeyTest : public ::testing::TestWithParam<CipherSuite> {
+ protected:
+  const SigningKey key_ = SigningKey::Generate(GetParam());
+};
+
+TEST_P(SigningKeyTest, SignsInSixtyFourBytesThatVerify) {
+  // Numbers of ECDSA with leading zeros come up once in 128 signatures.
+  for (int i = 0; i < 300; ++i) {
+    const Octets signature = key_.Sign(kMessage);
+    ASSERT_EQ(signature.size(), 64u);
+    ASSERT_THAT(VerifySignature(GetParam(), key_.public_key(), kMessage, signature), IsOk());
+  }
+}
+
+TEST_P(SigningKeyTest, RefusesAnotherMessageKeyOrSignature) {
+  const auto refused = HasCode(absl::StatusCode::kUnauthenticated);
+  const Octets signature = key_.Sign(kMessage);
+  EXPECT_THAT(VerifySignature(GetParam(), key_.public_key(), Octets{'h'}, signature), refused);
+  const SigningKey other = SigningKey::Generate(GetParam());
+  EXPECT_THAT(VerifySignature(GetParam(), other.public_key(), kMessage, signature), refused);
+  for (size_t bit = 0; bit < 8 * signature.size(); bit += 7) {
+    Octets changed = signature;
+    changed[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+    EXPECT_THAT(VerifySignature(GetParam(), key_.public_key(), kMessage, changed), refused);
+  }
+}
+
+TEST_P(SigningKeyTest, RefusesMalformedKeysAndSignatures) {
+  const auto refused = HasCode(absl::StatusCode::kUnauthenticated);
+  const Octets signature = key_.Sign(kMessage);
+  EXPECT_THAT(VerifySignature(GetParam(), {}, kMessage, signature), refused);
+  EXPECT_THAT(VerifySignature(GetParam(), key_.public_key(), kMessage, {}), refused);
+  EXPECT_THAT(VerifySignature(GetParam(), key_.public_key(), kMessage, Octets(65)), refused);
+  EXPECT_THAT(VerifySignature(GetParam(), key_.public_key(), kMessage, Octets(64)), refused);
+}
+
+TEST_P(SigningKeyTest, GoesThroughPem) {
+  const absl::StatusOr<SigningKey> again = SigningKey::ParsePem(key_.ToPem().RevealText());
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(again->suite(), GetParam());
+  EXPECT_EQ(again->public_key(), key_.public_key());
+  EXPECT_THAT(VerifySignature(GetParam(), key_.public_key(), kMessage, again->Sign(kMessage)),
+              IsOk());
+}
+
+INSTANTIATE_TEST_SUITE_P(Suites, SigningKeyTest,
+                         ::testing::Values(CipherSuite::kCurve25519, CipherSuite::kNistP256));
+
+TEST(SigningKeyPemTest, RefusesWhatIsNoSigningKey) {
+  const auto refused = HasCode(absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(SigningKey::ParsePem("a letter"), refused);
+  EXPECT_THAT(SigningKey::ParsePem(std::string(100'000, 'a')), refused);
+  // An X25519 key, which cannot sign.
+  EXPECT_THAT(SigningKey::ParsePem("-----BEGIN PRIVATE KEY-----\n"
+                                   "MC4CAQAwBQYDK2VuBCIEIHcHbQpzGKV9PBbBclGyZkXfTC+H68CZKrF3+6Udu"
+                                   "SoX\n"
+                                   "-----END PRIVATE KEY-----\n"),
+              refused);
+}
+
+// RFC 8032 section 7.1, test 2.
+TEST(Ed25519Test, VerifiesTheAnswerOfRfc8032) {
+  EXPECT_THAT(
+      VerifySignature(
+          CipherSuite::kCurve25519,
+          FromHex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+          FromHex("72"),
+          FromHex("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e"
+                  "458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00")),
+      IsOk());
+}
+
+}  // namespace
+}  // namespace fedtune
