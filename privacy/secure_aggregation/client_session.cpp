@@ -66,10 +66,10 @@ absl::StatusOr<ClientSession> ClientSession::Resume(Options options,
   for (const Bytes& record : records) {
     const absl::Status replayed = session.Replay(record);
     if (!replayed.ok()) {
-      return absl::DataLossError(fmt::format("the stored records of secure aggregation {} are not "
-                                             "its own: {}",
-                                             session.id_.ToHex().substr(0, 12),
-                                             Message(replayed)));
+      return absl::DataLossError(
+          fmt::format("the stored records of secure aggregation {} are not "
+                      "its own: {}",
+                      session.id_.ToHex().substr(0, 12), Message(replayed)));
     }
   }
   return session;

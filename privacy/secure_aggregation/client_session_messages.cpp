@@ -81,9 +81,9 @@ absl::Status ClientSession::CheckEntry(const Advertisement& entry) const {
   if (!VerifySignature(options_.parameters.suite, *key, AdvertisementStatement(id_, entry),
                        entry.signature)
            .ok()) {
-    return False(fmt::format(
-        "the keys of number {} are not signed by it for this plan, round and roster",
-        entry.number));
+    return False(
+        fmt::format("the keys of number {} are not signed by it for this plan, round and roster",
+                    entry.number));
   }
   if (entry.model != options_.model) {
     return False(fmt::format("number {} was given another model to train from", entry.number));
@@ -100,8 +100,8 @@ absl::Status ClientSession::CheckEntries(const KeyDirectory& directory) const {
   const KeyDirectory::Entry* before = nullptr;
   for (const KeyDirectory::Entry& entry : directory.entries) {
     const Advertisement& advertisement = entry.advertisement;
-    if (before != nullptr && (before->place >= entry.place ||
-                              before->advertisement.number >= advertisement.number)) {
+    if (before != nullptr &&
+        (before->place >= entry.place || before->advertisement.number >= advertisement.number)) {
       return False("clients are listed twice or out of order");
     }
     before = &entry;
@@ -139,10 +139,10 @@ absl::Status ClientSession::CheckPlaces(const KeyDirectory& directory, size_t ow
 
 absl::StatusOr<Bytes> ClientSession::OnKeyDirectory(const KeyDirectory& directory) {
   if (directory.client_count > kMostClients) return False("it lists too many clients");
-  const auto own = std::find_if(
-      directory.entries.begin(), directory.entries.end(), [this](const KeyDirectory::Entry& entry) {
-        return entry.advertisement.number == options_.number;
-      });
+  const auto own = std::find_if(directory.entries.begin(), directory.entries.end(),
+                                [this](const KeyDirectory::Entry& entry) {
+                                  return entry.advertisement.number == options_.number;
+                                });
   if (own == directory.entries.end() || Encode(own->advertisement) != Encode(advertisement_) ||
       own->place >= directory.client_count) {
     return False("this client's own keys are not as it sent them");
@@ -150,8 +150,7 @@ absl::StatusOr<Bytes> ClientSession::OnKeyDirectory(const KeyDirectory& director
   ASSIGN_OR_RETURN(shape_, ShapeOf(options_.parameters, static_cast<int>(directory.client_count),
                                    directory.root));
   RETURN_IF_ERROR(CheckEntries(directory));
-  RETURN_IF_ERROR(
-      CheckPlaces(directory, static_cast<size_t>(own - directory.entries.begin())));
+  RETURN_IF_ERROR(CheckPlaces(directory, static_cast<size_t>(own - directory.entries.begin())));
   root_ = directory.root;
   own_place_ = static_cast<int>(own->place);
   for (const KeyDirectory::Entry& entry : directory.entries) {
@@ -165,12 +164,10 @@ absl::StatusOr<Bytes> ClientSession::OnKeyDirectory(const KeyDirectory& director
 
 absl::StatusOr<Bytes> ClientSession::ShareSecrets() {
   const int count = static_cast<int>(peers_.size());
-  std::vector<SecretBytes> seed_shares =
-      SplitSecret(secrets_->self_mask_seed(), shape_->threshold, count,
-                  secrets_->self_mask_coefficients());
-  std::vector<SecretBytes> key_shares =
-      SplitSecret(secrets_->mask_key_seed(), shape_->threshold, count,
-                  secrets_->mask_key_coefficients());
+  std::vector<SecretBytes> seed_shares = SplitSecret(secrets_->self_mask_seed(), shape_->threshold,
+                                                     count, secrets_->self_mask_coefficients());
+  std::vector<SecretBytes> key_shares = SplitSecret(secrets_->mask_key_seed(), shape_->threshold,
+                                                    count, secrets_->mask_key_coefficients());
   Shares message;
   message.seed_commitment = CommitToSeed(id_, options_.number, secrets_->self_mask_seed());
   for (size_t i = 0; i < peers_.size(); ++i) {
@@ -251,17 +248,16 @@ absl::StatusOr<Bytes> ClientSession::OnSurvivors(const Survivors& message) {
   }
   survivors_ = message.survivors;
   survivors_hash_ = HashOfSurvivors(id_, sharers_hash_, survivors_);
-  return Encode(Agreement{
-      options_.key->Sign(AgreementStatement(id_, options_.number, survivors_hash_))});
+  return Encode(
+      Agreement{options_.key->Sign(AgreementStatement(id_, options_.number, survivors_hash_))});
 }
 
 absl::StatusOr<Bytes> ClientSession::OnAgreementProof(const AgreementProof& message) {
   std::set<uint32_t> signers;
   for (const AgreementProof::Entry& entry : message.entries) {
-    const auto peer =
-        std::find_if(peers_.begin(), peers_.end(), [&entry](const Peer& candidate) {
-          return candidate.place == static_cast<int>(entry.place);
-        });
+    const auto peer = std::find_if(peers_.begin(), peers_.end(), [&entry](const Peer& candidate) {
+      return candidate.place == static_cast<int>(entry.place);
+    });
     if (peer == peers_.end() || !survivors_.Contains(peer->place) ||
         !signers.insert(peer->number).second ||
         !VerifySignature(options_.parameters.suite, *SigningKeyOf(peer->number),
@@ -280,8 +276,7 @@ absl::StatusOr<Bytes> ClientSession::OnAgreementProof(const AgreementProof& mess
     if (!sharers_.Contains(peer.place)) continue;
     const bool survives = survivors_.Contains(peer.place);
     anyone_dropped = anyone_dropped || !survives;
-    const std::optional<SecretBytes>& share =
-        survives ? peer.self_mask_share : peer.mask_key_share;
+    const std::optional<SecretBytes>& share = survives ? peer.self_mask_share : peer.mask_key_share;
     shares.shares.emplace_back();
     if (share.has_value()) shares.shares.back() = CopyOf(*share);
   }

@@ -3,17 +3,17 @@
 #include "privacy/secure_aggregation/coordinator_session.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
-#include "base/overloaded.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "fmt/ranges.h"
-#include "privacy/crypto/merkle_tree.h"
+#include "privacy/crypto/agreement_key.h"
+#include "privacy/crypto/signing_key.h"
+#include "privacy/secure_aggregation/session_keys.h"
 #include "privacy/secure_aggregation/statements.h"
-#include "privacy/secure_aggregation/unmasking.h"
 
 namespace fedtune {
 namespace {
@@ -36,22 +36,6 @@ MessageKind AnswerIn(Phase phase) {
   }
 }
 
-std::string_view WhatIsMissing(Phase phase) {
-  switch (phase) {
-    case Phase::kAdvertising:
-      return "keys for the secure aggregation";
-    case Phase::kSharing:
-      return "secret shares";
-    case Phase::kCollecting:
-      return "masked contributions";
-    case Phase::kAgreeing:
-      return "agreements on the survivors";
-    default:
-      return "shares for unmasking";
-  }
-}
-
-// How a journal entry begins: a client's number, or what it stands for.
 constexpr uint32_t kMostJournalEntries = 8 * kMostClients;
 enum class JournalKind : uint8_t { kMessage = 1, kDrop = 2, kTimeUp = 3 };
 
@@ -144,16 +128,15 @@ absl::StatusOr<CoordinatorSession::Member*> CoordinatorSession::Answering(uint32
     return absl::AlreadyExistsError(fmt::format("number {} has answered otherwise before", from));
   }
   if (!Expects(kind)) {
-    return absl::FailedPreconditionError(fmt::format(
-        "message {} does not belong to the current phase", static_cast<int>(kind)));
+    return absl::FailedPreconditionError(
+        fmt::format("message {} does not belong to the current phase", static_cast<int>(kind)));
   }
   const int place = PlaceOf(from);
   const bool counts = phase_ == Phase::kAdvertising || (phase_ == Phase::kSharing && place >= 0) ||
                       (phase_ == Phase::kCollecting && place >= 0 && sharers_.Contains(place)) ||
                       (phase_ > Phase::kCollecting && place >= 0 && survivors_.Contains(place));
   if (!counts) {
-    return absl::PermissionDeniedError(
-        fmt::format("number {} was late in an earlier phase", from));
+    return absl::PermissionDeniedError(fmt::format("number {} was late in an earlier phase", from));
   }
   return &found->second;
 }
@@ -161,11 +144,9 @@ absl::StatusOr<CoordinatorSession::Member*> CoordinatorSession::Answering(uint32
 absl::Status CoordinatorSession::Receive(uint32_t from, ByteSpan message) {
   const absl::StatusOr<MessageKind> kind = KindOf(message);
   const Digest digest = Sha256Of(message);
-  ASSIGN_OR_RETURN(Member * member,
-                   Answering(from, kind.value_or(AnswerIn(phase_)), digest));
+  ASSIGN_OR_RETURN(Member * member, Answering(from, kind.value_or(AnswerIn(phase_)), digest));
   if (member == nullptr) return absl::OkStatus();
-  const absl::Status accepted =
-      kind.ok() ? Accept(*member, *kind, message) : kind.status();
+  const absl::Status accepted = kind.ok() ? Accept(*member, *kind, message) : kind.status();
   if (!accepted.ok()) {
     member->dropped = true;
     faults_.push_back({from, std::string(Message(accepted))});
@@ -243,15 +224,13 @@ absl::Status CoordinatorSession::Accept(Member& member, Advertisement message) {
 }
 
 absl::Status CoordinatorSession::Accept(Member& member, Shares message) {
-  const size_t neighbours =
-      shape_->graph.ClosedNeighborhood(PlaceOf(member.number)).size() - 1;
+  const size_t neighbours = shape_->graph.ClosedNeighborhood(PlaceOf(member.number)).size() - 1;
   if (message.sealed.size() != neighbours) {
     return absl::InvalidArgumentError(fmt::format("it sealed shares for {} clients instead of {}",
                                                   message.sealed.size(), neighbours));
   }
   RETURN_IF_ERROR(CheckSignature(member,
-                                 SharesStatement(id_, root_, member.number,
-                                                 message.seed_commitment,
+                                 SharesStatement(id_, root_, member.number, message.seed_commitment,
                                                  HashOfSealed(message.sealed)),
                                  message.signature));
   member.shares = std::move(message);
@@ -260,9 +239,9 @@ absl::Status CoordinatorSession::Accept(Member& member, Shares message) {
 
 absl::Status CoordinatorSession::CheckManifest(const Member& member,
                                                const InputManifest& message) const {
-  return CheckSignature(
-      member, InputStatement(id_, sharers_hash_, member.number, message.chunk_root),
-      message.signature);
+  return CheckSignature(member,
+                        InputStatement(id_, sharers_hash_, member.number, message.chunk_root),
+                        message.signature);
 }
 
 absl::StatusOr<Digest> CoordinatorSession::CheckInput(uint32_t from, ByteSpan message) const {
@@ -283,8 +262,8 @@ absl::Status CoordinatorSession::Accept(Member& member, InputManifest message) {
 }
 
 absl::Status CoordinatorSession::Accept(Member& member, Agreement message) {
-  RETURN_IF_ERROR(CheckSignature(
-      member, AgreementStatement(id_, member.number, survivors_hash_), message.signature));
+  RETURN_IF_ERROR(CheckSignature(member, AgreementStatement(id_, member.number, survivors_hash_),
+                                 message.signature));
   member.agreement = std::move(message);
   return absl::OkStatus();
 }
@@ -297,8 +276,8 @@ absl::Status CoordinatorSession::Accept(Member& member, UnmaskShares message) {
     return absl::InvalidArgumentError(fmt::format("it gave {} shares for unmasking instead of {}",
                                                   message.shares.size(), sharers));
   }
-  if (message.mask_salt.has_value() && CommitToMaskSalt(id_, *message.mask_salt) !=
-                                           member.advertisement->mask_salt_check) {
+  if (message.mask_salt.has_value() &&
+      CommitToMaskSalt(id_, *message.mask_salt) != member.advertisement->mask_salt_check) {
     return absl::InvalidArgumentError("its federation key is not what it committed to");
   }
   member.unmask = std::move(message);

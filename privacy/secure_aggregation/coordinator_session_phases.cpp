@@ -19,9 +19,8 @@ namespace fedtune {
 
 int CoordinatorSession::PlaceOf(uint32_t number) const {
   const auto found = std::lower_bound(clients_.begin(), clients_.end(), number);
-  return found == clients_.end() || *found != number
-             ? -1
-             : static_cast<int>(found - clients_.begin());
+  return found == clients_.end() || *found != number ? -1
+                                                     : static_cast<int>(found - clients_.begin());
 }
 
 std::set<int> CoordinatorSession::Answered(MessageKind kind) const {

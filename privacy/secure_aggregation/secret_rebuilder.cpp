@@ -78,9 +78,8 @@ absl::StatusOr<SecretBytes> SecretRebuilder::Rebuild(
     return absl::FailedPreconditionError(
         fmt::format("{} shares came, {} are needed", shares.size(), threshold));
   }
-  std::stable_partition(shares.begin(), shares.end(), [this](const GivenShare& given) {
-    return !liars_.contains(given.giver);
-  });
+  std::stable_partition(shares.begin(), shares.end(),
+                        [this](const GivenShare& given) { return !liars_.contains(given.giver); });
   Choices choices(shares, threshold);
   do {
     std::vector<GivenShare> chosen = choices.Current();
@@ -90,9 +89,8 @@ absl::StatusOr<SecretBytes> SecretRebuilder::Rebuild(
       return secret;
     }
   } while (choices.Next());
-  return absl::FailedPreconditionError(
-      fmt::format("no {} of {} shares give the secret: too many of them are wrong", threshold,
-                  shares.size()));
+  return absl::FailedPreconditionError(fmt::format(
+      "no {} of {} shares give the secret: too many of them are wrong", threshold, shares.size()));
 }
 
 // A share is right if it can stand in for one of the right ones.

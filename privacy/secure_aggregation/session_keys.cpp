@@ -67,8 +67,7 @@ SecretBytes PairMaskKey(const Digest& session, const std::optional<SecretBytes>&
                     Info("ffl/v1/mask", std::min(one, other), std::max(one, other)), kKeySize);
 }
 
-SecretBytes ShareSealingKey(const Digest& session,
-                            const std::optional<SecretBytes>& federation_key,
+SecretBytes ShareSealingKey(const Digest& session, const std::optional<SecretBytes>& federation_key,
                             const SecretBytes& agreed, uint32_t from, uint32_t to) {
   return HkdfSha256(agreed.Reveal(), Salt(session, federation_key).bytes,
                     Info("ffl/v1/share", from, to), kKeySize);
@@ -92,8 +91,8 @@ RoundSecrets::RoundSecrets(const SecretBytes& round_secret, const Digest& sessio
       mask_key_coefficients_(Derive(round_secret, session, "ffl/v1/secret/mask-key-shares")),
       self_mask_coefficients_(Derive(round_secret, session, "ffl/v1/secret/self-mask-shares")),
       nonce_(Public(Derive(round_secret, session, "ffl/v1/nonce"))),
-      share_key_(AgreementKey::FromSeed(
-          suite, Derive(round_secret, session, "ffl/v1/secret/share-key"))),
+      share_key_(
+          AgreementKey::FromSeed(suite, Derive(round_secret, session, "ffl/v1/secret/share-key"))),
       mask_key_(AgreementKey::FromSeed(suite, mask_key_seed_)) {}
 
 SecretBytes RoundingKey(const SecretBytes& round_secret, const Digest& session) {

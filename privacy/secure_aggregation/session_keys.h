@@ -32,8 +32,7 @@ Digest CommitToSeed(const Digest& session, uint32_t number, const SecretBytes& s
 // used once, in one direction.
 SecretBytes PairMaskKey(const Digest& session, const std::optional<SecretBytes>& mask_salt,
                         const SecretBytes& agreed, uint32_t one, uint32_t other);
-SecretBytes ShareSealingKey(const Digest& session,
-                            const std::optional<SecretBytes>& federation_key,
+SecretBytes ShareSealingKey(const Digest& session, const std::optional<SecretBytes>& federation_key,
                             const SecretBytes& agreed, uint32_t from, uint32_t to);
 SecretBytes SelfMaskKey(const Digest& session, const SecretBytes& seed);
 

@@ -48,9 +48,8 @@ absl::StatusOr<CohortShape> CompleteShape(const SessionParameters& parameters, i
 absl::StatusOr<CohortShape> SparseShape(const SessionParameters& parameters, int clients,
                                         const Digest& root) {
   const double corrupt = static_cast<double>(parameters.assumed_corrupt) / clients;
-  ASSIGN_OR_RETURN(
-      const GraphParameters found,
-      FindGraphParameters(clients, corrupt, kBorneDrops, Adversary::kSemiMalicious));
+  ASSIGN_OR_RETURN(const GraphParameters found,
+                   FindGraphParameters(clients, corrupt, kBorneDrops, Adversary::kSemiMalicious));
   return CohortShape{NeighborGraph::Harary(clients, found.degree, root), found.threshold,
                      std::max(found.threshold, parameters.min_cohort)};
 }
@@ -61,8 +60,8 @@ absl::Status CheckSessionParameters(const SessionParameters& parameters) {
   RETURN_IF_ERROR(CheckRange("the vector's size", parameters.element_count, 1, kMostElements));
   RETURN_IF_ERROR(
       CheckRange("the least cohort", parameters.min_cohort, kLeastCohort, kMostClients));
-  RETURN_IF_ERROR(CheckRange("the number of clients assumed corrupt", parameters.assumed_corrupt,
-                             0, kMostClients));
+  RETURN_IF_ERROR(CheckRange("the number of clients assumed corrupt", parameters.assumed_corrupt, 0,
+                             kMostClients));
   RETURN_IF_ERROR(CheckRange("the round", parameters.round, 0, INT64_MAX));
   return CheckRange("the attempt", parameters.attempt, 1, UINT32_MAX);
 }
