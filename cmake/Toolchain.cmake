@@ -22,6 +22,8 @@ endif()
 add_link_options(-Wl,--disable-new-dtags)
 
 if(FEDTUNE_SANITIZE)
+  # Tests that try very many cases try fewer.
+  add_compile_definitions(FEDTUNE_UNDER_SANITIZER)
   add_compile_options(-fsanitize=${FEDTUNE_SANITIZE} -fno-omit-frame-pointer
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${FEDTUNE_SANITIZE})
