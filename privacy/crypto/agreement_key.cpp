@@ -9,14 +9,13 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "privacy/crypto/hkdf.h"
-#include "privacy/crypto/openssl_error.h"
+#include "privacy/crypto/key_agreement.h"
 #include "privacy/crypto/p256.h"
 
 namespace fedtune {
 namespace {
 
 constexpr size_t kX25519Size = 32;
-constexpr size_t kAgreedSize = 32;
 // 128 bits more than the order has: the scalar's bias is below 2^-128.
 constexpr size_t kStretchedSize = 48;
 constexpr std::string_view kStretch = "ffl/v1/p256";
@@ -72,17 +71,7 @@ absl::StatusOr<SecretBytes> AgreementKey::Agree(std::span<const uint8_t> other_p
   ASSIGN_OR_RETURN(const OpensslPtr<EVP_PKEY> other, suite_ == CipherSuite::kCurve25519
                                                          ? X25519PublicKey(other_public_key)
                                                          : P256PublicKey(other_public_key));
-  const OpensslPtr<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_pkey(nullptr, key_.get(), nullptr));
-  Check(context != nullptr && EVP_PKEY_derive_init(context.get()) == 1, "OpenSSL agrees on keys");
-  std::vector<uint8_t> agreed(kAgreedSize);
-  size_t size = agreed.size();
-  // OpenSSL refuses an X25519 result of zeros itself.
-  if (EVP_PKEY_derive_set_peer(context.get(), other.get()) != 1 ||
-      EVP_PKEY_derive(context.get(), agreed.data(), &size) != 1 || size != agreed.size()) {
-    TakeOpensslError();
-    return absl::InvalidArgumentError("this public key gives nothing secret to agree on");
-  }
-  return SecretBytes(std::move(agreed));
+  return DeriveShared(key_.get(), other.get());
 }
 
 }  // namespace fedtune

@@ -13,4 +13,9 @@ enum class CipherSuite : uint8_t {
   kNistP256 = 2,    // ECDH and ECDSA on P-256, for sites that are bound to FIPS 140.
 };
 
+// Whether OpenSSL, as this machine configures it, has the suite: where only its
+// FIPS provider is allowed there may be no kCurve25519. To make a key of a suite
+// that is not offered ends the process.
+bool IsOffered(CipherSuite suite);
+
 }  // namespace fedtune

@@ -13,6 +13,13 @@ using Octets = std::vector<uint8_t>;
 
 Octets Plain(const SecretBytes& secret) { return {secret.Reveal().begin(), secret.Reveal().end()}; }
 
+// The bytes from `first` to `last`.
+Octets Range(int first, int last) {
+  Octets bytes;
+  for (int byte = first; byte <= last; ++byte) bytes.push_back(static_cast<uint8_t>(byte));
+  return bytes;
+}
+
 TEST(HkdfTest, GivesTheAnswersOfRfc5869) {
   EXPECT_EQ(
       Plain(HkdfSha256(Octets(22, 0x0b), FromHex("000102030405060708090a0b0c"),
@@ -23,6 +30,16 @@ TEST(HkdfTest, GivesTheAnswersOfRfc5869) {
       Plain(HkdfSha256(Octets(22, 0x0b), {}, {}, 42)),
       FromHex("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61"
               "a96c8"));
+  EXPECT_EQ(
+      Plain(HkdfSha256(Range(0x00, 0x4f), Range(0x60, 0xaf), Range(0xb0, 0xff), 82)),
+      FromHex("b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827"
+              "271cb41c65e590e09da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f343"
+              "4f1d87"));
+}
+
+TEST(HkdfTest, EndsTheProcessWhenMoreIsAskedForThanThereIs) {
+  EXPECT_EQ(HkdfSha256(Octets(32), {}, {}, 8160).size(), 8160u);
+  EXPECT_DEATH(HkdfSha256(Octets(32), {}, {}, 8161), "at most 8160 bytes");
 }
 
 TEST(HkdfTest, OtherSecretsSaltsAndUsesGiveOtherBytes) {

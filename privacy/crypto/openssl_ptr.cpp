@@ -19,8 +19,6 @@ void OpensslFree::operator()(BIGNUM* number) const { BN_clear_free(number); }
 void OpensslFree::operator()(BIO* bio) const { BIO_free_all(bio); }
 void OpensslFree::operator()(BN_CTX* context) const { BN_CTX_free(context); }
 void OpensslFree::operator()(ECDSA_SIG_st* signature) const { ECDSA_SIG_free(signature); }
-void OpensslFree::operator()(ec_group_st* group) const { EC_GROUP_free(group); }
-void OpensslFree::operator()(ec_point_st* point) const { EC_POINT_clear_free(point); }
 void OpensslFree::operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
 void OpensslFree::operator()(EVP_KDF* kdf) const { EVP_KDF_free(kdf); }
 void OpensslFree::operator()(EVP_KDF_CTX* context) const { EVP_KDF_CTX_free(context); }

@@ -8,8 +8,6 @@
 
 // Those that <openssl/types.h> leaves out.
 struct X509_req_st;  // X509_REQ
-struct ec_point_st;  // EC_POINT
-struct ec_group_st;  // EC_GROUP
 struct ECDSA_SIG_st;
 
 namespace fedtune {
@@ -21,8 +19,6 @@ struct OpensslFree {
   void operator()(BIO* bio) const;
   void operator()(BN_CTX* context) const;
   void operator()(ECDSA_SIG_st* signature) const;
-  void operator()(ec_group_st* group) const;
-  void operator()(ec_point_st* point) const;
   void operator()(EVP_CIPHER_CTX* context) const;
   void operator()(EVP_KDF* kdf) const;
   void operator()(EVP_KDF_CTX* context) const;

@@ -14,7 +14,8 @@
 namespace fedtune {
 
 // P-256 keys as OpenSSL 3 wants them, made from and into plain bytes. A public
-// key is a point, uncompressed.
+// key is a point, uncompressed. All that is computed on the curve is computed
+// behind EVP, so that it is done by the FIPS provider where one is in force.
 inline constexpr size_t kP256PublicKeySize = 65;
 
 // The key whose private scalar is `stretched` mod (n - 1) + 1.

@@ -77,6 +77,23 @@ TEST(SigningKeyPemTest, RefusesWhatIsNoSigningKey) {
               refused);
 }
 
+// Made with: openssl ecparam -name prime256v1 -genkey -noout -conv_form compressed.
+// A key of no use.
+constexpr char kCompressedPem[] =
+    "-----BEGIN EC PRIVATE KEY-----\n"
+    "MHcCAQEEIMQsMmvzD0y3Oo1TbWIH0lkM5vVykiO6WtlWuRcl3oVtoAoGCCqGSM49\n"
+    "AwEHoUQDQgAEoBMwqUs5r5NtT4Ec3qMjN4/JJhq5DsO0r4oeSDCI/AEYyD3356Sm\n"
+    "BD7RanCVONDHoYal3jRmL4dBP2zk1N/vsA==\n"
+    "-----END EC PRIVATE KEY-----\n";
+
+TEST(SigningKeyPemTest, ReadsAKeyWhosePublicPartIsCompressed) {
+  const absl::StatusOr<SigningKey> key = SigningKey::ParsePem(kCompressedPem);
+  ASSERT_THAT(key, IsOk());
+  EXPECT_THAT(
+      VerifySignature(CipherSuite::kNistP256, key->public_key(), kMessage, key->Sign(kMessage)),
+      IsOk());
+}
+
 // RFC 8032 section 7.1, test 2.
 TEST(Ed25519Test, VerifiesTheAnswerOfRfc8032) {
   EXPECT_THAT(
