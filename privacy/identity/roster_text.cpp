@@ -26,6 +26,7 @@ using Json = nlohmann::json;
 constexpr std::string_view kFormat = "fedtune signing roster 1";
 constexpr std::string_view kLabel = "ffl/v1/roster";
 constexpr char kTimeFormat[] = "%Y-%m-%dT%H:%M:%SZ";
+constexpr size_t kTimeSize = 20;  // absl also reads "infinite-past".
 constexpr size_t kEd25519Size = 32;
 constexpr size_t kSignatureSize = 64;
 constexpr std::array kSuites = {CipherSuite::kCurve25519, CipherSuite::kNistP256};
@@ -81,7 +82,8 @@ class ObjectReader {
   absl::Time Time(const char* name) {
     const std::string text = Text(name);
     absl::Time time;
-    if (!absl::ParseTime(kTimeFormat, text, &time, nullptr) || TimeText(time) != text) {
+    if (text.size() != kTimeSize || !absl::ParseTime(kTimeFormat, text, &time, nullptr) ||
+        TimeText(time) != text) {
       Fail(name, "must be a time such as 2027-01-15T08:00:00Z");
     }
     return time;

@@ -228,6 +228,8 @@ TEST_F(SigningRosterTest, RefusesASignatureOfAnotherSize) {
 TEST_F(SigningRosterTest, RefusesATimeThatIsNone) {
   EXPECT_THAT(Refusal([](Json& json) { json["signed_at"] = "yesterday"; }, kInvalid),
               HasSubstr("signed_at must be a time"));
+  EXPECT_THAT(Refusal([](Json& json) { json["signed_at"] = "infinite-past"; }, kInvalid),
+              HasSubstr("signed_at must be a time"));
 }
 
 TEST_F(SigningRosterTest, RefusesAnotherFormat) {
