@@ -3,25 +3,39 @@
 #include "ca/authority_directory.h"
 
 #include <array>
+#include <map>
 #include <string_view>
+#include <utility>
 
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/crypto/signing_key.h"
+#include "privacy/identity/public_key.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 namespace {
 
 // The certificate itself says everything; the other columns are for people who
 // look into the database.
-constexpr std::array<std::string_view, 1> kSchema = {
+constexpr std::array<std::string_view, 2> kSchema = {
     "CREATE TABLE issued ("
     " serial TEXT PRIMARY KEY,"
     " identity TEXT NOT NULL,"
     " issued_at INTEGER NOT NULL,"  // Seconds since 1970.
     " not_after INTEGER NOT NULL,"
     " pem TEXT NOT NULL"
+    ") STRICT;",
+    "CREATE TABLE institutions ("
+    " number INTEGER PRIMARY KEY AUTOINCREMENT,"  // Never given twice.
+    " name TEXT NOT NULL UNIQUE"
+    ") STRICT;"
+    "CREATE TABLE rosters ("
+    " version INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " signed_at INTEGER NOT NULL,"  // Seconds since 1970.
+    " text TEXT NOT NULL"
     ") STRICT;"};
 
 struct Paths {
@@ -86,13 +100,89 @@ absl::StatusOr<AuthorityDirectory> AuthorityDirectory::Open(
 absl::StatusOr<IssuedCertificate> AuthorityDirectory::Issue(const CertificateRequest& request,
                                                             const Approval& approval,
                                                             absl::Time now) {
+  ASSIGN_OR_RETURN(std::vector<IssuedCertificate> issued, IssueAll({&request, 1}, approval, now));
+  return std::move(issued.front());
+}
+
+absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::IssueAll(
+    std::span<const CertificateRequest> requests, const Approval& approval, absl::Time now) {
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(issued_));
+  std::vector<IssuedCertificate> issued;
+  for (const CertificateRequest& request : requests) {
+    ASSIGN_OR_RETURN(IssuedCertificate one, IssueOne(request, approval, now));
+    issued.push_back(std::move(one));
+  }
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  return issued;
+}
+
+absl::StatusOr<IssuedCertificate> AuthorityDirectory::IssueOne(const CertificateRequest& request,
+                                                               Approval approval, absl::Time now) {
+  const bool signer = request.identity().role == Role::kSigner;
+  if (signer && approval.identity.role == Role::kClient) approval.identity.role = Role::kSigner;
   ASSIGN_OR_RETURN(std::string pem, authority_.Issue(request, approval, now));
   ASSIGN_OR_RETURN(Certificate certificate, ParseCertificate(pem));
   RETURN_IF_ERROR(issued_.Run("INSERT INTO issued VALUES (?, ?, ?, ?, ?)", certificate.serial,
                               ToUri(certificate.identity), absl::ToUnixSeconds(now),
                               absl::ToUnixSeconds(certificate.not_after), pem));
+  if (signer) {
+    RETURN_IF_ERROR(issued_.Run("INSERT OR IGNORE INTO institutions (name) VALUES (?)",
+                                certificate.identity.name));
+  }
   return IssuedCertificate{
       .certificate = std::move(certificate), .issued_at = now, .pem = std::move(pem)};
+}
+
+absl::StatusOr<std::string> AuthorityDirectory::SignRoster(absl::Time now) {
+  ASSIGN_OR_RETURN(const SigningKey key,
+                   SigningKey::ParsePem(authority_.key().ToPem().RevealText()));
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(issued_));
+  const int64_t seconds = absl::ToUnixSeconds(now);
+  RETURN_IF_ERROR(issued_.Run("INSERT INTO rosters (signed_at, text) VALUES (?, '')", seconds));
+  const int64_t version = issued_.LastInsertedRowId();
+  ASSIGN_OR_RETURN(std::vector<SigningRosterEntry> entries, ValidSigners(now));
+  if (entries.empty()) {
+    return absl::FailedPreconditionError(
+        "no institution has a valid signing certificate yet; \"fedtune-ca issue\" gives one to "
+        "every client whose request was made with \"fedtune-ca request\"");
+  }
+  ASSIGN_OR_RETURN(std::string text,
+                   fedtune::SignRoster({.federation = authority_.certificate().federation,
+                                        .version = static_cast<uint64_t>(version),
+                                        .signed_at = absl::FromUnixSeconds(seconds),
+                                        .entries = std::move(entries)},
+                                       key));
+  RETURN_IF_ERROR(issued_.Run("UPDATE rosters SET text = ? WHERE version = ?", text, version));
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  return text;
+}
+
+absl::StatusOr<std::vector<SigningRosterEntry>> AuthorityDirectory::ValidSigners(
+    absl::Time now) const {
+  ASSIGN_OR_RETURN(const std::vector<IssuedCertificate> issued, List());
+  std::map<uint32_t, SigningRosterEntry> signers;
+  for (const auto& [certificate, issued_at, pem] : issued) {
+    if (certificate.identity.role != Role::kSigner || certificate.not_after < now) continue;
+    ASSIGN_OR_RETURN(const uint32_t number, NumberOf(certificate.identity.name));
+    ASSIGN_OR_RETURN(VerifyingKey key, ReadVerifyingKey(pem));
+    signers[number] = {.number = number,
+                       .institution = certificate.identity.name,
+                       .suite = key.suite,
+                       .public_key = std::move(key.bytes)};
+  }
+  std::vector<SigningRosterEntry> entries;
+  for (auto& [number, signer] : signers) entries.push_back(std::move(signer));
+  return entries;
+}
+
+absl::StatusOr<uint32_t> AuthorityDirectory::NumberOf(const std::string& institution) const {
+  ASSIGN_OR_RETURN(SqliteStatement find,
+                   issued_.Prepare("SELECT number FROM institutions WHERE name = ?"));
+  find.Bind(institution);
+  ASSIGN_OR_RETURN(const bool found, find.Step());
+  if (found && std::in_range<uint32_t>(find.Int64(0))) return static_cast<uint32_t>(find.Int64(0));
+  return absl::DataLossError(
+      fmt::format("issued.db: institution {} has lost its number", institution));
 }
 
 absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::List() const {

@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "base/sqlite/sqlite.h"
 #include "privacy/identity/certificate.h"
 #include "privacy/identity/certificate_authority.h"
+#include "privacy/identity/roster_text.h"
 
 namespace fedtune {
 
@@ -26,7 +29,8 @@ struct IssuedCertificate {
 //
 //   ca.key      the key by which everything is signed
 //   ca.crt      the certificate that every member keeps as authority.pem
-//   issued.db   the record of every certificate, written before it is handed out
+//   issued.db   the record of every certificate, written before it is handed out,
+//               of the institutions' numbers, and of every roster
 //
 // Not thread-safe; several processes may use one folder.
 class AuthorityDirectory {
@@ -46,12 +50,29 @@ class AuthorityDirectory {
   absl::StatusOr<IssuedCertificate> Issue(const CertificateRequest& request,
                                           const Approval& approval, absl::Time now);
 
+  // The same for all requests of one file, or for none of them. Approving a
+  // client approves its institution's signer, too, whatever the order; the first
+  // signing certificate of an institution gives it its number.
+  absl::StatusOr<std::vector<IssuedCertificate>> IssueAll(
+      std::span<const CertificateRequest> requests, const Approval& approval, absl::Time now);
+
+  // Signs the roster of all institutions that have a signing certificate which
+  // is valid at `now`; the newest counts. The text, whose version nobody has
+  // seen, is recorded before it is returned.
+  // FAILED_PRECONDITION: there is no such institution.
+  absl::StatusOr<std::string> SignRoster(absl::Time now);
+
   // Everything issued so far, oldest first. DATA_LOSS: a record is damaged.
   absl::StatusOr<std::vector<IssuedCertificate>> List() const;
 
   const CertificateAuthority& authority() const { return authority_; }
 
  private:
+  absl::StatusOr<IssuedCertificate> IssueOne(const CertificateRequest& request, Approval approval,
+                                             absl::Time now);
+  absl::StatusOr<std::vector<SigningRosterEntry>> ValidSigners(absl::Time now) const;
+  absl::StatusOr<uint32_t> NumberOf(const std::string& institution) const;
+
   AuthorityDirectory(CertificateAuthority authority, SqliteDatabase issued)
       : authority_(std::move(authority)), issued_(std::move(issued)) {}
 

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "privacy/identity/signing_roster.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -112,6 +113,93 @@ TEST_F(AuthorityDirectoryTest, ReportsADamagedRecord) {
   absl::StatusOr<SqliteDatabase> record = SqliteDatabase::Open(path_ / "issued.db");
   ASSERT_THAT(record->Execute("UPDATE issued SET pem = 'a letter'"), IsOk());
   EXPECT_THAT(created->List(), HasCode(absl::StatusCode::kDataLoss));
+}
+
+// The authority certifies signers of several institutions.
+class RosterSigningTest : public AuthorityDirectoryTest {
+ protected:
+  void SetUp() override { ASSERT_THAT(Create(), IsOk()); }
+
+  void Certify(const std::string& name, const SigningKey& key, absl::Duration valid_for) {
+    const Identity identity = {.federation = "north", .role = Role::kSigner, .name = name};
+    const auto request = CertificateRequest::Parse(*MakeSigningRequest(key, identity));
+    absl::StatusOr<AuthorityDirectory> authority = AuthorityDirectory::Open(path_);
+    ASSERT_THAT(authority->Issue(*request,
+                                 {.identity = identity, .hosts = {}, .valid_for = valid_for}, kNow),
+                IsOk());
+  }
+
+  absl::StatusOr<SigningRoster> Sign(absl::Time now) {
+    absl::StatusOr<AuthorityDirectory> authority = AuthorityDirectory::Open(path_);
+    absl::StatusOr<std::string> text = authority->SignRoster(now);
+    if (!text.ok()) return text.status();
+    return SigningRoster::Verify(*text, *ReadFile(path_ / "ca.crt"), now);
+  }
+
+  const SigningKey st_anna_ = SigningKey::Generate(CipherSuite::kCurve25519);
+  const SigningKey uke_ = SigningKey::Generate(CipherSuite::kNistP256);
+};
+
+TEST_F(RosterSigningTest, ListsEveryInstitutionByItsNumber) {
+  Certify("uke", uke_, absl::Hours(24));
+  Certify("st-anna", st_anna_, absl::Hours(24));
+  const auto roster = Sign(kNow);
+  ASSERT_THAT(roster, IsOk());
+  EXPECT_EQ(roster->version(), 1);
+  ASSERT_THAT(roster->entries(), SizeIs(2));
+  EXPECT_EQ(roster->Find(1u)->institution, "uke");
+  EXPECT_EQ(roster->Find(2u)->institution, "st-anna");
+  EXPECT_THAT(roster->CheckLists("uke", uke_), IsOk());
+  EXPECT_THAT(roster->CheckLists("st-anna", st_anna_), IsOk());
+}
+
+TEST_F(RosterSigningTest, GivesEverySigningANewVersion) {
+  Certify("uke", uke_, absl::Hours(24));
+  const auto first = Sign(kNow);
+  const auto second = Sign(kNow);
+  ASSERT_THAT(second, IsOk());
+  EXPECT_EQ(second->version(), 2);
+  EXPECT_THAT(second->CheckFollows(first->mark()), IsOk());
+}
+
+TEST_F(RosterSigningTest, KeepsAnInstitutionsNumberWhenItsKeyChanges) {
+  Certify("uke", uke_, absl::Hours(24));
+  Certify("st-anna", st_anna_, absl::Hours(24));
+  const SigningKey newer = SigningKey::Generate(CipherSuite::kCurve25519);
+  Certify("uke", newer, absl::Hours(24));
+  const auto roster = Sign(kNow);
+  ASSERT_THAT(roster, IsOk());
+  EXPECT_THAT(roster->entries(), SizeIs(2));
+  EXPECT_EQ(roster->Find("uke")->number, 1);
+  EXPECT_THAT(roster->CheckLists("uke", newer), IsOk());
+}
+
+TEST_F(RosterSigningTest, LeavesOutExpiredCertificatesAndNeverReusesTheirNumber) {
+  Certify("uke", uke_, absl::Hours(1));
+  Certify("st-anna", st_anna_, absl::Hours(24));
+  const auto roster = Sign(kNow + absl::Hours(2));
+  ASSERT_THAT(roster, IsOk());
+  ASSERT_THAT(roster->entries(), SizeIs(1));
+  EXPECT_EQ(roster->Find("st-anna")->number, 2);
+}
+
+TEST_F(RosterSigningTest, SpendsNoVersionOnARosterOfNobody) {
+  EXPECT_THAT(Sign(kNow), HasCode(absl::StatusCode::kFailedPrecondition));
+  Certify("uke", uke_, absl::Hours(1));
+  EXPECT_EQ(Sign(kNow)->version(), 1);
+}
+
+TEST_F(RosterSigningTest, IssuesAllOfAFileOrNothing) {
+  std::vector<CertificateRequest> requests;
+  requests.push_back(
+      *CertificateRequest::Parse(*MakeCertificateRequest(PrivateKey::Generate(), kStAnna)));
+  requests.push_back(*CertificateRequest::Parse(
+      *MakeSigningRequest(uke_, {.federation = "north", .role = Role::kSigner, .name = "uke"})));
+  absl::StatusOr<AuthorityDirectory> authority = AuthorityDirectory::Open(path_);
+  EXPECT_THAT(authority->IssueAll(
+                  requests, {.identity = kStAnna, .hosts = {}, .valid_for = absl::Hours(24)}, kNow),
+              HasCode(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(*authority->List(), IsEmpty());
 }
 
 }  // namespace

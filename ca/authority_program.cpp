@@ -15,6 +15,8 @@
 #include "ca/presentation.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/pem.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 namespace {
@@ -52,6 +54,18 @@ struct RequestOptions {
   std::string federation;
   std::string role;
   std::string name;
+  bool fips = false;
+};
+
+struct RosterSignOptions {
+  std::string directory;
+  std::string out;
+};
+
+struct RosterShowOptions {
+  std::string file;
+  std::string authority;
+  bool json = false;
 };
 
 void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
@@ -75,6 +89,19 @@ absl::Status Init(const InitOptions& options, const Clock& clock) {
   return absl::OkStatus();
 }
 
+// A client's file has its signer's request behind its own.
+absl::StatusOr<std::vector<CertificateRequest>> ParseRequests(std::string_view pem) {
+  std::vector<CertificateRequest> requests;
+  for (const std::string_view block : SplitPem(pem)) {
+    ASSIGN_OR_RETURN(CertificateRequest request, CertificateRequest::Parse(block));
+    requests.push_back(std::move(request));
+  }
+  constexpr size_t kMost = 2;
+  if (!requests.empty() && requests.size() <= kMost) return requests;
+  return absl::InvalidArgumentError(
+      fmt::format("{} certificate requests in the file; one or two are needed", requests.size()));
+}
+
 absl::Status Issue(const IssueOptions& options, const Clock& clock) {
   if (std::filesystem::exists(options.out)) {
     return absl::AlreadyExistsError(
@@ -83,25 +110,28 @@ absl::Status Issue(const IssueOptions& options, const Clock& clock) {
   ASSIGN_OR_RETURN(const Role role, ParseRole(options.role));
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   ASSIGN_OR_RETURN(const std::string pem, ReadFile(options.request));
-  const absl::StatusOr<CertificateRequest> request = CertificateRequest::Parse(pem);
-  if (!request.ok()) return Annotate(request.status(), options.request);
+  const absl::StatusOr<std::vector<CertificateRequest>> requests = ParseRequests(pem);
+  if (!requests.ok()) return Annotate(requests.status(), options.request);
   const Approval approval = {
       .identity = {.federation = directory.authority().certificate().federation,
                    .role = role,
                    .name = options.name},
       .hosts = options.hosts,
       .valid_for = options.days * kDay};
-  ASSIGN_OR_RETURN(const IssuedCertificate issued,
-                   directory.Issue(*request, approval, clock.Now()));
-  RETURN_IF_ERROR(WriteFileAtomically(options.out, issued.pem));
+  ASSIGN_OR_RETURN(const std::vector<IssuedCertificate> issued,
+                   directory.IssueAll(*requests, approval, clock.Now()));
+  std::string bundle;
+  for (const IssuedCertificate& one : issued) bundle += one.pem;
+  RETURN_IF_ERROR(WriteFileAtomically(options.out, bundle));
   Print(fmt::format("{}\n", options.out));
-  Advise(
-      fmt::format("Issued to {} until {}, for the key\n  {}\n"
-                  "Send them {} and {}.\n",
-                  Describe(issued.certificate.identity),
-                  absl::FormatTime("%Y-%m-%d", issued.certificate.not_after, absl::UTCTimeZone()),
-                  issued.certificate.key_fingerprint.ToString(), options.out,
-                  (std::filesystem::path(options.directory) / "ca.crt").string()));
+  for (const IssuedCertificate& one : issued) {
+    Advise(fmt::format("Issued to {} until {}, for the key\n  {}\n",
+                       Describe(one.certificate.identity),
+                       absl::FormatTime("%Y-%m-%d", one.certificate.not_after, absl::UTCTimeZone()),
+                       one.certificate.key_fingerprint.ToString()));
+  }
+  Advise(fmt::format("Send them {} and {}.\n", options.out,
+                     (std::filesystem::path(options.directory) / "ca.crt").string()));
   return absl::OkStatus();
 }
 
@@ -125,14 +155,42 @@ absl::Status Request(const RequestOptions& options) {
   ASSIGN_OR_RETURN(
       const KeyAndRequest made,
       MakeKeyAndRequest(options.directory,
-                        {.federation = options.federation, .role = role, .name = options.name}));
+                        {.federation = options.federation, .role = role, .name = options.name},
+                        options.fips ? CipherSuite::kNistP256 : CipherSuite::kCurve25519));
   Print(fmt::format("{}\n{}\n", made.key.string(), made.request.string()));
   Advise(made.next_step);
   return absl::OkStatus();
 }
 
+absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock) {
+  ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
+  std::filesystem::path out = options.out;
+  if (out.empty()) out = std::filesystem::path(options.directory) / "roster.json";
+  ASSIGN_OR_RETURN(const std::string text, directory.SignRoster(clock.Now()));
+  RETURN_IF_ERROR(WriteFileAtomically(out, text));
+  ASSIGN_OR_RETURN(const RosterText roster, ParseRoster(text));
+  Print(fmt::format("{}\n", out.string()));
+  Advise(
+      fmt::format("Version {} with {} institutions. Send it to the coordinator's operator, as "
+                  "signing_roster.\n",
+                  roster.content.version, roster.content.entries.size()));
+  return absl::OkStatus();
+}
+
+absl::Status ShowRoster(const RosterShowOptions& options, const Clock& clock) {
+  const bool verified = !options.authority.empty();
+  if (verified) {
+    RETURN_IF_ERROR(SigningRoster::Load(options.file, options.authority, clock.Now()).status());
+  }
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file));
+  const absl::StatusOr<RosterText> roster = ParseRoster(text);
+  if (!roster.ok()) return Annotate(roster.status(), options.file);
+  Print(PresentRoster(roster->content, verified, clock.Now(), options.json));
+  return absl::OkStatus();
+}
+
 constexpr char kAuthorityFolder[] = "The authority's folder";
-constexpr char kRoles[] = "client, coordinator or administrator";
+constexpr char kRoles[] = "client, coordinator, administrator or signer";
 
 void AddInit(CommandLine& line, InitOptions& options, const Clock& clock) {
   CLI::App& command =
@@ -204,8 +262,35 @@ void AddRequest(CommandLine& line, RequestOptions& options) {
   command.add_option("--role", options.role, kRoles)->required();
   command.add_option("--name", options.name, "Your name in the federation: a-z, 0-9 and -")
       ->required();
-  command.add_option("--dir", options.directory, "The folder for key.pem and request.pem")
+  command.add_option("--dir", options.directory, "The folder for the keys and request.pem")
       ->required();
+  command.add_flag("--fips", options.fips,
+                   "A signing key on P-256 in place of Ed25519, for sites under FIPS 140");
+}
+
+void AddRoster(CommandLine& line, RosterSignOptions& sign, RosterShowOptions& show,
+               const Clock& clock) {
+  CLI::App& roster = line.AddGroup({"roster",
+                                    "The list of the institutions' signing keys.",
+                                    {"fedtune-ca roster sign --dir ca --out roster.json",
+                                     "fedtune-ca roster show roster.json --authority ca.crt"}});
+  CLI::App& signing = line.AddTo(
+      roster,
+      {"sign",
+       "Signs the list of all institutions with a valid signing certificate.",
+       {"fedtune-ca roster sign --dir ca", "fedtune-ca roster sign --dir ca --out roster.json"}},
+      [&] { return SignRosterFile(sign, clock); });
+  signing.add_option("--dir", sign.directory, kAuthorityFolder)->required();
+  signing.add_option("--out", sign.out, "The file for it (roster.json in the authority's folder)");
+  CLI::App& showing = line.AddTo(roster,
+                                 {"show",
+                                  "Shows what a roster says, and whether its signature is good.",
+                                  {"fedtune-ca roster show roster.json --authority ca.crt",
+                                   "fedtune-ca roster show roster.json --json"}},
+                                 [&] { return ShowRoster(show, clock); });
+  showing.add_option("file", show.file, "The roster")->required();
+  showing.add_option("--authority", show.authority, "The authority's certificate, to verify it");
+  showing.add_flag("--json", show.json, "One JSON object");
 }
 
 }  // namespace
@@ -216,6 +301,8 @@ int RunAuthorityProgram(int argc, const char* const* argv, const Clock& clock) {
   ListOptions list;
   ShowOptions show;
   RequestOptions request;
+  RosterSignOptions roster_sign;
+  RosterShowOptions roster_show;
   CommandLine line(
       {.name = "fedtune-ca",
        .summary = "Keeps the authority of a federation, which certifies its members.",
@@ -227,6 +314,7 @@ int RunAuthorityProgram(int argc, const char* const* argv, const Clock& clock) {
   AddList(line, list, clock);
   AddShow(line, show, clock);
   AddRequest(line, request);
+  AddRoster(line, roster_sign, roster_show, clock);
   return line.Run(argc, argv);
 }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <initializer_list>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,13 @@ class AuthorityProgramTest : public ::testing::Test {
                 "--name", name, "--out", certificate_});
   }
 
+  std::vector<nlohmann::json> ResultLines() const {
+    std::vector<nlohmann::json> lines;
+    std::istringstream text(result_);
+    for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  }
+
   FakeClock clock_;
   const TemporaryDirectory directory_;
   const std::string ca_ = directory_.path() / "ca";
@@ -67,6 +75,7 @@ class AuthorityProgramTest : public ::testing::Test {
 TEST_F(AuthorityProgramTest, IssuesListsAndShows) {
   ASSERT_EQ(IssueTo("client", "st-anna"), 0);
   EXPECT_EQ(result_, certificate_ + "\n");
+  EXPECT_THAT(advice_, HasSubstr("Issued to signer st-anna of federation north until 2027-04-15"));
   EXPECT_THAT(advice_, HasSubstr("Issued to client st-anna of federation north until 2027-04-15"));
 
   ASSERT_EQ(Run({"list", "--dir", ca_}), 0);
@@ -78,23 +87,80 @@ TEST_F(AuthorityProgramTest, IssuesListsAndShows) {
 TEST_F(AuthorityProgramTest, SpeaksJson) {
   ASSERT_EQ(IssueTo("client", "st-anna"), 0);
   ASSERT_EQ(Run({"list", "--dir", ca_, "--json"}), 0);
-  const auto listed = nlohmann::json::parse(result_);
-  EXPECT_EQ(listed.at("name"), "st-anna");
-  EXPECT_EQ(listed.at("issued_at"), "2027-01-15T08:00:00Z");
+  const std::vector<nlohmann::json> listed = ResultLines();
+  ASSERT_EQ(listed.size(), 2);
+  EXPECT_EQ(listed[0].at("name"), "st-anna");
+  EXPECT_EQ(listed[0].at("issued_at"), "2027-01-15T08:00:00Z");
 
   ASSERT_EQ(Run({"show", certificate_, "--json"}), 0);
-  const auto shown = nlohmann::json::parse(result_);
-  EXPECT_EQ(shown.at("kind"), "certificate");
-  EXPECT_EQ(shown.at("serial"), listed.at("serial"));
-  EXPECT_EQ(shown.at("expired"), false);
+  const std::vector<nlohmann::json> shown = ResultLines();
+  ASSERT_EQ(shown.size(), 2);
+  EXPECT_EQ(shown[0].at("kind"), "certificate");
+  EXPECT_EQ(shown[0].at("serial"), listed[0].at("serial"));
+  EXPECT_EQ(shown[0].at("expired"), false);
+  EXPECT_EQ(shown[1].at("role"), "signer");
 
   ASSERT_EQ(Run({"show", keys_ + "/request.pem", "--json"}), 0);
-  const auto request = nlohmann::json::parse(result_);
-  EXPECT_EQ(request.at("kind"), "request");
-  EXPECT_EQ(request.at("key_fingerprint"), shown.at("key_fingerprint"));
+  const std::vector<nlohmann::json> requests = ResultLines();
+  ASSERT_EQ(requests.size(), 2);
+  EXPECT_EQ(requests[0].at("kind"), "request");
+  EXPECT_EQ(requests[0].at("key_fingerprint"), shown[0].at("key_fingerprint"));
+  EXPECT_EQ(requests[1].at("key_fingerprint"), shown[1].at("key_fingerprint"));
 
   ASSERT_EQ(Run({"show", ca_ + "/ca.crt", "--json"}), 0);
   EXPECT_EQ(nlohmann::json::parse(result_).at("kind"), "authority");
+}
+
+TEST_F(AuthorityProgramTest, SignsAndShowsARoster) {
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  const std::string roster = directory_.path() / "roster.json";
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", roster}), 0);
+  EXPECT_EQ(result_, roster + "\n");
+  EXPECT_THAT(advice_, HasSubstr("Version 1 with 1 institutions"));
+  ASSERT_EQ(Run({"roster", "show", roster}), 0);
+  EXPECT_THAT(result_, HasSubstr("roster 1 of federation north\n"));
+  EXPECT_THAT(result_, HasSubstr("not verified"));
+  ASSERT_EQ(Run({"roster", "show", roster, "--authority", ca_ + "/ca.crt", "--json"}), 0);
+  const auto shown = nlohmann::json::parse(result_);
+  EXPECT_EQ(shown.at("verified"), true);
+  EXPECT_EQ(shown.at("institutions")[0].at("name"), "st-anna");
+  EXPECT_EQ(shown.at("institutions")[0].at("number"), 1);
+}
+
+TEST_F(AuthorityProgramTest, SignsNoRosterOfNobody) {
+  EXPECT_EQ(Run({"roster", "sign", "--dir", ca_}), 1);
+  EXPECT_THAT(advice_, HasSubstr("no institution has a valid signing certificate"));
+  EXPECT_FALSE(fs::exists(ca_ + "/roster.json"));
+}
+
+TEST_F(AuthorityProgramTest, RefusesToShowAChangedRosterAsVerified) {
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  const std::string path = ca_ + "/roster.json";
+  auto roster = nlohmann::json::parse(*ReadFile(path));
+  roster["institutions"][0]["name"] = "uke";
+  ASSERT_THAT(WriteFileAtomically(path, roster.dump()), IsOk());
+  EXPECT_NE(Run({"roster", "show", path, "--authority", ca_ + "/ca.crt"}), 0);
+  EXPECT_THAT(advice_, HasSubstr("was changed since"));
+}
+
+TEST_F(AuthorityProgramTest, MakesSigningKeysOnP256ForSitesThatAsk) {
+  ASSERT_EQ(Run({"request", "--federation", "north", "--role", "client", "--name", "uke", "--dir",
+                 keys_ + "2", "--fips"}),
+            0);
+  ASSERT_EQ(Run({"issue", "--dir", ca_, "--request", keys_ + "2/request.pem", "--role", "client",
+                 "--name", "uke", "--out", certificate_}),
+            0);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  const auto roster = nlohmann::json::parse(*ReadFile(ca_ + "/roster.json"));
+  EXPECT_EQ(roster.at("institutions")[0].at("suite"), "ecdsa-p256");
+}
+
+TEST_F(AuthorityProgramTest, RefusesAFileOfThreeRequests) {
+  const std::string requests = *ReadFile(keys_ + "/request.pem");
+  ASSERT_THAT(WriteFileAtomically(keys_ + "/request.pem", requests + requests), IsOk());
+  EXPECT_EQ(IssueTo("client", "st-anna"), 2);
+  EXPECT_THAT(advice_, HasSubstr("4 certificate requests in the file"));
 }
 
 TEST_F(AuthorityProgramTest, ListsNothingAsAnEmptyTableOrNoLines) {

@@ -3,13 +3,16 @@
 #include "ca/presentation.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "privacy/crypto/sha256.h"
 #include "privacy/identity/certificate_request.h"
+#include "privacy/identity/pem.h"
 
 namespace fedtune {
 namespace {
@@ -101,6 +104,21 @@ std::string PresentRequest(const CertificateRequest& request, bool json) {
                {{"key", request.key_fingerprint().ToString()}});
 }
 
+absl::StatusOr<std::string> PresentBlock(std::string_view pem, absl::Time now, bool json) {
+  if (pem.find("CERTIFICATE REQUEST") != pem.npos) {
+    ASSIGN_OR_RETURN(const CertificateRequest request, CertificateRequest::Parse(pem));
+    return PresentRequest(request, json);
+  }
+  const absl::StatusOr<AuthorityCertificate> authority = ParseAuthorityCertificate(pem);
+  if (authority.ok()) return PresentAuthority(*authority, now, json);
+  ASSIGN_OR_RETURN(const Certificate certificate, ParseCertificate(pem));
+  return PresentCertificate(certificate, now, json);
+}
+
+std::string KeyDigest(const SigningRosterEntry& entry) {
+  return Sha256Of(std::as_bytes(std::span(entry.public_key))).ToString();
+}
+
 }  // namespace
 
 std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Time now, bool json) {
@@ -126,14 +144,41 @@ std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Ti
 }
 
 absl::StatusOr<std::string> PresentFile(std::string_view pem, absl::Time now, bool json) {
-  if (pem.find("CERTIFICATE REQUEST") != pem.npos) {
-    ASSIGN_OR_RETURN(const CertificateRequest request, CertificateRequest::Parse(pem));
-    return PresentRequest(request, json);
+  const std::vector<std::string_view> blocks = SplitPem(pem);
+  if (blocks.empty()) return absl::InvalidArgumentError("the file is empty");
+  std::string text;
+  for (const std::string_view block : blocks) {
+    ASSIGN_OR_RETURN(const std::string part, PresentBlock(block, now, json));
+    text += part;
   }
-  const absl::StatusOr<AuthorityCertificate> authority = ParseAuthorityCertificate(pem);
-  if (authority.ok()) return PresentAuthority(*authority, now, json);
-  ASSIGN_OR_RETURN(const Certificate certificate, ParseCertificate(pem));
-  return PresentCertificate(certificate, now, json);
+  return text;
+}
+
+std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time now, bool json) {
+  if (json) {
+    Json institutions = Json::array();
+    for (const SigningRosterEntry& entry : roster.entries) {
+      institutions.push_back({{"number", entry.number},
+                              {"name", entry.institution},
+                              {"suite", SigningSuiteName(entry.suite)},
+                              {"key_sha256", KeyDigest(entry)}});
+    }
+    return Json{{"kind", "roster"},          {"federation", roster.federation},
+                {"version", roster.version}, {"signed_at", Rfc3339(roster.signed_at)},
+                {"verified", verified},      {"institutions", std::move(institutions)}}
+               .dump() +
+           "\n";
+  }
+  std::string text = Lines(
+      fmt::format("roster {} of federation {}", roster.version, roster.federation),
+      {{"signed", fmt::format("{} ({})", Day(roster.signed_at), HumanAgo(roster.signed_at, now))},
+       {"signature", verified ? "good" : "not verified; name the authority with --authority"}});
+  text += fmt::format("{:>8}  {:<20}  {:<10}  KEY\n", "NUMBER", "INSTITUTION", "SUITE");
+  for (const SigningRosterEntry& entry : roster.entries) {
+    text += fmt::format("{:>8}  {:<20}  {:<10}  {}\n", entry.number, entry.institution,
+                        SigningSuiteName(entry.suite), KeyDigest(entry));
+  }
+  return text;
 }
 
 }  // namespace fedtune

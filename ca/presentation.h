@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "ca/authority_directory.h"
+#include "privacy/identity/roster_text.h"
 
 namespace fedtune {
 
@@ -18,7 +19,10 @@ std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Ti
 // What `show` prints about a member's certificate, an authority's or a request
 // in PEM: lines for people, or one JSON object.
 //
-// INVALID_ARGUMENT: it is none of the three.
+// For each block of the file. INVALID_ARGUMENT: it is none of the three.
 absl::StatusOr<std::string> PresentFile(std::string_view pem, absl::Time now, bool json);
+
+// What `roster show` prints; `verified` says whether its signature was.
+std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time now, bool json);
 
 }  // namespace fedtune

@@ -125,6 +125,11 @@ void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& con
   reader.Path("certificate", flags.certificate, config.credentials.certificate);
   reader.Path("key", flags.key, config.credentials.key);
   reader.Path("authority", flags.authority, config.credentials.authority);
+  reader.Path("signing_key", flags.signing_key, config.credentials.signing_key);
+  // The custodian sends both certificates in one file, wherever that is put.
+  config.credentials.signing_certificate = config.credentials.certificate;
+  reader.Path("signing_certificate", flags.signing_certificate,
+              config.credentials.signing_certificate);
   reader.Path("policy", flags.policy, config.policy);
 }
 

@@ -47,6 +47,8 @@ struct ClientFlags {
   std::optional<std::string> certificate;
   std::optional<std::string> key;
   std::optional<std::string> authority;
+  std::optional<std::string> signing_key;
+  std::optional<std::string> signing_certificate;
   std::vector<std::string> base_models;
   std::optional<std::string> policy;
   std::vector<std::string> datasets;  // "NAME:TRAIN" or "NAME:TRAIN:EVAL"

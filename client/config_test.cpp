@@ -37,6 +37,8 @@ TEST(ConfigTest, FillsInWhatIsNotSaid) {
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->coordinator, "fl.example.org:7443");
   EXPECT_EQ(config->credentials.certificate, "/etc/fedtune/state/keys/certificate.pem");
+  EXPECT_EQ(config->credentials.signing_key, "/etc/fedtune/state/keys/signing_key.pem");
+  EXPECT_EQ(config->credentials.signing_certificate, config->credentials.certificate);
   EXPECT_EQ(config->device, "auto");
   EXPECT_TRUE(config->policy.empty());
   EXPECT_TRUE(config->datasets.empty());
@@ -47,6 +49,8 @@ TEST(ConfigTest, ReadsEveryKey) {
 certificate = "/run/c.pem"
 key = "/run/k.pem"
 authority = "/run/a.pem"
+signing_key = "/run/s.pem"
+signing_certificate = "/run/t.pem"
 base_models = ["/models/lite", "local"]
 policy = "policy.toml"
 [[datasets]]
@@ -63,6 +67,8 @@ format = "json"
   EXPECT_EQ(config->credentials.certificate, "/run/c.pem");
   EXPECT_EQ(config->credentials.key, "/run/k.pem");
   EXPECT_EQ(config->credentials.authority, "/run/a.pem");
+  EXPECT_EQ(config->credentials.signing_key, "/run/s.pem");
+  EXPECT_EQ(config->credentials.signing_certificate, "/run/t.pem");
   EXPECT_THAT(config->base_models, ElementsAre("/models/lite", "/etc/fedtune/local"));
   EXPECT_EQ(config->policy, "/etc/fedtune/policy.toml");
   EXPECT_THAT(config->datasets, ElementsAre(DatasetConfig{"letters", "/data/train.jsonl",
@@ -70,6 +76,12 @@ format = "json"
   EXPECT_EQ(config->device, "cuda:1");
   EXPECT_EQ(config->threads, 16);
   EXPECT_EQ(config->log_format, Log::Format::kJson);
+}
+
+TEST(ConfigTest, LooksForTheSignersCertificateInTheFileOfTheClients) {
+  const auto config = ParseWith("certificate = \"/run/c.pem\"\n");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->credentials.signing_certificate, "/run/c.pem");
 }
 
 TEST(ConfigTest, FlagsWinOverTheFile) {

@@ -65,6 +65,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   ReadPath(root, "certificate", folder, given.certificate);
   ReadPath(root, "key", folder, given.key);
   ReadPath(root, "authority", folder, given.authority);
+  ReadPath(root, "signing_roster", folder, config.signing_roster);
   root.Optional("keep_adapters", config.keep_adapters);
   root.Optional("log_format", log_format);
   RETURN_IF_ERROR(document.Finish());
@@ -74,6 +75,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   Override(flags.certificate, given.certificate);
   Override(flags.key, given.key);
   Override(flags.authority, given.authority);
+  Override(flags.signing_roster, config.signing_roster);
   Override(flags.keep_adapters, config.keep_adapters);
   Override(flags.log_format, log_format);
   config.credentials = FilesIn(config.state_dir / "keys");

@@ -19,7 +19,8 @@ struct CoordinatorConfig {
   std::string listen = "0.0.0.0:7443";
   std::filesystem::path state_dir;
   CredentialFiles credentials;  // state_dir/keys/{key,certificate,authority}.pem by default.
-  int64_t keep_adapters = 3;    // The newest adapters of a run that are kept; at least 2.
+  std::filesystem::path signing_roster;  // Empty: only plain runs.
+  int64_t keep_adapters = 3;             // The newest adapters of a run that are kept; at least 2.
   Log::Format log_format = Log::Format::kKeyValue;
 };
 
@@ -31,6 +32,7 @@ struct CoordinatorFlags {
   std::optional<std::string> certificate;
   std::optional<std::string> key;
   std::optional<std::string> authority;
+  std::optional<std::string> signing_roster;
   std::optional<int64_t> keep_adapters;
   std::optional<std::string> log_format;
 };

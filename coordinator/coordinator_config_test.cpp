@@ -25,6 +25,7 @@ TEST(CoordinatorConfigTest, NeedsOnlyAStateDirectory) {
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->listen, "0.0.0.0:7443");
   EXPECT_EQ(config->credentials.key, "/var/lib/fedtune/keys/key.pem");
+  EXPECT_EQ(config->signing_roster, "");
   EXPECT_EQ(config->keep_adapters, 3);
   EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
 }
@@ -36,6 +37,7 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
     certificate = "c.pem"
     key = "/secret/k.pem"
     authority = "a.pem"
+    signing_roster = "roster.json"
     keep_adapters = 9
     log_format = "json"
   )");
@@ -45,6 +47,7 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->credentials.certificate, "/etc/fedtune/c.pem");
   EXPECT_EQ(config->credentials.key, "/secret/k.pem");
   EXPECT_EQ(config->credentials.authority, "/etc/fedtune/a.pem");
+  EXPECT_EQ(config->signing_roster, "/etc/fedtune/roster.json");
   EXPECT_EQ(config->keep_adapters, 9);
   EXPECT_EQ(config->log_format, Log::Format::kJson);
 }
@@ -55,6 +58,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
                                .certificate = "c2.pem",
                                .key = "k2.pem",
                                .authority = "a2.pem",
+                               .signing_roster = "r2.json",
                                .keep_adapters = 7,
                                .log_format = "text"};
   const auto config = Parse("state_dir = \"there\"\nlog_format = \"json\"", flags);
@@ -64,6 +68,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
   EXPECT_EQ(config->credentials.certificate, "c2.pem");
   EXPECT_EQ(config->credentials.key, "k2.pem");
   EXPECT_EQ(config->credentials.authority, "a2.pem");
+  EXPECT_EQ(config->signing_roster, "r2.json");
   EXPECT_EQ(config->keep_adapters, 7);
   EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
 }

@@ -11,12 +11,14 @@
 #include "base/clock.h"
 #include "base/command_line.h"
 #include "base/logging.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/coordinator_config.h"
 #include "coordinator/rpc/server.h"
 #include "coordinator/storage/directory_lock.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 namespace {
@@ -44,12 +46,25 @@ class EndSignals {
   sigset_t signals_;
 };
 
+// A coordinator without a roster can still do plain runs. One that has a wrong
+// roster does not start: every client would refuse it.
+absl::Status CheckSigningRoster(const CoordinatorConfig& config, absl::Time now, Log& log) {
+  if (config.signing_roster.empty()) return absl::OkStatus();
+  const absl::StatusOr<SigningRoster> roster =
+      SigningRoster::Load(config.signing_roster, config.credentials.authority, now);
+  if (!roster.ok()) return Annotate(roster.status(), "signing_roster");
+  log.Info("signing roster",
+           {Field("version", roster->version()), Field("institutions", roster->entries().size())});
+  return absl::OkStatus();
+}
+
 absl::Status Serve(const std::filesystem::path& file, const CoordinatorFlags& flags) {
   const EndSignals end;
   ASSIGN_OR_RETURN(const CoordinatorConfig config, LoadCoordinatorConfig(file, flags));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   const SystemClock clock;
   Log log(config.log_format);
+  RETURN_IF_ERROR(CheckSigningRoster(config, clock.Now(), log));
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start({.listen = config.listen,
                                   .credentials = config.credentials,
@@ -98,6 +113,8 @@ void AddServe(CommandLine& line, std::filesystem::path& file, CoordinatorFlags& 
   serve.add_option("--key", flags.key, "Its private key (keys/key.pem)");
   serve.add_option("--authority", flags.authority,
                    "The certificate of the federation's authority (keys/authority.pem)");
+  serve.add_option("--signing-roster", flags.signing_roster,
+                   "The institutions' signing keys, from the authority's custodian");
   serve.add_option("--keep-adapters", flags.keep_adapters,
                    "How many of a run's newest adapters are kept (3)");
   serve.add_option("--log-format", flags.log_format, "text or json");

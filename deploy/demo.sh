@@ -128,6 +128,7 @@ write_coordinator() {
   cat >"$dir/coordinator/coordinator.toml" <<EOF
 listen = "127.0.0.1:$port"
 state_dir = "$dir/coordinator/state"
+signing_roster = "$dir/coordinator/roster.json"
 EOF
 }
 
@@ -183,6 +184,7 @@ set_up_federation() {
   write_administrator
   local name
   for name in $(departments); do write_client "$name"; done
+  "$bin/fedtune-ca" roster sign --dir "$dir/ca" --out "$dir/coordinator/roster.json" >>"$dir/setup.log" 2>&1
 }
 
 start_federation() {

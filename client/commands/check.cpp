@@ -17,6 +17,7 @@
 #include "client/transport/coordinator_client.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
+#include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -41,6 +42,23 @@ absl::StatusOr<std::string> CheckCertificateFiles(const ClientConfig& config, co
   const Certificate& certificate = credentials.certificate;
   return fmt::format("{}, until {}", Describe(certificate.identity),
                      absl::FormatTime("%Y-%m-%d", certificate.not_after, absl::LocalTimeZone()));
+}
+
+// On the roster that we have seen last; a new client has seen none.
+absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Clock& clock) {
+  ASSIGN_OR_RETURN(const SigningCredentials signer, LoadClientSigner(config, clock.Now()));
+  const std::string text = fmt::format(
+      "{}, until {}", SigningSuiteName(signer.key.suite()),
+      absl::FormatTime("%Y-%m-%d", signer.certificate.not_after, absl::LocalTimeZone()));
+  const absl::StatusOr<SigningRoster> roster =
+      SigningRoster::Load(SeenRosterFile(config), config.credentials.authority, clock.Now());
+  if (absl::IsNotFound(roster.status())) {
+    return fmt::format("{}; the coordinator has sent no roster yet", text);
+  }
+  RETURN_IF_ERROR(roster.status());
+  RETURN_IF_ERROR(roster->CheckLists(config.institution, signer.key));
+  return fmt::format("{}; number {} on the roster of version {}", text,
+                     roster->Find(config.institution)->number, roster->version());
 }
 
 absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const Clock& clock) {
@@ -134,7 +152,9 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
   std::vector<CheckResult> results;
   results.push_back(ResultOf("policy", CheckPolicy(config)));
   results.push_back(ResultOf("certificate", CheckCertificateFiles(config, clock)));
-  if (results.back().status.ok()) {
+  const bool certified = results.back().status.ok();
+  results.push_back(ResultOf("signing key", CheckSigningKey(config, clock)));
+  if (certified) {
     results.push_back(ResultOf("coordinator", CheckCoordinator(config, clock)));
   }
   CheckBaseModels(config, clock, results);

@@ -36,6 +36,10 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
   command.add_option("--key", flags.key, "Its private key (keys/key.pem)");
   command.add_option("--authority", flags.authority,
                      "The certificate of the federation's authority (keys/authority.pem)");
+  command.add_option("--signing-key", flags.signing_key,
+                     "The key we sign with in secure rounds (keys/signing_key.pem)");
+  command.add_option("--signing-certificate", flags.signing_certificate,
+                     "Its certificate (in the file of our certificate)");
   command.add_option("--base-model", flags.base_models,
                      "Folder of a base model; may be given several times");
   command.add_option("--policy", flags.policy, "policy.toml; without one every run is allowed");

@@ -8,6 +8,18 @@
 #include "fmt/format.h"
 
 namespace fedtune {
+namespace {
+
+absl::Status CheckIsOurs(const ClientConfig& config, const Identity& identity,
+                         const std::filesystem::path& certificate) {
+  if (identity.name == config.institution) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{}: the certificate is for \"{}\", the configuration says institution = "
+                  "\"{}\"; one of them is wrong",
+                  certificate.string(), identity.name, config.institution));
+}
+
+}  // namespace
 
 absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config) {
   if (config.policy.empty()) return Policy();
@@ -18,14 +30,20 @@ absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config) {
 absl::StatusOr<Credentials> LoadClientCredentials(const ClientConfig& config, absl::Time now) {
   ASSIGN_OR_RETURN(Credentials credentials,
                    LoadCredentials(config.credentials, Role::kClient, now));
-  const std::string& name = credentials.certificate.identity.name;
-  if (name != config.institution) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: the certificate is for \"{}\", the configuration says institution = "
-                    "\"{}\"; one of them is wrong",
-                    config.credentials.certificate.string(), name, config.institution));
-  }
+  RETURN_IF_ERROR(
+      CheckIsOurs(config, credentials.certificate.identity, config.credentials.certificate));
   return credentials;
+}
+
+absl::StatusOr<SigningCredentials> LoadClientSigner(const ClientConfig& config, absl::Time now) {
+  ASSIGN_OR_RETURN(SigningCredentials signer, LoadSigningCredentials(config.credentials, now));
+  RETURN_IF_ERROR(
+      CheckIsOurs(config, signer.certificate.identity, config.credentials.signing_certificate));
+  return signer;
+}
+
+std::filesystem::path SeenRosterFile(const ClientConfig& config) {
+  return config.state_dir / "roster.json";
 }
 
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config) {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <filesystem>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,12 @@ absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config);
 // Our certificate, which must name the institution of the configuration.
 // FAILED_PRECONDITION: it names another one. Otherwise as LoadCredentials().
 absl::StatusOr<Credentials> LoadClientCredentials(const ClientConfig& config, absl::Time now);
+
+// What we sign with in secure rounds. Errors as above, of LoadSigningCredentials().
+absl::StatusOr<SigningCredentials> LoadClientSigner(const ClientConfig& config, absl::Time now);
+
+// Where the client keeps the newest roster of signing keys that it has seen.
+std::filesystem::path SeenRosterFile(const ClientConfig& config);
 
 // The records of each data set that can be read; whether a base model can use
 // them is seen later.

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "client/transport/fake_coordinator.h"
 #include "gmock/gmock.h"
+#include "privacy/identity/certificate_authority.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -57,6 +58,24 @@ TEST_F(SiteTest, RefusesTheCertificateOfAnotherInstitution) {
   const auto credentials = LoadClientCredentials(config_, absl::Now());
   EXPECT_THAT(credentials, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(Message(credentials.status()), HasSubstr("the certificate is for \"uke\""));
+}
+
+TEST_F(SiteTest, RefusesTheSignerOfAnotherInstitution) {
+  const auto authority = *CertificateAuthority::Create("north", absl::Hours(24 * 30), absl::Now());
+  const Identity uke = {.federation = "north", .role = Role::kSigner, .name = "uke"};
+  const std::filesystem::path keys = folder_.path() / "signer";
+  config_.credentials = FilesIn(keys);
+  ASSERT_THAT(MakeKeyAndRequest(keys, uke), IsOk());
+  const auto request = CertificateRequest::Parse(*ReadFile(keys / "request.pem"));
+  const auto certificate = authority.Issue(
+      *request, {.identity = uke, .hosts = {}, .valid_for = absl::Hours(1)}, absl::Now());
+  ASSERT_THAT(WriteFileAtomically(keys / "certificate.pem", *certificate), IsOk());
+  ASSERT_THAT(WriteFileAtomically(keys / "authority.pem", authority.ToPem()), IsOk());
+  const auto signer = LoadClientSigner(config_, absl::Now());
+  EXPECT_THAT(signer, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(signer.status()), HasSubstr("the certificate is for \"uke\""));
+  config_.institution = "uke";
+  EXPECT_THAT(LoadClientSigner(config_, absl::Now()), IsOk());
 }
 
 TEST_F(SiteTest, RefusesTheCertificateOfAnotherRole) {

@@ -14,6 +14,7 @@
 #include "fmt/format.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/identity/alternative_names.h"
+#include "privacy/identity/pem.h"
 #include "privacy/identity/public_key.h"
 #include "privacy/identity/x509_chain.h"
 
@@ -58,12 +59,26 @@ absl::Status CheckForm(X509* certificate, bool authority) {
   if ((uses & needed) == 0 || (uses & forbidden) != 0) {
     return absl::InvalidArgumentError("the certificate's key is for another use than here");
   }
-  return CheckIsP256(X509_get0_pubkey(certificate));
+  return absl::OkStatus();
+}
+
+// A signer's key is never to end in a TLS connection, nor the other way round.
+// Without a list of uses a certificate would be good for all of them.
+absl::Status CheckSignsOnly(X509* certificate) {
+  const bool listed = (X509_get_extension_flags(certificate) & EXFLAG_XKUSAGE) != 0;
+  constexpr uint32_t kConnections = XKU_SSL_SERVER | XKU_SSL_CLIENT | XKU_ANYEKU;
+  if (listed && (X509_get_extended_key_usage(certificate) & kConnections) == 0) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "the certificate of a signer is also good for connections, which it must not be");
 }
 
 absl::StatusOr<Certificate> ReadMember(X509* certificate) {
   RETURN_IF_ERROR(CheckForm(certificate, /*authority=*/false));
   ASSIGN_OR_RETURN(AlternativeNames names, ReadAlternativeNames(certificate));
+  RETURN_IF_ERROR(CheckKeyKind(names.identity.role, X509_get0_pubkey(certificate)));
+  if (names.identity.role == Role::kSigner) RETURN_IF_ERROR(CheckSignsOnly(certificate));
   if (!names.hosts.empty() && names.identity.role != Role::kCoordinator) {
     return absl::InvalidArgumentError(
         fmt::format("the certificate of {} names hosts, which only a coordinator's does",
@@ -80,6 +95,7 @@ absl::StatusOr<Certificate> ReadMember(X509* certificate) {
 
 absl::StatusOr<AuthorityCertificate> ReadAuthority(X509* certificate) {
   RETURN_IF_ERROR(CheckForm(certificate, /*authority=*/true));
+  RETURN_IF_ERROR(CheckIsP256(X509_get0_pubkey(certificate)));
   ASSIGN_OR_RETURN(const std::string uri, ReadUri(certificate));
   if (!uri.starts_with(kFederationScheme)) {
     return absl::InvalidArgumentError(
@@ -137,6 +153,11 @@ absl::Status Explain(const ChainVerdict& verdict, const Certificate& certificate
       fmt::format("the certificate of {} is refused: {}", who, verdict.reason));
 }
 
+ChainUse UseOf(Role role) {
+  if (role == Role::kSigner) return ChainUse::kSigning;
+  return role == Role::kCoordinator ? ChainUse::kAnswering : ChainUse::kCalling;
+}
+
 absl::Status CheckMember(const Certificate& certificate, const AuthorityCertificate& authority,
                          Role expected) {
   if (certificate.identity.federation != authority.federation) {
@@ -159,6 +180,14 @@ absl::StatusOr<Certificate> ParseCertificate(std::string_view pem) {
   return ReadMember(chain.front().get());
 }
 
+absl::StatusOr<std::string> FindCertificate(std::string_view pem, Role role) {
+  for (const std::string_view block : SplitPem(pem)) {
+    ASSIGN_OR_RETURN(const Certificate certificate, ParseCertificate(block));
+    if (certificate.identity.role == role) return std::string(block);
+  }
+  return absl::NotFoundError(fmt::format("there is no certificate of a {}", RoleName(role)));
+}
+
 absl::StatusOr<AuthorityCertificate> ParseAuthorityCertificate(std::string_view pem) {
   ASSIGN_OR_RETURN(const OpensslPtr<X509> certificate, ReadAuthorityFile(pem));
   return ReadAuthority(certificate.get());
@@ -170,9 +199,8 @@ absl::StatusOr<Certificate> CheckCertificate(std::string_view pem, std::string_v
   ASSIGN_OR_RETURN(Certificate certificate, ReadMember(chain.front().get()));
   ASSIGN_OR_RETURN(const OpensslPtr<X509> issuer, ReadAuthorityFile(authority_pem));
   ASSIGN_OR_RETURN(const AuthorityCertificate authority, ReadAuthority(issuer.get()));
-  const bool server = certificate.identity.role == Role::kCoordinator;
-  const ChainVerdict verdict =
-      VerifyChain(chain, {.authority = issuer.get(), .server = server, .now = now});
+  const ChainVerdict verdict = VerifyChain(
+      chain, {.authority = issuer.get(), .use = UseOf(certificate.identity.role), .now = now});
   RETURN_IF_ERROR(Explain(verdict, certificate, authority, now));
   RETURN_IF_ERROR(CheckMember(certificate, authority, expected));
   return certificate;

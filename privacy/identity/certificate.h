@@ -36,9 +36,15 @@ struct AuthorityCertificate {
 // form; CheckCertificate() says whether to believe it.
 //
 // INVALID_ARGUMENT: no certificate; not a member's: an authority's, another kind
-// of key than P-256, not exactly one identity, hosts for another role than
+// of key than CheckKeyKind() takes, a signer's that TLS would take, not exactly
+// one identity, hosts for another role than
 // coordinator, or another use than signing.
 absl::StatusOr<Certificate> ParseCertificate(std::string_view pem);
+
+// The block of `pem` that is the certificate of a member of `role`: the authority
+// sends a client its own and its signer's in one file.
+// NOT_FOUND: none is. INVALID_ARGUMENT: one of the blocks is no member's.
+absl::StatusOr<std::string> FindCertificate(std::string_view pem, Role role);
 
 // Reads the one certificate of an authority, with the same care.
 // INVALID_ARGUMENT: it is none.

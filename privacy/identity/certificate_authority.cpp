@@ -63,7 +63,7 @@ OpensslPtr<X509> NewCertificate(EVP_PKEY* key) {
   OpensslPtr<X509> certificate(X509_new());
   Check(certificate != nullptr && X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
             X509_set_pubkey(certificate.get(), key) == 1,
-        "a certificate takes a P-256 key");
+        "a certificate takes a key");
   SetSerial(certificate.get());
   return certificate;
 }
@@ -84,6 +84,12 @@ OpensslPtr<X509> MakeAuthority(std::string_view federation, EVP_PKEY* key) {
   return authority;
 }
 
+// A signer's is none that TLS accepts: document signing, RFC 9336.
+const char* ExtendedUseOf(Role role) {
+  if (role == Role::kSigner) return "critical,1.3.6.1.5.5.7.3.36";
+  return role == Role::kCoordinator ? "serverAuth" : "clientAuth";
+}
+
 OpensslPtr<X509> MakeMember(const Approval& approval, EVP_PKEY* key, X509* authority) {
   OpensslPtr<X509> member = NewCertificate(key);
   X509* const x509 = member.get();
@@ -97,7 +103,7 @@ OpensslPtr<X509> MakeMember(const Approval& approval, EVP_PKEY* key, X509* autho
   AddAlternativeNames(ToUri(approval.identity), hosts, x509);
   AddExtension({NID_basic_constraints, "critical,CA:FALSE"}, authority, x509);
   AddExtension({NID_key_usage, "critical,digitalSignature"}, authority, x509);
-  AddExtension({NID_ext_key_usage, answers ? "serverAuth" : "clientAuth"}, authority, x509);
+  AddExtension({NID_ext_key_usage, ExtendedUseOf(approval.identity.role)}, authority, x509);
   AddExtension({NID_subject_key_identifier, "hash"}, authority, x509);
   AddExtension({NID_authority_key_identifier, "keyid:always"}, authority, x509);
   return member;

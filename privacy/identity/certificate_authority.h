@@ -35,9 +35,9 @@ class CertificateAuthority {
   // INVALID_ARGUMENT: no authority's certificate, or that of another key.
   static absl::StatusOr<CertificateAuthority> Restore(PrivateKey key, std::string_view pem);
 
-  // A certificate in PEM for the request's key and the approved identity: P-256,
-  // CA:false, signatures only, for calling or, for a coordinator, for answering,
-  // with a random serial of 128 bits.
+  // A certificate in PEM for the request's key and the approved identity: CA:false,
+  // signatures only, for calling or, for a coordinator, for answering or, for a
+  // signer, for documents and never for TLS, with a random serial of 128 bits.
   //
   // INVALID_ARGUMENT: the approval is of another federation, names a wrong host
   // or hosts for another role, or a time that is under a minute or longer than

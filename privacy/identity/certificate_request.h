@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "privacy/crypto/openssl_ptr.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/crypto/signing_key.h"
 #include "privacy/identity/identity.h"
 #include "privacy/identity/private_key.h"
 
@@ -21,8 +22,8 @@ class CertificateRequest {
   // Reads PEM and verifies proof of possession: the request is signed by the key
   // that it is for.
   //
-  // INVALID_ARGUMENT: no request, another kind of key than P-256, not exactly
-  // one identity, hosts (the custodian names those), or a wrong signature.
+  // INVALID_ARGUMENT: no request, another kind of key than CheckKeyKind() takes, not
+  // exactly one identity, hosts (the custodian names those), or a wrong signature.
   static absl::StatusOr<CertificateRequest> Parse(std::string_view pem);
 
   const Identity& identity() const { return identity_; }
@@ -42,5 +43,8 @@ class CertificateRequest {
 // A request in PEM: subject CN is the name, the one SAN the identity.
 // INVALID_ARGUMENT: see CheckIdentity().
 absl::StatusOr<std::string> MakeCertificateRequest(const PrivateKey& key, const Identity& identity);
+
+// The same for a signer's key.
+absl::StatusOr<std::string> MakeSigningRequest(const SigningKey& key, const Identity& identity);
 
 }  // namespace fedtune

@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::string_view kScheme = "fedtune://";
 constexpr size_t kLongestName = 63;
-constexpr std::array kRoles = {Role::kCoordinator, Role::kClient, Role::kAdministrator};
+constexpr std::array kRoles = {Role::kCoordinator, Role::kClient, Role::kAdministrator,
+                               Role::kSigner};
 
 bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -35,8 +36,10 @@ std::string_view RoleName(Role role) {
       return "client";
     case Role::kAdministrator:
       return "administrator";
+    case Role::kSigner:
+      return "signer";
   }
-  Check(false, "a role is one of the three");
+  Check(false, "a role is one of the four");
   return "";
 }
 
@@ -44,8 +47,9 @@ absl::StatusOr<Role> ParseRole(std::string_view name) {
   for (const Role role : kRoles) {
     if (name == RoleName(role)) return role;
   }
-  return absl::InvalidArgumentError(fmt::format(
-      "unknown role \"{}\"; there is coordinator, client and administrator", name.substr(0, 80)));
+  return absl::InvalidArgumentError(
+      fmt::format("unknown role \"{}\"; there is coordinator, client, administrator and signer",
+                  name.substr(0, 80)));
 }
 
 absl::Status CheckIdentityName(std::string_view what, std::string_view name) {

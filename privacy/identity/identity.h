@@ -16,9 +16,11 @@ namespace fedtune {
 inline constexpr char kCoordinatorHost[] = "coordinator.fedtune";
 
 // What a member of a federation may do.
-enum class Role { kCoordinator, kClient, kAdministrator };
+// A signer is an institution's key for what it says in secure rounds; nobody
+// connects as one.
+enum class Role { kCoordinator, kClient, kAdministrator, kSigner };
 
-// "coordinator", "client", "administrator".
+// "coordinator", "client", "administrator", "signer".
 std::string_view RoleName(Role role);
 
 // INVALID_ARGUMENT: no such role; names those there are.

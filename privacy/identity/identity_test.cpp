@@ -22,7 +22,7 @@ TEST(IdentityTest, IsAUri) {
 }
 
 TEST(IdentityTest, ReadsBackEveryRole) {
-  for (const Role role : {Role::kCoordinator, Role::kClient, Role::kAdministrator}) {
+  for (const Role role : {Role::kCoordinator, Role::kClient, Role::kAdministrator, Role::kSigner}) {
     const Identity identity = {.federation = "north", .role = role, .name = "a-9"};
     EXPECT_EQ(*ParseIdentityUri(ToUri(identity)), identity);
   }

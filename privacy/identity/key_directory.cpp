@@ -3,12 +3,14 @@
 #include "privacy/identity/key_directory.h"
 
 #include <utility>
+#include <vector>
 
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/identity/certificate_request.h"
+#include "privacy/identity/private_file.h"
 #include "privacy/identity/private_key.h"
 #include "privacy/identity/public_key.h"
 
@@ -16,12 +18,12 @@ namespace fedtune {
 namespace {
 
 std::string NextStep(const CredentialFiles& files, const std::filesystem::path& request,
-                     const Identity& identity, const Digest& fingerprint) {
+                     const Identity& identity, std::string_view fingerprints) {
   const bool coordinator = identity.role == Role::kCoordinator;
   return fmt::format(
-      "Send {request} to the custodian of federation {federation}, and tell them the key's "
-      "fingerprint another way:\n"
-      "  {fingerprint}\n"
+      "Send {request} to the custodian of federation {federation}, and tell them the keys' "
+      "fingerprints another way:\n"
+      "{fingerprints}"
       "They run:\n"
       "  fedtune-ca issue --dir DIR --request request.pem --role {role} --name {name}{host} "
       "--out certificate.pem\n"
@@ -29,11 +31,50 @@ std::string NextStep(const CredentialFiles& files, const std::filesystem::path& 
       "  {certificate:<{width}}   the certificate\n"
       "  {authority:<{width}}   the authority's certificate (ca.crt)\n",
       fmt::arg("request", request.string()), fmt::arg("federation", identity.federation),
-      fmt::arg("fingerprint", fingerprint.ToString()), fmt::arg("role", RoleName(identity.role)),
+      fmt::arg("fingerprints", fingerprints), fmt::arg("role", RoleName(identity.role)),
       fmt::arg("name", identity.name), fmt::arg("host", coordinator ? " --host HOST" : ""),
       fmt::arg("certificate", files.certificate.string()),
       fmt::arg("authority", files.authority.string()),
       fmt::arg("width", files.certificate.string().size()));
+}
+
+// A key that is not on the disk yet, and what asks for its certificate.
+struct NewKey {
+  std::filesystem::path path;
+  SecretBytes pem;
+  std::string request;
+  std::string fingerprint;  // A line for people.
+};
+
+NewKey MakeNewKey(const std::filesystem::path& path, SecretBytes pem, std::string request,
+                  const EVP_PKEY* key) {
+  return NewKey{.path = path,
+                .pem = std::move(pem),
+                .request = std::move(request),
+                .fingerprint = fmt::format("  {}  {}\n", KeyFingerprint(key).ToString(),
+                                           path.filename().string())};
+}
+
+absl::StatusOr<NewKey> MakeConnectionKey(const Identity& identity,
+                                         const std::filesystem::path& path) {
+  const PrivateKey key = PrivateKey::Generate();
+  ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(key, identity));
+  return MakeNewKey(path, key.ToPem(), std::move(request), key.get());
+}
+
+absl::StatusOr<NewKey> MakeSigningKey(Identity identity, CipherSuite suite,
+                                      const std::filesystem::path& path) {
+  identity.role = Role::kSigner;
+  const SigningKey key = SigningKey::Generate(suite);
+  ASSIGN_OR_RETURN(std::string request, MakeSigningRequest(key, identity));
+  return MakeNewKey(path, key.ToPem(), std::move(request), key.get());
+}
+
+// Asked for all keys before the first is written, so that none is left alone.
+absl::Status RefuseToOverwrite(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
 }
 
 // What to do when a file of `files` is not there.
@@ -53,22 +94,37 @@ absl::StatusOr<std::string> ReadIssued(const std::filesystem::path& path) {
 CredentialFiles FilesIn(const std::filesystem::path& directory) {
   return {.key = directory / "key.pem",
           .certificate = directory / "certificate.pem",
-          .authority = directory / "authority.pem"};
+          .authority = directory / "authority.pem",
+          .signing_key = directory / "signing_key.pem",
+          .signing_certificate = directory / "certificate.pem"};
 }
 
 absl::StatusOr<KeyAndRequest> MakeKeyAndRequest(const std::filesystem::path& directory,
-                                                const Identity& identity) {
+                                                const Identity& identity, CipherSuite suite) {
   const CredentialFiles files = FilesIn(directory);
   const std::filesystem::path request_path = directory / "request.pem";
-  const PrivateKey key = PrivateKey::Generate();
-  ASSIGN_OR_RETURN(const std::string request, MakeCertificateRequest(key, identity));
+  std::vector<NewKey> keys;
+  if (identity.role != Role::kSigner) {
+    ASSIGN_OR_RETURN(NewKey key, MakeConnectionKey(identity, files.key));
+    keys.push_back(std::move(key));
+  }
+  if (identity.role == Role::kClient || identity.role == Role::kSigner) {
+    ASSIGN_OR_RETURN(NewKey key, MakeSigningKey(identity, suite, files.signing_key));
+    keys.push_back(std::move(key));
+  }
   RETURN_IF_ERROR(MakeDirectories(directory));
-  RETURN_IF_ERROR(key.SaveNew(files.key));
-  RETURN_IF_ERROR(WriteFileAtomically(request_path, request));
-  return KeyAndRequest{
-      .key = files.key,
-      .request = request_path,
-      .next_step = NextStep(files, request_path, identity, KeyFingerprint(key.get()))};
+  for (const NewKey& key : keys) RETURN_IF_ERROR(RefuseToOverwrite(key.path));
+  std::string requests;
+  std::string fingerprints;
+  for (const NewKey& key : keys) {
+    RETURN_IF_ERROR(WriteNewPrivateFile(key.path, key.pem));
+    requests += key.request;
+    fingerprints += key.fingerprint;
+  }
+  RETURN_IF_ERROR(WriteFileAtomically(request_path, requests));
+  return KeyAndRequest{.key = keys.front().path,
+                       .request = request_path,
+                       .next_step = NextStep(files, request_path, identity, fingerprints)};
 }
 
 absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files, Role role,
@@ -94,6 +150,36 @@ absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files, Role r
                      .certificate_pem = std::move(pem),
                      .authority_pem = std::move(authority_pem),
                      .certificate = *std::move(certificate)};
+}
+
+absl::StatusOr<SigningCredentials> LoadSigningCredentials(const CredentialFiles& files,
+                                                          absl::Time now) {
+  const absl::StatusOr<SecretBytes> content = ReadPrivateFile(files.signing_key);
+  if (absl::IsNotFound(content.status())) {
+    return absl::NotFoundError(
+        fmt::format("{} is missing; \"fedtune-ca request --role signer\" makes a signing key and a "
+                    "request for its certificate",
+                    files.signing_key.string()));
+  }
+  RETURN_IF_ERROR(content.status());
+  absl::StatusOr<SigningKey> key = SigningKey::ParsePem(content->RevealText());
+  if (!key.ok()) return Annotate(key.status(), files.signing_key.string());
+  const std::string source = files.signing_certificate.string();
+  ASSIGN_OR_RETURN(const std::string bundle, ReadIssued(files.signing_certificate));
+  ASSIGN_OR_RETURN(const std::string authority_pem, ReadIssued(files.authority));
+  absl::StatusOr<std::string> pem = FindCertificate(bundle, Role::kSigner);
+  if (!pem.ok()) return Annotate(pem.status(), source);
+  absl::StatusOr<Certificate> certificate =
+      CheckCertificate(*pem, authority_pem, Role::kSigner, now);
+  if (!certificate.ok()) return Annotate(certificate.status(), source);
+  if (certificate->key_fingerprint != KeyFingerprint(key->get())) {
+    return absl::InvalidArgumentError(
+        fmt::format("the signer's certificate in {} is for another key than {}", source,
+                    files.signing_key.string()));
+  }
+  return SigningCredentials{.key = *std::move(key),
+                            .certificate_pem = *std::move(pem),
+                            .certificate = *std::move(certificate)};
 }
 
 }  // namespace fedtune

@@ -4,12 +4,17 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/files.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "privacy/identity/certificate_authority.h"
+#include "privacy/identity/forged_certificate.h"
+#include "privacy/identity/pem.h"
+#include "privacy/identity/public_key.h"
+#include "privacy/identity/x509_chain.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -34,17 +39,30 @@ class KeyDirectoryTest : public ::testing::Test {
     ASSERT_THAT(WriteFileAtomically(files_.authority, authority_.ToPem()), IsOk());
   }
 
-  // Issues for the request that lies in the folder.
-  std::string Certify(const Identity& identity) {
-    const auto request = CertificateRequest::Parse(*ReadFile(path_ / "request.pem"));
-    EXPECT_THAT(request, IsOk());
-    return *authority_.Issue(
-        *request, {.identity = identity, .hosts = {}, .valid_for = absl::Hours(24)}, kNow);
+  // Issues for the requests that lie in the folder.
+  std::string Certify(Identity identity) {
+    std::string bundle;
+    const std::string requests = *ReadFile(path_ / "request.pem");
+    for (const std::string_view block : SplitPem(requests)) {
+      const auto request = CertificateRequest::Parse(block);
+      EXPECT_THAT(request, IsOk());
+      identity.role = request->identity().role;
+      bundle += *authority_.Issue(
+          *request, {.identity = identity, .hosts = {}, .valid_for = absl::Hours(24)}, kNow);
+    }
+    return bundle;
   }
 
   // The message with which the folder is refused.
   std::string Refusal(absl::StatusCode code) {
     const absl::Status status = LoadCredentials(files_, Role::kClient, kNow).status();
+    EXPECT_THAT(status, HasCode(code));
+    return std::string(Message(status));
+  }
+
+  // The message with which the signer's part of the folder is refused.
+  std::string SignerRefusal(absl::StatusCode code) {
+    const absl::Status status = LoadSigningCredentials(files_, kNow).status();
     EXPECT_THAT(status, HasCode(code));
     return std::string(Message(status));
   }
@@ -121,6 +139,105 @@ TEST_F(KeyDirectoryTest, RefusesADamagedAuthorityAndNamesTheFile) {
 TEST_F(KeyDirectoryTest, RefusesAKeyThatOthersCanRead) {
   fs::permissions(files_.key, fs::perms::others_read, fs::perm_options::add);
   EXPECT_THAT(Refusal(absl::StatusCode::kPermissionDenied), HasSubstr("chmod 600"));
+}
+
+TEST_F(KeyDirectoryTest, LoadsTheSigningKeyOfAClient) {
+  const auto signer = LoadSigningCredentials(files_, kNow);
+  ASSERT_THAT(signer, IsOk());
+  EXPECT_EQ(signer->key.suite(), CipherSuite::kCurve25519);
+  EXPECT_EQ(signer->certificate.identity.role, Role::kSigner);
+  EXPECT_EQ(signer->certificate.identity.name, "st-anna");
+  EXPECT_EQ(ReadVerifyingKey(signer->certificate_pem)->bytes, signer->key.public_key());
+}
+
+TEST_F(KeyDirectoryTest, MakesOnlyASigningKeyForASigner) {
+  const fs::path other = directory_.path() / "other";
+  const Identity signer = {.federation = "north", .role = Role::kSigner, .name = "st-anna"};
+  ASSERT_THAT(MakeKeyAndRequest(other, signer, CipherSuite::kNistP256), IsOk());
+  EXPECT_FALSE(fs::exists(other / "key.pem"));
+  EXPECT_TRUE(fs::exists(other / "signing_key.pem"));
+}
+
+TEST_F(KeyDirectoryTest, LeavesNoHalfWhenThereIsASigningKey) {
+  fs::remove(files_.key);
+  EXPECT_THAT(MakeKeyAndRequest(path_, kStAnna), HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_FALSE(fs::exists(files_.key));
+}
+
+TEST_F(KeyDirectoryTest, SaysHowToMakeAMissingSigningKey) {
+  fs::remove(files_.signing_key);
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kNotFound), HasSubstr("request --role signer"));
+}
+
+TEST_F(KeyDirectoryTest, SaysThatNoSignerWasCertified) {
+  ASSERT_THAT(
+      WriteFileAtomically(files_.certificate, *FindCertificate(Certify(kStAnna), Role::kClient)),
+      IsOk());
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kNotFound), HasSubstr("no certificate of a signer"));
+}
+
+TEST_F(KeyDirectoryTest, RefusesASignersCertificateForAnotherKey) {
+  ASSERT_THAT(
+      WriteFileAtomically(files_.signing_key,
+                          SigningKey::Generate(CipherSuite::kCurve25519).ToPem().RevealText()),
+      IsOk());
+  fs::permissions(files_.signing_key, fs::perms::owner_read);
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kInvalidArgument), HasSubstr("is for another key"));
+}
+
+TEST_F(KeyDirectoryTest, RefusesASigningKeyThatOthersCanRead) {
+  fs::permissions(files_.signing_key, fs::perms::others_read, fs::perm_options::add);
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kPermissionDenied), HasSubstr("chmod 600"));
+}
+
+TEST_F(KeyDirectoryTest, RefusesASigningKeyThatIsNone) {
+  ASSERT_THAT(WriteFileAtomically(files_.signing_key, "a letter"), IsOk());
+  fs::permissions(files_.signing_key, fs::perms::owner_read);
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kInvalidArgument), HasSubstr("signing_key.pem: "));
+}
+
+TEST_F(KeyDirectoryTest, NeverTakesASignersCertificateForAConnection) {
+  ASSERT_THAT(
+      WriteFileAtomically(files_.certificate, *FindCertificate(Certify(kStAnna), Role::kSigner)),
+      IsOk());
+  Refusal(absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(KeyDirectoryTest, OpensslTakesNoSignersCertificateForAConnection) {
+  const auto chain = *ReadChain(*FindCertificate(Certify(kStAnna), Role::kSigner));
+  const auto issuer = *ReadChain(authority_.ToPem());
+  for (const ChainUse use : {ChainUse::kCalling, ChainUse::kAnswering}) {
+    EXPECT_EQ(
+        VerifyChain(chain, {.authority = issuer.front().get(), .use = use, .now = kNow}).fault,
+        ChainFault::kOther);
+  }
+}
+
+TEST_F(KeyDirectoryTest, RefusesASignersCertificateThatIsGoodForConnections) {
+  const SigningKey key = SigningKey::Generate(CipherSuite::kNistP256);
+  testing::Forgery forgery = testing::SoundForgery("URI:fedtune://north/signer/st-anna", kNow);
+  const std::string for_calling =
+      testing::ForgeCertificate(forgery, key.get(), authority_.key(), authority_.ToPem());
+  std::erase_if(forgery.extensions,
+                [](const auto& one) { return std::string_view(one.first) == "extendedKeyUsage"; });
+  const std::string for_all =
+      testing::ForgeCertificate(forgery, key.get(), authority_.key(), authority_.ToPem());
+  for (const std::string& pem : {for_calling, for_all}) {
+    EXPECT_THAT(CheckCertificate(pem, authority_.ToPem(), Role::kSigner, kNow),
+                HasCode(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+TEST_F(KeyDirectoryTest, RefusesASignersRequestForAKeyOfAnotherKind) {
+  const auto key = testing::KeyOn("P-384");
+  const testing::Forgery forgery = {
+      .extensions = {{"subjectAltName", "URI:fedtune://north/signer/st-anna"}},
+      .not_before = kNow,
+      .not_after = kNow};
+  const auto request =
+      CertificateRequest::Parse(testing::ForgeRequest(forgery, key.get(), key.get()));
+  EXPECT_THAT(request, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Message(request.status())), HasSubstr("an Ed25519 or a P-256 key"));
 }
 
 }  // namespace

@@ -35,6 +35,17 @@ absl::StatusOr<OpensslPtr<BIO>> ReadPemFrom(std::string_view pem) {
   return bio;
 }
 
+std::vector<std::string_view> SplitPem(std::string_view pem) {
+  std::vector<std::string_view> blocks;
+  while (pem.find_first_not_of(" \t\r\n") != pem.npos) {
+    const size_t end = pem.find("-----END ");
+    const size_t size = end == pem.npos ? pem.npos : pem.find('\n', end);
+    blocks.push_back(pem.substr(0, size));
+    pem.remove_prefix(blocks.back().size());
+  }
+  return blocks;
+}
+
 std::string ToPem(X509* certificate) {
   const OpensslPtr<BIO> bio = NewMemory();
   Check(PEM_write_bio_X509(bio.get(), certificate) == 1, "a certificate can be written as PEM");

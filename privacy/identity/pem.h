@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "privacy/crypto/openssl_ptr.h"
@@ -17,6 +18,10 @@ inline constexpr size_t kLongestPem = 64 * 1024;
 // A reader over `pem`, which must outlive it.
 // INVALID_ARGUMENT: longer than kLongestPem.
 absl::StatusOr<OpensslPtr<BIO>> ReadPemFrom(std::string_view pem);
+
+// The blocks of a file, each from after the last one to its own END line. What
+// follows the last is left out if it is blank.
+std::vector<std::string_view> SplitPem(std::string_view pem);
 
 std::string ToPem(X509* certificate);
 std::string ToPem(X509_req_st* request);

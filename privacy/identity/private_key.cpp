@@ -2,76 +2,29 @@
 
 #include "privacy/identity/private_key.h"
 
-#include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
-#include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/identity/pem.h"
+#include "privacy/identity/private_file.h"
 #include "privacy/identity/public_key.h"
 
 namespace fedtune {
 namespace {
 
-constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
-
-// Owns a file descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
-
 // Never asks on the terminal, as OpenSSL would by itself.
 int NoPassphrase(char*, int, int, void*) { return -1; }
-
-absl::StatusOr<SecretBytes> ReadPrivateFile(const std::filesystem::path& path) {
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
-  struct stat status;
-  if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
-  if ((status.st_mode & kOthers) != 0) {
-    return absl::PermissionDeniedError(
-        fmt::format("{0} can be used by others than its owner (mode {1:04o}); run: chmod 600 {0}",
-                    path.string(), status.st_mode & 07777));
-  }
-  // One byte more than any key, so that a longer file is not taken for one.
-  std::vector<uint8_t> content(kLongestPem + 1);
-  const ssize_t size = ::read(fd.get(), content.data(), content.size());
-  if (size < 0) return ErrnoToStatus(errno, "read", path);
-  content.resize(static_cast<size_t>(size));
-  return SecretBytes(std::move(content));
-}
-
-absl::Status WriteAndSync(int fd, std::string_view content, const std::filesystem::path& path) {
-  const ssize_t written = ::write(fd, content.data(), content.size());
-  if (written < 0) return ErrnoToStatus(errno, "write", path);
-  if (static_cast<size_t>(written) != content.size()) return ErrnoToStatus(ENOSPC, "write", path);
-  if (::fsync(fd) != 0) return ErrnoToStatus(errno, "sync", path);
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -104,15 +57,7 @@ absl::StatusOr<PrivateKey> PrivateKey::Load(const std::filesystem::path& path) {
 }
 
 absl::Status PrivateKey::SaveNew(const std::filesystem::path& path) const {
-  const Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (fd.get() < 0 && errno == EEXIST) {
-    return absl::AlreadyExistsError(
-        fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
-  }
-  if (fd.get() < 0) return ErrnoToStatus(errno, "create", path);
-  absl::Status status = WriteAndSync(fd.get(), ToPem().RevealText(), path);
-  if (!status.ok()) ::unlink(path.c_str());
-  return status;
+  return WriteNewPrivateFile(path, ToPem());
 }
 
 SecretBytes PrivateKey::ToPem() const {

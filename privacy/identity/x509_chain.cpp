@@ -68,6 +68,21 @@ ChainFault ToFault(int code, int depth) {
   }
 }
 
+// OpenSSL has no purpose for signing: whoever reads a signer's certificate looks
+// at its uses.
+int PurposeOf(ChainUse use) {
+  switch (use) {
+    case ChainUse::kCalling:
+      return X509_PURPOSE_SSL_CLIENT;
+    case ChainUse::kAnswering:
+      return X509_PURPOSE_SSL_SERVER;
+    case ChainUse::kSigning:
+      return X509_PURPOSE_ANY;
+  }
+  Check(false, "a use is one of the three");
+  return X509_PURPOSE_SSL_CLIENT;
+}
+
 OpensslPtr<X509_STORE> StoreOf(X509* authority) {
   OpensslPtr<X509_STORE> store(X509_STORE_new());
   Check(store != nullptr && X509_STORE_add_cert(store.get(), authority) == 1,
@@ -126,8 +141,7 @@ ChainVerdict VerifyChain(const std::vector<OpensslPtr<X509>>& chain, const Chain
   X509_VERIFY_PARAM* const parameters = X509_STORE_CTX_get0_param(context.get());
   X509_VERIFY_PARAM_set_time(parameters, absl::ToTimeT(check.now));
   X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_X509_STRICT);
-  X509_VERIFY_PARAM_set_purpose(parameters,
-                                check.server ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT);
+  X509_VERIFY_PARAM_set_purpose(parameters, PurposeOf(check.use));
   if (X509_verify_cert(context.get()) == 1) return {};
   TakeOpensslError();
   const int code = X509_STORE_CTX_get_error(context.get());

@@ -21,10 +21,13 @@ absl::Time NotBefore(const X509* certificate);
 absl::Time NotAfter(const X509* certificate);
 Digest Fingerprint(const X509* certificate);
 
+// What the first certificate of a chain is to be good for.
+enum class ChainUse { kCalling, kAnswering, kSigning };
+
 // What a chain is verified against.
 struct ChainCheck {
   X509* authority = nullptr;
-  bool server = false;  // Whether the leaf answers calls or makes them.
+  ChainUse use = ChainUse::kCalling;
   absl::Time now;
 };
 

@@ -128,13 +128,17 @@ class TutorialTest(unittest.TestCase):
         return sum(json.loads(line)["connected"] for line in lines if line.startswith("{"))
 
     def test_every_command_works_when_pasted(self):
-        build, authority, hub, hospitals, administrator, run, model, end = blocks()
+        build, authority, hub, hospitals, roster, administrator, run, model, end = blocks()
         self.paste(build)
         self.assertIn("fedtune fedtune-client fedtune-coordinator fedtune-ca",
                       (self.folder / "build.log").read_text(encoding="utf-8"))
         self.paste(authority)
         self.paste(hub)
-        self.assertRegex(self.paste(hospitals), r"coordinator +ok")
+        self.paste(hospitals)
+        printed = self.paste(roster)
+        self.assertRegex(printed, r"roster 1 of federation north")
+        self.assertRegex(printed, r"coordinator +ok")
+        self.assertRegex(printed, r"signing key +ok")
         self.paste(administrator)
         # As the page says: go on when all are connected.
         self.wait_for("three clients", lambda: self.connected() == HOSPITALS)

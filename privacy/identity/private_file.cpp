@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "privacy/identity/private_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+#include "fmt/format.h"
+#include "privacy/identity/pem.h"
+
+namespace fedtune {
+namespace {
+
+constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
+
+// Owns a file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+absl::Status WriteAndSync(int fd, std::string_view content, const std::filesystem::path& path) {
+  const ssize_t written = ::write(fd, content.data(), content.size());
+  if (written < 0) return ErrnoToStatus(errno, "write", path);
+  if (static_cast<size_t>(written) != content.size()) return ErrnoToStatus(ENOSPC, "write", path);
+  if (::fsync(fd) != 0) return ErrnoToStatus(errno, "sync", path);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SecretBytes> ReadPrivateFile(const std::filesystem::path& path) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
+  struct stat status;
+  if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
+  if ((status.st_mode & kOthers) != 0) {
+    return absl::PermissionDeniedError(
+        fmt::format("{0} can be used by others than its owner (mode {1:04o}); run: chmod 600 {0}",
+                    path.string(), status.st_mode & 07777));
+  }
+  // One byte more than any key, so that a longer file is not taken for one.
+  std::vector<uint8_t> content(kLongestPem + 1);
+  const ssize_t size = ::read(fd.get(), content.data(), content.size());
+  if (size < 0) return ErrnoToStatus(errno, "read", path);
+  content.resize(static_cast<size_t>(size));
+  return SecretBytes(std::move(content));
+}
+
+absl::Status WriteNewPrivateFile(const std::filesystem::path& path, const SecretBytes& content) {
+  const Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (fd.get() < 0 && errno == EEXIST) {
+    return absl::AlreadyExistsError(
+        fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
+  }
+  if (fd.get() < 0) return ErrnoToStatus(errno, "create", path);
+  absl::Status status = WriteAndSync(fd.get(), content.RevealText(), path);
+  if (!status.ok()) ::unlink(path.c_str());
+  return status;
+}
+
+}  // namespace fedtune
