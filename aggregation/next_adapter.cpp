@@ -10,7 +10,7 @@
 namespace fedtune {
 
 absl::StatusOr<OptimizedAdapter> NextAdapter(const AdapterLayout& layout, OptimizedAdapter incoming,
-                                             const WeightedSum& sum, const ServerStep& step) {
+                                             const MeanSource& mean, const ServerStep& step) {
   const int64_t count = layout.parameter_count();
   if (std::ssize(incoming.values) != count) {
     return absl::InvalidArgumentError(
@@ -24,8 +24,8 @@ absl::StatusOr<OptimizedAdapter> NextAdapter(const AdapterLayout& layout, Optimi
     }
   }
   RETURN_IF_ERROR(ApplyServerStep(
-      layout, sum.factors(), step,
-      [&sum](int64_t first, std::span<float> mean) { return sum.Mean(first, mean); },
+      layout, mean.factors(), step,
+      [&mean](int64_t first, std::span<float> values) { return mean.Mean(first, values); },
       incoming.values, incoming.state));
   RETURN_IF_ERROR(CheckFinite(layout, FactorSet::kBoth, incoming.values,
                               "the new adapter (is the server's learning rate too high?)"));

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/mean_source.h"
 #include "aggregation/value_range.h"
 #include "aggregation/value_source.h"
 
@@ -27,7 +28,7 @@ namespace fedtune {
 // significand end above 2^-36.
 //
 // Not thread-safe, but for several threads that read the mean.
-class WeightedSum {
+class WeightedSum final : public MeanSource {
  public:
   static constexpr int kFractionBits = 36;
 
@@ -45,15 +46,14 @@ class WeightedSum {
   absl::Status Add(std::shared_ptr<const ValueSource> delta, const ValueRange& range,
                    int64_t weight);
 
-  FactorSet factors() const { return factors_; }
+  FactorSet factors() const override { return factors_; }
   int64_t value_count() const { return layout_.parameter_count(factors_); }
   int64_t contribution_count() const { return std::ssize(contributions_); }
   int64_t total_weight() const { return total_weight_; }
 
-  // The weighted mean: sum / total_weight in fp64, rounded to fp32; of the values
-  // from `first` on. Requires a contribution, and that there are as many values.
-  // Errors: of the places where the contributions lie.
-  absl::Status Mean(int64_t first, std::span<float> mean) const;
+  // sum / total_weight in fp64, rounded to fp32. Errors: of the places where the
+  // contributions lie.
+  absl::Status Mean(int64_t first, std::span<float> mean) const override;
 
  private:
   struct Contribution {

@@ -2,6 +2,7 @@
 
 #include "cli/plan_command.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -89,6 +90,20 @@ std::string ClientsText(const Check& check) {
                      check.connected(), check.plan.rounds.quorum);
 }
 
+std::string AggregationText(const Plan& plan, const PlanCost& cost) {
+  if (plan.aggregation.mode == AggregationMode::kPlain) {
+    return "plain: the coordinator sees each contribution";
+  }
+  return fmt::format(
+      "secure: only sums of {} clients and more are seen; {} bits a value, {} up and {} down of "
+      "the "
+      "transfer are the protocol's, with {} clients",
+      std::min(plan.rounds.quorum, plan.secure.min_cohort), static_cast<int>(plan.secure.ring),
+      HumanBytes(static_cast<uint64_t>(cost.secure_upload_bytes_a_round)),
+      HumanBytes(static_cast<uint64_t>(cost.secure_download_bytes_a_round)),
+      plan.secure.max_cohort);
+}
+
 std::string Describe(const Check& check) {
   const Plan& plan = check.plan;
   const PlanCost& cost = check.cost;
@@ -107,6 +122,7 @@ std::string Describe(const Check& check) {
                                   Bytes(cost.upload_bytes_a_round),
                                   HumanBytes(static_cast<uint64_t>(cost.download_bytes_a_round)),
                                   HumanBytes(static_cast<uint64_t>(cost.transfer_bytes))));
+  text += Row("aggregation", AggregationText(plan, cost));
   text += Row("client memory",
               fmt::format("{} in fp32 (program {}, weights {}, adapter {}, activations {})",
                           HumanBytes(static_cast<uint64_t>(cost.memory_bytes())),
@@ -120,19 +136,23 @@ std::string Describe(const Check& check) {
 
 nlohmann::ordered_json ToJson(const Check& check) {
   const PlanCost& cost = check.cost;
-  nlohmann::ordered_json json = {{"plan", check.plan.name},
-                                 {"rounds", check.plan.rounds.count},
-                                 {"method", ToString(check.plan.aggregation.method)},
-                                 {"base_model", check.model.name},
-                                 {"base_digest", check.model.digest},
-                                 {"base_parameters", check.model.parameter_count},
-                                 {"trained_parameters", cost.trained_parameters},
-                                 {"share_of_base", cost.share_of_base},
-                                 {"upload_bytes_a_round", cost.upload_bytes_a_round},
-                                 {"download_bytes_a_round", cost.download_bytes_a_round},
-                                 {"transfer_bytes", cost.transfer_bytes},
-                                 {"client_memory_bytes", cost.memory_bytes()},
-                                 {"quorum", check.plan.rounds.quorum}};
+  nlohmann::ordered_json json = {
+      {"plan", check.plan.name},
+      {"rounds", check.plan.rounds.count},
+      {"method", ToString(check.plan.aggregation.method)},
+      {"mode", ToString(check.plan.aggregation.mode)},
+      {"base_model", check.model.name},
+      {"base_digest", check.model.digest},
+      {"base_parameters", check.model.parameter_count},
+      {"trained_parameters", cost.trained_parameters},
+      {"share_of_base", cost.share_of_base},
+      {"upload_bytes_a_round", cost.upload_bytes_a_round},
+      {"download_bytes_a_round", cost.download_bytes_a_round},
+      {"secure_upload_bytes_a_round", cost.secure_upload_bytes_a_round},
+      {"secure_download_bytes_a_round", cost.secure_download_bytes_a_round},
+      {"transfer_bytes", cost.transfer_bytes},
+      {"client_memory_bytes", cost.memory_bytes()},
+      {"quorum", check.plan.rounds.quorum}};
   if (check.plan.training.steps > 0) json["seconds_a_round"] = check.SecondsARound();
   if (check.clients) json["connected"] = check.connected();
   return json;

@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/check.h"
+#include "plan/secure_vector.h"
+#include "privacy/secure_aggregation/session_parameters.h"
+
 namespace fedtune {
 namespace {
 
@@ -32,6 +36,40 @@ int64_t ValuesOverRun(const Plan& plan, const AdapterLayout& layout) {
 int64_t LargestRound(const Plan& plan, const AdapterLayout& layout) {
   return std::max(layout.parameter_count(TrainedFactors(plan.aggregation.method, 0)),
                   layout.parameter_count(TrainedFactors(plan.aggregation.method, 1)));
+}
+
+// Bytes of the protocol's messages, of one client in a round with as many
+// clients, all but the masked vector (docs/SECURE_AGGREGATION.md).
+struct ProtocolBytes {
+  int64_t up = 0;
+  int64_t down = 0;
+};
+
+ProtocolBytes MessageBytes(int64_t clients) {
+  const int64_t neighbors = std::min<int64_t>(clients, kLargestCompleteGraph) - 1;
+  // Up a sealed share and an opened one for each neighbour, keys and signatures
+  // besides; down keys, sealed shares and proofs of everyone.
+  return {.up = neighbors * (96 + 40) + 500, .down = clients * (292 + 104 + 68)};
+}
+
+void AddTransfer(const Plan& plan, int64_t values_over_run, PlanCost& cost) {
+  const int64_t rounds = std::max<int64_t>(1, plan.rounds.count);
+  int64_t value_bytes = kAdapterValueBytes;
+  if (plan.aggregation.mode == AggregationMode::kSecure) {
+    const auto counters = MaskedLayoutOf(plan.secure, /*value_count=*/0);
+    Check(counters.ok(), "the cost of a plan that cannot work");
+    const ProtocolBytes messages = MessageBytes(plan.secure.max_cohort);
+    value_bytes = static_cast<int64_t>(BytesPerElement(plan.secure.ring));
+    cost.secure_upload_bytes_a_round = value_bytes * counters->limb_count() + messages.up;
+    cost.secure_download_bytes_a_round = messages.down;
+  }
+  cost.upload_bytes_a_round = static_cast<double>(value_bytes) * cost.parameters_a_round +
+                              static_cast<double>(cost.secure_upload_bytes_a_round);
+  cost.download_bytes_a_round =
+      kAdapterValueBytes * cost.trained_parameters + cost.secure_download_bytes_a_round;
+  cost.transfer_bytes =
+      value_bytes * values_over_run +
+      (rounds + 1) * (cost.secure_upload_bytes_a_round + cost.download_bytes_a_round);
 }
 
 bool EndsIn(const LinearLayer& layer, std::string_view leaf) { return layer.name.ends_with(leaf); }
@@ -135,9 +173,7 @@ PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
   cost.share_of_base = static_cast<double>(parameters) /
                        static_cast<double>(std::max<int64_t>(1, model.parameter_count));
   cost.parameters_a_round = static_cast<double>(over_run) / static_cast<double>(rounds);
-  cost.upload_bytes_a_round = kAdapterValueBytes * cost.parameters_a_round;
-  cost.download_bytes_a_round = kAdapterValueBytes * parameters;
-  cost.transfer_bytes = kAdapterValueBytes * over_run + (rounds + 1) * cost.download_bytes_a_round;
+  AddTransfer(plan, over_run, cost);
   cost.program_bytes = type == ComputeType::kFp32 ? kProgramBytes : 0;
   cost.weight_bytes = WeightBytes(model, type);
   cost.adapter_bytes = kAdapterValueBytes * (2 * parameters + largest + moments * largest);

@@ -16,11 +16,15 @@ struct PlanCost {
   double share_of_base = 0;        // trained_parameters / the base model's.
   double parameters_a_round = 0;   // Trained in a round, on average over the run.
 
-  // Adapters travel as fp32: up go the factors that the round trains, down the
-  // whole adapter.
+  // Up go the factors that the round trains, down the whole adapter. Adapters
+  // travel as fp32; what a secure round masks, as elements of its ring, and with
+  // it the protocol's messages, for the largest cohort that the plan allows.
   double upload_bytes_a_round = 0;
   int64_t download_bytes_a_round = 0;
-  // Over all rounds, and the adapter once more for the final evaluation.
+  // Of these, what secure aggregation adds to the values; 0 in a plain plan.
+  int64_t secure_upload_bytes_a_round = 0;
+  int64_t secure_download_bytes_a_round = 0;
+  // Over all rounds, and once more all but the values for the final evaluation.
   int64_t transfer_bytes = 0;
 
   // See EstimateCost().

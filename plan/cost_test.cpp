@@ -60,6 +60,40 @@ TEST(PlanCostTest, FeditSendsBothFactors) {
   EXPECT_EQ(Cost(plan).transfer_bytes, 3 * 400 + 4 * 400);
 }
 
+// Five clients of a ring of 24 bits, as above otherwise.
+Plan SecureAttentionPlan() {
+  Plan plan = AttentionPlan();
+  plan.aggregation.mode = AggregationMode::kSecure;
+  plan.secure.max_cohort = 5;
+  plan.secure.ring = RingBits::k24;
+  return plan;
+}
+
+TEST(PlanCostTest, ASecureRoundSendsElementsOfItsRingAndTheProtocolsMessages) {
+  const PlanCost cost = Cost(SecureAttentionPlan());
+  // Sums of five leave 20 bits of the ring for a limb. Of the six counters at the
+  // head, weights of 17 bits have one, examples of 28 and losses of 39 two, steps
+  // of 33 two and tokens of 49 three; an evaluation has 2 + 3 + 2 + 2.
+  const int64_t limbs = 1 + 1 + 2 + 2 + 2 + 3 + 2 * (2 + 3 + 2 + 2);
+  const int64_t up = 3 * limbs + 4 * (96 + 40) + 500;
+  const int64_t down = 5 * (292 + 104 + 68);
+  EXPECT_EQ(cost.secure_upload_bytes_a_round, up);
+  EXPECT_EQ(cost.secure_download_bytes_a_round, down);
+  EXPECT_DOUBLE_EQ(cost.upload_bytes_a_round, 3 * 140 / 3.0 + static_cast<double>(up));
+  EXPECT_EQ(cost.download_bytes_a_round, 400 + down);
+  EXPECT_EQ(cost.transfer_bytes, 3 * 140 + 4 * (up + down + 400));
+}
+
+TEST(PlanCostTest, BeyondACompleteGraphSharesDoNotGrowWithTheCohort) {
+  Plan plan = SecureAttentionPlan();
+  plan.secure.max_cohort = 200;
+  const PlanCost complete = Cost(plan);
+  plan.secure.max_cohort = 201;
+  const PlanCost sparse = Cost(plan);
+  EXPECT_EQ(sparse.secure_upload_bytes_a_round, complete.secure_upload_bytes_a_round);
+  EXPECT_EQ(sparse.secure_download_bytes_a_round - complete.secure_download_bytes_a_round, 464);
+}
+
 TEST(PlanCostTest, EstimatesMemoryByItsFormulas) {
   const PlanCost gpu = Cost(AttentionPlan());
   EXPECT_EQ(gpu.program_bytes, 0);

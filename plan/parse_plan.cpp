@@ -14,7 +14,9 @@
 #include "base/toml.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "plan/parse_secure_plan.h"
 #include "plan/plan.h"
+#include "plan/plan_fields.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -27,61 +29,6 @@ bool IsPlainName(std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '_' || c == '-';
   });
-}
-
-void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
-               int64_t most) {
-  section.Optional(key, field);
-  if (!section.Has(key) || (field >= least && field <= most)) return;
-  section.Reject(key, fmt::format("must be from {} to {}", least, most));
-}
-
-// A number in (0, most].
-void ReadPositive(TomlSection& section, std::string_view key, double& field, double most) {
-  section.Optional(key, field);
-  if (!section.Has(key) || (field > 0 && field <= most)) return;
-  section.Reject(key, fmt::format("must be above 0 and at most {}", most));
-}
-
-// A number in [0, 1), or in [0, 1].
-enum class One { kExcluded, kIncluded };
-void ReadShare(TomlSection& section, std::string_view key, double& field, One one) {
-  section.Optional(key, field);
-  if (!section.Has(key)) return;
-  if (field >= 0 && (field < 1 || (one == One::kIncluded && field == 1))) return;
-  section.Reject(key,
-                 one == One::kIncluded ? "must be from 0 to 1" : "must be at least 0 and below 1");
-}
-
-template <typename T>
-void ReadChoice(TomlSection& section, std::string_view key, T& field,
-                std::initializer_list<std::pair<std::string_view, T>> choices) {
-  std::string text;
-  section.Optional(key, text);
-  if (!section.IsString(key)) return;
-  std::vector<std::string> names;
-  for (const auto& [name, value] : choices) {
-    if (text == name) {
-      field = value;
-      return;
-    }
-    names.push_back(fmt::format("\"{}\"", name));
-  }
-  section.Reject(key, fmt::format("must be {}", fmt::join(names, " or ")));
-}
-
-void ReadDeadline(TomlSection& section, absl::Duration& field) {
-  std::string text;
-  section.Optional("deadline", text);
-  if (!section.IsString("deadline")) return;
-  absl::Duration parsed;
-  if (!absl::ParseDuration({text.data(), text.size()}, &parsed)) {
-    section.Reject("deadline", "must be a time such as \"6h\", \"1h30m\" or \"90s\"");
-  } else if (parsed < absl::Seconds(1) || parsed > absl::Hours(24 * 60)) {
-    section.Reject("deadline", "must be from \"1s\" to \"1440h\" (60 days)");
-  } else {
-    field = parsed;
-  }
 }
 
 void ReadHead(TomlSection& root, Plan& plan) {
@@ -162,7 +109,10 @@ void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   ReadInstitutions(section, rounds);
   ReadWhole(section, "cohort_size", rounds.cohort_size, 0, kMaxCount);
   ReadWhole(section, "quorum", rounds.quorum, 1, kMaxCount);
-  ReadDeadline(section, rounds.deadline);
+  ReadDuration(section, "deadline", rounds.deadline,
+               {.least = absl::Seconds(1),
+                .most = absl::Hours(24 * 60),
+                .words = "from \"1s\" to \"1440h\" (60 days)"});
   const auto listed = static_cast<int64_t>(rounds.institutions.size());
   if (listed > 0 && rounds.quorum > listed) {
     section.Reject("quorum", fmt::format("is {}, but only {} institutions are invited",
@@ -179,27 +129,32 @@ void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   }
 }
 
+// Methods whose server works on each contribution by itself: secure aggregation
+// has none to show it. They are named here so that whoever asks for one is told why.
+bool NeedsPlainContributions(std::string_view method) {
+  static constexpr std::string_view kMethods[] = {"flora",     "fedex",  "flexlora",     "hetlora",
+                                                  "lora_fair", "median", "trimmed_mean", "krum",
+                                                  "bulyan",    "fltrust"};
+  return std::find(std::begin(kMethods), std::end(kMethods), method) != std::end(kMethods);
+}
+
 void ReadAggregation(TomlSection section, AggregationPlan& aggregation) {
-  ReadChoice<AggregationMethod>(
-      section, "method", aggregation.method,
-      {{"alternating", AggregationMethod::kAlternating}, {"fedit", AggregationMethod::kFedit}});
+  ReadChoice<AggregationMode>(
+      section, "mode", aggregation.mode,
+      {{"plain", AggregationMode::kPlain}, {"secure", AggregationMode::kSecure}});
   ReadChoice<ContributionWeights>(
       section, "weights", aggregation.weights,
       {{"examples", ContributionWeights::kExamples}, {"uniform", ContributionWeights::kUniform}});
-  bool secure = false;
-  section.Optional("secure", secure);
-  if (secure) {
-    section.Reject("secure",
-                   "= true: secure aggregation is not part of this version; set secure = false");
+  std::string method;
+  section.Optional("method", method);
+  if (aggregation.mode == AggregationMode::kSecure && NeedsPlainContributions(method)) {
+    return section.Reject("method", fmt::format("= \"{}\" needs every single contribution, which "
+                                                "mode = \"secure\" hides from the coordinator",
+                                                method));
   }
-}
-
-// Refuses settings that would silently have no effect.
-void RejectUnused(TomlSection& section, std::initializer_list<std::string_view> keys,
-                  std::string_view setting) {
-  for (const std::string_view key : keys) {
-    if (section.Has(key)) section.Reject(key, fmt::format("has no effect with {}", setting));
-  }
+  ReadChoice<AggregationMethod>(
+      section, "method", aggregation.method,
+      {{"alternating", AggregationMethod::kAlternating}, {"fedit", AggregationMethod::kFedit}});
 }
 
 void ReadServer(TomlSection section, ServerPlan& server) {
@@ -237,6 +192,7 @@ absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source) {
   ReadTraining(root.Section("training"), plan.training);
   ReadRounds(root.Section("rounds"), plan.rounds);
   ReadAggregation(root.Section("aggregation"), plan.aggregation);
+  ReadSecure(root, plan);
   ReadServer(root.Section("server"), plan.server);
   TomlSection evaluation = root.Section("evaluation");
   ReadWhole(evaluation, "every", plan.evaluation.every, 0, kMaxCount);

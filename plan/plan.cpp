@@ -19,6 +19,10 @@ std::string_view ToString(AggregationMethod method) {
   return "unknown";
 }
 
+std::string_view ToString(AggregationMode mode) {
+  return mode == AggregationMode::kSecure ? "secure" : "plain";
+}
+
 std::string_view ToString(ServerOptimizer optimizer) {
   switch (optimizer) {
     case ServerOptimizer::kAverage:

@@ -11,6 +11,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
+#include "privacy/crypto/cipher_suite.h"
+#include "privacy/secure_aggregation/ring.h"
 
 namespace fedtune {
 
@@ -18,6 +20,12 @@ enum class AggregationMethod : uint8_t {
   kFedit,        // Both factors trained and averaged.
   kAlternating,  // Even rounds B with A common, odd rounds A with B common.
 };
+
+// Whether the coordinator sees each contribution, or their sum only.
+enum class AggregationMode : uint8_t { kPlain, kSecure };
+
+// Of a plan that does not say.
+inline constexpr AggregationMode kDefaultAggregationMode = AggregationMode::kPlain;
 
 enum class ContributionWeights : uint8_t { kExamples, kUniform };
 
@@ -58,15 +66,39 @@ struct RoundsPlan {
   int64_t count = 0;
   // Institutions invited; empty: all that are connected when the run starts.
   std::vector<std::string> institutions;
-  int64_t cohort_size = 0;                   // Drawn each round from the participants; 0: all.
-  int64_t quorum = 1;                        // Contributions without which a round fails.
+  int64_t cohort_size = 0;  // Drawn each round from the participants; 0: all.
+  // Contributions without which a round fails; in a secure plan that does not say,
+  // the fewest that can work.
+  int64_t quorum = 1;
   absl::Duration deadline = absl::Hours(6);  // From a round's opening.
 };
 
 // [aggregation]
 struct AggregationPlan {
+  AggregationMode mode = kDefaultAggregationMode;
   AggregationMethod method = AggregationMethod::kAlternating;
   ContributionWeights weights = ContributionWeights::kExamples;
+};
+
+// [secure]: how contributions are summed so that nobody sees a single one.
+struct SecurePlan {
+  int64_t min_cohort = 5;         // Clients below which nothing is released; at least 3.
+  int64_t max_cohort = 0;         // Clients whose sum the ring must hold; ParsePlan() fills it in.
+  int64_t assumed_corrupt = 1;    // Clients that may side with a lying coordinator.
+  RingBits ring = RingBits::k32;  // 16 or 24: less to upload, and a coarser mean.
+
+  // The magnitude at which a delta's value is cut. AdamW moves a value by about
+  // the learning rate a step, so none comes near 1 before some thousand steps all
+  // in one direction: 1 cuts nothing but divergence. In the ring of 32 bits it
+  // costs nothing either, as a step of 200 clients is then 1.2e-7; the narrower
+  // ones want a clip near the largest value that a round really makes.
+  double clip = 1;
+
+  // No client weighs more. Small weights lose precision: a client's own step is
+  // max_weight / weight times as coarse.
+  int64_t max_weight = 65'536;
+  CipherSuite suite = CipherSuite::kCurve25519;
+  absl::Duration phase_deadline = absl::Minutes(2);  // For each exchange besides the upload.
 };
 
 // [server]: what is done with the mean of the contributions (Reddi et al., 2021).
@@ -96,6 +128,7 @@ struct Plan {
   TrainingPlan training;
   RoundsPlan rounds;
   AggregationPlan aggregation;
+  SecurePlan secure;  // Where the aggregation's mode is secure.
   ServerPlan server;
   EvaluationPlan evaluation;
 };
@@ -122,6 +155,7 @@ absl::Status AtPlanKey(std::string_view toml, std::string_view source, PlanKey k
 FactorSet TrainedFactors(AggregationMethod method, int64_t round);
 
 std::string_view ToString(AggregationMethod method);
+std::string_view ToString(AggregationMode mode);
 std::string_view ToString(ServerOptimizer optimizer);
 std::string_view ToString(LocalOptimizer optimizer);
 

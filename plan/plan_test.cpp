@@ -71,7 +71,7 @@ deadline = "1h30m"
 [aggregation]
 method = "fedit"
 weights = "uniform"
-secure = false
+mode = "plain"
 [server]
 optimizer = "adam"
 learning_rate = 5e-3
@@ -115,11 +115,6 @@ TEST(ParsePlanTest, SaysEverythingThatIsWrongWithItsLine) {
             "plan.toml:5: unknown key \"learning_rat\" in [training]; did you mean "
             "learning_rate?\n"
             "plan.toml:7: count in [rounds] must be from 1 to 1000000");
-}
-
-TEST(ParsePlanTest, RefusesSecureAggregation) {
-  ExpectRefused(Text("steps = 1", "count = 3", "[aggregation]\nsecure = true"),
-                "secure aggregation is not part of this version; set secure = false");
 }
 
 TEST(ParsePlanTest, RefusesAMissingName) {

@@ -14,9 +14,13 @@
 #include "fmt/ranges.h"
 #include "plan/adapter_targets.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/secure_aggregation/session_parameters.h"
 
 namespace fedtune {
 namespace {
+
+// The least cohort of a secure run where the policy has none.
+constexpr int64_t kSecureCohort = 5;
 
 void ReadLimit(TomlSection& section, std::string_view key, int64_t& limit) {
   section.Optional(key, limit);
@@ -106,7 +110,7 @@ Refusal RefuseRounds(const Policy& policy, const ProposedRun& run) {
     return fmt::format("the plan has {} rounds, and its policy allows at most {}", rounds.count,
                        policy.max_rounds);
   }
-  if (rounds.quorum < policy.min_cohort) {
+  if (run.plan.aggregation.mode == AggregationMode::kPlain && rounds.quorum < policy.min_cohort) {
     return fmt::format(
         "the plan releases rounds of {} contributions, and its policy asks for at least {}; "
         "raise rounds.quorum",
@@ -115,10 +119,36 @@ Refusal RefuseRounds(const Policy& policy, const ProposedRun& run) {
   return std::nullopt;
 }
 
-Refusal RefusePlainAggregation(const Policy& policy, const ProposedRun&) {
-  if (policy.secure_aggregation == SecureAggregation::kOptional) return std::nullopt;
+Refusal RefusePlainAggregation(const Policy& policy, const ProposedRun& run) {
+  if (policy.secure_aggregation == SecureAggregation::kOptional ||
+      run.plan.aggregation.mode == AggregationMode::kSecure) {
+    return std::nullopt;
+  }
   return "the coordinator of a plain run sees each contribution, and its policy requires secure "
-         "aggregation";
+         "aggregation; set aggregation.mode = \"secure\"";
+}
+
+// What a client of a secure run insists on itself: the coordinator may lie about
+// everything that the plan does not bind it to.
+Refusal RefuseSecureAggregation(const Policy& policy, const ProposedRun& run) {
+  if (run.plan.aggregation.mode == AggregationMode::kPlain) return std::nullopt;
+  const SecurePlan& secure = run.plan.secure;
+  const int64_t least =
+      policy.min_cohort == 0 ? kSecureCohort : std::max<int64_t>(policy.min_cohort, kLeastCohort);
+  const int64_t released = std::min(secure.min_cohort, run.plan.rounds.quorum);
+  if (released < least) {
+    return fmt::format(
+        "the plan releases sums of {} contributions, and its policy asks for at least {}; raise "
+        "secure.min_cohort, or lower the policy's min_cohort ({} at least)",
+        released, least, kLeastCohort);
+  }
+  if (secure.assumed_corrupt < policy.assumed_corrupt) {
+    return fmt::format(
+        "the plan holds against {} clients on the coordinator's side, and its policy asks for at "
+        "least {}; raise secure.assumed_corrupt",
+        secure.assumed_corrupt, policy.assumed_corrupt);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -132,6 +162,7 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view sourc
   ReadLimit(root, "max_rank", policy.max_rank);
   ReadLimit(root, "max_rounds", policy.max_rounds);
   ReadLimit(root, "min_cohort", policy.min_cohort);
+  ReadLimit(root, "assumed_corrupt", policy.assumed_corrupt);
   ReadSecureAggregation(root, policy.secure_aggregation);
   ReadHours(root, policy.hours);
   RETURN_IF_ERROR(document.Finish());
@@ -139,8 +170,8 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view sourc
 }
 
 Decision Decide(const Policy& policy, const ProposedRun& run) {
-  for (const auto refuse :
-       {RefusePlainAggregation, RefuseBaseModel, RefuseTargets, RefuseRank, RefuseRounds}) {
+  for (const auto refuse : {RefusePlainAggregation, RefuseSecureAggregation, RefuseBaseModel,
+                            RefuseTargets, RefuseRank, RefuseRounds}) {
     if (Refusal reason = refuse(policy, run)) {
       return {.accepted = false, .reason = *std::move(reason)};
     }

@@ -24,7 +24,11 @@ struct Policy {
   std::vector<std::string> targets;      // Groups or leaf names; empty: every layer.
   int64_t max_rank = 0;                  // 0: no limit; also holds for routed experts.
   int64_t max_rounds = 0;                // 0: no limit.
-  int64_t min_cohort = 0;                // Contributions that a plan's quorum must ask for.
+  // Contributions that a plan's quorum must ask for. 0: as many as a plain plan
+  // likes, and 5 of a secure one, which needs 3 whatever is set here.
+  int64_t min_cohort = 0;
+  // Clients on a lying coordinator's side that a secure plan must hold against.
+  int64_t assumed_corrupt = 0;
   SecureAggregation secure_aggregation = SecureAggregation::kOptional;
   Hours hours;  // When training and evaluation may run, in local time.
 };

@@ -42,6 +42,11 @@ class PolicyDecisionTest : public ::testing::Test {
     plan_.rounds.quorum = 3;
   }
 
+  void BeSecure(SecurePlan secure) {
+    plan_.aggregation.mode = AggregationMode::kSecure;
+    plan_.secure = secure;
+    plan_.rounds.quorum = secure.min_cohort;
+  }
   Decision Decided() const {
     const AdapterLayout layout = *ResolveTargets(model_, plan_.adapter);
     return Decide(policy_, {plan_, layout, model_});
@@ -119,7 +124,44 @@ TEST_F(PolicyDecisionTest, DeclinesASmallerQuorum) {
 
 TEST_F(PolicyDecisionTest, DeclinesPlainRunsWhenAggregationMustBeSecure) {
   policy_.secure_aggregation = SecureAggregation::kRequired;
-  EXPECT_THAT(Reason(), HasSubstr("requires secure aggregation"));
+  EXPECT_THAT(Reason(), HasSubstr("requires secure aggregation; set aggregation.mode"));
+  BeSecure({.min_cohort = 5, .assumed_corrupt = 1});
+  EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, AnEmptyPolicyAsksForFiveClientsOfASecureRun) {
+  BeSecure({.min_cohort = 4, .assumed_corrupt = 1});
+  EXPECT_EQ(Reason(),
+            "the plan releases sums of 4 contributions, and its policy asks for at least 5; raise "
+            "secure.min_cohort, or lower the policy's min_cohort (3 at least)");
+  BeSecure({.min_cohort = 5, .assumed_corrupt = 1});
+  EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, NoPolicyAllowsSecureRunsOfTwo) {
+  policy_.min_cohort = 1;
+  BeSecure({.min_cohort = 2, .assumed_corrupt = 0});
+  EXPECT_THAT(Reason(), HasSubstr("releases sums of 2 contributions, and its policy asks for at "
+                                  "least 3"));
+  BeSecure({.min_cohort = 3, .assumed_corrupt = 0});
+  EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, ASecureRunsQuorumCountsAsWell) {
+  policy_.min_cohort = 6;
+  BeSecure({.min_cohort = 6, .assumed_corrupt = 0});
+  EXPECT_TRUE(Decided().accepted);
+  plan_.rounds.quorum = 5;
+  EXPECT_THAT(Reason(), HasSubstr("releases sums of 5 contributions"));
+}
+
+TEST_F(PolicyDecisionTest, DeclinesASecureRunThatTrustsTooMany) {
+  policy_.assumed_corrupt = 2;
+  BeSecure({.min_cohort = 5, .assumed_corrupt = 1});
+  EXPECT_THAT(Reason(), HasSubstr("holds against 1 clients on the coordinator's side, and its "
+                                  "policy asks for at least 2; raise secure.assumed_corrupt"));
+  BeSecure({.min_cohort = 5, .assumed_corrupt = 2});
+  EXPECT_TRUE(Decided().accepted);
 }
 
 // ---- policy.toml ----
@@ -141,7 +183,7 @@ TEST(PolicyFileTest, IsReadWhole) {
   const auto policy = ParsePolicy(
       "base_models = [\"" + kOurs +
           "\"]\ntargets = [\"attention\"]\nmax_rank = 32\nmax_rounds = 500\nmin_cohort = 3\n"
-          "secure_aggregation = \"required\"\nhours = \"20:00-06:00\"\n",
+          "assumed_corrupt = 2\nsecure_aggregation = \"required\"\nhours = \"20:00-06:00\"\n",
       "policy.toml");
   ASSERT_THAT(policy, IsOk());
   EXPECT_THAT(policy->base_models, ElementsAre(kOurs));
@@ -149,6 +191,7 @@ TEST(PolicyFileTest, IsReadWhole) {
   EXPECT_EQ(policy->max_rank, 32);
   EXPECT_EQ(policy->max_rounds, 500);
   EXPECT_EQ(policy->min_cohort, 3);
+  EXPECT_EQ(policy->assumed_corrupt, 2);
   EXPECT_EQ(policy->secure_aggregation, SecureAggregation::kRequired);
   EXPECT_EQ(policy->hours.ToString(), "20:00-06:00");
 }

@@ -33,12 +33,20 @@ absl::Status CheckLength(const TrainingPlan& plan, const BaseModelDescription& m
                   model.name, model.context_length));
 }
 
+// A plan that promises more than this client can keep.
+absl::Status CheckMode(const Plan& plan) {
+  if (plan.aggregation.mode == AggregationMode::kPlain) return absl::OkStatus();
+  return absl::UnimplementedError(
+      "this client contributes plainly only, and the plan has aggregation.mode = \"secure\"");
+}
+
 }  // namespace
 
 absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation) {
   RunMaterial material;
   ASSIGN_OR_RETURN(material.plan,
                    ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
+  RETURN_IF_ERROR(CheckMode(material.plan));
   ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
   material.layout_digest = Sha256Of(invitation.layout_json);
   ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));

@@ -73,6 +73,11 @@ TEST_F(StudyTest, DeclinesAPlanThatCannotBeRead) {
   EXPECT_THAT(Reason(), HasSubstr("plan of run-1:1: name must be a string"));
 }
 
+TEST_F(StudyTest, DeclinesASecurePlanRatherThanContributePlainly) {
+  invitation_.plan_toml = std::string(kPlan) + "[aggregation]\nmode = 'secure'\n";
+  EXPECT_THAT(Reason(), HasSubstr("this client contributes plainly only"));
+}
+
 TEST_F(StudyTest, DeclinesABaseModelThatIsMissingAndSaysWhatWasFound) {
   invitation_.base_digest = "sha256:77ab";
   EXPECT_THAT(Reason(), HasSubstr("base model sha256:77ab is not on its machine; "));
