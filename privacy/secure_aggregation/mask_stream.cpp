@@ -2,81 +2,89 @@
 
 #include "privacy/secure_aggregation/mask_stream.h"
 
-#include <openssl/evp.h>
+#include <openssl/crypto.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <atomic>
+#include <thread>
 
 #include "base/check.h"
-#include "privacy/crypto/openssl_ptr.h"
 
 namespace fedtune {
 namespace {
 
-constexpr size_t kKeySize = 32;
-constexpr size_t kBlock = 16;
-constexpr int64_t kPiece = 4096;  // Elements whose keystream stays in the L1 cache.
+constexpr size_t kBlockBytes = 16;
+constexpr int64_t kAlignment = 16;  // So many elements are whole blocks in every ring.
 
-OpensslPtr<EVP_CIPHER_CTX> Keystream(const SecretBytes& key, uint64_t block) {
-  std::array<uint8_t, kBlock> counter = {};
-  for (size_t i = 0; i < sizeof(block); ++i) {
-    counter[kBlock - 1 - i] = static_cast<uint8_t>(block >> 8 * i);
-  }
-  OpensslPtr<EVP_CIPHER_CTX> context(EVP_CIPHER_CTX_new());
-  Check(context != nullptr && EVP_EncryptInit_ex(context.get(), EVP_aes_256_ctr(), nullptr,
-                                                 key.Reveal().data(), counter.data()) == 1,
-        "OpenSSL offers AES-256-CTR");
-  return context;
-}
+// All masks pass over so much of the vector before the next is touched: it
+// stays in the innermost cache.
+constexpr size_t kPassElements = 4096;
+static_assert(kPassElements % kMaskGranule == 0);
 
-template <size_t kBytes>
-void AddElements(const uint8_t* stream, MaskSign sign, std::span<uint32_t> values) {
-  constexpr uint32_t kMask = RingMask(static_cast<RingBits>(8 * kBytes));
-  for (uint32_t& value : values) {
-    uint32_t element = 0;
-    std::memcpy(&element, stream, kBytes);
-    stream += kBytes;
-    value = (sign == MaskSign::kAdd ? value + element : value - element) & kMask;
-  }
-}
-
-void AddElements(RingBits ring, const uint8_t* stream, MaskSign sign, std::span<uint32_t> values) {
-  switch (ring) {
-    case RingBits::k16:
-      return AddElements<2>(stream, sign, values);
-    case RingBits::k24:
-      return AddElements<3>(stream, sign, values);
-    case RingBits::k32:
-      return AddElements<4>(stream, sign, values);
-  }
-}
+// What a thread takes at a time.
+constexpr size_t kTaskElements = 16 * kPassElements;
 
 }  // namespace
 
+MaskStreams::Stream::Stream(const MaskKernelFunctions& functions, const SecretBytes& key,
+                            MaskSign sign)
+    : sign_(sign) {
+  Check(key.size() == 32, "a mask's key has 32 bytes");
+  functions.expand(key.Reveal().data(), &schedule_);
+}
+
+MaskStreams::Stream::~Stream() { OPENSSL_cleanse(&schedule_, sizeof schedule_); }
+
+MaskStreams::MaskStreams(RingBits ring, MaskKernel kernel)
+    : ring_(ring), functions_(&FunctionsOf(kernel)) {}
+
 void MaskStreams::Add(const SecretBytes& key, MaskSign sign) {
-  Check(key.size() == kKeySize, "a mask's key has 32 bytes");
-  const auto bytes = key.Reveal();
-  streams_.push_back({SecretBytes({bytes.begin(), bytes.end()}), sign});
+  streams_.emplace_back(*functions_, key, sign);
 }
 
 void MaskStreams::Apply(int64_t first, std::span<uint32_t> values) const {
-  Check(first >= 0 && first % 16 == 0, "masks are applied from a multiple of 16 elements on");
-  const size_t width = BytesPerElement(ring_);
-  std::vector<uint8_t> zeros(kPiece * width);
-  std::vector<uint8_t> stream(kPiece * width);
-  for (const Stream& mask : streams_) {
-    const auto context = Keystream(mask.key, static_cast<uint64_t>(first) * width / kBlock);
-    for (size_t done = 0; done < values.size();) {
-      const size_t count = std::min<size_t>(kPiece, values.size() - done);
-      int written = 0;
-      Check(EVP_EncryptUpdate(context.get(), stream.data(), &written, zeros.data(),
-                              static_cast<int>(count * width)) == 1,
-            "OpenSSL gives a keystream");
-      AddElements(ring_, stream.data(), mask.sign, values.subspan(done, count));
-      done += count;
+  Check(first >= 0 && first % kAlignment == 0, "masks start at a multiple of 16");
+  const size_t whole = values.size() / kMaskGranule * kMaskGranule;
+  for (size_t done = 0; done < whole; done += kPassElements) {
+    const std::span<uint32_t> pass = values.subspan(done, std::min(kPassElements, whole - done));
+    for (const Stream& stream : streams_) {
+      ApplyGranules(stream, first + static_cast<int64_t>(done), pass);
     }
   }
+  if (whole == values.size()) return;
+  std::array<uint32_t, kMaskGranule> rest{};
+  const std::span<uint32_t> tail = values.subspan(whole);
+  std::copy(tail.begin(), tail.end(), rest.begin());
+  for (const Stream& stream : streams_) {
+    ApplyGranules(stream, first + static_cast<int64_t>(whole), rest);
+  }
+  std::copy_n(rest.begin(), tail.size(), tail.begin());
+  OPENSSL_cleanse(rest.data(), sizeof rest);  // Beyond the tail it holds bare masks.
+}
+
+void MaskStreams::ApplyGranules(const Stream& stream, int64_t first,
+                                std::span<uint32_t> values) const {
+  const uint64_t block = static_cast<uint64_t>(first) * BytesPerElement(ring_) / kBlockBytes;
+  const auto apply = ring_ == RingBits::k16   ? functions_->apply16
+                     : ring_ == RingBits::k24 ? functions_->apply24
+                                              : functions_->apply32;
+  apply(stream.schedule(), stream.sign(), block, values.data(), values.size());
+}
+
+void RemoveMasks(const MaskStreams& masks, std::span<uint32_t> sum, int threads) {
+  Check(threads >= 1, "someone has to do it");
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t at = next.fetch_add(kTaskElements); at < sum.size();
+         at = next.fetch_add(kTaskElements)) {
+      masks.Apply(static_cast<int64_t>(at),
+                  sum.subspan(at, std::min(kTaskElements, sum.size() - at)));
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
 }
 
 }  // namespace fedtune
