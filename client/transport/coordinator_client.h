@@ -37,7 +37,7 @@ class CoordinatorClient final : public CoordinatorLink {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Training::Stub> stub_;
   const std::unique_ptr<SessionListener> explainer_;
-  CoordinatorSession session_;
+  StandingSession session_;
 };
 
 // How long the coordinator takes to answer a call, without a session: one that

@@ -20,7 +20,7 @@ constexpr size_t kLongestQueue = 256;
 }  // namespace
 
 // One session, from its call to its end. Thread-safe.
-class CoordinatorSession::Line final
+class StandingSession::Line final
     : public grpc::ClientBidiReactor<v1::ClientMessage, v1::CoordinatorMessage> {
  public:
   Line(v1::Training::Stub& stub, const Greeting& greeting, SessionListener& listener)
@@ -107,21 +107,21 @@ class CoordinatorSession::Line final
   std::optional<absl::Status> status_;
 };
 
-CoordinatorSession::CoordinatorSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
+StandingSession::StandingSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
                                        SessionListener& listener)
     : stub_(v1::Training::NewStub(std::move(channel))),
       greeting_(std::move(greeting)),
       listener_(listener),
       thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
 
-CoordinatorSession::~CoordinatorSession() = default;
+StandingSession::~StandingSession() = default;
 
-void CoordinatorSession::Send(const Reply& reply) {
+void StandingSession::Send(const Reply& reply) {
   const std::lock_guard lock(mutex_);
   if (line_ != nullptr) line_->Send(ReplyToProto(reply));
 }
 
-void CoordinatorSession::Run(std::stop_token stop) {
+void StandingSession::Run(std::stop_token stop) {
   Backoff backoff;
   std::mutex mutex;
   std::condition_variable_any stopped;
@@ -137,7 +137,7 @@ void CoordinatorSession::Run(std::stop_token stop) {
   }
 }
 
-absl::Status CoordinatorSession::HoldLine(std::stop_token stop, bool& welcomed) {
+absl::Status StandingSession::HoldLine(std::stop_token stop, bool& welcomed) {
   Line line(*stub_, greeting_, listener_);
   {
     const std::lock_guard lock(mutex_);

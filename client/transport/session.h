@@ -18,14 +18,14 @@ namespace fedtune {
 
 // The standing session with the coordinator: begun again, with growing pauses,
 // for as long as this object lives. Thread-safe.
-class CoordinatorSession {
+class StandingSession {
  public:
   // `listener` must outlive the session.
-  CoordinatorSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
+  StandingSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
                      SessionListener& listener);
 
   // Ends the session and waits for its threads.
-  ~CoordinatorSession();
+  ~StandingSession();
 
   // Returns at once; dropped while there is no session.
   void Send(const Reply& reply);
