@@ -45,22 +45,21 @@ void MaskStreams::Add(const SecretBytes& key, MaskSign sign) {
 
 void MaskStreams::Apply(int64_t first, std::span<uint32_t> values) const {
   Check(first >= 0 && first % kAlignment == 0, "masks start at a multiple of 16");
-  const size_t whole = values.size() / kMaskGranule * kMaskGranule;
-  for (size_t done = 0; done < whole; done += kPassElements) {
-    const std::span<uint32_t> pass = values.subspan(done, std::min(kPassElements, whole - done));
+  // Aligned and of whole granules, which `values` need not be: registers that
+  // straddle cache lines would halve the rate.
+  alignas(64) std::array<uint32_t, kPassElements> pass;
+  for (size_t done = 0; done < values.size(); done += kPassElements) {
+    const std::span<uint32_t> part =
+        values.subspan(done, std::min(kPassElements, values.size() - done));
+    const size_t whole = (part.size() + kMaskGranule - 1) / kMaskGranule * kMaskGranule;
+    std::copy(part.begin(), part.end(), pass.begin());
+    std::fill_n(pass.begin() + part.size(), whole - part.size(), 0);
     for (const Stream& stream : streams_) {
-      ApplyGranules(stream, first + static_cast<int64_t>(done), pass);
+      ApplyGranules(stream, first + static_cast<int64_t>(done), std::span(pass).first(whole));
     }
+    std::copy_n(pass.begin(), part.size(), part.begin());
   }
-  if (whole == values.size()) return;
-  std::array<uint32_t, kMaskGranule> rest{};
-  const std::span<uint32_t> tail = values.subspan(whole);
-  std::copy(tail.begin(), tail.end(), rest.begin());
-  for (const Stream& stream : streams_) {
-    ApplyGranules(stream, first + static_cast<int64_t>(whole), rest);
-  }
-  std::copy_n(rest.begin(), tail.size(), tail.begin());
-  OPENSSL_cleanse(rest.data(), sizeof rest);  // Beyond the tail it holds bare masks.
+  OPENSSL_cleanse(pass.data(), sizeof pass);  // Behind the last part stand bare masks.
 }
 
 void MaskStreams::ApplyGranules(const Stream& stream, int64_t first,
