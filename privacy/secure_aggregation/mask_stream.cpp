@@ -45,30 +45,38 @@ void MaskStreams::Add(const SecretBytes& key, MaskSign sign) {
 
 void MaskStreams::Apply(int64_t first, std::span<uint32_t> values) const {
   Check(first >= 0 && first % kAlignment == 0, "masks start at a multiple of 16");
-  // Aligned and of whole granules, which `values` need not be: registers that
-  // straddle cache lines would halve the rate.
-  alignas(64) std::array<uint32_t, kPassElements> pass;
+  switch (ring_) {
+    case RingBits::k16:
+      return ApplyWith(functions_->apply16, first, values);
+    case RingBits::k24:
+      return ApplyWith(functions_->apply24, first, values);
+    case RingBits::k32:
+      return ApplyWith(functions_->apply32, first, values);
+  }
+}
+
+// Masks are applied to a copy, aligned, packed and of whole granules, which
+// `values` need not be: registers that straddle cache lines halve the rate.
+template <typename Value>
+void MaskStreams::ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t first,
+                            std::span<uint32_t> values) const {
+  alignas(64) std::array<Value, kPassElements> pass;
+  const auto as_value = [](uint32_t value) { return static_cast<Value>(value); };
   for (size_t done = 0; done < values.size(); done += kPassElements) {
     const std::span<uint32_t> part =
         values.subspan(done, std::min(kPassElements, values.size() - done));
     const size_t whole = (part.size() + kMaskGranule - 1) / kMaskGranule * kMaskGranule;
-    std::copy(part.begin(), part.end(), pass.begin());
-    std::fill_n(pass.begin() + part.size(), whole - part.size(), 0);
+    std::fill(std::transform(part.begin(), part.end(), pass.begin(), as_value),
+              pass.begin() + whole, Value{0});
+    const uint64_t block =
+        (static_cast<uint64_t>(first) + done) * BytesPerElement(ring_) / kBlockBytes;
     for (const Stream& stream : streams_) {
-      ApplyGranules(stream, first + static_cast<int64_t>(done), std::span(pass).first(whole));
+      apply(stream.schedule(), stream.sign(), block, pass.data(), whole);
     }
-    std::copy_n(pass.begin(), part.size(), part.begin());
+    std::transform(pass.begin(), pass.begin() + part.size(), part.begin(),
+                   [mask = RingMask(ring_)](Value value) { return value & mask; });
   }
   OPENSSL_cleanse(pass.data(), sizeof pass);  // Behind the last part stand bare masks.
-}
-
-void MaskStreams::ApplyGranules(const Stream& stream, int64_t first,
-                                std::span<uint32_t> values) const {
-  const uint64_t block = static_cast<uint64_t>(first) * BytesPerElement(ring_) / kBlockBytes;
-  const auto apply = ring_ == RingBits::k16   ? functions_->apply16
-                     : ring_ == RingBits::k24 ? functions_->apply24
-                                              : functions_->apply32;
-  apply(stream.schedule(), stream.sign(), block, values.data(), values.size());
 }
 
 void RemoveMasks(const MaskStreams& masks, std::span<uint32_t> sum, int threads) {
