@@ -63,9 +63,21 @@ class Bench:
         self.report_limits()
         self.report_masks()
         self.report_unmasking()
-        self.emit(f"Shamir, {CLIENTS} of {THRESHOLD}", "shamir_ms", "ms",
+        self.emit(f"Shamir, {THRESHOLD} of {CLIENTS}", "shamir_ms", "ms",
                   lambda run: 1e3 * run["shamir_s"], ("<=", lambda run: 2),
                   lambda run: 1e3 * run["shamir_s"])
+
+        if self.theirs:
+            self.report_ratios()
+
+    def report_ratios(self):
+        """Goals that stand over the peer's medians."""
+        mask_s = median(self.theirs, lambda run: run["mask_s"])
+        wire = median(self.theirs, lambda run: run["wire_bytes"])
+        self.emit(f"over {PEER}'s", "mask_rate_ratio", "times",
+                  lambda run: mask_s / run["mask32_s"], (">=", lambda run: 25))
+        self.emit(f"over {PEER}'s", "wire_ratio", "times", lambda run: run["wire_bytes"] / wire,
+                  ("<=", lambda run: 0.5))
 
     def report_limits(self):
         kernel = self.ours[0]["kernel"]

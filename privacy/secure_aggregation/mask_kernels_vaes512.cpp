@@ -118,6 +118,14 @@ inline void ApplyStep24(const Blocks<12>& stream, uint32_t* values) {
 }
 
 template <size_t kBytes, bool kSubtract, typename Value>
+inline void ApplyStep(const Blocks<8>& stream, Value* values) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 8; ++i) {
+    ApplyRegister<kBytes, kSubtract>(stream.of[i], values + i * 64 / kBytes);
+  }
+}
+
+template <size_t kBytes, bool kSubtract, typename Value>
 void ApplySigned(const AesSchedule& schedule, uint64_t block, Value* values, size_t count) {
   constexpr size_t kRegisters = kBytes == 3 ? 12 : 8;
   constexpr size_t kStep = kRegisters * 64 / kBytes;
@@ -129,10 +137,7 @@ void ApplySigned(const AesSchedule& schedule, uint64_t block, Value* values, siz
     if constexpr (kBytes == 3) {
       ApplyStep24<kSubtract>(stream, values + done);
     } else {
-#pragma GCC unroll 8
-      for (size_t i = 0; i < kRegisters; ++i) {
-        ApplyRegister<kBytes, kSubtract>(stream.of[i], values + done + i * 64 / kBytes);
-      }
+      ApplyStep<kBytes, kSubtract>(stream, values + done);
     }
   }
 }
