@@ -41,6 +41,7 @@ void ShareAndRebuild(const SecaggCase& size) {
   std::vector<uint32_t> points(static_cast<size_t>(size.threshold));
   std::iota(points.begin(), points.end(), 1u);
   std::vector<const SecretBytes*> given;
+  given.reserve(points.size());
   for (const uint32_t point : points) given.push_back(&shares[point - 1]);
   const auto combiner = SecretCombiner::Create(points);
   Check(combiner.ok(), "the points are good");
