@@ -11,10 +11,9 @@
 namespace fedtune {
 namespace {
 
-// 2^-40 for the secrets' safety, half of it for each of two events: that too many
-// neighbours are corrupt, and that the corrupt cut the honest ones in two. The
-// second needs two runs of degree / 2 corrupt clients in the ring, which is rarer
-// by far, so only the first decides.
+// 2^-40 for the secrets' safety, half of it for each of two events: that some
+// client has too many corrupt neighbours, and that those who are left, honest and
+// not dropped, fall into two groups whose sums could be told apart.
 const double kLogInsecure = -41 * std::log(2.0);
 const double kLogTooFew = -20 * std::log(2.0);
 
@@ -51,6 +50,18 @@ class Neighbors {
   std::vector<double> log_factorial_;
 };
 
+// ln of a bound on the chance that a ring falls apart: two runs of degree / 2
+// clients, at any of clients (clients - degree - 1) / 2 pairs of places, are all
+// among the `lost` ones, corrupt or dropped.
+double LogChanceOfTwoGroups(int clients, int lost, int degree) {
+  if (degree > lost || degree >= clients - 1) return -HUGE_VAL;
+  double sum = std::log(0.5 * clients * (clients - degree - 1.0));
+  for (int i = 0; i < degree; ++i) {
+    sum += std::log(static_cast<double>(lost - i) / static_cast<double>(clients - i));
+  }
+  return sum;
+}
+
 // The most corrupt neighbours that any client is to be expected to have.
 int MostCorrupt(const Neighbors& corrupt, int degree) {
   int most = 0;
@@ -61,7 +72,15 @@ int MostCorrupt(const Neighbors& corrupt, int degree) {
 // A liar tells some neighbours that a client is alive and others that it is
 // dropped: with the corrupt ones on both sides, neither side may have enough.
 int LeastThreshold(int degree, int most_corrupt, Adversary adversary) {
-  return adversary == Adversary::kCurious ? most_corrupt + 1 : (degree + most_corrupt) / 2 + 1;
+  const int least =
+      adversary == Adversary::kCurious ? most_corrupt + 1 : (degree + most_corrupt) / 2 + 1;
+  return std::max(least, 2);  // A single share of one would be the secret itself.
+}
+
+// 0.29 * 100 is 28.999...: a share that is a whole number of clients must not
+// lose one of them.
+int CountOf(double share, int clients) {
+  return static_cast<int>(std::floor((share + 1e-14) * clients));
 }
 
 }  // namespace
@@ -74,9 +93,14 @@ absl::StatusOr<GraphParameters> FindGraphParameters(int clients, double corrupt_
         fmt::format("no graph over {} clients with shares of {} corrupt and {} dropped ones",
                     clients, corrupt_share, dropped_share));
   }
-  const Neighbors corrupt(clients, static_cast<int>(std::floor(corrupt_share * clients)));
-  const Neighbors dropped(clients, static_cast<int>(std::floor(dropped_share * clients)));
+  const int corrupt_clients = CountOf(corrupt_share, clients);
+  const int dropped_clients = CountOf(dropped_share, clients);
+  const Neighbors corrupt(clients, corrupt_clients);
+  const Neighbors dropped(clients, dropped_clients);
   for (int degree = 2; degree < clients; degree += 2) {
+    const double two_groups =
+        LogChanceOfTwoGroups(clients, corrupt_clients + dropped_clients, degree);
+    if (two_groups >= kLogInsecure) continue;
     const int threshold = LeastThreshold(degree, MostCorrupt(corrupt, degree), adversary);
     if (threshold > degree) continue;
     if (dropped.LogChance(degree, degree - threshold + 1) < kLogTooFew) {

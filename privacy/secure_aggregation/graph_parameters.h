@@ -20,13 +20,14 @@ struct GraphParameters {
 enum class Adversary : uint8_t {
   kCurious,        // Follows the protocol.
   kSemiMalicious,  // Lies after keys and graph are set up.
-  kMalicious,
+  kMalicious,      // Lies from the start; counted like kSemiMalicious, which is right as long
+                   // as it can not try many seeds of the graph.
 };
 
 // The sparsest Harary graph in which, but for a chance of 2^-40, no client's
 // secrets can be rebuilt by the corrupt share of clients (and an adversary's
-// lies), and, but for a chance of 2^-20, enough neighbours survive the dropped
-// share (Bell et al., CCS 2020, section 3).
+// lies) and the honest survivors stay connected, and, but for a chance of 2^-20,
+// enough neighbours survive the dropped share (Bell et al., CCS 2020, section 3).
 //
 // INVALID_ARGUMENT: shares outside [0, 1). NOT_FOUND: no graph is good enough.
 absl::StatusOr<GraphParameters> FindGraphParameters(int clients, double corrupt_share,

@@ -85,6 +85,21 @@ TEST(GraphParametersTest, EqualsTheTableForLyingCoordinators) {
           {100'000, .1, .2, Adversary::kSemiMalicious, {312, 199}}});
 }
 
+// Without corrupt clients the ring's connection decides: with 200 of 1000 dropped,
+// 16 neighbours leave two holders of shares often enough, but two runs of 13
+// dropped clients are the first that are rarer than 2^-41.
+TEST(GraphParametersTest, TheSurvivorsStayConnected) {
+  Expect({{1000, 0, .2, Adversary::kCurious, {26, 2}}, {1000, 0, 0, Adversary::kCurious, {2, 2}}});
+}
+
+TEST(GraphParametersTest, NoSingleShareIsASecret) {
+  for (const int clients : {10, 100, 1000}) {
+    const auto found = FindGraphParameters(clients, 0, 0, Adversary::kCurious);
+    ASSERT_THAT(found, IsOk());
+    EXPECT_GE(found->threshold, 2);
+  }
+}
+
 TEST(GraphParametersTest, RefusesSharesThatAreNone) {
   const auto refused = HasCode(absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(FindGraphParameters(100, 1, .1, Adversary::kCurious), refused);

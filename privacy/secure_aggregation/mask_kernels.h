@@ -35,12 +35,15 @@ struct MaskKernelFunctions {
   void (*keystream)(const AesSchedule& schedule, uint64_t block, uint8_t* out, size_t blocks);
 
   // values[i] += or -= the element at i of the keystream from block `block` on.
-  // Requires: `count` is a multiple of kMaskGranule.
-  using Apply = void (*)(const AesSchedule& schedule, MaskSign sign, uint64_t block,
-                         uint32_t* values, size_t count);
-  Apply apply16;
-  Apply apply24;
-  Apply apply32;
+  // Values wrap around at their own width: the ring of 24 bits leaves bits above
+  // it to be cut off, and that of 16 has packed values, so that the keystream is
+  // added as it is. Requires: `count` is a multiple of kMaskGranule.
+  template <typename Value>
+  using Apply = void (*)(const AesSchedule& schedule, MaskSign sign, uint64_t block, Value* values,
+                         size_t count);
+  Apply<uint16_t> apply16;
+  Apply<uint32_t> apply24;
+  Apply<uint32_t> apply32;
 };
 
 // Those that this build has and this machine (processor and operating system)

@@ -42,41 +42,40 @@ void Keystream(const AesSchedule& schedule, uint64_t block, uint8_t* out, size_t
   }
 }
 
-// Four elements of the ring from the front of 16 bytes of keystream.
-template <size_t kBytes>
-inline __m128i Elements(__m128i stream) {
-  if (kBytes == 4) return stream;
-  const __m128i spread = kBytes == 2
-                             ? _mm_set_epi8(-1, -1, 7, 6, -1, -1, 5, 4, -1, -1, 3, 2, -1, -1, 1, 0)
-                             : _mm_set_epi8(-1, 11, 10, 9, -1, 8, 7, 6, -1, 5, 4, 3, -1, 2, 1, 0);
-  return _mm_shuffle_epi8(stream, spread);
+// Adds 16 bytes of keystream to eight elements of 16 bits or four of 32, or 12
+// bytes to four of 24.
+template <size_t kBytes, bool kSubtract>
+inline void ApplyRegister(const uint8_t* stream, __m128i* values) {
+  __m128i mask = _mm_loadu_si128(reinterpret_cast<const __m128i*>(stream));
+  const __m128i before = _mm_loadu_si128(values);
+  if constexpr (kBytes == 2) {
+    _mm_storeu_si128(values, kSubtract ? _mm_sub_epi16(before, mask) : _mm_add_epi16(before, mask));
+    return;
+  }
+  if constexpr (kBytes == 3) {
+    mask =
+        _mm_shuffle_epi8(mask, _mm_set_epi8(-1, 11, 10, 9, -1, 8, 7, 6, -1, 5, 4, 3, -1, 2, 1, 0));
+  }
+  _mm_storeu_si128(values, kSubtract ? _mm_sub_epi32(before, mask) : _mm_add_epi32(before, mask));
 }
 
-template <size_t kBytes, bool kSubtract>
-inline void ApplyFour(const uint8_t* stream, uint32_t* values) {
-  const __m128i mask = Elements<kBytes>(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stream)));
-  __m128i* const place = reinterpret_cast<__m128i*>(values);
-  const __m128i before = _mm_loadu_si128(place);
-  const __m128i after = kSubtract ? _mm_sub_epi32(before, mask) : _mm_add_epi32(before, mask);
-  const __m128i ring = _mm_set1_epi32(static_cast<int>(~uint32_t{0} >> (32 - 8 * kBytes)));
-  _mm_storeu_si128(place, kBytes == 4 ? after : _mm_and_si128(after, ring));
-}
-
-template <size_t kBytes, bool kSubtract>
-void ApplySigned(const AesSchedule& schedule, uint64_t block, uint32_t* values, size_t count) {
+template <size_t kBytes, bool kSubtract, typename Value>
+void ApplySigned(const AesSchedule& schedule, uint64_t block, Value* values, size_t count) {
   constexpr size_t kBlocks = kMaskGranule * kBytes / 16;
-  // The last four elements are read with what stands behind them.
+  constexpr size_t kLength = 16 / sizeof(Value);
+  // The last elements of 24 bits are read with what stands behind them.
   alignas(64) uint8_t stream[16 * kBlocks + 16] = {};
   for (size_t done = 0; done < count; done += kMaskGranule) {
     Keystream(schedule, block + done * kBytes / 16, stream, kBlocks);
-    for (size_t i = 0; i < kMaskGranule; i += 4) {
-      ApplyFour<kBytes, kSubtract>(stream + kBytes * i, values + done + i);
+    for (size_t i = 0; i < kMaskGranule; i += kLength) {
+      ApplyRegister<kBytes, kSubtract>(stream + kBytes * i,
+                                       reinterpret_cast<__m128i*>(values + done + i));
     }
   }
 }
 
-template <size_t kBytes>
-void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t* values,
+template <size_t kBytes, typename Value>
+void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, Value* values,
            size_t count) {
   if (sign == MaskSign::kSubtract) return ApplySigned<kBytes, true>(schedule, block, values, count);
   ApplySigned<kBytes, false>(schedule, block, values, count);
@@ -84,7 +83,7 @@ void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t*
 
 }  // namespace
 
-const MaskKernelFunctions kAesNiMaskKernel = {ExpandAesKey, Keystream, Apply<2>, Apply<3>,
-                                              Apply<4>};
+const MaskKernelFunctions kAesNiMaskKernel = {ExpandAesKey, Keystream, Apply<2, uint16_t>,
+                                              Apply<3, uint32_t>, Apply<4, uint32_t>};
 
 }  // namespace fedtune

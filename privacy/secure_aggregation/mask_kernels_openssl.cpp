@@ -42,8 +42,8 @@ void Keystream(const AesSchedule& schedule, uint64_t block, uint8_t* out, size_t
   }
 }
 
-template <RingBits kBits>
-void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t* values,
+template <RingBits kBits, typename Value>
+void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, Value* values,
            size_t count) {
   constexpr size_t kBytes = BytesPerElement(kBits);
   std::array<uint8_t, kPieceElements * kBytes> keystream;
@@ -56,7 +56,7 @@ void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t*
       uint32_t mask = 0;
       for (size_t b = 0; b < kBytes; ++b) mask |= uint32_t{keystream[kBytes * i + b]} << (8 * b);
       // (m ^ ~0) + 1 is -m.
-      values[done + i] = (values[done + i] + (mask ^ flip) - flip) & RingMask(kBits);
+      values[done + i] = static_cast<Value>(values[done + i] + (mask ^ flip) - flip);
     }
   }
   OPENSSL_cleanse(keystream.data(), keystream.size());
@@ -64,7 +64,8 @@ void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t*
 
 }  // namespace
 
-const MaskKernelFunctions kOpensslMaskKernel = {KeepKey, Keystream, Apply<RingBits::k16>,
-                                                Apply<RingBits::k24>, Apply<RingBits::k32>};
+const MaskKernelFunctions kOpensslMaskKernel = {KeepKey, Keystream, Apply<RingBits::k16, uint16_t>,
+                                                Apply<RingBits::k24, uint32_t>,
+                                                Apply<RingBits::k32, uint32_t>};
 
 }  // namespace fedtune

@@ -81,12 +81,17 @@ void Keystream(const AesSchedule& schedule, uint64_t block, uint8_t* out, size_t
   }
 }
 
-template <size_t kBytes, bool kSubtract>
-inline void ApplySixteen(__m512i mask, uint32_t* values) {
+// Adds a register of elements, spread to the width of `Value`.
+template <size_t kBytes, bool kSubtract, typename Value>
+inline void ApplyRegister(__m512i mask, Value* values) {
   const __m512i before = _mm512_loadu_si512(values);
-  const __m512i after = kSubtract ? _mm512_sub_epi32(before, mask) : _mm512_add_epi32(before, mask);
-  const __m512i ring = _mm512_set1_epi32(static_cast<int>(~uint32_t{0} >> (32 - 8 * kBytes)));
-  _mm512_storeu_si512(values, kBytes == 4 ? after : _mm512_and_si512(after, ring));
+  if constexpr (kBytes == 2) {
+    _mm512_storeu_si512(
+        values, kSubtract ? _mm512_sub_epi16(before, mask) : _mm512_add_epi16(before, mask));
+    return;
+  }
+  _mm512_storeu_si512(values,
+                      kSubtract ? _mm512_sub_epi32(before, mask) : _mm512_add_epi32(before, mask));
 }
 
 // Sixteen elements of 24 bits from the 48 bytes at word `from` of two registers.
@@ -98,18 +103,6 @@ inline __m512i Spread24(__m512i low, __m512i high, int from) {
   return _mm512_shuffle_epi8(_mm512_permutex2var_epi32(low, words, high), bytes);
 }
 
-// Applies a step's keystream as elements of the ring, 8 registers of it or 12.
-template <bool kSubtract>
-inline void ApplyStep16(const Blocks<8>& stream, uint32_t* values) {
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 8; ++i) {
-    const __m256i high = _mm512_extracti64x4_epi64(stream.of[i], 1);
-    ApplySixteen<2, kSubtract>(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(stream.of[i])),
-                               values + 32 * i);
-    ApplySixteen<2, kSubtract>(_mm512_cvtepu16_epi32(high), values + 32 * i + 16);
-  }
-}
-
 template <bool kSubtract>
 inline void ApplyStep24(const Blocks<12>& stream, uint32_t* values) {
 #pragma GCC unroll 4
@@ -117,21 +110,23 @@ inline void ApplyStep24(const Blocks<12>& stream, uint32_t* values) {
     const __m512i a = stream.of[3 * i];
     const __m512i b = stream.of[3 * i + 1];
     const __m512i c = stream.of[3 * i + 2];
-    ApplySixteen<3, kSubtract>(Spread24(a, a, 0), values + 64 * i);
-    ApplySixteen<3, kSubtract>(Spread24(a, b, 12), values + 64 * i + 16);
-    ApplySixteen<3, kSubtract>(Spread24(b, c, 8), values + 64 * i + 32);
-    ApplySixteen<3, kSubtract>(Spread24(c, c, 4), values + 64 * i + 48);
+    ApplyRegister<3, kSubtract>(Spread24(a, a, 0), values + 64 * i);
+    ApplyRegister<3, kSubtract>(Spread24(a, b, 12), values + 64 * i + 16);
+    ApplyRegister<3, kSubtract>(Spread24(b, c, 8), values + 64 * i + 32);
+    ApplyRegister<3, kSubtract>(Spread24(c, c, 4), values + 64 * i + 48);
   }
 }
 
-template <bool kSubtract>
-inline void ApplyStep32(const Blocks<8>& stream, uint32_t* values) {
+template <size_t kBytes, bool kSubtract, typename Value>
+inline void ApplyStep(const Blocks<8>& stream, Value* values) {
 #pragma GCC unroll 8
-  for (size_t i = 0; i < 8; ++i) ApplySixteen<4, kSubtract>(stream.of[i], values + 16 * i);
+  for (size_t i = 0; i < 8; ++i) {
+    ApplyRegister<kBytes, kSubtract>(stream.of[i], values + i * 64 / kBytes);
+  }
 }
 
-template <size_t kBytes, bool kSubtract>
-void ApplySigned(const AesSchedule& schedule, uint64_t block, uint32_t* values, size_t count) {
+template <size_t kBytes, bool kSubtract, typename Value>
+void ApplySigned(const AesSchedule& schedule, uint64_t block, Value* values, size_t count) {
   constexpr size_t kRegisters = kBytes == 3 ? 12 : 8;
   constexpr size_t kStep = kRegisters * 64 / kBytes;
   static_assert(kMaskGranule % kStep == 0);
@@ -139,14 +134,16 @@ void ApplySigned(const AesSchedule& schedule, uint64_t block, uint32_t* values, 
   __m512i counter = CounterAt(block);
   for (size_t done = 0; done < count; done += kStep) {
     const Blocks<kRegisters> stream = Encrypt<kRegisters>(keys, &counter);
-    if constexpr (kBytes == 2) ApplyStep16<kSubtract>(stream, values + done);
-    if constexpr (kBytes == 3) ApplyStep24<kSubtract>(stream, values + done);
-    if constexpr (kBytes == 4) ApplyStep32<kSubtract>(stream, values + done);
+    if constexpr (kBytes == 3) {
+      ApplyStep24<kSubtract>(stream, values + done);
+    } else {
+      ApplyStep<kBytes, kSubtract>(stream, values + done);
+    }
   }
 }
 
-template <size_t kBytes>
-void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t* values,
+template <size_t kBytes, typename Value>
+void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, Value* values,
            size_t count) {
   if (sign == MaskSign::kSubtract) return ApplySigned<kBytes, true>(schedule, block, values, count);
   ApplySigned<kBytes, false>(schedule, block, values, count);
@@ -154,7 +151,7 @@ void Apply(const AesSchedule& schedule, MaskSign sign, uint64_t block, uint32_t*
 
 }  // namespace
 
-const MaskKernelFunctions kVaes512MaskKernel = {ExpandAesKey, Keystream, Apply<2>, Apply<3>,
-                                                Apply<4>};
+const MaskKernelFunctions kVaes512MaskKernel = {ExpandAesKey, Keystream, Apply<2, uint16_t>,
+                                                Apply<3, uint32_t>, Apply<4, uint32_t>};
 
 }  // namespace fedtune

@@ -54,7 +54,9 @@ class MaskStreams {
     MaskSign sign_;
   };
 
-  void ApplyGranules(const Stream& stream, int64_t first, std::span<uint32_t> values) const;
+  template <typename Value>
+  void ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t first,
+                 std::span<uint32_t> values) const;
 
   RingBits ring_;
   const MaskKernelFunctions* functions_;

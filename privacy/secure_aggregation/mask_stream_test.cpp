@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <numeric>
 #include <random>
 #include <string>
@@ -81,6 +82,18 @@ class EveryKernelAndRing : public ::testing::TestWithParam<std::tuple<MaskKernel
  protected:
   MaskKernel kernel() const { return std::get<0>(GetParam()); }
   RingBits bits() const { return std::get<1>(GetParam()); }
+
+  // One with each other client of a cohort: those of later ones are added.
+  MaskStreams MasksOf(int client, int clients) const {
+    MaskStreams masks(bits(), kernel());
+    for (int other = 0; other < clients; ++other) {
+      if (other == client) continue;
+      const int pair = std::min(client, other) * clients + std::max(client, other);
+      masks.Add(Key(static_cast<uint8_t>(pair)),
+                client < other ? MaskSign::kAdd : MaskSign::kSubtract);
+    }
+    return masks;
+  }
 };
 
 TEST_P(EveryKernelAndRing, AgreesWithOpensslAtEveryLength) {
@@ -159,14 +172,7 @@ TEST_P(EveryKernelAndRing, TheMasksOfACohortCancel) {
     for (int client = 0; client < clients; ++client) {
       std::vector<uint32_t> values = RandomValues(bits(), count, static_cast<uint32_t>(random()));
       for (size_t i = 0; i < count; ++i) expected[i] += values[i];
-      MaskStreams masks(bits(), kernel());
-      for (int other = 0; other < clients; ++other) {
-        if (other == client) continue;
-        const auto pair = std::min(client, other) * clients + std::max(client, other);
-        masks.Add(Key(static_cast<uint8_t>(pair)),
-                  client < other ? MaskSign::kAdd : MaskSign::kSubtract);
-      }
-      masks.Apply(0, values);
+      MasksOf(client, clients).Apply(0, values);
       for (size_t i = 0; i < count; ++i) sum[i] = (sum[i] + values[i]) & RingMask(bits());
     }
     for (uint32_t& value : expected) value &= RingMask(bits());
@@ -185,17 +191,17 @@ TEST_P(EveryKernelAndRing, SeveralThreadsRemoveWhatOneApplied) {
   EXPECT_THAT(sum, Each(0u));
 }
 
+std::string CaseName(const ::testing::TestParamInfo<EveryKernelAndRing::ParamType>& info) {
+  std::string name(NameOf(std::get<0>(info.param)));
+  std::erase(name, '-');
+  return name + std::to_string(static_cast<int>(std::get<1>(info.param)));
+}
+
 INSTANTIATE_TEST_SUITE_P(MaskStreamsTest, EveryKernelAndRing,
                          ::testing::Combine(::testing::ValuesIn(AvailableMaskKernels()),
                                             ::testing::Values(RingBits::k16, RingBits::k24,
                                                               RingBits::k32)),
-                         [](const ::testing::TestParamInfo<EveryKernelAndRing::ParamType>& info) {
-                           std::string name;
-                           for (const char c : NameOf(std::get<0>(info.param))) {
-                             if (c != '-') name += c;
-                           }
-                           return name + std::to_string(static_cast<int>(std::get<1>(info.param)));
-                         });
+                         CaseName);
 
 TEST(MaskKernelsTest, TheBestIsAvailable) {
   EXPECT_THAT(AvailableMaskKernels(), ::testing::Contains(BestMaskKernel()));

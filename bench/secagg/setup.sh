@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Makes the Python environment of the comparison with Flower, unless it is there, and prints
+# its path. One environment per content of requirements.txt.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+cache="${FEDTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fedtune}"
+venv="$cache/bench-secagg-$(sha256sum "$here/requirements.txt" | cut -c1-12)"
+
+if [ ! -e "$venv/complete" ]; then
+  mkdir -p "$cache"
+  exec 9>"$cache/bench-secagg.lock"
+  flock 9
+fi
+if [ ! -e "$venv/complete" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv" >&2
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2
+  touch "$venv/complete"
+fi
+echo "$venv"
