@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "base/clock.h"
@@ -48,14 +49,15 @@ class EndSignals {
 
 // A coordinator without a roster can still do plain runs. One that has a wrong
 // roster does not start: every client would refuse it.
-absl::Status CheckSigningRoster(const CoordinatorConfig& config, absl::Time now, Log& log) {
-  if (config.signing_roster.empty()) return absl::OkStatus();
-  const absl::StatusOr<SigningRoster> roster =
+absl::StatusOr<std::shared_ptr<const SigningRoster>> LoadSigningRoster(
+    const CoordinatorConfig& config, absl::Time now, Log& log) {
+  if (config.signing_roster.empty()) return nullptr;
+  absl::StatusOr<SigningRoster> roster =
       SigningRoster::Load(config.signing_roster, config.credentials.authority, now);
   if (!roster.ok()) return Annotate(roster.status(), "signing_roster");
   log.Info("signing roster",
            {Field("version", roster->version()), Field("institutions", roster->entries().size())});
-  return absl::OkStatus();
+  return std::make_shared<const SigningRoster>(*std::move(roster));
 }
 
 absl::Status Serve(const std::filesystem::path& file, const CoordinatorFlags& flags) {
@@ -64,12 +66,14 @@ absl::Status Serve(const std::filesystem::path& file, const CoordinatorFlags& fl
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   const SystemClock clock;
   Log log(config.log_format);
-  RETURN_IF_ERROR(CheckSigningRoster(config, clock.Now(), log));
+  ASSIGN_OR_RETURN(std::shared_ptr<const SigningRoster> signing_roster,
+                   LoadSigningRoster(config, clock.Now(), log));
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start({.listen = config.listen,
                                   .credentials = config.credentials,
                                   .state_directory = config.state_dir,
-                                  .keep_adapters = config.keep_adapters},
+                                  .keep_adapters = config.keep_adapters,
+                                  .signing_roster = std::move(signing_roster)},
                                  clock, log));
   const std::string host = config.listen.substr(0, config.listen.rfind(':'));
   log.Info("coordinator started", {Field("federation", server->federation()), Field("host", host),

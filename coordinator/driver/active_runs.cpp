@@ -18,10 +18,12 @@ constexpr size_t kEndedRunsKept = 16;
 
 }  // namespace
 
-ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log,
-                       absl::Duration store_again)
+ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster,
+                       std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock,
+                       Log& log, absl::Duration store_again)
     : store_(store),
       roster_(roster),
+      signing_roster_(std::move(signing_roster)),
       clock_(clock),
       log_(log),
       store_again_(store_again),
@@ -31,6 +33,7 @@ ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock
 RunSurroundings ActiveRuns::Surroundings() {
   return {.store = store_,
           .roster = roster_,
+          .signing_roster = signing_roster_,
           .work = work_,
           .timers = timers_,
           .clock = clock_,

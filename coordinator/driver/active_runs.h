@@ -25,9 +25,10 @@ namespace fedtune {
 // clients still hear of it. Thread-safe.
 class ActiveRuns {
  public:
-  // Everything must outlive the runs. `store_again` is how long a store that is
-  // full or held is left alone.
-  ActiveRuns(RunStore& store, const Roster& roster, const Clock& clock, Log& log,
+  // Everything must outlive the runs. Without a signing roster there are no secure
+  // runs. `store_again` is how long a store that is full or held is left alone.
+  ActiveRuns(RunStore& store, const Roster& roster,
+             std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock, Log& log,
              absl::Duration store_again = absl::Seconds(5));
 
   // As RunDriver::Begin().
@@ -60,6 +61,7 @@ class ActiveRuns {
 
   RunStore& store_;
   const Roster& roster_;
+  const std::shared_ptr<const SigningRoster> signing_roster_;
   const Clock& clock_;
   Log& log_;
   const absl::Duration store_again_;

@@ -60,6 +60,25 @@ absl::StatusOr<Admission> ClientGateway::TakeContribution(const Institution& fro
   return driver->TakeContribution(from, header, std::move(delta));
 }
 
+absl::StatusOr<Admission> ClientGateway::TakeMaskedInput(const Institution& from, const RunId& run,
+                                                         const ContributionHeader& header,
+                                                         const MaskedInput& input) {
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr) return NotUnderWay(run);
+  {
+    const std::lock_guard lock(mutex_);
+    not_kept_.erase(from);
+  }
+  return driver->TakeMaskedInput(from, header, input);
+}
+
+absl::StatusOr<MaskedInput> ClientGateway::NewMaskedInput(const RunId& run,
+                                                          const ContributionHeader& header) const {
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr) return NotUnderWay(run);
+  return MaskedInput::Create(header, driver->ring(), parts_.uploads);
+}
+
 absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
     const ContributionHeader& header) const {
   return ContributionBuffer::Create(header, parts_.uploads);

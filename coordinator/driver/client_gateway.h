@@ -16,6 +16,7 @@
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/client_records.h"
 #include "coordinator/driver/contribution_buffer.h"
+#include "coordinator/driver/masked_input.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/storage/run_store.h"
 
@@ -56,6 +57,16 @@ class ClientGateway {
   absl::StatusOr<Admission> TakeContribution(const Institution& from, const RunId& run,
                                              const ContributionHeader& header,
                                              VerifiedValues delta);
+
+  // As RunDriver::TakeMaskedInput().
+  absl::StatusOr<Admission> TakeMaskedInput(const Institution& from, const RunId& run,
+                                            const ContributionHeader& header,
+                                            const MaskedInput& input);
+
+  // For a masked input that was just checked. As MaskedInput::Create().
+  // FAILED_PRECONDITION: the run is not under way.
+  absl::StatusOr<MaskedInput> NewMaskedInput(const RunId& run,
+                                             const ContributionHeader& header) const;
 
   // For a contribution that was just checked. As ContributionBuffer::Create().
   absl::StatusOr<ContributionBuffer> NewBuffer(const ContributionHeader& header) const;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "coordinator/rounds/names.h"
@@ -16,7 +17,8 @@ namespace fedtune {
 struct RunTexts {
   std::string plan_toml;
   std::string layout_json;
-  std::string base_digest;  // "sha256:..."
+  std::string base_digest;     // "sha256:..."
+  std::string signing_roster;  // Only of secure runs.
 };
 
 struct RunInvitation {
@@ -29,6 +31,12 @@ struct RoundClosing {
   std::string reason;
 };
 
+struct SecureMessage {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  std::vector<uint8_t> message;
+};
+
 struct RunEnd {
   RunState state = RunState::kFinished;
   std::string reason;
@@ -37,7 +45,7 @@ struct RunEnd {
 // What a run has to say to one of its clients.
 struct ClientCommand {
   RunId run;
-  std::variant<RunInvitation, RoundAssignment, RoundClosing, RunEnd> what;
+  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureMessage, RunEnd> what;
 };
 
 // An open connection to a client. Thread-safe; no call blocks or calls back.

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 
+#include "aggregation/masked_vector.h"
 #include "aggregation/next_adapter.h"
 #include "base/check.h"
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "plan/secure_vector.h"
 #include "plan/server_step.h"
 
 namespace fedtune {
@@ -20,6 +22,43 @@ bool MayPass(const absl::Status& stored) {
   return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
 }
 
+// Few rounds are so large that more would help.
+constexpr int kUnmaskThreads = 2;
+
+RunTexts TextsOf(const RunRecord& record, const Plan& plan, const SigningRoster* roster) {
+  const bool secure = plan.aggregation.mode == AggregationMode::kSecure && roster != nullptr;
+  return {.plan_toml = record.plan_toml,
+          .layout_json = record.layout_json,
+          .base_digest = record.base_digest,
+          .signing_roster = secure ? roster->text() : ""};
+}
+
+SecureSetting SecureSettingOf(const RunRecord& record, const Plan& plan,
+                              const SigningRoster& roster) {
+  SecureSetting setting{.federation = roster.federation(),
+                        .plan_toml = record.plan_toml,
+                        .base_digest = record.base_digest,
+                        .roster = roster.digest()};
+  for (const SigningRosterEntry& entry : roster.entries()) {
+    if (entry.suite != plan.secure.suite) continue;
+    setting.numbers[Institution{entry.institution}] = entry.number;
+    setting.signing_keys[entry.number] = entry.public_key;
+  }
+  return setting;
+}
+
+RoundSummary SummaryOf(RoundSummary summary, const CountedRounds& counted) {
+  summary.example_count = counted.example_count;
+  summary.training_loss = counted.training_loss;
+  if (counted.before.has_value()) {
+    summary.evaluation = EvaluationSummary{.round = summary.round,
+                                           .loss = counted.before->loss,
+                                           .accuracy = counted.before->accuracy,
+                                           .example_count = counted.before->example_count};
+  }
+  return summary;
+}
+
 bool Decides(const ClientEvent& event) {
   return std::holds_alternative<RunAccepted>(event) || std::holds_alternative<RunDeclined>(event);
 }
@@ -28,11 +67,11 @@ bool Decides(const ClientEvent& event) {
 
 // A release on its way from the sum to the store.
 struct RunDriver::PendingRelease {
-  PendingRelease(Release release, RoundSum round_sum)
-      : effect(std::move(release)), sum(std::move(round_sum)) {}
-
   Release effect;
-  RoundSum sum;
+  std::optional<RoundSum> sum;          // Of a plain round.
+  std::optional<MaskedSum> masked_sum;  // Of a secure one, unless it has burnt.
+  std::vector<ContributionRecord> contributions;
+  absl::Time started_at;
   std::optional<GlobalAdapter> adapter;  // Once it is made.
   std::string optimizer_state;           // Likewise; empty: there is none.
   bool waits = false;                    // For the store, which is in the log.
@@ -42,9 +81,8 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
     : around_(surroundings),
       plan_(std::move(parts.plan)),
       layout_(std::move(parts.layout)),
-      texts_(std::make_shared<const RunTexts>(RunTexts{.plan_toml = parts.record.plan_toml,
-                                                       .layout_json = parts.record.layout_json,
-                                                       .base_digest = parts.record.base_digest})),
+      texts_(std::make_shared<const RunTexts>(
+          TextsOf(parts.record, plan_, surroundings.signing_roster.get()))),
       watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
       record_(std::move(parts.record)),
       resume_(std::move(parts.resume)),
@@ -65,6 +103,15 @@ absl::Status RunDriver::Begin() {
                        .adapter = adapter_->digest(),
                        .connected = around_.roster.Connected(),
                        .resume = std::exchange(resume_, std::nullopt)};
+  if (plan_.aggregation.mode == AggregationMode::kSecure) {
+    if (around_.signing_roster == nullptr) {
+      return absl::FailedPreconditionError(
+          "the plan aggregates securely, and this coordinator has no signing roster: let the "
+          "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
+          "coordinator.toml");
+    }
+    options.secure = SecureSettingOf(record_, plan_, *around_.signing_roster);
+  }
   Effects effects;
   ASSIGN_OR_RETURN(Run run, Run::Start(std::move(options), Now(), effects));
   const RunView view = run.view();
@@ -141,6 +188,26 @@ absl::StatusOr<Admission> RunDriver::TakeContribution(const Institution& from,
                                                  .weight = admission.weight,
                                                  .example_count = ExampleCount(from),
                                                  .metrics = header.metrics}));
+  }
+  record_.traffic.bytes_received += header.size_bytes;
+  Follow(run_->Receive(from, ContributionTaken{header}, Now()));
+  return admission;
+}
+
+absl::StatusOr<Admission> RunDriver::TakeMaskedInput(const Institution& from,
+                                                     const ContributionHeader& header,
+                                                     const MaskedInput& input) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
+  ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(from, header));
+  if (admission.repeated) return admission;
+  Check(masked_sum_.has_value(), "a masked input is for an open aggregation");
+  const absl::Status added =
+      masked_sum_->Add(input, {.institution = from, .sha256 = header.sha256, .metrics = {}});
+  if (!added.ok()) {
+    // Part of it may be in the sum: nothing can be made of it.
+    Follow(run_->Receive(ReleaseFailed{std::string(Message(added))}, Now()));
+    return added;
   }
   record_.traffic.bytes_received += header.size_bytes;
   Follow(run_->Receive(from, ContributionTaken{header}, Now()));
@@ -248,14 +315,43 @@ void RunDriver::CarryOut(const CloseRound& effect) {
 }
 
 void RunDriver::CarryOut(const OpenAggregation& effect) {
-  sum_.emplace(layout_, effect.factors, around_.clock.Now());
+  if (plan_.aggregation.mode == AggregationMode::kPlain) {
+    sum_.emplace(layout_, effect.factors, around_.clock.Now());
+    return;
+  }
+  absl::StatusOr<MaskedLayout> layout = MaskedLayoutOf(
+      plan_.secure, effect.evaluate_only ? 0 : layout_.parameter_count(effect.factors));
+  Check(layout.ok(), "a session was made with this layout");
+  masked_sum_.emplace(*std::move(layout), around_.clock.Now());
 }
 
 void RunDriver::CarryOut(const Release& effect) {
-  Check(sum_.has_value(), "a release follows an open aggregation");
-  auto pending = std::make_shared<PendingRelease>(effect, *std::move(sum_));
-  sum_.reset();
-  around_.work.Add([self = shared_from_this(), pending] { self->MakeRelease(pending); });
+  Check(effect.unchanged || sum_.has_value() || masked_sum_.has_value(),
+        "a release follows an open aggregation");
+  auto pending = std::make_shared<PendingRelease>(
+      PendingRelease{.effect = effect,
+                     .sum = std::exchange(sum_, std::nullopt),
+                     .masked_sum = std::exchange(masked_sum_, std::nullopt),
+                     .contributions = {},
+                     .started_at = around_.clock.Now(),
+                     .adapter = std::nullopt,
+                     .optimizer_state = {}});
+  around_.work.Add([self = shared_from_this(), pending] {
+    if (pending->effect.unchanged) return self->KeepAdapter(pending);
+    if (pending->masked_sum.has_value()) return self->MakeSecureRelease(pending);
+    self->MakeRelease(pending);
+  });
+}
+
+void RunDriver::CarryOut(const SendSecureMessage& effect) {
+  Send(effect.institution,
+       SecureMessage{.round = effect.round, .attempt = effect.attempt, .message = effect.message});
+}
+
+void RunDriver::CarryOut(const ReportFault& effect) {
+  around_.log.Warning("a client is left out of a secure aggregation",
+                      {Field("run", id().value), Field("round", effect.round),
+                       Field("client", effect.institution.value), Field("why", effect.what)});
 }
 
 void RunDriver::CarryOut(const TellRunEnded& effect) {
@@ -264,6 +360,7 @@ void RunDriver::CarryOut(const TellRunEnded& effect) {
 
 void RunDriver::CarryOut(const EndRun& effect) {
   sum_.reset();
+  masked_sum_.reset();
   around_.log.Info("run ended", {Field("run", id().value), Field("state", ToString(effect.state)),
                                  Field("reason", effect.reason)});
 }
@@ -271,14 +368,53 @@ void RunDriver::CarryOut(const EndRun& effect) {
 // ---- The release, without the lock ----
 
 void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
+  pending->contributions = pending->sum->contributions();
+  pending->started_at = pending->sum->started_at();
+  MakeNext(pending, pending->sum->sum());
+}
+
+void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending) {
+  MaskedSum& sum = *pending->masked_sum;
+  RemoveMasks(*pending->effect.masks, sum.elements(), kUnmaskThreads);
+  absl::StatusOr<UnmaskedSum> unmasked =
+      UnmaskedSum::Create(sum.layout(), pending->effect.factors, std::move(sum.elements()),
+                          std::ssize(sum.contributions()));
+  if (!unmasked.ok()) return Receive(ReleaseFailed{std::string(Message(unmasked.status()))});
+  RoundSummary& summary = pending->effect.summary;
+  summary = SummaryOf(std::move(summary), unmasked->counted());
+  if (pending->effect.evaluate_only) {
+    return Receive(
+        Released{.round = summary.round, .adapter = pending->effect.incoming, .counted = summary});
+  }
+  pending->contributions = sum.contributions();
+  pending->started_at = sum.started_at();
+  MakeNext(pending, *unmasked);
+}
+
+// A burnt round releases what was there.
+void RunDriver::KeepAdapter(const std::shared_ptr<PendingRelease>& pending) {
+  {
+    const std::lock_guard lock(mutex_);
+    pending->adapter = adapter_;
+  }
+  if (optimizer_ != ServerOptimizerState()) pending->optimizer_state = ToBytes(optimizer_);
+  StoreRelease(pending);
+}
+
+void RunDriver::MakeNext(const std::shared_ptr<PendingRelease>& pending, const MeanSource& mean) {
   OptimizedAdapter incoming;
   {
     const std::lock_guard lock(mutex_);
     incoming.values = adapter_->values();
   }
-  incoming.state = std::move(optimizer_);
-  absl::StatusOr<OptimizedAdapter> next = NextAdapter(
-      layout_, std::move(incoming), pending->sum.sum(), ServerStepOf(plan_, pending->effect.round));
+  // A secure round may turn out to be of no use.
+  if (pending->masked_sum.has_value()) {
+    incoming.state = optimizer_;
+  } else {
+    incoming.state = std::move(optimizer_);
+  }
+  absl::StatusOr<OptimizedAdapter> next =
+      NextAdapter(layout_, std::move(incoming), mean, ServerStepOf(plan_, pending->effect.round));
   if (!next.ok()) return Receive(ReleaseFailed{std::string(Message(next.status()))});
   pending->adapter.emplace(std::move(next->values));
   optimizer_ = std::move(next->state);
@@ -290,9 +426,9 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
   NewRelease release;
   release.record = {.summary = pending->effect.summary,
                     .adapter = pending->adapter->digest(),
-                    .started_at = pending->sum.started_at(),
+                    .started_at = pending->started_at,
                     .ended_at = around_.clock.Now()};
-  release.contributions = pending->sum.contributions();
+  release.contributions = pending->contributions;
   release.adapter = pending->adapter->bytes();
   release.optimizer_state = std::as_bytes(std::span(pending->optimizer_state));
   {
@@ -323,7 +459,9 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
                     Field("contributions", record.summary.contributions),
                     Field("loss", fmt::format("{:.4f}", record.summary.training_loss)),
                     Field("adapter", record.adapter.ToHex().substr(0, 12))});
-  Follow(run_->Receive(Released{.round = record.summary.round, .adapter = record.adapter}, Now()));
+  Follow(run_->Receive(
+      Released{.round = record.summary.round, .adapter = record.adapter, .counted = record.summary},
+      Now()));
 }
 
 }  // namespace fedtune

@@ -13,12 +13,14 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "aggregation/mean_source.h"
 #include "aggregation/server_optimizer.h"
 #include "base/clock.h"
 #include "base/logging.h"
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/masked_sum.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/round_sum.h"
 #include "coordinator/driver/run_overview.h"
@@ -27,6 +29,7 @@
 #include "coordinator/driver/work_queue.h"
 #include "coordinator/rounds/run.h"
 #include "coordinator/storage/run_store.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 
@@ -34,6 +37,7 @@ namespace fedtune {
 struct RunSurroundings {
   RunStore& store;
   const Roster& roster;
+  std::shared_ptr<const SigningRoster> signing_roster;  // Null: plain runs only.
   WorkQueue& work;
   TimerQueue& timers;
   const Clock& clock;
@@ -65,7 +69,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // Begins a new run, stored before any client hears of it, or goes on with one.
   // Until then all other calls but id() do nothing or fail.
   //
-  // FAILED_PRECONDITION: fewer clients are connected than the quorum.
+  // FAILED_PRECONDITION: fewer clients are connected than the quorum, or the plan
+  // is secure and there is no signing roster.
   // ALREADY_EXISTS: a run with this id is stored. Other errors: of the store.
   absl::Status Begin();
 
@@ -89,11 +94,18 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
                                              const ContributionHeader& header,
                                              VerifiedValues delta);
 
+  // The same for a masked input of a secure run, whose chunks have the root of the
+  // admission.
+  absl::StatusOr<Admission> TakeMaskedInput(const Institution& from,
+                                            const ContributionHeader& header,
+                                            const MaskedInput& input);
+
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);
 
   const RunId& id() const { return record_.id; }
   const AdapterLayout& layout() const { return layout_; }
+  RingBits ring() const { return plan_.secure.ring; }
   // Requires: Begin() has succeeded.
   RunOverview overview() const;
   void Watch(std::weak_ptr<RunWatcher> watcher) { watchers_->Add(std::move(watcher)); }
@@ -116,11 +128,16 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void CarryOut(const CloseRound& effect);
   void CarryOut(const OpenAggregation& effect);
   void CarryOut(const Release& effect);
+  void CarryOut(const SendSecureMessage& effect);
+  void CarryOut(const ReportFault& effect);
   void CarryOut(const TellRunEnded& effect);
   void CarryOut(const EndRun& effect);
 
   // Without the lock, on a thread of the work queue.
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending);
+  void MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending);
+  void KeepAdapter(const std::shared_ptr<PendingRelease>& pending);
+  void MakeNext(const std::shared_ptr<PendingRelease>& pending, const MeanSource& mean);
   void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
   void TryToStore(const RunEnding& ending, bool again);
@@ -142,6 +159,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   std::optional<Run> run_;                // From then on.
   std::optional<GlobalAdapter> adapter_;  // The newest; none once the run has ended.
   std::optional<RoundSum> sum_;           // Of the open attempt.
+  std::optional<MaskedSum> masked_sum_;   // The same of a secure run.
   std::optional<ReleaseRecord> last_release_;
   std::optional<absl::Duration> armed_;  // When the timer calls Tick() next.
 

@@ -87,19 +87,12 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   return point;
 }
 
-absl::Status CheckMode(const Plan& plan) {
-  if (plan.aggregation.mode == AggregationMode::kPlain) return absl::OkStatus();
-  return absl::UnimplementedError(
-      "this coordinator aggregates plainly only, and the plan has aggregation.mode = \"secure\"");
-}
-
 }  // namespace
 
 absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunId id,
                                                const FederationStore& catalogue, absl::Time now) {
   RunDriver::Parts parts;
   ASSIGN_OR_RETURN(parts.plan, ParsePlan(request.plan_toml, "plan.toml"));
-  RETURN_IF_ERROR(CheckMode(parts.plan));
   ASSIGN_OR_RETURN(const BaseModelDescription model, FindBaseModel(request, parts.plan, catalogue));
   ASSIGN_OR_RETURN(parts.record.base_digest, AgreedDigest(parts.plan, model));
   ASSIGN_OR_RETURN(parts.layout, ResolveTargets(model, parts.plan.adapter));

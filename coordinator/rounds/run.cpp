@@ -67,6 +67,13 @@ absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& eff
   run.phase_ = Inviting{now + timeout, now + run.plan_.rounds.deadline};
   if (resume.has_value() && run.AcceptedCount() >= quorum) {
     run.tries_ = 1;
+    if (run.secure_.has_value() && run.rounds_done_ < run.plan_.rounds.count &&
+        resume->attempts_opened > 0) {
+      run.BurnRound(
+          {.round = run.rounds_done_, .attempt = resume->attempts_opened, .deadline = now},
+          "it was under way when the coordinator ended", step);
+      return run;
+    }
     run.OpenAttempt(run.rounds_done_, resume->attempts_opened + 1, step);
   }
   return run;
@@ -79,6 +86,8 @@ Run::Run(Options options)
       values_a_(options.layout.parameter_count(FactorSet::kA)),
       values_b_(options.layout.parameter_count(FactorSet::kB)),
       final_evaluation_(options.final_evaluation),
+      secure_(std::move(options.secure)),
+      adapter_layout_(std::move(options.layout)),
       phase_(Inviting{}),
       adapter_(options.adapter) {
   for (const std::string& name : plan_.rounds.institutions) clients_[Institution{name}];
@@ -134,6 +143,12 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   if (!client.accepted && !IsOpenToNew()) return;
   step.effects.push_back(Invite{from});
   if (const OpenRound* round = AwaitedRound(from)) SendAssignment(from, *round, step);
+  if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
+    if (!aggregating->round.Contains(from)) return;
+    // It may have forgotten all but its records.
+    SendAssignment(from, aggregating->round, step);
+    AskOpenQuestion(from, step);
+  }
 }
 
 void Run::Handle(const Institution& from, const ClientDisconnected&, Step&) {
@@ -143,7 +158,9 @@ void Run::Handle(const Institution& from, const ClientDisconnected&, Step&) {
 }
 
 void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
-  if (event.example_count < 1 || event.example_count > kMaxExamples) {
+  // In secure runs nobody tells.
+  const int64_t least = secure_.has_value() ? 0 : 1;
+  if (event.example_count < least || event.example_count > kMaxExamples) {
     return Handle(from,
                   RunDeclined{fmt::format("it reports {} records to train on; at least 1 is needed",
                                           event.example_count)},
@@ -153,7 +170,7 @@ void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) 
   client.accepted = true;
   client.declined = false;
   client.reason.clear();
-  client.example_count = event.example_count;
+  client.example_count = secure_.has_value() ? 0 : event.example_count;
 }
 
 void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
@@ -178,12 +195,29 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step&)
   const absl::StatusOr<Admission> admission = CheckContribution(from, event.header);
   Check(admission.ok() && !admission->repeated, "a contribution was taken that was not admitted");
   Client& client = clients_[from];
+  client.taken = event.header;
+  if (auto* aggregating = std::get_if<Aggregating>(&phase_)) {
+    const absl::Status taken =
+        aggregating->session.Receive(*NumberOf(from), event.header.input_manifest);
+    Check(taken.ok(), "an input was taken that was not admitted");
+    return;
+  }
   AwaitedRound(from)->Contribute(from, admission->weight, client.example_count,
                                  event.header.metrics);
-  client.taken = event.header;
 }
 
-void Run::Handle(const Institution& from, const ClientFailed& event, Step&) {
+void Run::Handle(const Institution& from, const ClientFailed& event, Step& step) {
+  auto* aggregating = std::get_if<Aggregating>(&phase_);
+  if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
+      NumberOf(from).has_value()) {
+    step.effects.push_back(ReportFault{from, event.round, Shorten(event.reason)});
+    return aggregating->session.Drop(*NumberOf(from));
+  }
+  auto* training = std::get_if<Training>(&phase_);
+  if (training != nullptr && training->session.has_value() && NumberOf(from).has_value() &&
+      training->round.task().Is(event.round, event.attempt)) {
+    training->session->Drop(*NumberOf(from));
+  }
   OpenRound* round = AwaitedRound(from);
   if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
   round->Fail(from, Shorten(event.reason));
@@ -192,11 +226,13 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step&) {
 void Run::Handle(const Released& event, Step& step) {
   const auto* releasing = std::get_if<Releasing>(&phase_);
   if (releasing == nullptr || releasing->round.task().round != event.round) return;
-  for (const Institution& institution : releasing->round.Contributors()) {
+  for (const Institution& institution : releasing->contributors) {
     ++clients_[institution].rounds_contributed;
   }
-  last_round_ = releasing->round.Summary();
-  Remember(last_round_->evaluation);
+  RoundSummary summary = event.counted.value_or(releasing->round.Summary());
+  Remember(summary.evaluation);
+  if (releasing->round.task().evaluate_only) return End(RunState::kFinished, "", step);
+  last_round_ = std::move(summary);
   adapter_ = event.adapter;
   rounds_done_ = event.round + 1;
   if (releasing->stop_reason.has_value()) {
@@ -206,8 +242,19 @@ void Run::Handle(const Released& event, Step& step) {
 }
 
 void Run::Handle(const ReleaseFailed& event, Step& step) {
+  if (auto* aggregating = std::get_if<Aggregating>(&phase_)) {
+    // Nobody has agreed on anything yet.
+    phase_ = Training{std::move(aggregating->round), std::nullopt};
+    return RetryOrFail(step, event.reason);
+  }
   const auto* releasing = std::get_if<Releasing>(&phase_);
   if (releasing == nullptr) return;
+  // Somebody has masked what cannot be: the next round may go better.
+  if (secure_.has_value() && !releasing->contributors.empty()) {
+    const RoundTask task = releasing->round.task();
+    if (task.evaluate_only) return End(RunState::kFinished, "", step);
+    return BurnRound(task, event.reason, step);
+  }
   End(RunState::kFailed,
       fmt::format("round {} could not be released: {}", releasing->round.task().round + 1,
                   event.reason),
@@ -234,6 +281,11 @@ Effects Run::Tick(absl::Duration now) {
     Advance(step);
     return effects;
   }
+  if (std::holds_alternative<Aggregating>(phase_)) {
+    AdvanceAggregating(step, true);
+    Advance(step);
+    return effects;
+  }
   const OpenRound& round = std::get<Training>(phase_).round;
   if (round.task().evaluate_only) {
     FinishEvaluation(step);
@@ -253,6 +305,7 @@ std::optional<absl::Duration> Run::deadline() const {
   if (const auto* training = std::get_if<Training>(&phase_)) {
     return training->round.task().deadline;
   }
+  if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return aggregating->deadline;
   return std::nullopt;
 }
 

@@ -18,8 +18,10 @@
 #include "coordinator/rounds/open_round.h"
 #include "coordinator/rounds/round_summary.h"
 #include "coordinator/rounds/run_events.h"
+#include "coordinator/rounds/secure_setting.h"
 #include "plan/plan.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/secure_aggregation/coordinator_session.h"
 
 namespace fedtune {
 
@@ -53,7 +55,14 @@ struct ClientView {
 };
 
 // What a run is doing.
-enum class RunPhase : uint8_t { kNone, kInviting, kTraining, kReleasing, kEvaluating };
+enum class RunPhase : uint8_t {
+  kNone,
+  kInviting,
+  kTraining,
+  kAggregating,  // Securely.
+  kReleasing,
+  kEvaluating
+};
 
 // "inviting", ...; empty for kNone.
 std::string_view ToString(RunPhase phase);
@@ -82,6 +91,8 @@ struct Admission {
   int64_t weight = 1;     // Of this contribution in the sum.
   // It carries an evaluation and no values: there is nothing to add to the sum.
   bool evaluate_only = false;
+  // Of a masked input: the Merkle root that its chunks must have.
+  std::optional<Digest> chunk_root = std::nullopt;
 };
 
 // What a run that was under way needs to go on in a new process.
@@ -109,6 +120,16 @@ struct ResumePoint {
 //   Inviting -> Training -> Releasing -> Training -> ... -> Ended
 //                 |  ^                   (the last one only evaluates)
 //                 +--+ second attempt
+//
+// With a secure aggregation between training and the release:
+//
+//   Training -> Aggregating -> Releasing
+//
+// Training then ends with the clients' keys instead of their contributions. The
+// aggregation's phases each have the plan's phase deadline, the upload that of a
+// round. Once clients may have agreed on whose input counts, the round is never
+// tried again: it burns, counts, and leaves the adapter as it was, and so does a
+// round that was under way when the coordinator ended. Two in a row end the run.
 //
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
@@ -145,6 +166,7 @@ class Run {
     absl::Duration invitation_timeout = absl::Minutes(1);
     bool final_evaluation = true;
     std::optional<ResumePoint> resume = std::nullopt;
+    std::optional<SecureSetting> secure = std::nullopt;  // Set if and only if the plan is secure.
   };
 
   // Begins (or goes on with) a run and appends what is to be done to `effects`.
@@ -201,16 +223,24 @@ class Run {
   };
   struct Training {
     OpenRound round;
+    std::optional<CoordinatorSession> session;  // Of a secure run.
+  };
+  struct Aggregating {
+    OpenRound round;
+    CoordinatorSession session;
+    absl::Duration deadline;  // Of the session's phase.
+    size_t faults_told = 0;
   };
   struct Releasing {
     OpenRound round;
-    std::optional<std::string> stop_reason;  // Asked for meanwhile.
+    std::vector<Institution> contributors;
+    std::optional<std::string> stop_reason = std::nullopt;  // Asked for meanwhile.
   };
   struct Ended {
     RunState state = RunState::kFinished;
     std::string reason;
   };
-  using Phase = std::variant<Inviting, Training, Releasing, Ended>;
+  using Phase = std::variant<Inviting, Training, Aggregating, Releasing, Ended>;
 
   // The time, and what follows from the event so far.
   struct Step {
@@ -230,6 +260,7 @@ class Run {
   void Handle(const Institution& from, const ProgressReported& event, Step& step);
   void Handle(const Institution& from, const ContributionTaken& event, Step& step);
   void Handle(const Institution& from, const ClientFailed& event, Step& step);
+  void Handle(const Institution& from, const SecureMessageReceived& event, Step& step);
   void Handle(const Released& event, Step& step);
   void Handle(const ReleaseFailed& event, Step& step);
   void Handle(const StopRequested& event, Step& step);
@@ -241,9 +272,26 @@ class Run {
   void BeginRound(int64_t round, Step& step);
   void OpenAttempt(int64_t round, int64_t attempt, Step& step);
   void CloseTraining(Step& step);
-  void RetryOrFail(Step& step);
+  void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
   void End(RunState state, std::string reason, Step& step);
+
+  // Of secure runs; in run_secure.cpp.
+  absl::StatusOr<CoordinatorSession> NewSession(const RoundTask& task,
+                                                const std::vector<Institution>& cohort) const;
+  absl::Status TakeKeys(const Institution& from, const SecureMessageReceived& event);
+  void BeginAggregating(Step& step);
+  bool AdvanceAggregating(Step& step, bool time_is_up);
+  void AskOpenQuestions(Step& step);
+  void AskOpenQuestion(const Institution& institution, Step& step) const;
+  void TellFaults(Step& step);
+  void ReleaseSecureSum(Step& step);
+  void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
+  void BurnRound(const RoundTask& task, std::string_view why, Step& step);
+  absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
+                                             const ContributionHeader& header) const;
+  std::optional<uint32_t> NumberOf(const Institution& institution) const;
+  const Institution* InstitutionOf(uint32_t number) const;
 
   bool MayTakePart(const Institution& institution) const;
   bool IsOpenToNew() const;  // A round is still to come.
@@ -259,6 +307,7 @@ class Run {
   ExpectedContribution Expected(const RoundTask& task) const;
   std::string_view PhaseName() const;
   RunPhase CurrentPhase() const;
+  bool Awaits(const Institution& institution, const Client& client) const;
   ClientView ViewOf(const Institution& institution, const Client& client) const;
 
   RunId id_;
@@ -267,6 +316,9 @@ class Run {
   int64_t values_a_ = 0;
   int64_t values_b_ = 0;
   bool final_evaluation_ = true;
+  std::optional<SecureSetting> secure_;
+  AdapterLayout adapter_layout_;
+  int burnt_in_a_row_ = 0;
 
   std::map<Institution, Client> clients_;
   Phase phase_;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/round_summary.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/secure_aggregation/mask_stream.h"
 
 namespace fedtune {
 
@@ -30,6 +33,8 @@ struct ContributionHeader {
   uint64_t size_bytes = 0;
   Digest sha256 = {};  // Of the values.
   ClientMetrics metrics = {};
+  // In secure runs the protocol's InputManifest; the bytes are a masked vector.
+  std::vector<uint8_t> input_manifest = {};
 };
 
 // ---- What clients do ----
@@ -67,8 +72,16 @@ struct ClientFailed {
   std::string reason;
 };
 
-using ClientEvent = std::variant<ClientConnected, ClientDisconnected, RunAccepted, RunDeclined,
-                                 ProgressReported, ContributionTaken, ClientFailed>;
+// A message of the round's secure aggregation.
+struct SecureMessageReceived {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  std::vector<uint8_t> message;
+};
+
+using ClientEvent =
+    std::variant<ClientConnected, ClientDisconnected, RunAccepted, RunDeclined, ProgressReported,
+                 ContributionTaken, ClientFailed, SecureMessageReceived>;
 
 // ---- What the driver and the administrators do ----
 
@@ -76,6 +89,8 @@ using ClientEvent = std::variant<ClientConnected, ClientDisconnected, RunAccepte
 struct Released {
   int64_t round = 0;
   Digest adapter;
+  // What was counted in a secure sum; of other rounds the run knows it itself.
+  std::optional<RoundSummary> counted = std::nullopt;
 };
 
 // It cannot be carried out; trying again would not help.
@@ -121,11 +136,12 @@ struct CloseRound {
 };
 
 // A round's attempt begins: forget every contribution taken so far and start an
-// empty sum over `factors`. Not for rounds that only evaluate.
+// empty sum over `factors`. Plain rounds that only evaluate have none.
 struct OpenAggregation {
   int64_t round = 0;
   int64_t attempt = 0;
   FactorSet factors = FactorSet::kBoth;
+  bool evaluate_only = false;  // A secure sum of what is counted, without values.
 };
 
 // The round is complete: make the next adapter from the sum, store it together
@@ -136,6 +152,27 @@ struct Release {
   FactorSet factors = FactorSet::kBoth;
   Digest incoming;  // The adapter that the sum's deltas are to be added to.
   RoundSummary summary;
+  // Of a secure round: what takes the masks off the sum, in which the rest of the
+  // summary is.
+  std::shared_ptr<const MaskStreams> masks = nullptr;
+  bool evaluate_only = false;  // Only the summary is wanted; nothing is stored.
+  // The round has burnt: it counts, and leaves the adapter as it is.
+  bool unchanged = false;
+};
+
+// Send the client a message of the round's secure aggregation.
+struct SendSecureMessage {
+  Institution institution;
+  int64_t round = 0;
+  int64_t attempt = 0;
+  std::vector<uint8_t> message;
+};
+
+// Something a client did wrong in a secure aggregation, for the log.
+struct ReportFault {
+  Institution institution;
+  int64_t round = 0;
+  std::string what;
 };
 
 // Tell the client that the run is over.
@@ -151,8 +188,8 @@ struct EndRun {
   std::string reason;  // Empty when finished.
 };
 
-using Effect =
-    std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, TellRunEnded, EndRun>;
+using Effect = std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, SendSecureMessage,
+                            ReportFault, TellRunEnded, EndRun>;
 using Effects = std::vector<Effect>;
 
 }  // namespace fedtune

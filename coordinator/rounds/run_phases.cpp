@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/status.h"
 #include "coordinator/rounds/cohort.h"
 #include "coordinator/rounds/run.h"
 #include "fmt/format.h"
@@ -19,7 +20,7 @@ constexpr int64_t kMaxTries = 2;
 void Run::Advance(Step& step) {
   // A transition may make the next one due, as when a round opens that can
   // have no quorum.
-  while (AdvanceInviting(step) || AdvanceTraining(step)) {
+  while (AdvanceInviting(step) || AdvanceTraining(step) || AdvanceAggregating(step, false)) {
   }
 }
 
@@ -75,10 +76,22 @@ void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {
                        .evaluate_only = final,
                        .deadline = step.now + plan_.rounds.deadline};
   const std::vector<Institution> cohort = Cohort(task);
-  phase_ = Training{OpenRound(task, cohort)};
+  Training training{OpenRound(task, cohort), std::nullopt};
+  if (secure_.has_value()) {
+    absl::StatusOr<CoordinatorSession> session = NewSession(task, cohort);
+    if (!session.ok()) {
+      return final ? End(RunState::kFinished, "", step)
+                   : End(RunState::kFailed,
+                         fmt::format("round {} cannot be aggregated securely: {}", round + 1,
+                                     Message(session.status())),
+                         step);
+    }
+    training.session.emplace(*std::move(session));
+  }
+  phase_ = std::move(training);
   const OpenRound& open = std::get<Training>(phase_).round;
-  if (!task.evaluate_only) {
-    step.effects.push_back(OpenAggregation{round, attempt, task.factors});
+  if (!task.evaluate_only || secure_.has_value()) {
+    step.effects.push_back(OpenAggregation{round, attempt, task.factors, task.evaluate_only});
   }
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
@@ -91,7 +104,7 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
   std::vector<Institution> accepted;
   std::vector<Institution> connected;
   for (const auto& [institution, client] : clients_) {
-    if (!client.accepted) continue;
+    if (!client.accepted || (secure_.has_value() && !NumberOf(institution).has_value())) continue;
     accepted.push_back(institution);
     if (client.connected) connected.push_back(institution);
   }
@@ -102,6 +115,7 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
 }
 
 void Run::CloseTraining(Step& step) {
+  if (secure_.has_value()) return BeginAggregating(step);
   OpenRound round = std::move(std::get<Training>(phase_).round);
   CloseForExpected(round,
                    fmt::format("round {} closed with {} contributions", round.task().round + 1,
@@ -112,10 +126,11 @@ void Run::CloseTraining(Step& step) {
                                  .factors = round.task().factors,
                                  .incoming = adapter_,
                                  .summary = round.Summary()});
-  phase_ = Releasing{std::move(round), std::nullopt};
+  std::vector<Institution> contributors = round.Contributors();
+  phase_ = Releasing{std::move(round), std::move(contributors)};
 }
 
-void Run::RetryOrFail(Step& step) {
+void Run::RetryOrFail(Step& step, std::string_view why) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
   if (tries_ < kMaxTries && AcceptedCount() >= plan_.rounds.quorum) {
@@ -125,6 +140,7 @@ void Run::RetryOrFail(Step& step) {
     return OpenAttempt(round.task().round, round.task().attempt + 1, step);
   }
   std::vector<std::string> missing = round.Missing(step.now >= round.task().deadline);
+  if (!why.empty()) missing.emplace_back(why);
   for (const auto& [institution, client] : clients_) {
     if (client.declined && !round.Contains(institution)) {
       missing.push_back(fmt::format("{} declined: {}", institution.value, client.reason));
@@ -137,6 +153,7 @@ void Run::RetryOrFail(Step& step) {
 }
 
 void Run::FinishEvaluation(Step& step) {
+  if (secure_.has_value()) return BeginAggregating(step);
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   Remember(round.Summary().evaluation);
   End(RunState::kFinished, "", step);

@@ -89,6 +89,8 @@ std::string_view ToString(RunPhase phase) {
       return "inviting";
     case RunPhase::kTraining:
       return "training";
+    case RunPhase::kAggregating:
+      return "aggregating";
     case RunPhase::kReleasing:
       return "releasing";
     case RunPhase::kEvaluating:
@@ -109,6 +111,7 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   const std::optional<ContributionHeader>& taken = client->second.taken;
   if (taken.has_value() && IsSame(*taken, header))
     return Admission{.repeated = true, .weight = weight};
+  if (secure_.has_value()) return CheckMaskedInput(from, header);
   const auto* training = std::get_if<Training>(&phase_);
   if (training == nullptr) {
     return NotOpen(header, fmt::format("the run is {}", PhaseName()));
@@ -157,6 +160,7 @@ RunPhase Run::CurrentPhase() const {
                           return training.round.task().evaluate_only ? RunPhase::kEvaluating
                                                                      : RunPhase::kTraining;
                         },
+                        [](const Aggregating&) { return RunPhase::kAggregating; },
                         [](const Releasing&) { return RunPhase::kReleasing; },
                         [](const Ended&) { return RunPhase::kNone; },
                     },
@@ -187,8 +191,23 @@ RunView Run::view() const {
 
 const OpenRound* Run::CurrentRound() const {
   if (const auto* training = std::get_if<Training>(&phase_)) return &training->round;
+  if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return &aggregating->round;
   if (const auto* releasing = std::get_if<Releasing>(&phase_)) return &releasing->round;
   return nullptr;
+}
+
+bool Run::Awaits(const Institution& institution, const Client& client) const {
+  return std::visit(
+      Overloaded{
+          [&](const Inviting&) { return !client.accepted && !client.declined && client.connected; },
+          [&](const Training& training) { return training.round.Expects(institution); },
+          [&](const Aggregating& aggregating) {
+            const std::optional<uint32_t> number = NumberOf(institution);
+            return number.has_value() && aggregating.session.IsAwaited(*number);
+          },
+          [](const auto&) { return false; },
+      },
+      phase_);
 }
 
 ClientView Run::ViewOf(const Institution& institution, const Client& client) const {
@@ -198,13 +217,13 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
                   .example_count = client.example_count,
                   .accepted = client.accepted};
   const OpenRound* round = CurrentRound();
-  view.awaited = std::holds_alternative<Inviting>(phase_)
-                     ? !client.accepted && !client.declined && client.connected
-                     : std::holds_alternative<Training>(phase_) && round->Expects(institution);
+  view.awaited = Awaits(institution, client);
   if (client.declined) {
     view.state = ClientState::kDeclined;
   } else if (client.accepted && std::holds_alternative<Ended>(phase_)) {
     view.state = ClientState::kDone;
+  } else if (view.awaited && std::holds_alternative<Aggregating>(phase_) && client.connected) {
+    view.state = StateOf(client.progress.phase);
   } else if (round != nullptr && round->HasContributed(institution)) {
     view.state = ClientState::kDone;
     view.fraction = 1;

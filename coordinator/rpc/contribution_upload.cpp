@@ -39,7 +39,9 @@ absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& reque
   if (!request.has_chunk()) {
     return absl::InvalidArgumentError("after its header a contribution has chunks only");
   }
-  return buffer_->Append(request.chunk().offset(), request.chunk().data());
+  const v1::BlobChunk& chunk = request.chunk();
+  return masked_.has_value() ? masked_->Append(chunk.offset(), chunk.data())
+                             : buffer_->Append(chunk.offset(), chunk.data());
 }
 
 absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
@@ -48,11 +50,26 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
                    gateway_.CheckContribution(from_, submitted_->run, submitted_->header));
   response_->set_repeated(admission.repeated);
   if (admission.repeated) return absl::OkStatus();
+  if (admission.chunk_root.has_value()) {
+    chunk_root_ = *admission.chunk_root;
+    ASSIGN_OR_RETURN(masked_, gateway_.NewMaskedInput(submitted_->run, submitted_->header));
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(buffer_, gateway_.NewBuffer(submitted_->header));
   return absl::OkStatus();
 }
 
+absl::StatusOr<Admission> ContributionUpload::HandInMasked() {
+  RETURN_IF_ERROR(masked_->Finish(chunk_root_));
+  return gateway_.TakeMaskedInput(from_, submitted_->run, submitted_->header, *masked_);
+}
+
 absl::Status ContributionUpload::HandIn() {
+  if (masked_.has_value()) {
+    ASSIGN_OR_RETURN(const Admission admission, HandInMasked());
+    response_->set_repeated(admission.repeated);
+    return absl::OkStatus();
+  }
   if (!buffer_.has_value()) {
     return absl::InvalidArgumentError("the call ended before a contribution's header");
   }

@@ -6,6 +6,7 @@
 
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/contribution_buffer.h"
+#include "coordinator/driver/masked_input.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
@@ -29,6 +30,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   absl::Status Take(const v1::SubmitContributionRequest& request);
   absl::Status Begin(const v1::ContributionHeader& message);
   absl::Status HandIn();
+  absl::StatusOr<Admission> HandInMasked();
   void End(const absl::Status& status);
 
   ClientGateway& gateway_;
@@ -36,7 +38,10 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   v1::SubmitContributionResponse* const response_;
   v1::SubmitContributionRequest request_;
   std::optional<SubmittedHeader> submitted_;
-  std::optional<ContributionBuffer> buffer_;  // Unless it is a repeated one.
+  // One of them, unless it is a repeated one.
+  std::optional<ContributionBuffer> buffer_;
+  std::optional<MaskedInput> masked_;
+  Digest chunk_root_;  // Of the masked one.
 };
 
 }  // namespace fedtune

@@ -31,13 +31,14 @@ constexpr std::chrono::seconds kTimeToEndCalls{1};
 // In the order in which they need each other.
 struct Server::Parts {
   Parts(std::string federation_name, std::unique_ptr<SqliteRunStore> run_store,
-        std::unique_ptr<SqliteFederationStore> federation_store, const std::filesystem::path& blobs,
+        std::unique_ptr<SqliteFederationStore> federation_store,
+        std::shared_ptr<const SigningRoster> signing_roster, const std::filesystem::path& blobs,
         const Clock& clock, Log& log)
       : federation(std::move(federation_name)),
         runs_stored(std::move(run_store)),
         federation_stored(std::move(federation_store)),
         clients(*federation_stored, log),
-        runs(*runs_stored, roster, clock, log),
+        runs(*runs_stored, roster, std::move(signing_roster), clock, log),
         gateway({.roster = roster,
                  .runs = runs,
                  .run_store = *runs_stored,
@@ -86,9 +87,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(
       std::unique_ptr<SqliteRunStore> run_store,
       SqliteRunStore::Open(state, {.blobs = blobs, .keep_adapters = options.keep_adapters}));
-  auto parts =
-      std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
-                              std::make_unique<SqliteFederationStore>(state), blobs, clock, log);
+  auto parts = std::make_unique<Parts>(
+      credentials.certificate.identity.federation, std::move(run_store),
+      std::make_unique<SqliteFederationStore>(state), options.signing_roster, blobs, clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
   RETURN_IF_ERROR(p.runs.ResumeAll());

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/logging.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 
@@ -24,6 +25,7 @@ class Server {
     CredentialFiles credentials;
     std::filesystem::path state_directory;
     int64_t keep_adapters = 3;  // The newest of a run that are kept.
+    std::shared_ptr<const SigningRoster> signing_roster = nullptr;  // Null: plain runs only.
     // How often the credential files are looked at for renewed ones.
     absl::Duration reload_interval = absl::Minutes(1);
   };

@@ -57,6 +57,12 @@ ClientFailed FromMessage(const v1::RoundFailure& failure) {
           .reason = PrintableText(failure.reason())};
 }
 
+SecureMessageReceived FromMessage(const v1::SecureAggregationMessage& message) {
+  return {.round = message.round(),
+          .attempt = message.attempt(),
+          .message = {message.message().begin(), message.message().end()}};
+}
+
 EvaluationResult FromMessage(const v1::EvaluationResult& message) {
   EvaluationResult result{.loss = message.loss(), .example_count = message.example_count()};
   if (message.has_accuracy()) result.accuracy = message.accuracy();
@@ -79,6 +85,7 @@ void Fill(const RunInvitation& invitation, const std::string& run, v1::Coordinat
   message.set_plan_toml(invitation.texts->plan_toml);
   message.set_layout_json(invitation.texts->layout_json);
   message.set_base_digest(invitation.texts->base_digest);
+  message.set_signing_roster(invitation.texts->signing_roster);
 }
 
 void Fill(const RoundAssignment& assignment, const std::string& run, v1::CoordinatorMessage& out) {
@@ -99,6 +106,14 @@ void Fill(const RoundClosing& closing, const std::string& run, v1::CoordinatorMe
   message.set_round(closing.round);
   message.set_attempt(closing.attempt);
   message.set_reason(closing.reason);
+}
+
+void Fill(const SecureMessage& secure, const std::string& run, v1::CoordinatorMessage& out) {
+  v1::SecureAggregationMessage& message = *out.mutable_secure_aggregation();
+  message.set_run_id(run);
+  message.set_round(secure.round);
+  message.set_attempt(secure.attempt);
+  message.set_message(std::string(secure.message.begin(), secure.message.end()));
 }
 
 void Fill(const RunEnd& end, const std::string& run, v1::CoordinatorMessage& out) {
@@ -133,6 +148,9 @@ absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message) {
     case v1::ClientMessage::kRoundFailure:
       return RunClientEvent{{message.round_failure().run_id()},
                             FromMessage(message.round_failure())};
+    case v1::ClientMessage::kSecureAggregation:
+      return RunClientEvent{{message.secure_aggregation().run_id()},
+                            FromMessage(message.secure_aggregation())};
     case v1::ClientMessage::kHello:
       return absl::InvalidArgumentError("a session has one hello, its first message");
     default:
@@ -151,6 +169,7 @@ absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& messag
   header.size_bytes = message.size_bytes();
   ASSIGN_OR_RETURN(header.sha256, DigestFromBytes(message.sha256(), "sha256"));
   header.metrics = FromMessage(message.metrics());
+  header.input_manifest.assign(message.input_manifest().begin(), message.input_manifest().end());
   return submitted;
 }
 

@@ -102,11 +102,16 @@ class CoordinatorSession {
   // Of whom an answer is still awaited, by number.
   std::vector<uint32_t> Awaited() const;
 
+  bool IsAwaited(uint32_t number) const;
+
   // Whose input is in the sum. Requires: kCollecting is over.
   std::vector<uint32_t> Survivors() const;
 
   // All that is to be added to the sum to take the masks off. Requires: kDone.
   const MaskStreams& Masks() const { return *masks_; }
+  MaskStreams TakeMasks() && { return *std::move(masks_); }
+
+  int64_t element_count() const { return options_.parameters.element_count; }
 
   const Digest& id() const { return id_; }
 

@@ -52,6 +52,11 @@ bool CoordinatorSession::Awaits(const Member& member) const {
   }
 }
 
+bool CoordinatorSession::IsAwaited(uint32_t number) const {
+  const auto found = members_.find(number);
+  return found != members_.end() && Awaits(found->second);
+}
+
 std::vector<uint32_t> CoordinatorSession::Awaited() const {
   std::vector<uint32_t> awaited;
   for (const auto& [number, member] : members_) {

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How a run aggregates securely: the protocol's session decides, this decides
+// what follows for the round.
+
+#include <memory>
+#include <utility>
+
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "coordinator/rounds/run.h"
+#include "fmt/format.h"
+#include "plan/secure_session.h"
+
+namespace fedtune {
+namespace {
+
+constexpr int kMostBurntInARow = 2;
+
+using SessionPhase = CoordinatorSession::Phase;
+
+absl::Status NotAwaited() {
+  return absl::FailedPreconditionError("the round takes no masked input of this client now");
+}
+
+}  // namespace
+
+std::optional<uint32_t> Run::NumberOf(const Institution& institution) const {
+  const auto found = secure_->numbers.find(institution);
+  return found == secure_->numbers.end() ? std::nullopt : std::optional(found->second);
+}
+
+const Institution* Run::InstitutionOf(uint32_t number) const {
+  for (const auto& [institution, its_number] : secure_->numbers) {
+    if (its_number == number) return &institution;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
+                                                   const std::vector<Institution>& cohort) const {
+  ASSIGN_OR_RETURN(
+      SessionParameters parameters,
+      SecureSessionParameters(plan_, secure_->plan_toml, adapter_layout_, secure_->roster,
+                              {.federation = secure_->federation,
+                               .run = id_.value,
+                               .round = task.round,
+                               .attempt = task.attempt,
+                               .factors = task.factors,
+                               .evaluate_only = task.evaluate_only}));
+  CoordinatorSession::Options options{.parameters = std::move(parameters),
+                                      .signing_keys = secure_->signing_keys,
+                                      .cohort = {},
+                                      .model = TrainedFrom(secure_->base_digest, adapter_)};
+  for (const Institution& institution : cohort) {
+    options.cohort.push_back(*NumberOf(institution));
+  }
+  return CoordinatorSession::Create(std::move(options));
+}
+
+// While clients train, each one that is done sends its keys.
+absl::Status Run::TakeKeys(const Institution& from, const SecureMessageReceived& event) {
+  Training& training = std::get<Training>(phase_);
+  RETURN_IF_ERROR(training.session->Receive(*NumberOf(from), event.message));
+  if (training.round.Expects(from)) training.round.Contribute(from, 0, 0, {});
+  return absl::OkStatus();
+}
+
+void Run::Handle(const Institution& from, const SecureMessageReceived& event, Step& step) {
+  if (!secure_.has_value() || !NumberOf(from).has_value()) return;
+  const OpenRound* round = CurrentRound();
+  if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
+  if (std::holds_alternative<Training>(phase_)) {
+    const absl::Status taken = TakeKeys(from, event);
+    if (!absl::IsInvalidArgument(taken)) return;
+    OpenRound& open = std::get<Training>(phase_).round;
+    if (open.Expects(from)) open.Fail(from, std::string(Message(taken)));
+    return;
+  }
+  auto* aggregating = std::get_if<Aggregating>(&phase_);
+  if (aggregating == nullptr) return;
+  const absl::StatusOr<MessageKind> kind = KindOf(event.message);
+  // An input's manifest counts only together with its input.
+  if (kind.ok() && *kind == MessageKind::kInputManifest) return;
+  const absl::Status taken = aggregating->session.Receive(*NumberOf(from), event.message);
+  // Keys that come again are those of a client that was started again.
+  if (taken.ok() && kind.ok() && *kind == MessageKind::kAdvertisement) AskOpenQuestion(from, step);
+}
+
+void Run::BeginAggregating(Step& step) {
+  Training training = std::move(std::get<Training>(phase_));
+  CloseForExpected(
+      training.round,
+      fmt::format("round {} goes on without this client", training.round.task().round + 1), step);
+  const SessionPhase reached = training.session->phase();
+  for (const Institution& institution : training.round.Expected()) {
+    training.session->Drop(*NumberOf(institution));
+  }
+  phase_ = Aggregating{std::move(training.round), *std::move(training.session),
+                       step.now + plan_.secure.phase_deadline};
+  Aggregating& aggregating = std::get<Aggregating>(phase_);
+  aggregating.session.Advance(true);
+  TellFaults(step);
+  if (aggregating.session.phase() == SessionPhase::kFailed) {
+    return GiveUpAggregating(reached, step);
+  }
+  AskOpenQuestions(step);
+}
+
+bool Run::AdvanceAggregating(Step& step, bool time_is_up) {
+  auto* aggregating = std::get_if<Aggregating>(&phase_);
+  if (aggregating == nullptr) return false;
+  const SessionPhase before = aggregating->session.phase();
+  const bool moved = aggregating->session.Advance(time_is_up);
+  TellFaults(step);
+  if (!moved) return false;
+  switch (aggregating->session.phase()) {
+    case SessionPhase::kFailed:
+      GiveUpAggregating(before, step);
+      break;
+    case SessionPhase::kDone:
+      ReleaseSecureSum(step);
+      break;
+    default:
+      AskOpenQuestions(step);
+  }
+  return true;
+}
+
+// The session's next phase begins.
+void Run::AskOpenQuestions(Step& step) {
+  auto& aggregating = std::get<Aggregating>(phase_);
+  const bool upload = aggregating.session.phase() == SessionPhase::kCollecting;
+  aggregating.deadline = step.now + (upload ? plan_.rounds.deadline : plan_.secure.phase_deadline);
+  for (const uint32_t number : aggregating.session.Awaited()) {
+    if (const Institution* institution = InstitutionOf(number)) AskOpenQuestion(*institution, step);
+  }
+}
+
+void Run::AskOpenQuestion(const Institution& institution, Step& step) const {
+  const auto& aggregating = std::get<Aggregating>(phase_);
+  const std::optional<uint32_t> number = NumberOf(institution);
+  if (!number.has_value() || !clients_.at(institution).connected) return;
+  Bytes message = aggregating.session.MessageFor(*number);
+  if (message.empty()) return;
+  step.effects.push_back(SendSecureMessage{.institution = institution,
+                                           .round = aggregating.round.task().round,
+                                           .attempt = aggregating.round.task().attempt,
+                                           .message = std::move(message)});
+}
+
+void Run::TellFaults(Step& step) {
+  auto& aggregating = std::get<Aggregating>(phase_);
+  const std::vector<CoordinatorSession::Fault>& faults = aggregating.session.faults();
+  for (; aggregating.faults_told < faults.size(); ++aggregating.faults_told) {
+    const CoordinatorSession::Fault& fault = faults[aggregating.faults_told];
+    const Institution* institution = InstitutionOf(fault.number);
+    if (institution == nullptr) continue;
+    step.effects.push_back(ReportFault{*institution, aggregating.round.task().round, fault.what});
+  }
+}
+
+void Run::ReleaseSecureSum(Step& step) {
+  Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
+  const RoundTask task = aggregating.round.task();
+  std::vector<Institution> contributors;
+  for (const uint32_t number : aggregating.session.Survivors()) {
+    contributors.push_back(*InstitutionOf(number));
+  }
+  burnt_in_a_row_ = 0;
+  step.effects.push_back(Release{
+      .round = task.round,
+      .attempt = task.attempt,
+      .factors = task.factors,
+      .incoming = adapter_,
+      .summary = {.round = task.round,
+                  .attempt = task.attempt,
+                  .contributions = std::ssize(contributors)},
+      .masks = std::make_shared<const MaskStreams>(std::move(aggregating.session).TakeMasks()),
+      .evaluate_only = task.evaluate_only});
+  phase_ = Releasing{std::move(aggregating.round), std::move(contributors)};
+}
+
+// `reached`: the phase that could not be ended.
+void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
+  Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
+  const RoundTask task = aggregating.round.task();
+  const std::string why = aggregating.session.failure();
+  for (const Institution& institution : aggregating.round.Contributors()) {
+    if (!clients_.at(institution).connected) continue;
+    step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
+  }
+  if (task.evaluate_only) return End(RunState::kFinished, "", step);
+  if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, step);
+  phase_ = Training{std::move(aggregating.round), std::nullopt};
+  RetryOrFail(step, why);
+}
+
+void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
+  if (++burnt_in_a_row_ >= kMostBurntInARow) {
+    return End(RunState::kFailed,
+               fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
+  }
+  step.effects.push_back(Release{.round = task.round,
+                                 .attempt = task.attempt,
+                                 .factors = task.factors,
+                                 .incoming = adapter_,
+                                 .summary = {.round = task.round, .attempt = task.attempt},
+                                 .unchanged = true});
+  phase_ = Releasing{OpenRound(task, {}), {}};
+}
+
+absl::StatusOr<Admission> Run::CheckMaskedInput(const Institution& from,
+                                                const ContributionHeader& header) const {
+  const auto* aggregating = std::get_if<Aggregating>(&phase_);
+  const std::optional<uint32_t> number = NumberOf(from);
+  if (aggregating == nullptr || !number.has_value() ||
+      !aggregating->round.task().Is(header.round, header.attempt)) {
+    return NotAwaited();
+  }
+  if (header.adapter != adapter_ || header.layout != layout_) {
+    return absl::InvalidArgumentError(
+        "the masked input is for another adapter or layout than the round's");
+  }
+  if (header.metrics != ClientMetrics()) {
+    return absl::InvalidArgumentError("a masked input has no metrics beside it");
+  }
+  const uint64_t size = static_cast<uint64_t>(aggregating->session.element_count()) *
+                        BytesPerElement(plan_.secure.ring);
+  if (header.size_bytes != size) {
+    return absl::InvalidArgumentError(
+        fmt::format("the masked input has {} bytes, {} are expected", header.size_bytes, size));
+  }
+  ASSIGN_OR_RETURN(const Digest root,
+                   aggregating->session.CheckInput(*number, header.input_manifest));
+  return Admission{.weight = 0, .chunk_root = root};
+}
+
+}  // namespace fedtune
