@@ -24,7 +24,7 @@ class LargeContributionTest : public ServerTest {
     ada_ = ConnectClient("ada");
     bea_ = ConnectClient("bea");
     v1::StartRunRequest request = StartRequest(2, 2);
-    BaseModelDescription model = *BaseModelDescriptionFromJson(ModelJson());
+    BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
     model.linear_layers[0].in_features = kIn;
     model.linear_layers[0].out_features = kOut;
     request.set_base_model_json(ToJson(model));
