@@ -15,7 +15,7 @@
 #include "client/commands/serve.h"
 #include "client/commands/train.h"
 #include "client/training/device.h"
-#include "client/training/passive_threads.h"
+#include "client/training/brief_spinning.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
@@ -125,7 +125,7 @@ void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& c
 
 int main(int argc, char** argv) {
   using namespace fedtune;  // NOLINT(google-build-using-namespace)
-  WaitWithoutSpinning(argv);
+  SpinBriefly(argv);
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold a record or the key.
   const SystemClock clock;
   CommandLine line(
