@@ -14,6 +14,7 @@
 #include "client/commands/evaluate.h"
 #include "client/commands/serve.h"
 #include "client/commands/train.h"
+#include "client/training/brief_spinning.h"
 #include "client/training/device.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
@@ -123,7 +124,8 @@ void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& c
 }  // namespace fedtune
 
 int main(int argc, char** argv) {
-  using namespace fedtune;      // NOLINT(google-build-using-namespace)
+  using namespace fedtune;  // NOLINT(google-build-using-namespace)
+  SpinBriefly(argv);
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold a record or the key.
   const SystemClock clock;
   CommandLine line(

@@ -14,8 +14,7 @@
 #   tsan     the tests that start threads, with the thread sanitizer
 #   cuda     the client for GPUs compiles and links, where nvcc is found
 #   tidy     clang-tidy
-# In CI (CI=true): all but tidy and, under asan, the end-to-end tests, which do not
-# fit into its time; dev runs those.
+# In CI (CI=true): all but tidy.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,11 +36,7 @@ build_and_test() {
 
 stage_dev() { build_and_test dev -LE slow; }
 stage_interop() { tests/interop/run.sh; }
-stage_asan() {
-  local others='^fuzz\.'
-  [ "${CI:-}" != true ] || others='^(fuzz|end_to_end)\.'
-  build_and_test asan -E "$others"
-}
+stage_asan() { build_and_test asan -E '^fuzz\.'; }
 stage_tsan() { build_and_test tsan; }
 stage_tidy() { build_and_test dev -L slow; }
 

@@ -18,6 +18,7 @@
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "bench/train/random_model.h"
+#include "client/training/brief_spinning.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "model/transformer/product_time.h"
@@ -192,6 +193,7 @@ void AddMeasure(CommandLine& line, Flags& flags) {
 }  // namespace fedtune::bench
 
 int main(int argc, char** argv) {
+  fedtune::SpinBriefly(argv);  // As fedtune-client does.
   fedtune::bench::Flags flags;
   flags.plan.rounds.count = 1;
   flags.plan.aggregation.method = fedtune::AggregationMethod::kFedit;

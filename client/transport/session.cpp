@@ -108,7 +108,7 @@ class StandingSession::Line final
 };
 
 StandingSession::StandingSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
-                                       SessionListener& listener)
+                                 SessionListener& listener)
     : stub_(v1::Training::NewStub(std::move(channel))),
       greeting_(std::move(greeting)),
       listener_(listener),

@@ -22,7 +22,7 @@ class StandingSession {
  public:
   // `listener` must outlive the session.
   StandingSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
-                     SessionListener& listener);
+                  SessionListener& listener);
 
   // Ends the session and waits for its threads.
   ~StandingSession();

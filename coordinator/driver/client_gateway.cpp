@@ -93,6 +93,14 @@ void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& wh
                      {Field("client", from.value), Field("why", Message(why))});
 }
 
+void ClientGateway::ContributionRefused(const Institution& from, const RunId& run, int64_t round,
+                                        int64_t attempt, const absl::Status& why) {
+  Receive(from, run,
+          ClientFailed{.round = round,
+                       .attempt = attempt,
+                       .reason = fmt::format("its contribution was refused: {}", Message(why))});
+}
+
 absl::StatusOr<Blob> ClientGateway::FetchBlob(const Digest& digest) const {
   std::optional<Blob> newest = parts_.runs.FetchAdapter(digest);
   if (newest.has_value()) return *std::move(newest);

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -74,6 +75,12 @@ class ClientGateway {
   // Says in the log that a contribution of this client could not be kept; once,
   // until one of its contributions is taken.
   void CouldNotKeep(const Institution& from, const absl::Status& why);
+
+  // A contribution to this attempt was refused for good: the client has failed in
+  // it, and the round does not wait for another one. Changes nothing when the
+  // attempt is not open, or does not await this client.
+  void ContributionRefused(const Institution& from, const RunId& run, int64_t round,
+                           int64_t attempt, const absl::Status& why);
 
   // NOT_FOUND: no such blob, or it has been removed since.
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;

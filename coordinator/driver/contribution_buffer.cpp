@@ -104,7 +104,7 @@ absl::Status ContributionBuffer::Flush() {
 }
 
 absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
-  if (received_ != size_) {
+  if (!complete()) {
     return absl::InvalidArgumentError(
         fmt::format("the contribution ended after {} of {} bytes", received_, size_));
   }

@@ -41,6 +41,9 @@ class ContributionBuffer {
   // disk does not take them.
   absl::Status Append(uint64_t offset, std::string_view bytes);
 
+  // Whether as many bytes have come as the header said.
+  bool complete() const { return received_ == size_; }
+
   // When all have come. Consumes the buffer.
   // INVALID_ARGUMENT: too few bytes, or another digest than the header's.
   // UNAVAILABLE: the disk does not take them.

@@ -33,6 +33,8 @@ class MaskedInput {
   // disk does not take them.
   absl::Status Append(uint64_t offset, std::string_view bytes);
 
+  bool complete() const { return received_ == size_; }
+
   // When all have come.
   // INVALID_ARGUMENT: too few bytes, another digest than the header's, or chunks
   // that do not have this Merkle root.

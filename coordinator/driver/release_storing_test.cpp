@@ -16,15 +16,16 @@
 #include "coordinator/storage/sqlite_run_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "plan/adapter_targets.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
 
 namespace fedtune {
 namespace {
 
 using testing::IsOk;
 using testing::TemporaryDirectory;
+using testing::TinyModelJson;
 
 const Institution kAda{"ada"};
 
@@ -113,7 +114,7 @@ class ReleaseStoringTest : public ::testing::Test {
     roster_.Connect(kAda, line_);
     const auto run = *runs_->Start(*PartsOfNewRun({.request_id = "first",
                                                    .plan_toml = kPlan,
-                                                   .base_model_json = ModelJson(),
+                                                   .base_model_json = TinyModelJson(),
                                                    .started_by = "grace"},
                                                   {"run-0001"}, catalogue_, clock_.Now()));
     run->Receive(kAda, RunAccepted{10});
@@ -131,19 +132,6 @@ class ReleaseStoringTest : public ::testing::Test {
   }
   ~ReleaseStoringTest() override {
     if (runs_ != nullptr) runs_->Shutdown();
-  }
-
-  static std::string ModelJson() {
-    BaseModelDescription model;
-    model.name = "tiny";
-    model.digest = Sha256Of("tiny").ToString();
-    model.model_type = "deepseek_v2";
-    model.parameter_count = 6;
-    model.linear_layers = {{.name = "model.layers.0.self_attn.q_proj",
-                            .kind = LayerKind::kAttention,
-                            .in_features = 3,
-                            .out_features = 2}};
-    return ToJson(model);
   }
 
   static constexpr char kPlan[] = R"(name = "icd10"

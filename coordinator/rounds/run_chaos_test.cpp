@@ -161,6 +161,8 @@ class World {
       if (!std::exchange(evaluating_, true)) summed_.clear();
     }
   }
+  void See(const SendSecureMessage&) { ADD_FAILURE() << "the run is a plain one"; }
+  void See(const ReportFault&) { ADD_FAILURE() << "the run is a plain one"; }
   void See(const OpenAggregation& e) {
     EXPECT_EQ(e.round, released_);
     EXPECT_LE(e.attempt, 2);

@@ -23,6 +23,10 @@ void ContributionUpload::OnReadDone(bool ok) {
 }
 
 void ContributionUpload::End(const absl::Status& status) {
+  const bool for_good = absl::IsInvalidArgument(status) || absl::IsOutOfRange(status);
+  if (for_good && named_.has_value() && !cut_off_) {
+    gateway_.ContributionRefused(from_, named_->run, named_->round, named_->attempt, status);
+  }
   if (!absl::IsUnavailable(status)) return Finish(ToGrpcStatus(status));
   gateway_.CouldNotKeep(from_, status);
   Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,
@@ -45,6 +49,7 @@ absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& reque
 }
 
 absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
+  named_ = {{message.run_id()}, message.round(), message.attempt()};
   ASSIGN_OR_RETURN(submitted_, FromMessage(message));
   ASSIGN_OR_RETURN(const Admission admission,
                    gateway_.CheckContribution(from_, submitted_->run, submitted_->header));
@@ -60,6 +65,7 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
 }
 
 absl::StatusOr<Admission> ContributionUpload::HandInMasked() {
+  cut_off_ = !masked_->complete();
   RETURN_IF_ERROR(masked_->Finish(chunk_root_));
   return gateway_.TakeMaskedInput(from_, submitted_->run, submitted_->header, *masked_);
 }
@@ -73,6 +79,7 @@ absl::Status ContributionUpload::HandIn() {
   if (!buffer_.has_value()) {
     return absl::InvalidArgumentError("the call ended before a contribution's header");
   }
+  cut_off_ = !buffer_->complete();
   ASSIGN_OR_RETURN(VerifiedValues values, (*std::move(buffer_)).Finish());
   ASSIGN_OR_RETURN(
       const Admission admission,

@@ -14,8 +14,10 @@
 namespace fedtune {
 
 // Takes one contribution in: header first, which is judged before any of its
-// bytes are read, then chunks. Whatever is wrong ends this call only. Deletes
-// itself.
+// bytes are read, then chunks. Whatever is wrong ends this call only; if it is
+// wrong for good, its client has failed in the round that the header names. A
+// call that ends too early may have been cut off: its client may send again.
+// Deletes itself.
 class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContributionRequest> {
  public:
   // `gateway` and `response` must outlive the call.
@@ -27,6 +29,13 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   void OnCancel() override {}
   void OnDone() override { delete this; }
 
+  // What a header says it is for.
+  struct NamedWork {
+    RunId run;
+    int64_t round = 0;
+    int64_t attempt = 0;
+  };
+
   absl::Status Take(const v1::SubmitContributionRequest& request);
   absl::Status Begin(const v1::ContributionHeader& message);
   absl::Status HandIn();
@@ -37,11 +46,13 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   const Institution from_;
   v1::SubmitContributionResponse* const response_;
   v1::SubmitContributionRequest request_;
+  std::optional<NamedWork> named_;  // As soon as a header has been read.
   std::optional<SubmittedHeader> submitted_;
   // One of them, unless it is a repeated one.
   std::optional<ContributionBuffer> buffer_;
   std::optional<MaskedInput> masked_;
   Digest chunk_root_;  // Of the masked one.
+  bool cut_off_ = false;
 };
 
 }  // namespace fedtune

@@ -23,8 +23,10 @@ class LargeContributionTest : public ServerTest {
   LargeContributionTest() {
     ada_ = ConnectClient("ada");
     bea_ = ConnectClient("bea");
+    coy_ = ConnectClient("coy");
+    dan_ = ConnectClient("dan");
     v1::StartRunRequest request = StartRequest(2, 2);
-    BaseModelDescription model = *BaseModelDescriptionFromJson(ModelJson());
+    BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
     model.linear_layers[0].in_features = kIn;
     model.linear_layers[0].out_features = kOut;
     request.set_base_model_json(ToJson(model));
@@ -33,6 +35,8 @@ class LargeContributionTest : public ServerTest {
     EXPECT_THAT(Administrator()->StartRun(&context, request, &response), IsGrpcOk());
     ada_->Join(10);
     bea_->Join(30);
+    coy_->Join(20);
+    dan_->Join(20);
     work_ = ada_->Receive().round_assignment();
     bea_->Receive();
   }
@@ -68,18 +72,20 @@ class LargeContributionTest : public ServerTest {
 
   std::unique_ptr<FakeClient> ada_;
   std::unique_ptr<FakeClient> bea_;
+  std::unique_ptr<FakeClient> coy_;
+  std::unique_ptr<FakeClient> dan_;
   v1::RoundAssignment work_;
 };
 
 TEST_F(LargeContributionTest, WhatIsBadLeavesNoTraceInTheSum) {
   std::vector<float> not_finite = Values(1);
   not_finite[kIn + 7] = std::numeric_limits<float>::quiet_NaN();
-  const grpc::Status status = Submit(*ada_, not_finite);
+  const grpc::Status status = Submit(*coy_, not_finite);
   EXPECT_THAT(status, HasGrpcCode(INVALID_ARGUMENT));
   EXPECT_THAT(status.error_message(), HasSubstr("q_proj.lora_B[7]"));
 
   const std::string other(ValueBytes(Values(5)));
-  EXPECT_THAT(ada_->Submit(ada_->HeaderFor(work_, std::string(ValueBytes(Values(6)))), other),
+  EXPECT_THAT(dan_->Submit(dan_->HeaderFor(work_, std::string(ValueBytes(Values(6)))), other),
               HasGrpcCode(INVALID_ARGUMENT));
   BreakOff(*ada_, Values(7));
 

@@ -154,11 +154,39 @@ TEST_F(ContributionTest, RefusesAnotherContributionToTheSameRound) {
 }
 
 TEST_F(ContributionTest, RefusesValuesThatAreNotFinite) {
-  for (const float value : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
-    const grpc::Status status = ada_->Submit(ada_->HeaderFor(work_, Delta(value)), Delta(value));
+  const auto submit = [this](FakeClient& client, float value) {
+    return client.Submit(client.HeaderFor(work_, Delta(value)), Delta(value));
+  };
+  const grpc::Status of_ada = submit(*ada_, std::numeric_limits<float>::infinity());
+  const grpc::Status of_bea = submit(*bea_, std::nanf(""));
+  for (const grpc::Status& status : {of_ada, of_bea}) {
     EXPECT_THAT(status, HasGrpcCode(INVALID_ARGUMENT));
     EXPECT_THAT(status.error_message(), HasSubstr("model.layers.0.self_attn.q_proj"));
   }
+}
+
+TEST_F(ContributionTest, TheRoundGoesOnWithoutWhoHandedInABadOne) {
+  ASSERT_THAT(ada_->Submit(ada_->HeaderFor(work_, Delta(std::nanf(""))), Delta(std::nanf(""))),
+              HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_THAT(SubmitWith(Header()), HasGrpcCode(FAILED_PRECONDITION));
+  const v1::GetRunResponse run = GetRun(ada_->invitation().run_id());
+  EXPECT_THAT(run.run().clients(0).reason(), HasSubstr("its contribution was refused: "));
+
+  // Ada says nothing more, and nobody waits for the deadline.
+  ASSERT_THAT(bea_->Submit(bea_->HeaderFor(work_, Delta(1)), Delta(1)), IsGrpcOk());
+  EXPECT_EQ(bea_->Receive().round_assignment().round(), 0);
+  EXPECT_EQ(bea_->Receive().round_assignment().round(), 1);
+}
+
+TEST_F(ContributionTest, AHeaderThatCannotBeReadIsABadContribution) {
+  v1::ContributionHeader header = Header();
+  header.set_sha256("short");
+  ASSERT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_THAT(SubmitWith(Header()), HasGrpcCode(FAILED_PRECONDITION));
+}
+
+TEST_F(ContributionTest, OneThatWasCutOffMayBeSentAgain) {
+  ASSERT_THAT(ada_->Submit(Header(), Delta(1).substr(4)), HasGrpcCode(INVALID_ARGUMENT));
   EXPECT_THAT(SubmitWith(Header()), IsGrpcOk());
 }
 

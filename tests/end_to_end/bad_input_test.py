@@ -19,7 +19,7 @@ import sys
 import tempfile
 import unittest
 
-from federation import BASE_MODEL, DATA, SITES, Federation
+from federation import BASE_MODEL, DATA, SITES, Federation, patient
 
 PROGRAMS = sys.argv.pop(1)
 PLAN = f'''name = "icd10"
@@ -35,7 +35,7 @@ sequence_length = 128
 [rounds]
 count = 2
 quorum = 2
-deadline = "60s"
+deadline = "{patient(60)}s"
 '''
 OTHER_DIGEST = "sha256:" + 64 * "0"
 
@@ -216,7 +216,7 @@ class BadInputTest(unittest.TestCase):
                  f'ls -A "{disk}"; exit $code; }}'
         done = subprocess.run(
             ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh",
-             *map(str, command)], capture_output=True, text=True, timeout=60)
+             *map(str, command)], capture_output=True, text=True, timeout=patient(60))
         self.assertEqual(done.returncode, 1, done.stderr)
         self.refused(subprocess.CompletedProcess([], 1, "", done.stderr), "disk full",
                      str(disk), "free")
@@ -249,7 +249,7 @@ class BadInputTest(unittest.TestCase):
         run = watch.stderr.readline().split()[0]
         watch.stderr.readline()  # It watches: the first line of a pipe comes at once.
         watch.send_signal(signal.SIGINT)
-        out, err = watch.communicate(timeout=30)
+        out, err = watch.communicate(timeout=patient(30))
         self.assertEqual((watch.returncode, out), (0, ""))
         self.assertIn(f"stopped watching; {run} goes on. fedtune run watch {run}\n", err)
         self.assertNotIn("\x1b", err)

@@ -2,6 +2,7 @@
 """A federation of real processes on this machine, for tests."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -12,7 +13,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE_MODEL = ROOT / "examples/base_model/icd-moe"
 DATA = ROOT / "examples/icd10"
 SITES = ["cardiology-hospital", "oncology-hospital", "neuro-psychiatric"]
-TIMEOUT_S = 120
+
+
+def patient(seconds):
+    """As long as that, or longer where programs are slower: under sanitizers. Every
+    deadline and timeout of these tests goes through here."""
+    return round(seconds * float(os.environ.get("FEDTUNE_TEST_PATIENCE", "1")))
+
+
+TIMEOUT_S = patient(120)
 
 
 class Failed(Exception):
@@ -130,7 +139,7 @@ threads = 1
         process = self.processes.pop(name)
         process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(timeout=30)
+            code = process.wait(timeout=patient(30))
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()

@@ -12,12 +12,12 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, DATA, SITES, Federation
+from federation import BASE_MODEL, DATA, SITES, Federation, patient
 
 PROGRAMS = sys.argv.pop(1)
 
 
-def plan(count=3, steps=2, quorum=2, deadline="60s", seed=7):
+def plan(count=3, steps=2, quorum=2, deadline_s=60, seed=7):
     """A small plan that takes well under a second a round."""
     return f'''
 name = "icd10"
@@ -34,7 +34,7 @@ seed = {seed}
 [rounds]
 count = {count}
 quorum = {quorum}
-deadline = "{deadline}"
+deadline = "{patient(deadline_s)}s"
 [aggregation]
 method = "fedit"
 '''
@@ -116,7 +116,7 @@ class FederationTest(unittest.TestCase):
     def test_a_killed_client_is_waited_for_until_the_deadline(self):
         self.start_clients()
         deadline_s = 30
-        run = self.federation.start_run(plan(count=1, steps=100, deadline=f"{deadline_s}s"))
+        run = self.federation.start_run(plan(count=1, steps=100, deadline_s=deadline_s))
         victim = SITES[0]
         self.federation.wait_until("the victim's training", lambda: (
             "round assigned" in self.federation.log(victim)))
@@ -124,7 +124,7 @@ class FederationTest(unittest.TestCase):
         killed_at = time.monotonic()
         self.federation.wait_until("the end of round 0", lambda: (
             self.federation.run_state(run)["rounds_done"] > 0))
-        self.assertGreater(time.monotonic() - killed_at, deadline_s / 2)
+        self.assertGreater(time.monotonic() - killed_at, patient(deadline_s) / 2)
         state = self.federation.wait_for_end(run)
         self.assertEqual(state["state"], "finished", state["reason"])
         self.assertEqual(state["rounds"][0]["contributions"], 2)

@@ -20,10 +20,12 @@ import threading
 import time
 import unittest
 
+from federation import patient
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(sys.argv.pop(1)).resolve()
 HOSPITALS = 3
-TIMEOUT_S = 300
+TIMEOUT_S = patient(300)
 
 
 def free_port():
@@ -79,7 +81,7 @@ class Shell:
     def close(self):
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=patient(30))
         self.deadline.cancel()
 
 
@@ -111,7 +113,7 @@ class TutorialTest(unittest.TestCase):
         return found
 
     def wait_for(self, what, condition):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patient(60)
         while not condition():
             self.assertLess(time.monotonic(), deadline, what)
             time.sleep(0.2)

@@ -44,6 +44,11 @@ inline std::string ToText(const Effect& effect) {
         } else if constexpr (std::is_same_v<E, Release>) {
           return fmt::format("release {}.{}: {} of {} contributions", e.round, e.attempt,
                              ToText(e.factors), e.summary.contributions);
+        } else if constexpr (std::is_same_v<E, SendSecureMessage>) {
+          return fmt::format("ask {} {}.{}: message {}", e.institution.value, e.round, e.attempt,
+                             e.message.empty() ? 0 : e.message[0]);
+        } else if constexpr (std::is_same_v<E, ReportFault>) {
+          return fmt::format("fault {} {}: {}", e.institution.value, e.round, e.what);
         } else if constexpr (std::is_same_v<E, TellRunEnded>) {
           return fmt::format("tell {} {}{}", e.institution.value, ToString(e.state),
                              Because(e.reason));

@@ -15,12 +15,12 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "plan/adapter_targets.h"
 #include "proto/fedtune/v1/administration.grpc.pb.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/test_federation.h"
+#include "tests/support/tiny_model.h"
 
 namespace fedtune::testing {
 
@@ -185,20 +185,6 @@ class ServerTest : public ::testing::Test {
     return v1::Administration::NewStub(ConnectAs(Role::kAdministrator, "grace"));
   }
 
-  // A model whose attention has 2 x 3 weights.
-  static std::string ModelJson() {
-    BaseModelDescription model;
-    model.name = "tiny";
-    model.digest = Sha256Of("tiny").ToString();
-    model.model_type = "deepseek_v2";
-    model.parameter_count = 6;
-    model.linear_layers = {{.name = "model.layers.0.self_attn.q_proj",
-                            .kind = LayerKind::kAttention,
-                            .in_features = 3,
-                            .out_features = 2}};
-    return ToJson(model);
-  }
-
   static std::string PlanToml(int rounds, int quorum) {
     return fmt::format(R"(name = "icd10"
 base_model = "tiny"
@@ -221,7 +207,7 @@ method = "fedit"
     v1::StartRunRequest request;
     request.set_request_id("first");
     request.set_plan_toml(PlanToml(rounds, quorum));
-    request.set_base_model_json(ModelJson());
+    request.set_base_model_json(TinyModelJson());
     return request;
   }
 
@@ -256,7 +242,7 @@ method = "fedit"
     return status;
   }
 
-  // As many values as ModelJson()'s adapter of rank 1 has.
+  // As many values as TinyModelJson()'s adapter of rank 1 has.
   static std::string Delta(float value) {
     const std::vector<float> values(5, value);
     return std::string(ValueBytes(values));
