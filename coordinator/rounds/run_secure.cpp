@@ -83,8 +83,12 @@ void Run::Handle(const Institution& from, const SecureMessageReceived& event, St
   // An input's manifest counts only together with its input.
   if (kind.ok() && *kind == MessageKind::kInputManifest) return;
   const absl::Status taken = aggregating->session.Receive(*NumberOf(from), event.message);
-  // Keys that come again are those of a client that was started again.
-  if (taken.ok() && kind.ok() && *kind == MessageKind::kAdvertisement) AskOpenQuestion(from, step);
+  if (!taken.ok() || !kind.ok()) return;
+  // Keys that come again are those of a client that was started again; who agrees
+  // late still helps to unmask.
+  const bool late = *kind == MessageKind::kAgreement &&
+                    aggregating->session.phase() == SessionPhase::kUnmasking;
+  if (*kind == MessageKind::kAdvertisement || late) AskOpenQuestion(from, step);
 }
 
 void Run::BeginAggregating(Step& step) {
