@@ -110,7 +110,8 @@ class ReleaseStoringTest : public ::testing::Test {
   // store refuses so many times.
   void ContributeWhileRefused(absl::Status refusal, int times) {
     store_ = std::make_unique<RefusingStore>(*stored_, std::move(refusal), times);
-    runs_ = std::make_unique<ActiveRuns>(*store_, roster_, clock_, log_, absl::Milliseconds(1));
+    runs_ = std::make_unique<ActiveRuns>(*store_, roster_, nullptr, clock_, log_,
+                                         absl::Milliseconds(1));
     roster_.Connect(kAda, line_);
     const auto run = *runs_->Start(*PartsOfNewRun({.request_id = "first",
                                                    .plan_toml = kPlan,

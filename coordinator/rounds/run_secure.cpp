@@ -86,8 +86,8 @@ void Run::Handle(const Institution& from, const SecureMessageReceived& event, St
   if (!taken.ok() || !kind.ok()) return;
   // Keys that come again are those of a client that was started again; who agrees
   // late still helps to unmask.
-  const bool late = *kind == MessageKind::kAgreement &&
-                    aggregating->session.phase() == SessionPhase::kUnmasking;
+  const bool late =
+      *kind == MessageKind::kAgreement && aggregating->session.phase() == SessionPhase::kUnmasking;
   if (*kind == MessageKind::kAdvertisement || late) AskOpenQuestion(from, step);
 }
 

@@ -117,14 +117,15 @@ TEST_F(AdministrationServiceTest, RefusesAPlanThatIsWrong) {
   EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
 }
 
-TEST_F(AdministrationServiceTest, RefusesASecurePlanRatherThanRunItPlainly) {
+TEST_F(AdministrationServiceTest, RefusesASecurePlanWithoutASigningRoster) {
   v1::StartRunRequest request = StartRequest(1, 1);
   request.set_plan_toml(
-      "name = 'p'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 1\n"
-      "[aggregation]\nmode = 'secure'\n");
+      "name = 'p'\nbase_model = 'm'\n[adapter]\ntargets = ['q_proj']\nrank = 1\n[training]\nsteps "
+      "= 1\n"
+      "[rounds]\ncount = 1\n[aggregation]\nmode = 'secure'\n");
   const grpc::Status status = TryStart(request);
-  EXPECT_THAT(status, HasGrpcCode(grpc::StatusCode::UNIMPLEMENTED));
-  EXPECT_THAT(status.error_message(), HasSubstr("aggregates plainly only"));
+  EXPECT_THAT(status, HasGrpcCode(grpc::StatusCode::FAILED_PRECONDITION));
+  EXPECT_THAT(status.error_message(), HasSubstr("signing roster"));
 }
 
 TEST_F(AdministrationServiceTest, RefusesAModelThatIsNoJson) {

@@ -59,7 +59,8 @@ TEST(IdentityNameTest, MayNotHoldAZeroByte) {
 TEST(RoleTest, SaysWhichRolesThereAre) {
   const absl::Status status = ParseRole("admin").status();
   EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(std::string(Message(status)), HasSubstr("coordinator, client and administrator"));
+  EXPECT_THAT(std::string(Message(status)),
+              HasSubstr("coordinator, client, administrator and signer"));
 }
 
 }  // namespace
