@@ -103,6 +103,7 @@ count = {}
 quorum = {}
 deadline = "10m"
 [aggregation]
+mode = "plain"
 method = "fedit"
 [server]
 learning_rate = 0.001

@@ -31,6 +31,8 @@ batch_size = 2
 schedule = "cosine"
 [rounds]
 count = 3
+[aggregation]
+mode = "plain"
 )";
 
 // Sets every value to 1 and keeps what it was asked.

@@ -23,6 +23,8 @@ steps = 1
 batch_size = 1
 [rounds]
 count = 3
+[aggregation]
+mode = "plain"
 )";
 
 // Leaves the adapter as it is.

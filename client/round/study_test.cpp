@@ -27,6 +27,8 @@ steps = 2
 batch_size = 2
 [rounds]
 count = 3
+[aggregation]
+mode = "plain"
 )";
 
 class StudyTest : public ::testing::Test {

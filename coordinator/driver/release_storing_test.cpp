@@ -146,6 +146,7 @@ steps = 1
 count = 2
 quorum = 1
 [aggregation]
+mode = "plain"
 method = "fedit"
 )";
 

@@ -36,6 +36,8 @@ sequence_length = 128
 count = 2
 quorum = 2
 deadline = "{patient(60)}s"
+[aggregation]
+mode = "plain"
 '''
 OTHER_DIGEST = "sha256:" + 64 * "0"
 

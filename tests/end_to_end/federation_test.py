@@ -36,6 +36,7 @@ count = {count}
 quorum = {quorum}
 deadline = "{patient(deadline_s)}s"
 [aggregation]
+mode = "plain"
 method = "fedit"
 '''
 

@@ -53,6 +53,7 @@ seed = 5
 [rounds]
 count = 3
 [aggregation]
+mode = "plain"
 method = "fedit"
 """
 

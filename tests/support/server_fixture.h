@@ -198,6 +198,7 @@ count = {}
 quorum = {}
 deadline = "60s"
 [aggregation]
+mode = "plain"
 method = "fedit"
 )",
                        rounds, quorum);
