@@ -25,7 +25,7 @@ enum class AggregationMethod : uint8_t {
 enum class AggregationMode : uint8_t { kPlain, kSecure };
 
 // Of a plan that does not say.
-inline constexpr AggregationMode kDefaultAggregationMode = AggregationMode::kPlain;
+inline constexpr AggregationMode kDefaultAggregationMode = AggregationMode::kSecure;
 
 enum class ContributionWeights : uint8_t { kExamples, kUniform };
 

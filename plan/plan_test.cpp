@@ -227,7 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
         OutOfRange{"rounds", "cohort_size = -1", "cohort_size in [rounds] must be from 0"},
         OutOfRange{"rounds", "quorum = 0", "quorum in [rounds] must be from 1"},
         OutOfRange{"rounds", "institutions = ['a b']", "has \"a b\", which is not a name"},
-        OutOfRange{"aggregation", "method = 'flora'", "must be \"alternating\" or \"fedit\""},
+        OutOfRange{"aggregation", "method = 'mean'", "must be \"alternating\" or \"fedit\""},
         OutOfRange{"aggregation", "weights = 'tokens'", "must be \"examples\" or \"uniform\""},
         OutOfRange{"server", "optimizer = 'yogi'", "must be \"average\" or \"momentum\" or"},
         OutOfRange{"server", "learning_rate = 0", "learning_rate in [server] must be above 0"},
