@@ -85,15 +85,29 @@ class Federation:
                  "--out", directory / "certificate.pem")
         shutil.copy(authority / "ca.crt", directory / "authority.pem")
 
+    def sign_roster(self, names):
+        """Makes these institutions' keys and the authority's roster of them."""
+        for name in names:
+            self.issue("client", name, self.folder / name / "keys")
+        self.run("fedtune-ca", "roster", "sign", "--dir", self.folder / "ca",
+                 "--out", self.roster)
+
+    @property
+    def roster(self):
+        """The signing roster, once there is one."""
+        return self.folder / "roster.json"
+
     # ---- Daemons ----
 
     def start_coordinator(self, listen="127.0.0.1:0"):
-        """Starts the coordinator, with new keys the first time; on a free port."""
+        """Starts the coordinator, with new keys the first time; on a free port. It has
+        the signing roster if there is one."""
         state = self.folder / "coordinator"
         if not state.exists():
             self.issue("coordinator", "hub", state / "keys")
+        roster = ["--signing-roster", self.roster] if self.roster.exists() else []
         process = self._start("coordinator", "fedtune-coordinator", "serve",
-                              "--state-dir", state, "--listen", listen)
+                              "--state-dir", state, "--listen", listen, *roster)
         line = process.stdout.readline()
         if not line.startswith("listening on "):
             raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
@@ -104,7 +118,7 @@ class Federation:
         `site`, if it is not its own."""
         data = DATA / (site or name)
         state = self.folder / name
-        if not state.exists():
+        if not (state / "keys").exists():
             self.issue("client", name, state / "keys")
         (state / "policy.toml").write_text(policy)
         (state / "client.toml").write_text(f'''

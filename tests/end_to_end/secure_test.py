@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs secure rounds with real processes, and looks for what must not be seen.
+
+    secure_test.py PROGRAMS_DIR
+"""
+
+import array
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import unittest
+
+from federation import BASE_MODEL, DATA, Federation, patient
+
+PROGRAMS = sys.argv.pop(1)
+
+# Training without a federation draws its records as an institution "local" does.
+LOCAL = "local"
+NAMES = [LOCAL, "general-clinic", "neuro-psychiatric", "oncology-hospital", "trauma-centre"]
+LOCAL_DATA = "cardiology-hospital"
+POLICY = "min_cohort = 4\n"
+
+
+def plan(mode="secure", count=2, steps=2, deadline_s=60, phase_s=20):
+    """A small plan of five institutions, of which one may be missing."""
+    secure = f'''
+[secure]
+min_cohort = 4
+max_cohort = 5
+max_weight = 1024
+phase_deadline = "{patient(phase_s)}s"
+'''
+    return f'''
+name = "icd10"
+base_model = "{BASE_MODEL}"
+[adapter]
+rank = 4
+targets = ["attention"]
+[training]
+steps = {steps}
+batch_size = 4
+learning_rate = 1e-3
+sequence_length = 128
+seed = 7
+[rounds]
+count = {count}
+quorum = 4
+deadline = "{patient(deadline_s)}s"
+[aggregation]
+mode = "{mode}"
+method = "fedit"
+{secure if mode == "secure" else ""}
+'''
+
+
+def read_adapter(folder):
+    """The tensors of a PEFT adapter by name, and their bytes."""
+    content = (folder / "adapter_model.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    header.pop("__metadata__", None)
+    return {name: content[slice(*(begin + x for x in entry["data_offsets"]))]
+            for name, entry in header.items()}
+
+
+def memory_of(pid):
+    """Everything that a process can write to, piece by piece: what a core would hold."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        ranges = [re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line) for line in maps]
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for found in filter(None, ranges):
+            begin, end = (int(x, 16) for x in found.groups())
+            try:
+                memory.seek(begin)
+                yield memory.read(end - begin)
+            except OSError:
+                continue  # A guard page, or gone meanwhile.
+
+
+class SecureTest(unittest.TestCase):
+    """Each test has five institutions with signing keys on a roster."""
+
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
+        self.federation = self.enterContext(Federation(PROGRAMS, folder))
+        self.federation.make_authority()
+        self.federation.sign_roster(NAMES)
+        self.federation.start_coordinator()
+        for name in NAMES:
+            self.start_client(name)
+        self.federation.wait_for_clients(len(NAMES))
+
+    def start_client(self, name):
+        self.federation.start_client(name, POLICY, site=LOCAL_DATA if name == LOCAL else None)
+
+    def finish(self, text):
+        """Starts a run and waits for its good end."""
+        run = self.federation.wait_for_end(self.federation.start_run(text))
+        self.assertEqual(run["state"], "finished", run["reason"])
+        return run
+
+    def pull(self, run, name):
+        """The adapter of a run, tensor by tensor."""
+        folder = self.federation.folder / name
+        self.federation.fedtune("model", "pull", run["run_id"], "--format", "peft",
+                                "--out", folder)
+        return read_adapter(folder)
+
+    def test_a_secure_run_learns_what_a_plain_one_does(self):
+        secure = self.finish(plan(count=3))
+        self.assertEqual([r["contributions"] for r in secure["rounds"]], [5, 5, 5])
+        plain = self.finish(plan("plain", count=3))
+        theirs = self.pull(plain, "plain")
+        ours = self.pull(secure, "secure")
+        for name, content in ours.items():
+            for mine, other in zip(array.array("f", content), array.array("f", theirs[name]),
+                                   strict=True):
+                # Some steps of the quantiser; training goes on from them twice.
+                self.assertAlmostEqual(mine, other, delta=2e-4)
+        for key in ("loss", "accuracy"):
+            self.assertAlmostEqual(secure["last_evaluation"][key], plain["last_evaluation"][key],
+                                   delta=0.02)
+        self.assertEqual(secure["rounds"][0]["example_count"],
+                         plain["rounds"][0]["example_count"])
+
+    def canaries(self):
+        """Pieces of what "local" contributes to the first round of a plan: its trained B
+        factors, which began as zeros."""
+        trained = self.federation.folder / "trained"
+        self.federation.run("fedtune-client", "train", "--base", BASE_MODEL, "--threads", "1",
+                            "--plan", self.federation.folder / "plan.toml",
+                            "--data", DATA / LOCAL_DATA / "train.jsonl", "--out", trained)
+        pieces = []
+        for name, content in read_adapter(trained).items():
+            if "lora_B" in name:
+                pieces += [content[at:at + 32] for at in range(0, len(content) - 32, 512)]
+        pieces = [piece for piece in pieces if len(set(piece)) > 16]
+        self.assertGreater(len(pieces), 8)
+        return pieces
+
+    def seen_by_the_coordinator(self, pieces):
+        """How many of the pieces are in its memory, in its files or in its log."""
+        found = set()
+        coordinator = self.federation.processes["coordinator"]
+        places = list(memory_of(coordinator.pid))
+        self.assertGreater(sum(map(len, places)), 1 << 20)
+        places += [file.read_bytes() for file in (self.federation.folder / "coordinator").rglob("*")
+                   if file.is_file()]
+        places.append((self.federation.folder / "coordinator.log").read_bytes())
+        for place in places:
+            found.update(piece for piece in pieces if piece in place)
+        return len(found)
+
+    def test_no_contribution_is_seen_by_the_coordinator(self):
+        coordinator = self.federation.processes["coordinator"]
+        try:
+            next(memory_of(coordinator.pid))
+        except PermissionError:
+            self.skipTest("this user may not look into the coordinator's memory")
+        self.finish(plan(count=1))
+        pieces = self.canaries()
+        self.assertEqual(self.seen_by_the_coordinator(pieces), 0)
+        # The same search finds what a plain round leaves in memory.
+        self.finish(plan("plain", count=1))
+        self.assertGreater(self.seen_by_the_coordinator(pieces), 0)
+
+    def test_a_killed_client_is_left_out_and_comes_back(self):
+        run = self.federation.start_run(plan(count=3, steps=60, deadline_s=30))
+        victim = NAMES[3]
+        self.federation.wait_until("the victim's training", lambda: (
+            "round assigned" in self.federation.log(victim)))
+        self.federation.kill(victim)
+        self.federation.wait_until("the end of round 0", lambda: (
+            self.federation.run_state(run)["rounds_done"] > 0))
+        self.start_client(victim)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual(state["rounds"][0]["contributions"], 4)
+        self.assertEqual(state["rounds"][2]["contributions"], 5)
+
+    def test_a_coordinator_that_is_killed_goes_on_with_another_round(self):
+        run = self.federation.start_run(plan(count=4, steps=40))
+        self.federation.wait_until("a release", lambda: (
+            self.federation.run_state(run)["rounds_done"] > 0))
+        self.federation.kill("coordinator")
+        self.federation.start_coordinator(listen=self.federation.address)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        # The round that was under way burns: nobody agrees twice in one round.
+        self.assertLessEqual([r["contributions"] for r in state["rounds"]].count(0), 1)
+
+    def test_a_client_whose_policy_wants_more_company_declines(self):
+        name = NAMES[4]
+        self.federation.stop(name)
+        self.federation.start_client(name, "min_cohort = 10\n")
+        self.federation.wait_for_clients(len(NAMES))
+        run = self.finish(plan(count=1))
+        declined = [c for c in run["clients"] if c["state"] == "declined"]
+        self.assertEqual([c["institution"] for c in declined], [name])
+        self.assertIn("10", declined[0]["reason"])
+        self.assertEqual(run["rounds"][0]["contributions"], 4)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
