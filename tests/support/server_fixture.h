@@ -159,7 +159,8 @@ class ServerTest : public ::testing::Test {
   void StartServer() {
     auto server = Server::Start({.listen = "127.0.0.1:0",
                                  .credentials = credentials_,
-                                 .state_directory = directory_.path() / "state"},
+                                 .state_directory = directory_.path() / "state",
+                                 .signing_roster = signing_roster_},
                                 clock_, log_);
     ASSERT_THAT(server, IsOk()) << server.status();
     server_ = *std::move(server);
@@ -252,6 +253,7 @@ method = "fedit"
   const TestFederation federation_;
   const TemporaryDirectory directory_;
   const CredentialFiles credentials_ = federation_.WriteCoordinator(directory_.path() / "keys");
+  std::shared_ptr<const SigningRoster> signing_roster_;
   const SystemClock clock_;
   Log log_;
   std::unique_ptr<Server> server_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "privacy/identity/certificate_request.h"
 #include "privacy/identity/key_directory.h"
 #include "privacy/identity/private_key.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune::testing {
 
@@ -73,6 +75,27 @@ class TestFederation {
     return Connect(port, grpc::SslCredentials({.pem_root_certs = authority_pem(),
                                                .pem_private_key = "",
                                                .pem_cert_chain = ""}));
+  }
+
+  // A roster of these signing keys, numbered from 1.
+  SigningRoster SignRoster(const std::map<std::string, std::shared_ptr<const SigningKey>>& keys,
+                           absl::Time now = absl::Now()) const {
+    RosterContent content{.federation = name_,
+                          .version = 1,
+                          .signed_at = absl::FromUnixSeconds(absl::ToUnixSeconds(now)),
+                          .entries = {}};
+    for (const auto& [institution, key] : keys) {
+      content.entries.push_back({.number = static_cast<uint32_t>(content.entries.size() + 1),
+                                 .institution = institution,
+                                 .suite = key->suite(),
+                                 .public_key = key->public_key()});
+    }
+    const auto signer = SigningKey::ParsePem(authority_.key().ToPem().RevealText());
+    const auto text = fedtune::SignRoster(content, *signer);
+    Check(text.ok(), Message(text.status()));
+    auto roster = SigningRoster::Verify(*text, authority_pem(), now);
+    Check(roster.ok(), Message(roster.status()));
+    return *std::move(roster);
   }
 
  private:
