@@ -50,10 +50,21 @@ class EchoWorkshop final : public Workshop {
     return absl::OkStatus();
   }
 
-  std::shared_ptr<const Contribution> Kept(const AttemptId& id) override {
-    const std::lock_guard lock(mutex_);
-    return kept_ != nullptr && kept_->id == id ? kept_ : nullptr;
+  Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override {
+    std::shared_ptr<const Contribution> kept;
+    {
+      const std::lock_guard lock(mutex_);
+      kept = kept_;
+    }
+    if (kept == nullptr || kept->id != id) return absl::FailedPreconditionError("not kept");
+    return link.Submit(*kept, std::move(stop));
   }
+
+  Outcome Answer(const Assignment&, const Bytes&, CoordinatorLink&, std::stop_token) override {
+    return absl::UnimplementedError("it contributes plainly only");
+  }
+
+  absl::Status EndAggregation(const std::string&) override { return absl::OkStatus(); }
 
   void Forget(const std::string&) override {
     const std::lock_guard lock(mutex_);

@@ -3,9 +3,13 @@
 #include "client/commands/serve.h"
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <utility>
 
+#include "base/files.h"
 #include "base/logging.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "client/commands/device.h"
 #include "client/commands/records.h"
@@ -13,6 +17,8 @@
 #include "client/commands/stop_signals.h"
 #include "client/round/client_daemon.h"
 #include "client/round/local_workshop.h"
+#include "client/round/secure_membership.h"
+#include "client/storage/session_journal.h"
 #include "client/transport/coordinator_client.h"
 #include "rpc/channel.h"
 
@@ -40,6 +46,34 @@ TrainerOpener OpenerOf(const ComputeDevice& device, const ClientConfig& config,
   };
 }
 
+// Without a signing key plain runs are served all the same, and secure ones
+// declined with the reason.
+MembershipSource MembershipOf(const ClientConfig& config, const Credentials& credentials,
+                              const Clock& clock, Log& log) {
+  MembershipSource source{.institution = config.institution,
+                          .key = absl::InternalError("not read yet"),
+                          .authority_pem = credentials.authority_pem,
+                          .seen_roster = SeenRosterFile(config)};
+  absl::StatusOr<SigningCredentials> signer = LoadClientSigner(config, clock.Now());
+  if (signer.ok()) {
+    source.key = std::make_shared<const SigningKey>(std::move(signer->key));
+  } else {
+    source.key = signer.status();
+    log.Warning("no signing key; secure runs are declined",
+                {Field("reason", Message(signer.status()))});
+  }
+  return source;
+}
+
+absl::StatusOr<std::optional<SessionJournal>> OpenJournal(const ClientConfig& config,
+                                                          const MembershipSource& source) {
+  if (!source.key.ok()) return std::nullopt;
+  RETURN_IF_ERROR(MakeDirectories(config.state_dir));
+  ASSIGN_OR_RETURN(SessionJournal journal,
+                   SessionJournal::Open(SessionJournalFile(config), **source.key));
+  return std::optional(std::move(journal));
+}
+
 ReportTaker ReporterTo(Log& log) {
   return [&log](const std::filesystem::path& file, const DatasetReport& report) {
     log.Info("data set read", {Field("report", Describe(report, file.string()))});
@@ -58,13 +92,21 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   Log log(config.log_format);
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
 
+  const MembershipSource membership = MembershipOf(config, credentials, clock, log);
+  ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership));
+
   const Hours hours = policy.hours;
+  HideSizes(policy, datasets);
   BaseModelShelf shelf(config.base_models);
   LocalWorkshop workshop({.institution = config.institution,
                           .policy = std::move(policy),
                           .base_models = shelf,
-                          .load_records = LoaderOf(config.datasets, ReporterTo(log))},
-                         OpenerOf(device, config, trainers, log));
+                          .load_records = LoaderOf(config.datasets, ReporterTo(log)),
+                          .join_secure_run =
+                              [&membership, &clock](std::string_view roster, CipherSuite suite) {
+                                return JoinSecureRun(membership, roster, suite, clock.Now());
+                              }},
+                         OpenerOf(device, config, trainers, log), std::move(journal));
   ClientDaemon daemon(
       {.hours = hours, .zone = absl::LocalTimeZone(), .address = config.coordinator}, workshop,
       clock, log);

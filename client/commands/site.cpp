@@ -46,6 +46,10 @@ std::filesystem::path SeenRosterFile(const ClientConfig& config) {
   return config.state_dir / "roster.json";
 }
 
+std::filesystem::path SessionJournalFile(const ClientConfig& config) {
+  return config.state_dir / "aggregations.db";
+}
+
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config) {
   if (config.datasets.empty()) {
     return absl::InvalidArgumentError(
@@ -58,6 +62,11 @@ absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config
     sizes.push_back({.name = dataset.name, .example_count = report.used});
   }
   return sizes;
+}
+
+void HideSizes(const Policy& policy, std::vector<DatasetSize>& datasets) {
+  if (policy.secure_aggregation != SecureAggregation::kRequired) return;
+  for (DatasetSize& dataset : datasets) dataset.example_count = 0;
 }
 
 }  // namespace fedtune

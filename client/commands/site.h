@@ -31,10 +31,17 @@ absl::StatusOr<SigningCredentials> LoadClientSigner(const ClientConfig& config, 
 // Where the client keeps the newest roster of signing keys that it has seen.
 std::filesystem::path SeenRosterFile(const ClientConfig& config);
 
+// Where it keeps what it must remember of secure aggregations.
+std::filesystem::path SessionJournalFile(const ClientConfig& config);
+
 // The records of each data set that can be read; whether a base model can use
 // them is seen later.
 // INVALID_ARGUMENT: no data set is configured, or one has no record. Otherwise
 // as ReadDataset().
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config);
+
+// What the coordinator is told of them: where the policy requires secure
+// aggregation, no number.
+void HideSizes(const Policy& policy, std::vector<DatasetSize>& datasets);
 
 }  // namespace fedtune

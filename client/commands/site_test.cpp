@@ -97,6 +97,17 @@ TEST_F(SiteTest, CountsTheRecordsOfEachDataSet) {
   EXPECT_EQ(sizes->at(1).example_count, 1);
 }
 
+TEST_F(SiteTest, TellsNoSizesWhereThePolicyRequiresSecureAggregation) {
+  std::vector<DatasetSize> datasets = {{.name = "one", .example_count = 3}};
+  Policy policy;
+  HideSizes(policy, datasets);
+  EXPECT_EQ(datasets[0].example_count, 3);
+  policy.secure_aggregation = SecureAggregation::kRequired;
+  HideSizes(policy, datasets);
+  EXPECT_EQ(datasets[0].name, "one");
+  EXPECT_EQ(datasets[0].example_count, 0);
+}
+
 TEST_F(SiteTest, RefusesToGoWithoutADataSet) {
   EXPECT_THAT(Message(CountRecords(config_).status()), HasSubstr("[[datasets]]"));
 }

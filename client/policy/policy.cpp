@@ -133,8 +133,7 @@ Refusal RefusePlainAggregation(const Policy& policy, const ProposedRun& run) {
 Refusal RefuseSecureAggregation(const Policy& policy, const ProposedRun& run) {
   if (run.plan.aggregation.mode == AggregationMode::kPlain) return std::nullopt;
   const SecurePlan& secure = run.plan.secure;
-  const int64_t least =
-      policy.min_cohort == 0 ? kSecureCohort : std::max<int64_t>(policy.min_cohort, kLeastCohort);
+  const int64_t least = LeastSecureCohort(policy);
   const int64_t released = std::min(secure.min_cohort, run.plan.rounds.quorum);
   if (released < least) {
     return fmt::format(
@@ -167,6 +166,11 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view sourc
   ReadHours(root, policy.hours);
   RETURN_IF_ERROR(document.Finish());
   return policy;
+}
+
+int64_t LeastSecureCohort(const Policy& policy) {
+  return policy.min_cohort == 0 ? kSecureCohort
+                                : std::max<int64_t>(policy.min_cohort, kLeastCohort);
 }
 
 Decision Decide(const Policy& policy, const ProposedRun& run) {

@@ -51,6 +51,9 @@ struct Decision {
   friend bool operator==(const Decision&, const Decision&) = default;
 };
 
+// Contributions that a secure plan must at least sum, whatever it says itself.
+int64_t LeastSecureCohort(const Policy& policy);
+
 // Whether `policy` allows `run`. Pure. Hours do not decide: a run outside them
 // waits.
 Decision Decide(const Policy& policy, const ProposedRun& run);

@@ -34,33 +34,38 @@ void LogInstruction(Log& log, const Instruction& instruction) {
                         [&](const RunOver& over) {
                           log.Info("run ended", {Field("run", over.run), Field("state", over.state),
                                                  Field("reason", over.reason)});
-                        }},
+                        },
+                        [](const SecureMessage&) {}},
              instruction);
 }
 
 // Progress is for the administrator, not for the log.
 void LogReply(Log& log, const Reply& reply) {
-  std::visit(Overloaded{[&](const InvitationAnswer& answer) {
-                          if (answer.accepted) {
-                            log.Info("run accepted", {Field("run", answer.run),
-                                                      Field("records", answer.example_count)});
-                          } else {
-                            log.Warning("run declined",
-                                        {Field("run", answer.run), Field("reason", answer.reason)});
-                          }
-                        },
-                        [&](const WorkProgress& progress) {
-                          if (progress.phase != WorkPhase::kWaiting) return;
-                          log.Info("round waits", {Field("run", progress.id.run),
-                                                   Field("round", progress.id.round),
-                                                   Field("reason", progress.note)});
-                        },
-                        [&](const AttemptFailed& failed) {
-                          log.Error("round failed",
-                                    {Field("run", failed.id.run), Field("round", failed.id.round),
-                                     Field("reason", failed.reason)});
-                        }},
-             reply);
+  std::visit(
+      Overloaded{
+          [&](const InvitationAnswer& answer) {
+            if (answer.secure) {
+              log.Info("run accepted", {Field("run", answer.run), Field("aggregation", "secure")});
+            } else if (answer.accepted) {
+              log.Info("run accepted",
+                       {Field("run", answer.run), Field("records", answer.example_count)});
+            } else {
+              log.Warning("run declined",
+                          {Field("run", answer.run), Field("reason", answer.reason)});
+            }
+          },
+          [&](const WorkProgress& progress) {
+            if (progress.phase != WorkPhase::kWaiting) return;
+            log.Info("round waits",
+                     {Field("run", progress.id.run), Field("round", progress.id.round),
+                      Field("reason", progress.note)});
+          },
+          [&](const AttemptFailed& failed) {
+            log.Error("round failed", {Field("run", failed.id.run), Field("round", failed.id.round),
+                                       Field("reason", failed.reason)});
+          },
+          [](const SecureMessage&) {}},
+      reply);
 }
 
 void LogSubmission(Log& log, const AttemptId& id, const absl::Status& status) {
@@ -182,16 +187,32 @@ void ClientDaemon::Carry(const ResumeTraining&, CoordinatorLink&, Crew&) { contr
 
 void ClientDaemon::Carry(const Submit& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, id = duty.id, &link] {
-    const std::shared_ptr<const Contribution> kept = workshop_.Kept(id);
-    const absl::Status status =
-        kept ? link.Submit(*kept, giving_up_.get_token())
-             : absl::FailedPreconditionError("the contribution is not kept any more");
-    Post(Report(Submitted{id, status}));
+    const auto outcome = workshop_.Submit(id, link, giving_up_.get_token());
+    if (outcome) Post(Report(Submitted{id, *outcome}));
   });
 }
 
-void ClientDaemon::Carry(const Forget& duty, CoordinatorLink&, Crew&) {
+void ClientDaemon::Carry(const Answer& duty, CoordinatorLink& link, Crew& crew) {
+  crew.submission.Post([this, duty, &link] {
+    const auto outcome =
+        workshop_.Answer(duty.assignment, duty.message, link, giving_up_.get_token());
+    if (outcome) Post(Report(Submitted{duty.assignment.id, *outcome}));
+  });
+}
+
+void ClientDaemon::Carry(const EndAggregation& duty, CoordinatorLink&, Crew& crew) {
+  crew.submission.Post([this, run = duty.run] {
+    const absl::Status status = workshop_.EndAggregation(run);
+    if (!status.ok()) {
+      log_.Error("records of a secure aggregation are still there",
+                 {Field("run", run), Field("reason", Message(status))});
+    }
+  });
+}
+
+void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {
   workshop_.Forget(duty.run);
+  Carry(EndAggregation{duty.run}, link, crew);
 }
 
 }  // namespace fedtune

@@ -27,7 +27,7 @@ namespace fedtune {
 // Serves a coordinator: passes what comes from the session and from the workers
 // to ClientState, one at a time, and carries out what it says. Invitations are
 // studied, rounds trained and contributions handed in on a thread each, never on
-// those of the session.
+// those of the session. Secure aggregations are on the thread of contributions.
 //
 //   ClientDaemon daemon({...}, workshop, clock, log);
 //   CoordinatorClient link(options, greeting, daemon);
@@ -83,6 +83,8 @@ class ClientDaemon final : public SessionListener {
   void Carry(const PauseTraining& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const ResumeTraining& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Submit& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const Answer& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const EndAggregation& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Forget& duty, CoordinatorLink& link, Crew& crew);
 
   const Options options_;

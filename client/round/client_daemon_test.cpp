@@ -2,6 +2,7 @@
 
 #include "client/round/client_daemon.h"
 
+#include <atomic>
 #include <thread>
 
 #include "fmt/format.h"
@@ -53,7 +54,7 @@ class JournalLink final : public CoordinatorLink {
       journal_.Write(fmt::format("answered {}", answer->accepted));
     } else if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
       journal_.Write("failed: " + failed->reason);
-    } else {
+    } else if (std::holds_alternative<WorkProgress>(reply)) {
       journal_.Write("progress");
     }
   }
@@ -64,6 +65,9 @@ class JournalLink final : public CoordinatorLink {
   absl::Status Submit(const Contribution& contribution, std::stop_token) override {
     journal_.Write(fmt::format("submitted round {}", contribution.id.round));
     return absl::OkStatus();
+  }
+  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+    return absl::UnimplementedError("the workshop's affair");
   }
 
  private:
@@ -76,7 +80,7 @@ class JournalWorkshop final : public Workshop {
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
 
   InvitationAnswer Study(const Invitation& invitation) override {
-    return {.run = invitation.run, .accepted = true, .example_count = 10};
+    return {.run = invitation.run, .accepted = true, .example_count = 10, .secure = secure};
   }
   absl::Status Work(const Assignment& assignment, CoordinatorLink&, WorkControl& control,
                     const WorkObserver& observer) override {
@@ -93,10 +97,24 @@ class JournalWorkshop final : public Workshop {
     }
     return absl::OkStatus();
   }
-  std::shared_ptr<const Contribution> Kept(const AttemptId& id) override {
-    return std::make_shared<Contribution>(Contribution{.id = id});
+  Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override {
+    if (!secure) return link.Submit({.id = id}, std::move(stop));
+    journal_.Write(fmt::format("began to aggregate round {}", id.round));
+    return std::nullopt;
+  }
+  Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink&,
+                 std::stop_token) override {
+    journal_.Write(fmt::format("answered {} in round {}", message[0], assignment.id.round));
+    if (message[0] == 6) return absl::AbortedError("the coordinator tells two stories");
+    return message[0] == 8 ? Outcome(absl::OkStatus()) : std::nullopt;
+  }
+  absl::Status EndAggregation(const std::string& run) override {
+    journal_.Write("ended the aggregation of " + run);
+    return absl::OkStatus();
   }
   void Forget(const std::string& run) override { journal_.Write("forgot " + run); }
+
+  std::atomic<bool> secure = false;
 
  private:
   Journal& journal_;
@@ -175,6 +193,36 @@ TEST_F(ClientDaemonTest, ForgetsARunThatEnds) {
   journal_.Await("answered true");
   daemon_.OnInstruction(RunOver{.run = kRun, .state = "finished"});
   journal_.Await("forgot run-1cd1");
+}
+
+TEST_F(ClientDaemonTest, PassesTheMessagesOfASecureRoundOn) {
+  workshop_.secure = true;
+  Invite();
+  Assign(0);
+  journal_.Await("began to aggregate round 0");
+  const AttemptId id{.run = kRun, .round = 0};
+  daemon_.OnInstruction(SecureMessage{.id = id, .message = {2}});
+  journal_.Await("answered 2 in round 0");
+  daemon_.OnInstruction(SecureMessage{.id = id, .message = {8}});
+  journal_.Await("answered 8 in round 0");
+  daemon_.OnInstruction(RoundOver{.id = id});
+  journal_.Await("ended the aggregation of run-1cd1");
+}
+
+TEST_F(ClientDaemonTest, TellsWhyASecureRoundWasGivenUp) {
+  workshop_.secure = true;
+  Invite();
+  Assign(0);
+  journal_.Await("began to aggregate round 0");
+  daemon_.OnInstruction(SecureMessage{.id = {.run = kRun, .round = 0}, .message = {6}});
+  journal_.Await("failed: the coordinator tells two stories");
+}
+
+TEST_F(ClientDaemonTest, EndsTheAggregationOfARunThatEnds) {
+  Invite();
+  journal_.Await("answered true");
+  daemon_.OnInstruction(RunOver{.run = kRun, .state = "finished"});
+  journal_.Await("ended the aggregation of run-1cd1");
 }
 
 TEST_F(ClientDaemonTest, GivesUpItsWorkWhenItIsStopped) {

@@ -82,6 +82,8 @@ void ClientState::Handle(const Assignment& assignment) {
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && run.assignment->id == assignment.id) return Repeat(run);
   Leave(run);
+  EndAggregationOf(run);
+  run.unheard.clear();
   run.assignment = assignment;
   run.stage = Stage::kQueued;
   queue_.push_back(assignment.id.run);
@@ -93,8 +95,11 @@ void ClientState::Repeat(RunState& run) {
   switch (run.stage) {
     case Stage::kUnsent:
     case Stage::kDone:
-      run.stage = Stage::kSubmitting;
-      duties_.push_back(Submit{run.assignment->id});
+      Resubmit(run);
+      break;
+    case Stage::kSubmitting:
+      // What an aggregation has said may be lost with the connection.
+      if (run.answer && run.answer->secure) Resubmit(run);
       break;
     case Stage::kFailed:
       Tell(AttemptFailed{run.assignment->id, run.failure});
@@ -108,9 +113,13 @@ void ClientState::Repeat(RunState& run) {
       break;
     case Stage::kIdle:
     case Stage::kTraining:
-    case Stage::kSubmitting:
       break;
   }
+}
+
+void ClientState::Resubmit(RunState& run) {
+  run.stage = Stage::kSubmitting;
+  duties_.push_back(Submit{run.assignment->id});
 }
 
 // Ends what is being done for the run's assignment.
@@ -125,7 +134,25 @@ void ClientState::Leave(RunState& run) {
 }
 
 void ClientState::Handle(const RoundOver& over) {
-  if (RunState* run = Find(over.id)) Leave(*run);
+  RunState* run = Find(over.id);
+  if (run == nullptr) return;
+  Leave(*run);
+  EndAggregationOf(*run);
+}
+
+void ClientState::EndAggregationOf(const RunState& run) {
+  if (!run.assignment || !run.answer || !run.answer->secure) return;
+  duties_.push_back(EndAggregation{run.assignment->id.run});
+}
+
+void ClientState::Handle(const SecureMessage& message) {
+  RunState* run = Find(message.id);
+  if (run == nullptr || run->stage == Stage::kFailed || run->stage == Stage::kOver) return;
+  if (!run->answer) {
+    run->unheard = message.message;
+  } else if (run->answer->secure) {
+    duties_.push_back(Answer{*run->assignment, message.message});
+  }
 }
 
 void ClientState::Handle(const RunOver& over) { End(over.run); }
@@ -143,8 +170,11 @@ void ClientState::End(const std::string& run) {
 void ClientState::Handle(const Studied& report) {
   const auto found = runs_.find(report.answer.run);
   if (found == runs_.end()) return duties_.push_back(Forget{report.answer.run});
-  found->second.answer = report.answer;
+  RunState& run = found->second;
+  run.answer = report.answer;
   Tell(report.answer);
+  if (run.unheard.empty()) return;
+  Handle(SecureMessage{run.assignment->id, std::exchange(run.unheard, {})});
 }
 
 void ClientState::Handle(const Progressed& report) {
@@ -167,7 +197,14 @@ void ClientState::Handle(const Trained& report) {
 
 void ClientState::Handle(const Submitted& report) {
   RunState* run = Find(report.id);
-  if (run == nullptr || run->stage != Stage::kSubmitting) return;
+  if (run == nullptr) return;
+  if (run->stage == Stage::kQueued || run->stage == Stage::kTraining) {
+    // An earlier process had begun the aggregation, and it has come to its end.
+    if (absl::IsUnavailable(report.status)) return;
+    Leave(*run);
+    run->stage = Stage::kSubmitting;
+  }
+  if (run->stage != Stage::kSubmitting) return;
   if (report.status.ok()) {
     run->stage = Stage::kDone;
   } else if (absl::IsUnavailable(report.status)) {
@@ -245,8 +282,7 @@ void ClientState::TellWaiting(RunState& run, std::string note) {
 void ClientState::RetrySubmissions() {
   for (auto& [name, run] : runs_) {
     if (run.stage != Stage::kUnsent || now_ < run.retry_at) continue;
-    run.stage = Stage::kSubmitting;
-    duties_.push_back(Submit{run.assignment->id});
+    Resubmit(run);
   }
 }
 

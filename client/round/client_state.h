@@ -35,8 +35,9 @@ struct Trained {
   absl::Status status;
 };
 
-// Submit is over. OK: the coordinator has it. UNAVAILABLE: it may be tried
-// again. FAILED_PRECONDITION: the round does not take it any more.
+// The contribution is handed in, in a secure round with all that its aggregation
+// asks; or it is not. UNAVAILABLE: it may be tried again. FAILED_PRECONDITION: the
+// round does not take it any more.
 struct Submitted {
   AttemptId id;
   absl::Status status;
@@ -66,9 +67,21 @@ struct StopTraining {};
 struct PauseTraining {};
 struct ResumeTraining {};
 
-// Hand in the contribution that is kept for this attempt.
+// Hand in the contribution that is kept for this attempt. In a secure round:
+// begin its aggregation, or say again what was said last.
 struct Submit {
   AttemptId id;
+};
+
+// Answer the coordinator's message of a secure aggregation.
+struct Answer {
+  Assignment assignment;
+  Bytes message;
+};
+
+// The run's attempt needs nothing more: its secure aggregation ends, if it has one.
+struct EndAggregation {
+  std::string run;
 };
 
 // The run is over: nothing that is kept for it is needed any more.
@@ -77,7 +90,7 @@ struct Forget {
 };
 
 using Duty = std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining,
-                          Submit, Forget>;
+                          Submit, Answer, EndAggregation, Forget>;
 using Duties = std::vector<Duty>;
 
 // All that a coordinator asks of one client, and where each of it stands. For
@@ -91,7 +104,10 @@ using Duties = std::vector<Duty>;
 // One assignment is trained at a time; those of other runs queue. Outside the
 // policy's hours queued work waits and running work stands still. After a
 // reconnect the coordinator repeats what it asks: what is being worked on goes
-// on, and what was already found out, failed or finished is told again.
+// on, and what was already found out, failed or finished is told again. A secure
+// round's aggregation has a life of its own, which begins with Submit; its messages
+// are passed on to it whatever else is done for the attempt, as it may have begun
+// in an earlier process.
 //
 // Pure: no thread, clock, socket or file. The caller passes instructions,
 // reports and the time in and carries out the returned duties. Not thread-safe.
@@ -117,7 +133,7 @@ class ClientState {
     kTraining,
     kSubmitting,
     kUnsent,  // The contribution is to be offered again at retry_at.
-    kDone,    // The coordinator has the contribution.
+    kDone,    // The coordinator has all that it needs.
     kFailed,
     kOver,  // The coordinator wants nothing more.
   };
@@ -128,6 +144,7 @@ class ClientState {
     std::optional<Assignment> assignment;  // The newest.
     Stage stage = Stage::kIdle;            // Of the assignment.
     std::string failure;                   // When kFailed.
+    Bytes unheard;                         // Of an aggregation, until the run is studied.
     absl::Time retry_at;                   // When kUnsent.
     absl::Time progress_told_at = absl::InfinitePast();
     bool told_why_it_waits = false;
@@ -138,6 +155,7 @@ class ClientState {
   void Handle(const Assignment& assignment);
   void Handle(const RoundOver& over);
   void Handle(const RunOver& over);
+  void Handle(const SecureMessage& message);
   void Handle(const Studied& report);
   void Handle(const Progressed& report);
   void Handle(const Trained& report);
@@ -145,7 +163,9 @@ class ClientState {
 
   void End(const std::string& run);
   void Repeat(RunState& run);
+  void Resubmit(RunState& run);
   void Leave(RunState& run);
+  void EndAggregationOf(const RunState& run);
   void Fail(RunState& run, std::string_view reason);
   void TellWaitingForHours(RunState& run, absl::Time opens_at);
   void TellWaiting(RunState& run, std::string note);

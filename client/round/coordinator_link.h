@@ -42,6 +42,10 @@ class CoordinatorLink {
   // does not take it (any more). CANCELLED: stopped. Any other error: the
   // coordinator refuses it.
   virtual absl::Status Submit(const Contribution& contribution, std::stop_token stop) = 0;
+
+  // The same for a secure round's.
+  virtual absl::Status SubmitMasked(const MaskedContribution& contribution,
+                                    std::stop_token stop) = 0;
 };
 
 // What happens on the standing session. Called from the session's threads, one

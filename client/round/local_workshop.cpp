@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 
@@ -14,11 +15,13 @@ InvitationAnswer LocalWorkshop::Study(const Invitation& invitation) {
   if (!material.ok()) {
     return {.run = invitation.run, .reason = std::string(Message(material.status()))};
   }
-  const auto example_count = static_cast<int64_t>(material->training.size());
+  const bool secure = material->membership.has_value();
+  const int64_t example_count = secure ? 0 : static_cast<int64_t>(material->training.size());
   const std::lock_guard lock(mutex_);
   runs_[invitation.run] = {.material = std::make_shared<RunMaterial>(*std::move(material)),
                            .contribution = nullptr};
-  return {.run = invitation.run, .accepted = true, .example_count = example_count};
+  return {
+      .run = invitation.run, .accepted = true, .example_count = example_count, .secure = secure};
 }
 
 absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& link,
@@ -40,6 +43,34 @@ std::shared_ptr<const Contribution> LocalWorkshop::Kept(const AttemptId& id) {
   const auto run = runs_.find(id.run);
   if (run == runs_.end() || run->second.contribution == nullptr) return nullptr;
   return run->second.contribution->id == id ? run->second.contribution : nullptr;
+}
+
+Workshop::Outcome LocalWorkshop::Submit(const AttemptId& id, CoordinatorLink& link,
+                                        std::stop_token stop) {
+  const std::shared_ptr<const Contribution> kept = Kept(id);
+  const std::shared_ptr<const RunMaterial> material = MaterialOf(id.run);
+  if (kept == nullptr || material == nullptr) {
+    return absl::FailedPreconditionError("the contribution is not kept any more");
+  }
+  if (!material->membership) return link.Submit(*kept, std::move(stop));
+  Check(desk_.has_value(), "a site that joins secure runs has a journal");
+  const Assignment assignment{.id = id,
+                              .adapter = kept->adapter,
+                              .factors = kept->factors,
+                              .evaluate_only = kept->evaluate_only};
+  return desk_->Submit({assignment, material}, kept, link, std::move(stop));
+}
+
+Workshop::Outcome LocalWorkshop::Answer(const Assignment& assignment, const Bytes& message,
+                                        CoordinatorLink& link, std::stop_token stop) {
+  const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
+  if (material == nullptr || !material->membership) return std::nullopt;
+  Check(desk_.has_value(), "a site that joins secure runs has a journal");
+  return desk_->Answer({assignment, material}, Kept(assignment.id), message, link, std::move(stop));
+}
+
+absl::Status LocalWorkshop::EndAggregation(const std::string& run) {
+  return desk_ ? desk_->End(run) : absl::OkStatus();
 }
 
 void LocalWorkshop::Forget(const std::string& run) {

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "client/round/round_work.h"
 #include "client/round/run_material.h"
+#include "client/round/secure_desk.h"
 #include "client/round/study.h"
 #include "client/round/workshop.h"
 #include "client/training/trainer.h"
@@ -27,14 +28,24 @@ using TrainerOpener = std::function<absl::StatusOr<std::unique_ptr<Trainer>>(
 // the last round stays loaded, and so do the tokens of every open run.
 class LocalWorkshop final : public Workshop {
  public:
-  LocalWorkshop(Site site, TrainerOpener open_trainer)
-      : site_(std::move(site)), open_trainer_(std::move(open_trainer)) {}
+  // `journal` is of secure aggregations; none where the site cannot join them.
+  LocalWorkshop(Site site, TrainerOpener open_trainer,
+                std::optional<SessionJournal> journal = std::nullopt)
+      : site_(std::move(site)), open_trainer_(std::move(open_trainer)) {
+    if (journal.has_value()) desk_.emplace(*std::move(journal));
+  }
 
   InvitationAnswer Study(const Invitation& invitation) override;
   absl::Status Work(const Assignment& assignment, CoordinatorLink& link, WorkControl& control,
                     const WorkObserver& observer) override;
-  std::shared_ptr<const Contribution> Kept(const AttemptId& id) override;
+  Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override;
+  Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink& link,
+                 std::stop_token stop) override;
+  absl::Status EndAggregation(const std::string& run) override;
   void Forget(const std::string& run) override;
+
+  // The contribution that is kept for this attempt; null if none is.
+  std::shared_ptr<const Contribution> Kept(const AttemptId& id);
 
  private:
   struct OpenRun {
@@ -50,6 +61,9 @@ class LocalWorkshop final : public Workshop {
 
   std::mutex mutex_;
   std::map<std::string, OpenRun> runs_;  // Guarded by mutex_.
+
+  // Used by Submit(), Answer() and EndAggregation() alone.
+  std::optional<SecureDesk> desk_;
 
   // Used by Work() alone.
   std::filesystem::path loaded_;

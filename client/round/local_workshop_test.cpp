@@ -43,12 +43,17 @@ class IdleTrainer final : public Trainer {
 // Has an adapter of zeros of any size.
 class ZeroLink final : public CoordinatorLink {
  public:
-  void Send(const Reply&) override {}
+  void Send(const Reply& reply) override { said = std::get<SecureMessage>(reply).message; }
   absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t size, std::stop_token,
                                         const TransferObserver&) override {
     return std::string(size, '\0');
   }
   absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
+  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+    return absl::OkStatus();
+  }
+
+  Bytes said;
 };
 
 class LocalWorkshopTest : public ::testing::Test {
@@ -63,7 +68,8 @@ class LocalWorkshopTest : public ::testing::Test {
                          return LocalRecords{.training = {{.tokens = {1, 2}, .is_target = {0, 1}}},
                                              .validation = {},
                                              .choices = {}};
-                       }},
+                       },
+                   .join_secure_run = {}},
                   [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
                     ++loads_;
                     return std::make_unique<IdleTrainer>();
@@ -116,6 +122,80 @@ TEST_F(LocalWorkshopTest, LoadsTheBaseModelOnce) {
   ASSERT_THAT(Work(0), IsOk());
   ASSERT_THAT(Work(1), IsOk());
   EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(LocalWorkshopTest, HandsInWhatIsKept) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(Work(0), IsOk());
+  const auto outcome = workshop_.Submit(IdOf(0), link_, {});
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_THAT(*outcome, IsOk());
+  EXPECT_THAT(*workshop_.Submit(IdOf(1), link_, {}),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+// A workshop of an institution that can sign.
+class SecureWorkshopTest : public LocalWorkshopTest {
+ protected:
+  SecureWorkshopTest()
+      : workshop_(
+            {.institution = "st-anna",
+             .policy = {},
+             .base_models = shelf_,
+             .load_records =
+                 [](const auto&, const auto&) {
+                   return LocalRecords{.training = {{.tokens = {1, 2}, .is_target = {0, 1}}},
+                                       .validation = {},
+                                       .choices = {}};
+                 },
+             .join_secure_run = [this](std::string_view,
+                                       CipherSuite) -> absl::StatusOr<SecureMembership> {
+               return SecureMembership{.federation = "north",
+                                       .roster = {},
+                                       .number = 1,
+                                       .key = key_,
+                                       .signing_keys = {{1, key_->public_key()}}};
+             }},
+            [](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+              return std::make_unique<IdleTrainer>();
+            },
+            *SessionJournal::Open(":memory:", *key_)) {
+    invitation_.plan_toml = std::string(kPlan) + "[aggregation]\nmode = 'secure'\n";
+  }
+
+  const std::shared_ptr<const SigningKey> key_ =
+      std::make_shared<const SigningKey>(SigningKey::Generate(CipherSuite::kCurve25519));
+  LocalWorkshop workshop_;
+};
+
+TEST_F(SecureWorkshopTest, AcceptsWithoutTheNumberOfItsRecords) {
+  EXPECT_EQ(workshop_.Study(invitation_),
+            (InvitationAnswer{.run = "run-1", .accepted = true, .secure = true}));
+}
+
+TEST_F(SecureWorkshopTest, AdvertisesAndWaits) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(workshop_.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  EXPECT_EQ(workshop_.Submit(IdOf(0), link_, {}), std::nullopt);
+  EXPECT_EQ(link_.said.at(0), 1) << "an advertisement";
+  const auto outcome = workshop_.Answer({.id = IdOf(0)}, {99}, link_, {});
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
+}
+
+TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(workshop_.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  workshop_.Submit(IdOf(0), link_, {});
+  ASSERT_THAT(workshop_.EndAggregation("run-1"), IsOk());
+  const auto outcome = workshop_.Submit(IdOf(0), link_, {});
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
+}
+
+TEST_F(SecureWorkshopTest, PassesOverMessagesOfAnAggregationThatNeverBegan) {
+  workshop_.Study(invitation_);
+  EXPECT_EQ(workshop_.Answer({.id = IdOf(0)}, {99}, link_, {}), std::nullopt);
 }
 
 TEST_F(LocalWorkshopTest, ForgetsARun) {

@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
+#include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -51,13 +52,24 @@ struct Welcome {
   std::string coordinator_version = {};
 };
 
+// ---- What both say in a secure aggregation ----
+
+// A message of the protocol of privacy/secure_aggregation, to or from this client.
+struct SecureMessage {
+  AttemptId id = {};
+  Bytes message = {};
+
+  friend bool operator==(const SecureMessage&, const SecureMessage&) = default;
+};
+
 // ---- What the coordinator asks ----
 
 struct Invitation {
   std::string run = {};
   std::string plan_toml = {};
   std::string layout_json = {};
-  std::string base_digest = {};  // "sha256:..."
+  std::string base_digest = {};     // "sha256:..."
+  std::string signing_roster = {};  // Its text; only of runs that aggregate securely.
 
   friend bool operator==(const Invitation&, const Invitation&) = default;
 };
@@ -83,15 +95,16 @@ struct RunOver {
   std::string reason = {};
 };
 
-using Instruction = std::variant<Invitation, Assignment, RoundOver, RunOver>;
+using Instruction = std::variant<Invitation, Assignment, RoundOver, RunOver, SecureMessage>;
 
 // ---- What the client answers ----
 
 struct InvitationAnswer {
   std::string run = {};
   bool accepted = false;
-  std::string reason = {};  // For the administrator; set when declined.
-  int64_t example_count = 0;
+  std::string reason = {};    // For the administrator; set when declined.
+  int64_t example_count = 0;  // 0 in secure runs: nobody is to know.
+  bool secure = false;        // Contributions are handed in by secure aggregations.
 
   friend bool operator==(const InvitationAnswer&, const InvitationAnswer&) = default;
 };
@@ -118,7 +131,7 @@ struct AttemptFailed {
   friend bool operator==(const AttemptFailed&, const AttemptFailed&) = default;
 };
 
-using Reply = std::variant<InvitationAnswer, WorkProgress, AttemptFailed>;
+using Reply = std::variant<InvitationAnswer, WorkProgress, AttemptFailed, SecureMessage>;
 
 // ---- What the client hands in ----
 
@@ -142,8 +155,19 @@ struct Contribution {
   Digest adapter = {};  // That was trained from.
   Digest layout = {};   // Of the layout's JSON.
   FactorSet factors = FactorSet::kBoth;
+  bool evaluate_only = false;     // Nothing was trained.
   std::vector<float> delta = {};  // The tensors of `factors` in layout order.
   LocalMetrics metrics = {};
+};
+
+// The same in a secure round: masked, with the metrics inside.
+struct MaskedContribution {
+  AttemptId id = {};
+  Digest adapter = {};
+  Digest layout = {};
+  FactorSet factors = FactorSet::kBoth;
+  Bytes elements = {};  // Packed as they travel.
+  Bytes manifest = {};  // The protocol's message InputManifest.
 };
 
 }  // namespace fedtune

@@ -25,7 +25,8 @@ absl::StatusOr<Contribution> RoundWork::Perform() {
   Contribution contribution{.id = assignment_.id,
                             .adapter = assignment_.adapter,
                             .layout = material_.layout_digest,
-                            .factors = assignment_.factors};
+                            .factors = assignment_.factors,
+                            .evaluate_only = assignment_.evaluate_only};
   LocalMetrics& metrics = contribution.metrics;
   if (assignment_.evaluate || assignment_.evaluate_only) {
     ASSIGN_OR_RETURN(metrics.before, Evaluate(tools_.fetched->values));

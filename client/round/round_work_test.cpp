@@ -75,6 +75,9 @@ class OneBlobLink final : public CoordinatorLink {
     return std::string(ValueBytes(values));
   }
   absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
+  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+    return absl::OkStatus();
+  }
 
   std::vector<float> values = {1, 2, 3, 4, 5};
   int fetches = 0;

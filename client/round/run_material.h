@@ -5,12 +5,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "aggregation/adapter_layout.h"
 #include "client/data/tokenized_record.h"
+#include "client/round/secure_membership.h"
 #include "plan/plan.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/secure_aggregation/client_session.h"
 
 namespace fedtune {
 
@@ -20,6 +24,12 @@ struct RunMaterial {
   AdapterLayout layout;
   Digest layout_digest;
   std::filesystem::path base_model;
+
+  // In a secure run: what its rounds are begun with.
+  std::string plan_toml;
+  std::string base_digest;
+  std::optional<SecureMembership> membership;
+  CohortFloor floor;
 
   std::vector<TokenizedRecord> training;
   std::vector<TokenizedRecord> validation;    // May be empty.

@@ -33,11 +33,16 @@ absl::Status CheckLength(const TrainingPlan& plan, const BaseModelDescription& m
                   model.name, model.context_length));
 }
 
-// A plan that promises more than this client can keep.
-absl::Status CheckMode(const Plan& plan) {
-  if (plan.aggregation.mode == AggregationMode::kPlain) return absl::OkStatus();
-  return absl::UnimplementedError(
-      "this client contributes plainly only, and the plan has aggregation.mode = \"secure\"");
+absl::Status PrepareForSecureRounds(const Site& site, const Invitation& invitation,
+                                    RunMaterial& material) {
+  if (material.plan.aggregation.mode == AggregationMode::kPlain) return absl::OkStatus();
+  ASSIGN_OR_RETURN(material.membership,
+                   site.join_secure_run(invitation.signing_roster, material.plan.secure.suite));
+  material.plan_toml = invitation.plan_toml;
+  material.base_digest = invitation.base_digest;
+  material.floor = {.min_cohort = static_cast<int>(LeastSecureCohort(site.policy)),
+                    .assumed_corrupt = static_cast<int>(site.policy.assumed_corrupt)};
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -46,7 +51,6 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   RunMaterial material;
   ASSIGN_OR_RETURN(material.plan,
                    ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
-  RETURN_IF_ERROR(CheckMode(material.plan));
   ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
   material.layout_digest = Sha256Of(invitation.layout_json);
   ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
@@ -54,6 +58,7 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   RETURN_IF_ERROR(CheckLength(material.plan.training, model.description));
   Decision decision = Decide(site.policy, {material.plan, material.layout, model.description});
   if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
+  RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));
 
   ASSIGN_OR_RETURN(LocalRecords records,
                    site.load_records(model.directory, material.plan.training));

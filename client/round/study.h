@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@
 #include "client/round/base_model_shelf.h"
 #include "client/round/messages.h"
 #include "client/round/run_material.h"
+#include "client/round/secure_membership.h"
 
 namespace fedtune {
 
@@ -26,18 +28,24 @@ struct LocalRecords {
 using RecordLoader = std::function<absl::StatusOr<LocalRecords>(
     const std::filesystem::path& base_model, const TrainingPlan& plan)>;
 
+// JoinSecureRun() with what this institution has.
+using RosterJoiner = std::function<absl::StatusOr<SecureMembership>(std::string_view roster_text,
+                                                                    CipherSuite suite)>;
+
 // What an institution brings to a run.
 struct Site {
   std::string institution;
   Policy policy;
   BaseModelShelf& base_models;
   RecordLoader load_records;
+  RosterJoiner join_secure_run;
 };
 
 // Everything that the run needs here; or, as the status' message, why the
 // institution declines it: the plan cannot be read, the base model is missing,
 // the layout is not what the plan's targets give on that base model, the policy
-// forbids it, or there is no record to train on.
+// forbids it, it is a secure run and the institution cannot join its roster, or
+// there is no record to train on.
 absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation);
 
 }  // namespace fedtune

@@ -47,7 +47,12 @@ class StudyTest : public ::testing::Test {
     return StudyRun({.institution = "st-anna",
                      .policy = policy_,
                      .base_models = shelf_,
-                     .load_records = [this](const auto&, const auto&) { return records_; }},
+                     .load_records = [this](const auto&, const auto&) { return records_; },
+                     .join_secure_run = [this](std::string_view roster,
+                                               CipherSuite) -> absl::StatusOr<SecureMembership> {
+                       if (roster != "the roster") return absl::NotFoundError("no such roster");
+                       return membership_;
+                     }},
                     invitation_);
   }
 
@@ -56,6 +61,7 @@ class StudyTest : public ::testing::Test {
   BaseModelShelf shelf_;
   Policy policy_;
   Invitation invitation_;
+  SecureMembership membership_;
   absl::StatusOr<LocalRecords> records_ = LocalRecords{
       .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
 };
@@ -75,9 +81,32 @@ TEST_F(StudyTest, DeclinesAPlanThatCannotBeRead) {
   EXPECT_THAT(Reason(), HasSubstr("plan of run-1:1: name must be a string"));
 }
 
-TEST_F(StudyTest, DeclinesASecurePlanRatherThanContributePlainly) {
+TEST_F(StudyTest, JoinsASecureRunWithWhatItsPolicyInsistsOn) {
+  invitation_.plan_toml =
+      std::string(kPlan) + "[aggregation]\nmode = 'secure'\n[secure]\nmin_cohort = 8\n";
+  invitation_.signing_roster = "the roster";
+  membership_.number = 7;
+  policy_.min_cohort = 6;
+  policy_.assumed_corrupt = 1;
+  const auto material = Study();
+  ASSERT_THAT(material, IsOk());
+  ASSERT_TRUE(material->membership.has_value());
+  EXPECT_EQ(material->membership->number, 7);
+  EXPECT_EQ(material->floor.min_cohort, 6);
+  EXPECT_EQ(material->floor.assumed_corrupt, 1);
+  EXPECT_EQ(material->plan_toml, invitation_.plan_toml);
+  EXPECT_EQ(material->base_digest, invitation_.base_digest);
+}
+
+TEST_F(StudyTest, DeclinesASecureRunThatItCannotJoinRatherThanContributePlainly) {
   invitation_.plan_toml = std::string(kPlan) + "[aggregation]\nmode = 'secure'\n";
-  EXPECT_THAT(Reason(), HasSubstr("this client contributes plainly only"));
+  EXPECT_EQ(Reason(), "no such roster");
+}
+
+TEST_F(StudyTest, JoinsNoRosterForAPlainRun) {
+  const auto material = Study();
+  ASSERT_THAT(material, IsOk());
+  EXPECT_FALSE(material->membership.has_value());
 }
 
 TEST_F(StudyTest, DeclinesABaseModelThatIsMissingAndSaysWhatWasFound) {

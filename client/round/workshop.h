@@ -3,7 +3,8 @@
 #pragma once
 
 #include <functional>
-#include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
 
 #include "absl/status/status.h"
@@ -16,8 +17,9 @@ namespace fedtune {
 using WorkObserver = std::function<void(const WorkProgress&)>;
 
 // The place where a client's work is done. Study() and Work() are each called
-// from one thread, and block for as long as they take; all may be called at the
-// same time.
+// from one thread, Submit(), Answer() and EndAggregation() from one thread
+// together; they block for as long as they take. All may be called at the same
+// time.
 class Workshop {
  public:
   virtual ~Workshop() = default;
@@ -31,8 +33,22 @@ class Workshop {
   virtual absl::Status Work(const Assignment& assignment, CoordinatorLink& link,
                             WorkControl& control, const WorkObserver& observer) = 0;
 
-  // The contribution that is kept for this attempt; null if none is.
-  virtual std::shared_ptr<const Contribution> Kept(const AttemptId& id) = 0;
+  // What came of an attempt's contribution: a status as that of Submitted, or
+  // nothing yet, as the secure aggregation waits for the coordinator's next message.
+  using Outcome = std::optional<absl::Status>;
+
+  // Hands in the contribution that is kept for this attempt. In a secure run:
+  // begins the aggregation, or says again what it said last.
+  virtual Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) = 0;
+
+  // Answers a message of the assignment's secure aggregation, be the contribution
+  // ready or not.
+  virtual Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink& link,
+                         std::stop_token stop) = 0;
+
+  // The run's secure aggregation, if there is one, is over and is not taken up
+  // again. Errors: it could not be forgotten.
+  virtual absl::Status EndAggregation(const std::string& run) = 0;
 
   // Lets go of all that is kept for the run.
   virtual void Forget(const std::string& run) = 0;

@@ -9,6 +9,7 @@
 #include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/secure_aggregation/messages.h"
 
 namespace fedtune {
 namespace {
@@ -29,7 +30,8 @@ absl::StatusOr<Instruction> FromProto(const v1::RunInvitation& message) {
   return Invitation{.run = message.run_id(),
                     .plan_toml = message.plan_toml(),
                     .layout_json = message.layout_json(),
-                    .base_digest = message.base_digest()};
+                    .base_digest = message.base_digest(),
+                    .signing_roster = message.signing_roster()};
 }
 
 absl::StatusOr<Instruction> FromProto(const v1::RoundAssignment& message) {
@@ -59,6 +61,16 @@ Instruction FromProto(const v1::RunEnded& message) {
   return RunOver{.run = message.run_id(),
                  .state = PrintableText(message.state()),
                  .reason = PrintableText(message.reason())};
+}
+
+absl::StatusOr<Instruction> FromProto(const v1::SecureAggregationMessage& message) {
+  ASSIGN_OR_RETURN(AttemptId id,
+                   AttemptFromProto(message.run_id(), message.round(), message.attempt()));
+  const std::string& bytes = message.message();
+  if (bytes.empty() || bytes.size() > kLargestMessage) {
+    return Malformed("a message of a secure aggregation that is empty or too long");
+  }
+  return SecureMessage{.id = std::move(id), .message = Bytes(bytes.begin(), bytes.end())};
 }
 
 v1::Progress::Phase PhaseToProto(WorkPhase phase) {
@@ -107,6 +119,12 @@ void Fill(const AttemptFailed& failed, v1::ClientMessage& message) {
   failure.set_reason(failed.reason);
 }
 
+void Fill(const SecureMessage& secure, v1::ClientMessage& message) {
+  v1::SecureAggregationMessage& filled = *message.mutable_secure_aggregation();
+  FillAttempt(secure.id, filled);
+  filled.set_message(secure.message.data(), secure.message.size());
+}
+
 void Fill(const LocalEvaluation& evaluation, v1::EvaluationResult& result) {
   result.set_loss(evaluation.loss);
   if (evaluation.accuracy) result.set_accuracy(*evaluation.accuracy);
@@ -126,6 +144,19 @@ std::string BytesOf(const Digest& digest) {
   return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
 }
 
+// What plain and masked contributions say alike, of the bytes that follow.
+template <typename Contributed>
+v1::ContributionHeader HeadOf(const Contributed& contribution, std::string_view bytes) {
+  v1::ContributionHeader header;
+  FillAttempt(contribution.id, header);
+  header.set_adapter_sha256(BytesOf(contribution.adapter));
+  header.set_layout_sha256(BytesOf(contribution.layout));
+  header.set_factors(static_cast<uint32_t>(contribution.factors));
+  header.set_size_bytes(bytes.size());
+  header.set_sha256(BytesOf(Sha256Of(bytes)));
+  return header;
+}
+
 }  // namespace
 
 absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& message) {
@@ -138,6 +169,8 @@ absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& m
       return FromProto(message.round_closed());
     case v1::CoordinatorMessage::kRunEnded:
       return FromProto(message.run_ended());
+    case v1::CoordinatorMessage::kSecureAggregation:
+      return FromProto(message.secure_aggregation());
     default:
       return Malformed("a message of an unknown kind");
   }
@@ -173,15 +206,16 @@ v1::ClientMessage ReplyToProto(const Reply& reply) {
 }
 
 v1::ContributionHeader HeaderToProto(const Contribution& contribution) {
-  v1::ContributionHeader header;
-  FillAttempt(contribution.id, header);
-  header.set_adapter_sha256(BytesOf(contribution.adapter));
-  header.set_layout_sha256(BytesOf(contribution.layout));
-  header.set_factors(static_cast<uint32_t>(contribution.factors));
-  const std::string_view bytes = ValueBytes(contribution.delta);
-  header.set_size_bytes(bytes.size());
-  header.set_sha256(BytesOf(Sha256Of(bytes)));
+  v1::ContributionHeader header = HeadOf(contribution, ValueBytes(contribution.delta));
   Fill(contribution.metrics, *header.mutable_metrics());
+  return header;
+}
+
+v1::ContributionHeader HeaderToProto(const MaskedContribution& contribution) {
+  const Bytes& elements = contribution.elements;
+  v1::ContributionHeader header =
+      HeadOf(contribution, {reinterpret_cast<const char*>(elements.data()), elements.size()});
+  header.set_input_manifest(contribution.manifest.data(), contribution.manifest.size());
   return header;
 }
 

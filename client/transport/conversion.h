@@ -20,5 +20,6 @@ v1::ClientMessage ReplyToProto(const Reply& reply);
 
 // The head of `contribution`, with the digest of its values.
 v1::ContributionHeader HeaderToProto(const Contribution& contribution);
+v1::ContributionHeader HeaderToProto(const MaskedContribution& contribution);
 
 }  // namespace fedtune

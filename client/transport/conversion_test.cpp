@@ -44,10 +44,13 @@ TEST(ConversionTest, ReadsAnInvitation) {
   message.mutable_run_invitation()->set_run_id("run-1");
   message.mutable_run_invitation()->set_plan_toml("plan");
   message.mutable_run_invitation()->set_base_digest("sha256:0");
+  message.mutable_run_invitation()->set_signing_roster("roster");
   const auto instruction = InstructionFromProto(message);
   ASSERT_THAT(instruction, IsOk());
-  EXPECT_EQ(std::get<Invitation>(*instruction),
-            (Invitation{.run = "run-1", .plan_toml = "plan", .base_digest = "sha256:0"}));
+  EXPECT_EQ(std::get<Invitation>(*instruction), (Invitation{.run = "run-1",
+                                                            .plan_toml = "plan",
+                                                            .base_digest = "sha256:0",
+                                                            .signing_roster = "roster"}));
 }
 
 TEST(ConversionTest, ReadsEndings) {
@@ -58,6 +61,67 @@ TEST(ConversionTest, ReadsEndings) {
   v1::CoordinatorMessage ended;
   ended.mutable_run_ended()->set_run_id("run-1");
   EXPECT_TRUE(std::holds_alternative<RunOver>(*InstructionFromProto(ended)));
+}
+
+v1::CoordinatorMessage GoodSecureMessage() {
+  v1::CoordinatorMessage message;
+  v1::SecureAggregationMessage& secure = *message.mutable_secure_aggregation();
+  secure.set_run_id("run-1");
+  secure.set_round(2);
+  secure.set_attempt(3);
+  secure.set_message(std::string("\2\0\3", 3));
+  return message;
+}
+
+TEST(ConversionTest, ReadsAMessageOfASecureAggregation) {
+  const auto instruction = InstructionFromProto(GoodSecureMessage());
+  ASSERT_THAT(instruction, IsOk());
+  EXPECT_EQ(
+      std::get<SecureMessage>(*instruction),
+      (SecureMessage{.id = {.run = "run-1", .round = 2, .attempt = 3}, .message = {2, 0, 3}}));
+}
+
+TEST(ConversionTest, RefusesAMessageOfASecureAggregationOfNoRound) {
+  v1::CoordinatorMessage message = GoodSecureMessage();
+  message.mutable_secure_aggregation()->set_attempt(0);
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesAnEmptyMessageOfASecureAggregation) {
+  v1::CoordinatorMessage message = GoodSecureMessage();
+  message.mutable_secure_aggregation()->clear_message();
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesAMessageOfASecureAggregationThatIsTooLong) {
+  v1::CoordinatorMessage message = GoodSecureMessage();
+  message.mutable_secure_aggregation()->set_message(std::string((4 << 20) + 1, 'x'));
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, SaysWhatItsSecureAggregationSays) {
+  const v1::ClientMessage message = ReplyToProto(
+      SecureMessage{.id = {.run = "run-1", .round = 2, .attempt = 3}, .message = {1, 0, 7}});
+  EXPECT_EQ(message.secure_aggregation().run_id(), "run-1");
+  EXPECT_EQ(message.secure_aggregation().round(), 2);
+  EXPECT_EQ(message.secure_aggregation().attempt(), 3);
+  EXPECT_EQ(message.secure_aggregation().message(), std::string("\1\0\7", 3));
+}
+
+TEST(ConversionTest, AMaskedContributionHasAManifestAndNoMetrics) {
+  const Bytes elements = {1, 2, 3, 4, 5, 6};
+  const v1::ContributionHeader header =
+      HeaderToProto(MaskedContribution{.id = {.run = "run-1", .round = 2, .attempt = 3},
+                                       .factors = FactorSet::kB,
+                                       .elements = elements,
+                                       .manifest = {5, 0}});
+  EXPECT_EQ(header.attempt(), 3);
+  EXPECT_EQ(header.factors(), 2);
+  EXPECT_EQ(header.size_bytes(), 6);
+  const Digest digest = Sha256Of(ByteSpan(elements));
+  EXPECT_EQ(header.sha256(), std::string(digest.bytes.begin(), digest.bytes.end()));
+  EXPECT_EQ(header.input_manifest(), std::string("\5\0", 2));
+  EXPECT_FALSE(header.has_metrics());
 }
 
 TEST(ConversionTest, RefusesAnEmptyMessage) {

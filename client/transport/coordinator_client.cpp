@@ -49,6 +49,11 @@ absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::st
   return SubmitContribution(*stub_, contribution, std::move(stop));
 }
 
+absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
+                                             std::stop_token stop) {
+  return SubmitContribution(*stub_, contribution, std::move(stop));
+}
+
 absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
                                                 absl::Duration timeout) {
   const auto stub = v1::Training::NewStub(OpenChannel(options));

@@ -28,6 +28,7 @@ class CoordinatorClient final : public CoordinatorLink {
   absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size, std::stop_token stop,
                                         const TransferObserver& observer) override;
   absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
+  absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token stop) override;
 
  private:
   // Hands on what the session says, in words for people.

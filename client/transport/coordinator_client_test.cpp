@@ -191,6 +191,19 @@ TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
   EXPECT_EQ(header.sha256(), std::string(digest.bytes.begin(), digest.bytes.end()));
 }
 
+TEST_F(CoordinatorClientTest, HandsAMaskedContributionInPieces) {
+  MaskedContribution contribution{.id = {.run = "run-1", .round = 4}, .manifest = {5, 1}};
+  contribution.elements.resize(2'500'000);
+  for (size_t i = 0; i < contribution.elements.size(); ++i) {
+    contribution.elements[i] = static_cast<uint8_t>(i * 31 >> 3);
+  }
+  const auto client = Connect();
+  ASSERT_THAT(client->SubmitMasked(contribution, {}), IsOk());
+  EXPECT_EQ(coordinator_.NextHeader().input_manifest(), std::string("\5\1", 2));
+  EXPECT_EQ(coordinator_.NextDelta(),
+            std::string(contribution.elements.begin(), contribution.elements.end()));
+}
+
 TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
   coordinator_.verdict = {grpc::StatusCode::FAILED_PRECONDITION, "round 4 is closed"};
   Contribution contribution{.id = {.run = "run-1", .round = 4}};

@@ -74,11 +74,10 @@ absl::Status CheckBlob(const BlobRequest& request, const std::string& blob) {
 
 // False: the coordinator does not listen (any more), and Finish() says why.
 bool WriteContribution(grpc::ClientWriterInterface<v1::SubmitContributionRequest>& writer,
-                       const Contribution& contribution) {
+                       v1::ContributionHeader header, std::string_view bytes) {
   v1::SubmitContributionRequest request;
-  *request.mutable_header() = HeaderToProto(contribution);
+  *request.mutable_header() = std::move(header);
   if (!writer.Write(request)) return false;
-  const std::string_view bytes = ValueBytes(contribution.delta);
   for (size_t offset = 0; offset < bytes.size(); offset += kChunkBytes) {
     v1::BlobChunk& chunk = *request.mutable_chunk();
     chunk.set_offset(offset);
@@ -86,6 +85,17 @@ bool WriteContribution(grpc::ClientWriterInterface<v1::SubmitContributionRequest
     if (!writer.Write(request)) return false;
   }
   return writer.WritesDone();
+}
+
+absl::Status Submit(v1::Training::StubInterface& stub, v1::ContributionHeader header,
+                    std::string_view bytes, std::stop_token stop) {
+  grpc::ClientContext context;
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+  v1::SubmitContributionResponse response;
+  const auto writer = stub.SubmitContribution(&context, &response);
+  WriteContribution(*writer, std::move(header), bytes);
+  const absl::Status status = StatusFromRpc(writer->Finish());
+  return stop.stop_requested() && !status.ok() ? Stopped() : status;
 }
 
 }  // namespace
@@ -110,13 +120,14 @@ absl::StatusOr<std::string> FetchBlob(v1::Training::StubInterface& stub,
 
 absl::Status SubmitContribution(v1::Training::StubInterface& stub, const Contribution& contribution,
                                 std::stop_token stop) {
-  grpc::ClientContext context;
-  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
-  v1::SubmitContributionResponse response;
-  const auto writer = stub.SubmitContribution(&context, &response);
-  WriteContribution(*writer, contribution);
-  const absl::Status status = StatusFromRpc(writer->Finish());
-  return stop.stop_requested() && !status.ok() ? Stopped() : status;
+  return Submit(stub, HeaderToProto(contribution), ValueBytes(contribution.delta), std::move(stop));
+}
+
+absl::Status SubmitContribution(v1::Training::StubInterface& stub,
+                                const MaskedContribution& contribution, std::stop_token stop) {
+  const Bytes& elements = contribution.elements;
+  return Submit(stub, HeaderToProto(contribution),
+                {reinterpret_cast<const char*>(elements.data()), elements.size()}, std::move(stop));
 }
 
 }  // namespace fedtune

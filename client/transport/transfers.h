@@ -28,4 +28,8 @@ absl::StatusOr<std::string> FetchBlob(v1::Training::StubInterface& stub,
 absl::Status SubmitContribution(v1::Training::StubInterface& stub, const Contribution& contribution,
                                 std::stop_token stop);
 
+// See CoordinatorLink::SubmitMasked().
+absl::Status SubmitContribution(v1::Training::StubInterface& stub,
+                                const MaskedContribution& contribution, std::stop_token stop);
+
 }  // namespace fedtune

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "client/transport/conversion.h"
+#include "privacy/secure_aggregation/messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using fedtune::Check;
@@ -20,6 +21,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(assignment->id.round >= 0 && assignment->id.attempt >= 1, "round and attempt");
     const auto factors = static_cast<int>(assignment->factors);
     Check(factors >= 1 && factors <= 3, "factors");
+  }
+  if (const auto* secure = std::get_if<fedtune::SecureMessage>(&*instruction)) {
+    Check(secure->id.round >= 0 && secure->id.attempt >= 1, "round and attempt");
+    Check(!secure->message.empty() && secure->message.size() <= fedtune::kLargestMessage, "size");
   }
   return 0;
 }

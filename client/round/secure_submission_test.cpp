@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/secure_submission.h"
+
+#include <cmath>
+#include <map>
+#include <random>
+
+#include "aggregation/masked_vector.h"
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "plan/secure_session.h"
+#include "plan/secure_vector.h"
+#include "privacy/crypto/merkle_tree.h"
+#include "privacy/secure_aggregation/coordinator_session.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::HasSubstr;
+
+constexpr int kClients = 5;
+constexpr auto kGivenUp = absl::StatusCode::kAborted;
+constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
+
+constexpr char kPlan[] =
+    "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 3\n"
+    "[aggregation]\nmode = 'secure'\n[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\n"
+    "max_cohort = 5\n";
+
+// 2,048 values for each unit of `scale`.
+AdapterLayout LayoutOf(int64_t scale) {
+  return *AdapterLayout::Create({{.name = "q",
+                                  .in_features = 300 * scale,
+                                  .out_features = 212 * scale,
+                                  .lora_rank = 4,
+                                  .alpha = 8}});
+}
+
+// Keeps what was said last.
+class FakeLink final : public CoordinatorLink {
+ public:
+  void Send(const Reply& reply) override { said = std::get<SecureMessage>(reply).message; }
+  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t, std::stop_token,
+                                        const TransferObserver&) override {
+    return absl::NotFoundError("none");
+  }
+  absl::Status Submit(const Contribution&, std::stop_token) override {
+    return absl::InternalError("a delta in the clear");
+  }
+  absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token) override {
+    ++uploads;
+    if (verdict.ok()) input = contribution;
+    return verdict;
+  }
+
+  Bytes said;
+  MaskedContribution input;
+  int uploads = 0;
+  absl::Status verdict;
+};
+
+// One institution: its disk, and its process.
+struct Party {
+  void Start(int64_t attempt = 1) {
+    submission.reset();
+    journal.reset();
+    journal.emplace(
+        *SessionJournal::Open(folder.path() / "sessions.db", *material->membership->key));
+    SecureRoundWork now = work;
+    now.assignment.id.attempt = attempt;
+    absl::StatusOr<SecureSubmission> begun = SecureSubmission::Begin(now, *journal);
+    begin_status = begun.status();
+    if (!begun.ok()) return;
+    submission.emplace(*std::move(begun));
+    submission->Offer(contribution);
+  }
+  absl::Status Continue() { return submission->Continue(link, {}); }
+  absl::Status Receive(const Bytes& message) { return submission->Receive(message, link, {}); }
+
+  testing::TemporaryDirectory folder;
+  std::shared_ptr<RunMaterial> material = std::make_shared<RunMaterial>();
+  SecureRoundWork work;
+  std::shared_ptr<Contribution> contribution = std::make_shared<Contribution>();
+  FakeLink link;
+  absl::Status begin_status;
+  std::optional<SessionJournal> journal;
+  std::optional<SecureSubmission> submission;
+};
+
+// Five institutions that have trained, each with ten records more than the last.
+class SecureSubmissionTest : public ::testing::Test {
+ protected:
+  SecureSubmissionTest() { Prepare(/*scale=*/1, /*evaluate_only=*/false); }
+
+  void Prepare(int64_t scale, bool evaluate_only) {
+    parties_.clear();
+    std::map<uint32_t, std::shared_ptr<const SigningKey>> keys;
+    std::map<uint32_t, Bytes> public_keys;
+    for (uint32_t number = 1; number <= kClients; ++number) {
+      keys[number] =
+          std::make_shared<const SigningKey>(SigningKey::Generate(CipherSuite::kCurve25519));
+      public_keys[number] = keys[number]->public_key();
+    }
+    for (uint32_t number = 1; number <= kClients; ++number) {
+      Party& party = parties_[number];
+      *party.material = {.plan = *ParsePlan(kPlan, "plan.toml"),
+                         .layout = LayoutOf(scale),
+                         .layout_digest = Sha256Of("layout"),
+                         .base_model = {},
+                         .plan_toml = kPlan,
+                         .base_digest = "sha256:77",
+                         .membership = SecureMembership{.federation = "north",
+                                                        .roster = Sha256Of("roster"),
+                                                        .number = number,
+                                                        .key = keys[number],
+                                                        .signing_keys = public_keys},
+                         .floor = {},
+                         .training = std::vector<TokenizedRecord>(10 * number),
+                         .validation = {},
+                         .choices = {},
+                         .batch = {}};
+      party.work = {.assignment = {.id = {.run = "run-1", .round = 7},
+                                   .adapter = Sha256Of("adapter"),
+                                   .evaluate_only = evaluate_only},
+                    .material = party.material};
+      FillContribution(number);
+    }
+  }
+
+  void FillContribution(uint32_t number) {
+    Party& party = parties_.at(number);
+    Contribution& contribution = *party.contribution;
+    contribution = {.id = party.work.assignment.id,
+                    .adapter = Sha256Of("adapter"),
+                    .layout = Sha256Of("layout"),
+                    .evaluate_only = party.work.assignment.evaluate_only};
+    contribution.metrics = {.training_loss = 1.5, .steps = 1, .token_count = 10};
+    contribution.metrics.before = LocalEvaluation{.loss = 2, .accuracy = 0.5, .example_count = 4};
+    if (contribution.evaluate_only) return;
+    contribution.delta.resize(static_cast<size_t>(party.material->layout.parameter_count()));
+    std::mt19937 random(number);
+    std::normal_distribution<float> value(0, 0.01f);
+    for (float& delta : contribution.delta) delta = value(random);
+  }
+
+  void OpenCoordinator() {
+    const Party& first = parties_.at(1);
+    CoordinatorSession::Options options{.parameters = *ParametersOf(first.work),
+                                        .signing_keys = first.material->membership->signing_keys,
+                                        .cohort = {1, 2, 3, 4, 5},
+                                        .model = TrainedFrom("sha256:77", Sha256Of("adapter"))};
+    sum_.assign(static_cast<size_t>(options.parameters.element_count), 0);
+    coordinator_.emplace(*CoordinatorSession::Create(std::move(options)));
+  }
+
+  void Advertise() {
+    OpenCoordinator();
+    for (auto& [number, party] : parties_) {
+      party.Start();
+      ASSERT_THAT(party.begin_status, IsOk());
+      ASSERT_THAT(party.Continue(), IsOk());
+      ASSERT_THAT(coordinator_->Receive(number, party.link.said), IsOk());
+    }
+    ASSERT_TRUE(coordinator_->Advance(false));
+  }
+
+  // Takes what `number` has answered to the phase's message.
+  void PassOn(uint32_t number) {
+    const FakeLink& link = parties_.at(number).link;
+    if (coordinator_->phase() != CoordinatorSession::Phase::kCollecting) {
+      ASSERT_THAT(coordinator_->Receive(number, link.said), IsOk());
+      return;
+    }
+    const auto root = coordinator_->CheckInput(number, link.input.manifest);
+    ASSERT_THAT(root, IsOk());
+    ASSERT_EQ(*root, RootOf(link.input.elements));
+    ASSERT_THAT(coordinator_->Receive(number, link.input.manifest), IsOk());
+    AddPacked(RingBits::k24, link.input.elements, sum_);
+  }
+
+  static Digest RootOf(const Bytes& elements) {
+    std::vector<Digest> leaves;
+    const size_t chunk = kChunkElements * BytesPerElement(RingBits::k24);
+    for (size_t first = 0; first < elements.size(); first += chunk) {
+      leaves.push_back(
+          MerkleLeaf(ByteSpan(elements).subspan(first, std::min(chunk, elements.size() - first))));
+    }
+    return MerkleRoot(leaves);
+  }
+
+  void PlayPhase() {
+    for (const uint32_t number : coordinator_->Awaited()) {
+      ASSERT_THAT(parties_.at(number).Receive(coordinator_->MessageFor(number)), IsOk());
+      PassOn(number);
+    }
+    ASSERT_TRUE(coordinator_->Advance(false)) << coordinator_->failure();
+  }
+  void PlayUntil(CoordinatorSession::Phase phase) {
+    Advertise();
+    while (!HasFatalFailure() && coordinator_->phase() < phase) PlayPhase();
+  }
+
+  UnmaskedSum Unmask() {
+    RemoveMasks(coordinator_->Masks(), sum_, 1);
+    const RunMaterial& material = *parties_.at(1).material;
+    const int64_t values =
+        parties_.at(1).work.assignment.evaluate_only ? 0 : material.layout.parameter_count();
+    auto sum = UnmaskedSum::Create(*MaskedLayoutOf(material.plan.secure, values), FactorSet::kBoth,
+                                   std::move(sum_), kClients);
+    EXPECT_THAT(sum, IsOk()) << sum.status();
+    return *std::move(sum);
+  }
+
+  // The weighted mean of the deltas, as a plain round has it.
+  double PlainMean(size_t index) const {
+    double mean = 0;
+    for (const auto& [number, party] : parties_) {
+      mean += party.contribution->delta[index] * (10.0 * number) / 150.0;
+    }
+    return mean;
+  }
+
+  std::map<uint32_t, Party> parties_;
+  std::optional<CoordinatorSession> coordinator_;
+  std::vector<uint32_t> sum_;
+};
+
+TEST_F(SecureSubmissionTest, FiveClientsGiveTheirSumAndNothingElse) {
+  PlayUntil(CoordinatorSession::Phase::kDone);
+  ASSERT_FALSE(HasFatalFailure());
+  const UnmaskedSum sum = Unmask();
+  EXPECT_EQ(sum.counted().contributions, 5);
+  EXPECT_EQ(sum.counted().total_weight, 150);
+  EXPECT_EQ(sum.counted().example_count, 150);
+  EXPECT_EQ(sum.counted().training_loss, 1.5);
+  EXPECT_EQ(sum.counted().before, (CountedEvaluation{2, 0.5, 20}));
+  std::vector<float> mean(parties_.at(1).contribution->delta.size());
+  ASSERT_THAT(sum.Mean(0, mean), IsOk());
+  for (size_t i = 0; i < mean.size(); ++i) ASSERT_NEAR(mean[i], PlainMean(i), 1e-5) << i;
+  for (const auto& [number, party] : parties_) {
+    EXPECT_TRUE(party.submission->finished());
+    EXPECT_EQ(party.link.uploads, 1);
+  }
+}
+
+TEST_F(SecureSubmissionTest, MasksAVectorOfSeveralChunks) {
+  Prepare(/*scale=*/520, /*evaluate_only=*/false);
+  PlayUntil(CoordinatorSession::Phase::kDone);
+  ASSERT_FALSE(HasFatalFailure());
+  const UnmaskedSum sum = Unmask();
+  ASSERT_GT(sum.layout().element_count(), kChunkElements);
+  std::vector<float> mean(parties_.at(1).contribution->delta.size());
+  ASSERT_THAT(sum.Mean(0, mean), IsOk());
+  for (size_t i = 0; i < mean.size(); i += 997) ASSERT_NEAR(mean[i], PlainMean(i), 1e-5) << i;
+}
+
+TEST_F(SecureSubmissionTest, AnEvaluationIsSummedWithoutValues) {
+  Prepare(/*scale=*/1, /*evaluate_only=*/true);
+  PlayUntil(CoordinatorSession::Phase::kDone);
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_EQ(Unmask().counted().before, (CountedEvaluation{2, 0.5, 20}));
+}
+
+TEST_F(SecureSubmissionTest, ARestartedClientSaysTheSameBytesAgain) {
+  Advertise();
+  Party& uke = parties_.at(2);
+  const Bytes advertised = uke.link.said;
+  uke.Start();
+  ASSERT_THAT(uke.Continue(), IsOk());
+  EXPECT_EQ(uke.link.said, advertised);
+  while (!HasFatalFailure() && coordinator_->phase() < CoordinatorSession::Phase::kDone) {
+    const Bytes message = coordinator_->MessageFor(2);
+    ASSERT_THAT(uke.Receive(message), IsOk());
+    const FakeLink before = uke.link;
+    uke.link = {};
+    uke.Start();
+    ASSERT_THAT(uke.begin_status, IsOk());
+    ASSERT_THAT(uke.Receive(message), IsOk());
+    EXPECT_EQ(uke.link.input.elements, before.input.elements);
+    EXPECT_EQ(uke.link.input.manifest, before.input.manifest);
+    if (before.input.elements.empty()) {
+      EXPECT_EQ(uke.link.said, before.said);
+    }
+    PlayPhase();
+    uke.link.input = {};
+  }
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_EQ(Unmask().counted().total_weight, 150);
+}
+
+TEST_F(SecureSubmissionTest, AnswersWithoutItsContributionOnceTheInputIsHandedIn) {
+  PlayUntil(CoordinatorSession::Phase::kAgreeing);
+  Party& uke = parties_.at(2);
+  uke.contribution = nullptr;  // It has to train again.
+  uke.Start();
+  while (!HasFatalFailure() && coordinator_->phase() < CoordinatorSession::Phase::kDone) {
+    PlayPhase();
+  }
+  EXPECT_TRUE(uke.submission->finished());
+  EXPECT_EQ(Unmask().counted().total_weight, 150);
+}
+
+TEST_F(SecureSubmissionTest, HandsInWhenTrainingIsLaterThanTheOthersShares) {
+  PlayUntil(CoordinatorSession::Phase::kCollecting);
+  Party& uke = parties_.at(2);
+  const std::shared_ptr<Contribution> trained = std::exchange(uke.contribution, nullptr);
+  uke.Start();
+  ASSERT_THAT(uke.Receive(coordinator_->MessageFor(2)), IsOk());
+  EXPECT_EQ(uke.link.uploads, 0);
+  uke.submission->Offer(trained);
+  ASSERT_THAT(uke.Continue(), IsOk());
+  EXPECT_EQ(uke.link.uploads, 1);
+}
+
+TEST_F(SecureSubmissionTest, GivesUpWhenTrainingGaveAnotherDeltaThanBefore) {
+  PlayUntil(CoordinatorSession::Phase::kCollecting);
+  Party& uke = parties_.at(2);
+  const Bytes message = coordinator_->MessageFor(2);
+  ASSERT_THAT(uke.Receive(message), IsOk());
+  uke.contribution->delta[5] += 0.01f;
+  uke.Start();
+  const absl::Status status = uke.Receive(message);
+  EXPECT_THAT(status, HasCode(kGivenUp));
+  EXPECT_THAT(Message(status), HasSubstr("training gave another delta"));
+  EXPECT_EQ(uke.link.uploads, 1);
+  uke.Start();
+  EXPECT_THAT(uke.begin_status, HasCode(kGivenUp));
+}
+
+TEST_F(SecureSubmissionTest, TriesAgainWhenTheCoordinatorHasNoSpaceForTheInput) {
+  PlayUntil(CoordinatorSession::Phase::kCollecting);
+  Party& uke = parties_.at(2);
+  uke.link.verdict = absl::UnavailableError("no space");
+  EXPECT_THAT(uke.Receive(coordinator_->MessageFor(2)), HasCode(kUnavailable));
+  uke.link.verdict = absl::OkStatus();
+  ASSERT_THAT(uke.Continue(), IsOk());
+  EXPECT_EQ(uke.link.uploads, 2);
+  PassOn(2);
+}
+
+TEST_F(SecureSubmissionTest, SaysNothingThatItCouldNotStoreAndTriesAgain) {
+  Advertise();
+  Party& uke = parties_.at(2);
+  const Bytes said = uke.link.said;
+  ASSERT_THAT(uke.journal->LimitPages(1), IsOk()) << "no more than there are";
+  const Bytes message = coordinator_->MessageFor(2);
+  const absl::Status full = uke.Receive(message);
+  EXPECT_THAT(full, HasCode(kUnavailable));
+  EXPECT_THAT(Message(full), HasSubstr("disk full"));
+  EXPECT_THAT(uke.Continue(), HasCode(kUnavailable));
+  EXPECT_EQ(uke.link.said, said);
+  ASSERT_THAT(uke.journal->LimitPages(1'000), IsOk());
+  ASSERT_THAT(uke.Continue(), IsOk());
+  EXPECT_NE(uke.link.said, said);
+  PassOn(2);
+}
+
+TEST_F(SecureSubmissionTest, SaysNothingOfAnInputThatTheCoordinatorDoesNotHave) {
+  PlayUntil(CoordinatorSession::Phase::kCollecting);
+  Party& uke = parties_.at(2);
+  const Bytes said = uke.link.said;
+  uke.link.verdict = absl::UnavailableError("no space");
+  ASSERT_THAT(uke.Receive(coordinator_->MessageFor(2)), HasCode(kUnavailable));
+  ASSERT_THAT(uke.Continue(), HasCode(kUnavailable));
+  EXPECT_EQ(uke.link.said, said);
+}
+
+TEST_F(SecureSubmissionTest, GivesUpForGoodWhenTheCoordinatorTellsTwoStories) {
+  PlayUntil(CoordinatorSession::Phase::kAgreeing);
+  Party& uke = parties_.at(2);
+  Survivors survivors{PlaceSet(kClients)};
+  for (int place = 0; place < kClients; ++place) survivors.survivors.Insert(place);
+  ASSERT_THAT(uke.Receive(Encode(survivors)), IsOk());
+  survivors = {PlaceSet(kClients)};
+  for (int place = 0; place < 4; ++place) survivors.survivors.Insert(place);
+  const Bytes said = uke.link.said;
+  EXPECT_THAT(uke.Receive(Encode(survivors)), HasCode(kGivenUp));
+  EXPECT_THAT(uke.Continue(), HasCode(kGivenUp));
+  EXPECT_EQ(uke.link.said, said);
+  uke.Start();
+  EXPECT_THAT(Message(uke.begin_status), HasSubstr("is burnt"));
+}
+
+TEST_F(SecureSubmissionTest, GivesUpForGoodOnAMessageThatIsNone) {
+  Advertise();
+  Party& uke = parties_.at(2);
+  EXPECT_THAT(uke.Receive({99}), HasCode(kGivenUp));
+  uke.Start();
+  EXPECT_THAT(Message(uke.begin_status), HasSubstr("not taken up again"));
+  uke.Start(/*attempt=*/2);
+  EXPECT_THAT(uke.begin_status, IsOk()) << "nothing was agreed on";
+}
+
+TEST_F(SecureSubmissionTest, NeverBeginsAnotherAttemptAtABurntRound) {
+  PlayUntil(CoordinatorSession::Phase::kUnmasking);
+  Party& uke = parties_.at(2);
+  uke.Start(/*attempt=*/2);
+  EXPECT_THAT(uke.begin_status, HasCode(kGivenUp));
+  EXPECT_THAT(Message(uke.begin_status), HasSubstr("round 7 of run-1 is burnt"));
+}
+
+TEST_F(SecureSubmissionTest, ResumesNothingThatNeverBegan) {
+  Party& uke = parties_.at(2);
+  SessionJournal journal =
+      *SessionJournal::Open(uke.folder.path() / "sessions.db", *uke.material->membership->key);
+  const auto resumed = SecureSubmission::Resume(uke.work, journal);
+  ASSERT_THAT(resumed, IsOk());
+  EXPECT_FALSE(resumed->has_value());
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/storage/session_journal.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "privacy/crypto/aead.h"
+#include "privacy/crypto/hkdf.h"
+#include "privacy/crypto/random_bytes.h"
+
+namespace fedtune {
+namespace {
+
+// Steps that were ever released are never changed: add another one.
+constexpr std::array<std::string_view, 1> kSteps = {R"sql(
+CREATE TABLE sessions (
+  id BLOB PRIMARY KEY,
+  run TEXT NOT NULL,
+  round INTEGER NOT NULL,
+  agreed INTEGER NOT NULL,
+  secret BLOB  -- Sealed; NULL: the session is closed.
+) STRICT;
+
+CREATE INDEX sessions_by_round ON sessions (run, round);
+
+CREATE TABLE records (
+  session BLOB NOT NULL REFERENCES sessions (id),
+  number INTEGER NOT NULL,  -- From 0.
+  record BLOB NOT NULL,     -- Sealed.
+  PRIMARY KEY (session, number)
+) STRICT, WITHOUT ROWID;
+)sql"};
+
+// What is sealed under this number is the secret, not a record.
+constexpr int64_t kSecret = -1;
+constexpr size_t kSecretSize = 32;
+
+std::span<const std::byte> BlobOf(const Digest& digest) {
+  return std::as_bytes(std::span(digest.bytes));
+}
+
+// Binds what is sealed to its place.
+Bytes ContextOf(const Digest& session, int64_t number) {
+  CanonicalWriter writer;
+  writer.Sized("fedtune/session-journal/1").Fixed(session).U64(static_cast<uint64_t>(number));
+  return std::move(writer).Take();
+}
+
+}  // namespace
+
+absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path& path,
+                                                    const SigningKey& key) {
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  // A secret that was deleted is overwritten.
+  RETURN_IF_ERROR(database.Execute("PRAGMA secure_delete = ON"));
+  RETURN_IF_ERROR(database.Migrate(kSteps));
+  const SecretBytes pem = key.ToPem();
+  return SessionJournal(
+      std::move(database),
+      HkdfSha256(pem.Reveal(), {}, SpanOf("fedtune/session-journal/1"), kAeadKeySize));
+}
+
+absl::StatusOr<SessionJournal::Kept> SessionJournal::Begin(const JournalSession& session) {
+  ASSIGN_OR_RETURN(std::optional<Kept> kept, Find(session.id));
+  if (kept.has_value()) return *std::move(kept);
+  return BeginNew(session);
+}
+
+absl::StatusOr<SessionJournal::Kept> SessionJournal::BeginNew(const JournalSession& session) {
+  Bytes secret = RandomBytes(kSecretSize);
+  const std::string sealed = SealFor(session.id, kSecret, secret);
+  Kept kept{.round_secret = SecretBytes(std::move(secret)), .records = {}};
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  RETURN_IF_ERROR(CheckMayBegin(session));
+  RETURN_IF_ERROR(Close(session.run));
+  RETURN_IF_ERROR(database_.Run("INSERT INTO sessions VALUES (?, ?, ?, 0, ?)", BlobOf(session.id),
+                                std::string_view(session.run), session.round,
+                                std::as_bytes(std::span(sealed))));
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  return kept;
+}
+
+absl::Status SessionJournal::CheckMayBegin(const JournalSession& session) {
+  ASSIGN_OR_RETURN(SqliteStatement earlier,
+                   database_.Prepare("SELECT MAX(agreed), MAX(id = ?) FROM sessions "
+                                     "WHERE run = ? AND round = ? OR id = ?"));
+  earlier.Bind(BlobOf(session.id))
+      .Bind(std::string_view(session.run))
+      .Bind(session.round)
+      .Bind(BlobOf(session.id));
+  RETURN_IF_ERROR(earlier.Step().status());
+  if (earlier.Int64(0) != 0) {
+    return absl::FailedPreconditionError(fmt::format(
+        "round {} of {} is burnt: this institution has agreed on its survivors before, and a "
+        "second sum over others would give single contributions away; start the run anew",
+        session.round, session.run));
+  }
+  if (earlier.Int64(1) != 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("this attempt at round {} of {} was given up, and is not taken up again",
+                    session.round, session.run));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<SessionJournal::Kept>> SessionJournal::Find(const Digest& session) {
+  ASSIGN_OR_RETURN(SqliteStatement find, database_.Prepare("SELECT secret FROM sessions "
+                                                           "WHERE id = ? AND secret NOT NULL"));
+  find.Bind(BlobOf(session));
+  ASSIGN_OR_RETURN(const bool found, find.Step());
+  if (!found) return std::nullopt;
+  ASSIGN_OR_RETURN(SecretBytes secret, OpenFor(session, kSecret, find.Blob(0)));
+  ASSIGN_OR_RETURN(std::vector<Bytes> records, Records(session));
+  return Kept{.round_secret = std::move(secret), .records = std::move(records)};
+}
+
+absl::StatusOr<std::vector<Bytes>> SessionJournal::Records(const Digest& session) {
+  ASSIGN_OR_RETURN(SqliteStatement select,
+                   database_.Prepare("SELECT number, record FROM records WHERE session = ? "
+                                     "ORDER BY number"));
+  select.Bind(BlobOf(session));
+  std::vector<Bytes> records;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, select.Step());
+    if (!found) return records;
+    ASSIGN_OR_RETURN(const SecretBytes record, OpenFor(session, select.Int64(0), select.Blob(1)));
+    records.emplace_back(record.Reveal().begin(), record.Reveal().end());
+  }
+}
+
+absl::Status SessionJournal::Append(const Digest& session, ByteSpan record, bool agreed) {
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  ASSIGN_OR_RETURN(SqliteStatement count,
+                   database_.Prepare("SELECT COUNT(*) FROM records WHERE session = ?"));
+  count.Bind(BlobOf(session));
+  RETURN_IF_ERROR(count.Step().status());
+  const int64_t number = count.Int64(0);
+  count.Reset();
+  RETURN_IF_ERROR(
+      database_.Run("UPDATE sessions SET agreed = MAX(agreed, ?) "
+                    "WHERE id = ? AND secret NOT NULL",
+                    agreed ? 1 : 0, BlobOf(session)));
+  if (database_.ChangedRows() != 1) {
+    return absl::FailedPreconditionError("this secure aggregation is over");
+  }
+  const std::string sealed = SealFor(session, number, record);
+  RETURN_IF_ERROR(database_.Run("INSERT INTO records VALUES (?, ?, ?)", BlobOf(session), number,
+                                std::as_bytes(std::span(sealed))));
+  return std::move(transaction).Commit();
+}
+
+absl::Status SessionJournal::CloseRun(const std::string& run) {
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  RETURN_IF_ERROR(Close(run));
+  return std::move(transaction).Commit();
+}
+
+absl::Status SessionJournal::LimitPages(int64_t pages) {
+  return database_.Execute(fmt::format("PRAGMA max_page_count = {}", pages));
+}
+
+// Requires: a transaction.
+absl::Status SessionJournal::Close(const std::string& run) {
+  RETURN_IF_ERROR(
+      database_.Run("DELETE FROM records WHERE session IN "
+                    "(SELECT id FROM sessions WHERE run = ?)",
+                    std::string_view(run)));
+  return database_.Run("UPDATE sessions SET secret = NULL WHERE run = ? AND secret NOT NULL",
+                       std::string_view(run));
+}
+
+// The nonce, then what is sealed.
+std::string SessionJournal::SealFor(const Digest& session, int64_t number, ByteSpan bytes) const {
+  AeadNonce nonce;
+  const Bytes random = RandomBytes(nonce.size());
+  std::copy(random.begin(), random.end(), nonce.begin());
+  const Bytes sealed = Seal(key_, nonce, ContextOf(session, number), bytes);
+  std::string stored(nonce.begin(), nonce.end());
+  stored.append(sealed.begin(), sealed.end());
+  return stored;
+}
+
+absl::StatusOr<SecretBytes> SessionJournal::OpenFor(const Digest& session, int64_t number,
+                                                    const std::string& sealed) const {
+  AeadNonce nonce;
+  const absl::Status lost = absl::DataLossError(
+      "what is kept of a secure aggregation was sealed with another signing key, or has been "
+      "changed; this attempt at its round cannot go on");
+  if (sealed.size() < nonce.size()) return lost;
+  const ByteSpan bytes = SpanOf(sealed);
+  std::copy_n(bytes.begin(), nonce.size(), nonce.begin());
+  absl::StatusOr<SecretBytes> opened =
+      fedtune::Open(key_, nonce, ContextOf(session, number), bytes.subspan(nonce.size()));
+  if (!opened.ok()) return lost;
+  return opened;
+}
+
+}  // namespace fedtune

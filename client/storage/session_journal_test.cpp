@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/storage/session_journal.h"
+
+#include "base/files.h"
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+constexpr auto kRefused = absl::StatusCode::kFailedPrecondition;
+
+JournalSession First() { return {.id = Sha256Of("attempt 1"), .run = "run-1", .round = 7}; }
+JournalSession Second() { return {.id = Sha256Of("attempt 2"), .run = "run-1", .round = 7}; }
+
+class SessionJournalTest : public ::testing::Test {
+ protected:
+  SessionJournal Open() const { return *SessionJournal::Open(path_, key_); }
+
+  const testing::TemporaryDirectory folder_;
+  const std::filesystem::path path_ = folder_.path() / "sessions.db";
+  const SigningKey key_ = SigningKey::Generate(CipherSuite::kCurve25519);
+};
+
+TEST_F(SessionJournalTest, KeepsSecretAndRecordsForTheNextProcess) {
+  Bytes secret;
+  {
+    SessionJournal journal = Open();
+    const auto kept = journal.Begin(First());
+    ASSERT_THAT(kept, IsOk());
+    EXPECT_THAT(kept->records, IsEmpty());
+    secret.assign(kept->round_secret.Reveal().begin(), kept->round_secret.Reveal().end());
+    EXPECT_EQ(secret.size(), 32);
+    ASSERT_THAT(journal.Append(First().id, Bytes{1}, false), IsOk());
+    ASSERT_THAT(journal.Append(First().id, Bytes{2, 2}, true), IsOk());
+  }
+  SessionJournal journal = Open();
+  const auto kept = journal.Begin(First());
+  ASSERT_THAT(kept, IsOk());
+  EXPECT_EQ(kept->round_secret, SecretBytes(std::move(secret)));
+  EXPECT_THAT(kept->records, ElementsAre(Bytes{1}, Bytes{2, 2}));
+}
+
+TEST_F(SessionJournalTest, GivesEachSessionASecretOfItsOwn) {
+  SessionJournal journal = Open();
+  const auto first = journal.Begin(First());
+  const auto second = journal.Begin(Second());
+  EXPECT_FALSE(first->round_secret == second->round_secret);
+}
+
+TEST_F(SessionJournalTest, FindsNothingOfASessionThatHasNotBegun) {
+  const auto found = Open().Find(First().id);
+  ASSERT_THAT(found, IsOk());
+  EXPECT_FALSE(found->has_value());
+}
+
+TEST_F(SessionJournalTest, ClosesASessionWhenTheNextAttemptBegins) {
+  SessionJournal journal = Open();
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  ASSERT_THAT(journal.Begin(Second()), IsOk());
+  EXPECT_FALSE(journal.Find(First().id)->has_value());
+  EXPECT_THAT(journal.Append(First().id, Bytes{1}, false), HasCode(kRefused));
+  EXPECT_THAT(Message(journal.Begin(First()).status()), HasSubstr("is not taken up again"));
+}
+
+TEST_F(SessionJournalTest, LeavesTheSessionsOfOtherRunsOpen) {
+  SessionJournal journal = Open();
+  JournalSession other = Second();
+  other.run = "run-2";
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  ASSERT_THAT(journal.Begin(other), IsOk());
+  EXPECT_TRUE(journal.Find(First().id)->has_value());
+}
+
+TEST_F(SessionJournalTest, TakesUpNothingThatWasClosed) {
+  ASSERT_THAT(Open().Begin(First()), IsOk());
+  ASSERT_THAT(Open().CloseRun("run-1"), IsOk());
+  EXPECT_THAT(Open().Begin(First()), HasCode(kRefused));
+}
+
+TEST_F(SessionJournalTest, RefusesABurntRoundForEver) {
+  {
+    SessionJournal journal = Open();
+    ASSERT_THAT(journal.Begin(First()), IsOk());
+    ASSERT_THAT(journal.Append(First().id, Bytes{1}, true), IsOk());
+  }
+  EXPECT_THAT(Message(Open().Begin(Second()).status()), HasSubstr("round 7 of run-1 is burnt"));
+  ASSERT_THAT(Open().CloseRun("run-1"), IsOk());
+  EXPECT_THAT(Open().Begin(Second()), HasCode(kRefused));
+  EXPECT_THAT(Open().Begin(First()), HasCode(kRefused));
+}
+
+TEST_F(SessionJournalTest, ABurntRoundSaysNothingOfTheNextOne) {
+  SessionJournal journal = Open();
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  ASSERT_THAT(journal.Append(First().id, Bytes{1}, true), IsOk());
+  EXPECT_THAT(journal.Begin({.id = Sha256Of("next"), .run = "run-1", .round = 8}), IsOk());
+}
+
+TEST_F(SessionJournalTest, OpensWithTheSameSigningKeyOnly) {
+  ASSERT_THAT(Open().Begin(First()), IsOk());
+  const SigningKey other = SigningKey::Generate(CipherSuite::kCurve25519);
+  EXPECT_THAT(SessionJournal::Open(path_, other)->Begin(First()),
+              HasCode(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(SessionJournalTest, WritesNoRecordInTheClear) {
+  const std::string canary = "a record that nobody may read in a file";
+  {
+    SessionJournal journal = Open();
+    ASSERT_THAT(journal.Begin(First()), IsOk());
+    ASSERT_THAT(journal.Append(First().id, SpanOf(canary), false), IsOk());
+    for (const auto& file : std::filesystem::directory_iterator(folder_.path())) {
+      EXPECT_THAT(*ReadFile(file.path()), Not(HasSubstr(canary))) << file.path();
+    }
+  }
+  const auto kept = Open().Find(First().id);
+  EXPECT_EQ((*kept)->records.at(0), Bytes(canary.begin(), canary.end()));
+}
+
+TEST_F(SessionJournalTest, RefusesRecordsInAnotherOrder) {
+  {
+    SessionJournal journal = Open();
+    ASSERT_THAT(journal.Begin(First()), IsOk());
+    ASSERT_THAT(journal.Append(First().id, Bytes{1}, false), IsOk());
+  }
+  ASSERT_THAT(SqliteDatabase::Open(path_)->Execute("UPDATE records SET number = 1"), IsOk());
+  EXPECT_THAT(Open().Find(First().id), HasCode(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(SessionJournalTest, ChangesNothingOnAFullDisk) {
+  SessionJournal journal = Open();
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  ASSERT_THAT(journal.LimitPages(16), IsOk());
+  EXPECT_THAT(journal.Append(First().id, Bytes(1 << 20), true),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT((*journal.Find(First().id))->records, IsEmpty());
+  ASSERT_THAT(journal.LimitPages(1'000), IsOk());
+  EXPECT_THAT(journal.Append(First().id, Bytes(1 << 20), false), IsOk());
+  EXPECT_THAT(journal.Begin(Second()), IsOk()) << "nothing was agreed on";
+}
+
+}  // namespace
+}  // namespace fedtune
