@@ -27,6 +27,12 @@ count = 3
 mode = "plain"
 )";
 
+// The same, aggregated securely.
+std::string SecurePlanText() {
+  std::string text = kPlan;
+  return text.replace(text.find("plain"), 5, "secure");
+}
+
 // Leaves the adapter as it is.
 class IdleTrainer final : public Trainer {
  public:
@@ -160,7 +166,7 @@ class SecureWorkshopTest : public LocalWorkshopTest {
               return std::make_unique<IdleTrainer>();
             },
             *SessionJournal::Open(":memory:", *key_)) {
-    invitation_.plan_toml = std::string(kPlan) + "[aggregation]\nmode = 'secure'\n";
+    invitation_.plan_toml = SecurePlanText();
   }
 
   const std::shared_ptr<const SigningKey> key_ =

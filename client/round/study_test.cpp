@@ -31,6 +31,12 @@ count = 3
 mode = "plain"
 )";
 
+// The same, aggregated securely.
+std::string SecurePlanText() {
+  std::string text = kPlan;
+  return text.replace(text.find("plain"), 5, "secure");
+}
+
 class StudyTest : public ::testing::Test {
  protected:
   StudyTest() : shelf_({"examples/icd10", kModel}) {
@@ -82,8 +88,7 @@ TEST_F(StudyTest, DeclinesAPlanThatCannotBeRead) {
 }
 
 TEST_F(StudyTest, JoinsASecureRunWithWhatItsPolicyInsistsOn) {
-  invitation_.plan_toml =
-      std::string(kPlan) + "[aggregation]\nmode = 'secure'\n[secure]\nmin_cohort = 8\n";
+  invitation_.plan_toml = SecurePlanText() + "[secure]\nmin_cohort = 8\n";
   invitation_.signing_roster = "the roster";
   membership_.number = 7;
   policy_.min_cohort = 6;
@@ -99,7 +104,7 @@ TEST_F(StudyTest, JoinsASecureRunWithWhatItsPolicyInsistsOn) {
 }
 
 TEST_F(StudyTest, DeclinesASecureRunThatItCannotJoinRatherThanContributePlainly) {
-  invitation_.plan_toml = std::string(kPlan) + "[aggregation]\nmode = 'secure'\n";
+  invitation_.plan_toml = SecurePlanText();
   EXPECT_EQ(Reason(), "no such roster");
 }
 
