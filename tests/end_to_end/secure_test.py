@@ -30,7 +30,7 @@ def plan(mode="secure", count=2, steps=2, deadline_s=60, phase_s=20):
 [secure]
 min_cohort = 4
 max_cohort = 5
-max_weight = 1024
+max_weight = 2048
 phase_deadline = "{patient(phase_s)}s"
 '''
     return f'''
