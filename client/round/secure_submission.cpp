@@ -155,6 +155,10 @@ absl::Status SecureSubmission::Receive(ByteSpan message, CoordinatorLink& link,
   if (step.ok() && !answers) input_due_ = !session_.has_agreed();
   RETURN_IF_ERROR(Take(std::move(step), said_));
   if (answers) Say(link);
+  if (session_.has_agreed()) {  // The input is not asked for any more.
+    contribution_.reset();
+    masked_.reset();
+  }
   return HandInIfDue(link, std::move(stop));
 }
 

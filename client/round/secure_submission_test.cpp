@@ -27,7 +27,7 @@ constexpr int kClients = 5;
 constexpr auto kGivenUp = absl::StatusCode::kAborted;
 constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
 
-constexpr char kPlan[] =
+const std::string kPlan =
     "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 3\n"
     "[aggregation]\nmode = 'secure'\n[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\n"
     "max_cohort = 5\n";
@@ -97,22 +97,22 @@ class SecureSubmissionTest : public ::testing::Test {
  protected:
   SecureSubmissionTest() { Prepare(/*scale=*/1, /*evaluate_only=*/false); }
 
-  void Prepare(int64_t scale, bool evaluate_only) {
+  void Prepare(int64_t scale, bool evaluate_only, CipherSuite suite = CipherSuite::kCurve25519) {
     parties_.clear();
     std::map<uint32_t, std::shared_ptr<const SigningKey>> keys;
     std::map<uint32_t, Bytes> public_keys;
     for (uint32_t number = 1; number <= kClients; ++number) {
-      keys[number] =
-          std::make_shared<const SigningKey>(SigningKey::Generate(CipherSuite::kCurve25519));
+      keys[number] = std::make_shared<const SigningKey>(SigningKey::Generate(suite));
       public_keys[number] = keys[number]->public_key();
     }
     for (uint32_t number = 1; number <= kClients; ++number) {
       Party& party = parties_[number];
-      *party.material = {.plan = *ParsePlan(kPlan, "plan.toml"),
+      const std::string plan = kPlan + (suite == CipherSuite::kNistP256 ? "suite = 'p256'\n" : "");
+      *party.material = {.plan = *ParsePlan(plan, "plan.toml"),
                          .layout = LayoutOf(scale),
                          .layout_digest = Sha256Of("layout"),
                          .base_model = {},
-                         .plan_toml = kPlan,
+                         .plan_toml = plan,
                          .base_digest = "sha256:77",
                          .membership = SecureMembership{.federation = "north",
                                                         .roster = Sha256Of("roster"),
@@ -205,6 +205,34 @@ class SecureSubmissionTest : public ::testing::Test {
     while (!HasFatalFailure() && coordinator_->phase() < phase) PlayPhase();
   }
 
+  // UKE's process ends after each message, and the next one hears it again.
+  void RestartAllTheTime() {
+    Advertise();
+    Party& uke = parties_.at(2);
+    const Bytes advertised = uke.link.said;
+    uke.Start();
+    ASSERT_THAT(uke.Continue(), IsOk());
+    EXPECT_EQ(uke.link.said, advertised);
+    while (!HasFatalFailure() && coordinator_->phase() < CoordinatorSession::Phase::kDone) {
+      const Bytes message = coordinator_->MessageFor(2);
+      ASSERT_THAT(uke.Receive(message), IsOk());
+      const FakeLink before = uke.link;
+      uke.link = {};
+      uke.Start();
+      ASSERT_THAT(uke.begin_status, IsOk());
+      ASSERT_THAT(uke.Receive(message), IsOk());
+      EXPECT_EQ(uke.link.input.elements, before.input.elements);
+      EXPECT_EQ(uke.link.input.manifest, before.input.manifest);
+      if (before.input.elements.empty()) {
+        EXPECT_EQ(uke.link.said, before.said);
+      }
+      PlayPhase();
+      uke.link.input = {};
+    }
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_EQ(Unmask().counted().total_weight, 150);
+  }
+
   UnmaskedSum Unmask() {
     RemoveMasks(coordinator_->Masks(), sum_, 1);
     const RunMaterial& material = *parties_.at(1).material;
@@ -266,31 +294,12 @@ TEST_F(SecureSubmissionTest, AnEvaluationIsSummedWithoutValues) {
   EXPECT_EQ(Unmask().counted().before, (CountedEvaluation{2, 0.5, 20}));
 }
 
-TEST_F(SecureSubmissionTest, ARestartedClientSaysTheSameBytesAgain) {
-  Advertise();
-  Party& uke = parties_.at(2);
-  const Bytes advertised = uke.link.said;
-  uke.Start();
-  ASSERT_THAT(uke.Continue(), IsOk());
-  EXPECT_EQ(uke.link.said, advertised);
-  while (!HasFatalFailure() && coordinator_->phase() < CoordinatorSession::Phase::kDone) {
-    const Bytes message = coordinator_->MessageFor(2);
-    ASSERT_THAT(uke.Receive(message), IsOk());
-    const FakeLink before = uke.link;
-    uke.link = {};
-    uke.Start();
-    ASSERT_THAT(uke.begin_status, IsOk());
-    ASSERT_THAT(uke.Receive(message), IsOk());
-    EXPECT_EQ(uke.link.input.elements, before.input.elements);
-    EXPECT_EQ(uke.link.input.manifest, before.input.manifest);
-    if (before.input.elements.empty()) {
-      EXPECT_EQ(uke.link.said, before.said);
-    }
-    PlayPhase();
-    uke.link.input = {};
-  }
-  ASSERT_FALSE(HasFatalFailure());
-  EXPECT_EQ(Unmask().counted().total_weight, 150);
+TEST_F(SecureSubmissionTest, ARestartedClientSaysTheSameBytesAgain) { RestartAllTheTime(); }
+
+// Whose signatures are other ones each time.
+TEST_F(SecureSubmissionTest, ARestartedClientOnP256SaysTheSameBytesAgain) {
+  Prepare(/*scale=*/1, /*evaluate_only=*/false, CipherSuite::kNistP256);
+  RestartAllTheTime();
 }
 
 TEST_F(SecureSubmissionTest, AnswersWithoutItsContributionOnceTheInputIsHandedIn) {
@@ -401,7 +410,7 @@ TEST_F(SecureSubmissionTest, NeverBeginsAnotherAttemptAtABurntRound) {
   Party& uke = parties_.at(2);
   uke.Start(/*attempt=*/2);
   EXPECT_THAT(uke.begin_status, HasCode(kGivenUp));
-  EXPECT_THAT(Message(uke.begin_status), HasSubstr("round 7 of run-1 is burnt"));
+  EXPECT_THAT(Message(uke.begin_status), HasSubstr("round 8 of run-1 is burnt"));
 }
 
 TEST_F(SecureSubmissionTest, ResumesNothingThatNeverBegan) {

@@ -97,13 +97,14 @@ absl::Status SessionJournal::CheckMayBegin(const JournalSession& session) {
   if (earlier.Int64(0) != 0) {
     return absl::FailedPreconditionError(fmt::format(
         "round {} of {} is burnt: this institution has agreed on its survivors before, and a "
-        "second sum over others would give single contributions away; start the run anew",
-        session.round, session.run));
+        "second sum over others would give single contributions away; the run can go on with its "
+        "next round",
+        session.round + 1, session.run));
   }
   if (earlier.Int64(1) != 0) {
     return absl::FailedPreconditionError(
         fmt::format("this attempt at round {} of {} was given up, and is not taken up again",
-                    session.round, session.run));
+                    session.round + 1, session.run));
   }
   return absl::OkStatus();
 }

@@ -22,7 +22,7 @@ namespace fedtune {
 struct JournalSession {
   Digest id;
   std::string run;
-  int64_t round = 0;
+  int64_t round = 0;  // Counted from 0; from 1 in messages.
 };
 
 // What an institution must remember of its secure aggregations, in a database:

@@ -94,7 +94,7 @@ TEST_F(SessionJournalTest, RefusesABurntRoundForEver) {
     ASSERT_THAT(journal.Begin(First()), IsOk());
     ASSERT_THAT(journal.Append(First().id, Bytes{1}, true), IsOk());
   }
-  EXPECT_THAT(Message(Open().Begin(Second()).status()), HasSubstr("round 7 of run-1 is burnt"));
+  EXPECT_THAT(Message(Open().Begin(Second()).status()), HasSubstr("round 8 of run-1 is burnt"));
   ASSERT_THAT(Open().CloseRun("run-1"), IsOk());
   EXPECT_THAT(Open().Begin(Second()), HasCode(kRefused));
   EXPECT_THAT(Open().Begin(First()), HasCode(kRefused));
