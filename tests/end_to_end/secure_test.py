@@ -109,22 +109,21 @@ class SecureTest(unittest.TestCase):
                                 "--out", folder)
         return read_adapter(folder)
 
-    def test_a_secure_run_learns_what_a_plain_one_does(self):
-        secure = self.finish(plan(count=3))
-        self.assertEqual([r["contributions"] for r in secure["rounds"]], [5, 5, 5])
-        plain = self.finish(plan("plain", count=3))
+    def test_a_secure_round_gives_what_a_plain_one_does(self):
+        secure = self.finish(plan(count=1))
+        plain = self.finish(plan("plain", count=1))
+        self.assertEqual(secure["rounds"][0]["contributions"], 5)
         theirs = self.pull(plain, "plain")
-        ours = self.pull(secure, "secure")
-        for name, content in ours.items():
+        for name, content in self.pull(secure, "secure").items():
             for mine, other in zip(array.array("f", content), array.array("f", theirs[name]),
                                    strict=True):
-                # Some steps of the quantiser; training goes on from them twice.
-                self.assertAlmostEqual(mine, other, delta=2e-4)
-        for key in ("loss", "accuracy"):
-            self.assertAlmostEqual(secure["last_evaluation"][key], plain["last_evaluation"][key],
-                                   delta=0.02)
-        self.assertEqual(secure["rounds"][0]["example_count"],
-                         plain["rounds"][0]["example_count"])
+                self.assertAlmostEqual(mine, other, delta=1e-6)  # Steps of the quantiser.
+        self.assertAlmostEqual(secure["rounds"][0]["training_loss"],
+                               plain["rounds"][0]["training_loss"], delta=1e-4)
+        for mine, other in ((secure["first_evaluation"], plain["first_evaluation"]),
+                            (secure["last_evaluation"], plain["last_evaluation"])):
+            self.assertAlmostEqual(mine["loss"], other["loss"], delta=1e-3)
+            self.assertAlmostEqual(mine["accuracy"], other["accuracy"], delta=5e-3)
 
     def canaries(self):
         """Pieces of what "local" contributes to the first round of a plan: its trained B
