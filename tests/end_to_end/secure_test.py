@@ -123,8 +123,7 @@ class SecureTest(unittest.TestCase):
         for key in ("loss", "accuracy"):
             self.assertAlmostEqual(secure["last_evaluation"][key], plain["last_evaluation"][key],
                                    delta=0.02)
-        self.assertEqual(secure["rounds"][0]["example_count"],
-                         plain["rounds"][0]["example_count"])
+        self.assertEqual(secure["rounds"][0]["examples"], plain["rounds"][0]["examples"])
 
     def canaries(self):
         """Pieces of what "local" contributes to the first round of a plan: its trained B
