@@ -68,7 +68,7 @@ absl::StatusOr<PackedVector> PackedVector::Create(const MaskedVector& vector, Ri
   const absl::Status status = ForEach(made.chunk_count(), threads, [&](int64_t index) {
     const std::span<uint8_t> chunk = made.Chunk(index);
     std::vector<uint32_t> elements(chunk.size() / BytesPerElement(ring));
-    const absl::Status read = vector.Read(index * kChunkElements, elements);
+    absl::Status read = vector.Read(index * kChunkElements, elements);
     if (read.ok()) PackRing(ring, elements, chunk);
     return read;
   });

@@ -231,7 +231,7 @@ absl::Status SecureSubmission::MaskInput() {
 
 absl::Status SecureSubmission::Fix(const Digest& input) {
   Bytes nothing;
-  const absl::Status status = Take(session_.FixInput(input), nothing);
+  absl::Status status = Take(session_.FixInput(input), nothing);
   if (!absl::IsAborted(status)) return status;
   return absl::AbortedError(
       "training gave another delta than before this client was restarted, and two deltas under "

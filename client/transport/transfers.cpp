@@ -88,7 +88,7 @@ bool WriteContribution(grpc::ClientWriterInterface<v1::SubmitContributionRequest
 }
 
 absl::Status Submit(v1::Training::StubInterface& stub, v1::ContributionHeader header,
-                    std::string_view bytes, std::stop_token stop) {
+                    std::string_view bytes, const std::stop_token& stop) {
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::SubmitContributionResponse response;

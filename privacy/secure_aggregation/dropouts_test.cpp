@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Every client may drop before every message: each of the combinations ends with
-// the exact sum over the survivors, or without any.
+// the exact sum over the survivors, or without any. Of six clients those in which
+// they drop before at most two different messages are tried; with
+// FEDTUNE_EXHAUSTIVE=1 in the environment all of them, in six minutes.
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <random>
+#include <set>
 #include <tuple>
 
 #include "gtest/gtest.h"
@@ -59,13 +63,20 @@ int Play(const Schedule& schedule) {
   return 1;
 }
 
+bool IsTried(const Schedule& schedule) {
+  static const bool kAll = std::getenv("FEDTUNE_EXHAUSTIVE") != nullptr;
+  std::set<size_t> drops(schedule.begin(), schedule.end());
+  drops.erase(kDrops.size() - 1);
+  return schedule.size() < 6 || drops.size() <= 2 || kAll;
+}
+
 // All schedules of as many clients in which the first one drops at `first`.
 void PlayAll(int clients, size_t first) {
   Schedule schedule(static_cast<size_t>(clients));
   schedule[0] = first;
   int sums = 0;
   while (true) {
-    sums += Play(schedule);
+    if (IsTried(schedule)) sums += Play(schedule);
     size_t at = 1;
     while (at < schedule.size() && ++schedule[at] == kDrops.size()) schedule[at++] = 0;
     if (at == schedule.size()) break;

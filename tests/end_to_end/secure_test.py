@@ -124,6 +124,7 @@ class SecureTest(unittest.TestCase):
                             (secure["last_evaluation"], plain["last_evaluation"])):
             self.assertAlmostEqual(mine["loss"], other["loss"], delta=1e-3)
             self.assertAlmostEqual(mine["accuracy"], other["accuracy"], delta=5e-3)
+        self.assertEqual(secure["rounds"][0]["examples"], plain["rounds"][0]["examples"])
 
     def canaries(self):
         """Pieces of what "local" contributes to the first round of a plan: its trained B
