@@ -209,10 +209,12 @@ absl::Status CoordinatorSession::Unmask() {
                    .answer = member.unmask.has_value() ? &*member.unmask : nullptr});
   }
   absl::StatusOr<MaskStreams> masks = unmasking.Masks();
-  for (const uint32_t liar : unmasking.liars()) {
-    if (masks.ok()) faults_.push_back({liar, "it gave wrong shares for unmasking"});
-  }
   if (!masks.ok()) return masks.status();
+  for (const auto& [giver, owner] : unmasking.wrong_shares()) {
+    faults_.push_back({giver, fmt::format("its share of a secret of number {0} is wrong: it lied, "
+                                          "or number {0} sealed it wrongly",
+                                          owner)});
+  }
   masks_.emplace(*std::move(masks));
   phase_ = Phase::kDone;
   return absl::OkStatus();
