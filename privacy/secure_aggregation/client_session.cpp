@@ -2,6 +2,7 @@
 
 #include "privacy/secure_aggregation/client_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -27,12 +28,6 @@ absl::Status CheckFloor(const SessionParameters& parameters, const CohortFloor& 
         parameters.assumed_corrupt, floor.assumed_corrupt));
   }
   return absl::OkStatus();
-}
-
-Bytes Record(uint8_t stage, ByteSpan request, ByteSpan message) {
-  CanonicalWriter writer;
-  writer.U8(stage).Sized(request).Sized(message);
-  return std::move(writer).Take();
 }
 
 }  // namespace
@@ -80,13 +75,22 @@ absl::Status ClientSession::Replay(ByteSpan record) {
   const auto stage = static_cast<Stage>(reader.U8());
   const Bytes request = reader.Sized(kLargestRecord);
   const Bytes message = reader.Sized(kLargestRecord);
+  (void)reader.ReadDigest();
   RETURN_IF_ERROR(reader.Finish("a record"));
+  if (!std::ranges::equal(RecordOf(stage, request, message), record)) {
+    return absl::DataLossError("a record is damaged, or does not follow the one before it");
+  }
   if (stage == Stage::kNew || stage > Stage::kUnmasked ||
       static_cast<int>(stage) != static_cast<int>(stage_) + 1) {
     return absl::DataLossError("a record is missing or out of order");
   }
   if (stage == Stage::kAdvertised) {
     ASSIGN_OR_RETURN(advertisement_, DecodeAdvertisement(message));
+    Advertisement own = OwnAdvertisement();
+    own.signature = advertisement_.signature;  // On P-256 each signature is another.
+    if (Encode(own) != message) {
+      return absl::DataLossError("it advertised other keys or another model");
+    }
   } else if (stage != Stage::kInputFixed && stage != Stage::kInputSigned) {
     RETURN_IF_ERROR(Answer(request, stage).status());
   }
@@ -101,16 +105,34 @@ absl::Status ClientSession::GiveUp(absl::Status why) {
   return why;
 }
 
+// With a digest over it and the records before it, which tells damage and records
+// of another session.
+Bytes ClientSession::RecordOf(Stage stage, ByteSpan request, ByteSpan message) const {
+  CanonicalWriter record;
+  record.U8(static_cast<uint8_t>(stage)).Sized(request).Sized(message);
+  CanonicalWriter digested;
+  digested.Sized("ffl/v1/record").Fixed(id_).U32(options_.number).Fixed(last_record_);
+  digested.Fixed(record.bytes());
+  record.Fixed(Sha256Of(ByteSpan(digested.bytes())));
+  return std::move(record).Take();
+}
+
 ClientSession::Step ClientSession::Take(Stage stage, ByteSpan request, Bytes message) {
   stage_ = stage;
-  Step step{Record(static_cast<uint8_t>(stage), request, message), std::move(message)};
+  Step step{RecordOf(stage, request, message), std::move(message)};
+  last_record_ = Sha256Of(ByteSpan(step.record));
   answered_[stage] = {Sha256Of(request), step.message};
   return step;
 }
 
 absl::StatusOr<ClientSession::Step> ClientSession::Repeat(Stage stage, ByteSpan request) {
   const Answered& answered = answered_.at(stage);
-  if (answered.request == Sha256Of(request)) return Step{{}, answered.message};
+  // Whose signatures prove the agreement makes no difference to the answer: a
+  // coordinator that was started again may have collected others.
+  if (answered.request == Sha256Of(request) ||
+      (stage == Stage::kUnmasked && CheckAgreementProof(request).ok())) {
+    return Step{{}, answered.message};
+  }
   return GiveUp(absl::FailedPreconditionError(
       "the coordinator tells two stories: a message differs from the one that was answered"));
 }
@@ -160,10 +182,9 @@ absl::StatusOr<Bytes> ClientSession::Answer(ByteSpan message, Stage stage) {
       ASSIGN_OR_RETURN(const Survivors decoded, DecodeSurvivors(message));
       return OnSurvivors(decoded);
     }
-    case Stage::kUnmasked: {
-      ASSIGN_OR_RETURN(const AgreementProof decoded, DecodeAgreementProof(message));
-      return OnAgreementProof(decoded);
-    }
+    case Stage::kUnmasked:
+      RETURN_IF_ERROR(CheckAgreementProof(message));
+      return SharesForUnmasking();
     default:
       return absl::InternalError("no message leads there");
   }

@@ -41,8 +41,9 @@ struct CohortFloor {
 //
 // Pure protocol: no thread, clock, socket or file, and no randomness but the
 // round secret. Every step gives a record, which must be on the disk before its
-// message leaves; Resume() goes on from the records, with the same bytes. An
-// institution must not begin a session of a round in which it ever agreed on
+// message leaves; Resume() goes on from the records, with the same bytes. That a
+// session was given up is in no record: who keeps the records forgets them then.
+// An institution must not begin a session of a round in which it ever agreed on
 // survivors, in whatever attempt: two sums over different survivors are one
 // contribution in the clear. Not thread-safe.
 class ClientSession {
@@ -68,7 +69,7 @@ class ClientSession {
   static absl::StatusOr<ClientSession> Create(Options options);
 
   // Goes on from the records of an earlier process, in their order.
-  // DATA_LOSS: they are not those of this session.
+  // DATA_LOSS: they are not those of this session, or damaged.
   static absl::StatusOr<ClientSession> Resume(Options options, std::span<const Bytes> records);
 
   // The first message; the same one whenever it is asked for.
@@ -135,6 +136,7 @@ class ClientSession {
   explicit ClientSession(Options options);
 
   absl::Status GiveUp(absl::Status why);
+  Bytes RecordOf(Stage stage, ByteSpan request, ByteSpan message) const;
   Step Take(Stage stage, ByteSpan request, Bytes message);
   absl::StatusOr<Step> Repeat(Stage stage, ByteSpan request);
   absl::Status Replay(ByteSpan record);
@@ -144,7 +146,8 @@ class ClientSession {
   absl::StatusOr<Bytes> OnKeyDirectory(const KeyDirectory& directory);
   absl::StatusOr<Bytes> OnSharesForYou(const SharesForYou& message);
   absl::StatusOr<Bytes> OnSurvivors(const Survivors& message);
-  absl::StatusOr<Bytes> OnAgreementProof(const AgreementProof& message);
+  absl::Status CheckAgreementProof(ByteSpan message) const;
+  Bytes SharesForUnmasking() const;
 
   Advertisement OwnAdvertisement() const;
   absl::Status CheckEntries(const KeyDirectory& directory) const;
@@ -158,8 +161,9 @@ class ClientSession {
   Options options_;
   Digest id_;
   std::optional<SecretBytes> mask_salt_;
-  std::optional<RoundSecrets> secrets_;  // None once given up or at the end.
+  std::optional<RoundSecrets> secrets_;  // None once given up.
   Stage stage_ = Stage::kNew;
+  Digest last_record_;
   std::map<Stage, Answered> answered_;
   absl::Status failure_;
 

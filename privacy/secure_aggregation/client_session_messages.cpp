@@ -138,7 +138,9 @@ absl::Status ClientSession::CheckPlaces(const KeyDirectory& directory, size_t ow
 }
 
 absl::StatusOr<Bytes> ClientSession::OnKeyDirectory(const KeyDirectory& directory) {
-  if (directory.client_count > kMostClients) return False("it lists too many clients");
+  if (directory.client_count > options_.signing_keys.size()) {
+    return False("there are more clients than the signing roster has");
+  }
   const auto own = std::find_if(directory.entries.begin(), directory.entries.end(),
                                 [this](const KeyDirectory::Entry& entry) {
                                   return entry.advertisement.number == options_.number;
@@ -252,9 +254,10 @@ absl::StatusOr<Bytes> ClientSession::OnSurvivors(const Survivors& message) {
       Agreement{options_.key->Sign(AgreementStatement(id_, options_.number, survivors_hash_))});
 }
 
-absl::StatusOr<Bytes> ClientSession::OnAgreementProof(const AgreementProof& message) {
+absl::Status ClientSession::CheckAgreementProof(ByteSpan message) const {
+  ASSIGN_OR_RETURN(const AgreementProof proof, DecodeAgreementProof(message));
   std::set<uint32_t> signers;
-  for (const AgreementProof::Entry& entry : message.entries) {
+  for (const AgreementProof::Entry& entry : proof.entries) {
     const auto peer = std::find_if(peers_.begin(), peers_.end(), [&entry](const Peer& candidate) {
       return candidate.place == static_cast<int>(entry.place);
     });
@@ -270,6 +273,11 @@ absl::StatusOr<Bytes> ClientSession::OnAgreementProof(const AgreementProof& mess
     return TooFew("neighbours have agreed on the survivors", static_cast<int>(signers.size()),
                   shape_->threshold);
   }
+  return absl::OkStatus();
+}
+
+// Of each neighbour that shared its secrets one share, by whether it survives.
+Bytes ClientSession::SharesForUnmasking() const {
   UnmaskShares shares;
   bool anyone_dropped = false;
   for (const Peer& peer : peers_) {

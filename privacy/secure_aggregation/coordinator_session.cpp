@@ -37,12 +37,33 @@ MessageKind AnswerIn(Phase phase) {
 }
 
 constexpr uint32_t kMostJournalEntries = 8 * kMostClients;
-enum class JournalKind : uint8_t { kMessage = 1, kDrop = 2, kTimeUp = 3 };
+enum class JournalKind : uint8_t { kMessage = 1, kDrop = 2, kPhaseEnd = 3 };
 
 Bytes JournalEntry(JournalKind kind, uint32_t number, ByteSpan message) {
   CanonicalWriter writer;
   writer.U8(static_cast<uint8_t>(kind)).U32(number).Sized(message);
   return std::move(writer).Take();
+}
+
+// A saved session and the digest at its end, which tells damage.
+constexpr std::string_view kSavedLabel = "fedtune/secure-session/2";
+
+absl::StatusOr<std::vector<Bytes>> ReadJournal(ByteSpan saved, const Digest& id) {
+  Digest digest;
+  if (saved.size() < digest.bytes.size()) return absl::DataLossError("it is cut short");
+  const ByteSpan body = saved.first(saved.size() - digest.bytes.size());
+  std::copy_n(saved.end() - std::ssize(digest.bytes), digest.bytes.size(), digest.bytes.begin());
+  if (Sha256Of(body) != digest) return absl::DataLossError("it is damaged");
+  CanonicalReader reader(body);
+  const Bytes label = reader.Sized(kSavedLabel.size());
+  const bool is_of_it = reader.ReadDigest() == id;
+  std::vector<Bytes> journal(reader.Count(kMostJournalEntries, sizeof(uint32_t)));
+  for (Bytes& entry : journal) entry = reader.Sized(kLargestMessage);
+  RETURN_IF_ERROR(reader.Finish("a saved session"));
+  if (!is_of_it || !std::ranges::equal(label, SpanOf(kSavedLabel))) {
+    return absl::DataLossError("it is of another session");
+  }
+  return journal;
 }
 
 }  // namespace
@@ -72,37 +93,47 @@ Bytes CoordinatorSession::Save() const {
   Check(phase_ == Phase::kAgreeing && Answered(MessageKind::kAgreement).empty(),
         "a session is saved when its survivors are known");
   CanonicalWriter writer;
-  writer.Sized("fedtune/secure-session/1").Fixed(id_);
-  writer.U32(static_cast<uint32_t>(journal_.size()));
+  writer.Sized(kSavedLabel).Fixed(id_).U32(static_cast<uint32_t>(journal_.size()));
   for (const Bytes& entry : journal_) writer.Sized(entry);
+  writer.Fixed(Sha256Of(ByteSpan(writer.bytes())));
   return std::move(writer).Take();
 }
 
 absl::StatusOr<CoordinatorSession> CoordinatorSession::Restore(Options options, ByteSpan saved) {
   ASSIGN_OR_RETURN(CoordinatorSession session, Create(std::move(options)));
-  CanonicalReader reader(saved);
-  const Bytes label = reader.Sized(64);
-  const Digest id = reader.ReadDigest();
-  const uint32_t count = reader.Count(kMostJournalEntries, sizeof(uint32_t));
-  bool sound = id == session.id_;
-  for (uint32_t i = 0; i < count && sound; ++i) {
-    const Bytes entry = reader.Sized(kLargestMessage);
-    CanonicalReader part(entry);
-    const auto kind = static_cast<JournalKind>(part.U8());
-    const uint32_t number = part.U32();
-    const Bytes message = part.Sized(kLargestMessage);
-    sound = part.Finish("an entry").ok();
-    if (kind == JournalKind::kDrop) session.Drop(number);
-    if (kind == JournalKind::kMessage) sound = sound && session.Receive(number, message).ok();
-    session.Advance(kind == JournalKind::kTimeUp);
+  absl::StatusOr<std::vector<Bytes>> journal = ReadJournal(saved, session.id_);
+  absl::Status replayed = journal.status();
+  for (size_t i = 0; replayed.ok() && i < journal->size(); ++i) {
+    replayed = session.Replay((*journal)[i]);
   }
-  if (!sound || !reader.Finish("a saved session").ok() || session.phase_ != Phase::kAgreeing) {
+  if (replayed.ok() && session.phase_ != Phase::kAgreeing) {
+    replayed = absl::DataLossError("it ends before its survivors are known");
+  }
+  if (!replayed.ok()) {
     return absl::DataLossError(
-        fmt::format("what is stored of secure aggregation {} is not of it or damaged",
-                    session.id_.ToHex().substr(0, 12)));
+        fmt::format("what is stored of secure aggregation {} is not its own: "
+                    "{}",
+                    session.id_.ToHex().substr(0, 12), Message(replayed)));
   }
-  session.faults_.clear();
   return session;
+}
+
+absl::Status CoordinatorSession::Replay(ByteSpan entry) {
+  CanonicalReader reader(entry);
+  const auto kind = static_cast<JournalKind>(reader.U8());
+  const uint32_t number = reader.U32();
+  const Bytes message = reader.Sized(kLargestMessage);
+  RETURN_IF_ERROR(reader.Finish("an entry"));
+  switch (kind) {
+    case JournalKind::kMessage:
+      return Receive(number, message);
+    case JournalKind::kDrop:
+      Drop(number);
+      return absl::OkStatus();
+    case JournalKind::kPhaseEnd:
+      return Advance(true) ? absl::OkStatus() : absl::DataLossError("a phase does not end there");
+  }
+  return absl::DataLossError("an entry is of no known kind");
 }
 
 // ---- Taking messages ----
@@ -148,8 +179,7 @@ absl::Status CoordinatorSession::Receive(uint32_t from, ByteSpan message) {
   if (member == nullptr) return absl::OkStatus();
   const absl::Status accepted = kind.ok() ? Accept(*member, *kind, message) : kind.status();
   if (!accepted.ok()) {
-    member->dropped = true;
-    faults_.push_back({from, std::string(Message(accepted))});
+    Blame(from, std::string(Message(accepted)));
     return accepted;
   }
   member->answered[*kind] = digest;
@@ -199,10 +229,6 @@ absl::Status CoordinatorSession::CheckKeysWork(const Advertisement& message) con
             fmt::format("one of its keys is a key of number {}", number));
       }
     }
-    if (other.advertisement->mask_salt_check != message.mask_salt_check) {
-      return absl::InvalidArgumentError(
-          fmt::format("its federation key is not that of number {}", number));
-    }
   }
   return absl::OkStatus();
 }
@@ -251,6 +277,9 @@ absl::StatusOr<Digest> CoordinatorSession::CheckInput(uint32_t from, ByteSpan me
       PlaceOf(from) < 0 || !sharers_.Contains(PlaceOf(from))) {
     return absl::FailedPreconditionError("no masked input is awaited from this client");
   }
+  if (found->second.manifest.has_value()) {
+    return absl::AlreadyExistsError("this client's masked input is in the sum already");
+  }
   RETURN_IF_ERROR(CheckManifest(found->second, manifest));
   return manifest.chunk_root;
 }
@@ -269,30 +298,43 @@ absl::Status CoordinatorSession::Accept(Member& member, Agreement message) {
 }
 
 absl::Status CoordinatorSession::Accept(Member& member, UnmaskShares message) {
-  const auto neighbours = shape_->graph.ClosedNeighborhood(PlaceOf(member.number));
-  const auto sharers = std::count_if(neighbours.begin(), neighbours.end(),
-                                     [this](int place) { return sharers_.Contains(place); });
+  int sharers = 0;
+  bool anyone_dropped = false;
+  for (const int place : shape_->graph.ClosedNeighborhood(PlaceOf(member.number))) {
+    if (!sharers_.Contains(place)) continue;
+    ++sharers;
+    anyone_dropped = anyone_dropped || !survivors_.Contains(place);
+  }
   if (std::ssize(message.shares) != sharers) {
     return absl::InvalidArgumentError(fmt::format("it gave {} shares for unmasking instead of {}",
                                                   message.shares.size(), sharers));
   }
-  if (message.mask_salt.has_value() &&
-      CommitToMaskSalt(id_, *message.mask_salt) != member.advertisement->mask_salt_check) {
+  const Digest& committed = member.advertisement->mask_salt_check;
+  if (message.mask_salt.has_value() != (anyone_dropped && committed != Digest())) {
+    return absl::InvalidArgumentError(
+        "its part of the federation key goes with shares of dropped clients, and only with them");
+  }
+  if (message.mask_salt.has_value() && CommitToMaskSalt(id_, *message.mask_salt) != committed) {
     return absl::InvalidArgumentError("its federation key is not what it committed to");
   }
   member.unmask = std::move(message);
   return absl::OkStatus();
 }
 
-void CoordinatorSession::RecordTimeUp() {
-  journal_.push_back(JournalEntry(JournalKind::kTimeUp, 0, {}));
-}
-
 void CoordinatorSession::Drop(uint32_t number) {
   const auto found = members_.find(number);
   if (found == members_.end() || found->second.dropped) return;
   found->second.dropped = true;
-  if (phase_ < Phase::kAgreeing) journal_.push_back(JournalEntry(JournalKind::kDrop, number, {}));
+  if (phase_ <= Phase::kAgreeing) journal_.push_back(JournalEntry(JournalKind::kDrop, number, {}));
+}
+
+void CoordinatorSession::Blame(uint32_t number, std::string what) {
+  faults_.push_back({number, std::move(what)});
+  Drop(number);
+}
+
+void CoordinatorSession::RecordPhaseEnd() {
+  journal_.push_back(JournalEntry(JournalKind::kPhaseEnd, 0, {}));
 }
 
 }  // namespace fedtune

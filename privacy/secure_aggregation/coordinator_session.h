@@ -64,8 +64,8 @@ class CoordinatorSession {
   // cohort is too small, or somebody in it is not on the roster.
   static absl::StatusOr<CoordinatorSession> Create(Options options);
 
-  // As it was when Save() was called.
-  // DATA_LOSS: `saved` is not of this session.
+  // As it was when Save() was called, but for faults().
+  // DATA_LOSS: `saved` is not of this session, or damaged.
   static absl::StatusOr<CoordinatorSession> Restore(Options options, ByteSpan saved);
 
   // Requires: the phase is kAgreeing and nothing has been received in it.
@@ -80,7 +80,8 @@ class CoordinatorSession {
   absl::Status Receive(uint32_t from, ByteSpan message);
 
   // What Receive() would say of an input's manifest, and the Merkle root that its
-  // chunks must have. Ask before adding the input to the sum.
+  // chunks must have. Ask before adding the input to the sum, and call Receive()
+  // when it has been added. ALREADY_EXISTS: an input of this client is in the sum.
   absl::StatusOr<Digest> CheckInput(uint32_t from, ByteSpan message) const;
 
   // The client cannot go on, or did something wrong outside of this protocol:
@@ -141,7 +142,10 @@ class CoordinatorSession {
   absl::Status CheckSignature(const Member& member, ByteSpan statement, ByteSpan signature) const;
   absl::Status CheckKeysWork(const Advertisement& message) const;
 
-  void RecordTimeUp();
+  absl::Status Replay(ByteSpan entry);
+  void Blame(uint32_t number, std::string what);
+  void RecordPhaseEnd();
+  void LeaveOutOtherFederationKeys();
   void CloseAdvertising();
   void CloseSharing();
   void CloseCollecting();

@@ -96,7 +96,6 @@ bool CoordinatorSession::Advance(bool time_is_up) {
     case Phase::kSharing:
     case Phase::kCollecting:
       if (!everyone && !time_is_up) return false;
-      if (!everyone) RecordTimeUp();
       if (phase_ == Phase::kAdvertising) {
         CloseAdvertising();
       } else if (phase_ == Phase::kSharing) {
@@ -104,6 +103,7 @@ bool CoordinatorSession::Advance(bool time_is_up) {
       } else {
         CloseCollecting();
       }
+      RecordPhaseEnd();
       break;
     case Phase::kAgreeing:
       if (EnoughEverywhere(Answered(MessageKind::kAgreement))) {
@@ -126,7 +126,27 @@ bool CoordinatorSession::Advance(bool time_is_up) {
   return phase_ != before;
 }
 
+// Masks of clients with different federation keys would not cancel, so the
+// clients refuse each other. The key that most of them have is the right one.
+void CoordinatorSession::LeaveOutOtherFederationKeys() {
+  std::map<Digest, int> votes;
+  for (const auto& [number, member] : members_) {
+    if (member.advertisement.has_value() && !member.dropped) {
+      ++votes[member.advertisement->mask_salt_check];
+    }
+  }
+  const auto most = std::max_element(
+      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  for (const auto& [number, member] : members_) {
+    if (member.advertisement.has_value() && !member.dropped &&
+        member.advertisement->mask_salt_check != most->first) {
+      Blame(number, "its federation key is not that of most of the others");
+    }
+  }
+}
+
 void CoordinatorSession::CloseAdvertising() {
+  LeaveOutOtherFederationKeys();
   for (const auto& [number, member] : members_) {
     if (!member.advertisement.has_value() || member.dropped) continue;
     clients_.push_back(number);
@@ -189,10 +209,12 @@ absl::Status CoordinatorSession::Unmask() {
                    .answer = member.unmask.has_value() ? &*member.unmask : nullptr});
   }
   absl::StatusOr<MaskStreams> masks = unmasking.Masks();
-  for (const uint32_t liar : unmasking.liars()) {
-    if (masks.ok()) faults_.push_back({liar, "it gave wrong shares for unmasking"});
-  }
   if (!masks.ok()) return masks.status();
+  for (const auto& [giver, owner] : unmasking.wrong_shares()) {
+    faults_.push_back({giver, fmt::format("its share of a secret of number {0} is wrong: it lied, "
+                                          "or number {0} sealed it wrongly",
+                                          owner)});
+  }
   masks_.emplace(*std::move(masks));
   phase_ = Phase::kDone;
   return absl::OkStatus();

@@ -38,6 +38,9 @@ class Choices {
     return chosen;
   }
 
+  // Whether it goes through all of them.
+  bool every() const { return every_; }
+
   bool Next() {
     if (++tries_ >= SecretRebuilder::kMostTries) return false;
     if (every_) return std::prev_permutation(taken_.begin(), taken_.end());
@@ -81,31 +84,41 @@ absl::StatusOr<SecretBytes> SecretRebuilder::Rebuild(
   std::stable_partition(shares.begin(), shares.end(),
                         [this](const GivenShare& given) { return !liars_.contains(given.giver); });
   Choices choices(shares, threshold);
+  std::optional<SecretBytes> found;
   do {
-    std::vector<GivenShare> chosen = choices.Current();
+    const std::vector<GivenShare> chosen = choices.Current();
     absl::StatusOr<SecretBytes> secret = Combine(chosen);
-    if (secret.ok() && is_right(*secret)) {
-      NameLiars(shares, std::move(chosen), *secret);
-      return secret;
-    }
+    if (!secret.ok() || !(found.has_value() ? *secret == *found : is_right(*secret))) continue;
+    std::set<uint32_t> differing = Differing(shares, chosen, *secret);
+    if (!found.has_value() || differing.size() < last_liars_.size()) last_liars_ = differing;
+    found = *std::move(secret);
+    const bool is_only_one = 2 * last_liars_.size() < shares.size() - threshold + 2;
+    if (is_only_one || !choices.every()) break;
   } while (choices.Next());
-  return absl::FailedPreconditionError(fmt::format(
-      "no {} of {} shares give the secret: too many of them are wrong", threshold, shares.size()));
+  if (!found.has_value()) {
+    return absl::FailedPreconditionError(
+        fmt::format("no {} of {} shares give the secret: too many of them are wrong", threshold,
+                    shares.size()));
+  }
+  liars_.insert(last_liars_.begin(), last_liars_.end());
+  return *std::move(found);
 }
 
-// A share is right if it can stand in for one of the right ones.
-void SecretRebuilder::NameLiars(const std::vector<GivenShare>& shares,
-                                std::vector<GivenShare> right, const SecretBytes& secret) {
+// Who gave a share that cannot stand in for one of the right ones. Liars may have
+// chosen theirs so that together they give the secret all the same.
+std::set<uint32_t> SecretRebuilder::Differing(const std::vector<GivenShare>& shares,
+                                              std::vector<GivenShare> right,
+                                              const SecretBytes& secret) {
   std::set<uint32_t> trusted;
   for (const GivenShare& given : right) trusted.insert(given.giver);
-  const GivenShare first = right.front();
+  std::set<uint32_t> differing;
   for (const GivenShare& given : shares) {
     if (trusted.contains(given.giver)) continue;
     right.front() = given;
     const absl::StatusOr<SecretBytes> other = Combine(right);
-    if (!other.ok() || !(*other == secret)) liars_.insert(given.giver);
+    if (!other.ok() || !(*other == secret)) differing.insert(given.giver);
   }
-  right.front() = first;
+  return differing;
 }
 
 }  // namespace fedtune

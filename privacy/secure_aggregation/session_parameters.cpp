@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/canonical_bytes.h"
@@ -48,10 +49,15 @@ absl::StatusOr<CohortShape> CompleteShape(const SessionParameters& parameters, i
 absl::StatusOr<CohortShape> SparseShape(const SessionParameters& parameters, int clients,
                                         const Digest& root) {
   const double corrupt = static_cast<double>(parameters.assumed_corrupt) / clients;
-  ASSIGN_OR_RETURN(const GraphParameters found,
-                   FindGraphParameters(clients, corrupt, kBorneDrops, Adversary::kSemiMalicious));
-  return CohortShape{NeighborGraph::Harary(clients, found.degree, root), found.threshold,
-                     std::max(found.threshold, parameters.min_cohort)};
+  const absl::StatusOr<GraphParameters> found =
+      FindGraphParameters(clients, corrupt, kBorneDrops, Adversary::kSemiMalicious);
+  if (!found.ok()) {
+    return absl::FailedPreconditionError(
+        fmt::format("among {} clients {} may not be assumed to side with the coordinator: {}",
+                    clients, parameters.assumed_corrupt, Message(found.status())));
+  }
+  return CohortShape{NeighborGraph::Harary(clients, found->degree, root), found->threshold,
+                     std::max(found->threshold, parameters.min_cohort)};
 }
 
 }  // namespace

@@ -50,30 +50,36 @@ std::vector<GivenShare> Unmasking::SharesOf(const Sharer& sharer) const {
   return shares;
 }
 
-absl::Status Unmasking::TakeOffSelfMask(const Sharer& survivor, MaskStreams& masks) {
-  absl::StatusOr<SecretBytes> seed =
-      rebuilder_.Rebuild(SharesOf(survivor), [&](const SecretBytes& candidate) {
-        return CommitToSeed(session_, survivor.number, candidate) == survivor.seed_commitment;
-      });
-  if (!seed.ok()) {
-    return Annotate(seed.status(),
-                    fmt::format("the self-mask of number {} stays on", survivor.number));
+absl::StatusOr<SecretBytes> Unmasking::Rebuild(
+    const Sharer& owner, std::string_view otherwise,
+    const std::function<bool(const SecretBytes&)>& is_right) {
+  absl::StatusOr<SecretBytes> secret = rebuilder_.Rebuild(SharesOf(owner), is_right);
+  if (!secret.ok()) {
+    return Annotate(secret.status(), fmt::format(fmt::runtime(otherwise), owner.number));
   }
-  masks.Add(SelfMaskKey(session_, *seed), MaskSign::kSubtract);
+  for (const uint32_t giver : rebuilder_.last_liars()) wrong_shares_.emplace(giver, owner.number);
+  return secret;
+}
+
+absl::Status Unmasking::TakeOffSelfMask(const Sharer& survivor, MaskStreams& masks) {
+  ASSIGN_OR_RETURN(
+      const SecretBytes seed,
+      Rebuild(survivor, "the self-mask of number {} stays on", [&](const SecretBytes& candidate) {
+        return CommitToSeed(session_, survivor.number, candidate) == survivor.seed_commitment;
+      }));
+  masks.Add(SelfMaskKey(session_, seed), MaskSign::kSubtract);
   return absl::OkStatus();
 }
 
 absl::Status Unmasking::TakeOffPairMasks(const Sharer& dropped, MaskStreams& masks) {
-  absl::StatusOr<SecretBytes> seed =
-      rebuilder_.Rebuild(SharesOf(dropped), [&](const SecretBytes& candidate) {
-        return AgreementKey::FromSeed(parameters_.suite, candidate).public_key() ==
-               dropped.mask_key;
-      });
-  if (!seed.ok()) {
-    return Annotate(seed.status(),
-                    fmt::format("the masks shared with number {} stay on", dropped.number));
-  }
-  const AgreementKey key = AgreementKey::FromSeed(parameters_.suite, *seed);
+  ASSIGN_OR_RETURN(
+      const SecretBytes seed,
+      Rebuild(dropped, "the masks shared with number {} stay on",
+              [&](const SecretBytes& candidate) {
+                return AgreementKey::FromSeed(parameters_.suite, candidate).public_key() ==
+                       dropped.mask_key;
+              }));
+  const AgreementKey key = AgreementKey::FromSeed(parameters_.suite, seed);
   for (const int place : shape_.graph.ClosedNeighborhood(dropped.place)) {
     if (!survivors_.Contains(place)) continue;
     const Sharer& survivor = *At(place);
@@ -87,18 +93,17 @@ absl::Status Unmasking::TakeOffPairMasks(const Sharer& dropped, MaskStreams& mas
 
 // Clients that have a federation key give its part for this session when masks
 // of dropped clients must come off; each was checked against its commitment.
-absl::Status Unmasking::FindMaskSalt() {
+void Unmasking::FindMaskSalt() {
   for (const Sharer& sharer : by_place_) {
     if (sharer.answer == nullptr || !sharer.answer->mask_salt.has_value()) continue;
     const auto bytes = sharer.answer->mask_salt->Reveal();
     mask_salt_ = SecretBytes(Bytes(bytes.begin(), bytes.end()));
     break;
   }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<MaskStreams> Unmasking::Masks() {
-  RETURN_IF_ERROR(FindMaskSalt());
+  FindMaskSalt();
   MaskStreams masks(parameters_.ring);
   for (const Sharer& sharer : by_place_) {
     RETURN_IF_ERROR(survivors_.Contains(sharer.place) ? TakeOffSelfMask(sharer, masks)

@@ -3,9 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/sha256.h"
@@ -41,14 +46,16 @@ class Unmasking {
   // FAILED_PRECONDITION: a secret cannot be rebuilt; says whose.
   absl::StatusOr<MaskStreams> Masks();
 
-  // Who gave wrong shares, by number.
-  const std::set<uint32_t>& liars() const { return rebuilder_.liars(); }
+  // Who gave wrong shares, and of whose secret the first of them; by number.
+  const std::map<uint32_t, uint32_t>& wrong_shares() const { return wrong_shares_; }
 
  private:
   std::vector<GivenShare> SharesOf(const Sharer& sharer) const;
+  absl::StatusOr<SecretBytes> Rebuild(const Sharer& owner, std::string_view otherwise,
+                                      const std::function<bool(const SecretBytes&)>& is_right);
   absl::Status TakeOffSelfMask(const Sharer& survivor, MaskStreams& masks);
   absl::Status TakeOffPairMasks(const Sharer& dropped, MaskStreams& masks);
-  absl::Status FindMaskSalt();
+  void FindMaskSalt();
   const Sharer* At(int place) const;
 
   const SessionParameters& parameters_;
@@ -58,6 +65,7 @@ class Unmasking {
   const PlaceSet& survivors_;
   std::vector<Sharer> by_place_;
   SecretRebuilder rebuilder_;
+  std::map<uint32_t, uint32_t> wrong_shares_;
   std::optional<SecretBytes> mask_salt_;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -202,15 +203,20 @@ class PlayedRound {
 
   void DropBefore(uint32_t number, MessageKind kind) { drops_[number] = kind; }
 
+  // What this client says instead of its answer to a request, which is empty when
+  // it advertises. An empty answer is none.
+  using Lie = std::function<Bytes(const Bytes& request, Bytes answer)>;
+  void Lies(uint32_t number, Lie lie) { lies_[number] = std::move(lie); }
+
   SecureClient& client(uint32_t number) { return clients_.at(number); }
   CoordinatorSession& coordinator() { return coordinator_; }
 
   // Until it is done or has failed.
-  void Play() {
-    for (auto& [number, client] : clients_) {
-      if (!Drops(number, MessageKind::kAdvertisement)) Deliver(number, client.Advertise());
-    }
-    while (coordinator_.phase() < CoordinatorSession::Phase::kDone) {
+  void Play() { PlayUntil(CoordinatorSession::Phase::kDone); }
+
+  // Until this phase has begun, or a later one.
+  void PlayUntil(CoordinatorSession::Phase end) {
+    while (coordinator_.phase() < end) {
       PlayPhase();
       if (!coordinator_.Advance(false)) coordinator_.Advance(true);
     }
@@ -218,6 +224,7 @@ class PlayedRound {
 
   // One phase's messages; whether the phase ends is the caller's.
   void PlayPhase() {
+    if (coordinator_.phase() == CoordinatorSession::Phase::kAdvertising) return Advertise();
     for (const uint32_t number : coordinator_.Awaited()) {
       const Bytes message = coordinator_.MessageFor(number);
       if (!message.empty()) Ask(number, message);
@@ -247,6 +254,20 @@ class PlayedRound {
     return found != drops_.end() && found->second <= kind;
   }
 
+  void Advertise() {
+    for (auto& [number, client] : clients_) {
+      if (Drops(number, MessageKind::kAdvertisement)) continue;
+      Deliver(number, Told(number, {}, client.Advertise()));
+    }
+  }
+
+  absl::StatusOr<Bytes> Told(uint32_t number, const Bytes& request,
+                             absl::StatusOr<Bytes> answer) const {
+    const auto found = lies_.find(number);
+    if (found == lies_.end() || !answer.ok()) return answer;
+    return found->second(request, *std::move(answer));
+  }
+
   void Ask(uint32_t number, const Bytes& message) {
     const auto kind = static_cast<MessageKind>(message[0]);
     if (Drops(number, static_cast<MessageKind>(message[0] + 1))) return;
@@ -255,8 +276,10 @@ class PlayedRound {
     if (kind == MessageKind::kSharesForYou && answer.ok()) {
       absl::StatusOr<SecureClient::Input> input = client.MaskedInput();
       if (!input.ok()) return Deliver(number, input.status());
-      if (coordinator_.CheckInput(number, input->manifest).ok()) round_->Add(input->masked, sum_);
-      answer = input->manifest;
+      answer = Told(number, message, std::move(input->manifest));
+      if (coordinator_.CheckInput(number, *answer).ok()) round_->Add(input->masked, sum_);
+    } else {
+      answer = Told(number, message, std::move(answer));
     }
     Deliver(number, answer);
   }
@@ -265,6 +288,7 @@ class PlayedRound {
   CoordinatorSession coordinator_;
   std::map<uint32_t, SecureClient> clients_;
   std::map<uint32_t, MessageKind> drops_;
+  std::map<uint32_t, Lie> lies_;
   std::vector<uint32_t> sum_;
 };
 
