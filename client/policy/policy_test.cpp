@@ -38,6 +38,7 @@ class PolicyDecisionTest : public ::testing::Test {
   PolicyDecisionTest() {
     plan_.adapter.rank = 8;
     plan_.adapter.targets = {"attention"};
+    plan_.aggregation.mode = AggregationMode::kPlain;
     plan_.rounds.count = 10;
     plan_.rounds.quorum = 3;
   }
