@@ -29,6 +29,7 @@ Plan AttentionPlan() {
   Plan plan;
   plan.adapter.rank = 2;
   plan.adapter.targets = {"attention"};
+  plan.aggregation.mode = AggregationMode::kPlain;
   plan.rounds.count = 3;
   plan.training.batch_size = 4;
   plan.training.sequence_length = 10;
