@@ -21,6 +21,17 @@ Digest Node(const Digest& left, const Digest& right) {
 // The largest power of two below `count`, which is at least 2.
 size_t LeftPart(size_t count) { return std::bit_floor(count - 1); }
 
+// Completes the proofs of these leaves up to their root, and gives the root.
+Digest Prove(std::span<const Digest> leaves, std::span<std::vector<Digest>> proofs) {
+  if (leaves.size() == 1) return leaves[0];
+  const size_t left = LeftPart(leaves.size());
+  const Digest left_root = Prove(leaves.first(left), proofs.first(left));
+  const Digest right_root = Prove(leaves.subspan(left), proofs.subspan(left));
+  for (std::vector<Digest>& proof : proofs.first(left)) proof.push_back(right_root);
+  for (std::vector<Digest>& proof : proofs.subspan(left)) proof.push_back(left_root);
+  return Node(left_root, right_root);
+}
+
 }  // namespace
 
 Digest MerkleLeaf(ByteSpan bytes) {
@@ -51,6 +62,12 @@ std::vector<Digest> MerkleProof(std::span<const Digest> leaves, size_t index) {
     proof.push_back(MerkleRoot(leaves.first(left)));
   }
   return proof;
+}
+
+std::vector<std::vector<Digest>> MerkleProofs(std::span<const Digest> leaves) {
+  std::vector<std::vector<Digest>> proofs(leaves.size());
+  if (!leaves.empty()) Prove(leaves, proofs);
+  return proofs;
 }
 
 absl::Status CheckMerkleProof(const Digest& leaf, size_t index, size_t count,

@@ -22,6 +22,9 @@ Digest MerkleRoot(std::span<const Digest> leaves);
 // Requires: index < leaves.size().
 std::vector<Digest> MerkleProof(std::span<const Digest> leaves, size_t index);
 
+// Those of all leaves, in their order, at little more than the cost of the root.
+std::vector<std::vector<Digest>> MerkleProofs(std::span<const Digest> leaves);
+
 // Whether `leaf` is the one at `index` of the `count` leaves below `root`.
 // INVALID_ARGUMENT: it is not, or the proof is none.
 absl::Status CheckMerkleProof(const Digest& leaf, size_t index, size_t count,

@@ -67,5 +67,16 @@ TEST(MerkleTreeTest, RefusesAnotherLeafPlaceSizeOrProof) {
               refused);
 }
 
+TEST(MerkleTreeTest, AllProofsAreThoseOfEachLeaf) {
+  std::vector<Digest> leaves;
+  EXPECT_TRUE(MerkleProofs(leaves).empty());
+  while (leaves.size() < 20) {
+    leaves.push_back(MerkleLeaf(Bytes(leaves.size(), 1)));
+    const std::vector<std::vector<Digest>> proofs = MerkleProofs(leaves);
+    ASSERT_EQ(proofs.size(), leaves.size());
+    for (size_t i = 0; i < leaves.size(); ++i) EXPECT_EQ(proofs[i], MerkleProof(leaves, i));
+  }
+}
+
 }  // namespace
 }  // namespace fedtune

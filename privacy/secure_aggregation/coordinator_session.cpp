@@ -45,6 +45,11 @@ Bytes JournalEntry(JournalKind kind, uint32_t number, ByteSpan message) {
   return std::move(writer).Take();
 }
 
+bool HaveKeyInCommon(const Advertisement& one, const Advertisement& other) {
+  return one.share_key == other.share_key || one.share_key == other.mask_key ||
+         one.mask_key == other.share_key || one.mask_key == other.mask_key;
+}
+
 // A saved session and the digest at its end, which tells damage.
 constexpr std::string_view kSavedLabel = "fedtune/secure-session/2";
 
@@ -177,7 +182,7 @@ absl::Status CoordinatorSession::Receive(uint32_t from, ByteSpan message) {
   const Digest digest = Sha256Of(message);
   ASSIGN_OR_RETURN(Member * member, Answering(from, kind.value_or(AnswerIn(phase_)), digest));
   if (member == nullptr) return absl::OkStatus();
-  const absl::Status accepted = kind.ok() ? Accept(*member, *kind, message) : kind.status();
+  absl::Status accepted = kind.ok() ? Accept(*member, *kind, message) : kind.status();
   if (!accepted.ok()) {
     Blame(from, std::string(Message(accepted)));
     return accepted;
@@ -222,13 +227,10 @@ absl::Status CoordinatorSession::CheckKeysWork(const Advertisement& message) con
   RETURN_IF_ERROR(probe.Agree(message.share_key).status());
   RETURN_IF_ERROR(probe.Agree(message.mask_key).status());
   for (const auto& [number, other] : members_) {
-    if (!other.advertisement.has_value()) continue;
-    for (const Bytes* key : {&other.advertisement->share_key, &other.advertisement->mask_key}) {
-      if (*key == message.share_key || *key == message.mask_key) {
-        return absl::InvalidArgumentError(
-            fmt::format("one of its keys is a key of number {}", number));
-      }
+    if (!other.advertisement.has_value() || !HaveKeyInCommon(*other.advertisement, message)) {
+      continue;
     }
+    return absl::InvalidArgumentError(fmt::format("one of its keys is a key of number {}", number));
   }
   return absl::OkStatus();
 }

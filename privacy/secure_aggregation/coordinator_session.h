@@ -169,9 +169,9 @@ class CoordinatorSession {
   std::vector<Fault> faults_;
   std::vector<Bytes> journal_;  // What Restore() replays.
 
-  std::map<uint32_t, Member> members_;  // The cohort.
-  std::vector<uint32_t> clients_;       // Those that advertised; a place is an index here.
-  std::vector<Digest> leaves_;
+  std::map<uint32_t, Member> members_;       // The cohort.
+  std::vector<uint32_t> clients_;            // Those that advertised; a place is an index here.
+  std::vector<std::vector<Digest>> proofs_;  // Of the places; none in a complete graph.
   Digest root_;
   std::optional<CohortShape> shape_;
   PlaceSet sharers_;

@@ -147,16 +147,18 @@ void CoordinatorSession::LeaveOutOtherFederationKeys() {
 
 void CoordinatorSession::CloseAdvertising() {
   LeaveOutOtherFederationKeys();
+  std::vector<Digest> leaves;
   for (const auto& [number, member] : members_) {
     if (!member.advertisement.has_value() || member.dropped) continue;
     clients_.push_back(number);
-    leaves_.push_back(MerkleLeaf(Encode(*member.advertisement)));
+    leaves.push_back(MerkleLeaf(Encode(*member.advertisement)));
   }
-  root_ = MerkleRoot(leaves_);
+  root_ = MerkleRoot(leaves);
   absl::StatusOr<CohortShape> shape =
       ShapeOf(options_.parameters, static_cast<int>(clients_.size()), root_);
   if (!shape.ok()) return Fail(std::string(Message(shape.status())));
   shape_.emplace(*std::move(shape));
+  if (shape_->graph.degree() + 1 < shape_->graph.client_count()) proofs_ = MerkleProofs(leaves);
   phase_ = Phase::kSharing;
 }
 
@@ -242,7 +244,6 @@ Bytes CoordinatorSession::MessageFor(uint32_t number) const {
 }
 
 Bytes CoordinatorSession::DirectoryFor(int place) const {
-  const bool complete = shape_->graph.degree() + 1 == shape_->graph.client_count();
   KeyDirectory directory;
   directory.client_count = static_cast<uint32_t>(clients_.size());
   directory.root = root_;
@@ -251,7 +252,7 @@ Bytes CoordinatorSession::DirectoryFor(int place) const {
     directory.entries.push_back(
         {.place = static_cast<uint32_t>(other),
          .advertisement = *members_.at(clients_[index]).advertisement,
-         .proof = complete ? std::vector<Digest>() : MerkleProof(leaves_, index)});
+         .proof = proofs_.empty() ? std::vector<Digest>() : proofs_[index]});
   }
   return Encode(directory);
 }

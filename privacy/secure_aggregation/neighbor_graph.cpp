@@ -63,14 +63,17 @@ NeighborGraph NeighborGraph::Harary(int clients, int degree, const Digest& seed)
   for (size_t i = ring.size() - 1; i > 0; --i) {  // Fisher and Yates.
     std::swap(ring[i], ring[numbers.Below(i + 1)]);
   }
+  std::vector<size_t> places(ring.size());
+  for (size_t at = 0; at < ring.size(); ++at) places[static_cast<size_t>(ring[at])] = at;
   std::vector<std::vector<int>> neighborhoods(ring.size());
-  for (size_t at = 0; at < ring.size(); ++at) {
-    std::vector<int>& neighborhood = neighborhoods[static_cast<size_t>(ring[at])];
+  for (auto& neighborhood : neighborhoods) neighborhood.reserve(static_cast<size_t>(degree) + 1);
+  // Clients enter their neighbours' lists in their order, which sorts these.
+  for (int client = 0; client < clients; ++client) {
+    const size_t first = places[static_cast<size_t>(client)] + ring.size();
     for (int step = -degree / 2; step <= degree / 2; ++step) {
-      const size_t other = (at + ring.size() + static_cast<size_t>(step)) % ring.size();
-      neighborhood.push_back(ring[other]);
+      const int other = ring[(first + static_cast<size_t>(step)) % ring.size()];
+      neighborhoods[static_cast<size_t>(other)].push_back(client);
     }
-    std::sort(neighborhood.begin(), neighborhood.end());
   }
   return {degree, std::move(neighborhoods)};
 }

@@ -19,6 +19,12 @@ using testing::Numbers;
 
 class WrongSharesTest : public testing::LyingClientsTest {
  protected:
+  static Numbers SomeOf(uint32_t clients, size_t count, std::mt19937& random) {
+    Numbers some;
+    while (some.size() < count) some.insert(1 + static_cast<uint32_t>(random()) % clients);
+    return some;
+  }
+
   // The shares of both secrets of this client, as it should seal them, by point.
   std::vector<Bytes> SharesOf(uint32_t number, int threshold, int count) const {
     const RoundSecrets secrets = SecretsOf(number);
@@ -39,15 +45,13 @@ class WrongSharesTest : public testing::LyingClientsTest {
 
 TEST_F(WrongSharesTest, AsManyAsCanBeSpared) {
   std::mt19937 random(1);
-  for (int clients = 4; clients <= 10; ++clients) {
-    const int spare = clients - CompleteGraphThreshold(clients);
-    for (int count = 1; count <= spare; ++count) {
+  for (uint32_t clients = 4; clients <= 10; ++clients) {
+    const auto spare =
+        clients - static_cast<uint32_t>(CompleteGraphThreshold(static_cast<int>(clients)));
+    for (uint32_t count = 1; count <= spare; ++count) {
       SCOPED_TRACE(std::to_string(clients) + " " + std::to_string(count));
-      Start(clients);
-      Numbers liars;
-      while (std::ssize(liars) < count) {
-        liars.insert(1 + static_cast<uint32_t>(random()) % static_cast<uint32_t>(clients));
-      }
+      Start(static_cast<int>(clients));
+      const Numbers liars = SomeOf(clients, count, random);
       for (const uint32_t liar : liars) UnmasksWrongly(liar);
       ExpectExactSum(liars);
     }

@@ -63,9 +63,7 @@ class LyingClientsTest : public ::testing::Test {
   }
 
   // What this client keeps secret; the tests know it.
-  RoundSecrets SecretsOf(uint32_t number) const {
-    return {SecretOf(static_cast<uint8_t>(number)), id_, kSuite};
-  }
+  RoundSecrets SecretsOf(uint32_t number) const { return {SecretOf(number), id_, kSuite}; }
 
   // Advertises something else under its own signature.
   template <typename Change>

@@ -32,7 +32,11 @@ struct SecureRoundOptions {
   bool federation_key = false;
 };
 
-inline SecretBytes SecretOf(uint8_t byte) { return SecretBytes(Bytes(32, byte)); }
+inline SecretBytes SecretOf(uint32_t number) {
+  Bytes bytes(32, static_cast<uint8_t>(number));
+  bytes[0] = static_cast<uint8_t>(number >> 8);
+  return SecretBytes(std::move(bytes));
+}
 
 // One long-lived key per institution, made once: keys are slow.
 inline std::shared_ptr<const SigningKey> SigningKeyOf(CipherSuite suite, uint32_t number) {
@@ -73,7 +77,7 @@ class SecureRound {
         .key = SigningKeyOf(options_.suite, number),
         .signing_keys = signing_keys_,
         .model = Sha256Of("model"),
-        .round_secret = SecretOf(static_cast<uint8_t>(number))};
+        .round_secret = SecretOf(number)};
     if (options_.federation_key) options.federation_key = SecretOf(0xfe);
     return options;
   }
@@ -138,6 +142,11 @@ class SecureClient {
   ClientSession& session() { return session_; }
   const std::vector<Bytes>& records() const { return records_; }
   bool has_sent(MessageKind kind) const { return sent_.contains(kind); }
+  size_t bytes_sent() const {
+    size_t size = 0;
+    for (const auto& [kind, message] : sent_) size += message.size();
+    return size;
+  }
 
   // Its process ends and another one takes up the records.
   absl::Status Restart() {
