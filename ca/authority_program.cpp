@@ -14,8 +14,10 @@
 #include "ca/authority_directory.h"
 #include "ca/presentation.h"
 #include "fmt/format.h"
+#include "privacy/crypto/random_bytes.h"
 #include "privacy/identity/key_directory.h"
 #include "privacy/identity/pem.h"
+#include "privacy/identity/private_file.h"
 #include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
@@ -177,6 +179,23 @@ absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock
   return absl::OkStatus();
 }
 
+// Not the authority's in any way: but its custodian is who hands things out.
+absl::Status MakeFederationKey(const std::string& out) {
+  const std::vector<uint8_t> bytes = RandomBytes(32);
+  std::vector<uint8_t> text;
+  for (const uint8_t byte : bytes) {
+    for (const char digit : fmt::format("{:02x}", byte))
+      text.push_back(static_cast<uint8_t>(digit));
+  }
+  text.push_back('\n');
+  RETURN_IF_ERROR(WriteNewPrivateFile(out, SecretBytes(std::move(text))));
+  Print(fmt::format("{}\n", out));
+  Advise(
+      "Hand it to every institution by a way that the coordinator's operator has no part in, and "
+      "never to the coordinator; each sets federation_key in client.toml.\n");
+  return absl::OkStatus();
+}
+
 absl::Status ShowRoster(const RosterShowOptions& options, const Clock& clock) {
   const bool verified = !options.authority.empty();
   if (verified) {
@@ -268,6 +287,15 @@ void AddRequest(CommandLine& line, RequestOptions& options) {
                    "A signing key on P-256 in place of Ed25519, for sites under FIPS 140");
 }
 
+void AddFederationKey(CommandLine& line, std::string& out) {
+  CLI::App& command =
+      line.Add({"federation-key",
+                "Makes a secret that institutions share and the coordinator has not.",
+                {"fedtune-ca federation-key --out federation.key"}},
+               [&] { return MakeFederationKey(out); });
+  command.add_option("--out", out, "The file for it")->required();
+}
+
 void AddRoster(CommandLine& line, RosterSignOptions& sign, RosterShowOptions& show,
                const Clock& clock) {
   CLI::App& roster = line.AddGroup({"roster",
@@ -303,6 +331,7 @@ int RunAuthorityProgram(int argc, const char* const* argv, const Clock& clock) {
   RequestOptions request;
   RosterSignOptions roster_sign;
   RosterShowOptions roster_show;
+  std::string federation_key;
   CommandLine line(
       {.name = "fedtune-ca",
        .summary = "Keeps the authority of a federation, which certifies its members.",
@@ -315,6 +344,7 @@ int RunAuthorityProgram(int argc, const char* const* argv, const Clock& clock) {
   AddShow(line, show, clock);
   AddRequest(line, request);
   AddRoster(line, roster_sign, roster_show, clock);
+  AddFederationKey(line, federation_key);
   return line.Run(argc, argv);
 }
 

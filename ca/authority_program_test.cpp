@@ -127,6 +127,18 @@ TEST_F(AuthorityProgramTest, SignsAndShowsARoster) {
   EXPECT_EQ(shown.at("institutions")[0].at("number"), 1);
 }
 
+TEST_F(AuthorityProgramTest, MakesAFederationKeyOnceForItsOwnerOnly) {
+  const std::string file = keys_ + "/federation.key";
+  EXPECT_EQ(Run({"federation-key", "--out", file}), 0);
+  const std::string key = *ReadFile(file);
+  EXPECT_THAT(key, ::testing::MatchesRegex("[0-9a-f]+\n"));
+  EXPECT_EQ(key.size(), 65u);
+  EXPECT_EQ(std::filesystem::status(file).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_NE(Run({"federation-key", "--out", file}), 0);
+  EXPECT_EQ(*ReadFile(file), key);
+}
+
 TEST_F(AuthorityProgramTest, SignsNoRosterOfNobody) {
   EXPECT_EQ(Run({"roster", "sign", "--dir", ca_}), 1);
   EXPECT_THAT(advice_, HasSubstr("no institution has a valid signing certificate"));

@@ -130,6 +130,7 @@ void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& con
   config.credentials.signing_certificate = config.credentials.certificate;
   reader.Path("signing_certificate", flags.signing_certificate,
               config.credentials.signing_certificate);
+  reader.Path("federation_key", flags.federation_key, config.federation_key);
   reader.Path("policy", flags.policy, config.policy);
 }
 

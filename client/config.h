@@ -31,6 +31,7 @@ struct ClientConfig {
   std::filesystem::path state_dir;
   CredentialFiles credentials;                     // In state_dir/keys by default.
   std::vector<std::filesystem::path> base_models;  // Folders.
+  std::filesystem::path federation_key;            // Empty: the federation has none.
   std::filesystem::path policy;  // Empty: every run on these base models is allowed.
   std::vector<DatasetConfig> datasets;
   std::string device = "auto";  // Or "cpu", "cuda:0".
@@ -49,6 +50,7 @@ struct ClientFlags {
   std::optional<std::string> authority;
   std::optional<std::string> signing_key;
   std::optional<std::string> signing_certificate;
+  std::optional<std::string> federation_key;
   std::vector<std::string> base_models;
   std::optional<std::string> policy;
   std::vector<std::string> datasets;  // "NAME:TRAIN" or "NAME:TRAIN:EVAL"

@@ -38,6 +38,8 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
                      "The certificate of the federation's authority (keys/authority.pem)");
   command.add_option("--signing-key", flags.signing_key,
                      "The key we sign with in secure rounds (keys/signing_key.pem)");
+  command.add_option("--federation-key", flags.federation_key,
+                     "The file with what institutions share and the coordinator has not (none)");
   command.add_option("--signing-certificate", flags.signing_certificate,
                      "Its certificate (in the file of our certificate)");
   command.add_option("--base-model", flags.base_models,

@@ -92,7 +92,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   Log log(config.log_format);
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
 
-  const MembershipSource membership = MembershipOf(config, credentials, clock, log);
+  MembershipSource membership = MembershipOf(config, credentials, clock, log);
+  ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
   ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership));
 
   const Hours hours = policy.hours;

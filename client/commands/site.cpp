@@ -6,6 +6,8 @@
 #include "base/status_macros.h"
 #include "client/data/dataset.h"
 #include "fmt/format.h"
+#include "privacy/crypto/sha256.h"
+#include "privacy/identity/private_file.h"
 
 namespace fedtune {
 namespace {
@@ -65,8 +67,25 @@ absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config
 }
 
 void HideSizes(const Policy& policy, std::vector<DatasetSize>& datasets) {
-  if (policy.secure_aggregation != SecureAggregation::kRequired) return;
+  if (policy.tell_record_counts) return;
   for (DatasetSize& dataset : datasets) dataset.example_count = 0;
+}
+
+absl::StatusOr<std::shared_ptr<const SecretBytes>> LoadFederationKey(const ClientConfig& config) {
+  if (config.federation_key.empty()) return nullptr;
+  ASSIGN_OR_RETURN(const SecretBytes text, ReadPrivateFile(config.federation_key));
+  std::string_view hex = text.RevealText();
+  if (hex.ends_with('\n')) hex.remove_suffix(1);
+  const absl::StatusOr<Digest> key = Digest::Parse(hex);
+  if (!key.ok()) {
+    // Not what is there: it may be a key.
+    return absl::InvalidArgumentError(
+        fmt::format("{} has no federation key: 64 hexadecimal digits are expected, as fedtune-ca "
+                    "federation-key writes them",
+                    config.federation_key.string()));
+  }
+  return std::make_shared<const SecretBytes>(
+      std::vector<uint8_t>(key->bytes.begin(), key->bytes.end()));
 }
 
 }  // namespace fedtune

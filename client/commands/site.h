@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -10,6 +11,7 @@
 #include "client/config.h"
 #include "client/policy/policy.h"
 #include "client/round/messages.h"
+#include "privacy/crypto/secret_bytes.h"
 #include "privacy/identity/key_directory.h"
 
 namespace fedtune {
@@ -40,8 +42,11 @@ std::filesystem::path SessionJournalFile(const ClientConfig& config);
 // as ReadDataset().
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config);
 
-// What the coordinator is told of them: where the policy requires secure
-// aggregation, no number.
+// What institutions share and the coordinator has not; null where none is
+// configured. INVALID_ARGUMENT: the file has none. Otherwise as ReadPrivateFile().
+absl::StatusOr<std::shared_ptr<const SecretBytes>> LoadFederationKey(const ClientConfig& config);
+
+// What the coordinator is told of them: no number, unless the policy says so.
 void HideSizes(const Policy& policy, std::vector<DatasetSize>& datasets);
 
 }  // namespace fedtune

@@ -7,6 +7,7 @@
 #include "client/transport/fake_coordinator.h"
 #include "gmock/gmock.h"
 #include "privacy/identity/certificate_authority.h"
+#include "privacy/identity/private_file.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -16,6 +17,7 @@ namespace {
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class SiteTest : public ::testing::Test {
  protected:
@@ -97,15 +99,43 @@ TEST_F(SiteTest, CountsTheRecordsOfEachDataSet) {
   EXPECT_EQ(sizes->at(1).example_count, 1);
 }
 
-TEST_F(SiteTest, TellsNoSizesWhereThePolicyRequiresSecureAggregation) {
+TEST_F(SiteTest, TellsNoSizesUnlessThePolicySaysSo) {
   std::vector<DatasetSize> datasets = {{.name = "one", .example_count = 3}};
   Policy policy;
+  policy.tell_record_counts = true;
   HideSizes(policy, datasets);
   EXPECT_EQ(datasets[0].example_count, 3);
-  policy.secure_aggregation = SecureAggregation::kRequired;
+  policy.tell_record_counts = false;
   HideSizes(policy, datasets);
   EXPECT_EQ(datasets[0].name, "one");
   EXPECT_EQ(datasets[0].example_count, 0);
+}
+
+TEST_F(SiteTest, ReadsTheFederationKeyThatOnlyItsOwnerCanRead) {
+  ASSERT_THAT(LoadFederationKey(config_), IsOk());
+  EXPECT_EQ(*LoadFederationKey(config_), nullptr);
+  config_.federation_key = folder_.path() / "federation.key";
+  EXPECT_THAT(LoadFederationKey(config_), HasCode(absl::StatusCode::kNotFound));
+  const std::string hex(64, 'a');
+  ASSERT_THAT(WriteNewPrivateFile(config_.federation_key,
+                                  SecretBytes(std::vector<uint8_t>(hex.begin(), hex.end()))),
+              IsOk());
+  const auto key = LoadFederationKey(config_);
+  ASSERT_THAT(key, IsOk());
+  EXPECT_EQ(**key, SecretBytes(std::vector<uint8_t>(32, 0xaa)));
+  std::filesystem::permissions(config_.federation_key, std::filesystem::perms::group_read,
+                               std::filesystem::perm_options::add);
+  EXPECT_THAT(LoadFederationKey(config_), HasCode(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(SiteTest, NeverPrintsWhatIsNoFederationKey) {
+  config_.federation_key = folder_.path() / "federation.key";
+  ASSERT_THAT(WriteNewPrivateFile(config_.federation_key,
+                                  SecretBytes(std::vector<uint8_t>{'s', 'e', 'c', 'r', 'e', 't'})),
+              IsOk());
+  const absl::Status status = LoadFederationKey(config_).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Message(status)), Not(HasSubstr("secret")));
 }
 
 TEST_F(SiteTest, RefusesToGoWithoutADataSet) {

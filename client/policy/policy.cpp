@@ -163,6 +163,7 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view sourc
   ReadLimit(root, "min_cohort", policy.min_cohort);
   ReadLimit(root, "assumed_corrupt", policy.assumed_corrupt);
   ReadSecureAggregation(root, policy.secure_aggregation);
+  root.Optional("tell_record_counts", policy.tell_record_counts);
   ReadHours(root, policy.hours);
   RETURN_IF_ERROR(document.Finish());
   return policy;

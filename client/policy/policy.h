@@ -30,6 +30,9 @@ struct Policy {
   // Clients on a lying coordinator's side that a secure plan must hold against.
   int64_t assumed_corrupt = 0;
   SecureAggregation secure_aggregation = SecureAggregation::kOptional;
+  // Whether the coordinator is told how many records there are, outside of plain
+  // runs, which cannot do without.
+  bool tell_record_counts = false;
   Hours hours;  // When training and evaluation may run, in local time.
 };
 

@@ -61,7 +61,8 @@ absl::StatusOr<SecureMembership> JoinSecureRun(const MembershipSource& source,
                               .roster = roster->digest(),
                               .number = roster->Find(source.institution)->number,
                               .key = *source.key,
-                              .signing_keys = {}};
+                              .signing_keys = {},
+                              .federation_key = source.federation_key};
   for (const SigningRosterEntry& entry : roster->entries()) {
     if (entry.suite == suite) membership.signing_keys[entry.number] = entry.public_key;
   }

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/cipher_suite.h"
+#include "privacy/crypto/secret_bytes.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/crypto/signing_key.h"
 
@@ -24,7 +25,8 @@ struct SecureMembership {
   Digest roster;  // SigningRoster::digest().
   uint32_t number = 0;
   std::shared_ptr<const SigningKey> key;
-  std::map<uint32_t, Bytes> signing_keys;  // Of the run's suite, by number.
+  std::map<uint32_t, Bytes> signing_keys;                       // Of the run's suite, by number.
+  std::shared_ptr<const SecretBytes> federation_key = nullptr;  // Null: there is none.
 };
 
 // What an institution believes a roster by.
@@ -33,6 +35,7 @@ struct MembershipSource {
   absl::StatusOr<std::shared_ptr<const SigningKey>> key;  // Or why there is none.
   std::string authority_pem;                              // The federation's.
   std::filesystem::path seen_roster;                      // The newest one seen; may be missing.
+  std::shared_ptr<const SecretBytes> federation_key = nullptr;
 };
 
 // Takes the roster that came with an invitation, keeps it if it is newer than the

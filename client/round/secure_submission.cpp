@@ -112,6 +112,11 @@ absl::StatusOr<SecureSubmission> SecureSubmission::Open(SecureRoundWork work,
                                                         SessionJournal& journal) {
   const RunMaterial& material = *work.material;
   SecretBytes rounding_key = RoundingKey(kept.round_secret, SessionId(parameters));
+  std::optional<SecretBytes> federation_key;
+  if (material.membership->federation_key != nullptr) {
+    const std::span<const uint8_t> bytes = material.membership->federation_key->Reveal();
+    federation_key = SecretBytes({bytes.begin(), bytes.end()});
+  }
   ASSIGN_OR_RETURN(
       ClientSession session,
       ClientSession::Resume({.parameters = std::move(parameters),
@@ -120,7 +125,8 @@ absl::StatusOr<SecureSubmission> SecureSubmission::Open(SecureRoundWork work,
                              .key = material.membership->key,
                              .signing_keys = material.membership->signing_keys,
                              .model = TrainedFrom(material.base_digest, work.assignment.adapter),
-                             .round_secret = std::move(kept.round_secret)},
+                             .round_secret = std::move(kept.round_secret),
+                             .federation_key = std::move(federation_key)},
                             kept.records));
   return SecureSubmission(std::move(work), journal, std::move(session), std::move(rounding_key));
 }

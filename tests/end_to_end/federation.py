@@ -113,9 +113,10 @@ class Federation:
             raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
         self.address = line.split()[-1]
 
-    def start_client(self, name, policy="", base_model=BASE_MODEL, train=None, site=None):
+    def start_client(self, name, policy="", base_model=BASE_MODEL, train=None, site=None,
+                     keys=""):
         """Starts an institution's client, with new keys the first time; on the data of
-        `site`, if it is not its own."""
+        `site`, if it is not its own. `keys` are more lines of its configuration."""
         data = DATA / (site or name)
         state = self.folder / name
         if not (state / "keys").exists():
@@ -127,6 +128,7 @@ institution = "{name}"
 state_dir = "."
 base_models = ["{base_model}"]
 policy = "policy.toml"
+{keys}
 [[datasets]]
 name = "icd10"
 train = "{train or data / "train.jsonl"}"

@@ -81,20 +81,24 @@ def memory_of(pid):
 
 
 class SecureTest(unittest.TestCase):
-    """Each test has five institutions with signing keys on a roster."""
+    """Each test has five institutions with signing keys on a roster, which share a
+    federation key."""
 
     def setUp(self):
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
         self.federation = self.enterContext(Federation(PROGRAMS, folder))
         self.federation.make_authority()
         self.federation.sign_roster(NAMES)
+        self.key = self.federation.folder / "federation.key"
+        self.federation.run("fedtune-ca", "federation-key", "--out", self.key)
         self.federation.start_coordinator()
         for name in NAMES:
             self.start_client(name)
         self.federation.wait_for_clients(len(NAMES))
 
-    def start_client(self, name):
-        self.federation.start_client(name, POLICY, site=LOCAL_DATA if name == LOCAL else None)
+    def start_client(self, name, policy=POLICY):
+        self.federation.start_client(name, policy, site=LOCAL_DATA if name == LOCAL else None,
+                                     keys=f'federation_key = "{self.key}"')
 
     def finish(self, text):
         """Starts a run and waits for its good end."""
@@ -195,7 +199,7 @@ class SecureTest(unittest.TestCase):
     def test_a_client_whose_policy_wants_more_company_declines(self):
         name = NAMES[4]
         self.federation.stop(name)
-        self.federation.start_client(name, "min_cohort = 10\n")
+        self.start_client(name, "min_cohort = 10\n")
         self.federation.wait_for_clients(len(NAMES))
         run = self.finish(plan(count=1))
         declined = [c for c in run["clients"] if c["state"] == "declined"]
