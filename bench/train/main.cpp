@@ -196,6 +196,7 @@ int main(int argc, char** argv) {
   fedtune::SpinBriefly(argv);  // As fedtune-client does.
   fedtune::bench::Flags flags;
   flags.plan.rounds.count = 1;
+  flags.plan.aggregation.mode = fedtune::AggregationMode::kPlain;
   flags.plan.aggregation.method = fedtune::AggregationMethod::kFedit;
   fedtune::CommandLine line({"fedtune-bench-train",
                              "Measures LoRA training, for bench/run.sh train.",

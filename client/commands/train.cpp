@@ -178,6 +178,7 @@ absl::Status CheckOutput(const std::filesystem::path& out) {
 
 absl::StatusOr<Plan> PlanOf(const TrainOptions& options) {
   Plan plan;
+  plan.aggregation.mode = AggregationMode::kPlain;  // There is nobody to add to.
   plan.training.epochs = 1;
   plan.rounds.count = 1;
   if (options.plan) {
