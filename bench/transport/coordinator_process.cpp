@@ -58,9 +58,9 @@ absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoToStatus(errno, "make a pipe for", program);
   const std::filesystem::path log = state / "log";
-  const auto pid =
-      Spawn({program.string(), "serve", "--state-dir", state.string(), "--listen", "127.0.0.1:0"},
-            ends[1], log);
+  const auto pid = Spawn({program.string(), "serve", "--state-dir", state.string(), "--listen",
+                          "127.0.0.1:0", "--signing-roster", RosterIn(state).string()},
+                         ends[1], log);
   ::close(ends[1]);
   const int port = pid.ok() ? ReadPort(ends[0]) : 0;
   ::close(ends[0]);

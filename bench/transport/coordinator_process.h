@@ -17,9 +17,14 @@ namespace fedtune::bench {
 class CoordinatorProcess {
  public:
   // Starts `program` on a free port of loopback with everything in `state`,
-  // where keys/ must be complete. Its log is state/log.
+  // where keys/ and the signing roster must be complete. Its log is state/log.
   static absl::StatusOr<std::unique_ptr<CoordinatorProcess>> Start(
       const std::filesystem::path& program, const std::filesystem::path& state);
+
+  // Where Start() looks for the roster.
+  static std::filesystem::path RosterIn(const std::filesystem::path& state) {
+    return state / "roster.json";
+  }
 
   CoordinatorProcess(const CoordinatorProcess&) = delete;
   CoordinatorProcess& operator=(const CoordinatorProcess&) = delete;

@@ -23,7 +23,9 @@
 #include "client/transport/coordinator_client.h"
 #include "fmt/format.h"
 #include "model/checkpoint/base_model_description.h"
+#include "privacy/crypto/signing_key.h"
 #include "privacy/identity/certificate_authority.h"
+#include "privacy/identity/signing_roster.h"
 #include "proto/fedtune/v1/administration.grpc.pb.h"
 #include "rpc/channel.h"
 #include "tests/support/temporary_directory.h"
@@ -53,6 +55,10 @@ class LogInto {
 constexpr char kFederation[] = "bench";
 constexpr int64_t kRank = 16;
 
+using SigningKeys = std::vector<std::shared_ptr<const SigningKey>>;  // Of the clients.
+
+std::string ClientName(size_t index) { return fmt::format("site-{}", index); }
+
 // Keys and a certificate in `directory`, from an authority that does not ask.
 absl::StatusOr<ChannelOptions> Enrol(const CertificateAuthority& authority,
                                      const std::filesystem::path& directory, Role role,
@@ -69,6 +75,38 @@ absl::StatusOr<ChannelOptions> Enrol(const CertificateAuthority& authority,
   RETURN_IF_ERROR(WriteFileAtomically(files.certificate, certificate));
   RETURN_IF_ERROR(WriteFileAtomically(files.authority, authority.ToPem()));
   return ChannelOptions{.address = "", .files = files, .federation = kFederation};
+}
+
+// The authority's roster of these keys.
+absl::Status WriteRoster(const CertificateAuthority& authority, const SigningKeys& keys,
+                         const std::filesystem::path& file) {
+  RosterContent content{.federation = kFederation,
+                        .version = 1,
+                        .signed_at = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now())),
+                        .entries = {}};
+  for (size_t i = 0; i < keys.size(); ++i) {
+    content.entries.push_back({.number = static_cast<uint32_t>(i + 1),
+                               .institution = ClientName(i),
+                               .suite = keys[i]->suite(),
+                               .public_key = keys[i]->public_key()});
+  }
+  ASSIGN_OR_RETURN(const SigningKey signer,
+                   SigningKey::ParsePem(authority.key().ToPem().RevealText()));
+  ASSIGN_OR_RETURN(const std::string text, SignRoster(content, signer));
+  return WriteFileAtomically(file, text);
+}
+
+// What the client with this key joins secure runs by, kept in `directory`.
+absl::StatusOr<SecureSeat> SeatOf(const std::string& name, std::shared_ptr<const SigningKey> key,
+                                  const CertificateAuthority& authority,
+                                  const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(SessionJournal journal,
+                   SessionJournal::Open(directory / "sessions.sqlite", *key));
+  return SecureSeat{.source = {.institution = name,
+                               .key = std::move(key),
+                               .authority_pem = authority.ToPem(),
+                               .seen_roster = directory / "roster.json"},
+                    .journal = std::move(journal)};
 }
 
 // A model whose adapter of rank 16 has the load's size, two tensors a layer.
@@ -89,6 +127,12 @@ std::string BaseModelJson(const Load& load) {
   return ToJson(model);
 }
 
+std::string SecureToml(const Load& load) {
+  if (!load.secure) return "";
+  return fmt::format("[secure]\nmin_cohort = {0}\nmax_cohort = {0}\nmax_weight = 1\n",
+                     load.clients);
+}
+
 // The server's rate is small because an echo would double the adapter.
 std::string PlanToml(const Load& load) {
   return fmt::format(R"(name = "echo"
@@ -103,12 +147,13 @@ count = {}
 quorum = {}
 deadline = "10m"
 [aggregation]
-mode = "plain"
+mode = "{}"
 method = "fedit"
 [server]
 learning_rate = 0.001
-)",
-                     kRank, load.rounds, load.clients);
+{})",
+                     kRank, load.rounds, load.clients, load.secure ? "secure" : "plain",
+                     SecureToml(load));
 }
 
 // When each round was first assigned, and what the coordinator had used by then.
@@ -148,8 +193,9 @@ class RoundTimes {
 // One client as fedtune-client has it, but for the training.
 class EchoClient {
  public:
-  EchoClient(const ChannelOptions& options, RoundTimes& times, const Clock& clock, Log& log)
-      : workshop_([&times](int64_t round) { times.Assigned(round); }),
+  EchoClient(const ChannelOptions& options, SecureSeat seat, RoundTimes& times, const Clock& clock,
+             Log& log)
+      : workshop_([&times](int64_t round) { times.Assigned(round); }, std::move(seat)),
         daemon_({.hours = {}, .zone = absl::UTCTimeZone(), .address = options.address}, workshop_,
                 clock, log),
         link_(options, {.client_version = "bench", .device = {}, .datasets = {}}, daemon_),
@@ -206,6 +252,12 @@ absl::StatusOr<EchoRounds> RunEchoFederation(const std::filesystem::path& progra
                    CertificateAuthority::Create(kFederation, absl::Hours(48), absl::Now()));
   const std::filesystem::path state = directory.path() / "coordinator";
   RETURN_IF_ERROR(Enrol(authority, state / "keys", Role::kCoordinator, "hub").status());
+  SigningKeys keys;
+  for (int i = 0; i < load.clients; ++i) {
+    keys.push_back(
+        std::make_shared<const SigningKey>(SigningKey::Generate(CipherSuite::kCurve25519)));
+  }
+  RETURN_IF_ERROR(WriteRoster(authority, keys, CoordinatorProcess::RosterIn(state)));
   ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorProcess> coordinator,
                    CoordinatorProcess::Start(program, state));
   const std::string address = fmt::format("127.0.0.1:{}", coordinator->port());
@@ -215,12 +267,13 @@ absl::StatusOr<EchoRounds> RunEchoFederation(const std::filesystem::path& progra
   const SystemClock clock;
   Log log;
   std::vector<std::unique_ptr<EchoClient>> clients;
-  for (int i = 0; i < load.clients; ++i) {
-    const std::string name = fmt::format("site-{}", i);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const std::string name = ClientName(i);
     ASSIGN_OR_RETURN(ChannelOptions options,
                      Enrol(authority, directory.path() / name, Role::kClient, name));
     options.address = address;
-    clients.push_back(std::make_unique<EchoClient>(options, times, clock, log));
+    ASSIGN_OR_RETURN(SecureSeat seat, SeatOf(name, keys[i], authority, directory.path() / name));
+    clients.push_back(std::make_unique<EchoClient>(options, std::move(seat), times, clock, log));
   }
   ASSIGN_OR_RETURN(ChannelOptions options,
                    Enrol(authority, directory.path() / "grace", Role::kAdministrator, "grace"));

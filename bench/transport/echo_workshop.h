@@ -9,41 +9,65 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "aggregation/adapter_bytes.h"
 #include "aggregation/adapter_layout.h"
+#include "base/status.h"
 #include "base/status_macros.h"
+#include "client/round/run_material.h"
+#include "client/round/secure_desk.h"
+#include "client/round/secure_membership.h"
 #include "client/round/workshop.h"
+#include "client/storage/session_journal.h"
+#include "fmt/format.h"
+#include "plan/plan.h"
 
 namespace fedtune::bench {
 
-// Where nothing is trained: the contribution is the adapter that came.
+// What a client joins secure runs by.
+struct SecureSeat {
+  MembershipSource source;
+  SessionJournal journal;
+};
+
+// Where nothing is trained: the contribution is the adapter that came. Secure
+// rounds are those of a real client from there on.
 class EchoWorkshop final : public Workshop {
  public:
   // Calls `on_assigned` when a round's work begins.
-  explicit EchoWorkshop(std::function<void(int64_t round)> on_assigned)
-      : on_assigned_(std::move(on_assigned)) {}
+  EchoWorkshop(std::function<void(int64_t round)> on_assigned, SecureSeat seat)
+      : on_assigned_(std::move(on_assigned)),
+        source_(std::move(seat.source)),
+        desk_(std::move(seat.journal)) {}
 
   InvitationAnswer Study(const Invitation& invitation) override {
-    const auto layout = AdapterLayout::FromJson(invitation.layout_json);
-    if (!layout.ok()) return {.run = invitation.run, .reason = layout.status().ToString()};
+    absl::StatusOr<RunMaterial> material = MaterialFor(invitation);
+    if (!material.ok()) {
+      return {.run = invitation.run, .reason = std::string(Message(material.status()))};
+    }
+    const bool secure = material->membership.has_value();
     const std::lock_guard lock(mutex_);
-    layout_digest_ = Sha256Of(invitation.layout_json);
-    value_count_ = layout->parameter_count();
-    return {.run = invitation.run, .accepted = true, .example_count = 1};
+    material_ = std::make_shared<const RunMaterial>(*std::move(material));
+    return {
+        .run = invitation.run, .accepted = true, .example_count = secure ? 0 : 1, .secure = secure};
   }
 
   absl::Status Work(const Assignment& assignment, CoordinatorLink& link, WorkControl& control,
                     const WorkObserver&) override {
     on_assigned_(assignment.id.round);
-    auto contribution = std::make_shared<Contribution>(Contribution{.id = assignment.id,
-                                                                    .adapter = assignment.adapter,
-                                                                    .layout = layout_digest_,
-                                                                    .factors = assignment.factors});
+    const std::shared_ptr<const RunMaterial> material = Material();
+    auto contribution =
+        std::make_shared<Contribution>(Contribution{.id = assignment.id,
+                                                    .adapter = assignment.adapter,
+                                                    .layout = material->layout_digest,
+                                                    .factors = assignment.factors,
+                                                    .evaluate_only = assignment.evaluate_only});
     if (!assignment.evaluate_only) {
+      const int64_t count = material->layout.parameter_count();
       ASSIGN_OR_RETURN(const std::string bytes,
-                       link.FetchBlob(assignment.adapter, sizeof(float) * value_count_,
+                       link.FetchBlob(assignment.adapter, sizeof(float) * count,
                                       control.stop_token(), [](uint64_t, uint64_t) {}));
-      ASSIGN_OR_RETURN(contribution->delta, ValuesFromBytes(bytes, value_count_, "the adapter"));
+      ASSIGN_OR_RETURN(contribution->delta, ValuesFromBytes(bytes, count, "the adapter"));
     }
     const std::lock_guard lock(mutex_);
     kept_ = std::move(contribution);
@@ -51,20 +75,24 @@ class EchoWorkshop final : public Workshop {
   }
 
   Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override {
-    std::shared_ptr<const Contribution> kept;
-    {
-      const std::lock_guard lock(mutex_);
-      kept = kept_;
-    }
-    if (kept == nullptr || kept->id != id) return absl::FailedPreconditionError("not kept");
-    return link.Submit(*kept, std::move(stop));
+    const std::shared_ptr<const Contribution> kept = Kept(id);
+    if (kept == nullptr) return absl::FailedPreconditionError("not kept");
+    const std::shared_ptr<const RunMaterial> material = Material();
+    if (!material->membership) return link.Submit(*kept, std::move(stop));
+    const Assignment assignment{.id = id,
+                                .adapter = kept->adapter,
+                                .factors = kept->factors,
+                                .evaluate_only = kept->evaluate_only};
+    return desk_.Submit({assignment, material}, kept, link, std::move(stop));
   }
 
-  Outcome Answer(const Assignment&, const Bytes&, CoordinatorLink&, std::stop_token) override {
-    return absl::UnimplementedError("it contributes plainly only");
+  Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink& link,
+                 std::stop_token stop) override {
+    return desk_.Answer({assignment, Material()}, Kept(assignment.id), message, link,
+                        std::move(stop));
   }
 
-  absl::Status EndAggregation(const std::string&) override { return absl::OkStatus(); }
+  absl::Status EndAggregation(const std::string& run) override { return desk_.End(run); }
 
   void Forget(const std::string&) override {
     const std::lock_guard lock(mutex_);
@@ -72,10 +100,38 @@ class EchoWorkshop final : public Workshop {
   }
 
  private:
+  absl::StatusOr<RunMaterial> MaterialFor(const Invitation& invitation) const {
+    RunMaterial material;
+    ASSIGN_OR_RETURN(material.plan,
+                     ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
+    ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
+    material.layout_digest = Sha256Of(invitation.layout_json);
+    material.training.resize(1);
+    if (material.plan.aggregation.mode == AggregationMode::kPlain) return material;
+    ASSIGN_OR_RETURN(material.membership, JoinSecureRun(source_, invitation.signing_roster,
+                                                        material.plan.secure.suite, absl::Now()));
+    material.plan_toml = invitation.plan_toml;
+    material.base_digest = invitation.base_digest;
+    material.floor = {.min_cohort = static_cast<int>(material.plan.secure.min_cohort),
+                      .assumed_corrupt = static_cast<int>(material.plan.secure.assumed_corrupt)};
+    return material;
+  }
+
+  std::shared_ptr<const RunMaterial> Material() {
+    const std::lock_guard lock(mutex_);
+    return material_;
+  }
+
+  std::shared_ptr<const Contribution> Kept(const AttemptId& id) {
+    const std::lock_guard lock(mutex_);
+    return kept_ != nullptr && kept_->id == id ? kept_ : nullptr;
+  }
+
   const std::function<void(int64_t)> on_assigned_;
+  const MembershipSource source_;
+  SecureDesk desk_;  // Used by Submit(), Answer() and EndAggregation() alone.
   std::mutex mutex_;
-  Digest layout_digest_;     // Written before any work begins.
-  int64_t value_count_ = 0;  // Likewise.
+  std::shared_ptr<const RunMaterial> material_;  // Written before any work begins.
   std::shared_ptr<const Contribution> kept_;
 };
 

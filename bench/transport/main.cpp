@@ -21,6 +21,7 @@ namespace {
 constexpr double kMega = 1e6;
 constexpr double kGiga = 1e9;
 constexpr int kFloorRuns = 5;
+constexpr int kTurns = 2;
 
 // The goals. Small rounds are about what a round costs at all; large ones are
 // compared with what the machine can do.
@@ -28,10 +29,12 @@ constexpr double kSmallRoundSeconds = 0.025;  // For 10 clients of 1 MB.
 constexpr double kTimesFloor = 3.5;
 constexpr double kTimesUpdate = 2.3;               // Peak memory: so many updates and
 constexpr double kStreamMegabytes = 4 * 1.048576;  // so much for each client.
+constexpr double kTimesPlain = 2.5;                // A secure round over a plain one.
 
 struct Flags {
   std::filesystem::path coordinator;
   bool quick = false;
+  bool secure = false;
   Load load = {.clients = 0};  // No clients: the usual cases.
 };
 
@@ -54,6 +57,10 @@ absl::Duration Median(std::vector<absl::Duration> times) {
 
 std::vector<Load> CasesOf(const Flags& flags) {
   if (flags.load.clients > 0) return {flags.load};
+  if (flags.secure && !flags.quick) {
+    return {{.clients = 10, .megabytes = 1, .tensors = 10, .rounds = 21},
+            {.clients = 10, .megabytes = 100, .tensors = 100, .rounds = 4}};
+  }
   if (flags.quick) {
     return {{.clients = 4, .megabytes = 1, .tensors = 10, .rounds = 11},
             {.clients = 4, .megabytes = 20, .tensors = 100, .rounds = 6}};
@@ -86,6 +93,37 @@ absl::Status Measure(const Flags& flags, const Load& load) {
   return absl::OkStatus();
 }
 
+// Adds what another federation of the same load measured.
+void Add(const EchoRounds& more, EchoRounds& all) {
+  all.rounds.insert(all.rounds.end(), more.rounds.begin(), more.rounds.end());
+  all.cpu_per_round += more.cpu_per_round / kTurns;
+  all.peak_memory = std::max(all.peak_memory, more.peak_memory);
+}
+
+// Plain and secure federations in turn, for the machine is not ours alone.
+absl::Status MeasureSecure(const Flags& flags, Load load) {
+  EchoRounds plain;
+  EchoRounds secure;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (EchoRounds* rounds : {&plain, &secure}) {
+      load.secure = rounds == &secure;
+      ASSIGN_OR_RETURN(const EchoRounds measured, RunEchoFederation(flags.coordinator, load));
+      Add(measured, *rounds);
+    }
+  }
+  const std::string name = fmt::format("{} x {} MB, secure", load.clients, load.megabytes);
+  const absl::Duration plain_round = Median(plain.rounds);
+  const absl::Duration round = Median(secure.rounds);
+  Print(name, "round_s", absl::ToDoubleSeconds(round), "s");
+  Print(name, "plain_round_s", absl::ToDoubleSeconds(plain_round), "s");
+  Print(name, "round_over_plain", absl::FDivDuration(round, plain_round), "times", kTimesPlain);
+  Print(name, "cpu_s", absl::ToDoubleSeconds(secure.cpu_per_round), "s");
+  Print(name, "plain_cpu_s", absl::ToDoubleSeconds(plain.cpu_per_round), "s");
+  Print(name, "coordinator_peak_mb", static_cast<double>(secure.peak_memory) / kMega, "MB");
+  Print(name, "plain_peak_mb", static_cast<double>(plain.peak_memory) / kMega, "MB");
+  return absl::OkStatus();
+}
+
 void MeasureMachine() {
   Print("this machine", "loopback_tcp", LoopbackRate() / kGiga, "GB/s");
   Print("this machine", "memory_read", MemoryReadRate() / kGiga, "GB/s");
@@ -97,7 +135,9 @@ void MeasureMachine() {
 absl::Status Run(const Flags& flags) {
   SilenceRpcLibrary();
   MeasureMachine();
-  for (const Load& load : CasesOf(flags)) RETURN_IF_ERROR(Measure(flags, load));
+  for (const Load& load : CasesOf(flags)) {
+    RETURN_IF_ERROR(flags.secure ? MeasureSecure(flags, load) : Measure(flags, load));
+  }
   return absl::OkStatus();
 }
 
@@ -110,12 +150,14 @@ int main(int argc, char** argv) {
       {"fedtune-bench-transport",
        "Times rounds without training: an adapter to every client and an update back.",
        {"bench/run.sh transport", "bench/run.sh transport --quick --json",
+        "bench/run.sh transport -- --secure",
         "bench/run.sh transport -- --clients 4 --megabytes 10 --tensors 8"}});
   line.SetAction([&] { return fedtune::bench::Run(flags); });
   CLI::App& root = line.root();
   root.add_option("--coordinator", flags.coordinator, "The program fedtune-coordinator")
       ->required();
   root.add_flag("--quick", flags.quick, "Smaller cases");
+  root.add_flag("--secure", flags.secure, "Secure rounds beside plain ones (4 clients or more)");
   root.add_option("--clients", flags.load.clients, "One case of its own, with so many clients")
       ->check(CLI::Range(1, 1000));
   root.add_option("--megabytes", flags.load.megabytes, "Its update, in MB of fp32 (100)")
