@@ -75,6 +75,7 @@ absl::Status Measure(const Flags& flags, const Load& load) {
       fmt::format("{} x {} MB, {} tensors", load.clients, load.megabytes, load.tensors);
   ASSIGN_OR_RETURN(const EchoRounds echo, RunEchoFederation(flags.coordinator, load));
   std::vector<absl::Duration> floors;
+  floors.reserve(kFloorRuns);
   for (int i = 0; i < kFloorRuns; ++i) {
     floors.push_back(EchoTime(load.clients, static_cast<size_t>(echo.adapter_bytes)));
   }
