@@ -11,6 +11,7 @@
 #include "coordinator/driver/pending_release.h"
 #include "fmt/format.h"
 #include "plan/secure_vector.h"
+#include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
 namespace {
@@ -75,6 +76,10 @@ absl::Status RunDriver::Begin() {
           "the plan aggregates securely, and this coordinator has no signing roster: let the "
           "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
           "coordinator.toml");
+    }
+    if (!IsOffered(plan_.secure.suite)) {
+      return absl::FailedPreconditionError(
+          "the OpenSSL of the coordinator's machine does not offer the plan's secure.suite");
     }
     options.secure = SecureSettingOf(record_, plan_, *around_.signing_roster);
   }

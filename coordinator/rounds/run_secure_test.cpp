@@ -350,6 +350,23 @@ TEST_F(SecureRunTest, RefusesInputsThatAreNotAwaitedOrNotAsExpected) {
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
 
+// It is not waited for any more: the round goes on when the others are there.
+TEST_F(SecureRunTest, AClientWhoseKeysAreNotSignedByItHasFailedTheRound) {
+  Start();
+  EveryoneAccepts();
+  for (uint32_t number = 1; number <= 4; ++number) Trained(number);
+  Advertisement forged;
+  forged.number = 5;
+  forged.share_key = Bytes(32, 1);
+  forged.mask_key = Bytes(32, 2);
+  forged.signature = Bytes(kSignatureSize);
+  Say(5, Encode(forged));
+  EXPECT_EQ(run_->view().phase, RunPhase::kAggregating);
+  AnswerAll();
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_EQ(released_[0].summary.contributions, 4);
+}
+
 TEST_F(SecureRunTest, NamesAClientThatSendsGarbage) {
   Start();
   EveryoneAccepts();

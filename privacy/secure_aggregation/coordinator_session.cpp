@@ -215,9 +215,12 @@ absl::Status CoordinatorSession::Accept(Member& member, MessageKind kind, ByteSp
 
 absl::Status CoordinatorSession::CheckSignature(const Member& member, ByteSpan statement,
                                                 ByteSpan signature) const {
-  return Annotate(VerifySignature(options_.parameters.suite,
-                                  options_.signing_keys.at(member.number), statement, signature),
-                  "its signature is not its own for this plan, round and roster");
+  if (VerifySignature(options_.parameters.suite, options_.signing_keys.at(member.number), statement,
+                      signature)
+          .ok()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("its signature is not its own for this plan, round and roster");
 }
 
 // So that no client trips over another one's keys later.
