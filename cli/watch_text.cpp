@@ -139,6 +139,11 @@ std::string RoundHead(const v1::RunStatus& run) {
                          : fmt::format("round {}/{}", NextRound(run), run.round_count());
   if (run.attempt() > 1) head += fmt::format(", attempt {}", run.attempt());
   if (run.phase() == "training") head += "   training";
+  if (run.phase() == "aggregating") {
+    // Each of its phases has a deadline of its own.
+    return fmt::format("{}   adding up masked contributions   {}   {} left", head, Tally(run),
+                       TimeLeft(run));
+  }
   if (run.phase() == "releasing") {
     head += "   making the next adapter";
   } else if (!run.phase().empty()) {

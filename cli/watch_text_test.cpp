@@ -108,6 +108,11 @@ TEST(WatchTextTest, SaysWhatTheRunDoesBetweenAndAfterTheRounds) {
   run.set_time_left_ms(0);
   run.set_phase("releasing");
   EXPECT_EQ(WatchLine(run), "run-7f3a  round 3/12   making the next adapter");
+  run.set_phase("aggregating");
+  run.set_time_left_ms(5'000);
+  EXPECT_EQ(WatchLine(run),
+            "run-7f3a  round 3/12   adding up masked contributions   0 of 0 clients done   5.0 s "
+            "left");
   run.set_rounds_done(12);
   run.set_phase("evaluating");
   run.set_time_left_ms(5'000);
