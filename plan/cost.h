@@ -57,7 +57,7 @@ enum class ComputeType : uint8_t { kBf16, kFp32 };
 // bound for shorter records. Attention scores are computed in tiles and not
 // kept. On CPUs the sum is within 15 % of what bench/run.sh train measures; it
 // prints both. On GPUs it is a guess. `layout` is the adapter that the plan has
-// for this model.
+// for this model. Requires: a plan of ParsePlan(), as far as aggregation goes.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type);
 

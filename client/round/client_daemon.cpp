@@ -174,10 +174,10 @@ void ClientDaemon::Carry(const Study& duty, CoordinatorLink&, Crew& crew) {
 void ClientDaemon::Carry(const Train& duty, CoordinatorLink& link, Crew& crew) {
   control_ = std::make_shared<WorkControl>();
   crew.training.Post([this, assignment = duty.assignment, &link, control = control_] {
-    const absl::Status status = workshop_.Work(
+    absl::Status status = workshop_.Work(
         assignment, link, *control,
         [this](const WorkProgress& progress) { Post(Report(Progressed{progress})); });
-    Post(Report(Trained{assignment.id, status}));
+    Post(Report(Trained{assignment.id, std::move(status)}));
   });
 }
 
@@ -187,16 +187,15 @@ void ClientDaemon::Carry(const ResumeTraining&, CoordinatorLink&, Crew&) { contr
 
 void ClientDaemon::Carry(const Submit& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, id = duty.id, &link] {
-    const auto outcome = workshop_.Submit(id, link, giving_up_.get_token());
-    if (outcome) Post(Report(Submitted{id, *outcome}));
+    auto outcome = workshop_.Submit(id, link, giving_up_.get_token());
+    if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
   });
 }
 
 void ClientDaemon::Carry(const Answer& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, duty, &link] {
-    const auto outcome =
-        workshop_.Answer(duty.assignment, duty.message, link, giving_up_.get_token());
-    if (outcome) Post(Report(Submitted{duty.assignment.id, *outcome}));
+    auto outcome = workshop_.Answer(duty.assignment, duty.message, link, giving_up_.get_token());
+    if (outcome) Post(Report(Submitted{duty.assignment.id, *std::move(outcome)}));
   });
 }
 

@@ -26,8 +26,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   plan.adapter.targets = {"all-linear"};
   const auto layout = fedtune::ResolveTargets(*model, plan.adapter);
   if (!layout.ok()) return 0;
-  const auto cost = fedtune::EstimateCost(plan, *model, *layout, fedtune::ComputeType::kFp32);
-  Check(cost.trained_parameters == layout->parameter_count(), "every value is trained");
-  Check(cost.memory_bytes() >= 0 && cost.transfer_bytes >= 0, "costs are positive");
+  plan.secure.max_cohort = 6;
+  for (const auto mode : {fedtune::AggregationMode::kPlain, fedtune::AggregationMode::kSecure}) {
+    plan.aggregation.mode = mode;
+    const auto cost = fedtune::EstimateCost(plan, *model, *layout, fedtune::ComputeType::kFp32);
+    Check(cost.trained_parameters == layout->parameter_count(), "every value is trained");
+    Check(cost.memory_bytes() >= 0 && cost.transfer_bytes >= 0, "costs are positive");
+  }
   return 0;
 }
