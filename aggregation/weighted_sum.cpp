@@ -34,8 +34,7 @@ int64_t ToSteps(float value) {
 WeightedSum::WeightedSum(AdapterLayout layout, FactorSet factors)
     : layout_(std::move(layout)), factors_(factors) {}
 
-absl::Status WeightedSum::Add(std::shared_ptr<const ValueSource> delta, const ValueRange& range,
-                              int64_t weight) {
+absl::Status WeightedSum::CanAdd(const ValueRange& range, int64_t weight) const {
   if (range.count() != value_count()) {
     return absl::InvalidArgumentError(fmt::format("the contribution has {} values, {} are expected",
                                                   range.count(), value_count()));
@@ -48,8 +47,14 @@ absl::Status WeightedSum::Add(std::shared_ptr<const ValueSource> delta, const Va
   }
   const int64_t steps = ToSteps(largest);
   if (steps > (kMaxMagnitude - magnitude_bound_) / weight) return TooLarge(range, weight);
+  return absl::OkStatus();
+}
+
+absl::Status WeightedSum::Add(std::shared_ptr<const ValueSource> delta, const ValueRange& range,
+                              int64_t weight) {
+  RETURN_IF_ERROR(CanAdd(range, weight));
   contributions_.push_back({std::move(delta), weight});
-  magnitude_bound_ += steps * weight;
+  magnitude_bound_ += ToSteps(std::abs(range.extreme())) * weight;
   total_weight_ += weight;
   return absl::OkStatus();
 }

@@ -46,6 +46,9 @@ class WeightedSum final : public MeanSource {
   absl::Status Add(std::shared_ptr<const ValueSource> delta, const ValueRange& range,
                    int64_t weight);
 
+  // What Add() would say.
+  absl::Status CanAdd(const ValueRange& range, int64_t weight) const;
+
   FactorSet factors() const override { return factors_; }
   int64_t value_count() const { return layout_.parameter_count(factors_); }
   int64_t contribution_count() const { return std::ssize(contributions_); }

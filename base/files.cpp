@@ -47,12 +47,6 @@ absl::Status WriteAll(int fd, std::string_view content, const std::filesystem::p
   return absl::OkStatus();
 }
 
-absl::Status SyncDirectory(const std::filesystem::path& directory) {
-  const Descriptor fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY));
-  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return ErrnoToStatus(errno, "sync", directory);
-  return absl::OkStatus();
-}
-
 absl::Status WriteTemporary(const std::filesystem::path& temporary, std::string_view content,
                             Durability durability) {
   const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
@@ -120,58 +114,10 @@ absl::Status MakeDirectories(const std::filesystem::path& path) {
   return error ? ErrnoToStatus(error.value(), "make the folder", path) : absl::OkStatus();
 }
 
-absl::StatusOr<NamelessFile> NamelessFile::Create(const std::filesystem::path& directory,
-                                                  uint64_t size) {
-  std::string path = (directory / "XXXXXX.partial").string();
-  const int fd = ::mkostemps(path.data(), static_cast<int>(std::strlen(".partial")), O_CLOEXEC);
-  if (fd < 0) return ErrnoToStatus(errno, "create a file in", directory);
-  NamelessFile file(fd, directory);
-  ::unlink(path.c_str());
-  if (size == 0 || ::fallocate(fd, 0, 0, static_cast<off_t>(size)) == 0 || errno == EOPNOTSUPP) {
-    return file;
-  }
-  return ErrnoToStatus(errno, fmt::format("take {} in", HumanBytes(size)), directory);
-}
-
-absl::Status NamelessFile::Write(uint64_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      return ErrnoToStatus(errno, fmt::format("write {} in", HumanBytes(bytes.size())), directory_);
-    }
-    offset += static_cast<uint64_t>(written);
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
+absl::Status SyncDirectory(const std::filesystem::path& directory) {
+  const Descriptor fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return ErrnoToStatus(errno, "sync", directory);
   return absl::OkStatus();
-}
-
-absl::Status NamelessFile::Read(uint64_t offset, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t read = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (read < 0 && errno == EINTR) continue;
-    if (read < 0) return ErrnoToStatus(errno, "read a file in", directory_);
-    if (read == 0) {
-      return absl::InternalError(
-          fmt::format("a file in {} ends at byte {}", directory_.string(), offset));
-    }
-    offset += static_cast<uint64_t>(read);
-    bytes = bytes.subspan(static_cast<size_t>(read));
-  }
-  return absl::OkStatus();
-}
-
-NamelessFile::NamelessFile(NamelessFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), directory_(std::move(other.directory_)) {}
-
-NamelessFile& NamelessFile::operator=(NamelessFile&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  std::swap(directory_, other.directory_);
-  return *this;
-}
-
-NamelessFile::~NamelessFile() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {

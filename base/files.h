@@ -8,7 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -35,34 +34,11 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
 // INVALID_ARGUMENT or PERMISSION_DENIED when a folder cannot be made.
 absl::Status MakeDirectories(const std::filesystem::path& path);
 
+// Brings the names in `directory` onto the disk. INTERNAL.
+absl::Status SyncDirectory(const std::filesystem::path& directory);
+
 // Turns errno into a status that names `path` and what to do.
 absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesystem::path& path);
-
-// A file that has no name and goes with the object or its process. Reading is
-// thread-safe. Movable.
-class NamelessFile {
- public:
-  // Takes `size` bytes of the disk of `directory` at once where the file system
-  // can do so. RESOURCE_EXHAUSTED: the disk is full.
-  static absl::StatusOr<NamelessFile> Create(const std::filesystem::path& directory, uint64_t size);
-
-  NamelessFile(NamelessFile&& other) noexcept;
-  NamelessFile& operator=(NamelessFile&& other) noexcept;
-  ~NamelessFile();
-
-  // RESOURCE_EXHAUSTED: the disk is full.
-  absl::Status Write(uint64_t offset, std::span<const std::byte> bytes);
-
-  // INTERNAL: the file is shorter, or cannot be read.
-  absl::Status Read(uint64_t offset, std::span<std::byte> bytes) const;
-
- private:
-  NamelessFile(int fd, std::filesystem::path directory)
-      : fd_(fd), directory_(std::move(directory)) {}
-
-  int fd_;
-  std::filesystem::path directory_;  // For messages.
-};
 
 // A read-only view of a file that is paged in on first use. Movable.
 class MappedFile {

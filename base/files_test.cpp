@@ -54,31 +54,5 @@ TEST(ReadNamedFileTest, CallsAMissingFileWrongUsage) {
   EXPECT_THAT(Message(text.status()), ::testing::HasSubstr("/nowhere/plan.toml"));
 }
 
-TEST(NamelessFileTest, GivesBackWhatWasWrittenAndLeavesNothing) {
-  const TemporaryDirectory directory;
-  auto file = NamelessFile::Create(directory.path(), 8);
-  ASSERT_THAT(file, IsOk());
-  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
-  const std::string text = "half";
-  ASSERT_THAT(file->Write(4, std::as_bytes(std::span(text))), IsOk());
-  std::string back(4, ' ');
-  ASSERT_THAT(file->Read(4, std::as_writable_bytes(std::span(back))), IsOk());
-  EXPECT_EQ(back, text);
-}
-
-TEST(NamelessFileTest, DoesNotReadBehindItsEnd) {
-  const TemporaryDirectory directory;
-  const auto file = NamelessFile::Create(directory.path(), 8);
-  std::vector<std::byte> bytes(8);
-  EXPECT_THAT(file->Read(0, bytes), IsOk());
-  EXPECT_THAT(file->Read(1, bytes), HasCode(absl::StatusCode::kInternal));
-}
-
-TEST(NamelessFileTest, NeedsAFolder) {
-  const TemporaryDirectory directory;
-  EXPECT_THAT(NamelessFile::Create(directory.path() / "none", 8),
-              HasCode(absl::StatusCode::kNotFound));
-}
-
 }  // namespace
 }  // namespace fedtune

@@ -2,6 +2,8 @@
 
 #include "coordinator/driver/active_runs.h"
 
+#include <set>
+#include <string>
 #include <utility>
 
 #include "base/status.h"
@@ -18,10 +20,11 @@ constexpr size_t kEndedRunsKept = 16;
 
 }  // namespace
 
-ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster,
+ActiveRuns::ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
                        std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock,
                        Log& log, absl::Duration store_again)
     : store_(store),
+      spool_(spool),
       roster_(roster),
       signing_roster_(std::move(signing_roster)),
       clock_(clock),
@@ -32,6 +35,7 @@ ActiveRuns::ActiveRuns(RunStore& store, const Roster& roster,
 
 RunSurroundings ActiveRuns::Surroundings() {
   return {.store = store_,
+          .spool = spool_,
           .roster = roster_,
           .signing_roster = signing_roster_,
           .work = work_,
@@ -60,6 +64,11 @@ absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunDriver::Parts pa
 
 absl::Status ActiveRuns::ResumeAll() {
   ASSIGN_OR_RETURN(const std::vector<RunRecord> records, store_.List());
+  std::set<std::string> under_way;
+  for (const RunRecord& record : records) {
+    if (!HasEnded(record.state)) under_way.insert(record.id.value);
+  }
+  RETURN_IF_ERROR(spool_.RemoveAllBut(under_way));
   for (const RunRecord& record : records) {
     if (HasEnded(record.state)) continue;
     const absl::Status resumed = Resume(record);

@@ -27,15 +27,15 @@ class ActiveRuns {
  public:
   // Everything must outlive the runs. Without a signing roster there are no secure
   // runs. `store_again` is how long a store that is full or held is left alone.
-  ActiveRuns(RunStore& store, const Roster& roster,
+  ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
              std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock, Log& log,
              absl::Duration store_again = absl::Seconds(5));
 
   // As RunDriver::Begin().
   absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunDriver::Parts parts);
 
-  // Goes on with every stored run that has not ended; what cannot go on is
-  // stored as failed, with the reason. Call it once, before clients connect.
+  // Goes on with every stored run that has not ended, within its round; what cannot
+  // go on is stored as failed, with the reason. Call it once, before clients connect.
   absl::Status ResumeAll();
 
   // Null: no such run, or it has ended.
@@ -60,6 +60,7 @@ class ActiveRuns {
   RunSurroundings Surroundings();
 
   RunStore& store_;
+  const Spool& spool_;
   const Roster& roster_;
   const std::shared_ptr<const SigningRoster> signing_roster_;
   const Clock& clock_;

@@ -62,7 +62,7 @@ absl::StatusOr<Admission> ClientGateway::TakeContribution(const Institution& fro
 
 absl::StatusOr<Admission> ClientGateway::TakeMaskedInput(const Institution& from, const RunId& run,
                                                          const ContributionHeader& header,
-                                                         const MaskedInput& input) {
+                                                         MaskedInput& input) {
   const auto driver = parts_.runs.Find(run);
   if (driver == nullptr) return NotUnderWay(run);
   {
@@ -76,12 +76,14 @@ absl::StatusOr<MaskedInput> ClientGateway::NewMaskedInput(const RunId& run,
                                                           const ContributionHeader& header) const {
   const auto driver = parts_.runs.Find(run);
   if (driver == nullptr) return NotUnderWay(run);
-  return MaskedInput::Create(header, driver->ring(), parts_.uploads);
+  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Create(parts_.spool, run, header.size_bytes));
+  return MaskedInput(driver->ring(), std::move(bytes));
 }
 
 absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
-    const ContributionHeader& header) const {
-  return ContributionBuffer::Create(header, parts_.uploads);
+    const RunId& run, const ContributionHeader& header) const {
+  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Create(parts_.spool, run, header.size_bytes));
+  return ContributionBuffer(header, std::move(bytes));
 }
 
 void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& why) {

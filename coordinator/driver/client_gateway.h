@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -20,6 +19,7 @@
 #include "coordinator/driver/masked_input.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/storage/run_store.h"
+#include "coordinator/storage/spool.h"
 
 namespace fedtune {
 
@@ -33,7 +33,7 @@ class ClientGateway {
     ActiveRuns& runs;
     RunStore& run_store;
     ClientRecords& clients;
-    std::filesystem::path uploads;  // The folder for contributions on their way.
+    const Spool& spool;
     const Clock& clock;
     Log& log;
   };
@@ -61,16 +61,16 @@ class ClientGateway {
 
   // As RunDriver::TakeMaskedInput().
   absl::StatusOr<Admission> TakeMaskedInput(const Institution& from, const RunId& run,
-                                            const ContributionHeader& header,
-                                            const MaskedInput& input);
+                                            const ContributionHeader& header, MaskedInput& input);
 
-  // For a masked input that was just checked. As MaskedInput::Create().
+  // For a masked input that was just checked. As SpooledBytes::Create().
   // FAILED_PRECONDITION: the run is not under way.
   absl::StatusOr<MaskedInput> NewMaskedInput(const RunId& run,
                                              const ContributionHeader& header) const;
 
-  // For a contribution that was just checked. As ContributionBuffer::Create().
-  absl::StatusOr<ContributionBuffer> NewBuffer(const ContributionHeader& header) const;
+  // For a contribution that was just checked. As SpooledBytes::Create().
+  absl::StatusOr<ContributionBuffer> NewBuffer(const RunId& run,
+                                               const ContributionHeader& header) const;
 
   // Says in the log that a contribution of this client could not be kept; once,
   // until one of its contributions is taken.

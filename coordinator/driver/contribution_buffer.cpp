@@ -4,74 +4,46 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
-#include <span>
-#include <utility>
 
-#include "base/files.h"
-#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
 namespace fedtune {
 namespace {
 
-constexpr uint64_t kMaxBytesInMemory = uint64_t{4} << 20;
-constexpr size_t kBlockValues = size_t{32} << 10;  // 128 KiB: fits a core's cache.
+constexpr uint64_t kBlockValues = uint64_t{32} << 10;  // 128 KiB: fits a core's cache.
 
-// The disk's trouble is not the client's fault: let it try again.
-absl::Status TryAgain(const absl::Status& why) {
-  return why.ok() ? why : absl::UnavailableError(fmt::format("{}", Message(why)));
+std::string_view AsText(std::span<const float> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
 }  // namespace
 
-// Where the values of one contribution lie.
-class ContributionBuffer::Store final : public ValueSource {
- public:
-  // With a file for more values than memory is to hold.
-  Store(uint64_t size_bytes, std::optional<NamelessFile> file) : file_(std::move(file)) {
-    if (!file_.has_value()) memory_.reserve(size_bytes / sizeof(float));
-  }
-
-  absl::Status Append(std::span<const float> values) {
-    const uint64_t offset = std::exchange(size_bytes_, size_bytes_ + values.size_bytes());
-    if (file_.has_value()) return file_->Write(offset, std::as_bytes(values));
-    memory_.insert(memory_.end(), values.begin(), values.end());
-    return absl::OkStatus();
-  }
-
-  absl::Status Read(int64_t first, std::span<float> values) const override {
-    if (file_.has_value()) {
-      return file_->Read(static_cast<uint64_t>(first) * sizeof(float),
-                         std::as_writable_bytes(values));
-    }
-    std::copy_n(memory_.begin() + first, values.size(), values.begin());
-    return absl::OkStatus();
-  }
-
- private:
-  std::optional<NamelessFile> file_;
-  std::vector<float> memory_;
-  uint64_t size_bytes_ = 0;
-};
-
-ContributionBuffer::ContributionBuffer(const ContributionHeader& header,
-                                       std::shared_ptr<Store> store)
+ContributionBuffer::ContributionBuffer(const ContributionHeader& header, SpooledBytes bytes)
     : expected_(header.sha256),
-      size_(header.size_bytes),
-      store_(std::move(store)),
-      block_(std::min<uint64_t>(kBlockValues, header.size_bytes / sizeof(float))) {}
+      bytes_(std::move(bytes)),
+      block_(std::min(kBlockValues, header.size_bytes / sizeof(float))) {}
 
-absl::StatusOr<ContributionBuffer> ContributionBuffer::Create(
-    const ContributionHeader& header, const std::filesystem::path& directory) {
-  std::optional<NamelessFile> file;
-  if (header.size_bytes > kMaxBytesInMemory) {
-    absl::StatusOr<NamelessFile> created = NamelessFile::Create(directory, header.size_bytes);
-    RETURN_IF_ERROR(TryAgain(created.status()));
-    file = *std::move(created);
+absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(const ContributionHeader& header,
+                                                           const Spool& spool,
+                                                           std::string_view name) {
+  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
+  auto values = std::make_shared<SpooledValues>(std::move(bytes));
+  ValueRange range;
+  Sha256 hash;
+  std::vector<float> block(kBlockValues);
+  const uint64_t count = header.size_bytes / sizeof(float);
+  for (uint64_t first = 0; first < count; first += kBlockValues) {
+    const std::span part = std::span(block).first(std::min(kBlockValues, count - first));
+    RETURN_IF_ERROR(values->Read(static_cast<int64_t>(first), part));
+    hash.Update(AsText(part));
+    range.Add(part);
   }
-  return ContributionBuffer(header, std::make_shared<Store>(header.size_bytes, std::move(file)));
+  if (std::move(hash).Finish() == header.sha256) {
+    return VerifiedValues{.values = std::move(values), .range = range};
+  }
+  return absl::DataLossError(
+      fmt::format("{} in the spool does not have the digest it came with", name));
 }
 
 absl::Status ContributionBuffer::Append(uint64_t offset, std::string_view bytes) {
@@ -79,9 +51,9 @@ absl::Status ContributionBuffer::Append(uint64_t offset, std::string_view bytes)
     return absl::InvalidArgumentError(
         fmt::format("the contribution's chunk starts at byte {}, expected {}", offset, received_));
   }
-  if (bytes.size() > size_ - received_) {
+  if (bytes.size() > bytes_.size() - received_) {
     return absl::InvalidArgumentError(
-        fmt::format("the contribution is longer than the {} bytes of its header", size_));
+        fmt::format("the contribution is longer than the {} bytes of its header", bytes_.size()));
   }
   received_ += bytes.size();
   hash_.Update(bytes);
@@ -100,13 +72,13 @@ absl::Status ContributionBuffer::Flush() {
   const std::span<const float> values(block_.data(),
                                       std::exchange(block_bytes_, 0) / sizeof(float));
   range_.Add(values);
-  return TryAgain(store_->Append(values));
+  return bytes_.Append(AsText(values));
 }
 
 absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
   if (!complete()) {
     return absl::InvalidArgumentError(
-        fmt::format("the contribution ended after {} of {} bytes", received_, size_));
+        fmt::format("the contribution ended after {} of {} bytes", received_, bytes_.size()));
   }
   const Digest digest = std::move(hash_).Finish();
   if (digest != expected_) {
@@ -114,7 +86,8 @@ absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
                                                   digest.ToHex(), expected_.ToHex()));
   }
   RETURN_IF_ERROR(Flush());
-  return VerifiedValues{.values = std::move(store_), .range = range_};
+  return VerifiedValues{.values = std::make_shared<SpooledValues>(std::move(bytes_)),
+                        .range = range_};
 }
 
 }  // namespace fedtune

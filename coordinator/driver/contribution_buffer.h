@@ -4,45 +4,63 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregation/value_range.h"
 #include "aggregation/value_source.h"
+#include "coordinator/driver/spooled_bytes.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 
+// The values of one contribution, in the spool.
+class SpooledValues final : public ValueSource {
+ public:
+  explicit SpooledValues(SpooledBytes bytes) : bytes_(std::move(bytes)) {}
+
+  absl::Status Read(int64_t first, std::span<float> values) const override {
+    return bytes_.Read(static_cast<uint64_t>(first) * sizeof(float),
+                       std::as_writable_bytes(values));
+  }
+
+  SpooledBytes& bytes() { return bytes_; }
+
+ private:
+  SpooledBytes bytes_;
+};
+
 // Values that came whole, and are those that the header promised.
 struct VerifiedValues {
-  std::shared_ptr<const ValueSource> values;
+  std::shared_ptr<SpooledValues> values;
   ValueRange range;
 };
 
-// Gathers the chunks of one contribution: up to 4 MiB in memory, more in a file
-// without a name, so that memory does not grow with the number of uploads.
-// Nothing in them is believed: after an error the contribution is to be dropped.
-// Not thread-safe.
+// Gathers the chunks of one contribution. Nothing in them is believed: after an
+// error the contribution is to be dropped. Not thread-safe.
 class ContributionBuffer {
  public:
-  // Files go into `directory`. Requires that Run::CheckContribution() has
-  // accepted the header.
-  //
-  // UNAVAILABLE: there is no space on the disk now.
-  static absl::StatusOr<ContributionBuffer> Create(const ContributionHeader& header,
-                                                   const std::filesystem::path& directory);
+  // Requires that Run::CheckContribution() has accepted the header, and that
+  // `bytes` has room for what it promises.
+  ContributionBuffer(const ContributionHeader& header, SpooledBytes bytes);
+
+  // What a process before this one has kept of a contribution.
+  // DATA_LOSS: another size or digest than the header's. NOT_FOUND, INTERNAL.
+  static absl::StatusOr<VerifiedValues> Restore(const ContributionHeader& header,
+                                                const Spool& spool, std::string_view name);
 
   // INVALID_ARGUMENT: a gap, or more bytes than the header said. UNAVAILABLE: the
   // disk does not take them.
   absl::Status Append(uint64_t offset, std::string_view bytes);
 
   // Whether as many bytes have come as the header said.
-  bool complete() const { return received_ == size_; }
+  bool complete() const { return received_ == bytes_.size(); }
 
   // When all have come. Consumes the buffer.
   // INVALID_ARGUMENT: too few bytes, or another digest than the header's.
@@ -50,19 +68,14 @@ class ContributionBuffer {
   absl::StatusOr<VerifiedValues> Finish() &&;
 
  private:
-  class Store;
-
-  ContributionBuffer(const ContributionHeader& header, std::shared_ptr<Store> store);
-
   absl::Status Flush();
 
   Digest expected_;
-  uint64_t size_;
-  std::shared_ptr<Store> store_;
-  std::vector<float> block_;  // What is not in the store yet.
+  SpooledBytes bytes_;
+  std::vector<float> block_;  // What is not in the spool yet.
   size_t block_bytes_ = 0;    // Of it filled.
   uint64_t received_ = 0;     // Bytes in all.
-  ValueRange range_;          // Of what is in the store.
+  ValueRange range_;          // Of what is in the spool.
   Sha256 hash_;
 };
 

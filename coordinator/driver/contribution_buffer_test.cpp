@@ -3,6 +3,7 @@
 #include "coordinator/driver/contribution_buffer.h"
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,7 +33,7 @@ class ContributionBufferTest : public ::testing::Test {
   }
 
   ContributionBuffer New(std::string_view bytes) const {
-    return *ContributionBuffer::Create(HeaderFor(bytes), directory_.path());
+    return {HeaderFor(bytes), *SpooledBytes::Create(spool_, {"run-1"}, bytes.size())};
   }
 
   static std::vector<float> ValuesOf(const VerifiedValues& verified) {
@@ -43,7 +44,18 @@ class ContributionBufferTest : public ::testing::Test {
 
   const std::vector<float> values_ = {1.5F, -2.0F};
   const std::string bytes_{reinterpret_cast<const char*>(values_.data()), 8};
+  // Of a contribution that is kept.
+  std::string Kept(std::string_view bytes) const {
+    ContributionBuffer buffer = New(bytes);
+    EXPECT_THAT(buffer.Append(0, bytes), IsOk());
+    const auto verified = std::move(buffer).Finish();
+    EXPECT_THAT(verified, IsOk());
+    EXPECT_THAT(verified->values->bytes().Keep(), IsOk());
+    return verified->values->bytes().name();
+  }
+
   const testing::TemporaryDirectory directory_;
+  const Spool spool_ = *Spool::Open(directory_.path());
   ContributionBuffer buffer_ = New(bytes_);
 };
 
@@ -75,16 +87,45 @@ TEST_F(ContributionBufferTest, GivesBackALargeOneFromTheDiskInWhateverChunksItCa
   ASSERT_THAT(verified, IsOk());
   EXPECT_EQ(ValuesOf(*verified), large);
   EXPECT_EQ(verified->range.extreme(), 1020);
+}
+
+TEST_F(ContributionBufferTest, WhatIsNotKeptLeavesNothing) {
+  const std::vector<float> large(size_t{3} << 20, 0.5F);
+  {
+    ContributionBuffer buffer = New(ValueBytes(large));
+    ASSERT_THAT(buffer.Append(0, ValueBytes(large)), IsOk());
+    ASSERT_THAT(std::move(buffer).Finish(), IsOk());
+  }
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
 TEST_F(ContributionBufferTest, ALargeOneThatTheDiskDoesNotTakeIsToComeAgain) {
-  ContributionHeader header;
-  header.size_bytes = uint64_t{1} << 60;
-  EXPECT_THAT(ContributionBuffer::Create(header, directory_.path()),
+  EXPECT_THAT(SpooledBytes::Create(spool_, {"run-1"}, uint64_t{1} << 60),
               HasCode(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(ContributionBuffer::Create(header, directory_.path() / "none"),
-              HasCode(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(ContributionBufferTest, WhatIsKeptComesBackInAnotherProcess) {
+  const std::vector<float> large(size_t{3} << 20, 0.5F);
+  for (const std::string_view bytes : {std::string_view(bytes_), ValueBytes(large)}) {
+    const std::string name = Kept(bytes);
+    const auto restored = ContributionBuffer::Restore(HeaderFor(bytes), spool_, name);
+    ASSERT_THAT(restored, IsOk()) << restored.status();
+    EXPECT_EQ(ValueBytes(ValuesOf(*restored)), bytes);
+    EXPECT_EQ(restored->range.extreme(), bytes.size() == 8 ? -2.0F : 0.5F);
+  }
+}
+
+TEST_F(ContributionBufferTest, ABitThatChangesOnTheDiskIsNoticed) {
+  const std::string name = Kept(bytes_);
+  for (size_t byte = 0; byte < bytes_.size(); ++byte) {
+    std::fstream file(directory_.path() / name);
+    file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(bytes_[byte] ^ 4));
+    file.close();
+    EXPECT_THAT(ContributionBuffer::Restore(HeaderFor(bytes_), spool_, name),
+                HasCode(absl::StatusCode::kDataLoss));
+    file.open(directory_.path() / name);
+    file.seekp(static_cast<std::streamoff>(byte)).put(bytes_[byte]);
+  }
 }
 
 TEST_F(ContributionBufferTest, RefusesAGap) {

@@ -5,39 +5,56 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/merkle_tree.h"
+#include "privacy/secure_aggregation/messages.h"
 
 namespace fedtune {
 namespace {
 
-constexpr uint64_t kMaxBytesInMemory = uint64_t{4} << 20;
 constexpr size_t kBlockElements = size_t{64} << 10;
 constexpr std::string_view kLeafPrefix("\0", 1);  // RFC 6962.
 
-absl::Status TryAgain(const absl::Status& why) {
-  return why.ok() ? why : absl::UnavailableError(fmt::format("{}", Message(why)));
-}
-
 }  // namespace
 
-MaskedInput::MaskedInput(const ContributionHeader& header, RingBits ring,
-                         std::optional<NamelessFile> file)
-    : expected_(header.sha256), size_(header.size_bytes), ring_(ring), file_(std::move(file)) {
-  if (!file_.has_value()) memory_.reserve(size_);
+void ChunkRoot::Update(std::string_view bytes) {
+  while (!bytes.empty()) {
+    if (!chunk_.has_value()) chunk_.emplace().Update(kLeafPrefix);
+    const size_t part = std::min<size_t>(bytes.size(), chunk_size_ - chunk_received_);
+    chunk_->Update(bytes.substr(0, part));
+    bytes.remove_prefix(part);
+    chunk_received_ += part;
+    if (chunk_received_ == chunk_size_) EndChunk();
+  }
 }
 
-absl::StatusOr<MaskedInput> MaskedInput::Create(const ContributionHeader& header, RingBits ring,
-                                                const std::filesystem::path& directory) {
-  std::optional<NamelessFile> file;
-  if (header.size_bytes > kMaxBytesInMemory) {
-    absl::StatusOr<NamelessFile> created = NamelessFile::Create(directory, header.size_bytes);
-    RETURN_IF_ERROR(TryAgain(created.status()));
-    file = *std::move(created);
+void ChunkRoot::EndChunk() {
+  chunks_.push_back(std::move(*chunk_).Finish());
+  chunk_.reset();
+  chunk_received_ = 0;
+}
+
+Digest ChunkRoot::Finish() {
+  if (chunk_.has_value()) EndChunk();
+  return MerkleRoot(chunks_);
+}
+
+absl::StatusOr<MaskedInput> MaskedInput::Restore(const ContributionHeader& header, RingBits ring,
+                                                 const Spool& spool, std::string_view name) {
+  ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(header.input_manifest));
+  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
+  ChunkRoot root(ring);
+  std::vector<char> block(kBlockElements);
+  for (uint64_t first = 0; first < header.size_bytes; first += block.size()) {
+    const std::span part =
+        std::span(block).first(std::min<uint64_t>(block.size(), header.size_bytes - first));
+    RETURN_IF_ERROR(bytes.Read(first, std::as_writable_bytes(part)));
+    root.Update({part.data(), part.size()});
   }
-  return MaskedInput(header, ring, std::move(file));
+  if (root.Finish() == manifest.chunk_root) return MaskedInput(ring, std::move(bytes));
+  return absl::DataLossError(
+      fmt::format("{} in the spool is not what its client has signed", name));
 }
 
 absl::Status MaskedInput::Append(uint64_t offset, std::string_view bytes) {
@@ -45,47 +62,21 @@ absl::Status MaskedInput::Append(uint64_t offset, std::string_view bytes) {
     return absl::InvalidArgumentError(
         fmt::format("the masked input's chunk starts at byte {}, expected {}", offset, received_));
   }
-  if (bytes.size() > size_ - received_) {
+  if (bytes.size() > bytes_.size() - received_) {
     return absl::InvalidArgumentError(
-        fmt::format("the masked input is longer than the {} bytes of its header", size_));
-  }
-  whole_.Update(bytes);
-  if (file_.has_value()) {
-    RETURN_IF_ERROR(TryAgain(file_->Write(received_, std::as_bytes(std::span(bytes)))));
-  } else {
-    memory_.insert(memory_.end(), bytes.begin(), bytes.end());
+        fmt::format("the masked input is longer than the {} bytes of its header", bytes_.size()));
   }
   received_ += bytes.size();
-  const uint64_t chunk_size = kChunkElements * BytesPerElement(ring_);
-  while (!bytes.empty()) {
-    if (!chunk_.has_value()) chunk_.emplace().Update(kLeafPrefix);
-    const size_t part = std::min<size_t>(bytes.size(), chunk_size - chunk_received_);
-    chunk_->Update(bytes.substr(0, part));
-    bytes.remove_prefix(part);
-    chunk_received_ += part;
-    if (chunk_received_ == chunk_size) EndChunk();
-  }
-  return absl::OkStatus();
-}
-
-void MaskedInput::EndChunk() {
-  chunks_.push_back(std::move(*chunk_).Finish());
-  chunk_.reset();
-  chunk_received_ = 0;
+  root_.Update(bytes);
+  return bytes_.Append(bytes);
 }
 
 absl::Status MaskedInput::Finish(const Digest& chunk_root) {
-  if (received_ != size_) {
+  if (!complete()) {
     return absl::InvalidArgumentError(
-        fmt::format("the masked input ended after {} of {} bytes", received_, size_));
+        fmt::format("the masked input ended after {} of {} bytes", received_, bytes_.size()));
   }
-  if (chunk_.has_value()) EndChunk();
-  const Digest digest = std::move(whole_).Finish();
-  if (digest != expected_) {
-    return absl::InvalidArgumentError(fmt::format("the masked input's SHA-256 is {}, expected {}",
-                                                  digest.ToHex(), expected_.ToHex()));
-  }
-  if (MerkleRoot(chunks_) != chunk_root) {
+  if (root_.Finish() != chunk_root) {
     return absl::InvalidArgumentError("the masked input is not the one that its manifest signs");
   }
   return absl::OkStatus();
@@ -93,17 +84,11 @@ absl::Status MaskedInput::Finish(const Digest& chunk_root) {
 
 absl::Status MaskedInput::AddTo(std::span<uint32_t> sum) const {
   const size_t width = BytesPerElement(ring_);
-  std::vector<uint8_t> block;
+  std::vector<uint8_t> block(std::min(kBlockElements, sum.size()) * width);
   for (size_t first = 0; first < sum.size(); first += kBlockElements) {
     const size_t count = std::min(kBlockElements, sum.size() - first);
-    std::span<const uint8_t> packed;
-    if (file_.has_value()) {
-      block.resize(count * width);
-      RETURN_IF_ERROR(file_->Read(first * width, std::as_writable_bytes(std::span(block))));
-      packed = block;
-    } else {
-      packed = std::span(memory_).subspan(first * width, count * width);
-    }
+    const std::span packed = std::span(block).first(count * width);
+    RETURN_IF_ERROR(bytes_.Read(first * width, std::as_writable_bytes(packed)));
     AddPacked(ring_, packed, sum.subspan(first, count));
   }
   return absl::OkStatus();

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -12,53 +10,66 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/files.h"
+#include "coordinator/driver/spooled_bytes.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/secure_aggregation/ring.h"
 
 namespace fedtune {
 
-// One client's masked vector on its way into the sum: up to 4 MiB in memory, more
-// in a file without a name. Its bytes are uniform and say nothing by themselves.
-// Not thread-safe.
+// The Merkle root over the chunks of a masked vector, as its bytes pass by.
+class ChunkRoot {
+ public:
+  explicit ChunkRoot(RingBits ring) : chunk_size_(kChunkElements * BytesPerElement(ring)) {}
+
+  void Update(std::string_view bytes);
+
+  // Of everything so far.
+  Digest Finish();
+
+ private:
+  void EndChunk();
+
+  uint64_t chunk_size_;
+  std::optional<Sha256> chunk_;  // The one that is coming.
+  uint64_t chunk_received_ = 0;
+  std::vector<Digest> chunks_;
+};
+
+// One client's masked vector on its way into the sum. Its bytes are uniform and
+// say nothing by themselves. Not thread-safe.
 class MaskedInput {
  public:
-  // Requires that Run::CheckContribution() has accepted the header.
-  // UNAVAILABLE: there is no space on the disk now.
-  static absl::StatusOr<MaskedInput> Create(const ContributionHeader& header, RingBits ring,
-                                            const std::filesystem::path& directory);
+  // Requires that `bytes` has room for what the accepted header promises.
+  MaskedInput(RingBits ring, SpooledBytes bytes)
+      : ring_(ring), bytes_(std::move(bytes)), root_(ring) {}
+
+  // What a process before this one has kept of an input.
+  // DATA_LOSS: not the bytes that the header's manifest signs. NOT_FOUND, INTERNAL.
+  static absl::StatusOr<MaskedInput> Restore(const ContributionHeader& header, RingBits ring,
+                                             const Spool& spool, std::string_view name);
 
   // INVALID_ARGUMENT: a gap, or more bytes than the header said. UNAVAILABLE: the
   // disk does not take them.
   absl::Status Append(uint64_t offset, std::string_view bytes);
 
-  bool complete() const { return received_ == size_; }
+  bool complete() const { return received_ == bytes_.size(); }
 
   // When all have come.
-  // INVALID_ARGUMENT: too few bytes, another digest than the header's, or chunks
-  // that do not have this Merkle root.
+  // INVALID_ARGUMENT: too few bytes, or chunks that do not have this Merkle root.
   absl::Status Finish(const Digest& chunk_root);
 
   // Adds all elements to `sum`, in the ring. Requires: Finish() was content, and
   // as many elements.
   absl::Status AddTo(std::span<uint32_t> sum) const;
 
+  SpooledBytes& bytes() { return bytes_; }
+
  private:
-  MaskedInput(const ContributionHeader& header, RingBits ring, std::optional<NamelessFile> file);
-
-  void EndChunk();
-
-  Digest expected_;
-  uint64_t size_;
   RingBits ring_;
-  std::optional<NamelessFile> file_;
-  std::vector<uint8_t> memory_;
+  SpooledBytes bytes_;
+  ChunkRoot root_;
   uint64_t received_ = 0;
-  Sha256 whole_;
-  std::optional<Sha256> chunk_;  // Of the chunk that is coming.
-  uint64_t chunk_received_ = 0;
-  std::vector<Digest> chunks_;
 };
 
 }  // namespace fedtune

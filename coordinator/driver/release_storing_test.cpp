@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "aggregation/adapter_bytes.h"
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/storage/sqlite_federation_store.h"
@@ -51,8 +52,14 @@ class RefusingStore final : public RunStore {
   absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
     return store_.SaveClients(id, clients);
   }
-  absl::Status SaveProgress(const RunId& id, int64_t attempts) override {
-    return store_.SaveProgress(id, attempts);
+  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+    return store_.OpenJournal(id, attempt, entry);
+  }
+  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
+    return store_.AppendToJournal(id, entries);
+  }
+  absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
+    return store_.Journal(id);
   }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return store_.End(id, ending);
@@ -110,7 +117,7 @@ class ReleaseStoringTest : public ::testing::Test {
   // store refuses so many times.
   void ContributeWhileRefused(absl::Status refusal, int times) {
     store_ = std::make_unique<RefusingStore>(*stored_, std::move(refusal), times);
-    runs_ = std::make_unique<ActiveRuns>(*store_, roster_, nullptr, clock_, log_,
+    runs_ = std::make_unique<ActiveRuns>(*store_, spool_, roster_, nullptr, clock_, log_,
                                          absl::Milliseconds(1));
     roster_.Connect(kAda, line_);
     const auto run = *runs_->Start(*PartsOfNewRun({.request_id = "first",
@@ -127,9 +134,11 @@ class ReleaseStoringTest : public ::testing::Test {
                               .factors = static_cast<uint32_t>(first_.factors),
                               .size_bytes = 5 * sizeof(float)};
     const std::vector<float> values(5, 1);
-    VerifiedValues verified{.values = std::make_shared<ValuesInMemory>(values), .range = {}};
-    verified.range.Add(values);
-    ASSERT_THAT(run->TakeContribution(kAda, header, std::move(verified)), IsOk());
+    const std::string_view ones = ValueBytes(values);
+    header.sha256 = Sha256Of(ones);
+    ContributionBuffer buffer(header, *SpooledBytes::Create(spool_, run->id(), ones.size()));
+    ASSERT_THAT(buffer.Append(0, ones), IsOk());
+    ASSERT_THAT(run->TakeContribution(kAda, header, *std::move(buffer).Finish()), IsOk());
   }
   ~ReleaseStoringTest() override {
     if (runs_ != nullptr) runs_->Shutdown();
@@ -155,6 +164,7 @@ method = "fedit"
       *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
   const std::unique_ptr<RunStore> stored_ =
       *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
+  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
   const SqliteFederationStore catalogue_{state_};
   const SystemClock clock_ = {};
   Log log_;

@@ -21,6 +21,11 @@ class RoundSum {
   RoundSum(const AdapterLayout& layout, FactorSet factors, absl::Time started_at)
       : sum_(layout, factors), started_at_(started_at) {}
 
+  // As WeightedSum::CanAdd().
+  absl::Status CanAdd(const VerifiedValues& delta, int64_t weight) const {
+    return sum_.CanAdd(delta.range, weight);
+  }
+
   // Errors as WeightedSum::Add(); nothing has changed then.
   absl::Status Add(VerifiedValues delta, ContributionRecord contribution) {
     RETURN_IF_ERROR(sum_.Add(std::move(delta.values), delta.range, contribution.weight));

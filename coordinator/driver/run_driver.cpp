@@ -53,6 +53,7 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
       watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
       record_(std::move(parts.record)),
       resume_(std::move(parts.resume)),
+      old_journal_(std::move(parts.journal)),
       adapter_(std::move(parts.adapter)),
       last_release_(std::move(parts.last_release)),
       optimizer_(std::move(parts.optimizer)) {}
@@ -83,8 +84,10 @@ absl::Status RunDriver::Begin() {
     }
     options.secure = SecureSettingOf(record_, plan_, *around_.signing_roster);
   }
+  const absl::Duration now = Now();
   Effects effects;
-  ASSIGN_OR_RETURN(Run run, Run::Start(std::move(options), Now(), effects));
+  ASSIGN_OR_RETURN(Run run, old_journal_.empty() ? Run::Start(std::move(options), now, effects)
+                                                 : GoOn(std::move(options), now, effects));
   const RunView view = run.view();
   if (is_new) {
     RETURN_IF_ERROR(around_.store.Insert(record_, adapter_->bytes()));
@@ -94,37 +97,51 @@ absl::Status RunDriver::Begin() {
   around_.log.Info(is_new ? "run started" : "run goes on",
                    {Field("run", id().value), Field("plan", plan_.name),
                     Field("round", view.rounds_done), Field("clients", view.clients.size())});
-  Follow(effects);
+  Follow(std::move(effects), now);
   return absl::OkStatus();
 }
 
 void RunDriver::ConnectionChanged(const Institution& institution) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return;
-  if (around_.roster.IsConnected(institution)) {
-    Follow(run_->Receive(institution, ClientConnected{}, Now()));
-  } else {
-    Follow(run_->Receive(institution, ClientDisconnected{}, Now()));
-  }
+  const absl::Duration now = Now();
+  ClientEvent event = ClientDisconnected{};
+  if (around_.roster.IsConnected(institution)) event = ClientConnected{};
+  journal_.Note(now, ReceivedFromClient{institution, event});
+  Follow(run_->Receive(institution, std::move(event), now), now);
 }
 
 void RunDriver::Receive(const Institution& from, ClientEvent event) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return;
   const bool decides = Decides(event);
-  const Effects effects = run_->Receive(from, std::move(event), Now());
+  const absl::Duration now = Now();
+  if (IsJournalled(event)) journal_.Note(now, ReceivedFromClient{from, event});
+  Effects effects = run_->Receive(from, std::move(event), now);
   if (decides) {
     const absl::Status stored = around_.store.SaveClients(record_.id, run_->view().clients);
     // The client is asked again after a restart; nothing else depends on it.
     if (!stored.ok()) Warn("a client's answer could not be stored", stored);
   }
-  Follow(effects);
+  Follow(std::move(effects), now);
 }
 
 void RunDriver::Receive(RunEvent event) {
   const std::lock_guard lock(mutex_);
-  if (!run_.has_value()) return;
-  Follow(run_->Receive(std::move(event), Now()));
+  if (run_.has_value()) ReceiveLocked(std::move(event));
+}
+
+void RunDriver::ReceiveLocked(RunEvent event) {
+  const absl::Duration now = Now();
+  if (std::holds_alternative<StopRequested>(event)) {
+    journal_.Note(now, event);
+    // Whoever asked for it must not have to ask again.
+    const absl::Status stored = journal_.Store(around_.store, id());
+    if (!stored.ok()) Warn("that the run is to stop could not be stored yet", stored);
+  } else if (std::holds_alternative<ReleaseFailed>(event)) {
+    journal_.Note(now, event);
+  }
+  Follow(run_->Receive(std::move(event), now), now);
 }
 
 void RunDriver::Warn(std::string_view event, const absl::Status& why) {
@@ -136,60 +153,9 @@ void RunDriver::Stop(std::string reason) { Receive(StopRequested{std::move(reaso
 void RunDriver::Tick() {
   const std::lock_guard lock(mutex_);
   armed_.reset();
-  Follow(run_->Tick(Now()));
-}
-
-absl::StatusOr<Admission> RunDriver::CheckContribution(const Institution& from,
-                                                       const ContributionHeader& header) const {
-  const std::lock_guard lock(mutex_);
-  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
-  return run_->CheckContribution(from, header);
-}
-
-absl::StatusOr<Admission> RunDriver::TakeContribution(const Institution& from,
-                                                      const ContributionHeader& header,
-                                                      VerifiedValues delta) {
-  const std::lock_guard lock(mutex_);
-  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
-  ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(from, header));
-  if (admission.repeated) return admission;
-  if (sum_.has_value()) {
-    RETURN_IF_ERROR(sum_->Add(std::move(delta), {.institution = from,
-                                                 .sha256 = header.sha256,
-                                                 .weight = admission.weight,
-                                                 .example_count = ExampleCount(from),
-                                                 .metrics = header.metrics}));
-  }
-  record_.traffic.bytes_received += header.size_bytes;
-  Follow(run_->Receive(from, ContributionTaken{header}, Now()));
-  return admission;
-}
-
-absl::StatusOr<Admission> RunDriver::TakeMaskedInput(const Institution& from,
-                                                     const ContributionHeader& header,
-                                                     const MaskedInput& input) {
-  const std::lock_guard lock(mutex_);
-  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
-  ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(from, header));
-  if (admission.repeated) return admission;
-  Check(masked_sum_.has_value(), "a masked input is for an open aggregation");
-  const absl::Status added =
-      masked_sum_->Add(input, {.institution = from, .sha256 = header.sha256, .metrics = {}});
-  if (!added.ok()) {
-    // Part of it may be in the sum: nothing can be made of it.
-    Follow(run_->Receive(ReleaseFailed{std::string(Message(added))}, Now()));
-    return added;
-  }
-  record_.traffic.bytes_received += header.size_bytes;
-  Follow(run_->Receive(from, ContributionTaken{header}, Now()));
-  return admission;
-}
-
-int64_t RunDriver::ExampleCount(const Institution& institution) const {
-  for (const ClientView& client : run_->view().clients) {
-    if (client.institution == institution) return client.example_count;
-  }
-  return 0;
+  const absl::Duration now = Now();
+  if (run_->deadline().has_value() && *run_->deadline() <= now) journal_.Note(now, TimeIsUp{});
+  Follow(run_->Tick(now), now);
 }
 
 std::optional<Blob> RunDriver::FetchAdapter(const Digest& digest) {
@@ -211,31 +177,50 @@ RunOverview RunDriver::overview() const {
   return overview;
 }
 
-void RunDriver::Follow(const Effects& effects) {
-  StoreChanges(effects);
-  for (const Effect& effect : effects) {
+void RunDriver::Follow(Effects effects, absl::Duration now) {
+  record_.state = run_->state();
+  for (Effect& effect : effects) {
+    auto* open = std::get_if<OpenAggregation>(&effect);
+    if (open == nullptr || open->restored) continue;
+    open->opened.at = around_.clock.Now();
+    journal_.Open(now, open->opened);
+  }
+  std::move(effects.begin(), effects.end(), std::back_inserter(outbox_));
+  StoreThenSend();
+}
+
+void RunDriver::StoreThenSend() {
+  if (store_refuses_) return;
+  if (!outbox_.empty()) {
+    const absl::Status stored = StoreChanges();
+    if (!stored.ok()) {
+      Warn("the run waits until its round's journal can be stored", stored);
+      store_refuses_ = true;
+      return around_.timers.After(around_.store_again, [self = shared_from_this()] {
+        self->around_.work.Add([self] {
+          const std::lock_guard lock(self->mutex_);
+          self->store_refuses_ = false;
+          self->StoreThenSend();
+        });
+      });
+    }
+  }
+  for (const Effect& effect : std::exchange(outbox_, {})) {
     std::visit([this](const auto& e) { CarryOut(e); }, effect);
   }
   ArmTimer();
   watchers_->Notify();
 }
 
-// Attempts are numbered on after a restart. The first one of a round need not be
-// stored: it is taken to have been opened.
-void RunDriver::StoreChanges(const Effects& effects) {
-  const RunState state = run_->state();
-  const bool moved = std::exchange(record_.state, state) != state && state == RunState::kRunning;
-  int64_t attempt = 0;
-  for (const Effect& effect : effects) {
-    if (const auto* open = std::get_if<OpenAggregation>(&effect)) attempt = open->attempt;
+absl::Status RunDriver::StoreChanges() {
+  for (const Effect& effect : outbox_) {
     if (const auto* end = std::get_if<EndRun>(&effect)) StoreEnding(*end);
   }
-  if (!moved && attempt <= 1) return;
-  const absl::Status stored = around_.store.SaveProgress(id(), attempt);
-  if (!stored.ok()) Warn("the run's progress could not be stored", stored);
+  return journal_.Store(around_.store, id());
 }
 
 void RunDriver::StoreEnding(const EndRun& end) {
+  journal_.Close();
   record_.reason = end.reason;
   record_.ended_at = around_.clock.Now();
   adapter_.reset();
@@ -257,6 +242,7 @@ void RunDriver::TryToStore(const RunEnding& ending, bool again) {
       self->around_.work.Add([self, ending] { self->TryToStore(ending, true); });
     });
   }
+  around_.spool.Remove(id().value);
   around_.work.Add([self = shared_from_this()] { self->around_.on_ended(self->id()); });
 }
 
@@ -286,14 +272,21 @@ void RunDriver::CarryOut(const CloseRound& effect) {
 }
 
 void RunDriver::CarryOut(const OpenAggregation& effect) {
-  if (plan_.aggregation.mode == AggregationMode::kPlain) {
-    sum_.emplace(layout_, effect.factors, around_.clock.Now());
-    return;
+  sum_.reset();
+  masked_sum_.reset();
+  if (!effect.restored) {
+    around_.spool.Remove(id().value);
+    restored_.clear();
   }
-  absl::StatusOr<MaskedLayout> layout = MaskedLayoutOf(
-      plan_.secure, effect.evaluate_only ? 0 : layout_.parameter_count(effect.factors));
-  Check(layout.ok(), "a session was made with this layout");
-  masked_sum_.emplace(*std::move(layout), around_.clock.Now());
+  if (plan_.aggregation.mode == AggregationMode::kPlain) {
+    if (!effect.evaluate_only) sum_.emplace(layout_, effect.factors, effect.opened.at);
+  } else {
+    absl::StatusOr<MaskedLayout> layout = MaskedLayoutOf(
+        plan_.secure, effect.evaluate_only ? 0 : layout_.parameter_count(effect.factors));
+    Check(layout.ok(), "a session was made with this layout");
+    masked_sum_.emplace(*std::move(layout), effect.opened.at);
+  }
+  AddRestored();
 }
 
 void RunDriver::CarryOut(const Release& effect) {

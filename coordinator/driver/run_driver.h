@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,6 +21,7 @@
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/journal_writer.h"
 #include "coordinator/driver/masked_sum.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/round_sum.h"
@@ -29,6 +31,7 @@
 #include "coordinator/driver/work_queue.h"
 #include "coordinator/rounds/run.h"
 #include "coordinator/storage/run_store.h"
+#include "coordinator/storage/spool.h"
 #include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
@@ -36,6 +39,7 @@ namespace fedtune {
 // What all runs of a coordinator share. Outlives them.
 struct RunSurroundings {
   RunStore& store;
+  const Spool& spool;
   const Roster& roster;
   std::shared_ptr<const SigningRoster> signing_roster;  // Null: plain runs only.
   WorkQueue& work;
@@ -48,9 +52,11 @@ struct RunSurroundings {
 };
 
 // Carries out one run: passes it events and the time, stores what has changed,
-// then sends. Contributions are verified as they arrive and added up when the round
-// is complete; a release is made on a thread of the work queue and stored before anyone hears of
-// it. When the disk is full the run says so once in the log and waits until there is space.
+// then sends. Contributions are verified as they arrive, kept in the spool before
+// they are acknowledged, and added up when the round is complete; a release is made
+// on a thread of the work queue and stored before anyone hears of it. A process that
+// ends at any moment leaves enough for the next one to go on within the round. When
+// the disk is full the run says so once in the log and waits until there is space.
 // Thread-safe: one lock for the run and its sum.
 class RunDriver : public std::enable_shared_from_this<RunDriver> {
  public:
@@ -61,6 +67,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
     std::optional<GlobalAdapter> adapter;  // The newest; always set.
     ServerOptimizerState optimizer;        // As it was after that one.
     std::optional<ResumePoint> resume;
+    std::vector<std::string> journal;  // Of the open attempt, as stored.
     std::optional<ReleaseRecord> last_release;
   };
 
@@ -89,7 +96,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // CheckContribution() accepted the header before, and `delta` is what it
   // promised.
   //
-  // INVALID_ARGUMENT: a value that is not finite. Else as CheckContribution().
+  // INVALID_ARGUMENT: a value that is not finite. UNAVAILABLE: it cannot be stored
+  // now. Else as CheckContribution().
   absl::StatusOr<Admission> TakeContribution(const Institution& from,
                                              const ContributionHeader& header,
                                              VerifiedValues delta);
@@ -97,8 +105,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // The same for a masked input of a secure run, whose chunks have the root of the
   // admission.
   absl::StatusOr<Admission> TakeMaskedInput(const Institution& from,
-                                            const ContributionHeader& header,
-                                            const MaskedInput& input);
+                                            const ContributionHeader& header, MaskedInput& input);
 
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);
@@ -113,13 +120,30 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
  private:
   struct PendingRelease;
 
+  // What an earlier process took for the open attempt.
+  struct RestoredContribution {
+    Institution from;
+    ContributionHeader header;
+    std::variant<VerifiedValues, MaskedInput> what;
+  };
+
   RunDriver(Parts parts, const RunSurroundings& surroundings);
 
   // All that follow up to CarryOut: with mutex_ held.
-  absl::Status StoreNewRun();
-  void Follow(const Effects& effects);
-  void StoreChanges(const Effects& effects);
+  absl::Status StoreTaken(const Institution& from, const ContributionHeader& header,
+                          std::string spool_file, absl::Duration now);
+  ContributionRecord RecordOf(const Institution& from, const ContributionHeader& header,
+                              const Admission& admission) const;
+  void Follow(Effects effects, absl::Duration now);
+  void StoreThenSend();
+  absl::Status StoreChanges();
   void StoreEnding(const EndRun& end);
+
+  // Of a run that goes on; in run_restore.cpp.
+  absl::StatusOr<Run> GoOn(Run::Options options, absl::Duration now, Effects& effects);
+  absl::StatusOr<std::vector<JournalEntry>> RestoreJournal(std::string& lost);
+  absl::Status RestoreContribution(const JournalEntry& entry);
+  void AddRestored();
   void ArmTimer();
   int64_t ExampleCount(const Institution& institution) const;
   void Send(const Institution& institution, decltype(ClientCommand::what) what);
@@ -144,6 +168,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
 
   void Tick();
   void Receive(RunEvent event);
+  void ReceiveLocked(RunEvent event);
   void Warn(std::string_view event, const absl::Status& why);
   absl::Duration Now() const { return around_.clock.Monotonic(); }
 
@@ -156,10 +181,15 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   mutable std::mutex mutex_;
   RunRecord record_;                      // Its id never changes and may be read without the lock.
   std::optional<ResumePoint> resume_;     // Until the run begins.
+  std::vector<std::string> old_journal_;  // Likewise.
   std::optional<Run> run_;                // From then on.
   std::optional<GlobalAdapter> adapter_;  // The newest; none once the run has ended.
-  std::optional<RoundSum> sum_;           // Of the open attempt.
-  std::optional<MaskedSum> masked_sum_;   // The same of a secure run.
+  JournalWriter journal_;
+  Effects outbox_;              // To be carried out as soon as the journal is stored.
+  bool store_refuses_ = false;  // A timer will try again.
+  std::vector<RestoredContribution> restored_;  // Until they are in the sum.
+  std::optional<RoundSum> sum_;                 // Of the open attempt.
+  std::optional<MaskedSum> masked_sum_;         // The same of a secure run.
   std::optional<ReleaseRecord> last_release_;
   std::optional<absl::Duration> armed_;  // When the timer calls Tick() next.
 

@@ -2,7 +2,6 @@
 
 #include "coordinator/driver/run_parts.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
@@ -67,9 +66,7 @@ absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriv
 absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunStore& store) {
   ResumePoint point;
   point.rounds_done = record.rounds_done;
-  // The first attempt of a round is not stored when it is opened.
-  point.attempts_opened =
-      std::max<int64_t>(record.attempts_opened, record.state == RunState::kRunning ? 1 : 0);
+  point.attempts_opened = record.attempts_opened;
   ASSIGN_OR_RETURN(const std::vector<ClientView> clients, store.Clients(record.id));
   for (const ClientView& client : clients) {
     point.clients.push_back({.institution = client.institution,
@@ -127,6 +124,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
     point.last_round = releases.back().summary;
   }
   parts.resume = std::move(point);
+  ASSIGN_OR_RETURN(parts.journal, store.Journal(record.id));
   return parts;
 }
 

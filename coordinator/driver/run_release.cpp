@@ -121,6 +121,7 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
 
 void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& record) {
   const std::lock_guard lock(mutex_);
+  journal_.Close();
   adapter_ = pending.adapter;
   record_.adapter = record.adapter;
   record_.rounds_done = record.summary.round + 1;
@@ -130,9 +131,8 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
                     Field("contributions", record.summary.contributions),
                     Field("loss", fmt::format("{:.4f}", record.summary.training_loss)),
                     Field("adapter", record.adapter.ToHex().substr(0, 12))});
-  Follow(run_->Receive(
-      Released{.round = record.summary.round, .adapter = record.adapter, .counted = record.summary},
-      Now()));
+  ReceiveLocked(Released{
+      .round = record.summary.round, .adapter = record.adapter, .counted = record.summary});
 }
 
 }  // namespace fedtune

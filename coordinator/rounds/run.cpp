@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 #include "coordinator/rounds/cohort.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
@@ -27,18 +28,6 @@ std::string Shorten(std::string text) {
 
 double InUnitRange(double value) { return value >= 0 ? std::min(value, 1.0) : 0; }
 
-absl::Status TooFewConnected(const std::map<Institution, bool>& connected, int64_t quorum) {
-  std::vector<std::string_view> here;
-  std::vector<std::string_view> missing;
-  for (const auto& [institution, is_here] : connected) {
-    (is_here ? here : missing).push_back(institution.value);
-  }
-  return absl::FailedPreconditionError(
-      fmt::format("{} clients are connected ({}), the plan's quorum is {}{}", here.size(),
-                  here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", ")), quorum,
-                  missing.empty() ? "" : fmt::format("; offline: {}", fmt::join(missing, ", "))));
-}
-
 }  // namespace
 
 // ---- Start ----
@@ -46,37 +35,39 @@ absl::Status TooFewConnected(const std::map<Institution, bool>& connected, int64
 absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& effects) {
   const std::optional<ResumePoint> resume = std::move(options.resume);
   const std::vector<Institution> connected = std::move(options.connected);
-  const int64_t quorum = options.plan.rounds.quorum;
   const absl::Duration timeout = std::min(options.invitation_timeout, options.plan.rounds.deadline);
   Run run(std::move(options));
-  if (resume.has_value()) run.Restore(*resume);
+  Step step{now, effects};
+  run.phase_ = Inviting{now + timeout, now + run.plan_.rounds.deadline};
+  if (resume.has_value()) {
+    run.Restore(*resume);
+    if (!resume->journal.empty()) {
+      RETURN_IF_ERROR(run.Replay(*resume, step));
+      run.Reconnect(connected, step);
+      return run;
+    }
+  }
   for (const Institution& institution : connected) {
     if (run.MayTakePart(institution)) run.clients_[institution].connected = true;
   }
-  std::map<Institution, bool> presence;
-  int64_t present = 0;
+  if (!resume.has_value()) RETURN_IF_ERROR(run.CheckQuorum());
   for (const auto& [institution, client] : run.clients_) {
-    presence[institution] = client.connected;
-    present += client.connected ? 1 : 0;
+    if (client.connected) effects.push_back(Invite{institution});
   }
-  if (!resume.has_value() && present < quorum) return TooFewConnected(presence, quorum);
-  for (const auto& [institution, is_here] : presence) {
-    if (is_here) effects.push_back(Invite{institution});
-  }
-  Step step{now, effects};
-  run.phase_ = Inviting{now + timeout, now + run.plan_.rounds.deadline};
-  if (resume.has_value() && run.AcceptedCount() >= quorum) {
-    run.tries_ = 1;
-    if (run.secure_.has_value() && run.rounds_done_ < run.plan_.rounds.count &&
-        resume->attempts_opened > 0) {
-      run.BurnRound(
-          {.round = run.rounds_done_, .attempt = resume->attempts_opened, .deadline = now},
-          "it was under way when the coordinator ended", step);
-      return run;
-    }
-    run.OpenAttempt(run.rounds_done_, resume->attempts_opened + 1, step);
-  }
+  if (resume.has_value()) run.GoOn(*resume, step);
   return run;
+}
+
+// Without a journal: no client has heard of another attempt than those counted.
+void Run::GoOn(const ResumePoint& point, Step& step) {
+  if (AcceptedCount() < plan_.rounds.quorum) return;
+  tries_ = 1;
+  if (secure_.has_value() && rounds_done_ < plan_.rounds.count && point.attempts_opened > 0) {
+    return BurnRound(
+        {.round = rounds_done_, .attempt = point.attempts_opened, .deadline = step.now},
+        "its journal is lost", step);
+  }
+  OpenAttempt(rounds_done_, point.attempts_opened + 1, step);
 }
 
 Run::Run(Options options)
@@ -91,6 +82,19 @@ Run::Run(Options options)
       phase_(Inviting{}),
       adapter_(options.adapter) {
   for (const std::string& name : plan_.rounds.institutions) clients_[Institution{name}];
+}
+
+absl::Status Run::CheckQuorum() const {
+  std::vector<std::string_view> here;
+  std::vector<std::string_view> missing;
+  for (const auto& [institution, client] : clients_) {
+    (client.connected ? here : missing).push_back(institution.value);
+  }
+  if (std::ssize(here) >= plan_.rounds.quorum) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{} clients are connected ({}), the plan's quorum is {}{}", here.size(),
+      here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", ")), plan_.rounds.quorum,
+      missing.empty() ? "" : fmt::format("; offline: {}", fmt::join(missing, ", "))));
 }
 
 void Run::Restore(const ResumePoint& point) {
@@ -242,11 +246,7 @@ void Run::Handle(const Released& event, Step& step) {
 }
 
 void Run::Handle(const ReleaseFailed& event, Step& step) {
-  if (auto* aggregating = std::get_if<Aggregating>(&phase_)) {
-    // Nobody has agreed on anything yet.
-    phase_ = Training{std::move(aggregating->round), std::nullopt};
-    return RetryOrFail(step, event.reason);
-  }
+  if (std::holds_alternative<Aggregating>(phase_)) return LoseSum(event.reason, step);
   const auto* releasing = std::get_if<Releasing>(&phase_);
   if (releasing == nullptr) return;
   // Somebody has masked what cannot be: the next round may go better.

@@ -16,6 +16,7 @@
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/open_round.h"
+#include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/round_summary.h"
 #include "coordinator/rounds/run_events.h"
 #include "coordinator/rounds/secure_setting.h"
@@ -113,6 +114,11 @@ struct ResumePoint {
   std::optional<RoundSummary> last_round = std::nullopt;
   std::optional<EvaluationSummary> first_evaluation = std::nullopt;
   std::optional<EvaluationSummary> last_evaluation = std::nullopt;
+  // Of the attempt that was open; empty if none was.
+  std::vector<JournalEntry> journal = {};
+  // Why something that the journal names is lost, which a secure round cannot do
+  // without; empty if all is there.
+  std::string lost = "";
 };
 
 // One run, from the invitations to its end:
@@ -128,8 +134,8 @@ struct ResumePoint {
 // Training then ends with the clients' keys instead of their contributions. The
 // aggregation's phases each have the plan's phase deadline, the upload that of a
 // round. Once clients may have agreed on whose input counts, the round is never
-// tried again: it burns, counts, and leaves the adapter as it was, and so does a
-// round that was under way when the coordinator ended. Two in a row end the run.
+// tried again: it burns, counts, and leaves the adapter as it was. Two in a row end
+// the run.
 //
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
@@ -148,6 +154,9 @@ struct ResumePoint {
 //
 // The final evaluation has no quorum and waits only for clients that are
 // connected: what there is counts.
+//
+// A run that is resumed with the journal of its open attempt is where it was when
+// the last entry was written, and goes on: no time has passed since.
 //
 // Pure protocol: no thread, clock, socket or file. The caller passes events and
 // the time in (`now`, on a clock that never jumps), stores what has changed,
@@ -172,7 +181,7 @@ class Run {
   // Begins (or goes on with) a run and appends what is to be done to `effects`.
   //
   // FAILED_PRECONDITION: fewer clients are connected than the quorum; not when
-  // resumed.
+  // resumed. DATA_LOSS: the journal is not of this run's next round.
   static absl::StatusOr<Run> Start(Options options, absl::Duration now, Effects& effects);
 
   // Takes one client's event. Events of institutions that do not take part and
@@ -251,6 +260,16 @@ class Run {
   explicit Run(Options options);
 
   void Restore(const ResumePoint& point);
+  absl::Status CheckQuorum() const;
+  void GoOn(const ResumePoint& point, Step& step);
+
+  // Of a resumed attempt; in run_replay.cpp.
+  absl::Status Replay(const ResumePoint& point, Step& step);
+  absl::Status ReplayOpening(const AttemptOpened& opened, Step& step);
+  void ReplayEntry(const JournalEntry& entry, Step& step);
+  void EmitRestored(const Effects& replayed, bool same_attempt, Step& step);
+  void Reconnect(const std::vector<Institution>& connected, Step& step);
+  static void Append(Effects effects, Step& step);
 
   // One for each kind of event; `from` is known.
   void Handle(const Institution& from, const ClientConnected& event, Step& step);
@@ -271,6 +290,9 @@ class Run {
   bool AdvanceTraining(Step& step);
   void BeginRound(int64_t round, Step& step);
   void OpenAttempt(int64_t round, int64_t attempt, Step& step);
+  void OpenAttempt(const RoundTask& task, const std::vector<Institution>& cohort, Step& step);
+  RoundTask TaskOf(int64_t round, int64_t attempt, absl::Duration now) const;
+  AttemptOpened Opened(const OpenRound& round) const;
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
@@ -287,6 +309,7 @@ class Run {
   void TellFaults(Step& step);
   void ReleaseSecureSum(Step& step);
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
+  void LoseSum(std::string_view why, Step& step);
   void BurnRound(const RoundTask& task, std::string_view why, Step& step);
   absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
                                              const ContributionHeader& header) const;
@@ -318,7 +341,7 @@ class Run {
   bool final_evaluation_ = true;
   std::optional<SecureSetting> secure_;
   AdapterLayout adapter_layout_;
-  int burnt_in_a_row_ = 0;
+  int64_t burnt_in_a_row_ = 0;
 
   std::map<Institution, Client> clients_;
   Phase phase_;

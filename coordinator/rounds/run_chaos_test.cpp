@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Random histories: whatever clients, driver and clock do, a run keeps its
-// promises. Seeds are fixed; a failure names its own.
+// Random histories: whatever clients, driver and clock do, and however often its
+// process ends, a run keeps its promises. Seeds are fixed; a failure names its own.
 
 #include <map>
 #include <random>
@@ -11,6 +11,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/run_journal.h"
 #include "tests/support/status_matchers.h"
 
 namespace fedtune::testing {
@@ -56,6 +57,7 @@ class World {
 
   void Step() {
     const Institution& from = institutions_[random_() % institutions_.size()];
+    if (Chance(40)) return Crash();
     switch (random_() % 12) {
       case 0:
         return Connect(from);
@@ -72,7 +74,7 @@ class World {
       case 6:
         return Wait(absl::Seconds(random_() % 300));
       case 7:
-        return Chance(200) ? Watch(run_->Receive(StopRequested{"stop"}, now_)) : Nothing();
+        return Chance(200) ? Stop() : Nothing();
       case 8:
         return Release();
       default:
@@ -94,6 +96,7 @@ class World {
   }
   int64_t released() const { return released_; }
   RunState state() const { return run_->state(); }
+  int64_t restarts() const { return restarts_; }
 
  private:
   bool Chance(uint64_t one_in) { return random_() % one_in == 0; }
@@ -101,19 +104,71 @@ class World {
   void Nothing() {}
 
   void Send(const Institution& from, ClientEvent event) {
-    if (connected_.contains(from)) Watch(run_->Receive(from, std::move(event), now_));
+    if (connected_.contains(from)) Receive(from, std::move(event));
   }
   void Connect(const Institution& from) {
     connected_.insert(from);
-    Watch(run_->Receive(from, ClientConnected{}, now_));
+    Receive(from, ClientConnected{});
   }
   void Disconnect(const Institution& from) {
     connected_.erase(from);
-    Watch(run_->Receive(from, ClientDisconnected{}, now_));
+    Receive(from, ClientDisconnected{});
   }
   void Wait(absl::Duration time) {
     now_ += time;
+    if (run_->deadline().has_value() && *run_->deadline() <= now_) journal_.Write(now_, TimeIsUp{});
     Watch(run_->Tick(now_));
+  }
+  void Stop() {
+    journal_.Write(now_, RunEvent(StopRequested{"stop"}));
+    Watch(run_->Receive(StopRequested{"stop"}, now_));
+  }
+  void Receive(const Institution& from, ClientEvent event) {
+    if (IsJournalled(event)) journal_.Write(now_, ReceivedFromClient{from, event});
+    Watch(run_->Receive(from, std::move(event), now_));
+  }
+
+  // The process ends, and another one goes on with what is stored.
+  void Crash() {
+    if (journal_.empty() || Ended()) return;
+    const RunView before = run_->view();
+    const absl::Duration then = journal_.last();
+    connected_.clear();
+    to_release_.reset();
+    now_ += absl::Hours(3);
+    ResumePoint point{
+        .rounds_done = released_, .clients = ClientsOf(before), .journal = journal_.Restart(now_)};
+    Effects effects;
+    auto run = Run::Start({.id = {"run-1"},
+                           .plan = plan_,
+                           .layout = Layout(),
+                           .adapter = AdapterOf(released_),
+                           .connected = {},
+                           .resume = std::move(point)},
+                          now_, effects);
+    ASSERT_THAT(run, IsOk()) << run.status();
+    run_.emplace(*std::move(run));
+    Watch(effects);
+    ExpectAsBefore(before, then);
+  }
+
+  void ExpectAsBefore(const RunView& before, absl::Duration then) {
+    const RunView after = run_->view();
+    EXPECT_EQ(after.phase, before.phase);
+    EXPECT_EQ(after.attempt, before.attempt);
+    EXPECT_EQ(after.rounds_done, before.rounds_done);
+    EXPECT_EQ(after.deadline.has_value(), before.deadline.has_value());
+    if (after.deadline.has_value()) {
+      EXPECT_EQ(*after.deadline - now_, *before.deadline - then);
+    }
+    ASSERT_EQ(after.clients.size(), before.clients.size());
+    for (size_t i = 0; i < after.clients.size(); ++i) {
+      EXPECT_EQ(after.clients[i].institution, before.clients[i].institution);
+      EXPECT_EQ(after.clients[i].awaited, before.clients[i].awaited);
+      EXPECT_EQ(after.clients[i].accepted, before.clients[i].accepted);
+      EXPECT_EQ(after.clients[i].example_count, before.clients[i].example_count);
+    }
+    ++restarts_;
   }
 
   void Contribute(const Institution& from) {
@@ -131,17 +186,19 @@ class World {
     const auto admission = run_->CheckContribution(from, header);
     if (!admission.ok() || admission->repeated) return;
     EXPECT_TRUE(summed_.insert(from).second) << from.value << " counts twice";
-    Watch(run_->Receive(from, ContributionTaken{header}, now_));
+    Receive(from, ContributionTaken{header});
   }
 
   void Release() {
     if (!to_release_.has_value()) return;
     const int64_t round = *std::exchange(to_release_, std::nullopt);
     EXPECT_EQ(round, released_++) << "every round has exactly one successor";
+    journal_.Clear();
     Watch(run_->Receive(Released{round, AdapterOf(round + 1)}, now_));
   }
 
   void Watch(const Effects& effects) {
+    journal_.Follow(now_, effects);
     for (const Effect& effect : effects) {
       EXPECT_FALSE(ended_ && !std::holds_alternative<TellRunEnded>(effect)) << "after the end";
       std::visit([&](const auto& e) { See(e); }, effect);
@@ -156,16 +213,14 @@ class World {
     EXPECT_EQ(e.assignment.adapter, AdapterOf(released_));
     EXPECT_EQ(e.assignment.round, released_);
     EXPECT_GT(e.assignment.time_left, absl::ZeroDuration());
-    if (e.assignment.evaluate_only) {
-      EXPECT_EQ(released_, kRounds);
-      if (!std::exchange(evaluating_, true)) summed_.clear();
-    }
+    EXPECT_EQ(e.assignment.evaluate_only, released_ == kRounds);
   }
   void See(const SendSecureMessage&) { ADD_FAILURE() << "the run is a plain one"; }
   void See(const ReportFault&) { ADD_FAILURE() << "the run is a plain one"; }
   void See(const OpenAggregation& e) {
     EXPECT_EQ(e.round, released_);
     EXPECT_LE(e.attempt, 2);
+    if (e.restored) return;
     summed_.clear();
   }
   void See(const fedtune::Release& e) {
@@ -192,12 +247,14 @@ class World {
   std::set<Institution> summed_;       // Into the open attempt.
   std::optional<int64_t> to_release_;  // A release the driver is to make.
   int64_t released_ = 0;
-  bool evaluating_ = false;
   bool ended_ = false;
+  RunJournal journal_;
+  int64_t restarts_ = 0;
 };
 
 TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
   std::map<RunState, int> ends;
+  int64_t restarts = 0;
   for (int seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     World world(static_cast<uint64_t>(seed));
@@ -205,12 +262,14 @@ TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
     for (int event = 0; event < kEvents && !world.Ended(); ++event) world.Step();
     world.LetItEnd();
     ++ends[world.state()];
+    restarts += world.restarts();
     if (HasFailure()) return;
   }
   // The histories are worth something: every kind of end occurs.
   EXPECT_GT(ends[RunState::kFinished], 100);
   EXPECT_GT(ends[RunState::kFailed], 100);
   EXPECT_GT(ends[RunState::kStopped], 50);
+  EXPECT_GT(restarts, kSeeds);
 }
 
 }  // namespace

@@ -135,13 +135,41 @@ struct CloseRound {
   std::string reason;
 };
 
+// How an attempt at a round began: what brings it back in another process,
+// together with what it has received since.
+struct AttemptOpened {
+  struct Member {
+    Institution institution;
+    bool connected = false;
+    bool accepted = false;
+    bool declined = false;
+    std::string reason = "";
+    int64_t example_count = 0;
+    bool in_cohort = false;
+
+    friend bool operator==(const Member&, const Member&) = default;
+  };
+
+  int64_t round = 0;           // Counted from 0.
+  int64_t attempt = 1;         // Counted from 1.
+  int64_t tries = 1;           // Attempts at this round since it was reached.
+  int64_t burnt_in_a_row = 0;  // Rounds right before this one.
+  std::vector<Member> members = {};
+  absl::Time at = absl::UnixEpoch();  // For records; nothing is measured by it.
+
+  friend bool operator==(const AttemptOpened&, const AttemptOpened&) = default;
+};
+
 // A round's attempt begins: forget every contribution taken so far and start an
 // empty sum over `factors`. Plain rounds that only evaluate have none.
 struct OpenAggregation {
   int64_t round = 0;
   int64_t attempt = 0;
   FactorSet factors = FactorSet::kBoth;
-  bool evaluate_only = false;  // A secure sum of what is counted, without values.
+  bool evaluate_only = false;  // In secure runs a sum of what is counted, without values.
+  AttemptOpened opened = {};
+  // It goes on in a new process: its journal stays, and what was taken is in the sum.
+  bool restored = false;
 };
 
 // The round is complete: make the next adapter from the sum, store it together

@@ -390,8 +390,8 @@ TEST_F(RunTest, GoesOnWithTheFinalEvaluationAfterARestart) {
   options.resume = ResumePoint{.rounds_done = 3,
                                .clients = {{.institution = kCharite, .accepted = true},
                                            {.institution = kUke, .accepted = true}}};
-  EXPECT_THAT(Start(std::move(options)),
-              ElementsAre("invite charite", "assign charite 3.1: evaluate"));
+  EXPECT_THAT(Start(std::move(options)), ElementsAre("invite charite", "open 3.1: evaluation",
+                                                     "assign charite 3.1: evaluate"));
 }
 
 }  // namespace

@@ -66,38 +66,64 @@ void Run::BeginRound(int64_t round, Step& step) {
   OpenAttempt(round, 1, step);
 }
 
-void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {
+RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const {
   const bool final = round == plan_.rounds.count;
   const int64_t every = plan_.evaluation.every;
-  const RoundTask task{.round = round,
-                       .attempt = attempt,
-                       .factors = TrainedFactors(plan_.aggregation.method, round),
-                       .evaluate = final || round == 0 || (every > 0 && round % every == 0),
-                       .evaluate_only = final,
-                       .deadline = step.now + plan_.rounds.deadline};
-  const std::vector<Institution> cohort = Cohort(task);
+  return {.round = round,
+          .attempt = attempt,
+          .factors = TrainedFactors(plan_.aggregation.method, round),
+          .evaluate = final || round == 0 || (every > 0 && round % every == 0),
+          .evaluate_only = final,
+          .deadline = now + plan_.rounds.deadline};
+}
+
+void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {
+  const RoundTask task = TaskOf(round, attempt, step.now);
+  OpenAttempt(task, Cohort(task), step);
+}
+
+void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& cohort, Step& step) {
   Training training{OpenRound(task, cohort), std::nullopt};
   if (secure_.has_value()) {
     absl::StatusOr<CoordinatorSession> session = NewSession(task, cohort);
     if (!session.ok()) {
-      return final ? End(RunState::kFinished, "", step)
-                   : End(RunState::kFailed,
-                         fmt::format("round {} cannot be aggregated securely: {}", round + 1,
-                                     Message(session.status())),
-                         step);
+      return task.evaluate_only ? End(RunState::kFinished, "", step)
+                                : End(RunState::kFailed,
+                                      fmt::format("round {} cannot be aggregated securely: {}",
+                                                  task.round + 1, Message(session.status())),
+                                      step);
     }
     training.session.emplace(*std::move(session));
   }
   phase_ = std::move(training);
   const OpenRound& open = std::get<Training>(phase_).round;
-  if (!task.evaluate_only || secure_.has_value()) {
-    step.effects.push_back(OpenAggregation{round, attempt, task.factors, task.evaluate_only});
-  }
+  step.effects.push_back(OpenAggregation{.round = task.round,
+                                         .attempt = task.attempt,
+                                         .factors = task.factors,
+                                         .evaluate_only = task.evaluate_only,
+                                         .opened = Opened(open)});
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
     client.progress = {};
     if (client.connected) SendAssignment(institution, open, step);
   }
+}
+
+AttemptOpened Run::Opened(const OpenRound& round) const {
+  AttemptOpened opened{.round = round.task().round,
+                       .attempt = round.task().attempt,
+                       .tries = tries_,
+                       .burnt_in_a_row = burnt_in_a_row_};
+  for (const auto& [institution, client] : clients_) {
+    opened.members.push_back({.institution = institution,
+                              .connected = client.connected,
+                              .accepted = client.accepted,
+                              .declined = client.declined,
+                              .reason = client.reason,
+                              .example_count = client.example_count,
+                              .in_cohort = round.Contains(institution)});
+  }
+  return opened;
 }
 
 std::vector<Institution> Run::Cohort(const RoundTask& task) const {

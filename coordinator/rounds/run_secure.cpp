@@ -200,6 +200,17 @@ void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
   RetryOrFail(step, why);
 }
 
+// The sum, or something that belongs into it, is lost.
+void Run::LoseSum(std::string_view why, Step& step) {
+  Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
+  const RoundTask task = aggregating.round.task();
+  const bool agreed = aggregating.session.phase() >= SessionPhase::kAgreeing;
+  if (task.evaluate_only) return End(RunState::kFinished, "", step);
+  if (agreed) return BurnRound(task, why, step);
+  phase_ = Training{std::move(aggregating.round), std::nullopt};
+  RetryOrFail(step, why);
+}
+
 void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
   if (++burnt_in_a_row_ >= kMostBurntInARow) {
     return End(RunState::kFailed,

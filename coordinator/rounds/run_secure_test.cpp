@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "plan/secure_session.h"
+#include "tests/support/run_journal.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/status_matchers.h"
 
@@ -66,7 +67,9 @@ class SecureRunTest : public ::testing::Test {
 
   static Institution Name(uint32_t number) { return {"site-" + std::to_string(number)}; }
 
-  void Start(std::optional<ResumePoint> resume = std::nullopt) {
+  void Start(std::optional<ResumePoint> resume = std::nullopt) { Begin(std::move(resume), true); }
+
+  void Begin(std::optional<ResumePoint> resume, bool connected) {
     fedtune::Run::Options options{.id = {"run-1"},
                                   .plan = plan_,
                                   .layout = Layout(),
@@ -76,19 +79,18 @@ class SecureRunTest : public ::testing::Test {
                                   .resume = std::move(resume),
                                   .secure = setting_};
     for (const auto& [institution, number] : setting_.numbers) {
-      options.connected.push_back(institution);
+      if (connected) options.connected.push_back(institution);
     }
     Effects effects;
-    absl::StatusOr<fedtune::Run> run =
-        fedtune::Run::Start(std::move(options), absl::ZeroDuration(), effects);
-    ASSERT_THAT(run, IsOk());
+    absl::StatusOr<fedtune::Run> run = fedtune::Run::Start(std::move(options), now_, effects);
+    ASSERT_THAT(run, IsOk()) << run.status();
     run_.emplace(*std::move(run));
     Carry(std::move(effects));
   }
 
   void EveryoneAccepts() {
     for (const auto& [institution, number] : setting_.numbers) {
-      Carry(run_->Receive(institution, RunAccepted{.example_count = 0}, now_));
+      Receive(institution, RunAccepted{.example_count = 0});
     }
   }
 
@@ -120,9 +122,33 @@ class SecureRunTest : public ::testing::Test {
 
   void Say(uint32_t number, Bytes message) {
     const RoundAssignment& assignment = assigned_.at(number);
-    Carry(run_->Receive(
-        Name(number),
-        SecureMessageReceived{assignment.round, assignment.attempt, std::move(message)}, now_));
+    Receive(Name(number),
+            SecureMessageReceived{assignment.round, assignment.attempt, std::move(message)});
+  }
+
+  void Receive(const Institution& from, const ClientEvent& event) {
+    journal_.Write(now_, ReceivedFromClient{from, event});
+    Carry(run_->Receive(from, event, now_));
+    if (--entries_to_crash_ == 0) Crash();
+  }
+
+  // The coordinator's process ends; another one goes on, and everyone comes back.
+  void Crash() {
+    questions_.clear();
+    released_.clear();
+    const bool training = run_->view().phase == RunPhase::kTraining;
+    now_ += absl::Hours(1);
+    Begin(ResumePoint{.attempts_opened = 1,
+                      .clients = testing::ClientsOf(run_->view()),
+                      .journal = journal_.Restart(now_),
+                      .lost = lost_},
+          false);
+    for (const auto& [institution, number] : setting_.numbers) {
+      Receive(institution, ClientConnected{});
+      if (training && sessions_.contains(number)) {
+        Say(number, sessions_.at(number).Advertise()->message);
+      }
+    }
   }
 
   ContributionHeader HeaderOf(uint32_t number, const Bytes& manifest) const {
@@ -165,10 +191,18 @@ class SecureRunTest : public ::testing::Test {
     const absl::StatusOr<Admission> admission = run_->CheckContribution(Name(number), header);
     ASSERT_THAT(admission, IsOk()) << admission.status();
     EXPECT_EQ(admission->chunk_root, Sha256Of("root"));
-    Carry(run_->Receive(Name(number), ContributionTaken{header}, now_));
+    Receive(Name(number), ContributionTaken{header});
+  }
+
+  // All masks of the released sum, one after the other.
+  std::vector<uint32_t> ReleasedMasks() const {
+    std::vector<uint32_t> values(static_cast<size_t>(Parameters(0, 1).element_count));
+    released_[0].masks->Apply(0, values);
+    return values;
   }
 
   void Carry(Effects effects) {
+    journal_.Follow(now_, effects);
     for (Effect& effect : effects) {
       if (const auto* assign = std::get_if<Assign>(&effect)) {
         assigned_[setting_.numbers.at(assign->institution)] = assign->assignment;
@@ -189,6 +223,7 @@ class SecureRunTest : public ::testing::Test {
 
   void TimeIsUp() {
     now_ = *run_->deadline();
+    journal_.Write(now_, fedtune::TimeIsUp{});
     Carry(run_->Tick(now_));
   }
 
@@ -202,6 +237,9 @@ class SecureRunTest : public ::testing::Test {
   std::vector<SendSecureMessage> questions_;
   std::vector<Release> released_;
   std::vector<ReportFault> faults_;
+  testing::RunJournal journal_;
+  int entries_to_crash_ = 0;
+  std::string lost_;
 };
 
 TEST_F(SecureRunTest, ReleasesTheSumOfAll) {
@@ -284,7 +322,55 @@ TEST_F(SecureRunTest, EndsWhenTwoRoundsBurnInARow) {
   EXPECT_THAT(run_->view().reason, HasSubstr("burnt"));
 }
 
-TEST_F(SecureRunTest, BurnsTheRoundThatWasUnderWayWhenTheCoordinatorEnded) {
+TEST_F(SecureRunTest, ACoordinatorThatEndsAtAnyMomentGoesOnToTheSameSum) {
+  Start();
+  EveryoneAccepts();
+  for (uint32_t number = 1; number <= 5; ++number) Trained(number);
+  AnswerAll();
+  ASSERT_EQ(released_.size(), 1u);
+  const std::vector<uint32_t> masks = ReleasedMasks();
+  // Five clients say five things each after the round's opening.
+  for (int entry = 1; entry <= 25; ++entry) {
+    SCOPED_TRACE(entry);
+    sessions_.clear();
+    released_.clear();
+    Start();
+    EveryoneAccepts();
+    entries_to_crash_ = entry;
+    for (uint32_t number = 1; number <= 5; ++number) Trained(number);
+    AnswerAll();
+    EXPECT_LE(entries_to_crash_, 0);
+    ASSERT_EQ(released_.size(), 1u);
+    EXPECT_EQ(released_[0].summary.contributions, 5);
+    EXPECT_EQ(ReleasedMasks(), masks);
+  }
+}
+
+TEST_F(SecureRunTest, TriesAgainWhenAnInputIsLostBeforeTheSurvivorsAreKnown) {
+  silent_from_ = {{5, MessageKind::kSharesForYou}};
+  Start();
+  EveryoneAccepts();
+  for (uint32_t number = 1; number <= 5; ++number) Trained(number);
+  AnswerAll();
+  lost_ = "a bit of an input has changed on the disk";
+  Crash();
+  EXPECT_TRUE(released_.empty());
+  EXPECT_EQ(run_->view().attempt, 2);
+}
+
+TEST_F(SecureRunTest, BurnsTheRoundWhenAnInputIsLostAfterwards) {
+  silent_from_ = {{5, MessageKind::kSurvivors}};
+  Start();
+  EveryoneAccepts();
+  for (uint32_t number = 1; number <= 5; ++number) Trained(number);
+  AnswerAll();
+  lost_ = "a bit of an input has changed on the disk";
+  Crash();
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_TRUE(released_[0].unchanged);
+}
+
+TEST_F(SecureRunTest, BurnsARoundWhoseJournalIsLost) {
   ResumePoint point{.rounds_done = 0, .attempts_opened = 1};
   for (const auto& [institution, number] : setting_.numbers) {
     point.clients.push_back({.institution = institution, .accepted = true});

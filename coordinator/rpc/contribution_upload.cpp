@@ -60,7 +60,7 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
     ASSIGN_OR_RETURN(masked_, gateway_.NewMaskedInput(submitted_->run, submitted_->header));
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(buffer_, gateway_.NewBuffer(submitted_->header));
+  ASSIGN_OR_RETURN(buffer_, gateway_.NewBuffer(submitted_->run, submitted_->header));
   return absl::OkStatus();
 }
 

@@ -3,6 +3,9 @@
 // Contributions that are too large for memory, over real TLS: a bad one leaves
 // no trace in what the others make.
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "tests/support/server_fixture.h"
@@ -66,6 +69,15 @@ class LargeContributionTest : public ServerTest {
     EXPECT_THAT(writer->Finish(), HasGrpcCode(CANCELLED));
   }
 
+  std::filesystem::path State(std::string_view folder) const {
+    return directory_.path() / "state" / folder;
+  }
+
+  int64_t FilesIn(std::string_view folder) const {
+    const std::filesystem::directory_iterator files(State(folder));
+    return std::distance(begin(files), end(files));
+  }
+
   std::vector<float> Adapter(const std::string& sha256) const {
     return *ValuesFromBytes(ada_->Fetch(sha256), kIn + kOut, "adapter");
   }
@@ -99,24 +111,60 @@ TEST_F(LargeContributionTest, WhatIsBadLeavesNoTraceInTheSum) {
 }
 
 TEST_F(LargeContributionTest, ComesAgainWhenTheDiskTakesItAgain) {
-  const std::filesystem::path blobs = directory_.path() / "state" / "blobs";
-  std::filesystem::rename(blobs, directory_.path() / "away");
+  const std::filesystem::path spool = directory_.path() / "state" / "spool";
+  std::filesystem::rename(spool, directory_.path() / "away");
   const grpc::Status status = Submit(*ada_, Values(1));
   EXPECT_THAT(status, HasGrpcCode(UNAVAILABLE));
   EXPECT_THAT(status.error_message(), Not(HasSubstr(directory_.path().string())));
-  std::filesystem::rename(directory_.path() / "away", blobs);
+  std::filesystem::rename(directory_.path() / "away", spool);
   EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
 }
 
-TEST_F(LargeContributionTest, NothingOfItStaysOnTheDisk) {
+TEST_F(LargeContributionTest, OnlyWhatIsAcknowledgedStaysOnTheDisk) {
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
   BreakOff(*bea_, Values(1));
-  int files = 0;
-  for ([[maybe_unused]] const auto& entry :
-       std::filesystem::directory_iterator(directory_.path() / "state" / "blobs")) {
-    ++files;
+  server_.reset();
+  EXPECT_EQ(FilesIn("blobs"), 1);  // The initial adapter.
+  EXPECT_EQ(FilesIn("spool"), 1);  // Ada's.
+}
+
+TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
+  const std::vector<float> before = Adapter(work_.adapter_sha256());
+  const std::vector<float> not_finite = Values(std::numeric_limits<float>::infinity());
+  EXPECT_THAT(Submit(*coy_, not_finite), HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_THAT(Submit(*dan_, not_finite), HasGrpcCode(INVALID_ARGUMENT));
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  BreakOff(*bea_, Values(1));
+  server_.reset();
+  StartServer();
+  ada_ = ConnectClient("ada");
+  bea_ = ConnectClient("bea");
+  ada_->Join(10);
+  bea_->Join(30);
+  const v1::RoundAssignment again = bea_->Receive().round_assignment();
+  EXPECT_EQ(again.attempt(), work_.attempt());
+  ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+  const v1::RoundAssignment next = ada_->Receive().round_assignment();
+  EXPECT_EQ(next.round(), 1);
+  const std::vector<float> after = Adapter(next.adapter_sha256());
+  for (size_t i = 0; i < after.size(); ++i) {
+    ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
   }
-  EXPECT_EQ(files, 1);  // The initial adapter.
+}
+
+TEST_F(LargeContributionTest, WhatIsDamagedOnTheDiskIsAskedForAgain) {
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  server_.reset();
+  for (const auto& entry : std::filesystem::directory_iterator(State("spool"))) {
+    std::fstream file(entry.path());
+    file.seekp(12'345).put('x');
+  }
+  StartServer();
+  ada_ = ConnectClient("ada");
+  ada_->Join(10);
+  EXPECT_EQ(ada_->Receive().round_assignment().attempt(), work_.attempt());
+  EXPECT_EQ(FilesIn("spool"), 0);
+  EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
 }
 
 }  // namespace

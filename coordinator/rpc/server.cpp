@@ -17,6 +17,7 @@
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/listening.h"
 #include "coordinator/rpc/training_service.h"
+#include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "coordinator/storage/state_database.h"
@@ -32,18 +33,19 @@ constexpr std::chrono::seconds kTimeToEndCalls{1};
 struct Server::Parts {
   Parts(std::string federation_name, std::unique_ptr<SqliteRunStore> run_store,
         std::unique_ptr<SqliteFederationStore> federation_store,
-        std::shared_ptr<const SigningRoster> signing_roster, const std::filesystem::path& blobs,
-        const Clock& clock, Log& log)
+        std::shared_ptr<const SigningRoster> signing_roster, Spool opened_spool, const Clock& clock,
+        Log& log)
       : federation(std::move(federation_name)),
+        spool(std::move(opened_spool)),
         runs_stored(std::move(run_store)),
         federation_stored(std::move(federation_store)),
         clients(*federation_stored, log),
-        runs(*runs_stored, roster, std::move(signing_roster), clock, log),
+        runs(*runs_stored, spool, roster, std::move(signing_roster), clock, log),
         gateway({.roster = roster,
                  .runs = runs,
                  .run_store = *runs_stored,
                  .clients = clients,
-                 .uploads = blobs,
+                 .spool = spool,
                  .clock = clock,
                  .log = log}),
         administration({.roster = roster,
@@ -57,6 +59,7 @@ struct Server::Parts {
         administration_service({.runs = administration, .blobs = gateway, .callers = callers}) {}
 
   const std::string federation;
+  const Spool spool;
   const std::unique_ptr<SqliteRunStore> runs_stored;
   const std::unique_ptr<SqliteFederationStore> federation_stored;
   ClientRecords clients;
@@ -82,14 +85,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   RETURN_IF_ERROR(MakeDirectories(options.state_directory));
   ASSIGN_OR_RETURN(const std::shared_ptr<StateDatabase> state,
                    OpenStateDatabase(options.state_directory / "fedtune.sqlite"));
-  // What is being uploaded lies among the blobs: a crash's remains go with theirs.
-  const std::filesystem::path blobs = options.state_directory / "blobs";
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<SqliteRunStore> run_store,
-      SqliteRunStore::Open(state, {.blobs = blobs, .keep_adapters = options.keep_adapters}));
-  auto parts = std::make_unique<Parts>(
-      credentials.certificate.identity.federation, std::move(run_store),
-      std::make_unique<SqliteFederationStore>(state), options.signing_roster, blobs, clock, log);
+  ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
+                   SqliteRunStore::Open(state, {.blobs = options.state_directory / "blobs",
+                                                .keep_adapters = options.keep_adapters}));
+  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / "spool"));
+  auto parts =
+      std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
+                              std::make_unique<SqliteFederationStore>(state),
+                              options.signing_roster, std::move(spool), clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
   RETURN_IF_ERROR(p.runs.ResumeAll());

@@ -52,7 +52,7 @@ struct RunRecord {
   std::string reason;
   std::optional<absl::Time> ended_at;
   int64_t rounds_done = 0;
-  int64_t attempts_opened = 0;  // Of the round after those done, where more than one.
+  int64_t attempts_opened = 0;  // Of the round after those done.
   Digest adapter;               // The newest.
   std::optional<Digest> optimizer_state;
   Traffic traffic;
@@ -135,9 +135,19 @@ class RunStore {
   // counted from the releases.
   virtual absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) = 0;
 
-  // Moves a run that has not ended to kRunning, with `attempts` opened of the
-  // current round.
-  virtual absl::Status SaveProgress(const RunId& id, int64_t attempts) = 0;
+  // An attempt at the current round is open: a run that has not ended is kRunning,
+  // and its journal begins anew with this entry. The journal goes with the round's
+  // release and with the run's end.
+  //
+  // ABORTED: the run is missing or has ended.
+  virtual absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) = 0;
+
+  // Adds entries to it.
+  virtual absl::Status AppendToJournal(const RunId& id,
+                                       const std::vector<std::string>& entries) = 0;
+
+  // In order; empty: no attempt is open.
+  virtual absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const = 0;
 
   // Ending an ended run does nothing.
   virtual absl::Status End(const RunId& id, const RunEnding& ending) = 0;

@@ -16,6 +16,7 @@
 namespace fedtune {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::HasCode;
 using ::testing::IsEmpty;
 using testing::IsOk;
@@ -238,13 +239,39 @@ TEST_P(RunStoreTest, AnAdapterThatAnotherRunStartsFromStays) {
   EXPECT_TRUE(HasBlob(0));
 }
 
-TEST_P(RunStoreTest, RemembersHowManyAttemptsWereOpened) {
+TEST_P(RunStoreTest, AJournalBeginsWithTheOpeningOfAnAttempt) {
   ASSERT_THAT(InsertRun(), IsOk());
-  ASSERT_THAT(store_->SaveProgress(run_.id, 2), IsOk());
-  EXPECT_EQ(store_->Get(run_.id)->attempts_opened, 2);
+  EXPECT_THAT(*store_->Journal(run_.id), IsEmpty());
+  ASSERT_THAT(store_->OpenJournal(run_.id, 1, "first"), IsOk());
   EXPECT_EQ(store_->Get(run_.id)->state, RunState::kRunning);
+  ASSERT_THAT(store_->AppendToJournal(run_.id, {"a", std::string("b\0c", 3)}), IsOk());
+  ASSERT_THAT(store_->AppendToJournal(run_.id, {"d"}), IsOk());
+  EXPECT_THAT(*store_->Journal(run_.id), ElementsAre("first", "a", std::string("b\0c", 3), "d"));
+  ASSERT_THAT(store_->OpenJournal(run_.id, 2, "second"), IsOk());
+  EXPECT_EQ(store_->Get(run_.id)->attempts_opened, 2);
+  EXPECT_THAT(*store_->Journal(run_.id), ElementsAre("second"));
+}
+
+TEST_P(RunStoreTest, AJournalGoesWithTheRelease) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  ASSERT_THAT(store_->OpenJournal(run_.id, 2, "opened"), IsOk());
   ASSERT_THAT(SaveRelease(0), IsOk());
   EXPECT_EQ(store_->Get(run_.id)->attempts_opened, 0);
+  EXPECT_THAT(*store_->Journal(run_.id), IsEmpty());
+}
+
+TEST_P(RunStoreTest, AJournalGoesWithTheRunsEndAndHasNoSecondOne) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  ASSERT_THAT(store_->OpenJournal(run_.id, 1, "opened"), IsOk());
+  ASSERT_THAT(store_->End(run_.id, {.state = RunState::kStopped,
+                                    .reason = "enough",
+                                    .ended_at = absl::UnixEpoch(),
+                                    .clients = {},
+                                    .last_evaluation = {},
+                                    .traffic = {}}),
+              IsOk());
+  EXPECT_THAT(*store_->Journal(run_.id), IsEmpty());
+  EXPECT_THAT(store_->OpenJournal(run_.id, 2, "again"), HasCode(absl::StatusCode::kAborted));
 }
 
 TEST_P(RunStoreTest, RemembersWhoDeclinedAndWhy) {

@@ -131,6 +131,7 @@ absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& rele
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(const std::optional<Digest> old_state, OptimizerState(id));
   RETURN_IF_ERROR(MoveHead(id, release, optimizer_state));
+  RETURN_IF_ERROR(DropJournal(id));
   RETURN_IF_ERROR(InsertBlob(release.record.adapter, release.adapter));
   if (optimizer_state.has_value()) {
     RETURN_IF_ERROR(InsertBlob(*optimizer_state, release.optimizer_state));
@@ -248,12 +249,46 @@ absl::Status SqliteRunStore::SaveClients(const RunId& id, const std::vector<Clie
   return std::move(transaction).Commit();
 }
 
-absl::Status SqliteRunStore::SaveProgress(const RunId& id, int64_t attempts) {
+absl::Status SqliteRunStore::OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) {
   const std::lock_guard lock(mutex_);
-  return database_.Run(
-      "UPDATE runs SET state = 'running', attempts_opened = ? "
-      "WHERE id = ? AND state IN ('inviting', 'running')",
-      attempts, id.value);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  RETURN_IF_ERROR(
+      database_.Run("UPDATE runs SET state = 'running', attempts_opened = ? "
+                    "WHERE id = ? AND state IN ('inviting', 'running')",
+                    attempt, id.value));
+  if (database_.ChangedRows() == 0) {
+    return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
+  }
+  RETURN_IF_ERROR(DropJournal(id));
+  RETURN_IF_ERROR(InsertIntoJournal(id, entry));
+  return std::move(transaction).Commit();
+}
+
+absl::Status SqliteRunStore::AppendToJournal(const RunId& id,
+                                             const std::vector<std::string>& entries) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  for (const std::string& entry : entries) RETURN_IF_ERROR(InsertIntoJournal(id, entry));
+  return std::move(transaction).Commit();
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteRunStore::Journal(const RunId& id) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      database_.Prepare("SELECT entry FROM round_journal WHERE run_id = ? ORDER BY sequence"));
+  return ReadAll<std::string>(rows.Bind(id.value), [](const SqliteStatement& row) {
+    return absl::StatusOr<std::string>(row.Blob(0));
+  });
+}
+
+absl::Status SqliteRunStore::InsertIntoJournal(const RunId& id, std::string_view entry) {
+  return database_.Run("INSERT INTO round_journal (run_id, entry) VALUES (?, ?)", id.value,
+                       std::as_bytes(std::span(entry)));
+}
+
+absl::Status SqliteRunStore::DropJournal(const RunId& id) {
+  return database_.Run("DELETE FROM round_journal WHERE run_id = ?", id.value);
 }
 
 absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
@@ -268,6 +303,7 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
       ending.traffic.bytes_received, ending.traffic.bytes_sent, id.value));
   if (database_.ChangedRows() == 0) return absl::OkStatus();
   RETURN_IF_ERROR(ReplaceClients(id, ending.clients));
+  RETURN_IF_ERROR(DropJournal(id));
   if (ending.last_evaluation.has_value()) {
     RETURN_IF_ERROR(InsertEvaluation(id, *ending.last_evaluation));
   }

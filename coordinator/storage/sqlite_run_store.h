@@ -37,7 +37,9 @@ class SqliteRunStore final : public RunStore {
   absl::StatusOr<std::vector<RunRecord>> List() const override;
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override;
   absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override;
-  absl::Status SaveProgress(const RunId& id, int64_t attempts) override;
+  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override;
+  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override;
+  absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override;
   absl::Status End(const RunId& id, const RunEnding& ending) override;
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override;
   absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const override;
@@ -66,6 +68,8 @@ class SqliteRunStore final : public RunStore {
   absl::Status InsertRelease(const RunId& id, const ReleaseRecord& record);
   absl::Status InsertContributions(const RunId& id, const NewRelease& release);
   absl::Status InsertEvaluation(const RunId& id, const EvaluationSummary& evaluation);
+  absl::Status InsertIntoJournal(const RunId& id, std::string_view entry);
+  absl::Status DropJournal(const RunId& id);
   absl::Status ReplaceClients(const RunId& id, const std::vector<ClientView>& clients);
   absl::StatusOr<std::vector<Digest>> DropOldAdapters(const RunId& id, int64_t round);
   absl::StatusOr<std::optional<Digest>> OptimizerState(const RunId& id) const;

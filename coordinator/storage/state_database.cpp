@@ -13,7 +13,7 @@ namespace fedtune {
 namespace {
 
 // Steps that were ever released are never changed: add another one.
-constexpr std::array<std::string_view, 1> kSteps = {R"sql(
+constexpr std::array<std::string_view, 2> kSteps = {R"sql(
 CREATE TABLE runs (
   id TEXT PRIMARY KEY,
   request_id TEXT NOT NULL UNIQUE,
@@ -117,6 +117,19 @@ CREATE TABLE models (
   base_model_json TEXT NOT NULL,
   added_ms INTEGER NOT NULL
 ) STRICT;
+)sql",
+                                                    R"sql(
+-- Of the attempt that is open: see coordinator/rounds/round_journal.h.
+CREATE TABLE round_journal (
+  sequence INTEGER PRIMARY KEY,
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  entry BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX round_journal_runs ON round_journal (run_id);
+
+-- The first attempt of a round was not stored before.
+UPDATE runs SET attempts_opened = 1 WHERE state = 'running' AND attempts_opened = 0;
 )sql"};
 
 // A release of a small adapter writes about 2 MB. Moving it from the log into

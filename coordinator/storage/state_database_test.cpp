@@ -77,7 +77,7 @@ TEST_F(StateDatabaseTest, NoWriterIsTurnedAwayHoweverManyThereAre) {
       }
     });
   }
-  for (int i = 0; i < 20; ++i) EXPECT_THAT(runs_->SaveProgress({"run-0001"}, 1), IsOk());
+  for (int i = 0; i < 20; ++i) EXPECT_THAT(runs_->AppendToJournal({"run-0001"}, {}), IsOk());
 }
 
 TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAgain) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -44,13 +45,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (header.size_bytes > kMaxValues * sizeof(float)) return 0;
   if (!fedtune::CheckHeader(header, Fitting(header)).ok()) return 0;
   Check(header.size_bytes % sizeof(float) == 0, "whole values");
-  // Small ones stay in memory: the folder is not used.
-  auto buffer = fedtune::ContributionBuffer::Create(header, "/nonexistent");
-  Check(buffer.ok(), "a small contribution needs no disk");
+  // Small ones stay in memory until they are kept: nothing is written.
+  static const auto spool =
+      fedtune::Spool::Open(std::filesystem::temp_directory_path() / "fedtune-contribution-fuzzer");
+  Check(spool.ok(), "a folder for temporary files");
+  auto bytes = fedtune::SpooledBytes::Create(*spool, submitted->run, header.size_bytes);
+  Check(bytes.ok(), "a small contribution needs no disk");
+  fedtune::ContributionBuffer buffer(header, *std::move(bytes));
   while (next()) {
-    if (!buffer->Append(request.chunk().offset(), request.chunk().data()).ok()) return 0;
+    if (!buffer.Append(request.chunk().offset(), request.chunk().data()).ok()) return 0;
   }
-  const auto verified = (*std::move(buffer)).Finish();
+  const auto verified = std::move(buffer).Finish();
   if (!verified.ok()) return 0;
   const int64_t count = static_cast<int64_t>(header.size_bytes / sizeof(float));
   Check(verified->range.count() == count, "as many values as its header says");

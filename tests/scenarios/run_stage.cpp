@@ -115,15 +115,17 @@ Lines RunStage::PlayOnRun(const Command& command) {
   }
   if (verb == "advance") {
     now_ += Time(command.Text(0));
-    return ToLines(run_->Tick(now_));
+    if (run_->deadline().has_value() && *run_->deadline() <= now_) {
+      journal_.Write(now_, TimeIsUp{});
+    }
+    return Follow(run_->Tick(now_));
   }
   if (verb == "released") {
-    return ToLines(run_->Receive(Released{round, AdapterOf(round + 1)}, now_));
+    journal_.Clear();
+    return Follow(run_->Receive(Released{round, AdapterOf(round + 1)}, now_));
   }
-  if (verb == "release-failed") {
-    return ToLines(run_->Receive(ReleaseFailed{command.Text(0)}, now_));
-  }
-  if (verb == "stop") return ToLines(run_->Receive(StopRequested{command.Text(0)}, now_));
+  if (verb == "release-failed") return Send(ReleaseFailed{command.Text(0)});
+  if (verb == "stop") return Send(StopRequested{command.Text(0)});
   if (verb == "restart") return Restart();
   if (verb == "status") return Status();
   return {fmt::format("no such command: {}", verb)};
@@ -161,23 +163,18 @@ Lines RunStage::Start(std::optional<ResumePoint> resume) {
                         now_, effects);
   if (!run.ok()) return {fmt::format("not started: {}", Message(run.status()))};
   run_.emplace(*std::move(run));
-  return ToLines(effects);
+  return Follow(effects);
 }
 
 Lines RunStage::Restart() {
   const RunView view = run_->view();
   ResumePoint point{.rounds_done = view.rounds_done,
                     .attempts_opened = view.attempt,
+                    .clients = ClientsOf(view),
                     .last_round = view.last_round,
                     .first_evaluation = view.first_evaluation,
-                    .last_evaluation = view.last_evaluation};
-  for (const ClientView& client : view.clients) {
-    point.clients.push_back({.institution = client.institution,
-                             .accepted = client.accepted,
-                             .declined = client.state == ClientState::kDeclined,
-                             .example_count = client.example_count,
-                             .rounds_contributed = client.rounds_contributed});
-  }
+                    .last_evaluation = view.last_evaluation,
+                    .journal = journal_.Restart(now_)};
   connected_.clear();
   return Start(std::move(point));
 }
@@ -216,7 +213,18 @@ ContributionHeader RunStage::HeaderOf(const Institution& from, const Command& co
 }
 
 Lines RunStage::Send(const Institution& from, ClientEvent event) {
-  return ToLines(run_->Receive(from, std::move(event), now_));
+  if (IsJournalled(event)) journal_.Write(now_, ReceivedFromClient{from, event});
+  return Follow(run_->Receive(from, std::move(event), now_));
+}
+
+Lines RunStage::Send(RunEvent event) {
+  journal_.Write(now_, event);
+  return Follow(run_->Receive(std::move(event), now_));
+}
+
+Lines RunStage::Follow(const Effects& effects) {
+  journal_.Follow(now_, effects);
+  return ToLines(effects);
 }
 
 Lines RunStage::Status() const {

@@ -8,6 +8,7 @@
 
 #include "coordinator/rounds/run.h"
 #include "tests/scenarios/script.h"
+#include "tests/support/run_journal.h"
 
 namespace fedtune::testing {
 
@@ -42,6 +43,8 @@ class RunStage {
   std::vector<std::string> Restart();
   std::vector<std::string> Contribute(const Institution& from, const Command& command);
   std::vector<std::string> Send(const Institution& from, ClientEvent event);
+  std::vector<std::string> Send(RunEvent event);
+  std::vector<std::string> Follow(const Effects& effects);
   std::vector<std::string> Status() const;
   ContributionHeader HeaderOf(const Institution& from, const Command& command) const;
 
@@ -49,6 +52,7 @@ class RunStage {
   std::vector<Institution> connected_;  // Before the start.
   absl::Duration now_ = absl::Hours(100);
   std::optional<Run> run_;
+  RunJournal journal_;
 };
 
 }  // namespace fedtune::testing

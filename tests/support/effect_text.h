@@ -40,7 +40,8 @@ inline std::string ToText(const Effect& effect) {
           return fmt::format("close {} {}.{}: {}", e.institution.value, e.round, e.attempt,
                              e.reason);
         } else if constexpr (std::is_same_v<E, OpenAggregation>) {
-          return fmt::format("open {}.{}: {}", e.round, e.attempt, ToText(e.factors));
+          return fmt::format("{} {}.{}: {}", e.restored ? "reopen" : "open", e.round, e.attempt,
+                             e.evaluate_only ? "evaluation" : ToText(e.factors));
         } else if constexpr (std::is_same_v<E, Release>) {
           return fmt::format("release {}.{}: {} of {} contributions", e.round, e.attempt,
                              ToText(e.factors), e.summary.contributions);

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/rounds/round_journal.h"
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune {
+
+// The journal of a run's open attempt on its way into the store. Entries wait until
+// something is to be done that follows from them: what nobody has heard of yet may
+// be lost, and is asked for again. Not thread-safe.
+class JournalWriter {
+ public:
+  // A run that goes on: its journal has entries, the last of them of `last`.
+  void GoOn(absl::Duration now, absl::Duration last) {
+    opened_at_ = now - last;
+    is_open_ = true;
+  }
+
+  // A new attempt begins; what waits belongs to the one before it.
+  void Open(absl::Duration now, AttemptOpened opened) {
+    opened_at_ = now;
+    is_open_ = true;
+    attempt_ = opened.attempt;
+    opening_ = ToBytes({.at = absl::ZeroDuration(), .what = std::move(opened)});
+    waiting_.clear();
+  }
+
+  // The round is released, or the run has ended: the store has dropped the journal.
+  void Close() {
+    is_open_ = false;
+    opening_.reset();
+    waiting_.clear();
+  }
+
+  // Outside of attempts nothing is noted.
+  void Note(absl::Duration now, decltype(JournalEntry::what) what, std::string spool_file = "") {
+    if (!is_open_) return;
+    waiting_.push_back(ToBytes(
+        {.at = now - opened_at_, .what = std::move(what), .spool_file = std::move(spool_file)}));
+  }
+
+  // Takes back the last Note(), which Store() could not store.
+  void Forget() { waiting_.pop_back(); }
+
+  // Stores all that waits. Errors as RunStore; everything waits on then.
+  absl::Status Store(RunStore& store, const RunId& id) {
+    if (opening_.has_value()) {
+      const absl::Status opened = store.OpenJournal(id, attempt_, *opening_);
+      if (!opened.ok()) return opened;
+      opening_.reset();
+    }
+    if (waiting_.empty()) return absl::OkStatus();
+    const absl::Status stored = store.AppendToJournal(id, waiting_);
+    if (stored.ok()) waiting_.clear();
+    return stored;
+  }
+
+ private:
+  bool is_open_ = false;
+  absl::Duration opened_at_;
+  int64_t attempt_ = 0;
+  std::optional<std::string> opening_;  // Not stored yet.
+  std::vector<std::string> waiting_;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/spooled_bytes.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr uint64_t kMaxBytesInMemory = uint64_t{4} << 20;
+
+// The disk's trouble is not the client's fault: let it try again.
+absl::Status TryAgain(const absl::Status& why) {
+  return why.ok() ? why : absl::UnavailableError(fmt::format("{}", Message(why)));
+}
+
+}  // namespace
+
+bool SpooledBytes::in_memory() const { return size_ <= kMaxBytesInMemory; }
+
+absl::StatusOr<SpooledBytes> SpooledBytes::Create(const Spool& spool, const RunId& run,
+                                                  uint64_t size) {
+  SpooledBytes bytes(spool, run, size);
+  if (bytes.in_memory()) {
+    bytes.memory_.reserve(size);
+    return bytes;
+  }
+  absl::StatusOr<SpoolFile> file = spool.Create(run.value, size);
+  RETURN_IF_ERROR(TryAgain(file.status()));
+  bytes.file_ = *std::move(file);
+  return bytes;
+}
+
+absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_view name,
+                                                uint64_t size) {
+  SpooledBytes bytes(spool, {}, size);
+  if (size == 0) return bytes;
+  ASSIGN_OR_RETURN(bytes.file_, spool.Find(name, size));
+  bytes.kept_ = true;
+  bytes.received_ = size;
+  if (!bytes.in_memory()) return bytes;
+  bytes.memory_.resize(size);
+  RETURN_IF_ERROR(bytes.file_->Read(0, std::as_writable_bytes(std::span(bytes.memory_))));
+  return bytes;
+}
+
+absl::Status SpooledBytes::Append(std::string_view bytes) {
+  Check(bytes.size() <= size_ - received_, "more bytes than there is room for");
+  const uint64_t offset = std::exchange(received_, received_ + bytes.size());
+  if (!in_memory()) return TryAgain(file_->Write(offset, std::as_bytes(std::span(bytes))));
+  memory_.insert(memory_.end(), bytes.begin(), bytes.end());
+  return absl::OkStatus();
+}
+
+absl::Status SpooledBytes::Read(uint64_t offset, std::span<std::byte> bytes) const {
+  if (!in_memory()) return file_->Read(offset, bytes);
+  Check(offset + bytes.size() <= memory_.size(), "bytes that are not there");
+  if (!bytes.empty()) std::memcpy(bytes.data(), memory_.data() + offset, bytes.size());
+  return absl::OkStatus();
+}
+
+absl::Status SpooledBytes::Keep() {
+  if (kept_ || size_ == 0) return absl::OkStatus();
+  if (in_memory()) {
+    absl::StatusOr<SpoolFile> file = spool_->Create(run_.value, size_);
+    RETURN_IF_ERROR(TryAgain(file.status()));
+    RETURN_IF_ERROR(TryAgain(file->Write(0, std::as_bytes(std::span(memory_)))));
+    file_ = *std::move(file);
+  }
+  RETURN_IF_ERROR(TryAgain(file_->Keep()));
+  kept_ = true;
+  return absl::OkStatus();
+}
+
+}  // namespace fedtune

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/storage/spool.h"
+
+namespace fedtune {
+
+// What a client hands in, in the order of its bytes: up to 4 MiB in memory, more in
+// a file of the spool, so that memory does not grow with the number of clients.
+// Reading is thread-safe. Movable.
+class SpooledBytes {
+ public:
+  // `spool` must outlive the object. UNAVAILABLE: there is no space on the disk now.
+  static absl::StatusOr<SpooledBytes> Create(const Spool& spool, const RunId& run, uint64_t size);
+
+  // What another process has kept under this name. NOT_FOUND, DATA_LOSS, INTERNAL.
+  static absl::StatusOr<SpooledBytes> Find(const Spool& spool, std::string_view name,
+                                           uint64_t size);
+
+  // Requires: not more than `size` in all. UNAVAILABLE: the disk does not take them.
+  absl::Status Append(std::string_view bytes);
+
+  // Requires: within what was appended. INTERNAL: the file cannot be read.
+  absl::Status Read(uint64_t offset, std::span<std::byte> bytes) const;
+
+  // Makes them last beyond this process, the small ones too; Find() gets them back
+  // by name(). UNAVAILABLE: the disk does not take them now.
+  absl::Status Keep();
+
+  // Empty until they are kept; and if there are no bytes.
+  std::string name() const { return kept_ ? file_->name() : ""; }
+
+  uint64_t size() const { return size_; }
+
+ private:
+  SpooledBytes(const Spool& spool, RunId run, uint64_t size)
+      : spool_(&spool), run_(std::move(run)), size_(size) {}
+
+  bool in_memory() const;
+
+  const Spool* spool_;
+  RunId run_;
+  uint64_t size_;
+  uint64_t received_ = 0;
+  std::vector<char> memory_;
+  std::optional<SpoolFile> file_;
+  bool kept_ = false;
+};
+
+}  // namespace fedtune

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rounds/round_journal.h"
+
+#include <bit>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "base/check.h"
+#include "base/overloaded.h"
+#include "base/status_macros.h"
+#include "privacy/crypto/canonical_bytes.h"
+
+namespace fedtune {
+namespace {
+
+constexpr uint8_t kVersion = 1;
+constexpr size_t kMaxText = 4096;
+constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
+constexpr uint32_t kMaxMembers = 1'000'000;
+constexpr size_t kMemberSize = 20;  // At least.
+
+enum class Kind : uint8_t {
+  kAttemptOpened = 1,
+  kConnected,
+  kDisconnected,
+  kAccepted,
+  kDeclined,
+  kContributed,
+  kFailed,
+  kSecureMessage,
+  kReleaseFailed,
+  kStopRequested,
+  kTimeIsUp
+};
+
+void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
+void Put(CanonicalWriter& out, int64_t value) { out.U64(static_cast<uint64_t>(value)); }
+void Put(CanonicalWriter& out, double value) { out.U64(std::bit_cast<uint64_t>(value)); }
+void Put(CanonicalWriter& out, const Institution& name) { out.Sized(name.value); }
+
+int64_t GetInt(CanonicalReader& in) { return static_cast<int64_t>(in.U64()); }
+double GetDouble(CanonicalReader& in) { return std::bit_cast<double>(in.U64()); }
+std::string GetText(CanonicalReader& in) {
+  const Bytes text = in.Sized(kMaxText);
+  return {text.begin(), text.end()};
+}
+
+void Put(CanonicalWriter& out, const std::optional<EvaluationResult>& result) {
+  out.U8(result.has_value() ? 1 : 0);
+  if (!result.has_value()) return;
+  Put(out, result->loss);
+  out.U8(result->accuracy.has_value() ? 1 : 0);
+  Put(out, result->accuracy.value_or(0));
+  Put(out, result->example_count);
+}
+
+std::optional<EvaluationResult> GetEvaluation(CanonicalReader& in) {
+  if (in.U8() == 0) return std::nullopt;
+  EvaluationResult result;
+  result.loss = GetDouble(in);
+  const bool has_accuracy = in.U8() != 0;
+  const double accuracy = GetDouble(in);
+  if (has_accuracy) result.accuracy = accuracy;
+  result.example_count = GetInt(in);
+  return result;
+}
+
+void Put(CanonicalWriter& out, const ClientMetrics& metrics) {
+  Put(out, metrics.training_loss);
+  Put(out, metrics.steps);
+  Put(out, metrics.token_count);
+  Put(out, metrics.training_seconds);
+  Put(out, metrics.before);
+  Put(out, metrics.after);
+}
+
+ClientMetrics GetMetrics(CanonicalReader& in) {
+  ClientMetrics metrics;
+  metrics.training_loss = GetDouble(in);
+  metrics.steps = GetInt(in);
+  metrics.token_count = GetInt(in);
+  metrics.training_seconds = GetDouble(in);
+  metrics.before = GetEvaluation(in);
+  metrics.after = GetEvaluation(in);
+  return metrics;
+}
+
+void Put(CanonicalWriter& out, const ContributionHeader& header) {
+  Put(out, header.round);
+  Put(out, header.attempt);
+  out.Fixed(header.adapter).Fixed(header.layout).U32(header.factors).U64(header.size_bytes);
+  out.Fixed(header.sha256);
+  Put(out, header.metrics);
+  out.Sized(header.input_manifest);
+}
+
+ContributionHeader GetHeader(CanonicalReader& in) {
+  ContributionHeader header;
+  header.round = GetInt(in);
+  header.attempt = GetInt(in);
+  header.adapter = in.ReadDigest();
+  header.layout = in.ReadDigest();
+  header.factors = in.U32();
+  header.size_bytes = in.U64();
+  header.sha256 = in.ReadDigest();
+  header.metrics = GetMetrics(in);
+  header.input_manifest = in.Sized(kMaxMessage);
+  return header;
+}
+
+// ---- What clients do ----
+
+void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& event) {
+  const auto begin = [&](Kind kind) {
+    Put(out, kind);
+    Put(out, from);
+  };
+  std::visit(Overloaded{[&](const ClientConnected&) { begin(Kind::kConnected); },
+                        [&](const ClientDisconnected&) { begin(Kind::kDisconnected); },
+                        [&](const RunAccepted& e) {
+                          begin(Kind::kAccepted);
+                          Put(out, e.example_count);
+                        },
+                        [&](const RunDeclined& e) {
+                          begin(Kind::kDeclined);
+                          out.Sized(e.reason.substr(0, kMaxText));
+                        },
+                        [&](const ProgressReported&) { Check(false, "progress in a journal"); },
+                        [&](const ContributionTaken& e) {
+                          begin(Kind::kContributed);
+                          Put(out, e.header);
+                        },
+                        [&](const ClientFailed& e) {
+                          begin(Kind::kFailed);
+                          Put(out, e.round);
+                          Put(out, e.attempt);
+                          out.Sized(e.reason.substr(0, kMaxText));
+                        },
+                        [&](const SecureMessageReceived& e) {
+                          begin(Kind::kSecureMessage);
+                          Put(out, e.round);
+                          Put(out, e.attempt);
+                          out.Sized(e.message);
+                        }},
+             event);
+}
+
+ClientEvent GetClientEvent(Kind kind, CanonicalReader& in) {
+  switch (kind) {
+    case Kind::kConnected:
+      return ClientConnected{};
+    case Kind::kDisconnected:
+      return ClientDisconnected{};
+    case Kind::kAccepted:
+      return RunAccepted{.example_count = GetInt(in)};
+    case Kind::kDeclined:
+      return RunDeclined{.reason = GetText(in)};
+    case Kind::kContributed:
+      return ContributionTaken{.header = GetHeader(in)};
+    case Kind::kFailed: {
+      ClientFailed failed;
+      failed.round = GetInt(in);
+      failed.attempt = GetInt(in);
+      failed.reason = GetText(in);
+      return failed;
+    }
+    default: {
+      SecureMessageReceived received;
+      received.round = GetInt(in);
+      received.attempt = GetInt(in);
+      received.message = in.Sized(kMaxMessage);
+      return received;
+    }
+  }
+}
+
+// ---- The others ----
+
+void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
+  Put(out, member.institution);
+  out.U8(member.connected ? 1 : 0).U8(member.accepted ? 1 : 0).U8(member.declined ? 1 : 0);
+  out.Sized(member.reason.substr(0, kMaxText));
+  Put(out, member.example_count);
+  out.U8(member.in_cohort ? 1 : 0);
+}
+
+AttemptOpened::Member GetMember(CanonicalReader& in) {
+  AttemptOpened::Member member{.institution = {GetText(in)}};
+  member.connected = in.U8() != 0;
+  member.accepted = in.U8() != 0;
+  member.declined = in.U8() != 0;
+  member.reason = GetText(in);
+  member.example_count = GetInt(in);
+  member.in_cohort = in.U8() != 0;
+  return member;
+}
+
+void PutWhat(CanonicalWriter& out, const AttemptOpened& opened) {
+  Put(out, Kind::kAttemptOpened);
+  Put(out, opened.round);
+  Put(out, opened.attempt);
+  Put(out, opened.tries);
+  Put(out, opened.burnt_in_a_row);
+  Put(out, absl::ToUnixMillis(opened.at));
+  out.U32(static_cast<uint32_t>(opened.members.size()));
+  for (const AttemptOpened::Member& member : opened.members) Put(out, member);
+}
+
+AttemptOpened GetAttemptOpened(CanonicalReader& in) {
+  AttemptOpened opened;
+  opened.round = GetInt(in);
+  opened.attempt = GetInt(in);
+  opened.tries = GetInt(in);
+  opened.burnt_in_a_row = GetInt(in);
+  opened.at = absl::FromUnixMillis(GetInt(in));
+  const uint32_t count = in.Count(kMaxMembers, kMemberSize);
+  for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(in));
+  return opened;
+}
+
+void PutWhat(CanonicalWriter& out, const ReceivedFromClient& received) {
+  PutEvent(out, received.from, received.event);
+}
+
+void PutWhat(CanonicalWriter& out, const TimeIsUp&) { Put(out, Kind::kTimeIsUp); }
+
+void PutWhat(CanonicalWriter& out, const RunEvent& event) {
+  std::visit(Overloaded{[](const Released&) { Check(false, "a release ends a journal"); },
+                        [&](const ReleaseFailed& e) {
+                          Put(out, Kind::kReleaseFailed);
+                          out.Sized(e.reason.substr(0, kMaxText));
+                        },
+                        [&](const StopRequested& e) {
+                          Put(out, Kind::kStopRequested);
+                          out.Sized(e.reason.substr(0, kMaxText));
+                        }},
+             event);
+}
+
+decltype(JournalEntry::what) GetWhat(Kind kind, CanonicalReader& in) {
+  switch (kind) {
+    case Kind::kAttemptOpened:
+      return GetAttemptOpened(in);
+    case Kind::kReleaseFailed:
+      return RunEvent(ReleaseFailed{.reason = GetText(in)});
+    case Kind::kStopRequested:
+      return RunEvent(StopRequested{.reason = GetText(in)});
+    case Kind::kTimeIsUp:
+      return TimeIsUp{};
+    default: {
+      Institution from{GetText(in)};
+      return ReceivedFromClient{std::move(from), GetClientEvent(kind, in)};
+    }
+  }
+}
+
+}  // namespace
+
+bool IsJournalled(const ClientEvent& event) {
+  return !std::holds_alternative<ProgressReported>(event);
+}
+
+std::string ToBytes(const JournalEntry& entry) {
+  CanonicalWriter out;
+  out.U8(kVersion);
+  Put(out, absl::ToInt64Nanoseconds(entry.at));
+  out.Sized(entry.spool_file);
+  std::visit([&](const auto& what) { PutWhat(out, what); }, entry.what);
+  return {out.bytes().begin(), out.bytes().end()};
+}
+
+absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
+  CanonicalReader in(SpanOf(bytes));
+  if (in.U8() != kVersion) {
+    return absl::InvalidArgumentError("the journal's entry is of another version");
+  }
+  JournalEntry entry;
+  entry.at = absl::Nanoseconds(GetInt(in));
+  entry.spool_file = GetText(in);
+  const uint8_t kind = in.U8();
+  if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
+      kind > static_cast<uint8_t>(Kind::kTimeIsUp)) {
+    return absl::InvalidArgumentError("the journal's entry is of no known kind");
+  }
+  entry.what = GetWhat(static_cast<Kind>(kind), in);
+  RETURN_IF_ERROR(in.Finish("journal entry"));
+  if (entry.at < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("the journal's entry is from before its attempt");
+  }
+  return entry;
+}
+
+}  // namespace fedtune

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/rounds/names.h"
+#include "coordinator/rounds/run_events.h"
+
+namespace fedtune {
+
+struct ReceivedFromClient {
+  Institution from;
+  ClientEvent event;
+};
+
+// Tick() has found the deadline of a phase passed.
+struct TimeIsUp {};
+
+// One of the entries from which a run is brought back to where it was within a
+// round: first AttemptOpened, then everything that it has received since, in
+// order. Nothing else decides what a run does, so that going through them again
+// leads to the same state and the same effects.
+struct JournalEntry {
+  absl::Duration at;  // Since the attempt was opened, on the clock of Run.
+  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp> what;
+  // Of a contribution with bytes: the file in the spool that has them.
+  std::string spool_file = "";
+};
+
+// Whether the round may depend on this event. Progress is for people only.
+bool IsJournalled(const ClientEvent& event);
+
+// Events that IsJournalled() does not name, and Released, have no encoding.
+std::string ToBytes(const JournalEntry& entry);
+
+// INVALID_ARGUMENT: not what ToBytes() wrote.
+absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes);
+
+}  // namespace fedtune

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/rounds/round_journal.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using testing::IsOk;
+
+const Institution kUke{"uke"};
+
+std::vector<JournalEntry> OneOfEachKind() {
+  const ContributionHeader header{
+      .round = 3,
+      .attempt = 2,
+      .adapter = Sha256Of("adapter"),
+      .layout = Sha256Of("layout"),
+      .factors = 2,
+      .size_bytes = 4096,
+      .sha256 = Sha256Of("values"),
+      .metrics = {.training_loss = 0.25,
+                  .steps = 8,
+                  .token_count = 900,
+                  .training_seconds = 1.5,
+                  .before = {{.loss = 2, .accuracy = 0.5, .example_count = 7}},
+                  .after = {{.loss = 1, .accuracy = std::nullopt, .example_count = 7}}},
+      .input_manifest = {5, 1}};
+  const auto from_uke = [](ClientEvent event) {
+    return ReceivedFromClient{kUke, std::move(event)};
+  };
+  return {
+      {absl::ZeroDuration(),
+       AttemptOpened{
+           .round = 3,
+           .attempt = 2,
+           .tries = 2,
+           .burnt_in_a_row = 1,
+           .members = {{.institution = kUke,
+                        .connected = true,
+                        .accepted = true,
+                        .example_count = 40,
+                        .in_cohort = true},
+                       {.institution = {"helios"}, .declined = true, .reason = "not this model"}},
+           .at = absl::FromUnixMillis(1'700'000'000'123)}},
+      {absl::Seconds(1), from_uke(ClientConnected{})},
+      {absl::Seconds(1), from_uke(ClientDisconnected{})},
+      {absl::Seconds(2), from_uke(RunAccepted{40})},
+      {absl::Seconds(2), from_uke(RunDeclined{"no"})},
+      {absl::Seconds(3), from_uke(ContributionTaken{header}), "run-1.0123456789abcdef"},
+      {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory"})},
+      {absl::Seconds(5), from_uke(SecureMessageReceived{3, 2, {1, 2, 3}})},
+      {absl::Seconds(6), RunEvent(ReleaseFailed{"lost"})},
+      {absl::Seconds(7), RunEvent(StopRequested{"wrong data"})},
+      {absl::Hours(6) + absl::Nanoseconds(7), TimeIsUp{}},
+  };
+}
+
+TEST(RoundJournalTest, ReadsBackEveryKindOfEntry) {
+  for (const JournalEntry& entry : OneOfEachKind()) {
+    SCOPED_TRACE(entry.what.index());
+    const std::string bytes = ToBytes(entry);
+    const auto read = JournalEntryFromBytes(bytes);
+    ASSERT_THAT(read, IsOk()) << read.status();
+    EXPECT_EQ(read->at, entry.at);
+    EXPECT_EQ(read->spool_file, entry.spool_file);
+    EXPECT_EQ(read->what.index(), entry.what.index());
+    EXPECT_EQ(ToBytes(*read), bytes);
+  }
+}
+
+TEST(RoundJournalTest, KeepsAllThatAnOpeningSays) {
+  const JournalEntry entry = OneOfEachKind().front();
+  EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what),
+            std::get<AttemptOpened>(entry.what));
+}
+
+TEST(RoundJournalTest, KeepsAllThatAContributionSays) {
+  const JournalEntry entry = OneOfEachKind()[5];
+  const auto header = [](const JournalEntry& e) {
+    return std::get<ContributionTaken>(std::get<ReceivedFromClient>(e.what).event).header;
+  };
+  const ContributionHeader read = header(*JournalEntryFromBytes(ToBytes(entry)));
+  EXPECT_EQ(read.sha256, header(entry).sha256);
+  EXPECT_EQ(read.metrics, header(entry).metrics);
+  EXPECT_EQ(read.input_manifest, header(entry).input_manifest);
+  EXPECT_EQ(read.size_bytes, 4096u);
+}
+
+TEST(RoundJournalTest, RefusesWhatIsCutOffOrTooLong) {
+  for (const JournalEntry& entry : OneOfEachKind()) {
+    const std::string bytes = ToBytes(entry);
+    for (size_t size = 0; size < bytes.size(); ++size) {
+      EXPECT_THAT(JournalEntryFromBytes(bytes.substr(0, size)),
+                  HasCode(absl::StatusCode::kInvalidArgument));
+    }
+    EXPECT_THAT(JournalEntryFromBytes(bytes + "x"), HasCode(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+TEST(RoundJournalTest, RefusesAnotherVersion) {
+  std::string bytes = ToBytes({absl::ZeroDuration(), TimeIsUp{}});
+  bytes[0] = 2;
+  EXPECT_THAT(JournalEntryFromBytes(bytes), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(RoundJournalTest, RefusesAnUnknownKind) {
+  std::string bytes = ToBytes({absl::ZeroDuration(), TimeIsUp{}});
+  bytes.back() = 99;
+  EXPECT_THAT(JournalEntryFromBytes(bytes), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(RoundJournalTest, RefusesATimeBeforeTheOpening) {
+  EXPECT_THAT(JournalEntryFromBytes(ToBytes({absl::Seconds(-1), TimeIsUp{}})),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(RoundJournalTest, LeavesProgressOut) {
+  EXPECT_FALSE(IsJournalled(ProgressReported{}));
+  EXPECT_TRUE(IsJournalled(ClientDisconnected{}));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How a run comes back within a round: by going through its journal again.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/overloaded.h"
+#include "base/status_macros.h"
+#include "coordinator/rounds/run.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+
+absl::Status Run::Replay(const ResumePoint& point, Step& step) {
+  const auto* opened = std::get_if<AttemptOpened>(&point.journal.front().what);
+  if (opened == nullptr || opened->round != rounds_done_) {
+    return absl::DataLossError(
+        fmt::format("the journal of round {} does not begin with its opening", rounds_done_ + 1));
+  }
+  // The last entry is now.
+  const absl::Duration begin = step.now - point.journal.back().at;
+  Effects replayed;
+  Step past{begin, replayed};
+  RETURN_IF_ERROR(ReplayOpening(*opened, past));
+  for (auto entry = point.journal.begin() + 1; entry != point.journal.end(); ++entry) {
+    past.now = begin + entry->at;
+    ReplayEntry(*entry, past);
+  }
+  if (!point.lost.empty()) {
+    Handle(ReleaseFailed{point.lost}, past);
+    Advance(past);
+  }
+  const OpenRound* round = CurrentRound();
+  const bool same = round != nullptr && round->task().Is(opened->round, opened->attempt);
+  EmitRestored(replayed, same, step);
+  return absl::OkStatus();
+}
+
+absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
+  tries_ = opened.tries;
+  burnt_in_a_row_ = opened.burnt_in_a_row;
+  std::vector<Institution> cohort;
+  for (const AttemptOpened::Member& member : opened.members) {
+    Client& client = clients_[member.institution];
+    client.connected = member.connected;
+    client.accepted = member.accepted;
+    client.declined = member.declined;
+    client.reason = member.reason;
+    client.example_count = member.example_count;
+    if (member.in_cohort) cohort.push_back(member.institution);
+  }
+  OpenAttempt(TaskOf(opened.round, opened.attempt, step.now), cohort, step);
+  if (!std::holds_alternative<Ended>(phase_)) return absl::OkStatus();
+  return absl::DataLossError(std::get<Ended>(phase_).reason);
+}
+
+// An entry that cannot be any more, since something before it is lost, is left out.
+void Run::ReplayEntry(const JournalEntry& entry, Step& step) {
+  std::visit(Overloaded{[](const AttemptOpened&) {},
+                        [&](const RunEvent& event) { Append(Receive(event, step.now), step); },
+                        [&](const TimeIsUp&) { Append(Tick(step.now), step); },
+                        [&](const ReceivedFromClient& received) {
+                          const auto* taken = std::get_if<ContributionTaken>(&received.event);
+                          if (taken != nullptr) {
+                            const auto admission = CheckContribution(received.from, taken->header);
+                            if (!admission.ok() || admission->repeated) return;
+                          }
+                          Append(Receive(received.from, received.event, step.now), step);
+                        }},
+             entry.what);
+}
+
+void Run::Append(Effects effects, Step& step) {
+  std::move(effects.begin(), effects.end(), std::back_inserter(step.effects));
+}
+
+// Of all that the replay led to, only what is still to be done: nobody is connected
+// who could be told anything, and what was to be stored before is stored.
+void Run::EmitRestored(const Effects& replayed, bool same_attempt, Step& step) {
+  const auto last = [&]<typename E>(const E*) -> const E* {
+    for (auto effect = replayed.rbegin(); effect != replayed.rend(); ++effect) {
+      if (const E* found = std::get_if<E>(&*effect)) return found;
+    }
+    return nullptr;
+  };
+  if (const auto* end = last(static_cast<const EndRun*>(nullptr))) {
+    return step.effects.emplace_back(*end), void();
+  }
+  OpenAggregation open = *last(static_cast<const OpenAggregation*>(nullptr));
+  open.restored = same_attempt;
+  step.effects.emplace_back(std::move(open));
+  if (!std::holds_alternative<Releasing>(phase_)) return;
+  step.effects.emplace_back(*last(static_cast<const Release*>(nullptr)));
+}
+
+// As those who are connected now have just come, and everyone else is away.
+void Run::Reconnect(const std::vector<Institution>& connected, Step& step) {
+  for (auto& [institution, client] : clients_) client.connected = false;
+  for (const Institution& institution : connected) {
+    Append(Receive(institution, ClientConnected{}, step.now), step);
+  }
+}
+
+}  // namespace fedtune

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage/spool.h"
+
+#include <fstream>
+#include <optional>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using testing::IsOk;
+using testing::TemporaryDirectory;
+
+std::span<const std::byte> AsBytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+class SpoolTest : public ::testing::Test {
+ protected:
+  std::string Kept(std::string_view run, std::string_view text) {
+    auto file = spool_.Create(run, text.size());
+    EXPECT_THAT(file, IsOk());
+    EXPECT_THAT(file->Write(0, AsBytes(text)), IsOk());
+    EXPECT_THAT(file->Keep(), IsOk());
+    return file->name();
+  }
+  bool Has(const std::string& name) const {
+    return std::filesystem::exists(directory_.path() / "spool" / name);
+  }
+
+  TemporaryDirectory directory_;
+  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
+};
+
+TEST_F(SpoolTest, GivesBackWhatWasWritten) {
+  auto file = spool_.Create("run-1", 8);
+  ASSERT_THAT(file, IsOk());
+  ASSERT_THAT(file->Write(4, AsBytes("half")), IsOk());
+  std::string back(4, ' ');
+  ASSERT_THAT(file->Read(4, std::as_writable_bytes(std::span(back))), IsOk());
+  EXPECT_EQ(back, "half");
+}
+
+TEST_F(SpoolTest, DoesNotReadBehindTheEnd) {
+  const auto file = spool_.Create("run-1", 8);
+  std::vector<std::byte> bytes(8);
+  EXPECT_THAT(file->Read(0, bytes), IsOk());
+  EXPECT_THAT(file->Read(1, bytes), HasCode(absl::StatusCode::kInternal));
+}
+
+TEST_F(SpoolTest, AFileThatIsNotKeptGoesWithItsObject) {
+  std::optional<SpoolFile> file = *spool_.Create("run-1", 8);
+  const std::string name = file->name();
+  EXPECT_TRUE(Has(name));
+  file.reset();
+  EXPECT_FALSE(Has(name));
+}
+
+TEST_F(SpoolTest, AFileThatIsKeptIsFoundAgain) {
+  const std::string name = Kept("run-1", "values");
+  const auto found = spool_.Find(name, 6);
+  ASSERT_THAT(found, IsOk());
+  std::string back(6, ' ');
+  ASSERT_THAT(found->Read(0, std::as_writable_bytes(std::span(back))), IsOk());
+  EXPECT_EQ(back, "values");
+}
+
+TEST_F(SpoolTest, FindingAFileDoesNotRemoveIt) {
+  const std::string name = Kept("run-1", "values");
+  EXPECT_THAT(spool_.Find(name, 6), IsOk());
+  EXPECT_TRUE(Has(name));
+}
+
+TEST_F(SpoolTest, RefusesAFileThatWasCutOff) {
+  const std::string name = Kept("run-1", "values");
+  std::filesystem::resize_file(directory_.path() / "spool" / name, 5);
+  EXPECT_THAT(spool_.Find(name, 6), HasCode(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(SpoolTest, SaysWhenAFileIsGone) {
+  EXPECT_THAT(spool_.Find("run-1.abcdef", 6), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_F(SpoolTest, FindsNothingOutsideItsFolder) {
+  std::ofstream(directory_.path() / "secret") << "secret";
+  EXPECT_THAT(spool_.Find("../secret", 6), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(spool_.Find((directory_.path() / "secret").string(), 6),
+              HasCode(absl::StatusCode::kNotFound));
+  for (const std::string_view name : {"", ".", ".."}) {
+    EXPECT_THAT(spool_.Find(name, 6), HasCode(absl::StatusCode::kNotFound)) << name;
+  }
+}
+
+TEST_F(SpoolTest, RemovesTheFilesOfOneRun) {
+  const std::string one = Kept("run-1", "a");
+  const std::string wanted = Kept("run-1", "b");
+  const std::string other = Kept("run-11", "c");
+  spool_.Remove("run-1", {wanted});
+  EXPECT_FALSE(Has(one));
+  EXPECT_TRUE(Has(wanted));
+  EXPECT_TRUE(Has(other));
+}
+
+TEST_F(SpoolTest, RemovesWhatIsOfNoRunThatIsUnderWay) {
+  const std::string wanted = Kept("run-1", "a");
+  const std::string other = Kept("run-2", "b");
+  ASSERT_THAT(spool_.RemoveAllBut({"run-1"}), IsOk());
+  EXPECT_TRUE(Has(wanted));
+  EXPECT_FALSE(Has(other));
+}
+
+TEST_F(SpoolTest, IsForItsOwnerOnly) {
+  const auto mode = std::filesystem::status(directory_.path() / "spool").permissions();
+  EXPECT_EQ(mode, std::filesystem::perms::owner_all);
+}
+
+}  // namespace
+}  // namespace fedtune
