@@ -19,9 +19,10 @@ namespace fedtune {
 // be lost, and is asked for again. Not thread-safe.
 class JournalWriter {
  public:
-  // A run that goes on: its journal has entries, the last of them of `last`.
-  void GoOn(absl::Duration now, absl::Duration last) {
-    opened_at_ = now - last;
+  // A run that goes on: `stored` entries are there, the last that counts of `at`.
+  void GoOn(absl::Duration now, absl::Duration at, uint64_t stored) {
+    opened_at_ = now - at;
+    next_ = stored;
     is_open_ = true;
   }
 
@@ -31,6 +32,7 @@ class JournalWriter {
     is_open_ = true;
     attempt_ = opened.attempt;
     opening_ = ToBytes({.at = absl::ZeroDuration(), .what = std::move(opened)});
+    next_ = 1;
     waiting_.clear();
   }
 
@@ -44,12 +46,17 @@ class JournalWriter {
   // Outside of attempts nothing is noted.
   void Note(absl::Duration now, decltype(JournalEntry::what) what, std::string spool_file = "") {
     if (!is_open_) return;
-    waiting_.push_back(ToBytes(
-        {.at = now - opened_at_, .what = std::move(what), .spool_file = std::move(spool_file)}));
+    waiting_.push_back(ToBytes({.at = now - opened_at_,
+                                .what = std::move(what),
+                                .spool_file = std::move(spool_file),
+                                .number = next_++}));
   }
 
   // Takes back the last Note(), which Store() could not store.
-  void Forget() { waiting_.pop_back(); }
+  void Forget() {
+    waiting_.pop_back();
+    --next_;
+  }
 
   // Stores all that waits. Errors as RunStore; everything waits on then.
   absl::Status Store(RunStore& store, const RunId& id) {
@@ -68,6 +75,7 @@ class JournalWriter {
   bool is_open_ = false;
   absl::Duration opened_at_;
   int64_t attempt_ = 0;
+  uint64_t next_ = 0;                   // Number of the next entry.
   std::optional<std::string> opening_;  // Not stored yet.
   std::vector<std::string> waiting_;
 };

@@ -28,11 +28,11 @@ const ReceivedFromClient* ContributionIn(const JournalEntry& entry) {
 absl::StatusOr<Run> RunDriver::GoOn(Run::Options options, absl::Duration now, Effects& effects) {
   ResumePoint& point = *options.resume;
   absl::StatusOr<std::vector<JournalEntry>> journal = RestoreJournal(point.lost);
-  old_journal_.clear();
+  const size_t stored = std::exchange(old_journal_, {}).size();
   absl::Status why = journal.status();
   if (journal.ok()) {
     point.journal = *std::move(journal);
-    journal_.GoOn(now, point.journal.back().at);
+    journal_.GoOn(now, point.journal.back().at, stored);
     absl::StatusOr<Run> run = Run::Start(options, now, effects);
     if (!absl::IsDataLoss(run.status())) return run;
     why = run.status();
@@ -50,8 +50,10 @@ absl::StatusOr<Run> RunDriver::GoOn(Run::Options options, absl::Duration now, Ef
 absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string& lost) {
   std::vector<JournalEntry> journal;
   std::set<std::string> wanted;
+  uint64_t next = 0;
   for (const std::string& bytes : old_journal_) {
     ASSIGN_OR_RETURN(JournalEntry entry, JournalEntryFromBytes(bytes));
+    if (entry.number != next++) return absl::DataLossError("an entry of the journal is missing");
     const absl::Status restored =
         entry.spool_file.empty() ? absl::OkStatus() : RestoreContribution(entry);
     if (restored.ok()) {

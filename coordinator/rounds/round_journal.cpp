@@ -2,6 +2,7 @@
 
 #include "coordinator/rounds/round_journal.h"
 
+#include <algorithm>
 #include <bit>
 #include <optional>
 #include <type_traits>
@@ -9,7 +10,6 @@
 
 #include "base/check.h"
 #include "base/overloaded.h"
-#include "base/status_macros.h"
 #include "privacy/crypto/canonical_bytes.h"
 
 namespace fedtune {
@@ -264,30 +264,38 @@ bool IsJournalled(const ClientEvent& event) {
 
 std::string ToBytes(const JournalEntry& entry) {
   CanonicalWriter out;
-  out.U8(kVersion);
+  out.U8(kVersion).U64(entry.number);
   Put(out, absl::ToInt64Nanoseconds(entry.at));
   out.Sized(entry.spool_file);
   std::visit([&](const auto& what) { PutWhat(out, what); }, entry.what);
+  out.Fixed(Sha256Of(ByteSpan(out.bytes())));
   return {out.bytes().begin(), out.bytes().end()};
 }
 
 absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
-  CanonicalReader in(SpanOf(bytes));
-  if (in.U8() != kVersion) {
-    return absl::InvalidArgumentError("the journal's entry is of another version");
+  constexpr size_t kDigestSize = sizeof(Digest::bytes);
+  if (bytes.size() < kDigestSize) return absl::DataLossError("a journal entry is cut short");
+  const ByteSpan body = SpanOf(bytes.substr(0, bytes.size() - kDigestSize));
+  const ByteSpan digest = SpanOf(bytes.substr(body.size()));
+  if (!std::ranges::equal(Sha256Of(body).bytes, digest)) {
+    return absl::DataLossError("a journal entry is damaged");
   }
+  CanonicalReader in(body);
+  if (in.U8() != kVersion) return absl::DataLossError("a journal entry is of another version");
   JournalEntry entry;
+  entry.number = in.U64();
   entry.at = absl::Nanoseconds(GetInt(in));
   entry.spool_file = GetText(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
       kind > static_cast<uint8_t>(Kind::kTimeIsUp)) {
-    return absl::InvalidArgumentError("the journal's entry is of no known kind");
+    return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(static_cast<Kind>(kind), in);
-  RETURN_IF_ERROR(in.Finish("journal entry"));
+  const absl::Status read = in.Finish("a journal entry");
+  if (!read.ok()) return absl::DataLossError(read.message());
   if (entry.at < absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("the journal's entry is from before its attempt");
+    return absl::DataLossError("a journal entry is from before its attempt");
   }
   return entry;
 }

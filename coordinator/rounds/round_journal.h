@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -30,15 +31,17 @@ struct JournalEntry {
   std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp> what;
   // Of a contribution with bytes: the file in the spool that has them.
   std::string spool_file = "";
+  uint64_t number = 0;  // Its place in the journal, from 0.
 };
 
 // Whether the round may depend on this event. Progress is for people only.
 bool IsJournalled(const ClientEvent& event);
 
-// Events that IsJournalled() does not name, and Released, have no encoding.
+// With a digest at its end. Events that IsJournalled() does not name, and Released,
+// have no encoding.
 std::string ToBytes(const JournalEntry& entry);
 
-// INVALID_ARGUMENT: not what ToBytes() wrote.
+// DATA_LOSS: not what ToBytes() wrote.
 absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes);
 
 }  // namespace fedtune

@@ -3,7 +3,6 @@
 #include "privacy/secure_aggregation/coordinator_session.h"
 
 #include <algorithm>
-#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -36,39 +35,9 @@ MessageKind AnswerIn(Phase phase) {
   }
 }
 
-constexpr uint32_t kMostJournalEntries = 8 * kMostClients;
-enum class JournalKind : uint8_t { kMessage = 1, kDrop = 2, kPhaseEnd = 3 };
-
-Bytes JournalEntry(JournalKind kind, uint32_t number, ByteSpan message) {
-  CanonicalWriter writer;
-  writer.U8(static_cast<uint8_t>(kind)).U32(number).Sized(message);
-  return std::move(writer).Take();
-}
-
 bool HaveKeyInCommon(const Advertisement& one, const Advertisement& other) {
   return one.share_key == other.share_key || one.share_key == other.mask_key ||
          one.mask_key == other.share_key || one.mask_key == other.mask_key;
-}
-
-// A saved session and the digest at its end, which tells damage.
-constexpr std::string_view kSavedLabel = "fedtune/secure-session/2";
-
-absl::StatusOr<std::vector<Bytes>> ReadJournal(ByteSpan saved, const Digest& id) {
-  Digest digest;
-  if (saved.size() < digest.bytes.size()) return absl::DataLossError("it is cut short");
-  const ByteSpan body = saved.first(saved.size() - digest.bytes.size());
-  std::copy_n(saved.end() - std::ssize(digest.bytes), digest.bytes.size(), digest.bytes.begin());
-  if (Sha256Of(body) != digest) return absl::DataLossError("it is damaged");
-  CanonicalReader reader(body);
-  const Bytes label = reader.Sized(kSavedLabel.size());
-  const bool is_of_it = reader.ReadDigest() == id;
-  std::vector<Bytes> journal(reader.Count(kMostJournalEntries, sizeof(uint32_t)));
-  for (Bytes& entry : journal) entry = reader.Sized(kLargestMessage);
-  RETURN_IF_ERROR(reader.Finish("a saved session"));
-  if (!is_of_it || !std::ranges::equal(label, SpanOf(kSavedLabel))) {
-    return absl::DataLossError("it is of another session");
-  }
-  return journal;
 }
 
 }  // namespace
@@ -90,55 +59,6 @@ absl::StatusOr<CoordinatorSession> CoordinatorSession::Create(Options options) {
   RETURN_IF_ERROR(
       ShapeOf(options.parameters, static_cast<int>(options.cohort.size()), Digest()).status());
   return CoordinatorSession(std::move(options));
-}
-
-// ---- Storing ----
-
-Bytes CoordinatorSession::Save() const {
-  Check(phase_ == Phase::kAgreeing && Answered(MessageKind::kAgreement).empty(),
-        "a session is saved when its survivors are known");
-  CanonicalWriter writer;
-  writer.Sized(kSavedLabel).Fixed(id_).U32(static_cast<uint32_t>(journal_.size()));
-  for (const Bytes& entry : journal_) writer.Sized(entry);
-  writer.Fixed(Sha256Of(ByteSpan(writer.bytes())));
-  return std::move(writer).Take();
-}
-
-absl::StatusOr<CoordinatorSession> CoordinatorSession::Restore(Options options, ByteSpan saved) {
-  ASSIGN_OR_RETURN(CoordinatorSession session, Create(std::move(options)));
-  absl::StatusOr<std::vector<Bytes>> journal = ReadJournal(saved, session.id_);
-  absl::Status replayed = journal.status();
-  for (size_t i = 0; replayed.ok() && i < journal->size(); ++i) {
-    replayed = session.Replay((*journal)[i]);
-  }
-  if (replayed.ok() && session.phase_ != Phase::kAgreeing) {
-    replayed = absl::DataLossError("it ends before its survivors are known");
-  }
-  if (!replayed.ok()) {
-    return absl::DataLossError(
-        fmt::format("what is stored of secure aggregation {} is not its own: "
-                    "{}",
-                    session.id_.ToHex().substr(0, 12), Message(replayed)));
-  }
-  return session;
-}
-
-absl::Status CoordinatorSession::Replay(ByteSpan entry) {
-  CanonicalReader reader(entry);
-  const auto kind = static_cast<JournalKind>(reader.U8());
-  const uint32_t number = reader.U32();
-  const Bytes message = reader.Sized(kLargestMessage);
-  RETURN_IF_ERROR(reader.Finish("an entry"));
-  switch (kind) {
-    case JournalKind::kMessage:
-      return Receive(number, message);
-    case JournalKind::kDrop:
-      Drop(number);
-      return absl::OkStatus();
-    case JournalKind::kPhaseEnd:
-      return Advance(true) ? absl::OkStatus() : absl::DataLossError("a phase does not end there");
-  }
-  return absl::DataLossError("an entry is of no known kind");
 }
 
 // ---- Taking messages ----
@@ -188,9 +108,6 @@ absl::Status CoordinatorSession::Receive(uint32_t from, ByteSpan message) {
     return accepted;
   }
   member->answered[*kind] = digest;
-  if (phase_ < Phase::kAgreeing) {
-    journal_.push_back(JournalEntry(JournalKind::kMessage, from, message));
-  }
   return absl::OkStatus();
 }
 
@@ -328,18 +245,12 @@ absl::Status CoordinatorSession::Accept(Member& member, UnmaskShares message) {
 
 void CoordinatorSession::Drop(uint32_t number) {
   const auto found = members_.find(number);
-  if (found == members_.end() || found->second.dropped) return;
-  found->second.dropped = true;
-  if (phase_ <= Phase::kAgreeing) journal_.push_back(JournalEntry(JournalKind::kDrop, number, {}));
+  if (found != members_.end()) found->second.dropped = true;
 }
 
 void CoordinatorSession::Blame(uint32_t number, std::string what) {
   faults_.push_back({number, std::move(what)});
   Drop(number);
-}
-
-void CoordinatorSession::RecordPhaseEnd() {
-  journal_.push_back(JournalEntry(JournalKind::kPhaseEnd, 0, {}));
 }
 
 }  // namespace fedtune

@@ -30,9 +30,9 @@ namespace fedtune {
 // masked vectors do not come here: the caller adds them up modulo the ring, and
 // at the end takes Masks() off the sum.
 //
-// From kCollecting's end on, the survivors must not change: the caller stores
-// Save() and the sum before it sends anything, and goes on with Restore() in
-// another process. Before that a process that ends gives the session up.
+// From kCollecting's end on, the survivors must not change. So the caller stores
+// what it passes on, before it sends what follows from it: the same messages, drops
+// and calls of Advance() lead another process's session to the same state.
 //
 // Pure protocol: no thread, clock, socket, file or randomness. Not thread-safe.
 class CoordinatorSession {
@@ -63,13 +63,6 @@ class CoordinatorSession {
   // INVALID_ARGUMENT: the parameters are out of range. FAILED_PRECONDITION: the
   // cohort is too small, or somebody in it is not on the roster.
   static absl::StatusOr<CoordinatorSession> Create(Options options);
-
-  // As it was when Save() was called, but for faults().
-  // DATA_LOSS: `saved` is not of this session, or damaged.
-  static absl::StatusOr<CoordinatorSession> Restore(Options options, ByteSpan saved);
-
-  // Requires: the phase is kAgreeing and nothing has been received in it.
-  Bytes Save() const;
 
   // Takes a client's message. The same one again changes nothing and is OK.
   //
@@ -142,9 +135,7 @@ class CoordinatorSession {
   absl::Status CheckSignature(const Member& member, ByteSpan statement, ByteSpan signature) const;
   absl::Status CheckKeysWork(const Advertisement& message) const;
 
-  absl::Status Replay(ByteSpan entry);
   void Blame(uint32_t number, std::string what);
-  void RecordPhaseEnd();
   void LeaveOutOtherFederationKeys();
   void CloseAdvertising();
   void CloseSharing();
@@ -167,7 +158,6 @@ class CoordinatorSession {
   Phase phase_ = Phase::kAdvertising;
   std::string failure_;
   std::vector<Fault> faults_;
-  std::vector<Bytes> journal_;  // What Restore() replays.
 
   std::map<uint32_t, Member> members_;       // The cohort.
   std::vector<uint32_t> clients_;            // Those that advertised; a place is an index here.

@@ -103,7 +103,6 @@ bool CoordinatorSession::Advance(bool time_is_up) {
       } else {
         CloseCollecting();
       }
-      RecordPhaseEnd();
       break;
     case Phase::kAgreeing:
       if (EnoughEverywhere(Answered(MessageKind::kAgreement))) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Processes that end before and after every step. A client goes on from its
-// records and the coordinator from what it saved, with the same bytes.
+// records and the coordinator from what it has heard, with the same bytes.
 
 #include <algorithm>
 #include <functional>
@@ -93,7 +93,7 @@ class DyingClient {
 };
 
 // A round of clients that die at every step, and of a coordinator that dies when
-// it has saved and at two moments later on.
+// the survivors are known and at two moments later on.
 class DyingRound {
  public:
   DyingRound(const SecureRound& round, uint32_t drops, MessageKind before)
@@ -113,7 +113,7 @@ class DyingRound {
     }
     while (coordinator_.phase() < Phase::kAgreeing) PlayPhase(clients_.size());
     ASSERT_EQ(coordinator_.phase(), Phase::kAgreeing) << coordinator_.failure();
-    saved_ = coordinator_.Save();
+    known_ = heard_.size();
     survivors_ = coordinator_.Survivors();
     Restore();
     PlayPhase(2);  // Some have agreed.
@@ -135,19 +135,32 @@ class DyingRound {
 
   void Deliver(uint32_t number, const Bytes& answer) {
     if (answer.empty()) return;
-    EXPECT_THAT(coordinator_.Receive(number, answer), IsOk());
+    Hear([number, answer](CoordinatorSession& session) {
+      EXPECT_THAT(session.Receive(number, answer), IsOk());
+    });
   }
 
-  // Another process takes the session up: the same survivors, the same questions.
+  bool Advance(bool time_is_up) {
+    const Phase before = coordinator_.phase();
+    Hear([time_is_up](CoordinatorSession& session) { session.Advance(time_is_up); });
+    return coordinator_.phase() != before;
+  }
+
+  void Hear(std::function<void(CoordinatorSession&)> what) {
+    what(coordinator_);
+    heard_.push_back(std::move(what));
+  }
+
+  // Another process goes on from when the survivors were known, as what came later
+  // was not stored: the same survivors, the same questions.
   // Whose answers come first need not be as before.
   void Restore(bool backwards = false) {
     backwards_ = backwards;
-    absl::StatusOr<CoordinatorSession> restored =
-        CoordinatorSession::Restore(round_.CoordinatorOptions(), saved_);
-    ASSERT_THAT(restored, IsOk());
-    coordinator_ = *std::move(restored);
+    heard_.resize(known_);
+    coordinator_ = round_.Coordinator();
+    for (const auto& what : heard_) what(coordinator_);
+    ASSERT_EQ(coordinator_.phase(), Phase::kAgreeing);
     EXPECT_EQ(coordinator_.Survivors(), survivors_);
-    EXPECT_EQ(coordinator_.Save(), saved_);
     for (const uint32_t number : survivors_) {
       const Bytes asked = coordinator_.MessageFor(number);
       EXPECT_TRUE(agreeing_.emplace(number, asked).first->second == asked);
@@ -160,7 +173,7 @@ class DyingRound {
     std::vector<uint32_t> awaited = coordinator_.Awaited();
     if (backwards_) std::reverse(awaited.begin(), awaited.end());
     for (size_t i = 0; i < std::min(most, awaited.size()); ++i) Ask(awaited[i]);
-    if (!coordinator_.Advance(false) && most == clients_.size()) coordinator_.Advance(true);
+    if (!Advance(false) && most == clients_.size()) Advance(true);
   }
 
   void Ask(uint32_t number) {
@@ -187,7 +200,8 @@ class DyingRound {
   CoordinatorSession coordinator_;
   std::map<uint32_t, DyingClient> clients_;
   std::vector<uint32_t> sum_;
-  Bytes saved_;
+  std::vector<std::function<void(CoordinatorSession&)>> heard_;
+  size_t known_ = 0;  // Of them, when the survivors were known.
   std::vector<uint32_t> survivors_;
   std::map<uint32_t, Bytes> agreeing_;
   bool backwards_ = false;

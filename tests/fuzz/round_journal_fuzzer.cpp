@@ -11,7 +11,11 @@
 #include "coordinator/rounds/round_journal.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto entry = fedtune::JournalEntryFromBytes({reinterpret_cast<const char*>(data), size});
+  // With the digest that it needs.
+  std::string given(reinterpret_cast<const char*>(data), size);
+  const fedtune::Digest digest = fedtune::Sha256Of(given);
+  given.append(digest.bytes.begin(), digest.bytes.end());
+  const auto entry = fedtune::JournalEntryFromBytes(given);
   if (!entry.ok()) return 0;
   const std::string bytes = fedtune::ToBytes(*entry);
   const auto again = fedtune::JournalEntryFromBytes(bytes);
