@@ -204,6 +204,26 @@ TEST_F(CoordinatorClientTest, HandsAMaskedContributionInPieces) {
             std::string(contribution.elements.begin(), contribution.elements.end()));
 }
 
+TEST_F(CoordinatorClientTest, SendsOnlyWhatIsMissingOfALargeContribution) {
+  coordinator_.received_before = "9000000";
+  Contribution contribution{.id = {.run = "run-1", .round = 4}};
+  for (int i = 0; i < 2'500'000; ++i) contribution.delta.push_back(static_cast<float>(i));
+  const auto client = Connect();
+  ASSERT_THAT(client->Submit(contribution, {}), IsOk());
+  EXPECT_EQ(coordinator_.NextDelta(), ValueBytes(contribution.delta).substr(9'000'000));
+}
+
+TEST_F(CoordinatorClientTest, SendsAllWhenToldOfMoreThanThereIsOrOfNoNumber) {
+  Contribution contribution{.id = {.run = "run-1", .round = 4}};
+  contribution.delta.assign(1'500'000, 0.5f);
+  const auto client = Connect();
+  for (const std::string_view told : {"6000001", "-1", "all", ""}) {
+    coordinator_.received_before = told;
+    ASSERT_THAT(client->Submit(contribution, {}), IsOk());
+    EXPECT_EQ(coordinator_.NextDelta().size(), 6'000'000u) << told;
+  }
+}
+
 TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
   coordinator_.verdict = {grpc::StatusCode::FAILED_PRECONDITION, "round 4 is closed"};
   Contribution contribution{.id = {.run = "run-1", .round = 4}};

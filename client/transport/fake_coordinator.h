@@ -20,6 +20,7 @@
 #include "privacy/identity/certificate_authority.h"
 #include "privacy/identity/key_directory.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
+#include "rpc/upload.h"
 
 namespace fedtune::testing {
 
@@ -74,8 +75,9 @@ class FakeCoordinator final : public v1::Training::Service {
   std::vector<v1::CoordinatorMessage> script;  // Sent after the welcome.
   bool ends_first_session = false;
   std::string blob;
-  size_t breaks_at = 0;  // The first fetch ends here; 0: it does not.
-  grpc::Status verdict;  // On contributions.
+  size_t breaks_at = 0;               // The first fetch ends here; 0: it does not.
+  grpc::Status verdict;               // On contributions.
+  std::string received_before = "0";  // What it tells of every contribution.
 
   // ---- What it was told; each waits until there is one ----
 
@@ -117,13 +119,15 @@ class FakeCoordinator final : public v1::Training::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status SubmitContribution(grpc::ServerContext*,
+  grpc::Status SubmitContribution(grpc::ServerContext* context,
                                   grpc::ServerReader<v1::SubmitContributionRequest>* reader,
                                   v1::SubmitContributionResponse*) override {
     v1::SubmitContributionRequest part;
     reader->Read(&part);
     Put(headers_, part.header());
     if (!verdict.ok()) return verdict;
+    context->AddInitialMetadata(kReceivedBytes, received_before);
+    reader->SendInitialMetadata();
     std::string delta;
     while (reader->Read(&part)) delta += part.chunk().data();
     Put(deltas_, delta);

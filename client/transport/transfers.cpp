@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "aggregation/adapter_bytes.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -15,6 +16,7 @@
 #include "client/transport/conversion.h"
 #include "fmt/format.h"
 #include "rpc/channel.h"
+#include "rpc/upload.h"
 
 namespace fedtune {
 namespace {
@@ -37,8 +39,7 @@ absl::Status Append(const v1::BlobChunk& chunk, const BlobRequest& request, std:
 }
 
 // Reads on from where `blob` ends until the stream does.
-absl::Status ReadOn(v1::Training::StubInterface& stub, const BlobRequest& request,
-                    std::string& blob) {
+absl::Status ReadOn(v1::Training::Stub& stub, const BlobRequest& request, std::string& blob) {
   grpc::ClientContext context;
   const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
   v1::FetchBlobRequest message;
@@ -72,36 +73,51 @@ absl::Status CheckBlob(const BlobRequest& request, const std::string& blob) {
                                          request.digest.ToString()));
 }
 
-// False: the coordinator does not listen (any more), and Finish() says why.
-bool WriteContribution(grpc::ClientWriterInterface<v1::SubmitContributionRequest>& writer,
-                       v1::ContributionHeader header, std::string_view bytes) {
+// Where a large contribution is to go on: what an earlier call has brought there is
+// not sent again. 0 if the coordinator does not say.
+size_t ReceivedBefore(grpc::ClientWriter<v1::SubmitContributionRequest>& writer,
+                      const grpc::ClientContext& context, size_t size) {
+  writer.WaitForInitialMetadata();
+  const auto& metadata = context.GetServerInitialMetadata();
+  const auto found = metadata.find(kReceivedBytes);
+  uint64_t received = 0;
+  const bool is_number =
+      found != metadata.end() &&
+      absl::SimpleAtoi(absl::string_view(found->second.data(), found->second.size()), &received);
+  return is_number && received <= size ? received : 0;
+}
+
+// Stops where the coordinator does not listen (any more); Finish() says why.
+void WriteContribution(grpc::ClientWriter<v1::SubmitContributionRequest>& writer,
+                       const grpc::ClientContext& context, v1::ContributionHeader header,
+                       std::string_view bytes) {
   v1::SubmitContributionRequest request;
   *request.mutable_header() = std::move(header);
-  if (!writer.Write(request)) return false;
-  for (size_t offset = 0; offset < bytes.size(); offset += kChunkBytes) {
+  if (!writer.Write(request)) return;
+  size_t offset = bytes.size() > kLargeUpload ? ReceivedBefore(writer, context, bytes.size()) : 0;
+  for (; offset < bytes.size(); offset += kChunkBytes) {
     v1::BlobChunk& chunk = *request.mutable_chunk();
     chunk.set_offset(offset);
     chunk.set_data(std::string(bytes.substr(offset, kChunkBytes)));
-    if (!writer.Write(request)) return false;
+    if (!writer.Write(request)) return;
   }
-  return writer.WritesDone();
+  writer.WritesDone();
 }
 
-absl::Status Submit(v1::Training::StubInterface& stub, v1::ContributionHeader header,
-                    std::string_view bytes, const std::stop_token& stop) {
+absl::Status Submit(v1::Training::Stub& stub, v1::ContributionHeader header, std::string_view bytes,
+                    const std::stop_token& stop) {
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::SubmitContributionResponse response;
   const auto writer = stub.SubmitContribution(&context, &response);
-  WriteContribution(*writer, std::move(header), bytes);
+  WriteContribution(*writer, context, std::move(header), bytes);
   const absl::Status status = StatusFromRpc(writer->Finish());
   return stop.stop_requested() && !status.ok() ? Stopped() : status;
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> FetchBlob(v1::Training::StubInterface& stub,
-                                      const BlobRequest& request) {
+absl::StatusOr<std::string> FetchBlob(v1::Training::Stub& stub, const BlobRequest& request) {
   std::string blob;
   blob.reserve(request.size);
   Backoff backoff;
@@ -118,13 +134,13 @@ absl::StatusOr<std::string> FetchBlob(v1::Training::StubInterface& stub,
   return blob;
 }
 
-absl::Status SubmitContribution(v1::Training::StubInterface& stub, const Contribution& contribution,
+absl::Status SubmitContribution(v1::Training::Stub& stub, const Contribution& contribution,
                                 std::stop_token stop) {
   return Submit(stub, HeaderToProto(contribution), ValueBytes(contribution.delta), std::move(stop));
 }
 
-absl::Status SubmitContribution(v1::Training::StubInterface& stub,
-                                const MaskedContribution& contribution, std::stop_token stop) {
+absl::Status SubmitContribution(v1::Training::Stub& stub, const MaskedContribution& contribution,
+                                std::stop_token stop) {
   const Bytes& elements = contribution.elements;
   return Submit(stub, HeaderToProto(contribution),
                 {reinterpret_cast<const char*>(elements.data()), elements.size()}, std::move(stop));

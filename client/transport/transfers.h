@@ -21,15 +21,14 @@ struct BlobRequest {
   std::stop_token stop;
   const TransferObserver& observer;
 };
-absl::StatusOr<std::string> FetchBlob(v1::Training::StubInterface& stub,
-                                      const BlobRequest& request);
+absl::StatusOr<std::string> FetchBlob(v1::Training::Stub& stub, const BlobRequest& request);
 
 // See CoordinatorLink::Submit().
-absl::Status SubmitContribution(v1::Training::StubInterface& stub, const Contribution& contribution,
+absl::Status SubmitContribution(v1::Training::Stub& stub, const Contribution& contribution,
                                 std::stop_token stop);
 
 // See CoordinatorLink::SubmitMasked().
-absl::Status SubmitContribution(v1::Training::StubInterface& stub,
-                                const MaskedContribution& contribution, std::stop_token stop);
+absl::Status SubmitContribution(v1::Training::Stub& stub, const MaskedContribution& contribution,
+                                std::stop_token stop);
 
 }  // namespace fedtune

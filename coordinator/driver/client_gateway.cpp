@@ -72,18 +72,25 @@ absl::StatusOr<Admission> ClientGateway::TakeMaskedInput(const Institution& from
   return driver->TakeMaskedInput(from, header, input);
 }
 
-absl::StatusOr<MaskedInput> ClientGateway::NewMaskedInput(const RunId& run,
+absl::StatusOr<SpooledBytes> ClientGateway::NewBytes(const Institution& from, const RunId& run,
+                                                     const ContributionHeader& header) const {
+  const std::string who = Sha256Of(from.value).ToHex().substr(0, 16);
+  return SpooledBytes::CreateOrGoOn(parts_.spool, run, SlotsOf(header.round, header.attempt) + who,
+                                    header.sha256, header.size_bytes);
+}
+
+absl::StatusOr<MaskedInput> ClientGateway::NewMaskedInput(const Institution& from, const RunId& run,
                                                           const ContributionHeader& header) const {
   const auto driver = parts_.runs.Find(run);
   if (driver == nullptr) return NotUnderWay(run);
-  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Create(parts_.spool, run, header.size_bytes));
-  return MaskedInput(driver->ring(), std::move(bytes));
+  ASSIGN_OR_RETURN(SpooledBytes bytes, NewBytes(from, run, header));
+  return MaskedInput::Create(driver->ring(), std::move(bytes));
 }
 
 absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
-    const RunId& run, const ContributionHeader& header) const {
-  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Create(parts_.spool, run, header.size_bytes));
-  return ContributionBuffer(header, std::move(bytes));
+    const Institution& from, const RunId& run, const ContributionHeader& header) const {
+  ASSIGN_OR_RETURN(SpooledBytes bytes, NewBytes(from, run, header));
+  return ContributionBuffer::Create(header, std::move(bytes));
 }
 
 void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& why) {

@@ -63,13 +63,14 @@ class ClientGateway {
   absl::StatusOr<Admission> TakeMaskedInput(const Institution& from, const RunId& run,
                                             const ContributionHeader& header, MaskedInput& input);
 
-  // For a masked input that was just checked. As SpooledBytes::Create().
-  // FAILED_PRECONDITION: the run is not under way.
-  absl::StatusOr<MaskedInput> NewMaskedInput(const RunId& run,
+  // For a masked input that was just checked; with what a call that was cut off has
+  // left of it. UNAVAILABLE: there is no space on the disk now. FAILED_PRECONDITION:
+  // the run is not under way.
+  absl::StatusOr<MaskedInput> NewMaskedInput(const Institution& from, const RunId& run,
                                              const ContributionHeader& header) const;
 
-  // For a contribution that was just checked. As SpooledBytes::Create().
-  absl::StatusOr<ContributionBuffer> NewBuffer(const RunId& run,
+  // The same for a contribution of a plain run.
+  absl::StatusOr<ContributionBuffer> NewBuffer(const Institution& from, const RunId& run,
                                                const ContributionHeader& header) const;
 
   // Says in the log that a contribution of this client could not be kept; once,
@@ -86,6 +87,9 @@ class ClientGateway {
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
+  absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
+                                        const ContributionHeader& header) const;
+
   const Parts parts_;
   std::mutex mutex_;
   std::set<Institution> not_kept_;  // Those of whom the log says so.

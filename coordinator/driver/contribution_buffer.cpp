@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -24,29 +25,51 @@ ContributionBuffer::ContributionBuffer(const ContributionHeader& header, Spooled
       bytes_(std::move(bytes)),
       block_(std::min(kBlockValues, header.size_bytes / sizeof(float))) {}
 
+absl::StatusOr<ContributionBuffer> ContributionBuffer::Create(const ContributionHeader& header,
+                                                              SpooledBytes bytes) {
+  ContributionBuffer buffer(header, std::move(bytes));
+  RETURN_IF_ERROR(buffer.ReadWhatWasLeft());
+  return buffer;
+}
+
+// Whole blocks only, so that no value is cut in two.
+absl::Status ContributionBuffer::ReadWhatWasLeft() {
+  constexpr uint64_t kBlockBytes = kBlockValues * sizeof(float);
+  if (!bytes_.complete()) {
+    RETURN_IF_ERROR(bytes_.CutOff(bytes_.received() / kBlockBytes * kBlockBytes));
+  }
+  for (; received_ < bytes_.received(); left_ = received_) {
+    const std::span part = std::span(block_).first(
+        std::min(kBlockBytes, bytes_.received() - received_) / sizeof(float));
+    const absl::Status read = bytes_.Read(received_, std::as_writable_bytes(part));
+    if (!read.ok()) return absl::UnavailableError(read.message());
+    hash_.Update(AsText(part));
+    range_.Add(part);
+    received_ += part.size_bytes();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ContributionBuffer::BeginAnew() {
+  received_ = left_ = 0;
+  range_ = {};
+  hash_ = {};
+  return bytes_.CutOff(0);
+}
+
 absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(const ContributionHeader& header,
                                                            const Spool& spool,
                                                            std::string_view name) {
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
-  auto values = std::make_shared<SpooledValues>(std::move(bytes));
-  ValueRange range;
-  Sha256 hash;
-  std::vector<float> block(kBlockValues);
-  const uint64_t count = header.size_bytes / sizeof(float);
-  for (uint64_t first = 0; first < count; first += kBlockValues) {
-    const std::span part = std::span(block).first(std::min(kBlockValues, count - first));
-    RETURN_IF_ERROR(values->Read(static_cast<int64_t>(first), part));
-    hash.Update(AsText(part));
-    range.Add(part);
-  }
-  if (std::move(hash).Finish() == header.sha256) {
-    return VerifiedValues{.values = std::move(values), .range = range};
-  }
+  ASSIGN_OR_RETURN(ContributionBuffer buffer, Create(header, std::move(bytes)));
+  absl::StatusOr<VerifiedValues> verified = std::move(buffer).Finish();
+  if (verified.ok()) return verified;
   return absl::DataLossError(
-      fmt::format("{} in the spool does not have the digest it came with", name));
+      fmt::format("{} in the spool is damaged: {}", name, Message(verified.status())));
 }
 
 absl::Status ContributionBuffer::Append(uint64_t offset, std::string_view bytes) {
+  if (offset == 0 && left_ > 0 && received_ == left_) RETURN_IF_ERROR(BeginAnew());
   if (offset != received_) {
     return absl::InvalidArgumentError(
         fmt::format("the contribution's chunk starts at byte {}, expected {}", offset, received_));
@@ -82,8 +105,10 @@ absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
   }
   const Digest digest = std::move(hash_).Finish();
   if (digest != expected_) {
-    return absl::InvalidArgumentError(fmt::format("the contribution's SHA-256 is {}, expected {}",
-                                                  digest.ToHex(), expected_.ToHex()));
+    bytes_.Discard();
+    const std::string what = fmt::format("the contribution's SHA-256 is {}, expected {}",
+                                         digest.ToHex(), expected_.ToHex());
+    return left_ > 0 ? absl::UnavailableError(what) : absl::InvalidArgumentError(what);
   }
   RETURN_IF_ERROR(Flush());
   return VerifiedValues{.values = std::make_shared<SpooledValues>(std::move(bytes_)),

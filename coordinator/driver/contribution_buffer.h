@@ -46,14 +46,20 @@ struct VerifiedValues {
 // error the contribution is to be dropped. Not thread-safe.
 class ContributionBuffer {
  public:
-  // Requires that Run::CheckContribution() has accepted the header, and that
-  // `bytes` has room for what it promises.
-  ContributionBuffer(const ContributionHeader& header, SpooledBytes bytes);
+  // Goes on behind what `bytes` has received, as an earlier call left it. Requires
+  // that Run::CheckContribution() has accepted the header, and that `bytes` has room
+  // for what it promises. UNAVAILABLE: what was left cannot be read.
+  static absl::StatusOr<ContributionBuffer> Create(const ContributionHeader& header,
+                                                   SpooledBytes bytes);
 
   // What a process before this one has kept of a contribution.
   // DATA_LOSS: another size or digest than the header's. NOT_FOUND, INTERNAL.
   static absl::StatusOr<VerifiedValues> Restore(const ContributionHeader& header,
                                                 const Spool& spool, std::string_view name);
+
+  // How many bytes have come: where the next chunk is to start. One that starts at
+  // 0 is taken as well while nothing but what an earlier call left is there.
+  uint64_t received() const { return received_; }
 
   // INVALID_ARGUMENT: a gap, or more bytes than the header said. UNAVAILABLE: the
   // disk does not take them.
@@ -64,10 +70,15 @@ class ContributionBuffer {
 
   // When all have come. Consumes the buffer.
   // INVALID_ARGUMENT: too few bytes, or another digest than the header's.
-  // UNAVAILABLE: the disk does not take them.
+  // UNAVAILABLE: the disk does not take them, or what an earlier call left is not
+  // what it was; to be sent anew.
   absl::StatusOr<VerifiedValues> Finish() &&;
 
  private:
+  ContributionBuffer(const ContributionHeader& header, SpooledBytes bytes);
+
+  absl::Status ReadWhatWasLeft();
+  absl::Status BeginAnew();
   absl::Status Flush();
 
   Digest expected_;
@@ -77,6 +88,7 @@ class ContributionBuffer {
   uint64_t received_ = 0;     // Bytes in all.
   ValueRange range_;          // Of what is in the spool.
   Sha256 hash_;
+  uint64_t left_ = 0;  // By an earlier call.
 };
 
 }  // namespace fedtune

@@ -33,7 +33,8 @@ class ContributionBufferTest : public ::testing::Test {
   }
 
   ContributionBuffer New(std::string_view bytes) const {
-    return {HeaderFor(bytes), *SpooledBytes::Create(spool_, {"run-1"}, bytes.size())};
+    return *ContributionBuffer::Create(HeaderFor(bytes),
+                                       *SpooledBytes::Create(spool_, {"run-1"}, bytes.size()));
   }
 
   static std::vector<float> ValuesOf(const VerifiedValues& verified) {
@@ -116,16 +117,73 @@ TEST_F(ContributionBufferTest, WhatIsKeptComesBackInAnotherProcess) {
 }
 
 TEST_F(ContributionBufferTest, ABitThatChangesOnTheDiskIsNoticed) {
-  const std::string name = Kept(bytes_);
   for (size_t byte = 0; byte < bytes_.size(); ++byte) {
+    const std::string name = Kept(bytes_);
     std::fstream file(directory_.path() / name);
     file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(bytes_[byte] ^ 4));
     file.close();
     EXPECT_THAT(ContributionBuffer::Restore(HeaderFor(bytes_), spool_, name),
                 HasCode(absl::StatusCode::kDataLoss));
-    file.open(directory_.path() / name);
-    file.seekp(static_cast<std::streamoff>(byte)).put(bytes_[byte]);
   }
+}
+
+// A large one, in several calls.
+class CutOffUploadTest : public ContributionBufferTest {
+ protected:
+  CutOffUploadTest() {
+    for (size_t i = 0; i < large_.size(); ++i) large_[i] = static_cast<float>(i % 1021);
+  }
+
+  ContributionBuffer Call() const {
+    return *ContributionBuffer::Create(
+        HeaderFor(bytes_),
+        *SpooledBytes::CreateOrGoOn(spool_, {"run-1"}, "0-1-uke", Sha256Of(bytes_), bytes_.size()));
+  }
+
+  // The first call brings so many bytes.
+  void BreakOffAfter(size_t size) const {
+    ContributionBuffer buffer = Call();
+    ASSERT_THAT(buffer.Append(0, bytes_.substr(0, size)), IsOk());
+  }
+
+  std::vector<float> large_ = std::vector<float>((size_t{5} << 20) / sizeof(float) + 3);
+  const std::string_view bytes_ = ValueBytes(large_);
+};
+
+TEST_F(CutOffUploadTest, GoesOnWhereItWas) {
+  for (const size_t cut : {size_t{1}, size_t{1'000'003}, size_t{3} << 20}) {
+    BreakOffAfter(cut);
+    ContributionBuffer buffer = Call();
+    EXPECT_LE(buffer.received(), cut);
+    EXPECT_GE(buffer.received() + (size_t{128} << 10), cut);
+    ASSERT_THAT(buffer.Append(buffer.received(), bytes_.substr(buffer.received())), IsOk());
+    const auto verified = std::move(buffer).Finish();
+    ASSERT_THAT(verified, IsOk()) << verified.status();
+    EXPECT_EQ(ValuesOf(*verified), large_);
+    EXPECT_EQ(verified->range.extreme(), 1020);
+    verified->values->bytes().Discard();
+  }
+}
+
+TEST_F(CutOffUploadTest, MayBeginAnew) {
+  BreakOffAfter(size_t{3} << 20);
+  ContributionBuffer buffer = Call();
+  ASSERT_THAT(buffer.Append(0, bytes_), IsOk());
+  const auto verified = std::move(buffer).Finish();
+  ASSERT_THAT(verified, IsOk());
+  EXPECT_EQ(ValuesOf(*verified), large_);
+}
+
+// As after a power cut: the client is not to blame, and begins anew.
+TEST_F(CutOffUploadTest, WhatChangedOnTheDiskMeanwhileIsSentAgain) {
+  BreakOffAfter(size_t{3} << 20);
+  for (const auto& entry : std::filesystem::directory_iterator(directory_.path())) {
+    std::fstream(entry.path()).put('x');
+  }
+  ContributionBuffer buffer = Call();
+  ASSERT_THAT(buffer.Append(buffer.received(), bytes_.substr(buffer.received())), IsOk());
+  EXPECT_THAT(std::move(buffer).Finish(), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Call().received(), 0u);
 }
 
 TEST_F(ContributionBufferTest, RefusesAGap) {

@@ -40,24 +40,41 @@ Digest ChunkRoot::Finish() {
   return MerkleRoot(chunks_);
 }
 
+absl::StatusOr<MaskedInput> MaskedInput::Create(RingBits ring, SpooledBytes bytes) {
+  MaskedInput input(ring, std::move(bytes));
+  RETURN_IF_ERROR(input.ReadWhatWasLeft());
+  return input;
+}
+
+absl::Status MaskedInput::ReadWhatWasLeft() {
+  std::vector<char> block(kBlockElements);
+  for (; received_ < bytes_.received(); left_ = received_) {
+    const std::span part =
+        std::span(block).first(std::min<uint64_t>(block.size(), bytes_.received() - received_));
+    const absl::Status read = bytes_.Read(received_, std::as_writable_bytes(part));
+    if (!read.ok()) return absl::UnavailableError(read.message());
+    root_.Update({part.data(), part.size()});
+    received_ += part.size();
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MaskedInput> MaskedInput::Restore(const ContributionHeader& header, RingBits ring,
                                                  const Spool& spool, std::string_view name) {
   ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(header.input_manifest));
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
-  ChunkRoot root(ring);
-  std::vector<char> block(kBlockElements);
-  for (uint64_t first = 0; first < header.size_bytes; first += block.size()) {
-    const std::span part =
-        std::span(block).first(std::min<uint64_t>(block.size(), header.size_bytes - first));
-    RETURN_IF_ERROR(bytes.Read(first, std::as_writable_bytes(part)));
-    root.Update({part.data(), part.size()});
-  }
-  if (root.Finish() == manifest.chunk_root) return MaskedInput(ring, std::move(bytes));
+  ASSIGN_OR_RETURN(MaskedInput input, Create(ring, std::move(bytes)));
+  if (input.Finish(manifest.chunk_root).ok()) return input;
   return absl::DataLossError(
       fmt::format("{} in the spool is not what its client has signed", name));
 }
 
 absl::Status MaskedInput::Append(uint64_t offset, std::string_view bytes) {
+  if (offset == 0 && left_ > 0 && received_ == left_) {
+    received_ = left_ = 0;
+    root_ = ChunkRoot(ring_);
+    RETURN_IF_ERROR(bytes_.CutOff(0));
+  }
   if (offset != received_) {
     return absl::InvalidArgumentError(
         fmt::format("the masked input's chunk starts at byte {}, expected {}", offset, received_));
@@ -76,10 +93,10 @@ absl::Status MaskedInput::Finish(const Digest& chunk_root) {
     return absl::InvalidArgumentError(
         fmt::format("the masked input ended after {} of {} bytes", received_, bytes_.size()));
   }
-  if (root_.Finish() != chunk_root) {
-    return absl::InvalidArgumentError("the masked input is not the one that its manifest signs");
-  }
-  return absl::OkStatus();
+  if (root_.Finish() == chunk_root) return absl::OkStatus();
+  bytes_.Discard();
+  constexpr char kWhat[] = "the masked input is not the one that its manifest signs";
+  return left_ > 0 ? absl::UnavailableError(kWhat) : absl::InvalidArgumentError(kWhat);
 }
 
 absl::Status MaskedInput::AddTo(std::span<uint32_t> sum) const {

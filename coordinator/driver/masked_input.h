@@ -40,9 +40,10 @@ class ChunkRoot {
 // say nothing by themselves. Not thread-safe.
 class MaskedInput {
  public:
-  // Requires that `bytes` has room for what the accepted header promises.
-  MaskedInput(RingBits ring, SpooledBytes bytes)
-      : ring_(ring), bytes_(std::move(bytes)), root_(ring) {}
+  // Goes on behind what `bytes` has received, as an earlier call left it. Requires
+  // that `bytes` has room for what the accepted header promises. UNAVAILABLE: what
+  // was left cannot be read.
+  static absl::StatusOr<MaskedInput> Create(RingBits ring, SpooledBytes bytes);
 
   // What a process before this one has kept of an input.
   // DATA_LOSS: not the bytes that the header's manifest signs. NOT_FOUND, INTERNAL.
@@ -53,10 +54,14 @@ class MaskedInput {
   // disk does not take them.
   absl::Status Append(uint64_t offset, std::string_view bytes);
 
+  // Where the next chunk is to start. One that starts at 0 is taken as well while
+  // nothing but what an earlier call left is there.
+  uint64_t received() const { return received_; }
   bool complete() const { return received_ == bytes_.size(); }
 
   // When all have come.
   // INVALID_ARGUMENT: too few bytes, or chunks that do not have this Merkle root.
+  // UNAVAILABLE: what an earlier call left is not what it was; to be sent anew.
   absl::Status Finish(const Digest& chunk_root);
 
   // Adds all elements to `sum`, in the ring. Requires: Finish() was content, and
@@ -66,10 +71,16 @@ class MaskedInput {
   SpooledBytes& bytes() { return bytes_; }
 
  private:
+  MaskedInput(RingBits ring, SpooledBytes bytes)
+      : ring_(ring), bytes_(std::move(bytes)), root_(ring) {}
+
+  absl::Status ReadWhatWasLeft();
+
   RingBits ring_;
   SpooledBytes bytes_;
   ChunkRoot root_;
   uint64_t received_ = 0;
+  uint64_t left_ = 0;  // By an earlier call.
 };
 
 }  // namespace fedtune

@@ -136,7 +136,8 @@ class ReleaseStoringTest : public ::testing::Test {
     const std::vector<float> values(5, 1);
     const std::string_view ones = ValueBytes(values);
     header.sha256 = Sha256Of(ones);
-    ContributionBuffer buffer(header, *SpooledBytes::Create(spool_, run->id(), ones.size()));
+    ContributionBuffer buffer =
+        *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, run->id(), ones.size()));
     ASSERT_THAT(buffer.Append(0, ones), IsOk());
     ASSERT_THAT(run->TakeContribution(kAda, header, *std::move(buffer).Finish()), IsOk());
   }

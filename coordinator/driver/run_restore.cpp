@@ -66,7 +66,11 @@ absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string&
     lost = Message(restored);
     journal.push_back(std::move(entry));
   }
-  around_.spool.Remove(id().value, wanted);
+  std::string slots;
+  if (const auto* opened = std::get_if<AttemptOpened>(&journal.front().what)) {
+    slots = SlotsOf(opened->round, opened->attempt);
+  }
+  around_.spool.Remove(id().value, wanted, slots);
   return journal;
 }
 

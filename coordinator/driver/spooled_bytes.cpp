@@ -38,6 +38,28 @@ absl::StatusOr<SpooledBytes> SpooledBytes::Create(const Spool& spool, const RunI
   return bytes;
 }
 
+absl::StatusOr<SpooledBytes> SpooledBytes::CreateOrGoOn(const Spool& spool, const RunId& run,
+                                                        std::string_view slot,
+                                                        const Digest& content, uint64_t size) {
+  if (size <= kMaxBytesInMemory) return Create(spool, run, size);
+  SpooledBytes bytes(spool, run, size);
+  absl::StatusOr<SpoolFile> file = spool.CreateOrGoOn(run.value, slot, content.ToHex(), size);
+  RETURN_IF_ERROR(TryAgain(file.status()));
+  bytes.file_ = *std::move(file);
+  const absl::StatusOr<uint64_t> there = bytes.file_->Size();
+  RETURN_IF_ERROR(TryAgain(there.status()));
+  bytes.received_ = *there;
+  return bytes;
+}
+
+absl::Status SpooledBytes::CutOff(uint64_t size) {
+  Check(size <= received_, "what has not come cannot be cut off");
+  received_ = size;
+  if (!in_memory()) return TryAgain(file_->Truncate(size));
+  memory_.resize(size);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_view name,
                                                 uint64_t size) {
   SpooledBytes bytes(spool, {}, size);

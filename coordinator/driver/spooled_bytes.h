@@ -14,8 +14,15 @@
 #include "absl/status/statusor.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/storage/spool.h"
+#include "fmt/format.h"
+#include "privacy/crypto/sha256.h"
 
 namespace fedtune {
+
+// How the spool's slots of an attempt begin.
+inline std::string SlotsOf(int64_t round, int64_t attempt) {
+  return fmt::format("{}-{}-", round, attempt);
+}
 
 // What a client hands in, in the order of its bytes: up to 4 MiB in memory, more in
 // a file of the spool, so that memory does not grow with the number of clients.
@@ -24,6 +31,12 @@ class SpooledBytes {
  public:
   // `spool` must outlive the object. UNAVAILABLE: there is no space on the disk now.
   static absl::StatusOr<SpooledBytes> Create(const Spool& spool, const RunId& run, uint64_t size);
+
+  // The same for an upload that may be cut off: what came of it before is there, and
+  // received() says how much. See Spool::CreateOrGoOn().
+  static absl::StatusOr<SpooledBytes> CreateOrGoOn(const Spool& spool, const RunId& run,
+                                                   std::string_view slot, const Digest& content,
+                                                   uint64_t size);
 
   // What another process has kept under this name. NOT_FOUND, DATA_LOSS, INTERNAL.
   static absl::StatusOr<SpooledBytes> Find(const Spool& spool, std::string_view name,
@@ -43,6 +56,17 @@ class SpooledBytes {
   std::string name() const { return kept_ ? file_->name() : ""; }
 
   uint64_t size() const { return size_; }
+  uint64_t received() const { return received_; }
+  bool complete() const { return received_ == size_; }
+
+  // Forgets what came behind the first `size` bytes. Requires: as many came.
+  // UNAVAILABLE: the file cannot be cut off.
+  absl::Status CutOff(uint64_t size);
+
+  // Nothing of it stays.
+  void Discard() {
+    if (file_.has_value()) file_->Discard();
+  }
 
  private:
   SpooledBytes(const Spool& spool, RunId run, uint64_t size)

@@ -6,12 +6,15 @@
 
 #include "base/status_macros.h"
 #include "coordinator/rpc/status_conversion.h"
+#include "fmt/format.h"
+#include "rpc/upload.h"
 
 namespace fedtune {
 
 ContributionUpload::ContributionUpload(ClientGateway& gateway, Institution from,
+                                       grpc::CallbackServerContext& context,
                                        v1::SubmitContributionResponse* response)
-    : gateway_(gateway), from_(std::move(from)), response_(response) {
+    : gateway_(gateway), from_(std::move(from)), context_(context), response_(response) {
   StartRead(&request_);
 }
 
@@ -30,7 +33,7 @@ void ContributionUpload::End(const absl::Status& status) {
   if (!absl::IsUnavailable(status)) return Finish(ToGrpcStatus(status));
   gateway_.CouldNotKeep(from_, status);
   Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,
-                      "the coordinator has no space for the contribution now"));
+                      "the coordinator cannot keep the contribution now"));
 }
 
 absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& request) {
@@ -57,11 +60,18 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
   if (admission.repeated) return absl::OkStatus();
   if (admission.chunk_root.has_value()) {
     chunk_root_ = *admission.chunk_root;
-    ASSIGN_OR_RETURN(masked_, gateway_.NewMaskedInput(submitted_->run, submitted_->header));
+    ASSIGN_OR_RETURN(masked_, gateway_.NewMaskedInput(from_, submitted_->run, submitted_->header));
+    TellReceived(masked_->received());
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(buffer_, gateway_.NewBuffer(submitted_->run, submitted_->header));
+  ASSIGN_OR_RETURN(buffer_, gateway_.NewBuffer(from_, submitted_->run, submitted_->header));
+  TellReceived(buffer_->received());
   return absl::OkStatus();
+}
+
+void ContributionUpload::TellReceived(uint64_t bytes) {
+  context_.AddInitialMetadata(kReceivedBytes, fmt::format("{}", bytes));
+  StartSendInitialMetadata();
 }
 
 absl::StatusOr<Admission> ContributionUpload::HandInMasked() {

@@ -8,6 +8,7 @@
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/masked_input.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
 
@@ -16,12 +17,12 @@ namespace fedtune {
 // Takes one contribution in: header first, which is judged before any of its
 // bytes are read, then chunks. Whatever is wrong ends this call only; if it is
 // wrong for good, its client has failed in the round that the header names. A
-// call that ends too early may have been cut off: its client may send again.
-// Deletes itself.
+// call that ends too early may have been cut off: its client may send again, and a
+// large contribution goes on where it was. Deletes itself.
 class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContributionRequest> {
  public:
-  // `gateway` and `response` must outlive the call.
-  ContributionUpload(ClientGateway& gateway, Institution from,
+  // The others must outlive the call.
+  ContributionUpload(ClientGateway& gateway, Institution from, grpc::CallbackServerContext& context,
                      v1::SubmitContributionResponse* response);
 
  private:
@@ -38,12 +39,14 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
 
   absl::Status Take(const v1::SubmitContributionRequest& request);
   absl::Status Begin(const v1::ContributionHeader& message);
+  void TellReceived(uint64_t bytes);
   absl::Status HandIn();
   absl::StatusOr<Admission> HandInMasked();
   void End(const absl::Status& status);
 
   ClientGateway& gateway_;
   const Institution from_;
+  grpc::CallbackServerContext& context_;
   v1::SubmitContributionResponse* const response_;
   v1::SubmitContributionRequest request_;
   std::optional<NamedWork> named_;  // As soon as a header has been read.

@@ -69,6 +69,30 @@ class LargeContributionTest : public ServerTest {
     EXPECT_THAT(writer->Finish(), HasGrpcCode(CANCELLED));
   }
 
+  // Sends the head and what is missing up to `end`, and ends the call in good order.
+  // Returns from where on it was missing.
+  uint64_t SendPart(FakeClient& client, const std::string& bytes, size_t end) const {
+    grpc::ClientContext context;
+    v1::SubmitContributionResponse response;
+    const auto writer = client.stub().SubmitContribution(&context, &response);
+    v1::SubmitContributionRequest part;
+    *part.mutable_header() = client.HeaderFor(work_, bytes);
+    writer->Write(part);
+    writer->WaitForInitialMetadata();
+    const auto& metadata = context.GetServerInitialMetadata();
+    const auto told = metadata.find("fedtune-received-bytes");
+    EXPECT_NE(told, metadata.end());
+    const uint64_t begin = std::stoull(std::string(told->second.data(), told->second.size()));
+    for (size_t offset = begin; offset < end; offset += size_t{1} << 20) {
+      part.mutable_chunk()->set_offset(offset);
+      part.mutable_chunk()->set_data(bytes.substr(offset, std::min(size_t{1} << 20, end - offset)));
+      writer->Write(part);
+    }
+    writer->WritesDone();
+    EXPECT_EQ(writer->Finish().ok(), end == bytes.size());
+    return begin;
+  }
+
   std::filesystem::path State(std::string_view folder) const {
     return directory_.path() / "state" / folder;
   }
@@ -120,12 +144,17 @@ TEST_F(LargeContributionTest, ComesAgainWhenTheDiskTakesItAgain) {
   EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
 }
 
-TEST_F(LargeContributionTest, OnlyWhatIsAcknowledgedStaysOnTheDisk) {
+TEST_F(LargeContributionTest, NothingOfItIsOnTheDiskAfterTheRun) {
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
-  BreakOff(*bea_, Values(1));
-  server_.reset();
+  SendPart(*bea_, std::string(ValueBytes(Values(1))), size_t{3} << 20);
   EXPECT_EQ(FilesIn("blobs"), 1);  // The initial adapter.
-  EXPECT_EQ(FilesIn("spool"), 1);  // Ada's.
+  EXPECT_EQ(FilesIn("spool"), 2);
+  grpc::ClientContext context;
+  v1::StopRunRequest request;
+  request.set_run_id(ada_->invitation().run_id());
+  v1::StopRunResponse response;
+  ASSERT_THAT(Administrator()->StopRun(&context, request, &response), IsGrpcOk());
+  EXPECT_EQ(FilesIn("spool"), 0);
 }
 
 TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
@@ -150,6 +179,20 @@ TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
   for (size_t i = 0; i < after.size(); ++i) {
     ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
   }
+}
+
+TEST_F(LargeContributionTest, AnUploadThatIsCutOffGoesOnInTheNextProcess) {
+  const std::string bytes(ValueBytes(Values(1)));
+  EXPECT_EQ(SendPart(*ada_, bytes, size_t{3} << 20), 0u);
+  server_.reset();
+  StartServer();
+  ada_ = ConnectClient("ada");
+  ada_->Join(10);
+  EXPECT_EQ(SendPart(*ada_, bytes, bytes.size()), size_t{3} << 20);
+  // It has been taken: it is repeated.
+  v1::SubmitContributionResponse again;
+  EXPECT_THAT(ada_->Submit(ada_->HeaderFor(work_, bytes), bytes, &again), IsGrpcOk());
+  EXPECT_TRUE(again.repeated());
 }
 
 TEST_F(LargeContributionTest, WhatIsDamagedOnTheDiskIsAskedForAgain) {

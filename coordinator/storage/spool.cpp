@@ -3,6 +3,7 @@
 #include "coordinator/storage/spool.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,18 +25,18 @@ std::string PrefixOf(std::string_view run) { return fmt::format("{}.", run); }
 }  // namespace
 
 SpoolFile::SpoolFile(SpoolFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), kept_(other.kept_) {}
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), at_end_(other.at_end_) {}
 
 SpoolFile& SpoolFile::operator=(SpoolFile&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(path_, other.path_);
-  std::swap(kept_, other.kept_);
+  std::swap(at_end_, other.at_end_);
   return *this;
 }
 
 SpoolFile::~SpoolFile() {
   if (fd_ < 0) return;
-  if (!kept_) ::unlink(path_.c_str());
+  if (at_end_ == AtEnd::kRemoved) ::unlink(path_.c_str());
   ::close(fd_);
 }
 
@@ -69,7 +70,7 @@ absl::Status SpoolFile::Read(uint64_t offset, std::span<std::byte> bytes) const 
 absl::Status SpoolFile::Keep() {
   if (::fdatasync(fd_) != 0) return ErrnoToStatus(errno, "sync", path_);
   RETURN_IF_ERROR(SyncDirectory(path_.parent_path()));
-  kept_ = true;
+  at_end_ = AtEnd::kStays;
   return absl::OkStatus();
 }
 
@@ -79,15 +80,49 @@ absl::StatusOr<Spool> Spool::Open(const std::filesystem::path& directory) {
   return Spool(directory);
 }
 
+absl::StatusOr<uint64_t> SpoolFile::Size() const {
+  struct stat status;
+  if (::fstat(fd_, &status) != 0) return ErrnoToStatus(errno, "open", path_);
+  return static_cast<uint64_t>(status.st_size);
+}
+
+absl::Status SpoolFile::Truncate(uint64_t size) {
+  if (::ftruncate(fd_, static_cast<off_t>(size)) == 0) return absl::OkStatus();
+  return ErrnoToStatus(errno, "cut off", path_);
+}
+
+absl::Status SpoolFile::Reserve(uint64_t size) {
+  const bool taken = size == 0 ||
+                     ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) == 0 ||
+                     errno == EOPNOTSUPP;
+  if (taken) return absl::OkStatus();
+  Discard();
+  return ErrnoToStatus(errno, fmt::format("take {} in", HumanBytes(size)), path_.parent_path());
+}
+
 absl::StatusOr<SpoolFile> Spool::Create(std::string_view run, uint64_t size) const {
   std::string path = (directory_ / (PrefixOf(run) + std::string(kUnique))).string();
   const int fd = ::mkostemp(path.data(), O_CLOEXEC);
   if (fd < 0) return ErrnoToStatus(errno, "create a file in", directory_);
-  SpoolFile file(fd, path, /*kept=*/false);
-  if (size == 0 || ::fallocate(fd, 0, 0, static_cast<off_t>(size)) == 0 || errno == EOPNOTSUPP) {
-    return file;
-  }
-  return ErrnoToStatus(errno, fmt::format("take {} in", HumanBytes(size)), directory_);
+  SpoolFile file(fd, path, SpoolFile::AtEnd::kRemoved);
+  RETURN_IF_ERROR(file.Reserve(size));
+  return file;
+}
+
+absl::StatusOr<SpoolFile> Spool::CreateOrGoOn(std::string_view run, std::string_view slot,
+                                              std::string_view content, uint64_t size) const {
+  const std::string prefix = fmt::format("{}{}.", PrefixOf(run), slot);
+  const std::string name = prefix + std::string(content);
+  const std::filesystem::path path = directory_ / name;
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+  if (fd < 0) return ErrnoToStatus(errno, "create a file in", directory_);
+  SpoolFile file(fd, path, SpoolFile::AtEnd::kStays);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) return Create(run, size);
+  RemoveIf([&](const std::string& other) { return other.starts_with(prefix) && other != name; });
+  ASSIGN_OR_RETURN(const uint64_t there, file.Size());
+  if (there > size) RETURN_IF_ERROR(file.Truncate(0));
+  RETURN_IF_ERROR(file.Reserve(size));
+  return file;
 }
 
 absl::StatusOr<SpoolFile> Spool::Find(std::string_view name, uint64_t size) const {
@@ -97,29 +132,35 @@ absl::StatusOr<SpoolFile> Spool::Find(std::string_view name, uint64_t size) cons
   if (path.parent_path() != directory_ || path.filename() != name) return no_name;
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
-  SpoolFile file(fd, path, /*kept=*/true);
-  struct stat status;
-  if (::fstat(fd, &status) != 0) return ErrnoToStatus(errno, "open", path);
-  if (!S_ISREG(status.st_mode)) return no_name;
-  if (static_cast<uint64_t>(status.st_size) == size) return file;
+  SpoolFile file(fd, path, SpoolFile::AtEnd::kStays);
+  if (!std::filesystem::is_regular_file(path)) return no_name;
+  ASSIGN_OR_RETURN(const uint64_t there, file.Size());
+  if (there == size) return file;
   return absl::DataLossError(
-      fmt::format("{} has {} bytes, expected {}", path.string(), status.st_size, size));
+      fmt::format("{} has {} bytes, expected {}", path.string(), there, size));
 }
 
-void Spool::Remove(std::string_view run, const std::set<std::string>& wanted) const {
-  const std::string prefix = PrefixOf(run);
+void Spool::RemoveIf(const std::function<bool(const std::string&)>& unwanted) const {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && !wanted.contains(name)) ::unlink(entry.path().c_str());
+    if (unwanted(entry.path().filename().string())) ::unlink(entry.path().c_str());
   }
+}
+
+void Spool::Remove(std::string_view run, const std::set<std::string>& wanted,
+                   std::string_view slots) const {
+  const std::string prefix = PrefixOf(run);
+  RemoveIf([&](const std::string& name) {
+    const bool left = !slots.empty() && name.starts_with(prefix + std::string(slots));
+    return name.starts_with(prefix) && !wanted.contains(name) && !left;
+  });
 }
 
 absl::Status Spool::RemoveAllBut(const std::set<std::string>& runs) const {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
     const std::string name = entry.path().filename().string();
-    if (runs.contains(name.substr(0, name.rfind('.')))) continue;
+    if (runs.contains(name.substr(0, name.find('.')))) continue;
     if (::unlink(entry.path().c_str()) != 0) return ErrnoToStatus(errno, "remove", entry.path());
   }
   if (error) return ErrnoToStatus(error.value(), "list", directory_);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <span>
 #include <string>
@@ -17,9 +18,11 @@
 namespace fedtune {
 
 // A file of a spool, read and written in place. It goes with the object, unless it
-// is kept. Reading is thread-safe. Movable.
+// is kept or left. Reading is thread-safe. Movable.
 class SpoolFile {
  public:
+  enum class AtEnd : uint8_t { kRemoved, kStays };
+
   SpoolFile(SpoolFile&& other) noexcept;
   SpoolFile& operator=(SpoolFile&& other) noexcept;
   ~SpoolFile();
@@ -34,22 +37,35 @@ class SpoolFile {
   // Spool::Find(). INTERNAL: the disk does not take it; what it has is unknown.
   absl::Status Keep();
 
+  // It goes with the object after all.
+  void Discard() { at_end_ = AtEnd::kRemoved; }
+
+  // How many bytes it has. INTERNAL.
+  absl::StatusOr<uint64_t> Size() const;
+
+  // Cuts it off. INTERNAL.
+  absl::Status Truncate(uint64_t size);
+
   // By which Spool::Find() knows it.
   std::string name() const { return path_.filename().string(); }
 
  private:
   friend class Spool;
-  SpoolFile(int fd, std::filesystem::path path, bool kept)
-      : fd_(fd), path_(std::move(path)), kept_(kept) {}
+  SpoolFile(int fd, std::filesystem::path path, AtEnd at_end)
+      : fd_(fd), path_(std::move(path)), at_end_(at_end) {}
+
+  // Takes bytes of the disk for what is to come, where the file system can.
+  absl::Status Reserve(uint64_t size);
 
   int fd_;
   std::filesystem::path path_;
-  bool kept_;
+  AtEnd at_end_;
 };
 
 // The folder of what clients hand in for rounds that are open: a file for each
 // contribution, from its first byte until its round is released. A restarted
-// process finds those that were kept. Thread-safe.
+// process finds those that were kept, and goes on with those that were left. The
+// name of a file begins with its run's and a dot. Thread-safe.
 class Spool {
  public:
   // Makes the folder, for its owner's eyes only.
@@ -59,18 +75,29 @@ class Spool {
   // file system can do so. RESOURCE_EXHAUSTED: the disk is full.
   absl::StatusOr<SpoolFile> Create(std::string_view run, uint64_t size) const;
 
+  // The file of an upload that may be cut off: what an earlier call has written is
+  // in it, and stays. `slot` names the one upload of a client that may be under way,
+  // `content` what is uploaded; what it left of anything else goes. While another
+  // call has the file, a new one that does not stay. RESOURCE_EXHAUSTED.
+  absl::StatusOr<SpoolFile> CreateOrGoOn(std::string_view run, std::string_view slot,
+                                         std::string_view content, uint64_t size) const;
+
   // A file that was kept. NOT_FOUND: there is none. DATA_LOSS: it has another size.
   absl::StatusOr<SpoolFile> Find(std::string_view name, uint64_t size) const;
 
-  // Removes the files of `run` that are not `wanted`. What cannot be removed now
-  // is removed another time. Those who have a file open keep its bytes.
-  void Remove(std::string_view run, const std::set<std::string>& wanted = {}) const;
+  // Removes the files of `run` that are not `wanted`, but for those left in slots
+  // that begin with `slots`, if it is not empty. What cannot be removed now is removed
+  // another time. Those who have a file open keep its bytes.
+  void Remove(std::string_view run, const std::set<std::string>& wanted = {},
+              std::string_view slots = "") const;
 
   // Removes everything that is of none of these runs. Call it before clients connect.
   absl::Status RemoveAllBut(const std::set<std::string>& runs) const;
 
  private:
   explicit Spool(std::filesystem::path directory) : directory_(std::move(directory)) {}
+
+  void RemoveIf(const std::function<bool(const std::string&)>& unwanted) const;
 
   std::filesystem::path directory_;
 };

@@ -40,14 +40,16 @@ TEST_F(SpoolTest, GivesBackWhatWasWritten) {
   auto file = spool_.Create("run-1", 8);
   ASSERT_THAT(file, IsOk());
   ASSERT_THAT(file->Write(4, AsBytes("half")), IsOk());
+  EXPECT_EQ(*file->Size(), 8u);
   std::string back(4, ' ');
   ASSERT_THAT(file->Read(4, std::as_writable_bytes(std::span(back))), IsOk());
   EXPECT_EQ(back, "half");
 }
 
 TEST_F(SpoolTest, DoesNotReadBehindTheEnd) {
-  const auto file = spool_.Create("run-1", 8);
+  auto file = spool_.Create("run-1", 8);
   std::vector<std::byte> bytes(8);
+  ASSERT_THAT(file->Write(0, bytes), IsOk());
   EXPECT_THAT(file->Read(0, bytes), IsOk());
   EXPECT_THAT(file->Read(1, bytes), HasCode(absl::StatusCode::kInternal));
 }
@@ -111,6 +113,53 @@ TEST_F(SpoolTest, RemovesWhatIsOfNoRunThatIsUnderWay) {
   ASSERT_THAT(spool_.RemoveAllBut({"run-1"}), IsOk());
   EXPECT_TRUE(Has(wanted));
   EXPECT_FALSE(Has(other));
+}
+
+TEST_F(SpoolTest, AnUploadGoesOnWithWhatAnEarlierCallLeft) {
+  {
+    auto file = spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
+    ASSERT_THAT(file, IsOk());
+    EXPECT_EQ(*file->Size(), 0u);
+    ASSERT_THAT(file->Write(0, AsBytes("half")), IsOk());
+  }
+  const auto again = spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(*again->Size(), 4u);
+}
+
+TEST_F(SpoolTest, OtherContentBeginsAnewAndRemovesWhatWasLeft) {
+  const std::string left = spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8)->name();
+  const std::string other = spool_.CreateOrGoOn("run-1", "0-1-charite", "content", 8)->name();
+  EXPECT_TRUE(Has(left));
+  EXPECT_EQ(*spool_.CreateOrGoOn("run-1", "0-1-uke", "changed", 8)->Size(), 0u);
+  EXPECT_FALSE(Has(left));
+  EXPECT_TRUE(Has(other));
+}
+
+TEST_F(SpoolTest, TwoCallsNeverShareAFile) {
+  const auto one = spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
+  std::optional<SpoolFile> other = *spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
+  const std::string name = other->name();
+  EXPECT_NE(name, one->name());
+  other.reset();
+  EXPECT_FALSE(Has(name));
+  EXPECT_TRUE(Has(one->name()));
+}
+
+TEST_F(SpoolTest, WhatIsDiscardedGoes) {
+  std::optional<SpoolFile> file = *spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
+  const std::string name = file->name();
+  file->Discard();
+  file.reset();
+  EXPECT_FALSE(Has(name));
+}
+
+TEST_F(SpoolTest, WhatIsLeftOfTheOpenAttemptMayStay) {
+  const std::string open = spool_.CreateOrGoOn("run-1", "0-2-uke", "content", 8)->name();
+  const std::string closed = spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8)->name();
+  spool_.Remove("run-1", {}, "0-2-");
+  EXPECT_TRUE(Has(open));
+  EXPECT_FALSE(Has(closed));
 }
 
 TEST_F(SpoolTest, IsForItsOwnerOnly) {

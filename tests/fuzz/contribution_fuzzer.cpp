@@ -51,11 +51,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Check(spool.ok(), "a folder for temporary files");
   auto bytes = fedtune::SpooledBytes::Create(*spool, submitted->run, header.size_bytes);
   Check(bytes.ok(), "a small contribution needs no disk");
-  fedtune::ContributionBuffer buffer(header, *std::move(bytes));
+  auto buffer = fedtune::ContributionBuffer::Create(header, *std::move(bytes));
+  Check(buffer.ok(), "nothing was left to be read");
   while (next()) {
-    if (!buffer.Append(request.chunk().offset(), request.chunk().data()).ok()) return 0;
+    if (!buffer->Append(request.chunk().offset(), request.chunk().data()).ok()) return 0;
   }
-  const auto verified = std::move(buffer).Finish();
+  const auto verified = (*std::move(buffer)).Finish();
   if (!verified.ok()) return 0;
   const int64_t count = static_cast<int64_t>(header.size_bytes / sizeof(float));
   Check(verified->range.count() == count, "as many values as its header says");
