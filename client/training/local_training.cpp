@@ -54,15 +54,17 @@ PackedRecords PackSome(std::span<const TokenizedRecord* const>& batch) {
   return packed;
 }
 
-// Adds the gradients of the mean loss over the step's answer tokens.
+// Adds the gradients of the mean loss over the step's answer tokens, and counts
+// the tokens of each routed expert.
 absl::StatusOr<StepResult> Differentiate(const Model& model, const Adapter& adapter,
-                                         const Batch& batch) {
+                                         const Batch& batch, std::span<int64_t> routed) {
   ASSIGN_OR_RETURN(const int64_t answer_tokens, CountAnswerTokens(batch, model.config));
   StepResult result;
   result.answer_tokens = answer_tokens;
   for (std::span<const TokenizedRecord* const> rest(batch); !rest.empty();) {
     const PackedRecords packed = PackSome(rest);
-    const at::Tensor hidden = HiddenStates(model, adapter, packed.batch, packed.wanted_rows);
+    const at::Tensor hidden =
+        HiddenStates(model, adapter, packed.batch, packed.wanted_rows, routed);
     const at::Tensor loss =
         TokenLossSum(hidden, model.head, adapter.Of(model.head), packed.predictions.tokens);
     (loss / static_cast<double>(answer_tokens)).backward();
@@ -86,11 +88,14 @@ class Training {
         request_(request),
         adapter_(std::move(adapter)),
         optimizer_({adapter_.trained_values(), adapter_.trained_gradients()},
-                   {request.optimizer, request.weight_decay, request.max_gradient_norm}) {}
+                   {request.optimizer, request.weight_decay, request.max_gradient_norm}) {
+    outcome_.routed_tokens.resize(
+        static_cast<size_t>(model.routed_layer_count() * model.config.moe.routed_expert_count));
+  }
 
   absl::Status Step(int64_t step, const TrainingObserver& observer) {
     ASSIGN_OR_RETURN(const StepResult result,
-                     Differentiate(model_, adapter_, request_.batch(step)));
+                     Differentiate(model_, adapter_, request_.batch(step), outcome_.routed_tokens));
     RETURN_IF_ERROR(CheckLoss(result.loss_sum, step));
     optimizer_.Step(request_.learning_rate(step));
     loss_sum_ += result.loss_sum;

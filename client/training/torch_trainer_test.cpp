@@ -2,9 +2,11 @@
 
 #include "client/training/torch_trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/checkpoint/base_model_description.h"
 #include "tests/support/model_reference.h"
 #include "tests/support/status_matchers.h"
 
@@ -212,6 +215,29 @@ TEST_F(TorchTrainerTest, TheOutcomeCountsTokens) {
   ASSERT_TRUE(outcome.ok());
   EXPECT_EQ(outcome->answer_token_count, 2 * ((13 - 6) + (21 - 15)));
   EXPECT_EQ(outcome->token_count, 2 * (12 + 20));  // Nothing follows the last token.
+}
+
+// The counters of one layer after the other, as the checkpoint's files say how
+// many there are.
+TEST_F(TorchTrainerTest, EveryTokenIsCountedForAsManyExpertsAsItGoesTo) {
+  const auto model = DescribeBaseModel(kGolden / "model_b");
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto layers =
+      std::count_if(model->linear_layers.begin(), model->linear_layers.end(),
+                    [](const LinearLayer& layer) { return layer.kind == LayerKind::kRouter; });
+  const int64_t experts = model->routed_expert_count;
+  const auto outcome = trainer_->Train(RequestFor(reference_, 2));
+  ASSERT_TRUE(outcome.ok());
+  ASSERT_EQ(std::ssize(outcome->routed_tokens), layers * experts);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const auto begin = outcome->routed_tokens.begin() + layer * experts;
+    const int64_t tokens = layer + 1 < layers ? outcome->token_count : outcome->answer_token_count;
+    EXPECT_EQ(std::reduce(begin, begin + experts), tokens * model->experts_per_token);
+    EXPECT_LE(*std::max_element(begin, begin + experts), tokens);
+  }
+  const auto again = trainer_->Train(RequestFor(reference_, 2));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->routed_tokens, outcome->routed_tokens);
 }
 
 TEST_F(TorchTrainerTest, AnObserverEndsTheTraining) {

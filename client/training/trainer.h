@@ -50,6 +50,9 @@ struct TrainingOutcome {
   double loss = 0;                 // Mean per answer token over all steps.
   int64_t token_count = 0;         // All tokens that went through the model.
   int64_t answer_token_count = 0;  // Those the loss was taken over.
+  // Tokens that went to each routed expert, layer by layer. The model's last layer
+  // sees only those that an answer token follows, the others see all.
+  std::vector<int64_t> routed_tokens;
   double seconds = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -213,8 +214,9 @@ ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count) {
   const std::span<const int64_t> expert_of_choice(choices.const_data_ptr<int64_t>(),
                                                   static_cast<size_t>(choices.numel()));
   ExpertPlan plan;
-  plan.counts.resize(static_cast<size_t>(expert_count));
-  for (const int64_t expert : expert_of_choice) ++plan.counts[static_cast<size_t>(expert)];
+  plan.rows.resize(static_cast<size_t>(expert_count));
+  for (const int64_t expert : expert_of_choice) ++plan.rows[static_cast<size_t>(expert)];
+  plan.counts = plan.rows;
   for (int64_t& count : plan.counts) count = WithPadding(count);
   std::vector<int64_t> next(plan.counts.size());
   std::exclusive_scan(plan.counts.begin(), plan.counts.end(), next.begin(), int64_t{0});
@@ -235,9 +237,10 @@ ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count) {
 }
 
 at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeConfig& moe,
-                    const Adapter& adapter) {
+                    const Adapter& adapter, std::span<int64_t> routed) {
   const Routing routing = Route(x, weights.gate, adapter.Of(weights.gate), moe);
   const ExpertPlan plan = PlanExperts(routing.experts, moe.routed_expert_count);
+  std::transform(routed.begin(), routed.end(), plan.rows.begin(), routed.begin(), std::plus<>());
   const at::Tensor slots = Dispatch(x, plan, moe.experts_per_token);
   const at::Tensor done = ApplyExperts(slots, weights, adapter, plan.counts);
   at::Tensor y = Combine(done, routing.weights, plan);

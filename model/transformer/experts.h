@@ -32,7 +32,8 @@ struct MoeWeights {
 // slot_of_choice[r * experts_per_token + j]. Slots that are nobody's choice are
 // padding: they hold row 0, and their results are ignored.
 struct ExpertPlan {
-  std::vector<int64_t> counts;  // Slots of each expert, with padding.
+  std::vector<int64_t> rows;    // Of each expert.
+  std::vector<int64_t> counts;  // Its slots, with padding.
   at::Tensor row_of_slot;
   at::Tensor slot_of_choice;
 };
@@ -51,8 +52,9 @@ at::Tensor ApplyExpertsInTurn(const at::Tensor& slots, std::span<const MlpWeight
                               const Adapter& adapter, const std::vector<int64_t>& counts);
 
 // The sum over each row's experts, weighted by its router, plus the shared
-// experts. Differentiable; weights and adapter must outlive the derivative.
+// experts. Differentiable; weights and adapter must outlive the derivative. Adds
+// each expert's rows to `routed`, which may be empty.
 at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeConfig& moe,
-                    const Adapter& adapter);
+                    const Adapter& adapter, std::span<int64_t> routed = {});
 
 }  // namespace fedtune

@@ -45,6 +45,7 @@ TEST(PlanExpertsTest, PadsLargeNumbersOfSlotsToFiveBinaryDigits) {
   EXPECT_THAT(PlanExperts(Choices(100), 4).counts, testing::ElementsAre(100, 50, 50, 0));
   const ExpertPlan plan = PlanExperts(Choices(301), 4);
   EXPECT_THAT(plan.counts, testing::ElementsAre(304, 152, 152, 0));
+  EXPECT_THAT(plan.rows, testing::ElementsAre(301, 151, 150, 0));
   EXPECT_EQ(plan.row_of_slot.size(0), 304 + 2 * 152);
 }
 

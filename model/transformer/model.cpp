@@ -2,9 +2,12 @@
 
 #include "model/transformer/model.h"
 
+#include <algorithm>
+
 #include "ATen/TensorOperators.h"
 #include "ATen/ops/embedding.h"
 #include "ATen/ops/from_blob.h"
+#include "base/check.h"
 #include "base/overloaded.h"
 #include "model/transformer/gather.h"
 #include "model/transformer/rms_norm.h"
@@ -26,10 +29,10 @@ AttentionContext ContextOf(const Model& model, const PackedBatch& batch) {
 }
 
 at::Tensor ApplyMlpOrMoe(const at::Tensor& x, const DecoderLayer& layer, const Model& model,
-                         const Adapter& adapter) {
+                         const Adapter& adapter, std::span<int64_t> routed) {
   return std::visit(Overloaded{[&](const MlpWeights& mlp) { return ApplyMlp(x, mlp, adapter); },
                                [&](const MoeWeights& moe) {
-                                 return ApplyMoe(x, moe, model.config.moe, adapter);
+                                 return ApplyMoe(x, moe, model.config.moe, adapter, routed);
                                }},
                     layer.mlp);
 }
@@ -38,7 +41,7 @@ at::Tensor ApplyMlpOrMoe(const at::Tensor& x, const DecoderLayer& layer, const M
 // in the last layer nobody needs the others.
 at::Tensor ApplyLayer(at::Tensor x, const DecoderLayer& layer, const Model& model,
                       const Adapter& adapter, const AttentionContext& context,
-                      const at::Tensor& wanted) {
+                      const at::Tensor& wanted, std::span<int64_t> routed) {
   const double epsilon = model.config.rms_norm_epsilon;
   at::Tensor values = AttendedValues(RmsNorm(x, layer.attention_norm, epsilon), layer.attention,
                                      AttentionShapeOf(model.config), adapter, context);
@@ -48,20 +51,42 @@ at::Tensor ApplyLayer(at::Tensor x, const DecoderLayer& layer, const Model& mode
   }
   const Linear& o_proj = layer.attention.o_proj;
   x = x + ApplyLinear(values, o_proj, adapter.Of(o_proj));
-  return x + ApplyMlpOrMoe(RmsNorm(x, layer.mlp_norm, epsilon), layer, model, adapter);
+  return x + ApplyMlpOrMoe(RmsNorm(x, layer.mlp_norm, epsilon), layer, model, adapter, routed);
+}
+
+bool HasRoutedExperts(const DecoderLayer& layer) {
+  return std::holds_alternative<MoeWeights>(layer.mlp);
+}
+
+// The counters of `layer`, from the front of those of it and the layers behind it.
+std::span<int64_t> TakeCounters(const DecoderLayer& layer, const Model& model,
+                                std::span<int64_t>& rest) {
+  if (rest.empty() || !HasRoutedExperts(layer)) return {};
+  const auto count = static_cast<size_t>(model.config.moe.routed_expert_count);
+  const std::span<int64_t> counters = rest.first(count);
+  rest = rest.subspan(count);
+  return counters;
 }
 
 }  // namespace
 
+int64_t Model::routed_layer_count() const {
+  return std::count_if(layers.begin(), layers.end(), HasRoutedExperts);
+}
+
 at::Tensor HiddenStates(const Model& model, const Adapter& adapter, const PackedBatch& batch,
-                        std::span<const int64_t> wanted_rows) {
+                        std::span<const int64_t> wanted_rows, std::span<int64_t> routed) {
+  Check(routed.empty() ||
+            std::ssize(routed) == model.routed_layer_count() * model.config.moe.routed_expert_count,
+        "a counter for each routed expert");
   const AttentionContext context = ContextOf(model, batch);
   const at::Tensor wanted = ToDevice(wanted_rows, model.device());
   at::Tensor x = at::embedding(model.embedding, ToDevice(batch.tokens(), model.device()))
                      .to(model.compute_type);
   for (const DecoderLayer& layer : model.layers) {
     const bool is_last = &layer == &model.layers.back();
-    x = ApplyLayer(x, layer, model, adapter, context, is_last ? wanted : at::Tensor());
+    x = ApplyLayer(x, layer, model, adapter, context, is_last ? wanted : at::Tensor(),
+                   TakeCounters(layer, model, routed));
   }
   return RmsNorm(x, model.norm, model.config.rms_norm_epsilon);
 }

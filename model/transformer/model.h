@@ -40,12 +40,17 @@ struct Model {
   std::shared_ptr<const Checkpoint> files;   // Weights that were not copied lie in it.
 
   at::Device device() const { return embedding.device(); }
+  int64_t routed_layer_count() const;  // Layers with routed experts.
 };
 
 // The hidden states behind the last norm, [wanted, hidden], of some rows of a
 // batch. Rows are wanted at most once. Differentiable with respect to the
 // adapter, which, as the model, must outlive the derivative.
+//
+// `routed` is empty, or has a counter for each expert of each layer with routed
+// experts, layer by layer, to which the rows that the router sends there are
+// added. The last layer routes only the wanted rows.
 at::Tensor HiddenStates(const Model& model, const Adapter& adapter, const PackedBatch& batch,
-                        std::span<const int64_t> wanted_rows);
+                        std::span<const int64_t> wanted_rows, std::span<int64_t> routed = {});
 
 }  // namespace fedtune

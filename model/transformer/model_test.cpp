@@ -165,6 +165,39 @@ TEST_P(ModelTest, OnlyWantedRowsAreReturned) {
       at::allclose(some, at::cat({all.narrow(0, 2, 1), all.narrow(0, 13, 1)}), 0, kCloseTo));
 }
 
+TEST_P(ModelTest, CountsTheRowsOfEachRoutedExpert) {
+  const int64_t layers = model_.routed_layer_count();
+  const int64_t experts = model_.config.moe.routed_expert_count;
+  ASSERT_GT(layers, 1);
+  const auto counted = [&](const PackedBatch& batch, const std::vector<int64_t>& wanted) {
+    std::vector<int64_t> rows(static_cast<size_t>(layers * experts));
+    at::NoGradGuard no_grad;
+    HiddenStates(model_, Adapter(), batch, wanted, rows);
+    return rows;
+  };
+  const auto of_layer = [&](const std::vector<int64_t>& rows, int64_t layer) {
+    const auto begin = rows.begin() + layer * experts;
+    return std::reduce(begin, begin + experts);
+  };
+  PackedBatch both, first, second;
+  for (PackedBatch* batch : {&both, &first}) batch->Add(Tokens(6, 1));
+  for (PackedBatch* batch : {&both, &second}) batch->Add(Tokens(8, 2));
+  const std::vector<int64_t> rows = counted(both, Range(0, 14));
+  const int64_t choices = model_.config.moe.experts_per_token;
+  for (int64_t layer = 0; layer < layers; ++layer) EXPECT_EQ(of_layer(rows, layer), 14 * choices);
+
+  std::vector<int64_t> apart = counted(first, Range(0, 6));
+  const std::vector<int64_t> others = counted(second, Range(0, 8));
+  for (size_t i = 0; i < apart.size(); ++i) apart[i] += others[i];
+  EXPECT_EQ(rows, apart);
+
+  const std::vector<int64_t> some = counted(both, {2, 13});
+  for (int64_t layer = 0; layer + 1 < layers; ++layer) {
+    EXPECT_EQ(of_layer(some, layer), 14 * choices);
+  }
+  EXPECT_EQ(of_layer(some, layers - 1), 2 * choices);
+}
+
 // Along a random direction, so that every factor of every layer takes part.
 TEST_P(ModelTest, GradientsAreThoseOfFiniteDifferences) {
   const std::vector<float> values = SomeValues(layout_);
