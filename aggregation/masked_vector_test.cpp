@@ -21,7 +21,8 @@ using ::fedtune::testing::IsOk;
 using ::testing::HasSubstr;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr RoutingShape kRouting = {.layers = 2, .experts = 3};
+constexpr RoutingShape kRouting = {
+    .layers = 2, .experts = 3, .choices = 1, .most_tokens = int64_t{1} << 40};
 
 AdapterLayout Adapter() {
   return *AdapterLayout::Create(
@@ -86,7 +87,9 @@ Client RandomClient(const QuantizerSettings& settings, std::mt19937_64& random) 
                   .token_count = whole(1, int64_t{1} << 40),
                   .before = whole(0, 3) > 0 ? evaluation() : std::nullopt,
                   .after = whole(0, 3) > 0 ? evaluation() : std::nullopt};
-  for (int i = 0; i < 6; ++i) client.round.routed_tokens.push_back(whole(0, int64_t{1} << 44));
+  for (int i = 0; i < 6; ++i) {
+    client.round.routed_tokens.push_back(whole(0, client.round.token_count));
+  }
   return client;
 }
 
@@ -278,6 +281,20 @@ TEST_F(MaskedVectorTest, RefusesAnAccuracyThatIsNone) {
 TEST_F(MaskedVectorTest, RefusesRoutingCountsOfAnotherModel) {
   client_.round.routed_tokens.pop_back();
   ExpectRefused("numbers");
+}
+
+TEST_F(MaskedVectorTest, RefusesMoreRoutedTokensThanAClientCanHave) {
+  client_.round.routed_tokens[4] = kRouting.most_tokens + 1;
+  ExpectRefused("routed_tokens[1][1] is 1099511627777, the plan allows 0 to 1099511627776");
+  client_.round.routed_tokens[4] = -1;
+  ExpectRefused("routed_tokens[1][1] is -1");
+}
+
+TEST_F(MaskedVectorTest, SeesAnExpertWithMoreTokensThanThereWere) {
+  client_.round.routed_tokens[5] = client_.round.token_count + 1;
+  const auto sum = UnmaskedSum::Create(layout_, FactorSet::kBoth, client_.Elements(layout_), 1);
+  EXPECT_THAT(sum, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Message(sum.status()), HasSubstr("tokens went to one expert"));
 }
 
 TEST_F(MaskedVectorTest, ASumWithoutValuesCountsAllTheSame) {

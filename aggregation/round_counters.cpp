@@ -15,9 +15,7 @@ namespace fedtune {
 namespace {
 
 // Of one client. Sums over 10,000 of them stay within 63 bits.
-constexpr int64_t kMostExamples = int64_t{1} << 27;
 constexpr int64_t kMostSteps = int64_t{1} << 32;
-constexpr int64_t kMostTokens = int64_t{1} << 48;
 constexpr auto kMostLossSteps = static_cast<int64_t>(kMostLoss * kLossStepsPerNat);
 
 constexpr size_t kHeadCounters = 6;
@@ -25,10 +23,10 @@ constexpr size_t kEvaluationCounters = 4;
 constexpr size_t kFixedCounters = kHeadCounters + 2 * kEvaluationCounters;
 
 void AddEvaluationCounters(std::string_view name, std::vector<Counter>& counters) {
-  counters.push_back({fmt::format("{}.example_count", name), kMostExamples});
-  counters.push_back({fmt::format("{}.loss", name), kMostExamples * kMostLossSteps});
-  counters.push_back({fmt::format("{}.answered", name), kMostExamples});
-  counters.push_back({fmt::format("{}.right", name), kMostExamples});
+  counters.push_back({fmt::format("{}.example_count", name), kMostCountedExamples});
+  counters.push_back({fmt::format("{}.loss", name), kMostCountedExamples * kMostLossSteps});
+  counters.push_back({fmt::format("{}.answered", name), kMostCountedExamples});
+  counters.push_back({fmt::format("{}.right", name), kMostCountedExamples});
 }
 
 absl::StatusOr<int64_t> LossSteps(std::string_view name, double loss) {
@@ -48,7 +46,7 @@ absl::Status AddEvaluation(std::string_view name,
   }
   const int64_t examples = evaluation->example_count;
   const double accuracy = evaluation->accuracy.value_or(0);
-  if (!(accuracy >= 0 && accuracy <= 1) || examples < 1 || examples > kMostExamples) {
+  if (!(accuracy >= 0 && accuracy <= 1) || examples < 1 || examples > kMostCountedExamples) {
     return absl::InvalidArgumentError(
         fmt::format("an accuracy of {} over {} records, {}, is none", accuracy, examples, name));
   }
@@ -81,22 +79,23 @@ absl::StatusOr<std::optional<CountedEvaluation>> EvaluationOf(std::span<const in
 std::vector<Counter> RoundCounters(int64_t max_weight, RoutingShape routing) {
   std::vector<Counter> counters = {{"contributions", 1},
                                    {"weight", max_weight},
-                                   {"example_count", kMostExamples},
+                                   {"example_count", kMostCountedExamples},
                                    {"training_loss", max_weight * kMostLossSteps},
                                    {"steps", kMostSteps},
-                                   {"token_count", kMostTokens}};
+                                   {"token_count", kMostCountedTokens}};
   AddEvaluationCounters("before", counters);
   AddEvaluationCounters("after", counters);
   for (int64_t layer = 0; layer < routing.layers; ++layer) {
     for (int64_t expert = 0; expert < routing.experts; ++expert) {
-      counters.push_back({fmt::format("routed_tokens[{}][{}]", layer, expert), kMostTokens});
+      counters.push_back(
+          {fmt::format("routed_tokens[{}][{}]", layer, expert), routing.most_tokens});
     }
   }
   return counters;
 }
 
 absl::StatusOr<std::vector<int64_t>> ToNumbers(const CountedRound& round) {
-  if (round.weight < 0 || round.weight > kMostExamples) {
+  if (round.weight < 0 || round.weight > kMostCountedExamples) {
     return absl::InvalidArgumentError(fmt::format("{} is no weight", round.weight));
   }
   ASSIGN_OR_RETURN(const int64_t loss, LossSteps("the training loss", round.training_loss));
@@ -127,6 +126,12 @@ absl::StatusOr<CountedRounds> FromSums(std::span<const int64_t> sums, int64_t co
   ASSIGN_OR_RETURN(rounds.after, EvaluationOf(sums.subspan(kHeadCounters + kEvaluationCounters,
                                                            kEvaluationCounters)));
   const std::span<const int64_t> routed = sums.subspan(kFixedCounters);
+  for (const int64_t tokens : routed) {
+    if (tokens > rounds.token_count) {
+      return absl::DataLossError(fmt::format("{} tokens went to one expert, and there were {}",
+                                             tokens, rounds.token_count));
+    }
+  }
   rounds.routed_tokens.assign(routed.begin(), routed.end());
   return rounds;
 }

@@ -55,11 +55,25 @@ struct CountedRounds {
 inline constexpr double kLossStepsPerNat = 65'536;
 inline constexpr double kMostLoss = 64;
 
-// The counters of a round, in the order of ToNumbers().
+// No client has more.
+inline constexpr int64_t kMostCountedExamples = int64_t{1} << 27;
+inline constexpr int64_t kMostCountedTokens = int64_t{1} << 48;
+// Of a model, far beyond any there is: what is described may come from anyone.
+inline constexpr int64_t kMostRoutedExperts = int64_t{1} << 20;
+
+// Which routed tokens a round counts: those of each expert of each layer with
+// routed experts.
 struct RoutingShape {
   int64_t layers = 0;
-  int64_t experts = 0;  // Of a layer.
+  int64_t experts = 0;      // Of a layer.
+  int64_t choices = 0;      // Experts of a layer that one token goes to.
+  int64_t most_tokens = 0;  // Of one client in one round, and so of each expert.
+
+  int64_t counter_count() const { return layers * experts; }
+  friend bool operator==(const RoutingShape&, const RoutingShape&) = default;
 };
+
+// The counters of a round, in the order of ToNumbers().
 std::vector<Counter> RoundCounters(int64_t max_weight, RoutingShape routing = {});
 
 // What `round` counts to.

@@ -94,12 +94,16 @@ std::string AggregationText(const Plan& plan, const PlanCost& cost) {
   if (plan.aggregation.mode == AggregationMode::kPlain) {
     return "plain: the coordinator sees each contribution";
   }
+  const std::string routing =
+      cost.routing_upload_bytes_a_round == 0
+          ? ""
+          : fmt::format(" (with {} of token counts by routed expert)",
+                        HumanBytes(static_cast<uint64_t>(cost.routing_upload_bytes_a_round)));
   return fmt::format(
-      "secure: only sums of {} clients and more are seen; {} bits a value, {} up and {} down of "
-      "the "
-      "transfer are the protocol's, with {} clients",
+      "secure: only sums of {} clients and more are seen; {} bits a value, {} up{} and {} down of "
+      "the transfer are the protocol's, with {} clients",
       std::min(plan.rounds.quorum, plan.secure.min_cohort), static_cast<int>(plan.secure.ring),
-      HumanBytes(static_cast<uint64_t>(cost.secure_upload_bytes_a_round)),
+      HumanBytes(static_cast<uint64_t>(cost.secure_upload_bytes_a_round)), routing,
       HumanBytes(static_cast<uint64_t>(cost.secure_download_bytes_a_round)),
       plan.secure.max_cohort);
 }
@@ -150,6 +154,7 @@ nlohmann::ordered_json ToJson(const Check& check) {
       {"download_bytes_a_round", cost.download_bytes_a_round},
       {"secure_upload_bytes_a_round", cost.secure_upload_bytes_a_round},
       {"secure_download_bytes_a_round", cost.secure_download_bytes_a_round},
+      {"routing_upload_bytes_a_round", cost.routing_upload_bytes_a_round},
       {"transfer_bytes", cost.transfer_bytes},
       {"client_memory_bytes", cost.memory_bytes()},
       {"quorum", check.plan.rounds.quorum}};

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "plan/adapter_targets.h"
+#include "plan/routing_shape.h"
 
 namespace fedtune {
 namespace {
@@ -36,6 +37,8 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
     return AtPlanKey(read.text, source, {"adapter", "targets"}, layout.status());
   }
   read.layout = *std::move(layout);
+  const absl::Status routing = RoutingShapeOf(read.base.description, read.plan.training).status();
+  if (!routing.ok()) return AtPlanKey(read.text, source, {"", "base_model"}, routing);
   return read;
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "plan/routing_shape.h"
 #include "plan/secure_vector.h"
 #include "privacy/secure_aggregation/session_parameters.h"
 
@@ -52,16 +53,22 @@ ProtocolBytes MessageBytes(int64_t clients) {
   return {.up = neighbors * (96 + 40) + 500, .down = clients * (292 + 104 + 68)};
 }
 
-void AddTransfer(const Plan& plan, int64_t values_over_run, PlanCost& cost) {
+int64_t LimbBytes(const SecurePlan& secure, RoutingShape routing) {
+  const auto counters = MaskedLayoutOf(secure, /*value_count=*/0, routing);
+  Check(counters.ok(), "the cost of a plan that cannot work");
+  return static_cast<int64_t>(BytesPerElement(secure.ring)) * counters->limb_count();
+}
+
+void AddTransfer(const Plan& plan, RoutingShape routing, int64_t values_over_run, PlanCost& cost) {
   const int64_t rounds = std::max<int64_t>(1, plan.rounds.count);
   int64_t value_bytes = kAdapterValueBytes;
   if (plan.aggregation.mode == AggregationMode::kSecure) {
-    const auto counters = MaskedLayoutOf(plan.secure, /*value_count=*/0);
-    Check(counters.ok(), "the cost of a plan that cannot work");
+    const int64_t limb_bytes = LimbBytes(plan.secure, routing);
     const ProtocolBytes messages = MessageBytes(plan.secure.max_cohort);
     value_bytes = static_cast<int64_t>(BytesPerElement(plan.secure.ring));
-    cost.secure_upload_bytes_a_round = value_bytes * counters->limb_count() + messages.up;
+    cost.secure_upload_bytes_a_round = limb_bytes + messages.up;
     cost.secure_download_bytes_a_round = messages.down;
+    cost.routing_upload_bytes_a_round = limb_bytes - LimbBytes(plan.secure, {});
   }
   cost.upload_bytes_a_round = static_cast<double>(value_bytes) * cost.parameters_a_round +
                               static_cast<double>(cost.secure_upload_bytes_a_round);
@@ -69,7 +76,8 @@ void AddTransfer(const Plan& plan, int64_t values_over_run, PlanCost& cost) {
       kAdapterValueBytes * cost.trained_parameters + cost.secure_download_bytes_a_round;
   cost.transfer_bytes =
       value_bytes * values_over_run +
-      (rounds + 1) * (cost.secure_upload_bytes_a_round + cost.download_bytes_a_round);
+      (rounds + 1) * (cost.secure_upload_bytes_a_round + cost.download_bytes_a_round) -
+      cost.routing_upload_bytes_a_round;
 }
 
 bool EndsIn(const LinearLayer& layer, std::string_view leaf) { return layer.name.ends_with(leaf); }
@@ -173,7 +181,9 @@ PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
   cost.share_of_base = static_cast<double>(parameters) /
                        static_cast<double>(std::max<int64_t>(1, model.parameter_count));
   cost.parameters_a_round = static_cast<double>(over_run) / static_cast<double>(rounds);
-  AddTransfer(plan, over_run, cost);
+  const absl::StatusOr<RoutingShape> routing = RoutingShapeOf(model, plan.training);
+  Check(routing.ok(), "the cost of a model that cannot be counted");
+  AddTransfer(plan, *routing, over_run, cost);
   cost.program_bytes = type == ComputeType::kFp32 ? kProgramBytes : 0;
   cost.weight_bytes = WeightBytes(model, type);
   cost.adapter_bytes = kAdapterValueBytes * (2 * parameters + largest + moments * largest);

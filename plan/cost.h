@@ -24,7 +24,10 @@ struct PlanCost {
   // Of these, what secure aggregation adds to the values; 0 in a plain plan.
   int64_t secure_upload_bytes_a_round = 0;
   int64_t secure_download_bytes_a_round = 0;
-  // Over all rounds, and once more all but the values for the final evaluation.
+  // Of the former, what is counted of the routed experts.
+  int64_t routing_upload_bytes_a_round = 0;
+  // Over all rounds, and once more all but the values and the routed experts for the
+  // final evaluation.
   int64_t transfer_bytes = 0;
 
   // See EstimateCost().
@@ -57,7 +60,8 @@ enum class ComputeType : uint8_t { kBf16, kFp32 };
 // bound for shorter records. Attention scores are computed in tiles and not
 // kept. On CPUs the sum is within 15 % of what bench/run.sh train measures; it
 // prints both. On GPUs it is a guess. `layout` is the adapter that the plan has
-// for this model. Requires: a plan of ParsePlan(), as far as aggregation goes.
+// for this model. Requires: a plan of ParsePlan(), as far as aggregation goes, and
+// RoutingShapeOf() takes the model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type);
 

@@ -162,7 +162,8 @@ TEST(ContributionWeightTest, EndsAtTheLargestWeightOfASecurePlan) {
 TEST(MaskedLayoutOfTest, HasTheValuesAndTheCounters) {
   const auto plan = Parsed("", "ring_bits = 24\nmax_weight = 500");
   ASSERT_THAT(plan, IsOk());
-  const auto layout = MaskedLayoutOf(plan->secure, 1000, {.layers = 2, .experts = 8});
+  const auto layout = MaskedLayoutOf(plan->secure, 1000,
+                                     {.layers = 2, .experts = 8, .choices = 2, .most_tokens = 64});
   ASSERT_THAT(layout, IsOk());
   EXPECT_EQ(layout->value_count(), 1000);
   EXPECT_EQ(layout->quantizer().settings().max_cohort, 200);

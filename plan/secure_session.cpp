@@ -3,7 +3,6 @@
 #include "plan/secure_session.h"
 
 #include "base/status_macros.h"
-#include "plan/secure_vector.h"
 #include "privacy/crypto/canonical_bytes.h"
 
 namespace fedtune {
@@ -13,18 +12,24 @@ namespace {
 Digest RoundDigest(std::string_view plan_toml, const AdapterLayout& layout,
                    const SecureAttempt& attempt) {
   CanonicalWriter writer;
-  writer.Sized("fedtune/secure-round/1")
+  writer.Sized("fedtune/secure-round/2")
       .Fixed(Sha256Of(plan_toml))
       .Fixed(Sha256Of(layout.ToJson()))
       .U8(static_cast<uint8_t>(attempt.factors))
-      .U8(attempt.evaluate_only ? 1 : 0);
+      .U8(attempt.evaluate_only ? 1 : 0)
+      .U64(static_cast<uint64_t>(attempt.routing.layers))
+      .U64(static_cast<uint64_t>(attempt.routing.experts))
+      .U64(static_cast<uint64_t>(attempt.routing.choices))
+      .U64(static_cast<uint64_t>(attempt.routing.most_tokens));
   return Sha256Of(ByteSpan(writer.bytes()));
 }
 
 }  // namespace
 
-int64_t SummedValueCount(const AdapterLayout& layout, const SecureAttempt& attempt) {
-  return attempt.evaluate_only ? 0 : layout.parameter_count(attempt.factors);
+absl::StatusOr<MaskedLayout> MaskedLayoutOf(const Plan& plan, const AdapterLayout& layout,
+                                            const SecureAttempt& attempt) {
+  if (attempt.evaluate_only) return MaskedLayoutOf(plan.secure, 0);
+  return MaskedLayoutOf(plan.secure, layout.parameter_count(attempt.factors), attempt.routing);
 }
 
 absl::StatusOr<SessionParameters> SecureSessionParameters(const Plan& plan,
@@ -32,8 +37,7 @@ absl::StatusOr<SessionParameters> SecureSessionParameters(const Plan& plan,
                                                           const AdapterLayout& layout,
                                                           const Digest& roster,
                                                           const SecureAttempt& attempt) {
-  ASSIGN_OR_RETURN(const MaskedLayout masked,
-                   MaskedLayoutOf(plan.secure, SummedValueCount(layout, attempt)));
+  ASSIGN_OR_RETURN(const MaskedLayout masked, MaskedLayoutOf(plan, layout, attempt));
   return SessionParameters{.federation = attempt.federation,
                            .run = attempt.run,
                            .round = attempt.round,

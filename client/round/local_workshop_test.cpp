@@ -33,12 +33,15 @@ std::string SecurePlanText() {
   return text.replace(text.find("plain"), 5, "secure");
 }
 
+constexpr size_t kRoutedExperts = 3 * 8;  // Of the model.
+
 // Leaves the adapter as it is.
 class IdleTrainer final : public Trainer {
  public:
   absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
                                         const TrainingObserver&) override {
-    return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()}};
+    return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()},
+                           .routed_tokens = std::vector<int64_t>(kRoutedExperts)};
   }
   absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest&,
                                       const EvaluationObserver&) override {

@@ -145,6 +145,7 @@ struct LocalMetrics {
   double training_loss = 0;  // Mean per answer token over the steps.
   int64_t steps = 0;
   int64_t token_count = 0;
+  std::vector<int64_t> routed_tokens = {};  // Of each routed expert, layer by layer.
   absl::Duration training_time = {};
   std::optional<LocalEvaluation> before = {};
   std::optional<LocalEvaluation> after = {};

@@ -7,6 +7,7 @@
 #include "aggregation/adapter_bytes.h"
 #include "base/status_macros.h"
 #include "client/round/training_schedule.h"
+#include "fmt/format.h"
 
 namespace fedtune {
 namespace {
@@ -99,11 +100,18 @@ absl::Status RoundWork::Train(Contribution& contribution) {
                           progress.tokens_per_second);
                      return tools_.control.Proceed();
                    }));
+  if (std::ssize(outcome.routed_tokens) != material_.routing.counter_count()) {
+    return absl::InternalError(
+        fmt::format("training counted the tokens of {} routed experts, the "
+                    "base model's description has {}",
+                    outcome.routed_tokens.size(), material_.routing.counter_count()));
+  }
   trained_ = std::move(outcome.adapter);
   contribution.delta = Delta(trained_);
   contribution.metrics.training_loss = outcome.loss;
   contribution.metrics.steps = steps;
   contribution.metrics.token_count = outcome.token_count;
+  contribution.metrics.routed_tokens = std::move(outcome.routed_tokens);
   contribution.metrics.training_time = absl::Seconds(outcome.seconds);
   return absl::OkStatus();
 }

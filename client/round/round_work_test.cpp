@@ -30,6 +30,7 @@ class AddingTrainer final : public Trainer {
                             .loss = 1.5,
                             .token_count = 70,
                             .answer_token_count = 7,
+                            .routed_tokens = routed_tokens,
                             .seconds = 2};
     for (const AdapterTensor& tensor : request.layout->tensors()) {
       if (!Contains(request.factors, tensor.factor)) continue;
@@ -61,6 +62,7 @@ class AddingTrainer final : public Trainer {
   std::vector<Batch> batches;
   std::vector<double> rates;
   std::vector<std::vector<float>> evaluated;
+  std::vector<int64_t> routed_tokens;
 };
 
 // Has one adapter: 1, 2, 3, 4, 5.
@@ -129,6 +131,20 @@ TEST_F(RoundWorkTest, HandsInWhatWasTrainedMinusWhatCameIn) {
   EXPECT_EQ(contribution->metrics.token_count, 70);
   EXPECT_EQ(contribution->metrics.training_loss, 1.5);
   EXPECT_EQ(contribution->metrics.training_time, absl::Seconds(2));
+}
+
+TEST_F(RoundWorkTest, TellsHowManyTokensWentToEachRoutedExpert) {
+  material_.routing = {.layers = 2, .experts = 2, .choices = 1, .most_tokens = 70};
+  trainer_.routed_tokens = {70, 0, 30, 40};
+  EXPECT_EQ(Perform()->metrics.routed_tokens, trainer_.routed_tokens);
+  assignment_.evaluate_only = true;
+  EXPECT_THAT(Perform()->metrics.routed_tokens, IsEmpty());
+}
+
+TEST_F(RoundWorkTest, RefusesCountsOfOtherExpertsThanTheBaseModelHas) {
+  material_.routing = {.layers = 2, .experts = 2, .choices = 1, .most_tokens = 70};
+  trainer_.routed_tokens = {70, 0};
+  EXPECT_THAT(Perform(), HasCode(absl::StatusCode::kInternal));
 }
 
 TEST_F(RoundWorkTest, HandsInOnlyTheFactorsOfTheRound) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "aggregation/adapter_layout.h"
+#include "aggregation/round_counters.h"
 #include "client/data/tokenized_record.h"
 #include "client/round/secure_membership.h"
 #include "plan/plan.h"
@@ -23,6 +24,7 @@ struct RunMaterial {
   Plan plan;
   AdapterLayout layout;
   Digest layout_digest;
+  RoutingShape routing;  // Of the base model; no experts: nothing is counted.
   std::filesystem::path base_model;
 
   // In a secure run: what its rounds are begun with.

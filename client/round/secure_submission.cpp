@@ -34,7 +34,8 @@ SecureAttempt AttemptOf(const SecureRoundWork& work) {
           .round = assignment.id.round,
           .attempt = assignment.id.attempt,
           .factors = assignment.factors,
-          .evaluate_only = assignment.evaluate_only};
+          .evaluate_only = assignment.evaluate_only,
+          .routing = work.material->routing};
 }
 
 // A delta where it is, without another copy.
@@ -67,7 +68,8 @@ CountedRound CountedOf(const RunMaterial& material, const LocalMetrics& metrics)
           .steps = metrics.steps,
           .token_count = metrics.token_count,
           .before = Counted(metrics.before),
-          .after = Counted(metrics.after)};
+          .after = Counted(metrics.after),
+          .routed_tokens = metrics.routed_tokens};
 }
 
 // Of the journal: what will not get better is final, for the administrator.
@@ -206,9 +208,8 @@ absl::Status SecureSubmission::HandInIfDue(CoordinatorLink& link, std::stop_toke
 absl::Status SecureSubmission::MaskInput() {
   const RunMaterial& material = *work_.material;
   const Contribution& contribution = *contribution_;
-  ASSIGN_OR_RETURN(
-      const MaskedLayout layout,
-      MaskedLayoutOf(material.plan.secure, SummedValueCount(material.layout, AttemptOf(work_))));
+  ASSIGN_OR_RETURN(const MaskedLayout layout,
+                   MaskedLayoutOf(material.plan, material.layout, AttemptOf(work_)));
   ValueRange range;
   range.Add(contribution.delta);
   ASSIGN_OR_RETURN(const MaskedVector vector,

@@ -2,7 +2,9 @@
 
 #include "client/round/secure_submission.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <random>
 
@@ -31,6 +33,8 @@ const std::string kPlan =
     "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 3\n"
     "[aggregation]\nmode = 'secure'\n[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\n"
     "max_cohort = 5\n";
+
+constexpr RoutingShape kRouting = {.layers = 2, .experts = 3, .choices = 2, .most_tokens = 64};
 
 // 2,048 values for each unit of `scale`.
 AdapterLayout LayoutOf(int64_t scale) {
@@ -111,6 +115,7 @@ class SecureSubmissionTest : public ::testing::Test {
       *party.material = {.plan = *ParsePlan(plan, "plan.toml"),
                          .layout = LayoutOf(scale),
                          .layout_digest = Sha256Of("layout"),
+                         .routing = kRouting,
                          .base_model = {},
                          .plan_toml = plan,
                          .base_digest = "sha256:77",
@@ -146,6 +151,9 @@ class SecureSubmissionTest : public ::testing::Test {
     std::mt19937 random(number);
     std::normal_distribution<float> value(0, 0.01f);
     for (float& delta : contribution.delta) delta = value(random);
+    for (int64_t i = 0; i < kRouting.counter_count(); ++i) {
+      contribution.metrics.routed_tokens.push_back(random() % 11);
+    }
   }
 
   void OpenCoordinator() {
@@ -236,10 +244,10 @@ class SecureSubmissionTest : public ::testing::Test {
   UnmaskedSum Unmask() {
     RemoveMasks(coordinator_->Masks(), sum_, 1);
     const RunMaterial& material = *parties_.at(1).material;
-    const int64_t values =
-        parties_.at(1).work.assignment.evaluate_only ? 0 : material.layout.parameter_count();
-    auto sum = UnmaskedSum::Create(*MaskedLayoutOf(material.plan.secure, values), FactorSet::kBoth,
-                                   std::move(sum_), kClients);
+    const auto layout = MaskedLayoutOf(
+        material.plan, material.layout,
+        {.evaluate_only = parties_.at(1).work.assignment.evaluate_only, .routing = kRouting});
+    auto sum = UnmaskedSum::Create(*layout, FactorSet::kBoth, std::move(sum_), kClients);
     EXPECT_THAT(sum, IsOk()) << sum.status();
     return *std::move(sum);
   }
@@ -251,6 +259,16 @@ class SecureSubmissionTest : public ::testing::Test {
       mean += party.contribution->delta[index] * (10.0 * number) / 150.0;
     }
     return mean;
+  }
+
+  // Tokens of each routed expert, added up in the clear.
+  std::vector<int64_t> PlainRoutedTokens() const {
+    std::vector<int64_t> sum(static_cast<size_t>(kRouting.counter_count()));
+    for (const auto& [number, party] : parties_) {
+      const std::vector<int64_t>& tokens = party.contribution->metrics.routed_tokens;
+      std::transform(sum.begin(), sum.end(), tokens.begin(), sum.begin(), std::plus<>());
+    }
+    return sum;
   }
 
   std::map<uint32_t, Party> parties_;
@@ -267,6 +285,7 @@ TEST_F(SecureSubmissionTest, FiveClientsGiveTheirSumAndNothingElse) {
   EXPECT_EQ(sum.counted().example_count, 150);
   EXPECT_EQ(sum.counted().training_loss, 1.5);
   EXPECT_EQ(sum.counted().before, (CountedEvaluation{2, 0.5, 20}));
+  EXPECT_EQ(sum.counted().routed_tokens, PlainRoutedTokens());
   std::vector<float> mean(parties_.at(1).contribution->delta.size());
   ASSERT_THAT(sum.Mean(0, mean), IsOk());
   for (size_t i = 0; i < mean.size(); ++i) ASSERT_NEAR(mean[i], PlainMean(i), 1e-5) << i;
@@ -291,7 +310,22 @@ TEST_F(SecureSubmissionTest, AnEvaluationIsSummedWithoutValues) {
   Prepare(/*scale=*/1, /*evaluate_only=*/true);
   PlayUntil(CoordinatorSession::Phase::kDone);
   ASSERT_FALSE(HasFatalFailure());
-  EXPECT_EQ(Unmask().counted().before, (CountedEvaluation{2, 0.5, 20}));
+  const CountedRounds counted = Unmask().counted();
+  EXPECT_EQ(counted.before, (CountedEvaluation{2, 0.5, 20}));
+  EXPECT_TRUE(counted.routed_tokens.empty());
+}
+
+// As many experts in other layers: the vectors are as long, and yet none is summed.
+TEST_F(SecureSubmissionTest, ABaseModelWithOtherExpertsIsRefusedWithItsKeys) {
+  OpenCoordinator();
+  Party& uke = parties_.at(2);
+  uke.material->routing = {.layers = 3, .experts = 2, .choices = 2, .most_tokens = 64};
+  uke.Start();
+  ASSERT_THAT(uke.begin_status, IsOk());
+  ASSERT_THAT(uke.Continue(), IsOk());
+  const absl::Status refused = coordinator_->Receive(2, uke.link.said);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(refused), HasSubstr("not its own for this plan, base model, round and "));
 }
 
 TEST_F(SecureSubmissionTest, ARestartedClientSaysTheSameBytesAgain) { RestartAllTheTime(); }

@@ -9,6 +9,7 @@
 #include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
+#include "plan/routing_shape.h"
 
 namespace fedtune {
 namespace {
@@ -56,6 +57,7 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
   RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
   RETURN_IF_ERROR(CheckLength(material.plan.training, model.description));
+  ASSIGN_OR_RETURN(material.routing, RoutingShapeOf(model.description, material.plan.training));
   Decision decision = Decide(site.policy, {material.plan, material.layout, model.description});
   if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
   RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));

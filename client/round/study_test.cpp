@@ -78,6 +78,8 @@ TEST_F(StudyTest, KeepsWhatTheRunNeeds) {
   EXPECT_EQ(material->plan.name, "icd10");
   EXPECT_EQ(material->layout.ToJson(), invitation_.layout_json);
   EXPECT_EQ(material->layout_digest, Sha256Of(invitation_.layout_json));
+  EXPECT_EQ(material->routing.layers, 3);
+  EXPECT_EQ(material->routing.experts, 8);
   EXPECT_EQ(material->base_model, kModel);
   EXPECT_EQ(material->training.size(), 1);
 }

@@ -136,6 +136,7 @@ void Fill(const LocalMetrics& metrics, v1::ClientMetrics& filled) {
   filled.set_steps(metrics.steps);
   filled.set_token_count(metrics.token_count);
   filled.set_training_seconds(absl::ToDoubleSeconds(metrics.training_time));
+  filled.mutable_routed_tokens()->Add(metrics.routed_tokens.begin(), metrics.routed_tokens.end());
   if (metrics.before) Fill(*metrics.before, *filled.mutable_before());
   if (metrics.after) Fill(*metrics.after, *filled.mutable_after());
 }

@@ -10,7 +10,7 @@
 #include "base/status_macros.h"
 #include "coordinator/driver/pending_release.h"
 #include "fmt/format.h"
-#include "plan/secure_vector.h"
+#include "plan/secure_session.h"
 #include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
@@ -48,6 +48,7 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
     : around_(surroundings),
       plan_(std::move(parts.plan)),
       layout_(std::move(parts.layout)),
+      routing_(parts.routing),
       texts_(std::make_shared<const RunTexts>(
           TextsOf(parts.record, plan_, surroundings.signing_roster.get()))),
       watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
@@ -70,7 +71,8 @@ absl::Status RunDriver::Begin() {
                        .layout = layout_,
                        .adapter = adapter_->digest(),
                        .connected = around_.roster.Connected(),
-                       .resume = std::exchange(resume_, std::nullopt)};
+                       .resume = std::exchange(resume_, std::nullopt),
+                       .routing = routing_};
   if (plan_.aggregation.mode == AggregationMode::kSecure) {
     if (around_.signing_roster == nullptr) {
       return absl::FailedPreconditionError(
@@ -282,7 +284,8 @@ void RunDriver::CarryOut(const OpenAggregation& effect) {
     if (!effect.evaluate_only) sum_.emplace(layout_, effect.factors, effect.opened.at);
   } else {
     absl::StatusOr<MaskedLayout> layout = MaskedLayoutOf(
-        plan_.secure, effect.evaluate_only ? 0 : layout_.parameter_count(effect.factors));
+        plan_, layout_,
+        {.factors = effect.factors, .evaluate_only = effect.evaluate_only, .routing = routing_});
     Check(layout.ok(), "a session was made with this layout");
     masked_sum_.emplace(*std::move(layout), effect.opened.at);
   }

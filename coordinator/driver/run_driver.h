@@ -64,6 +64,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
     RunRecord record;
     Plan plan;
     AdapterLayout layout;
+    RoutingShape routing;                  // Of the base model.
     std::optional<GlobalAdapter> adapter;  // The newest; always set.
     ServerOptimizerState optimizer;        // As it was after that one.
     std::optional<ResumePoint> resume;
@@ -175,6 +176,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   const RunSurroundings around_;
   const Plan plan_;
   const AdapterLayout layout_;
+  const RoutingShape routing_;
   const std::shared_ptr<const RunTexts> texts_;
   const std::shared_ptr<RunWatchers> watchers_;
 

@@ -11,6 +11,7 @@
 #include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
+#include "plan/routing_shape.h"
 
 namespace fedtune {
 namespace {
@@ -93,6 +94,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunI
   ASSIGN_OR_RETURN(const BaseModelDescription model, FindBaseModel(request, parts.plan, catalogue));
   ASSIGN_OR_RETURN(parts.record.base_digest, AgreedDigest(parts.plan, model));
   ASSIGN_OR_RETURN(parts.layout, ResolveTargets(model, parts.plan.adapter));
+  ASSIGN_OR_RETURN(parts.routing, RoutingShapeOf(model, parts.plan.training));
   parts.adapter.emplace(
       InitialAdapter(parts.layout, static_cast<uint64_t>(parts.plan.training.seed)));
   RunRecord& record = parts.record;
@@ -116,6 +118,9 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   parts.record = record;
   ASSIGN_OR_RETURN(parts.plan, ParsePlan(record.plan_toml, "plan.toml"));
   ASSIGN_OR_RETURN(parts.layout, AdapterLayout::FromJson(record.layout_json));
+  ASSIGN_OR_RETURN(const BaseModelDescription model,
+                   BaseModelDescriptionFromJson(record.base_model_json));
+  ASSIGN_OR_RETURN(parts.routing, RoutingShapeOf(model, parts.plan.training));
   RETURN_IF_ERROR(ReadAdapter(record, store, parts));
   ASSIGN_OR_RETURN(ResumePoint point, ReadResumePoint(record, store));
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));

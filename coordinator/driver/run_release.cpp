@@ -24,9 +24,10 @@ bool MayPass(const absl::Status& stored) {
   return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
 }
 
-RoundSummary SummaryOf(RoundSummary summary, const CountedRounds& counted) {
+RoundSummary SummaryOf(RoundSummary summary, const CountedRounds& counted, int64_t experts) {
   summary.example_count = counted.example_count;
   summary.training_loss = counted.training_loss;
+  if (!counted.routed_tokens.empty()) summary.routed = {experts, counted.routed_tokens};
   if (counted.before.has_value()) {
     summary.evaluation = EvaluationSummary{.round = summary.round,
                                            .loss = counted.before->loss,
@@ -52,7 +53,7 @@ void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending
                           std::ssize(sum.contributions()));
   if (!unmasked.ok()) return Receive(ReleaseFailed{std::string(Message(unmasked.status()))});
   RoundSummary& summary = pending->effect.summary;
-  summary = SummaryOf(std::move(summary), unmasked->counted());
+  summary = SummaryOf(std::move(summary), unmasked->counted(), routing_.experts);
   if (pending->effect.evaluate_only) {
     return Receive(
         Released{.round = summary.round, .adapter = pending->effect.incoming, .counted = summary});

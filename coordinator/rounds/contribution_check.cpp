@@ -2,7 +2,9 @@
 
 #include "coordinator/rounds/contribution_check.h"
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <string_view>
 
 #include "base/status_macros.h"
@@ -43,6 +45,39 @@ absl::Status CheckMetrics(const ClientMetrics& metrics) {
   return CheckEvaluation(metrics.after);
 }
 
+// No expert has more tokens than there were, and the layer no more than each of
+// them chooses experts.
+absl::Status CheckLayer(std::span<const int64_t> experts, int64_t token_count,
+                        const RoutingShape& routing) {
+  const int64_t most = std::min(token_count, routing.most_tokens);
+  __int128 tokens = 0;
+  for (const int64_t expert : experts) {
+    if (expert < 0 || expert > most) {
+      return Invalid(
+          fmt::format("reports {} tokens for a routed expert, at most {} can be", expert, most));
+    }
+    tokens += expert;
+  }
+  if (tokens > static_cast<__int128>(token_count) * routing.choices) {
+    return Invalid("reports more routed tokens in a layer than went through it");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRouting(const ClientMetrics& metrics, const RoutingShape& routing) {
+  std::span<const int64_t> rest = metrics.routed_tokens;
+  if (std::ssize(rest) != routing.counter_count()) {
+    return Invalid(
+        fmt::format("counts the tokens of {} routed experts, the run's base model has {}",
+                    rest.size(), routing.counter_count()));
+  }
+  const auto experts = static_cast<size_t>(routing.experts);
+  for (; !rest.empty(); rest = rest.subspan(experts)) {
+    RETURN_IF_ERROR(CheckLayer(rest.first(experts), metrics.token_count, routing));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckHeader(const ContributionHeader& header, const ExpectedContribution& expected) {
@@ -65,7 +100,8 @@ absl::Status CheckHeader(const ContributionHeader& header, const ExpectedContrib
   if (header.size_bytes != size_bytes) {
     return Invalid(fmt::format("has {} bytes, {} are expected", header.size_bytes, size_bytes));
   }
-  return CheckMetrics(header.metrics);
+  RETURN_IF_ERROR(CheckMetrics(header.metrics));
+  return CheckRouting(header.metrics, expected.routing);
 }
 
 }  // namespace fedtune

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "aggregation/round_counters.h"
 #include "coordinator/rounds/run_events.h"
 
 namespace fedtune {
@@ -16,6 +17,7 @@ struct ExpectedContribution {
   FactorSet factors = FactorSet::kBoth;
   int64_t value_count = 0;     // Of `factors`.
   bool evaluate_only = false;  // Nothing was trained: no factors, no bytes.
+  RoutingShape routing = {};   // What is counted of it.
 };
 
 // Whether `header` fits. The round, the attempt and the sender are the caller's

@@ -93,6 +93,56 @@ TEST(CheckHeaderTest, RefusesImpossibleTimesAndAccuracies) {
                 "accuracy");
 }
 
+// Three experts in each of two layers, of which every token goes to two.
+class CheckRoutingTest : public ::testing::Test {
+ protected:
+  CheckRoutingTest() {
+    round_.routing = {.layers = 2, .experts = 3, .choices = 2, .most_tokens = 100};
+    header_.metrics.token_count = 10;
+    header_.metrics.routed_tokens = {10, 4, 6, 0, 1, 1};
+  }
+  void ExpectRefusedCounts(std::vector<int64_t> counts, std::string_view message) {
+    header_.metrics.routed_tokens = std::move(counts);
+    const absl::Status status = CheckHeader(header_, round_);
+    EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(Message(status), HasSubstr(message));
+  }
+
+  ExpectedContribution round_ = Round();
+  ContributionHeader header_ = Good();
+};
+
+TEST_F(CheckRoutingTest, TakesWhatCanBe) {
+  EXPECT_THAT(CheckHeader(header_, round_), IsOk());
+  // The last layer may have seen none.
+  header_.metrics.routed_tokens = {10, 10, 0, 0, 0, 0};
+  EXPECT_THAT(CheckHeader(header_, round_), IsOk());
+}
+
+TEST_F(CheckRoutingTest, RefusesCountsOfAnotherModel) {
+  ExpectRefusedCounts({}, "counts the tokens of 0 routed experts, the run's base model has 6");
+  ExpectRefusedCounts({1, 1, 1, 1, 1, 1, 1}, "of 7 routed experts");
+  round_.routing = {};
+  ExpectRefusedCounts({1}, "the run's base model has 0");
+}
+
+TEST_F(CheckRoutingTest, RefusesMoreTokensThanThereWere) {
+  ExpectRefusedCounts({11, 0, 0, 0, 0, 0}, "reports 11 tokens for a routed expert, at most 10");
+  ExpectRefusedCounts({0, 0, 0, 0, 0, -1}, "reports -1 tokens");
+  ExpectRefusedCounts({0, 0, 0, 10, 10, 1}, "more routed tokens in a layer than went through it");
+}
+
+TEST_F(CheckRoutingTest, RefusesMoreTokensThanThePlanHas) {
+  header_.metrics.token_count = 1000;
+  ExpectRefusedCounts({101, 0, 0, 0, 0, 0}, "at most 100 can be");
+}
+
+TEST_F(CheckRoutingTest, SumsThatDoNotFitIntoALayerDoNotOverflow) {
+  header_.metrics.token_count = int64_t{1} << 53;
+  round_.routing = {.layers = 1, .experts = 4, .choices = 1, .most_tokens = INT64_MAX};
+  ExpectRefusedCounts(std::vector<int64_t>(4, int64_t{1} << 53), "more routed tokens in a layer");
+}
+
 TEST(CheckHeaderTest, WantsNoBytesWhenOnlyEvaluating) {
   ExpectedContribution evaluation = Round();
   evaluation.evaluate_only = true;

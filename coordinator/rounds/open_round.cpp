@@ -2,6 +2,8 @@
 
 #include "coordinator/rounds/open_round.h"
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -28,6 +30,11 @@ class WeightedMean {
   double sum_ = 0;
   int64_t weight_ = 0;
 };
+
+void AddTo(std::vector<int64_t>& sums, const std::vector<int64_t>& counts) {
+  Check(sums.size() == counts.size(), "a contribution that was checked counts what the round does");
+  std::transform(sums.begin(), sums.end(), counts.begin(), sums.begin(), std::plus<>());
+}
 
 }  // namespace
 
@@ -105,6 +112,8 @@ std::vector<std::string> OpenRound::Missing(bool time_is_up) const {
 
 RoundSummary OpenRound::Summary() const {
   RoundSummary summary{.round = task_.round, .attempt = task_.attempt};
+  summary.routed.experts = task_.routing.experts;
+  summary.routed.counts.resize(static_cast<size_t>(task_.routing.counter_count()));
   WeightedMean training_loss;
   WeightedMean loss;
   WeightedMean accuracy;
@@ -113,6 +122,7 @@ RoundSummary OpenRound::Summary() const {
     ++summary.contributions;
     summary.example_count += member.example_count;
     training_loss.Add(member.metrics.training_loss, member.weight);
+    AddTo(summary.routed.counts, member.metrics.routed_tokens);
     const std::optional<EvaluationResult>& before = member.metrics.before;
     if (!before.has_value()) continue;
     loss.Add(before->loss, before->example_count);

@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/round_counters.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/round_summary.h"
 
@@ -23,6 +24,9 @@ struct RoundTask {
   bool evaluate = false;
   bool evaluate_only = false;
   absl::Duration deadline;
+  // What contributions count of the base model's experts: nothing when they are
+  // masked, or only evaluate.
+  RoutingShape routing = {};
 
   bool Is(int64_t a_round, int64_t an_attempt) const {
     return round == a_round && attempt == an_attempt;

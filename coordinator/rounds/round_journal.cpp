@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "aggregation/round_counters.h"
 #include "base/check.h"
 #include "base/overloaded.h"
 #include "privacy/crypto/canonical_bytes.h"
@@ -67,10 +68,22 @@ std::optional<EvaluationResult> GetEvaluation(CanonicalReader& in) {
   return result;
 }
 
+void Put(CanonicalWriter& out, const std::vector<int64_t>& numbers) {
+  out.U32(static_cast<uint32_t>(numbers.size()));
+  for (const int64_t number : numbers) Put(out, number);
+}
+
+std::vector<int64_t> GetInts(CanonicalReader& in, int64_t most) {
+  std::vector<int64_t> numbers(in.Count(static_cast<uint32_t>(most), sizeof(int64_t)));
+  for (int64_t& number : numbers) number = GetInt(in);
+  return numbers;
+}
+
 void Put(CanonicalWriter& out, const ClientMetrics& metrics) {
   Put(out, metrics.training_loss);
   Put(out, metrics.steps);
   Put(out, metrics.token_count);
+  Put(out, metrics.routed_tokens);
   Put(out, metrics.training_seconds);
   Put(out, metrics.before);
   Put(out, metrics.after);
@@ -81,6 +94,7 @@ ClientMetrics GetMetrics(CanonicalReader& in) {
   metrics.training_loss = GetDouble(in);
   metrics.steps = GetInt(in);
   metrics.token_count = GetInt(in);
+  metrics.routed_tokens = GetInts(in, kMostRoutedExperts);
   metrics.training_seconds = GetDouble(in);
   metrics.before = GetEvaluation(in);
   metrics.after = GetEvaluation(in);

@@ -28,6 +28,7 @@ std::vector<JournalEntry> OneOfEachKind() {
       .metrics = {.training_loss = 0.25,
                   .steps = 8,
                   .token_count = 900,
+                  .routed_tokens = {900, 0, 450, 450},
                   .training_seconds = 1.5,
                   .before = {{.loss = 2, .accuracy = 0.5, .example_count = 7}},
                   .after = {{.loss = 1, .accuracy = std::nullopt, .example_count = 7}}},

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace fedtune {
 
@@ -16,11 +17,20 @@ struct EvaluationResult {
   friend bool operator==(const EvaluationResult&, const EvaluationResult&) = default;
 };
 
+// Tokens that went to each routed expert during training, layer by layer.
+struct RoutedTokens {
+  int64_t experts = 0;  // Of a layer; 0: the model has none, or nothing was counted.
+  std::vector<int64_t> counts = {};
+
+  friend bool operator==(const RoutedTokens&, const RoutedTokens&) = default;
+};
+
 // What a plain run knows of one client's round.
 struct ClientMetrics {
   double training_loss = 0;
   int64_t steps = 0;
   int64_t token_count = 0;
+  std::vector<int64_t> routed_tokens = {};  // As RoutedTokens has them.
   double training_seconds = 0;
   std::optional<EvaluationResult> before = std::nullopt;  // Of the global adapter it started from.
   std::optional<EvaluationResult> after = std::nullopt;   // Of what it trained.
@@ -48,6 +58,7 @@ struct RoundSummary {
   double training_loss = 0;   // Mean over the contributions, by their weights.
   // Of the adapter that the round started from, when the round evaluated.
   std::optional<EvaluationSummary> evaluation = std::nullopt;
+  RoutedTokens routed = {};  // Over all contributions.
 
   friend bool operator==(const RoundSummary&, const RoundSummary&) = default;
 };

@@ -79,6 +79,7 @@ Run::Run(Options options)
       final_evaluation_(options.final_evaluation),
       secure_(std::move(options.secure)),
       adapter_layout_(std::move(options.layout)),
+      routing_(options.routing),
       phase_(Inviting{}),
       adapter_(options.adapter) {
   for (const std::string& name : plan_.rounds.institutions) clients_[Institution{name}];

@@ -176,6 +176,7 @@ class Run {
     bool final_evaluation = true;
     std::optional<ResumePoint> resume = std::nullopt;
     std::optional<SecureSetting> secure = std::nullopt;  // Set if and only if the plan is secure.
+    RoutingShape routing = {};                           // Of the base model.
   };
 
   // Begins (or goes on with) a run and appends what is to be done to `effects`.
@@ -341,6 +342,7 @@ class Run {
   bool final_evaluation_ = true;
   std::optional<SecureSetting> secure_;
   AdapterLayout adapter_layout_;
+  RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
 
   std::map<Institution, Client> clients_;

@@ -74,7 +74,8 @@ RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const 
           .factors = TrainedFactors(plan_.aggregation.method, round),
           .evaluate = final || round == 0 || (every > 0 && round % every == 0),
           .evaluate_only = final,
-          .deadline = now + plan_.rounds.deadline};
+          .deadline = now + plan_.rounds.deadline,
+          .routing = final || secure_.has_value() ? RoutingShape() : routing_};
 }
 
 void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {

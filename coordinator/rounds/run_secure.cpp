@@ -47,7 +47,8 @@ absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
                                .round = task.round,
                                .attempt = task.attempt,
                                .factors = task.factors,
-                               .evaluate_only = task.evaluate_only}));
+                               .evaluate_only = task.evaluate_only,
+                               .routing = routing_}));
   CoordinatorSession::Options options{.parameters = std::move(parameters),
                                       .signing_keys = secure_->signing_keys,
                                       .cohort = {},

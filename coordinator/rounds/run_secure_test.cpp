@@ -42,6 +42,7 @@ max_cohort = 5
 )";
 
 const Digest kAdapter = Sha256Of("adapter 0");
+constexpr RoutingShape kRouting = {.layers = 2, .experts = 3, .choices = 1, .most_tokens = 9};
 
 AdapterLayout Layout() {
   return *AdapterLayout::Create(
@@ -77,7 +78,8 @@ class SecureRunTest : public ::testing::Test {
                                   .connected = {},
                                   .final_evaluation = false,
                                   .resume = std::move(resume),
-                                  .secure = setting_};
+                                  .secure = setting_,
+                                  .routing = kRouting};
     for (const auto& [institution, number] : setting_.numbers) {
       if (connected) options.connected.push_back(institution);
     }
@@ -100,7 +102,8 @@ class SecureRunTest : public ::testing::Test {
                                      .run = "run-1",
                                      .round = round,
                                      .attempt = attempt,
-                                     .factors = FactorSet::kBoth});
+                                     .factors = FactorSet::kBoth,
+                                     .routing = kRouting});
   }
 
   // The client has trained: it opens its session and sends its keys.

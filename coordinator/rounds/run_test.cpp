@@ -180,6 +180,28 @@ TEST_F(RunTest, SumsUpWhatTheContributionsSay) {
   EXPECT_EQ(summary.evaluation->example_count, 8);
 }
 
+TEST_F(RunTest, SumsTheTokensOfEachRoutedExpert) {
+  plan_.rounds.count = 1;
+  fedtune::Run::Options options = Options({kCharite, kUke});
+  options.routing = {.layers = 1, .experts = 3, .choices = 2, .most_tokens = 10};
+  Start(std::move(options));
+  Accept(kCharite);
+  Accept(kUke);
+  EXPECT_THAT(run_->CheckContribution(kUke, Header(kUke)),
+              HasCode(absl::StatusCode::kInvalidArgument));
+  ContributionHeader header = Header(kCharite);
+  header.metrics = {.token_count = 5, .routed_tokens = {5, 0, 5}};
+  Does(kCharite, ContributionTaken{header});
+  header = Header(kUke);
+  header.metrics = {.token_count = 4, .routed_tokens = {4, 1, 3}};
+  const Effects effects = run_->Receive(kUke, ContributionTaken{header}, now_);
+  EXPECT_EQ(std::get<Release>(effects.at(0)).summary.routed,
+            (RoutedTokens{.experts = 3, .counts = {9, 1, 8}}));
+  ReleaseDone();
+  // The final evaluation trains nothing and counts nothing.
+  EXPECT_THAT(run_->CheckContribution(kUke, Header(kUke)), IsOk());
+}
+
 TEST_F(RunTest, KeepsTheFirstAndTheLastEvaluation) {
   plan_.rounds.count = 1;
   StartWith({kCharite, kUke});

@@ -137,7 +137,8 @@ ExpectedContribution Run::Expected(const RoundTask& task) const {
           .factors = task.factors,
           .value_count = (Contains(task.factors, Factor::kA) ? values_a_ : 0) +
                          (Contains(task.factors, Factor::kB) ? values_b_ : 0),
-          .evaluate_only = task.evaluate_only};
+          .evaluate_only = task.evaluate_only,
+          .routing = task.routing};
 }
 
 RunState Run::state() const {

@@ -46,7 +46,7 @@ class SecureHospital {
                                 .factors = static_cast<FactorSet>(work_.factors())};
     Digest adapter;
     std::copy_n(work_.adapter_sha256().begin(), adapter.bytes.size(), adapter.bytes.begin());
-    layout_.emplace(*MaskedLayoutOf(plan.secure, SummedValueCount(layout, attempt)));
+    layout_.emplace(*MaskedLayoutOf(plan, layout, attempt));
     session_ = std::make_unique<ClientSession>(*ClientSession::Create(
         {.parameters = *SecureSessionParameters(plan, plan_toml, layout, roster.digest(), attempt),
          .floor = {.min_cohort = 3, .assumed_corrupt = 0},
@@ -238,7 +238,7 @@ TEST_P(SecureRunOverTlsTest, GivesTheBytesOfThePlainSum) {
   const auto seed = static_cast<uint64_t>(plan_.training.seed);
   SecureAttempt attempt;
   attempt.factors = FactorSet::kBoth;
-  const MaskedLayout masked = *MaskedLayoutOf(plan_.secure, SummedValueCount(*layout_, attempt));
+  const MaskedLayout masked = *MaskedLayoutOf(plan_, *layout_, attempt);
   std::vector<uint32_t> sum(static_cast<size_t>(masked.element_count()));
   for (const auto& hospital : hospitals_) {
     for (size_t i = 0; i < sum.size(); ++i) {

@@ -70,10 +70,12 @@ EvaluationResult FromMessage(const v1::EvaluationResult& message) {
 }
 
 ClientMetrics FromMessage(const v1::ClientMetrics& message) {
-  ClientMetrics metrics{.training_loss = message.training_loss(),
-                        .steps = message.steps(),
-                        .token_count = message.token_count(),
-                        .training_seconds = message.training_seconds()};
+  ClientMetrics metrics{
+      .training_loss = message.training_loss(),
+      .steps = message.steps(),
+      .token_count = message.token_count(),
+      .routed_tokens = {message.routed_tokens().begin(), message.routed_tokens().end()},
+      .training_seconds = message.training_seconds()};
   if (message.has_before()) metrics.before = FromMessage(message.before());
   if (message.has_after()) metrics.after = FromMessage(message.after());
   return metrics;

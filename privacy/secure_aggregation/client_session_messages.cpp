@@ -81,9 +81,9 @@ absl::Status ClientSession::CheckEntry(const Advertisement& entry) const {
   if (!VerifySignature(options_.parameters.suite, *key, AdvertisementStatement(id_, entry),
                        entry.signature)
            .ok()) {
-    return False(
-        fmt::format("the keys of number {} are not signed by it for this plan, round and roster",
-                    entry.number));
+    return False(fmt::format(
+        "the keys of number {} are not signed by it for this plan, base model, round and roster",
+        entry.number));
   }
   if (entry.model != options_.model) {
     return False(fmt::format("number {} was given another model to train from", entry.number));

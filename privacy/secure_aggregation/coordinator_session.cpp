@@ -137,7 +137,8 @@ absl::Status CoordinatorSession::CheckSignature(const Member& member, ByteSpan s
           .ok()) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError("its signature is not its own for this plan, round and roster");
+  return absl::InvalidArgumentError(
+      "its signature is not its own for this plan, base model, round and roster");
 }
 
 // So that no client trips over another one's keys later.

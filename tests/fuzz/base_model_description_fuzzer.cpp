@@ -11,6 +11,7 @@
 #include "model/checkpoint/base_model_description.h"
 #include "plan/adapter_targets.h"
 #include "plan/cost.h"
+#include "plan/routing_shape.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using fedtune::Check;
@@ -25,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   plan.adapter.rank = 4;
   plan.adapter.targets = {"all-linear"};
   const auto layout = fedtune::ResolveTargets(*model, plan.adapter);
-  if (!layout.ok()) return 0;
+  if (!layout.ok() || !fedtune::RoutingShapeOf(*model, plan.training).ok()) return 0;
   plan.secure.max_cohort = 6;
   for (const auto mode : {fedtune::AggregationMode::kPlain, fedtune::AggregationMode::kSecure}) {
     plan.aggregation.mode = mode;
