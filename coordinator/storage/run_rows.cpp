@@ -2,6 +2,7 @@
 
 #include "coordinator/storage/run_rows.h"
 
+#include <cstring>
 #include <initializer_list>
 #include <string>
 
@@ -28,6 +29,19 @@ EvaluationSummary ReadEvaluationColumns(RowReader& read) {
   evaluation.accuracy = read.Optional(&RowReader::Double);
   evaluation.example_count = read.Int64();
   return evaluation;
+}
+
+absl::StatusOr<RoutedTokens> RoutedTokensFrom(int64_t experts, const std::string& bytes) {
+  RoutedTokens routed{.experts = experts};
+  const size_t count = bytes.size() / sizeof(int64_t);
+  if (experts < 1 || bytes.size() % sizeof(int64_t) != 0 ||
+      static_cast<int64_t>(count) % experts != 0) {
+    return absl::InternalError(fmt::format(
+        "the store holds {} bytes of counts for layers of {} experts", bytes.size(), experts));
+  }
+  routed.counts.resize(count);
+  std::memcpy(routed.counts.data(), bytes.data(), bytes.size());
+  return routed;
 }
 
 }  // namespace
@@ -78,7 +92,7 @@ absl::StatusOr<ClientView> ReadRunClient(const SqliteStatement& row) {
   return client;
 }
 
-ReleaseRecord ReadRelease(const SqliteStatement& row) {
+absl::StatusOr<ReleaseRecord> ReadRelease(const SqliteStatement& row) {
   RowReader read(row);
   ReleaseRecord release;
   release.summary.round = read.Int64();
@@ -91,6 +105,10 @@ ReleaseRecord ReadRelease(const SqliteStatement& row) {
   release.ended_at = read.Time();
   constexpr int kEvaluationRound = 8;
   if (!row.IsNull(kEvaluationRound)) release.summary.evaluation = ReadEvaluationColumns(read);
+  constexpr int kRoutingExperts = 12;
+  if (row.IsNull(kRoutingExperts)) return release;
+  ASSIGN_OR_RETURN(release.summary.routed,
+                   RoutedTokensFrom(row.Int64(kRoutingExperts), row.Blob(kRoutingExperts + 1)));
   return release;
 }
 

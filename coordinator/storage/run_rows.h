@@ -18,7 +18,8 @@ inline constexpr std::string_view kRunColumns =
     "bytes_sent";
 inline constexpr std::string_view kReleaseColumns =
     "r.round, r.attempt, r.contributions, r.example_count, r.training_loss, r.adapter, "
-    "r.started_at_ms, r.ended_at_ms, e.round, e.loss, e.accuracy, e.example_count";
+    "r.started_at_ms, r.ended_at_ms, e.round, e.loss, e.accuracy, e.example_count, "
+    "t.experts, t.tokens";
 inline constexpr std::string_view kRunClientColumns =
     "c.institution, c.state, c.reason, c.accepted, c.example_count, "
     "(SELECT COUNT(*) FROM contributions "
@@ -29,7 +30,8 @@ inline constexpr std::string_view kEvaluationColumns = "round, loss, accuracy, e
 absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row);
 absl::StatusOr<ClientView> ReadRunClient(const SqliteStatement& row);
 
-ReleaseRecord ReadRelease(const SqliteStatement& row);
+// INTERNAL: counts of tokens that are none.
+absl::StatusOr<ReleaseRecord> ReadRelease(const SqliteStatement& row);
 EvaluationSummary ReadEvaluation(const SqliteStatement& row);
 
 }  // namespace fedtune

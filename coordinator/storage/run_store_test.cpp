@@ -98,6 +98,9 @@ class RunStoreTest : public ::testing::TestWithParam<size_t> {
       record.summary.evaluation =
           EvaluationSummary{.round = 0, .loss = 2.5, .accuracy = 0.25, .example_count = 12};
     }
+    if (round == 1) {
+      record.summary.routed = {.experts = 3, .counts = {int64_t{1} << 61, 0, 7, 1, 2, 255}};
+    }
     record.adapter = Sha256Of(Adapter(round));
     record.started_at = kStart + absl::Seconds(round);
     record.ended_at = record.started_at + absl::Milliseconds(7);
@@ -178,7 +181,7 @@ TEST_P(RunStoreTest, AReleaseBecomesTheRunsHead) {
   EXPECT_EQ(run->traffic, (Traffic{.bytes_received = 10, .bytes_sent = 20}));
 }
 
-TEST_P(RunStoreTest, GivesBackReleasesWithTheirEvaluations) {
+TEST_P(RunStoreTest, GivesBackReleasesWithTheirEvaluationsAndRoutedTokens) {
   ASSERT_THAT(InsertRun(), IsOk());
   ASSERT_THAT(SaveRelease(0), IsOk());
   ASSERT_THAT(SaveRelease(1), IsOk());

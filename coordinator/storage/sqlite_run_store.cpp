@@ -160,6 +160,11 @@ absl::Status SqliteRunStore::MoveHead(const RunId& id, const NewRelease& release
 
 absl::Status SqliteRunStore::InsertRelease(const RunId& id, const ReleaseRecord& record) {
   const RoundSummary& summary = record.summary;
+  if (!summary.routed.counts.empty()) {
+    RETURN_IF_ERROR(database_.Run("INSERT INTO routing VALUES (?, ?, ?, ?)", id.value,
+                                  summary.round, summary.routed.experts,
+                                  std::as_bytes(std::span(summary.routed.counts))));
+  }
   return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)", id.value,
                        summary.round, summary.attempt, summary.contributions, summary.example_count,
                        summary.training_loss, ToColumn(record.adapter), ToColumn(record.started_at),
@@ -317,6 +322,8 @@ absl::StatusOr<std::vector<ReleaseRecord>> SqliteRunStore::Releases(const RunId&
   ASSIGN_OR_RETURN(SqliteStatement rows, database_.Prepare(fmt::format(
                                              "SELECT {} FROM releases r LEFT JOIN evaluations e "
                                              "ON e.run_id = r.run_id AND e.round = r.round "
+                                             "LEFT JOIN routing t "
+                                             "ON t.run_id = r.run_id AND t.round = r.round "
                                              "WHERE r.run_id = ? ORDER BY r.round",
                                              kReleaseColumns)));
   return ReadAll<ReleaseRecord>(rows.Bind(id.value), ReadRelease);

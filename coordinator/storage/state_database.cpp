@@ -13,7 +13,8 @@ namespace fedtune {
 namespace {
 
 // Steps that were ever released are never changed: add another one.
-constexpr std::array<std::string_view, 2> kSteps = {R"sql(
+
+constexpr std::string_view kFirstTables = R"sql(
 CREATE TABLE runs (
   id TEXT PRIMARY KEY,
   request_id TEXT NOT NULL UNIQUE,
@@ -117,9 +118,10 @@ CREATE TABLE models (
   base_model_json TEXT NOT NULL,
   added_ms INTEGER NOT NULL
 ) STRICT;
-)sql",
-                                                    R"sql(
--- Of the attempt that is open: see coordinator/rounds/round_journal.h.
+)sql";
+
+// Of the attempt that is open: see round_journal.h.
+constexpr std::string_view kJournalTable = R"sql(
 CREATE TABLE round_journal (
   sequence INTEGER PRIMARY KEY,
   run_id TEXT NOT NULL REFERENCES runs (id),
@@ -130,7 +132,20 @@ CREATE INDEX round_journal_runs ON round_journal (run_id);
 
 -- The first attempt of a round was not stored before.
 UPDATE runs SET attempts_opened = 1 WHERE state = 'running' AND attempts_opened = 0;
-)sql"};
+)sql";
+
+// Of the rounds that counted the tokens of routed experts.
+constexpr std::string_view kRoutingTable = R"sql(
+CREATE TABLE routing (
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  round INTEGER NOT NULL,
+  experts INTEGER NOT NULL,  -- Of a layer.
+  tokens BLOB NOT NULL,      -- Little-endian 64-bit integers, expert by expert, layer by layer.
+  PRIMARY KEY (run_id, round)
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr std::array kSteps = {kFirstTables, kJournalTable, kRoutingTable};
 
 // A release of a small adapter writes about 2 MB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

@@ -92,5 +92,40 @@ TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAg
   EXPECT_EQ(runs_->Get({"run-0001"})->rounds_done, 1);
 }
 
+// As one is that was written before routed tokens were counted.
+TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
+  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(SaveRelease(), IsOk());
+  ASSERT_THAT(state_->connection.Execute("DROP TABLE routing"), IsOk());
+  SqliteStatement version = *state_->connection.Prepare("PRAGMA user_version");
+  ASSERT_THAT(version.Step(), IsOk());
+  const int64_t before = version.Int64(0) - 1;
+  version.Reset();
+  ASSERT_THAT(state_->connection.Execute(fmt::format("PRAGMA user_version = {}", before)), IsOk());
+
+  const auto state = OpenStateDatabase(directory_.path() / "fedtune.sqlite");
+  ASSERT_THAT(state, IsOk()) << state.status();
+  const auto runs = SqliteRunStore::Open(*state, {.blobs = directory_.path() / "blobs"});
+  ASSERT_THAT(runs, IsOk());
+  EXPECT_EQ((*runs)->Releases({"run-0001"})->at(0).summary.routed, RoutedTokens());
+  NewRelease release;
+  release.record.summary.round = 1;
+  release.record.summary.routed = {.experts = 2, .counts = {3, 4}};
+  release.record.started_at = release.record.ended_at = absl::UnixEpoch();
+  ASSERT_THAT((*runs)->SaveRelease({"run-0001"}, release), IsOk());
+  EXPECT_EQ((*runs)->Releases({"run-0001"})->at(1).summary.routed, release.record.summary.routed);
+}
+
+TEST_F(StateDatabaseTest, CountsOfTokensThatAreNoneAreSaidToBe) {
+  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(SaveRelease(), IsOk());
+  for (const char* values : {"3, X'0000000000000000'", "0, X''", "1, X'00'"}) {
+    ASSERT_THAT(state_->connection.Execute(fmt::format(
+                    "INSERT OR REPLACE INTO routing VALUES ('run-0001', 0, {})", values)),
+                IsOk());
+    EXPECT_THAT(runs_->Releases({"run-0001"}), HasCode(absl::StatusCode::kInternal));
+  }
+}
+
 }  // namespace
 }  // namespace fedtune
