@@ -34,6 +34,19 @@ Json EvaluationToJson(const v1::EvaluationSummary& evaluation) {
   return json;
 }
 
+Json RoutingToJson(const v1::RoundSummary& round) {
+  Json layers = Json::array();
+  for (const v1::LayerRouting& layer : round.routing()) {
+    layers.push_back({{"routed_tokens", layer.routed_tokens()},
+                      {"load_variation", layer.load_variation()},
+                      {"idle_share", layer.idle_share()}});
+    for (const int64_t tokens : layer.expert_tokens()) {
+      layers.back()["expert_tokens"].push_back(tokens);
+    }
+  }
+  return layers;
+}
+
 Json RoundToJson(const v1::RoundSummary& round) {
   Json json = {{"round", round.round()},
                {"attempts", round.attempts()},
@@ -44,6 +57,7 @@ Json RoundToJson(const v1::RoundSummary& round) {
                {"started", TimeToJson(round.started_unix_ms())},
                {"ended", TimeToJson(round.ended_unix_ms())}};
   if (round.has_evaluation()) json["evaluation"] = EvaluationToJson(round.evaluation());
+  if (round.routing_size() > 0) json["routing"] = RoutingToJson(round);
   return json;
 }
 

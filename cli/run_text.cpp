@@ -75,6 +75,22 @@ std::string LastRoundText(const v1::RunStatus& run) {
                      HumanDuration(Between(last.started_unix_ms(), last.ended_unix_ms())));
 }
 
+std::string RoutingText(const v1::RoundSummary& round) {
+  if (round.routing_size() == 0) return "";
+  double least = round.routing(0).load_variation();
+  double most = least;
+  double idle = 0;
+  for (const v1::LayerRouting& layer : round.routing()) {
+    least = std::min(least, layer.load_variation());
+    most = std::max(most, layer.load_variation());
+    idle += layer.idle_share();
+  }
+  return fmt::format(
+      "load varies by {:.2f} to {:.2f} between the experts of {} layers (deviation "
+      "over mean); {} had no token",
+      least, most, round.routing_size(), Percent(idle / round.routing_size()));
+}
+
 std::string RunTable(const v1::ListRunsResponse& runs, absl::Time now) {
   if (runs.runs_size() == 0) return "no runs yet; start one: fedtune run start plan.toml\n";
   TextTable table({"RUN", "PLAN", "STATE", "ROUND", "CLIENTS", "LOSS", "STARTED"});
@@ -108,6 +124,7 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   if (run.has_first_evaluation()) text += Row("at first", EvaluationText(run.first_evaluation()));
   if (run.has_last_evaluation()) text += Row("at last", EvaluationText(run.last_evaluation()));
   if (run.has_last_round()) text += Row("last round", LastRoundText(run));
+  if (run.last_round().routing_size() > 0) text += Row("routing", RoutingText(run.last_round()));
   TextTable clients({"CLIENT", "STATE", "ROUNDS", "RECORDS", "NOTE"});
   for (const v1::RunClient& client : run.clients()) {
     clients.Add({client.institution(), client.state(),

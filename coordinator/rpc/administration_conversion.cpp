@@ -6,6 +6,7 @@
 #include <iterator>
 #include <string>
 
+#include "coordinator/rounds/expert_load.h"
 #include "coordinator/rpc/training_conversion.h"
 
 namespace fedtune {
@@ -114,7 +115,22 @@ v1::RoundSummary ToMessage(const ReleaseRecord& release) {
   message.set_adapter_sha256(ToBytes(release.adapter));
   message.set_started_unix_ms(absl::ToUnixMillis(release.started_at));
   message.set_ended_unix_ms(absl::ToUnixMillis(release.ended_at));
+  for (const LayerLoad& load : LayerLoadsOf(summary.routed)) {
+    v1::LayerRouting& layer = *message.add_routing();
+    layer.set_routed_tokens(load.routed_tokens);
+    layer.set_load_variation(load.variation);
+    layer.set_idle_share(load.idle_share);
+  }
   return message;
+}
+
+void FillExpertTokens(const ReleaseRecord& release, v1::RoundSummary& message) {
+  const RoutedTokens& routed = release.summary.routed;
+  auto first = routed.counts.begin();
+  for (v1::LayerRouting& layer : *message.mutable_routing()) {
+    layer.mutable_expert_tokens()->Add(first, first + routed.experts);
+    first += routed.experts;
+  }
 }
 
 v1::ClientStatus ToMessage(const ClientOverview& client) {

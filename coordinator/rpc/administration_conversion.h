@@ -14,6 +14,8 @@ namespace fedtune {
 
 v1::RunStatus ToMessage(const RunOverview& run);
 v1::RoundSummary ToMessage(const ReleaseRecord& release);
+// Adds the tokens of each expert to the message of a release.
+void FillExpertTokens(const ReleaseRecord& release, v1::RoundSummary& message);
 v1::ClientStatus ToMessage(const ClientOverview& client);
 v1::ModelEntry ToMessage(const ModelRecord& model);
 

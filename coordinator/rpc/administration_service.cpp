@@ -91,6 +91,9 @@ absl::Status AdministrationService::Get(const v1::GetRunRequest& request,
   response.set_layout_json(run.record.layout_json);
   response.set_base_model_json(run.record.base_model_json);
   for (const ReleaseRecord& release : releases) *response.add_rounds() = ToMessage(release);
+  if (!releases.empty()) {
+    FillExpertTokens(releases.back(), *response.mutable_rounds()->rbegin());
+  }
   return absl::OkStatus();
 }
 
