@@ -4,6 +4,8 @@
 
 #include "coordinator/rpc/administration_service.h"
 
+#include <cmath>
+
 #include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
@@ -93,6 +95,50 @@ TEST_F(AdministrationServiceTest, GivesPlanLayoutAndRoundsOfARun) {
   EXPECT_EQ(run.run().adapter_sha256(), newest);
   EXPECT_EQ(run.run().bytes_received(), 20U);
   EXPECT_EQ(run.run().started_by(), "grace");
+}
+
+TEST_F(AdministrationServiceTest, SumsWhereTheTokensOfAPlainRoundWent) {
+  auto ada = ConnectClient("ada");
+  auto bea = ConnectClient("bea");
+  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
+  model.experts_per_token = 1;
+  model.routed_expert_count = 4;
+  model.linear_layers.push_back({"model.layers.0.mlp.gate", LayerKind::kRouter, 3, 4});
+  v1::StartRunRequest request = StartRequest(1, 2);
+  request.set_base_model_json(ToJson(model));
+  v1::RunStatus run;
+  ASSERT_THAT(TryStart(request, &run), IsGrpcOk());
+  ada->Join(10);
+  bea->Join(30);
+  const auto submit = [](FakeClient& client, const std::vector<int64_t>& tokens) {
+    v1::ContributionHeader header = client.HeaderFor(client.Receive().round_assignment(), Delta(1));
+    header.mutable_metrics()->mutable_routed_tokens()->Add(tokens.begin(), tokens.end());
+    return client.Submit(header, Delta(1));
+  };
+  ASSERT_THAT(submit(*ada, {1, 0, 3, 4}), IsGrpcOk());
+  ASSERT_THAT(submit(*bea, {0, 0, 6, 2}), IsGrpcOk());
+  ASSERT_TRUE(ada->Receive().has_round_assignment());
+  const v1::GetRunResponse got = GetRun(run.run_id());
+  ASSERT_EQ(got.rounds_size(), 1);
+  ASSERT_EQ(got.rounds(0).routing_size(), 1);
+  const v1::LayerRouting& layer = got.rounds(0).routing(0);
+  EXPECT_THAT(layer.expert_tokens(), ::testing::ElementsAre(1, 0, 9, 6));
+  EXPECT_EQ(layer.routed_tokens(), 16);
+  EXPECT_EQ(layer.idle_share(), 0.25);
+  EXPECT_NEAR(layer.load_variation(), std::sqrt(13.5) / 4, 1e-12);
+  ASSERT_EQ(got.run().last_round().routing_size(), 1);
+  EXPECT_TRUE(got.run().last_round().routing(0).expert_tokens().empty());
+}
+
+TEST_F(AdministrationServiceTest, RefusesABaseModelWhoseRoutersContradictIt) {
+  auto ada = ConnectClient("ada");
+  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
+  model.linear_layers.push_back({"model.layers.0.mlp.gate", LayerKind::kRouter, 3, 4});
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_base_model_json(ToJson(model));
+  const grpc::Status status = TryStart(request);
+  EXPECT_THAT(status, HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_THAT(status.error_message(), HasSubstr("has 4 outputs, and the model 0 routed experts"));
 }
 
 TEST_F(AdministrationServiceTest, OneRequestStartsOneRun) {

@@ -10,8 +10,8 @@
 #include "aggregation/masked_vector.h"
 #include "aggregation/next_adapter.h"
 #include "plan/adapter_targets.h"
+#include "plan/routing_shape.h"
 #include "plan/secure_session.h"
-#include "plan/secure_vector.h"
 #include "plan/server_step.h"
 #include "privacy/crypto/merkle_tree.h"
 #include "tests/support/secure_round.h"
@@ -37,13 +37,14 @@ class SecureHospital {
   grpc::Status submitted() const { return submitted_; }
 
   void Train(const Plan& plan, const std::string& plan_toml, const AdapterLayout& layout,
-             const SigningRoster& roster) {
+             const RoutingShape& routing, const SigningRoster& roster) {
     work_ = client_->Receive().round_assignment();
     const SecureAttempt attempt{.federation = "north",
                                 .run = work_.run_id(),
                                 .round = work_.round(),
                                 .attempt = work_.attempt(),
-                                .factors = static_cast<FactorSet>(work_.factors())};
+                                .factors = static_cast<FactorSet>(work_.factors()),
+                                .routing = routing};
     Digest adapter;
     std::copy_n(work_.adapter_sha256().begin(), adapter.bytes.size(), adapter.bytes.begin());
     layout_.emplace(*MaskedLayoutOf(plan, layout, attempt));
@@ -95,14 +96,19 @@ class SecureHospital {
     const std::vector<float> delta = Delta(layout_->value_count());
     ValueRange range;
     range.Add(delta);
-    const auto vector = MaskedVector::Create(
-        *layout_,
-        {.values = std::make_shared<ValuesInMemory>(delta),
-         .range = range,
-         .adapter = layout,
-         .factors = static_cast<FactorSet>(work_.factors())},
-        {.weight = 10 * number_, .example_count = 10 * number_, .training_loss = 1.5, .steps = 1},
-        RoundingKey(SecretOf(static_cast<uint8_t>(number_)), session_->id()));
+    const auto vector =
+        MaskedVector::Create(*layout_,
+                             {.values = std::make_shared<ValuesInMemory>(delta),
+                              .range = range,
+                              .adapter = layout,
+                              .factors = static_cast<FactorSet>(work_.factors())},
+                             {.weight = 10 * number_,
+                              .example_count = 10 * number_,
+                              .training_loss = 1.5,
+                              .steps = 1,
+                              .token_count = 7 * number_,
+                              .routed_tokens = {6 * number_, 0, number_, 6 * number_, 0, 0}},
+                             RoundingKey(SecretOf(static_cast<uint8_t>(number_)), session_->id()));
     ASSERT_THAT(vector, IsOk()) << vector.status();
     elements_.resize(static_cast<size_t>(vector->element_count()));
     ASSERT_THAT(vector->Read(0, elements_), IsOk());
@@ -200,6 +206,11 @@ ring_bits = {}
     model_ = *BaseModelDescriptionFromJson(TinyModelJson());
     model_.linear_layers[0].in_features = GetParam().features;
     model_.linear_layers[0].out_features = GetParam().features;
+    model_.experts_per_token = 1;
+    model_.routed_expert_count = 3;
+    for (const char* name : {"model.layers.0.mlp.gate", "model.layers.1.mlp.gate"}) {
+      model_.linear_layers.push_back({name, LayerKind::kRouter, GetParam().features, 3});
+    }
     request.set_base_model_json(ToJson(model_));
     grpc::ClientContext context;
     v1::StartRunResponse response;
@@ -207,13 +218,14 @@ ring_bits = {}
     run_ = response.run().run_id();
     plan_ = *ParsePlan(SecurePlan(), "plan.toml");
     layout_.emplace(*ResolveTargets(model_, plan_.adapter));
+    routing_ = *RoutingShapeOf(model_, plan_.training);
     for (const auto& hospital : hospitals_) hospital->client().Join(0);
   }
 
   // From the assignments to the next ones, each hospital on a thread of its own.
   void PlayRound() {
     for (const auto& hospital : hospitals_) {
-      hospital->Train(plan_, SecurePlan(), *layout_, *signing_roster_);
+      hospital->Train(plan_, SecurePlan(), *layout_, routing_, *signing_roster_);
     }
     std::vector<std::jthread> threads;
     for (const auto& hospital : hospitals_) {
@@ -227,6 +239,7 @@ ring_bits = {}
   Plan plan_;
   BaseModelDescription model_;
   std::optional<AdapterLayout> layout_;
+  RoutingShape routing_;
   std::string run_;
   std::vector<std::unique_ptr<SecureHospital>> hospitals_;
 };
@@ -238,6 +251,7 @@ TEST_P(SecureRunOverTlsTest, GivesTheBytesOfThePlainSum) {
   const auto seed = static_cast<uint64_t>(plan_.training.seed);
   SecureAttempt attempt;
   attempt.factors = FactorSet::kBoth;
+  attempt.routing = routing_;
   const MaskedLayout masked = *MaskedLayoutOf(plan_, *layout_, attempt);
   std::vector<uint32_t> sum(static_cast<size_t>(masked.element_count()));
   for (const auto& hospital : hospitals_) {
@@ -257,6 +271,10 @@ TEST_P(SecureRunOverTlsTest, GivesTheBytesOfThePlainSum) {
   EXPECT_EQ(run.rounds(0).contributions(), kClients);
   EXPECT_EQ(run.rounds(0).example_count(), 10 * (1 + 2 + 3 + 4 + 5));
   EXPECT_NEAR(run.rounds(0).training_loss(), 1.5, 1e-4);
+  ASSERT_EQ(run.rounds(0).routing_size(), 2);
+  EXPECT_THAT(run.rounds(0).routing(0).expert_tokens(), ::testing::ElementsAre(90, 0, 15));
+  EXPECT_THAT(run.rounds(0).routing(1).expert_tokens(), ::testing::ElementsAre(90, 0, 0));
+  EXPECT_DOUBLE_EQ(run.rounds(0).routing(1).idle_share(), 2.0 / 3);
   const std::string bytes = hospitals_[0]->client().Fetch(run.rounds(0).adapter_sha256());
   EXPECT_EQ(bytes, std::string(ValueBytes(next->values)));
 
