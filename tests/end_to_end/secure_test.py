@@ -132,6 +132,19 @@ class SecureTest(unittest.TestCase):
             self.assertAlmostEqual(mine["loss"], other["loss"], delta=1e-3)
             self.assertAlmostEqual(mine["accuracy"], other["accuracy"], delta=5e-3)
         self.assertEqual(secure["rounds"][0]["examples"], plain["rounds"][0]["examples"])
+        self.compare_routing(secure["rounds"][0]["routing"], plain["rounds"][0]["routing"])
+
+    def compare_routing(self, secure, plain):
+        """Masked or not, each expert has as many tokens: all of them went through the
+        first layers, to two experts each, and fewer through the last."""
+        self.assertEqual(secure, plain)
+        layers = [layer["expert_tokens"] for layer in secure]
+        self.assertEqual([len(layer) for layer in layers], [8, 8, 8])
+        first, second, last = map(sum, layers)
+        self.assertEqual(first, second)
+        self.assertEqual(first % 2, 0)
+        self.assertLess(last, first)
+        self.assertGreater(last, 0)
 
     def canaries(self):
         """Pieces of what "local" contributes to the first round of a plan: its trained B
