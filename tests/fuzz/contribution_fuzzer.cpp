@@ -18,14 +18,20 @@
 namespace {
 
 constexpr int64_t kMaxValues = 1024;
+constexpr int64_t kMaxTokens = 1'000'000;
 
 // A round that fits the header, as far as one can.
 fedtune::ExpectedContribution Fitting(const fedtune::ContributionHeader& header) {
+  const int64_t experts = std::ssize(header.metrics.routed_tokens);
   return {.adapter = header.adapter,
           .layout = header.layout,
           .factors = static_cast<fedtune::FactorSet>(header.factors & 3),
           .value_count = static_cast<int64_t>(header.size_bytes / sizeof(float)),
-          .evaluate_only = header.size_bytes == 0};
+          .evaluate_only = header.size_bytes == 0,
+          .routing = {.layers = experts > 0 ? 1 : 0,
+                      .experts = experts,
+                      .choices = 1,
+                      .most_tokens = kMaxTokens}};
 }
 
 }  // namespace
@@ -45,6 +51,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (header.size_bytes > kMaxValues * sizeof(float)) return 0;
   if (!fedtune::CheckHeader(header, Fitting(header)).ok()) return 0;
   Check(header.size_bytes % sizeof(float) == 0, "whole values");
+  for (const int64_t tokens : header.metrics.routed_tokens) {
+    Check(tokens >= 0 && tokens <= kMaxTokens, "no expert has more tokens than there were");
+  }
   // Small ones stay in memory until they are kept: nothing is written.
   static const auto spool =
       fedtune::Spool::Open(std::filesystem::temp_directory_path() / "fedtune-contribution-fuzzer");
