@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/file_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr char kSuffix[] = ".partial";
+
+}  // namespace
+
+absl::StatusOr<FileWriter> FileWriter::Create(const std::filesystem::path& path, uint64_t size) {
+  std::filesystem::path temporary = path;
+  temporary += fmt::format(".{}{}", ::getpid(), kSuffix);
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoToStatus(errno, "create", temporary);
+  FileWriter writer(fd, path, std::move(temporary));
+  RETURN_IF_ERROR(writer.TakeSpace(size));
+  return writer;
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+absl::Status FileWriter::TakeSpace(uint64_t size) {
+  if (size == 0 || ::fallocate(fd_, 0, 0, static_cast<off_t>(size)) == 0 || errno == EOPNOTSUPP) {
+    return absl::OkStatus();
+  }
+  return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(size)), path_);
+}
+
+absl::Status FileWriter::Write(std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(bytes.size())), path_);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FileWriter::Commit() && {
+  if (::fdatasync(fd_) != 0) return ErrnoToStatus(errno, "sync", path_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return ErrnoToStatus(errno, "rename to", path_);
+  }
+  ::close(std::exchange(fd_, -1));
+  return SyncDirectory(path_.parent_path());
+}
+
+absl::Status RemovePartialFiles(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() == kSuffix) found.push_back(entry->path());
+  }
+  for (const std::filesystem::path& path : found) {
+    if (!error) std::filesystem::remove(path, error);
+  }
+  return error ? ErrnoToStatus(error.value(), "clean up", directory) : absl::OkStatus();
+}
+
+}  // namespace fedtune
