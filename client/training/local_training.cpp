@@ -91,20 +91,26 @@ class Training {
                    {request.optimizer, request.weight_decay, request.max_gradient_norm}) {
     outcome_.routed_tokens.resize(
         static_cast<size_t>(model.routed_layer_count() * model.config.moe.routed_expert_count));
+    if (request.resumed != nullptr) GoOnFrom(*request.resumed);
   }
 
-  absl::Status Step(int64_t step, const TrainingObserver& observer) {
+  // Steps done.
+  int64_t step() const { return step_; }
+
+  absl::Status Step(const TrainingObserver& observer) {
     ASSIGN_OR_RETURN(const StepResult result,
-                     Differentiate(model_, adapter_, request_.batch(step), outcome_.routed_tokens));
-    RETURN_IF_ERROR(CheckLoss(result.loss_sum, step));
-    optimizer_.Step(request_.learning_rate(step));
+                     Differentiate(model_, adapter_, request_.batch(step_), outcome_.routed_tokens));
+    RETURN_IF_ERROR(CheckLoss(result.loss_sum, step_));
+    optimizer_.Step(request_.learning_rate(step_));
+    ++step_;
     loss_sum_ += result.loss_sum;
     outcome_.token_count += result.tokens;
     outcome_.answer_token_count += result.answer_tokens;
+    if (request_.take_state) request_.take_state(step_, [this] { return State(); });
     if (!observer) return absl::OkStatus();
     const double mean = result.loss_sum / static_cast<double>(result.answer_tokens);
     const double speed = static_cast<double>(outcome_.token_count) / Seconds();
-    if (observer({step + 1, request_.steps, mean, speed})) return absl::OkStatus();
+    if (observer({step_, request_.steps, mean, speed})) return absl::OkStatus();
     return absl::CancelledError("the training was cancelled");
   }
 
@@ -123,8 +129,30 @@ class Training {
   }
 
  private:
+  void GoOnFrom(const TrainingState& state) {
+    step_ = state.step;
+    optimizer_.Resume(state.step, state.first_moment, state.second_moment);
+    loss_sum_ = state.loss_sum;
+    outcome_.token_count = state.token_count;
+    outcome_.answer_token_count = state.answer_token_count;
+    earlier_seconds_ = state.seconds;
+  }
+
+  TrainingState State() const {
+    Optimizer::Moments moments = optimizer_.StoreMoments();
+    return {.step = step_,
+            .adapter = adapter_.Store(),
+            .first_moment = std::move(moments.first),
+            .second_moment = std::move(moments.second),
+            .loss_sum = loss_sum_,
+            .token_count = outcome_.token_count,
+            .answer_token_count = outcome_.answer_token_count,
+            .seconds = Seconds()};
+  }
+
   double Seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    const auto now = std::chrono::steady_clock::now();
+    return earlier_seconds_ + std::chrono::duration<double>(now - started_).count();
   }
 
   const Model& model_;
@@ -132,7 +160,9 @@ class Training {
   const Adapter adapter_;
   Optimizer optimizer_;
   TrainingOutcome outcome_;
+  int64_t step_ = 0;
   double loss_sum_ = 0;
+  double earlier_seconds_ = 0;  // Of what it goes on from.
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
@@ -142,14 +172,13 @@ absl::StatusOr<TrainingOutcome> TrainLocally(const Model& model, const TrainingR
                                              const TrainingObserver& observer) {
   Check(request.layout && request.batch && request.learning_rate, "an incomplete request");
   if (request.steps < 1) return absl::InvalidArgumentError("a training needs at least one step");
+  if (request.resumed != nullptr) RETURN_IF_ERROR(CheckState(*request.resumed, ShapeOf(request)));
   ASSIGN_OR_RETURN(Adapter adapter,
                    Adapter::Create(*request.layout, model.linear_layers, model.device()));
-  RETURN_IF_ERROR(adapter.Load(request.adapter));
+  RETURN_IF_ERROR(adapter.Load(request.resumed ? request.resumed->adapter : request.adapter));
   adapter.Train(request.factors);
   Training training(model, request, std::move(adapter));
-  for (int64_t step = 0; step < request.steps; ++step) {
-    RETURN_IF_ERROR(training.Step(step, observer));
-  }
+  while (training.step() < request.steps) RETURN_IF_ERROR(training.Step(observer));
   return training.Finish();
 }
 

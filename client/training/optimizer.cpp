@@ -3,12 +3,15 @@
 #include "client/training/optimizer.h"
 
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "ATen/core/grad_mode.h"
+#include "ATen/ops/from_blob.h"
 #include "ATen/ops/linalg_vector_norm.h"
 #include "ATen/ops/sqrt.h"
 #include "ATen/ops/zeros_like.h"
+#include "base/check.h"
 
 namespace fedtune {
 namespace {
@@ -16,6 +19,17 @@ namespace {
 constexpr double kBeta1 = 0.9;
 constexpr double kBeta2 = 0.999;
 constexpr double kEpsilon = 1e-8;
+
+void Load(const std::vector<float>& values, at::Tensor& tensor) {
+  Check(std::ssize(values) == tensor.numel(), "moments are of as many values as there are");
+  tensor.copy_(at::from_blob(const_cast<float*>(values.data()), {tensor.numel()}, at::kFloat));
+}
+
+std::vector<float> Store(const at::Tensor& tensor) {
+  const at::Tensor values = tensor.to(at::kCPU);
+  const float* data = values.const_data_ptr<float>();
+  return {data, data + values.numel()};
+}
 
 }  // namespace
 
@@ -25,6 +39,19 @@ Optimizer::Optimizer(Parameters parameters, const Options& options)
     first_moment_ = at::zeros_like(parameters_.values);
     second_moment_ = at::zeros_like(parameters_.values);
   }
+}
+
+void Optimizer::Resume(int64_t steps, const std::vector<float>& first,
+                       const std::vector<float>& second) {
+  steps_ = steps;
+  if (options_.kind != LocalOptimizer::kAdamW) return;
+  Load(first, first_moment_);
+  Load(second, second_moment_);
+}
+
+Optimizer::Moments Optimizer::StoreMoments() const {
+  if (options_.kind != LocalOptimizer::kAdamW) return {};
+  return {.first = Store(first_moment_), .second = Store(second_moment_)};
 }
 
 void Optimizer::Step(double learning_rate) {

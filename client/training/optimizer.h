@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "plan/plan.h"
@@ -26,7 +27,19 @@ class Optimizer {
     double max_gradient_norm = 0;  // 0: gradients are not clipped.
   };
 
+  // What steps leave behind besides the parameters; empty without AdamW.
+  struct Moments {
+    std::vector<float> first;
+    std::vector<float> second;
+  };
+
   Optimizer(Parameters parameters, const Options& options);
+
+  // Goes on as one that has made so many steps. Requires: the moments are those of
+  // StoreMoments() of one with as many parameters and the same options.
+  void Resume(int64_t steps, const std::vector<float>& first, const std::vector<float>& second);
+
+  Moments StoreMoments() const;
 
   // One step; the gradients are zero afterwards.
   void Step(double learning_rate);

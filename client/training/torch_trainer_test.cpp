@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -208,6 +209,78 @@ TEST_F(TorchTrainerTest, GradientsAreClippedToTheirLargestNorm) {
     square += std::pow(static_cast<double>(trained[i]) - reference_.adapter[i], 2);
   }
   EXPECT_NEAR(std::sqrt(square), 0.01, 1e-4);
+}
+
+struct ResumedCase {
+  std::string name;
+  FactorSet factors;
+  LocalOptimizer optimizer;
+};
+
+void PrintTo(const ResumedCase& c, std::ostream* out) { *out << c.name; }
+
+class ResumedTrainingTest : public TorchTrainerTest,
+                            public ::testing::WithParamInterface<ResumedCase> {
+ protected:
+  // Each step has other records and another rate.
+  TrainingRequest Request() const {
+    TrainingRequest request = RequestFor(reference_, kSteps);
+    request.factors = GetParam().factors;
+    request.optimizer = GetParam().optimizer;
+    request.weight_decay = 0.1;
+    request.max_gradient_norm = 0.5;
+    request.batch = [this](int64_t step) {
+      return Batch{&reference_.records[static_cast<size_t>(step) % reference_.records.size()]};
+    };
+    request.learning_rate = [](int64_t step) { return 1e-2 / static_cast<double>(step + 1); };
+    return request;
+  }
+
+  static constexpr int64_t kSteps = 6;
+};
+
+TEST_P(ResumedTrainingTest, EndsWithTheBitsOfOneThatWasNotInterrupted) {
+  TrainingRequest request = Request();
+  std::vector<TrainingState> states;
+  request.take_state = [&](int64_t step, const auto& state) {
+    states.push_back(state());
+    EXPECT_EQ(states.back().step, step);
+  };
+  const auto whole = trainer_->Train(request);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ASSERT_EQ(states.size(), static_cast<size_t>(kSteps));
+  for (const TrainingState& state : states) {
+    TrainingRequest rest = Request();
+    rest.resumed = &state;
+    std::vector<int64_t> steps;
+    // Another process would open the model again; it is what it was.
+    const auto resumed = Open(kGolden / "model_b")->Train(rest, [&](const auto& progress) {
+      steps.push_back(progress.step);
+      return true;
+    });
+    ASSERT_TRUE(resumed.ok()) << resumed.status();
+    EXPECT_EQ(std::ssize(steps), kSteps - state.step) << "nothing is done twice";
+    EXPECT_EQ(resumed->adapter, whole->adapter) << state.step;
+    EXPECT_EQ(resumed->loss, whole->loss);
+    EXPECT_EQ(resumed->token_count, whole->token_count);
+    EXPECT_EQ(resumed->answer_token_count, whole->answer_token_count);
+    EXPECT_GE(resumed->seconds, state.seconds);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Trainings, ResumedTrainingTest,
+    ::testing::Values(ResumedCase{"both_adamw", FactorSet::kBoth, LocalOptimizer::kAdamW},
+                      ResumedCase{"a_adamw", FactorSet::kA, LocalOptimizer::kAdamW},
+                      ResumedCase{"b_adamw", FactorSet::kB, LocalOptimizer::kAdamW},
+                      ResumedCase{"both_sgd", FactorSet::kBoth, LocalOptimizer::kSgd}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_F(TorchTrainerTest, AStateOfAnotherTrainingIsRefused) {
+  const TrainingState state = {.step = 1, .adapter = {1, 2, 3}};
+  TrainingRequest request = RequestFor(reference_, 2);
+  request.resumed = &state;
+  EXPECT_THAT(trainer_->Train(request), HasCode(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(TorchTrainerTest, TheOutcomeCountsTokens) {

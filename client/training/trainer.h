@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
 #include "client/data/tokenized_record.h"
+#include "client/training/training_state.h"
 #include "plan/plan.h"
 
 namespace fedtune {
@@ -31,7 +32,15 @@ struct TrainingRequest {
   LocalOptimizer optimizer = LocalOptimizer::kAdamW;
   double weight_decay = 0;       // Decoupled; of the trained factors only.
   double max_gradient_norm = 1;  // Over all trained factors together; 0: no clipping.
+
+  const TrainingState* resumed = nullptr;  // Goes on from here; null: from the start.
+  StateTaker take_state = {};              // Before the observer; may be empty.
 };
+
+// What a state must be of to be gone on from in this request.
+inline TrainingShape ShapeOf(const TrainingRequest& request) {
+  return {*request.layout, request.factors, request.optimizer, request.steps};
+}
 
 // After each step.
 struct TrainingProgress {
@@ -86,8 +95,9 @@ struct Evaluation {
 // threads, and GPUs, promise nothing.
 //
 // INVALID_ARGUMENT: the layout does not fit the base model, the adapter does
-// not fit the layout, a record has no target, an unknown token or more tokens
-// than the model's context, or its answer is not a choice.
+// not fit the layout or the resumed state the request (CheckState()), a record
+// has no target, an unknown token or more tokens than the model's context, or
+// its answer is not a choice.
 // CANCELLED: an observer said so. RESOURCE_EXHAUSTED: out of memory.
 // INTERNAL: the loss is not finite, or the numerics library failed.
 class Trainer {
