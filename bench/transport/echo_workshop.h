@@ -98,6 +98,8 @@ class EchoWorkshop final : public Workshop {
     const std::lock_guard lock(mutex_);
     kept_.reset();
   }
+  void Discard(const std::string&) override {}
+  void KeepOnly(const std::vector<std::string>&) override {}
 
  private:
   absl::StatusOr<RunMaterial> MaterialFor(const Invitation& invitation) const {

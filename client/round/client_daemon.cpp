@@ -209,8 +209,14 @@ void ClientDaemon::Carry(const EndAggregation& duty, CoordinatorLink&, Crew& cre
   });
 }
 
+// Behind the work that may still store something of the run.
+void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
+  crew.training.Post([this, runs = duty.runs] { workshop_.KeepOnly(runs); });
+}
+
 void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {
   workshop_.Forget(duty.run);
+  crew.training.Post([this, run = duty.run] { workshop_.Discard(run); });
   Carry(EndAggregation{duty.run}, link, crew);
 }
 

@@ -86,6 +86,7 @@ class ClientDaemon final : public SessionListener {
   void Carry(const Answer& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const EndAggregation& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Forget& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const KeepOnly& duty, CoordinatorLink& link, Crew& crew);
 
   const Options options_;
   Workshop& workshop_;

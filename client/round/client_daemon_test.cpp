@@ -113,6 +113,10 @@ class JournalWorkshop final : public Workshop {
     return absl::OkStatus();
   }
   void Forget(const std::string& run) override { journal_.Write("forgot " + run); }
+  void Discard(const std::string& run) override { journal_.Write("discarded " + run); }
+  void KeepOnly(const std::vector<std::string>& runs) override {
+    journal_.Write(fmt::format("kept only {} runs", runs.size()));
+  }
 
   std::atomic<bool> secure = false;
 
@@ -193,6 +197,25 @@ TEST_F(ClientDaemonTest, ForgetsARunThatEnds) {
   journal_.Await("answered true");
   daemon_.OnInstruction(RunOver{.run = kRun, .state = "finished"});
   journal_.Await("forgot run-1cd1");
+}
+
+TEST_F(ClientDaemonTest, DiscardsWhatIsStoredOfARunWhenItsWorkHasEnded) {
+  Invite();
+  Assign(1);
+  journal_.Await("began round 1");
+  daemon_.OnInstruction(RunOver{.run = kRun, .state = "stopped"});
+  journal_.Await("discarded run-1cd1");
+  const std::vector<std::string> lines = journal_.lines();
+  EXPECT_LT(std::find(lines.begin(), lines.end(), "stopped"),
+            std::find(lines.begin(), lines.end(), "discarded run-1cd1"));
+}
+
+TEST_F(ClientDaemonTest, KeepsOnlyWhatIsStoredOfOpenRuns) {
+  Invite();
+  journal_.Await("answered true");
+  clock_.Advance(absl::Minutes(2));
+  daemon_.OnInstruction(Invitation{.run = kRun});  // Any event: it looks at the clock.
+  journal_.Await("kept only 1 runs");
 }
 
 TEST_F(ClientDaemonTest, PassesTheMessagesOfASecureRoundOn) {

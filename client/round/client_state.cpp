@@ -294,6 +294,9 @@ void ClientState::ForgetUnconfirmed() {
     if (!run.confirmed) gone.push_back(name);
   }
   for (const std::string& name : gone) End(name);
+  KeepOnly open;
+  for (const auto& [name, run] : runs_) open.runs.push_back(name);
+  duties_.push_back(std::move(open));
 }
 
 void ClientState::SetAlarm() {

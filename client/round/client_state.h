@@ -89,8 +89,13 @@ struct Forget {
   std::string run;
 };
 
+// No other run is open: what an earlier process has stored of others is not needed.
+struct KeepOnly {
+  std::vector<std::string> runs;
+};
+
 using Duty = std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining,
-                          Submit, Answer, EndAggregation, Forget>;
+                          Submit, Answer, EndAggregation, Forget, KeepOnly>;
 using Duties = std::vector<Duty>;
 
 // All that a coordinator asks of one client, and where each of it stands. For

@@ -3,6 +3,7 @@
 #include "client/round/client_state.h"
 
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "gmock/gmock.h"
 
 namespace fedtune {
@@ -51,6 +52,9 @@ std::string Text(const Duty& duty) {
     return fmt::format("answer {} in {}", answer->message[0], Text(answer->assignment.id));
   }
   if (const auto* end = std::get_if<EndAggregation>(&duty)) return "end aggregation " + end->run;
+  if (const auto* only = std::get_if<KeepOnly>(&duty)) {
+    return fmt::format("keep only [{}]", fmt::join(only->runs, " "));
+  }
   if (std::holds_alternative<StopTraining>(duty)) return "stop";
   if (std::holds_alternative<PauseTraining>(duty)) return "pause";
   return "resume";
@@ -253,8 +257,13 @@ TEST_F(ClientStateTest, ForgetsARunThatEndedWhileItWasAway) {
   EXPECT_THAT(Welcomed(), IsEmpty());
   Invited(kNotes);
   EXPECT_THAT(AfterTime(absl::Seconds(59)), IsEmpty());
-  EXPECT_THAT(AfterTime(kSecond), ElementsAre("forget run-1cd1", "stop"));
+  EXPECT_THAT(AfterTime(kSecond), ElementsAre("forget run-1cd1", "stop", "keep only [run-0072]"));
   EXPECT_EQ(client_.wake_at(), std::nullopt);
+}
+
+TEST_F(ClientStateTest, KeepsNothingThatAnEarlierProcessStoredOfRunsThatHaveEnded) {
+  EXPECT_THAT(Welcomed(), IsEmpty());
+  EXPECT_THAT(AfterTime(absl::Minutes(1)), ElementsAre("keep only []"));
 }
 
 TEST_F(ClientStateTest, ForgetsTheStudyOfARunThatHasEnded) {

@@ -19,7 +19,8 @@ InvitationAnswer LocalWorkshop::Study(const Invitation& invitation) {
   const int64_t example_count = secure ? 0 : static_cast<int64_t>(material->training.size());
   const std::lock_guard lock(mutex_);
   runs_[invitation.run] = {.material = std::make_shared<RunMaterial>(*std::move(material)),
-                           .contribution = nullptr};
+                           .contribution = nullptr,
+                           .inputs = {}};
   return {
       .run = invitation.run, .accepted = true, .example_count = example_count, .secure = secure};
 }
@@ -28,14 +29,52 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
                                  WorkControl& control, const WorkObserver& observer) {
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
-  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
-  RoundWork work(assignment, *material, {*trainer, link, control, observer, fetched_});
-  ASSIGN_OR_RETURN(Contribution contribution, work.Perform());
-  const std::lock_guard lock(mutex_);
-  if (const auto run = runs_.find(assignment.id.run); run != runs_.end()) {
-    run->second.contribution = std::make_shared<Contribution>(std::move(contribution));
+  const RoundInputs inputs = InputsOf(assignment, *material);
+  if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();
+  if (keeper_) {
+    if (auto stored = keeper_->FindResult(inputs, material->layout)) {
+      Put(assignment.id, *std::move(stored));
+      return absl::OkStatus();
+    }
   }
+  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
+  RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
+  RoundWork work(assignment, *material, {*trainer, link, control, observer, fetched_, keeper});
+  ASSIGN_OR_RETURN(RoundResult result, work.Perform());
+  if (keeper) keeper->Keep(result);
+  Put(assignment.id, std::move(result));
   return absl::OkStatus();
+}
+
+// Whether what was worked out for another attempt at the round, or for this one, is
+// kept and good for this one.
+bool LocalWorkshop::TakeAgain(const AttemptId& id, const RoundInputs& inputs) {
+  const std::lock_guard lock(mutex_);
+  const auto run = runs_.find(id.run);
+  if (run == runs_.end() || run->second.contribution == nullptr) return false;
+  if (run->second.inputs != inputs) return false;
+  if (run->second.contribution->id == id) return true;
+  Contribution contribution = *run->second.contribution;
+  contribution.id = id;
+  run->second.contribution = std::make_shared<Contribution>(std::move(contribution));
+  return true;
+}
+
+void LocalWorkshop::Put(const AttemptId& id, RoundResult result) {
+  const RoundInputs& inputs = result.inputs;
+  auto contribution =
+      std::make_shared<Contribution>(Contribution{.id = id,
+                                                  .adapter = inputs.adapter,
+                                                  .layout = inputs.layout,
+                                                  .factors = inputs.factors,
+                                                  .evaluate_only = inputs.evaluate_only,
+                                                  .delta = std::move(result.delta),
+                                                  .metrics = result.metrics});
+  const std::lock_guard lock(mutex_);
+  const auto run = runs_.find(id.run);
+  if (run == runs_.end()) return;
+  run->second.contribution = std::move(contribution);
+  run->second.inputs = std::move(result.inputs);
 }
 
 std::shared_ptr<const Contribution> LocalWorkshop::Kept(const AttemptId& id) {
@@ -76,6 +115,14 @@ absl::Status LocalWorkshop::EndAggregation(const std::string& run) {
 void LocalWorkshop::Forget(const std::string& run) {
   const std::lock_guard lock(mutex_);
   runs_.erase(run);
+}
+
+void LocalWorkshop::Discard(const std::string& run) {
+  if (keeper_) keeper_->Discard(run);
+}
+
+void LocalWorkshop::KeepOnly(const std::vector<std::string>& runs) {
+  if (keeper_) keeper_->KeepOnly(runs);
 }
 
 std::shared_ptr<const RunMaterial> LocalWorkshop::MaterialOf(const std::string& run) {

@@ -9,8 +9,12 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/round/round_keeper.h"
+#include "client/round/round_record.h"
 #include "client/round/round_work.h"
 #include "client/round/run_material.h"
 #include "client/round/secure_desk.h"
@@ -29,9 +33,11 @@ using TrainerOpener = std::function<absl::StatusOr<std::unique_ptr<Trainer>>(
 class LocalWorkshop final : public Workshop {
  public:
   // `journal` is of secure aggregations; none where the site cannot join them.
+  // Without a keeper a round's work is lost with the process.
   LocalWorkshop(Site site, TrainerOpener open_trainer,
-                std::optional<SessionJournal> journal = std::nullopt)
-      : site_(std::move(site)), open_trainer_(std::move(open_trainer)) {
+                std::optional<SessionJournal> journal = std::nullopt,
+                std::optional<RoundKeeper> keeper = std::nullopt)
+      : site_(std::move(site)), open_trainer_(std::move(open_trainer)), keeper_(std::move(keeper)) {
     if (journal.has_value()) desk_.emplace(*std::move(journal));
   }
 
@@ -43,6 +49,8 @@ class LocalWorkshop final : public Workshop {
                  std::stop_token stop) override;
   absl::Status EndAggregation(const std::string& run) override;
   void Forget(const std::string& run) override;
+  void Discard(const std::string& run) override;
+  void KeepOnly(const std::vector<std::string>& runs) override;
 
   // The contribution that is kept for this attempt; null if none is.
   std::shared_ptr<const Contribution> Kept(const AttemptId& id);
@@ -51,7 +59,11 @@ class LocalWorkshop final : public Workshop {
   struct OpenRun {
     std::shared_ptr<const RunMaterial> material;
     std::shared_ptr<const Contribution> contribution;  // The last one; may be null.
+    RoundInputs inputs;                                // Of the contribution.
   };
+
+  bool TakeAgain(const AttemptId& id, const RoundInputs& inputs);
+  void Put(const AttemptId& id, RoundResult result);
 
   std::shared_ptr<const RunMaterial> MaterialOf(const std::string& run);
   absl::StatusOr<Trainer*> TrainerFor(const std::filesystem::path& base_model);
@@ -65,7 +77,8 @@ class LocalWorkshop final : public Workshop {
   // Used by Submit(), Answer() and EndAggregation() alone.
   std::optional<SecureDesk> desk_;
 
-  // Used by Work() alone.
+  // Used by Work(), Discard() and KeepOnly() alone.
+  std::optional<RoundKeeper> keeper_;
   std::filesystem::path loaded_;
   std::unique_ptr<Trainer> trainer_;
   std::optional<FetchedAdapter> fetched_;

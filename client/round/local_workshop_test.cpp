@@ -4,7 +4,9 @@
 
 #include "gmock/gmock.h"
 #include "plan/adapter_targets.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace fedtune {
 namespace {
@@ -38,8 +40,11 @@ constexpr size_t kRoutedExperts = 3 * 8;  // Of the model.
 // Leaves the adapter as it is.
 class IdleTrainer final : public Trainer {
  public:
+  explicit IdleTrainer(int& trainings) : trainings_(trainings) {}
+
   absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
                                         const TrainingObserver&) override {
+    ++trainings_;
     return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()},
                            .routed_tokens = std::vector<int64_t>(kRoutedExperts)};
   }
@@ -47,6 +52,9 @@ class IdleTrainer final : public Trainer {
                                       const EvaluationObserver&) override {
     return Evaluation{};
   }
+
+ private:
+  int& trainings_;
 };
 
 // Has an adapter of zeros of any size.
@@ -67,22 +75,7 @@ class ZeroLink final : public CoordinatorLink {
 
 class LocalWorkshopTest : public ::testing::Test {
  protected:
-  LocalWorkshopTest()
-      : shelf_({kModel}),
-        workshop_({.institution = "st-anna",
-                   .policy = {},
-                   .base_models = shelf_,
-                   .load_records =
-                       [](const auto&, const auto&) {
-                         return LocalRecords{.training = {{.tokens = {1, 2}, .is_target = {0, 1}}},
-                                             .validation = {},
-                                             .choices = {}};
-                       },
-                   .join_secure_run = {}},
-                  [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
-                    ++loads_;
-                    return std::make_unique<IdleTrainer>();
-                  }) {
+  LocalWorkshopTest() : shelf_({kModel}), workshop_(SiteOf(), OpenerOf()) {
     const BaseModelDescription model = ReadBaseModel(kModel)->description;
     invitation_ = {
         .run = "run-1",
@@ -91,13 +84,39 @@ class LocalWorkshopTest : public ::testing::Test {
         .base_digest = model.digest};
   }
 
+  Site SiteOf() {
+    return {.institution = "st-anna",
+            .policy = {},
+            .base_models = shelf_,
+            .load_records = [this](const auto&, const auto&) { return records_; },
+            .join_secure_run = {}};
+  }
+  TrainerOpener OpenerOf() {
+    return [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+      ++loads_;
+      return std::make_unique<IdleTrainer>(trainings_);
+    };
+  }
+  RoundKeeper Keeper() {
+    return *RoundKeeper::Open({.directory = folder_.path() / "rounds",
+                               .key = SecretBytes(std::vector<uint8_t>(32)),
+                               .interval = absl::Minutes(1)},
+                              clock_, log_);
+  }
+
   absl::Status Work(int64_t round) {
     return workshop_.Work({.id = IdOf(round)}, link_, control_, [](const WorkProgress&) {});
   }
   static AttemptId IdOf(int64_t round) { return {.run = "run-1", .round = round}; }
 
+  const testing::TemporaryDirectory folder_;
+  testing::FakeClock clock_;
+  Log log_;
   BaseModelShelf shelf_;
+  LocalRecords records_ = {
+      .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
   int loads_ = 0;
+  int trainings_ = 0;
   LocalWorkshop workshop_;
   ZeroLink link_;
   WorkControl control_;
@@ -126,6 +145,63 @@ TEST_F(LocalWorkshopTest, KeepsTheContributionOfTheLastRound) {
   EXPECT_NE(workshop_.Kept(IdOf(1)), nullptr);
 }
 
+TEST_F(LocalWorkshopTest, DoesNothingAgainForAnotherAttempt) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(Work(0), IsOk());
+  const AttemptId second{.run = "run-1", .round = 0, .attempt = 2};
+  ASSERT_THAT(workshop_.Work({.id = second}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  EXPECT_EQ(trainings_, 1);
+  ASSERT_NE(workshop_.Kept(second), nullptr);
+  EXPECT_EQ(workshop_.Kept(second)->id, second);
+  EXPECT_EQ(workshop_.Kept(IdOf(0)), nullptr);
+}
+
+TEST_F(LocalWorkshopTest, TrainsAgainFromAnotherAdapter) {
+  workshop_.Study(invitation_);
+  ASSERT_THAT(Work(0), IsOk());
+  Assignment other{.id = IdOf(0)};
+  other.id.attempt = 2;
+  other.adapter.bytes.fill(1);
+  ASSERT_THAT(workshop_.Work(other, link_, control_, [](const WorkProgress&) {}), IsOk());
+  EXPECT_EQ(trainings_, 2);
+}
+
+TEST_F(LocalWorkshopTest, HandsInWhatAnEarlierProcessWorkedOut) {
+  for (const int64_t attempt : {1, 1, 2}) {
+    LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
+    process.Study(invitation_);
+    const AttemptId id{.run = "run-1", .round = 0, .attempt = attempt};
+    ASSERT_THAT(process.Work({.id = id}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    ASSERT_NE(process.Kept(id), nullptr);
+    EXPECT_EQ(process.Kept(id)->id, id);
+    EXPECT_EQ(process.Kept(id)->metrics.steps, 1);
+    EXPECT_EQ(process.Kept(id)->layout, Sha256Of(invitation_.layout_json));
+  }
+  EXPECT_EQ(trainings_, 1);
+  EXPECT_EQ(loads_, 1) << "nor is a base model loaded for it";
+}
+
+TEST_F(LocalWorkshopTest, HasNoUseForWhatWasWorkedOutOnOtherRecords) {
+  for (int i = 0; i < 2; ++i) {
+    records_.training[0].tokens[0] = i + 1;
+    LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
+    process.Study(invitation_);
+    ASSERT_THAT(process.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  }
+  EXPECT_EQ(trainings_, 2);
+}
+
+TEST_F(LocalWorkshopTest, StoresNothingOfARunThatIsDiscarded) {
+  for (int i = 0; i < 2; ++i) {
+    LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
+    process.Study(invitation_);
+    ASSERT_THAT(process.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    i == 0 ? process.Discard("run-1") : process.KeepOnly({"run-2"});
+  }
+  EXPECT_EQ(trainings_, 2);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
+}
+
 TEST_F(LocalWorkshopTest, LoadsTheBaseModelOnce) {
   workshop_.Study(invitation_);
   ASSERT_THAT(Work(0), IsOk());
@@ -147,28 +223,19 @@ TEST_F(LocalWorkshopTest, HandsInWhatIsKept) {
 class SecureWorkshopTest : public LocalWorkshopTest {
  protected:
   SecureWorkshopTest()
-      : workshop_(
-            {.institution = "st-anna",
-             .policy = {},
-             .base_models = shelf_,
-             .load_records =
-                 [](const auto&, const auto&) {
-                   return LocalRecords{.training = {{.tokens = {1, 2}, .is_target = {0, 1}}},
-                                       .validation = {},
-                                       .choices = {}};
-                 },
-             .join_secure_run = [this](std::string_view,
-                                       CipherSuite) -> absl::StatusOr<SecureMembership> {
-               return SecureMembership{.federation = "north",
-                                       .roster = {},
-                                       .number = 1,
-                                       .key = key_,
-                                       .signing_keys = {{1, key_->public_key()}}};
-             }},
-            [](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
-              return std::make_unique<IdleTrainer>();
-            },
-            *SessionJournal::Open(":memory:", *key_)) {
+      : workshop_({.institution = "st-anna",
+                   .policy = {},
+                   .base_models = shelf_,
+                   .load_records = [this](const auto&, const auto&) { return records_; },
+                   .join_secure_run = [this](std::string_view,
+                                             CipherSuite) -> absl::StatusOr<SecureMembership> {
+                     return SecureMembership{.federation = "north",
+                                             .roster = {},
+                                             .number = 1,
+                                             .key = key_,
+                                             .signing_keys = {{1, key_->public_key()}}};
+                   }},
+                  OpenerOf(), *SessionJournal::Open(":memory:", *key_)) {
     invitation_.plan_toml = SecurePlanText();
   }
 

@@ -139,6 +139,8 @@ struct LocalEvaluation {
   double loss = 0;                      // Mean per answer token.
   std::optional<double> accuracy = {};  // Absent for free text.
   int64_t example_count = 0;
+
+  friend bool operator==(const LocalEvaluation&, const LocalEvaluation&) = default;
 };
 
 struct LocalMetrics {
@@ -149,6 +151,8 @@ struct LocalMetrics {
   absl::Duration training_time = {};
   std::optional<LocalEvaluation> before = {};
   std::optional<LocalEvaluation> after = {};
+
+  friend bool operator==(const LocalMetrics&, const LocalMetrics&) = default;
 };
 
 struct Contribution {

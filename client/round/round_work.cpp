@@ -2,12 +2,15 @@
 
 #include "client/round/round_work.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
 #include "base/status_macros.h"
 #include "client/round/training_schedule.h"
 #include "fmt/format.h"
+#include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 namespace {
@@ -18,26 +21,56 @@ double Share(int64_t done, int64_t count) {
 
 }  // namespace
 
-RoundWork::RoundWork(const Assignment& assignment, const RunMaterial& material, Tools tools)
-    : assignment_(assignment), material_(material), tools_(tools) {}
+RoundInputs InputsOf(const Assignment& assignment, const RunMaterial& material) {
+  return {.run = assignment.id.run,
+          .round = assignment.id.round,
+          .adapter = assignment.adapter,
+          .factors = assignment.factors,
+          .evaluate = assignment.evaluate,
+          .evaluate_only = assignment.evaluate_only,
+          .plan = Sha256Of(material.plan_toml),
+          .base_model = material.base_digest,
+          .layout = material.layout_digest,
+          .records = material.records_digest};
+}
 
-absl::StatusOr<Contribution> RoundWork::Perform() {
+RoundWork::RoundWork(const Assignment& assignment, const RunMaterial& material, Tools tools)
+    : assignment_(assignment),
+      material_(material),
+      tools_(tools),
+      steps_(StepsPerRound(material.plan.training, std::ssize(material.training))),
+      checkpoint_{.inputs = InputsOf(assignment, material)},
+      timer_(tools.keeper ? tools.keeper->NewTimer() : CheckpointTimer()) {}
+
+absl::StatusOr<RoundResult> RoundWork::Perform() {
+  FindCheckpoint();
   RETURN_IF_ERROR(Fetch());
-  Contribution contribution{.id = assignment_.id,
-                            .adapter = assignment_.adapter,
-                            .layout = material_.layout_digest,
-                            .factors = assignment_.factors,
-                            .evaluate_only = assignment_.evaluate_only};
-  LocalMetrics& metrics = contribution.metrics;
-  if (assignment_.evaluate || assignment_.evaluate_only) {
-    ASSIGN_OR_RETURN(metrics.before, Evaluate(tools_.fetched->values));
+  RETURN_IF_ERROR(EvaluateBefore());
+  RoundResult result{.inputs = checkpoint_.inputs};
+  if (!assignment_.evaluate_only) RETURN_IF_ERROR(Train(result));
+  result.metrics.before = checkpoint_.before;
+  if (evaluates_after()) {
+    ASSIGN_OR_RETURN(result.metrics.after, Evaluate(trained_));
   }
-  if (assignment_.evaluate_only) return contribution;
-  RETURN_IF_ERROR(Train(contribution));
-  if (assignment_.evaluate) {
-    ASSIGN_OR_RETURN(metrics.after, Evaluate(trained_));
-  }
-  return contribution;
+  return result;
+}
+
+void RoundWork::FindCheckpoint() {
+  if (tools_.keeper == nullptr) return;
+  auto found = tools_.keeper->FindCheckpoint(
+      checkpoint_.inputs,
+      {material_.layout, assignment_.factors, material_.plan.training.optimizer, steps_});
+  if (found) checkpoint_ = *std::move(found);
+}
+
+// Requires: a keeper; without one nothing is ever due.
+void RoundWork::Keep(const RoundCheckpoint& checkpoint) {
+  tools_.keeper->Keep(checkpoint);
+  timer_.Kept();
+}
+
+bool RoundWork::evaluates_after() const {
+  return assignment_.evaluate && !assignment_.evaluate_only && !material_.validation.empty();
 }
 
 absl::Status RoundWork::Fetch() {
@@ -58,47 +91,60 @@ absl::Status RoundWork::Fetch() {
   return absl::OkStatus();
 }
 
+absl::Status RoundWork::EvaluateBefore() {
+  if (!assignment_.evaluate && !assignment_.evaluate_only) return absl::OkStatus();
+  if (checkpoint_.before) return absl::OkStatus();
+  ASSIGN_OR_RETURN(checkpoint_.before, Evaluate(tools_.fetched->values));
+  if (!assignment_.evaluate_only && timer_.Due(longest_evaluation_)) Keep(checkpoint_);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::optional<LocalEvaluation>> RoundWork::Evaluate(std::span<const float> adapter) {
   if (material_.validation.empty()) return std::nullopt;
   const EvaluationRequest request{.layout = &material_.layout,
                                   .adapter = adapter,
                                   .records = material_.validation,
                                   .choices = material_.choices};
+  timer_.Begin();
   ASSIGN_OR_RETURN(const Evaluation evaluation,
                    tools_.trainer.Evaluate(request, [this](int64_t done, int64_t count) {
                      Tell(WorkPhase::kEvaluating, Share(done, count));
                      return tools_.control.Proceed();
                    }));
+  longest_evaluation_ = std::max(longest_evaluation_, timer_.End());
   return LocalEvaluation{.loss = evaluation.loss,
                          .accuracy = evaluation.accuracy,
                          .example_count = evaluation.example_count};
 }
 
-absl::Status RoundWork::Train(Contribution& contribution) {
+TrainingRequest RoundWork::RequestFor(int64_t steps) {
   const TrainingPlan& plan = material_.plan.training;
   const int64_t round = assignment_.id.round;
-  const int64_t steps = StepsPerRound(plan, static_cast<int64_t>(material_.training.size()));
-  const TrainingRequest request{
-      .layout = &material_.layout,
-      .adapter = tools_.fetched->values,
-      .factors = assignment_.factors,
-      .steps = steps,
-      .batch = [&](int64_t step) { return BatchOf(round * steps + step); },
-      .learning_rate =
-          [&](int64_t step) {
-            return LocalLearningRate(plan, {.round = round,
-                                            .rounds = material_.plan.rounds.count,
-                                            .step = step,
-                                            .steps = steps});
-          },
-      .optimizer = plan.optimizer,
-      .weight_decay = plan.weight_decay,
-      .max_gradient_norm = plan.max_gradient_norm};
+  return {.layout = &material_.layout,
+          .adapter = tools_.fetched->values,
+          .factors = assignment_.factors,
+          .steps = steps,
+          .batch = [this, first = round * steps](int64_t step) { return BatchOf(first + step); },
+          .learning_rate =
+              [&plan, round, steps, rounds = material_.plan.rounds.count](int64_t step) {
+                return LocalLearningRate(
+                    plan, {.round = round, .rounds = rounds, .step = step, .steps = steps});
+              },
+          .optimizer = plan.optimizer,
+          .weight_decay = plan.weight_decay,
+          .max_gradient_norm = plan.max_gradient_norm,
+          .resumed = checkpoint_.training ? &*checkpoint_.training : nullptr,
+          .take_state = [this](int64_t step, const auto& state) { TakeState(step, state); }};
+}
+
+absl::Status RoundWork::Train(RoundResult& result) {
+  if (checkpoint_.training) {
+    note_ = fmt::format("goes on at step {} of {}", checkpoint_.training->step, steps_);
+  }
+  timer_.Begin();
   ASSIGN_OR_RETURN(TrainingOutcome outcome,
-                   tools_.trainer.Train(request, [this](const TrainingProgress& progress) {
-                     Tell(WorkPhase::kTraining, Share(progress.step, progress.steps),
-                          progress.tokens_per_second);
-                     return tools_.control.Proceed();
+                   tools_.trainer.Train(RequestFor(steps_), [this](const auto& progress) {
+                     return AfterStep(progress);
                    }));
   if (std::ssize(outcome.routed_tokens) != material_.routing.counter_count()) {
     return absl::InternalError(
@@ -107,13 +153,29 @@ absl::Status RoundWork::Train(Contribution& contribution) {
                     outcome.routed_tokens.size(), material_.routing.counter_count()));
   }
   trained_ = std::move(outcome.adapter);
-  contribution.delta = Delta(trained_);
-  contribution.metrics.training_loss = outcome.loss;
-  contribution.metrics.steps = steps;
-  contribution.metrics.token_count = outcome.token_count;
-  contribution.metrics.routed_tokens = std::move(outcome.routed_tokens);
-  contribution.metrics.training_time = absl::Seconds(outcome.seconds);
+  result.delta = Delta(trained_);
+  result.metrics.training_loss = outcome.loss;
+  result.metrics.steps = steps_;
+  result.metrics.token_count = outcome.token_count;
+  result.metrics.routed_tokens = std::move(outcome.routed_tokens);
+  result.metrics.training_time = absl::Seconds(outcome.seconds);
   return absl::OkStatus();
+}
+
+// The state after the last step is worth a checkpoint only if an evaluation follows.
+void RoundWork::TakeState(int64_t step, const std::function<TrainingState()>& state) {
+  longest_step_ = std::max(longest_step_, timer_.End());
+  const bool is_last = step == steps_;
+  if (is_last && !evaluates_after()) return;
+  if (!timer_.Due(is_last ? longest_evaluation_ : longest_step_)) return;
+  Keep({.inputs = checkpoint_.inputs, .before = checkpoint_.before, .training = state()});
+}
+
+bool RoundWork::AfterStep(const TrainingProgress& progress) {
+  Tell(WorkPhase::kTraining, Share(progress.step, progress.steps), progress.tokens_per_second);
+  const bool goes_on = tools_.control.Proceed();
+  timer_.Begin();  // It may have stood still.
+  return goes_on;
 }
 
 Batch RoundWork::BatchOf(int64_t global_step) const {
@@ -143,7 +205,8 @@ void RoundWork::Tell(WorkPhase phase, double fraction, double tokens_per_second)
   tools_.observer({.id = assignment_.id,
                    .phase = phase,
                    .fraction = fraction,
-                   .tokens_per_second = tokens_per_second});
+                   .tokens_per_second = tokens_per_second,
+                   .note = phase == WorkPhase::kTraining ? note_ : ""});
 }
 
 }  // namespace fedtune

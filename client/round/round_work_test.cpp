@@ -103,7 +103,7 @@ class RoundWorkTest : public ::testing::Test {
     assignment_.adapter.bytes.fill(7);
   }
 
-  absl::StatusOr<Contribution> Perform() {
+  absl::StatusOr<RoundResult> Perform() {
     const WorkObserver observer = [this](const WorkProgress& progress) {
       phases_.push_back(progress.phase);
     };
@@ -122,15 +122,15 @@ class RoundWorkTest : public ::testing::Test {
 };
 
 TEST_F(RoundWorkTest, HandsInWhatWasTrainedMinusWhatCameIn) {
-  const auto contribution = Perform();
-  ASSERT_THAT(contribution, IsOk());
-  EXPECT_THAT(contribution->delta, ElementsAre(1, 1, 2, 1, 2));
-  EXPECT_EQ(contribution->id, assignment_.id);
-  EXPECT_EQ(contribution->adapter, assignment_.adapter);
-  EXPECT_EQ(contribution->metrics.steps, 3);
-  EXPECT_EQ(contribution->metrics.token_count, 70);
-  EXPECT_EQ(contribution->metrics.training_loss, 1.5);
-  EXPECT_EQ(contribution->metrics.training_time, absl::Seconds(2));
+  const auto result = Perform();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_THAT(result->delta, ElementsAre(1, 1, 2, 1, 2));
+  EXPECT_EQ(result->inputs, InputsOf(assignment_, material_));
+  EXPECT_EQ(result->inputs.adapter, assignment_.adapter);
+  EXPECT_EQ(result->metrics.steps, 3);
+  EXPECT_EQ(result->metrics.token_count, 70);
+  EXPECT_EQ(result->metrics.training_loss, 1.5);
+  EXPECT_EQ(result->metrics.training_time, absl::Seconds(2));
 }
 
 TEST_F(RoundWorkTest, TellsHowManyTokensWentToEachRoutedExpert) {
@@ -175,13 +175,13 @@ TEST_F(RoundWorkTest, SchedulesTheLearningRateOverTheWholeRun) {
 
 TEST_F(RoundWorkTest, EvaluatesBeforeAndAfterWhenAsked) {
   assignment_.evaluate = true;
-  const auto contribution = Perform();
-  ASSERT_THAT(contribution, IsOk());
+  const auto result = Perform();
+  ASSERT_THAT(result, IsOk());
   EXPECT_THAT(trainer_.evaluated, ElementsAre(ElementsAre(1, 2, 3, 4, 5),  //
                                               ElementsAre(2, 3, 5, 5, 7)));
-  ASSERT_TRUE(contribution->metrics.before.has_value());
-  EXPECT_EQ(contribution->metrics.before->example_count, 5);
-  EXPECT_EQ(contribution->metrics.after->accuracy, 0.25);
+  ASSERT_TRUE(result->metrics.before.has_value());
+  EXPECT_EQ(result->metrics.before->example_count, 5);
+  EXPECT_EQ(result->metrics.after->accuracy, 0.25);
 }
 
 TEST_F(RoundWorkTest, DoesNotEvaluateUnasked) {
@@ -191,10 +191,10 @@ TEST_F(RoundWorkTest, DoesNotEvaluateUnasked) {
 
 TEST_F(RoundWorkTest, HandsInNoValuesWhenItOnlyEvaluates) {
   assignment_.evaluate_only = true;
-  const auto contribution = Perform();
-  ASSERT_THAT(contribution, IsOk());
-  EXPECT_THAT(contribution->delta, IsEmpty());
-  EXPECT_TRUE(contribution->metrics.before.has_value());
+  const auto result = Perform();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_THAT(result->delta, IsEmpty());
+  EXPECT_TRUE(result->metrics.before.has_value());
   EXPECT_THAT(steps_, IsEmpty());
 }
 

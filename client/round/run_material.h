@@ -26,16 +26,17 @@ struct RunMaterial {
   Digest layout_digest;
   RoutingShape routing;  // Of the base model; no experts: nothing is counted.
   std::filesystem::path base_model;
-
-  // In a secure run: what its rounds are begun with.
   std::string plan_toml;
   std::string base_digest;
+
+  // In a secure run: what its rounds are begun with.
   std::optional<SecureMembership> membership;
   CohortFloor floor;
 
   std::vector<TokenizedRecord> training;
   std::vector<TokenizedRecord> validation;    // May be empty.
   std::vector<std::vector<int32_t>> choices;  // Answers of `validation`; empty: free text.
+  Digest records_digest = {};                 // Of the institution and both.
 
   // Which of the records a step trains on; it is counted over all rounds. Call
   // it from one thread at a time.

@@ -39,20 +39,41 @@ absl::Status PrepareForSecureRounds(const Site& site, const Invitation& invitati
   if (material.plan.aggregation.mode == AggregationMode::kPlain) return absl::OkStatus();
   ASSIGN_OR_RETURN(material.membership,
                    site.join_secure_run(invitation.signing_roster, material.plan.secure.suite));
-  material.plan_toml = invitation.plan_toml;
-  material.base_digest = invitation.base_digest;
   material.floor = {.min_cohort = static_cast<int>(LeastSecureCohort(site.policy)),
                     .assumed_corrupt = static_cast<int>(site.policy.assumed_corrupt)};
   return absl::OkStatus();
 }
 
+std::string CountBytes(size_t count) {
+  return {reinterpret_cast<const char*>(&count), sizeof(count)};
+}
+
+void Add(Sha256& hash, std::span<const TokenizedRecord> records) {
+  hash.Update(CountBytes(records.size()));
+  for (const TokenizedRecord& record : records) {
+    hash.Update(CountBytes(record.tokens.size()))
+        .Update(std::as_bytes(std::span(record.tokens)))
+        .Update(std::as_bytes(std::span(record.is_target)));
+  }
+}
+
 }  // namespace
+
+Digest RecordsDigest(std::string_view institution, const LocalRecords& records) {
+  Sha256 hash;
+  hash.Update(CountBytes(institution.size())).Update(institution);
+  Add(hash, records.training);
+  Add(hash, records.validation);
+  return std::move(hash).Finish();
+}
 
 absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation) {
   RunMaterial material;
   ASSIGN_OR_RETURN(material.plan,
                    ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
   ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
+  material.plan_toml = invitation.plan_toml;
+  material.base_digest = invitation.base_digest;
   material.layout_digest = Sha256Of(invitation.layout_json);
   ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
   RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
@@ -75,6 +96,7 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
                               .batch_size = training.batch_size})](int64_t global_step) mutable {
         return batches.Batch(global_step);
       };
+  material.records_digest = RecordsDigest(site.institution, records);
   material.base_model = std::move(model.directory);
   material.training = std::move(records.training);
   material.validation = std::move(records.validation);

@@ -14,6 +14,7 @@
 #include "client/round/messages.h"
 #include "client/round/run_material.h"
 #include "client/round/secure_membership.h"
+#include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 
@@ -23,6 +24,10 @@ struct LocalRecords {
   std::vector<TokenizedRecord> validation;
   std::vector<std::vector<int32_t>> choices;
 };
+
+// Changes with any token or target of the records, their order, or the institution,
+// on which the order depends in which they are trained on.
+Digest RecordsDigest(std::string_view institution, const LocalRecords& records);
 
 // Reads and tokenizes the institution's data sets for one plan.
 using RecordLoader = std::function<absl::StatusOr<LocalRecords>(

@@ -141,6 +141,25 @@ TEST_F(StudyTest, DeclinesSequencesThatTheBaseModelCannotRead) {
   EXPECT_THAT(Reason(), HasSubstr("the plan has sequences of 100000 tokens, and icd-moe takes"));
 }
 
+TEST_F(StudyTest, KnowsItsRecordsByTheirDigest) {
+  const Digest digest = RecordsDigest("st-anna", *records_);
+  EXPECT_EQ(Study()->records_digest, digest);
+  EXPECT_NE(RecordsDigest("st-anne", *records_), digest);
+  const TokenizedRecord& record = records_->training[0];
+  LocalRecords other = *records_;
+  other.training.push_back(record);
+  EXPECT_NE(RecordsDigest("st-anna", other), digest);
+  other = *records_;
+  other.training[0].tokens[0] ^= 1;
+  EXPECT_NE(RecordsDigest("st-anna", other), digest);
+  other = *records_;
+  other.training[0].is_target[0] ^= 1;
+  EXPECT_NE(RecordsDigest("st-anna", other), digest);
+  other = *records_;
+  std::swap(other.training, other.validation);
+  EXPECT_NE(RecordsDigest("st-anna", other), digest);
+}
+
 TEST_F(StudyTest, DrawsBatchesFromItsRecords) {
   const auto material = Study();
   ASSERT_THAT(material, IsOk());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "client/round/coordinator_link.h"
@@ -16,9 +17,9 @@ namespace fedtune {
 
 using WorkObserver = std::function<void(const WorkProgress&)>;
 
-// The place where a client's work is done. Study() and Work() are each called
-// from one thread, Submit(), Answer() and EndAggregation() from one thread
-// together; they block for as long as they take. All may be called at the same
+// The place where a client's work is done. Study() is called from one thread; Work(),
+// Discard() and KeepOnly() from one thread together, and so are Submit(), Answer() and
+// EndAggregation(); they block for as long as they take. All may be called at the same
 // time.
 class Workshop {
  public:
@@ -29,7 +30,10 @@ class Workshop {
   virtual InvitationAnswer Study(const Invitation& invitation) = 0;
 
   // Does the work of `assignment`, of a run that was accepted, and keeps the
-  // contribution until the next one of this run. CANCELLED: `control` said so.
+  // contribution until the next one of this run. Work that was done before for the
+  // same round, from the same adapter, is not done again, whichever attempt it was
+  // for; nor, as far as it was stored, in an earlier process. CANCELLED: `control`
+  // said so.
   virtual absl::Status Work(const Assignment& assignment, CoordinatorLink& link,
                             WorkControl& control, const WorkObserver& observer) = 0;
 
@@ -50,8 +54,12 @@ class Workshop {
   // again. Errors: it could not be forgotten.
   virtual absl::Status EndAggregation(const std::string& run) = 0;
 
-  // Lets go of all that is kept for the run.
+  // Lets go of all that is kept for the run in memory.
   virtual void Forget(const std::string& run) = 0;
+
+  // Lets go of what is stored of the run's rounds; of all runs' but these.
+  virtual void Discard(const std::string& run) = 0;
+  virtual void KeepOnly(const std::vector<std::string>& runs) = 0;
 };
 
 }  // namespace fedtune
