@@ -49,6 +49,7 @@ std::string ClientState(const v1::RunClient& client, Colour colour) {
     if (client.tokens_per_second() > 0) {
       text += fmt::format("   {} tok/s", GroupDigits(Whole(client.tokens_per_second())));
     }
+    if (!client.reason().empty()) text += "   " + client.reason();
     return text;
   }
   if (client.state() == "done") {

@@ -57,6 +57,16 @@ TEST(WatchTextTest, ShowsWhereEachClientIs) {
             "  st-anna  declined: its policy allows at most 8\n");
 }
 
+TEST(WatchTextTest, SaysWhereATrainingGoesOn) {
+  v1::RunStatus run = ThirdRound();
+  v1::RunClient& charite = Add(run, "charite", "training");
+  charite.set_fraction(0.5);
+  charite.set_tokens_per_second(900);
+  charite.set_reason("goes on at step 120 of 400");
+  EXPECT_THAT(WatchBlock(run, Colour::kNo),
+              HasSubstr("50 %   training   900 tok/s   goes on at step 120 of 400\n"));
+}
+
 TEST(WatchTextTest, SaysWhoIsAwaitedHowLongAndWhatThen) {
   v1::RunStatus run = ThirdRound();
   Add(run, "charite", "done");

@@ -119,7 +119,7 @@ void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& con
   reader.Path("state_dir", flags.state_dir, config.state_dir);
   if (config.state_dir.empty()) {
     reader.Reject({reader.root(), "state_dir", "--state-dir"},
-                  "must name the folder for the client's keys");
+                  "must name the folder for the client's keys and its work");
   }
   config.credentials = FilesIn(config.state_dir / "keys");
   reader.Path("certificate", flags.certificate, config.credentials.certificate);
@@ -201,6 +201,16 @@ void ReadDevice(ConfigReader& reader, const ClientFlags& flags, ClientConfig& co
   }
 }
 
+void ReadTraining(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
+  TomlSection training = reader.root().Section("training");
+  const Setting seconds{training, "checkpoint_seconds", "--checkpoint-seconds"};
+  reader.Read(seconds, flags.checkpoint_seconds, config.checkpoint_seconds);
+  // Not a number is refused, too.
+  if (!(config.checkpoint_seconds >= 0 && config.checkpoint_seconds <= 86'400)) {
+    reader.Reject(seconds, "must be between 0 (no checkpoints) and 86400");
+  }
+}
+
 void ReadLogFormat(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
   TomlSection log = reader.root().Section("log");
   const Setting setting{log, "format", "--log-format"};
@@ -225,6 +235,7 @@ absl::StatusOr<ClientConfig> ParseClientConfig(std::string_view toml, const path
   ReadDatasets(reader, config);
   ReadDatasetFlags(reader, flags, config);
   ReadDevice(reader, flags, config);
+  ReadTraining(reader, flags, config);
   ReadLogFormat(reader, flags, config);
   RETURN_IF_ERROR(reader.Finish());
   return config;

@@ -34,8 +34,9 @@ struct ClientConfig {
   std::filesystem::path federation_key;            // Empty: the federation has none.
   std::filesystem::path policy;  // Empty: every run on these base models is allowed.
   std::vector<DatasetConfig> datasets;
-  std::string device = "auto";  // Or "cpu", "cuda:0".
-  int64_t threads = 0;          // 0: all cores.
+  std::string device = "auto";     // Or "cpu", "cuda:0".
+  int64_t threads = 0;             // 0: all cores.
+  double checkpoint_seconds = 60;  // Work that may be lost with the process; 0: a whole round's.
   Log::Format log_format = Log::Format::kKeyValue;
 };
 
@@ -56,6 +57,7 @@ struct ClientFlags {
   std::vector<std::string> datasets;  // "NAME:TRAIN" or "NAME:TRAIN:EVAL"
   std::optional<std::string> device;
   std::optional<int64_t> threads;
+  std::optional<double> checkpoint_seconds;
   std::optional<std::string> log_format;
 };
 

@@ -40,6 +40,7 @@ TEST(ConfigTest, FillsInWhatIsNotSaid) {
   EXPECT_EQ(config->credentials.signing_key, "/etc/fedtune/state/keys/signing_key.pem");
   EXPECT_EQ(config->credentials.signing_certificate, config->credentials.certificate);
   EXPECT_EQ(config->device, "auto");
+  EXPECT_EQ(config->checkpoint_seconds, 60);
   EXPECT_TRUE(config->policy.empty());
   EXPECT_TRUE(config->datasets.empty());
 }
@@ -60,6 +61,8 @@ eval = "eval.jsonl"
 [device]
 kind = "cuda:1"
 threads = 16
+[training]
+checkpoint_seconds = 7.5
 [log]
 format = "json"
 )");
@@ -75,6 +78,7 @@ format = "json"
                                                           "/etc/fedtune/eval.jsonl"}));
   EXPECT_EQ(config->device, "cuda:1");
   EXPECT_EQ(config->threads, 16);
+  EXPECT_EQ(config->checkpoint_seconds, 7.5);
   EXPECT_EQ(config->log_format, Log::Format::kJson);
 }
 
@@ -116,7 +120,7 @@ TEST(ConfigTest, SpeaksOfFlagsWhereThereIsNoFile) {
   EXPECT_EQ(Message(ParseClientConfig("", "", flags).status()),
             "--coordinator must be the coordinator's address, \"host:port\"\n"
             "--institution must be the name in the certificate: up to 63 of a-z, 0-9 and -\n"
-            "--state-dir must name the folder for the client's keys\n"
+            "--state-dir must name the folder for the client's keys and its work\n"
             "--dataset has two data sets of the name \"notes\"");
 }
 
@@ -159,6 +163,21 @@ TEST(ConfigTest, RefusesAnUnknownDevice) {
 
 TEST(ConfigTest, RefusesNegativeThreads) {
   EXPECT_THAT(ProblemWith("[device]\nthreads = -1\n"), HasSubstr("client.toml:5: threads"));
+}
+
+TEST(ConfigTest, TakesNoCheckpointsAsAnInterval) {
+  EXPECT_EQ(ParseWith("[training]\ncheckpoint_seconds = 0\n")->checkpoint_seconds, 0);
+  ClientFlags flags;
+  flags.checkpoint_seconds = 5;
+  EXPECT_EQ(Parse(kMinimal, flags)->checkpoint_seconds, 5);
+}
+
+TEST(ConfigTest, RefusesIntervalsBetweenCheckpointsThatCannotBe) {
+  for (const std::string seconds : {"-1", "86401", "nan", "inf"}) {
+    EXPECT_THAT(ProblemWith("[training]\ncheckpoint_seconds = " + seconds + "\n"),
+                HasSubstr("client.toml:5: checkpoint_seconds in [training] must be between"))
+        << seconds;
+  }
 }
 
 TEST(ConfigTest, RefusesAnUnknownLogFormat) {

@@ -30,7 +30,8 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
                      "client.toml (the one in this folder); each of its keys is a flag, too");
   command.add_option("--coordinator", flags.coordinator, "The coordinator, host:port");
   command.add_option("--institution", flags.institution, "Our name, as in the certificate");
-  command.add_option("--state-dir", flags.state_dir, "Where the client keeps its keys");
+  command.add_option("--state-dir", flags.state_dir,
+                     "Where the client keeps its keys and its rounds' work");
   command.add_option("--certificate", flags.certificate,
                      "Our certificate (keys/certificate.pem in the state directory)");
   command.add_option("--key", flags.key, "Its private key (keys/key.pem)");
@@ -49,6 +50,9 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
                      "NAME:TRAIN_FILE or NAME:TRAIN_FILE:EVAL_FILE; may be given several times");
   command.add_option("--device", flags.device, "auto, cpu or cuda:0");
   command.add_option("--threads", flags.threads, "Threads on the CPU; 0: all cores");
+  command.add_option("--checkpoint-seconds", flags.checkpoint_seconds,
+                     "Seconds of training that are done again after a crash (60), or one step if "
+                     "that is longer; 0: all of the round's");
   command.add_option("--log-format", flags.log_format, "text or json");
 }
 

@@ -17,6 +17,7 @@
 #include "client/commands/stop_signals.h"
 #include "client/round/client_daemon.h"
 #include "client/round/local_workshop.h"
+#include "client/round/round_keeper.h"
 #include "client/round/secure_membership.h"
 #include "client/storage/session_journal.h"
 #include "client/transport/coordinator_client.h"
@@ -74,6 +75,20 @@ absl::StatusOr<std::optional<SessionJournal>> OpenJournal(const ClientConfig& co
   return std::optional(std::move(journal));
 }
 
+// Without a place for them rounds are worked out all the same.
+std::optional<RoundKeeper> OpenKeeper(const ClientConfig& config, const Credentials& credentials,
+                                      const Clock& clock, Log& log) {
+  absl::StatusOr<RoundKeeper> keeper =
+      RoundKeeper::Open({.directory = RoundFolder(config),
+                         .key = RoundKey(credentials),
+                         .interval = absl::Seconds(config.checkpoint_seconds)},
+                        clock, log);
+  if (keeper.ok()) return *std::move(keeper);
+  log.Warning("rounds' work cannot be stored; it is lost if this client is killed",
+              {Field("reason", Message(keeper.status()))});
+  return std::nullopt;
+}
+
 ReportTaker ReporterTo(Log& log) {
   return [&log](const std::filesystem::path& file, const DatasetReport& report) {
     log.Info("data set read", {Field("report", Describe(report, file.string()))});
@@ -95,6 +110,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   MembershipSource membership = MembershipOf(config, credentials, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
   ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership));
+  std::optional<RoundKeeper> keeper = OpenKeeper(config, credentials, clock, log);
 
   const Hours hours = policy.hours;
   HideSizes(policy, datasets);
@@ -107,7 +123,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                               [&membership, &clock](std::string_view roster, CipherSuite suite) {
                                 return JoinSecureRun(membership, roster, suite, clock.Now());
                               }},
-                         OpenerOf(device, config, trainers, log), std::move(journal));
+                         OpenerOf(device, config, trainers, log), std::move(journal),
+                         std::move(keeper));
   ClientDaemon daemon(
       {.hours = hours, .zone = absl::LocalTimeZone(), .address = config.coordinator}, workshop,
       clock, log);

@@ -6,6 +6,9 @@
 #include "base/status_macros.h"
 #include "client/data/dataset.h"
 #include "fmt/format.h"
+#include "privacy/crypto/aead.h"
+#include "privacy/crypto/canonical_bytes.h"
+#include "privacy/crypto/hkdf.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/identity/private_file.h"
 
@@ -50,6 +53,14 @@ std::filesystem::path SeenRosterFile(const ClientConfig& config) {
 
 std::filesystem::path SessionJournalFile(const ClientConfig& config) {
   return config.state_dir / "aggregations.db";
+}
+
+std::filesystem::path RoundFolder(const ClientConfig& config) {
+  return config.state_dir / "rounds";
+}
+
+SecretBytes RoundKey(const Credentials& credentials) {
+  return HkdfSha256(credentials.key_pem.Reveal(), {}, SpanOf("fedtune/rounds/1"), kAeadKeySize);
 }
 
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config) {

@@ -36,6 +36,11 @@ std::filesystem::path SeenRosterFile(const ClientConfig& config);
 // Where it keeps what it must remember of secure aggregations.
 std::filesystem::path SessionJournalFile(const ClientConfig& config);
 
+// Where it keeps its rounds' work, and the key that seals it there, which only who has
+// the key of its certificate can tell: with another one the work is done anew.
+std::filesystem::path RoundFolder(const ClientConfig& config);
+SecretBytes RoundKey(const Credentials& credentials);
+
 // The records of each data set that can be read; whether a base model can use
 // them is seen later.
 // INVALID_ARGUMENT: no data set is configured, or one has no record. Otherwise

@@ -87,6 +87,16 @@ TEST_F(SiteTest, RefusesTheCertificateOfAnotherRole) {
               HasCode(absl::StatusCode::kPermissionDenied));
 }
 
+TEST_F(SiteTest, SealsItsRoundsWithTheKeyOfItsCertificate) {
+  const testing::TestAuthority authority;
+  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "st-anna");
+  const auto credentials = LoadClientCredentials(config_, absl::Now());
+  ASSERT_THAT(credentials, IsOk());
+  EXPECT_EQ(RoundKey(*credentials), RoundKey(*LoadClientCredentials(config_, absl::Now())));
+  config_.credentials = authority.Issue(folder_.path() / "other", Role::kClient, "st-anna");
+  EXPECT_FALSE(RoundKey(*credentials) == RoundKey(*LoadClientCredentials(config_, absl::Now())));
+}
+
 TEST_F(SiteTest, CountsTheRecordsOfEachDataSet) {
   const std::string line = R"({"instruction": "What?", "output": "That."})";
   config_.datasets = {{"one", Write("a.jsonl", line + "\n" + line + "\nnot JSON\n"), ""},
