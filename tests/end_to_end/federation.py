@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A federation of real processes on this machine, for tests."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,6 +13,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE_MODEL = ROOT / "examples/base_model/icd-moe"
 DATA = ROOT / "examples/icd10"
+
+# In a client's configuration: a checkpoint after each step.
+EAGER = "[training]\ncheckpoint_seconds = 0.000001\n"
+
 SITES = ["cardiology-hospital", "oncology-hospital", "neuro-psychiatric"]
 
 
@@ -168,6 +173,30 @@ threads = 1
         process.kill()
         process.wait()
         process.stdout.close()
+
+    @contextlib.contextmanager
+    def standing_still(self, name):
+        """A daemon that does nothing for as long as a `with` statement takes."""
+        process = self.processes[name]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    # ---- What a client stores of its rounds ----
+
+    def stored(self, name, kind="*"):
+        """The files of a kind, "checkpoint" or "result"."""
+        return list((self.folder / name / "rounds").glob(f"*.{kind}"))
+
+    def has_trained(self, name):
+        """Whether it has stored a checkpoint with a step in it: one of the evaluation
+        before has no values, and is small. Needs EAGER."""
+        try:
+            return any(file.stat().st_size > 4096 for file in self.stored(name, "checkpoint"))
+        except FileNotFoundError:
+            return False  # Gone between two looks.
 
     # ---- Waiting ----
 
