@@ -223,20 +223,34 @@ TEST_F(LocalWorkshopTest, HandsInWhatIsKept) {
 class SecureWorkshopTest : public LocalWorkshopTest {
  protected:
   SecureWorkshopTest()
-      : workshop_({.institution = "st-anna",
-                   .policy = {},
-                   .base_models = shelf_,
-                   .load_records = [this](const auto&, const auto&) { return records_; },
-                   .join_secure_run = [this](std::string_view,
-                                             CipherSuite) -> absl::StatusOr<SecureMembership> {
-                     return SecureMembership{.federation = "north",
-                                             .roster = {},
-                                             .number = 1,
-                                             .key = key_,
-                                             .signing_keys = {{1, key_->public_key()}}};
-                   }},
-                  OpenerOf(), *SessionJournal::Open(":memory:", *key_)) {
+      : workshop_(SecureSiteOf(), OpenerOf(), *SessionJournal::Open(":memory:", *key_)) {
     invitation_.plan_toml = SecurePlanText();
+  }
+
+  Site SecureSiteOf() {
+    return {.institution = "st-anna",
+            .policy = {},
+            .base_models = shelf_,
+            .load_records = [this](const auto&, const auto&) { return records_; },
+            .join_secure_run = [this](std::string_view,
+                                      CipherSuite) -> absl::StatusOr<SecureMembership> {
+              return SecureMembership{.federation = "north",
+                                      .roster = {},
+                                      .number = 1,
+                                      .key = key_,
+                                      .signing_keys = {{1, key_->public_key()}}};
+            }};
+  }
+
+  // Does the work of an attempt in a process of its own, and returns the first
+  // message of its aggregation.
+  Bytes AdvertisementOf(const AttemptId& id) {
+    LocalWorkshop process(SecureSiteOf(), OpenerOf(),
+                          *SessionJournal::Open(folder_.path() / "sessions.db", *key_), Keeper());
+    process.Study(invitation_);
+    EXPECT_THAT(process.Work({.id = id}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    EXPECT_EQ(process.Submit(id, link_, {}), std::nullopt);
+    return link_.said;
   }
 
   const std::shared_ptr<const SigningKey> key_ =
@@ -257,6 +271,13 @@ TEST_F(SecureWorkshopTest, AdvertisesAndWaits) {
   const auto outcome = workshop_.Answer({.id = IdOf(0)}, {99}, link_, {});
   ASSERT_TRUE(outcome.has_value());
   EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
+}
+
+TEST_F(SecureWorkshopTest, AnEarlierProcessResultIsHandedInWithTheAttemptsOwnKeys) {
+  const Bytes said = AdvertisementOf(IdOf(0));
+  EXPECT_EQ(AdvertisementOf(IdOf(0)), said);
+  EXPECT_NE(AdvertisementOf({.run = "run-1", .round = 0, .attempt = 2}), said);
+  EXPECT_EQ(trainings_, 1);
 }
 
 TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {

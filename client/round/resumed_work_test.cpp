@@ -262,5 +262,13 @@ TEST_F(ResumedWorkTest, NothingIsTrainedAgainWhenItIsKilledInTheLastEvaluation) 
   EXPECT_THAT(steps_, IsEmpty());
 }
 
+TEST_F(ResumedWorkTest, GoesOnWhereNothingCanBeStored) {
+  const auto whole = Undisturbed();
+  const std::string name = Sha256Of(assignment_.id.run).ToHex() + ".checkpoint";
+  std::filesystem::create_directories(folder_.path() / "rounds" / name / "in_the_way");
+  EXPECT_EQ(*Process(-1, absl::Seconds(1)), *whole);
+  EXPECT_EQ(std::ssize(steps_), kSteps);
+}
+
 }  // namespace
 }  // namespace fedtune
