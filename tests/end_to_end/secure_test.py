@@ -14,7 +14,7 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, DATA, Federation, patient
+from federation import BASE_MODEL, DATA, EAGER, Federation, patient
 
 PROGRAMS = sys.argv.pop(1)
 
@@ -101,7 +101,7 @@ class SecureTest(unittest.TestCase):
 
     def start_client(self, name, policy=POLICY):
         self.federation.start_client(name, policy, site=LOCAL_DATA if name == LOCAL else None,
-                                     keys=f'federation_key = "{self.key}"')
+                                     keys=f'federation_key = "{self.key}"\n{EAGER}')
 
     def finish(self, text):
         """Starts a run and waits for its good end."""
@@ -200,6 +200,23 @@ class SecureTest(unittest.TestCase):
         self.assertEqual(state["state"], "finished", state["reason"])
         self.assertEqual(state["rounds"][0]["contributions"], 4)
         self.assertEqual(state["rounds"][2]["contributions"], 5)
+
+    def test_a_client_that_is_killed_when_it_has_trained_hands_in_what_it_trained(self):
+        run = self.federation.start_run(plan(count=1, steps=40))
+        victim = NAMES[3]
+        self.federation.wait_until("a step", lambda: self.federation.has_trained(victim))
+        with self.federation.standing_still("coordinator"):
+            self.federation.wait_until("the result",
+                                       lambda: self.federation.stored(victim, "result"))
+            self.federation.kill(victim)
+        begin = len(self.federation.log(victim))
+        self.start_client(victim)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual(state["rounds"][0]["contributions"], 5)
+        log, _, _ = self.federation.log(victim)[begin:].partition("contribution taken")
+        self.assertIn("its stored result is taken", log)
+        self.assertNotIn("loading base model", log)
 
     def test_a_coordinator_that_is_killed_goes_on_within_its_round(self):
         run = self.federation.start_run(plan(count=4, steps=40))
