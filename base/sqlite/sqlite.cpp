@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/files.h"
+#include "base/status.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -38,6 +39,32 @@ absl::Status ConstraintFailed(int code, const std::string& message) {
   }
 }
 
+absl::Status Damaged(std::string_view message) {
+  return absl::DataLossError(fmt::format("{}; restore the file from a backup", message));
+}
+
+// Whether an I/O error is a full disk, and not what a sync has lost.
+bool IsNoSpace(sqlite3* database, int code) {
+  const int error = sqlite3_system_errno(database);
+  return (error == ENOSPC || error == EDQUOT) && code != SQLITE_IOERR_FSYNC &&
+         code != SQLITE_IOERR_DIR_FSYNC;
+}
+
+// Whether nobody can say what the disk holds after this.
+bool EndsConnection(const absl::Status& status, int code) {
+  return absl::IsDataLoss(status) ||
+         ((code & 0xff) == SQLITE_IOERR && !absl::IsResourceExhausted(status));
+}
+
+absl::Status Ended(SqliteConnectionState& state, sqlite3* database, std::string_view why) {
+  if (!state.ended.ok()) return state.ended;
+  // Closing the last connection would write and sync once more.
+  sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  state.ended = absl::UnavailableError(fmt::format("{}; it is not used any more", why));
+  if (state.on_end != nullptr) state.on_end(state.ended);
+  return state.ended;
+}
+
 // What `code`, the extended result code of a failed call, means.
 absl::Status ToStatus(sqlite3* database, int code) {
   const std::string message = fmt::format(
@@ -49,15 +76,15 @@ absl::Status ToStatus(sqlite3* database, int code) {
     case SQLITE_FULL:
       return DiskFull(database);
     case SQLITE_IOERR:
-      return sqlite3_system_errno(database) == ENOSPC ? DiskFull(database)
-                                                      : absl::InternalError(message);
+      if (IsNoSpace(database, code)) return DiskFull(database);
+      return code == SQLITE_IOERR_DATA ? Damaged(message) : absl::InternalError(message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::UnavailableError(fmt::format(
           "{} is in use by another process; stop that one or try again", PathOf(database)));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return absl::DataLossError(fmt::format("{}; restore the file from a backup", message));
+      return Damaged(message);
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
@@ -65,6 +92,14 @@ absl::Status ToStatus(sqlite3* database, int code) {
     default:
       return absl::InternalError(message);
   }
+}
+
+// The same, and what it means for the connection.
+absl::Status Judge(SqliteConnectionState& state, sqlite3* database, int code) {
+  const absl::Status status = ToStatus(database, code);
+  if (!EndsConnection(status, code)) return status;
+  const absl::Status ended = Ended(state, database, Message(status));
+  return state.on_end == nullptr ? status : ended;
 }
 
 // Makes an empty file that only its owner can read; SQLite gives its journals
@@ -117,12 +152,22 @@ SqliteStatement& SqliteStatement::BindNull() {
 }
 
 absl::StatusOr<bool> SqliteStatement::Step() {
+  RETURN_IF_ERROR(state_->ended);
   sqlite3* const database = sqlite3_db_handle(statement_.get());
   if (bind_failure_ != SQLITE_OK) return ToStatus(database, bind_failure_);
+  if (state_->write_guard != nullptr && WritesAlone()) {
+    return absl::InternalError(
+        fmt::format("a write outside a transaction: {}", sqlite3_sql(statement_.get())));
+  }
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
-  return ToStatus(database, sqlite3_extended_errcode(database));
+  return Judge(*state_, database, sqlite3_extended_errcode(database));
+}
+
+bool SqliteStatement::WritesAlone() const {
+  return sqlite3_stmt_readonly(statement_.get()) == 0 &&
+         sqlite3_get_autocommit(sqlite3_db_handle(statement_.get())) != 0;
 }
 
 int64_t SqliteStatement::Int64(int column) const {
@@ -180,6 +225,24 @@ absl::Status SqliteDatabase::Configure() {
       "PRAGMA trusted_schema = OFF;");
 }
 
+void SqliteDatabase::OnEnd(std::function<void(const absl::Status&)> on_end) {
+  state_->on_end = std::move(on_end);
+}
+
+absl::Status SqliteDatabase::End(std::string_view why) {
+  return Ended(*state_, database_.get(), why);
+}
+
+void SqliteDatabase::SetWriteGuard(std::function<absl::Status(SqliteDatabase&)> guard) {
+  state_->write_guard = std::move(guard);
+}
+
+bool SqliteDatabase::HasMoved() const {
+  int moved = 0;
+  sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return moved != 0;
+}
+
 absl::StatusOr<int64_t> SqliteDatabase::SchemaVersion() const {
   ASSIGN_OR_RETURN(SqliteStatement statement, Prepare("PRAGMA user_version"));
   RETURN_IF_ERROR(statement.Step().status());
@@ -209,12 +272,13 @@ absl::Status SqliteDatabase::ApplyStep(std::string_view step, int64_t version) {
 }
 
 absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(std::string_view sql) const {
+  RETURN_IF_ERROR(state_->ended);
   sqlite3_stmt* handle = nullptr;
   const char* rest = nullptr;
   const int code =
       sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &handle, &rest);
-  SqliteStatement statement(handle);
-  if (code != SQLITE_OK) return ToStatus(database_.get(), code);
+  SqliteStatement statement(handle, state_);
+  if (code != SQLITE_OK) return Judge(*state_, database_.get(), code);
   const bool more = sql.substr(rest - sql.data()).find_first_not_of(" \t\r\n;") != sql.npos;
   if (handle == nullptr || more) {
     return absl::InternalError(fmt::format("not one SQL statement: {}", sql));
@@ -223,6 +287,11 @@ absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(std::string_view sql) co
 }
 
 absl::Status SqliteDatabase::RunToEnd(SqliteStatement& statement) {
+  if (statement.WritesAlone()) {
+    ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*this));
+    RETURN_IF_ERROR(RunToEnd(statement));
+    return std::move(transaction).Commit();
+  }
   while (true) {
     ASSIGN_OR_RETURN(const bool more, statement.Step());
     if (!more) return absl::OkStatus();
@@ -230,8 +299,9 @@ absl::Status SqliteDatabase::RunToEnd(SqliteStatement& statement) {
 }
 
 absl::Status SqliteDatabase::Execute(const std::string& script) {
+  RETURN_IF_ERROR(state_->ended);
   const int code = sqlite3_exec(database_.get(), script.c_str(), nullptr, nullptr, nullptr);
-  return code == SQLITE_OK ? absl::OkStatus() : ToStatus(database_.get(), code);
+  return code == SQLITE_OK ? absl::OkStatus() : Judge(*state_, database_.get(), code);
 }
 
 int64_t SqliteDatabase::ChangedRows() const { return sqlite3_changes64(database_.get()); }
@@ -251,7 +321,10 @@ absl::Status SqliteDatabase::CheckIntegrity() const {
 
 absl::StatusOr<SqliteTransaction> SqliteTransaction::Begin(SqliteDatabase& database) {
   RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
-  return SqliteTransaction(database.database_.get());
+  SqliteTransaction transaction(database.database_.get(), database.state_);
+  const auto& guard = database.state_->write_guard;
+  if (guard != nullptr) RETURN_IF_ERROR(guard(database));
+  return transaction;
 }
 
 SqliteTransaction::~SqliteTransaction() {
@@ -263,7 +336,7 @@ SqliteTransaction::~SqliteTransaction() {
 absl::Status SqliteTransaction::Commit() && {
   Check(database_ != nullptr, "a transaction is committed once");
   const int code = sqlite3_exec(database_, "COMMIT", nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK) return ToStatus(database_, code);
+  if (code != SQLITE_OK) return Judge(*state_, database_, code);
   database_ = nullptr;
   return absl::OkStatus();
 }

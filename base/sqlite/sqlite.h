@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,10 +28,25 @@ namespace fedtune {
 // codes everywhere, each message with the database's path:
 //
 //   ALREADY_EXISTS: a uniqueness constraint. FAILED_PRECONDITION: another one.
-//   RESOURCE_EXHAUSTED: the disk is full.
-//   UNAVAILABLE: another process kept the database locked for five seconds.
+//   RESOURCE_EXHAUSTED: the disk is full; nothing has changed.
+//   UNAVAILABLE: another process kept the database locked for five seconds, or
+//     the connection has ended.
 //   DATA_LOSS: the file is damaged, or is no database.
 //   INTERNAL: anything else.
+//
+// A connection ends with the first I/O error or damage: what the disk holds then is
+// only known when the file is opened again. A sync that has failed once says
+// nothing when it is tried again, so nothing is.
+
+class SqliteDatabase;
+
+// Why a connection has ended, if it has, and who wants to know; and what is asked
+// before each write.
+struct SqliteConnectionState {
+  absl::Status ended;
+  std::function<void(const absl::Status&)> on_end;
+  std::function<absl::Status(SqliteDatabase&)> write_guard;
+};
 
 // A prepared statement. Parameters are bound in order, then rows are stepped
 // through, then Reset() makes it ready for other parameters.
@@ -62,6 +78,7 @@ class SqliteStatement {
   }
 
   // Runs to the next row; false: there is none.
+  // INTERNAL also: a write outside a transaction, where there is a write guard.
   absl::StatusOr<bool> Step();
 
   // Column `column`, from 0, of the current row. Requires: Step() was true.
@@ -79,10 +96,14 @@ class SqliteStatement {
   struct Finalize {
     void operator()(sqlite3_stmt* statement) const;
   };
-  explicit SqliteStatement(sqlite3_stmt* statement) : statement_(statement) {}
+  SqliteStatement(sqlite3_stmt* statement, std::shared_ptr<SqliteConnectionState> state)
+      : state_(std::move(state)), statement_(statement) {}
+  // Whether it changes the database outside any transaction.
+  bool WritesAlone() const;
   SqliteStatement& BindInt64(int64_t value);
   SqliteStatement& Bound(int code);
 
+  std::shared_ptr<SqliteConnectionState> state_;
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
   int bound_ = 0;         // Parameters bound so far.
   int bind_failure_ = 0;  // The first result code that was not SQLITE_OK.
@@ -100,6 +121,21 @@ class SqliteDatabase {
   // NOT_FOUND: no such folder. PERMISSION_DENIED.
   static absl::StatusOr<SqliteDatabase> Open(const std::filesystem::path& path);
 
+  // From now on `on_end` is told once when the connection ends, and the call that
+  // ends it fails with UNAVAILABLE, as all later ones do.
+  void OnEnd(std::function<void(const absl::Status&)> on_end);
+
+  // Ends the connection: nothing is read or written any more.
+  absl::Status End(std::string_view why);
+
+  // `guard` is asked at the beginning of every write transaction, with the write
+  // lock held; the transaction is not begun when it fails. Execute() outside a
+  // transaction is not guarded.
+  void SetWriteGuard(std::function<absl::Status(SqliteDatabase&)> guard);
+
+  // Whether the path no longer names the file that was opened.
+  bool HasMoved() const;
+
   // Brings the schema up to date: `steps` are SQL scripts in the order in which
   // they were ever released; a step is never changed afterwards. Each runs once
   // in a transaction of its own.
@@ -110,7 +146,8 @@ class SqliteDatabase {
   // INTERNAL: wrong SQL; text after the first statement.
   absl::StatusOr<SqliteStatement> Prepare(std::string_view sql) const;
 
-  // Runs one statement to its end with these parameters; rows are ignored.
+  // Runs one statement to its end with these parameters; rows are ignored. One that
+  // writes is a transaction of its own unless there is one.
   template <typename... Values>
   absl::Status Run(std::string_view sql, const Values&... values) {
     ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(sql));
@@ -134,11 +171,12 @@ class SqliteDatabase {
     void operator()(sqlite3* database) const;
   };
   explicit SqliteDatabase(sqlite3* database) : database_(database) {}
-  static absl::Status RunToEnd(SqliteStatement& statement);
+  absl::Status RunToEnd(SqliteStatement& statement);
   absl::Status Configure();
   absl::StatusOr<int64_t> SchemaVersion() const;
   absl::Status ApplyStep(std::string_view step, int64_t version);
 
+  std::shared_ptr<SqliteConnectionState> state_ = std::make_shared<SqliteConnectionState>();
   std::unique_ptr<sqlite3, Close> database_;
 };
 
@@ -151,19 +189,23 @@ class SqliteDatabase {
 //   return std::move(transaction).Commit();
 class SqliteTransaction {
  public:
+  // Any error of the database's write guard.
   static absl::StatusOr<SqliteTransaction> Begin(SqliteDatabase& database);
 
   SqliteTransaction(SqliteTransaction&& other) noexcept
-      : database_(std::exchange(other.database_, nullptr)) {}
+      : state_(std::move(other.state_)), database_(std::exchange(other.database_, nullptr)) {}
   SqliteTransaction& operator=(SqliteTransaction&&) = delete;
   ~SqliteTransaction();
 
-  // On failure nothing of the transaction has happened.
+  // On failure nothing of the transaction has happened, unless the connection has
+  // ended: then that is known when the file is opened again.
   absl::Status Commit() &&;
 
  private:
-  explicit SqliteTransaction(sqlite3* database) : database_(database) {}
+  SqliteTransaction(sqlite3* database, std::shared_ptr<SqliteConnectionState> state)
+      : state_(std::move(state)), database_(database) {}
 
+  std::shared_ptr<SqliteConnectionState> state_;
   sqlite3* database_;  // Null once committed or moved from.
 };
 

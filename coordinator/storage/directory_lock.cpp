@@ -8,11 +8,35 @@
 
 #include <cerrno>
 
+#include "absl/time/clock.h"
 #include "base/files.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
+#include "coordinator/storage/writer.h"
 #include "fmt/format.h"
 
 namespace fedtune {
+namespace {
+
+constexpr size_t kMostOfHolder = 512;
+
+// "by process 12 on hub since ...", or nothing while that is being written.
+std::string HolderOf(int fd) {
+  std::string text(kMostOfHolder, '\0');
+  const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
+  text.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  return text.empty() ? "by another coordinator" : fmt::format("by {}", PrintableText(text));
+}
+
+absl::Status WriteHolder(int fd, const std::filesystem::path& path) {
+  const std::string text = ToText(ThisWriter(absl::Now()));
+  if (::ftruncate(fd, 0) != 0) return ErrnoToStatus(errno, "write", path);
+  const ssize_t size = ::pwrite(fd, text.data(), text.size(), 0);
+  if (size < 0) return ErrnoToStatus(errno, "write", path);
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& directory) {
   RETURN_IF_ERROR(MakeDirectories(directory));
@@ -20,12 +44,14 @@ absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& d
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
   DirectoryLock lock(fd);
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    RETURN_IF_ERROR(WriteHolder(fd, path));
+    return lock;
+  }
   if (errno != EWOULDBLOCK) return ErrnoToStatus(errno, "lock", path);
   return absl::FailedPreconditionError(
-      fmt::format("{} is in use by another coordinator; stop that one, or choose another folder "
-                  "with --state-dir",
-                  directory.string()));
+      fmt::format("{} is in use {}; stop that one, or choose another folder with --state-dir",
+                  directory.string(), HolderOf(fd)));
 }
 
 DirectoryLock::~DirectoryLock() {

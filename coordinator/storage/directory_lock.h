@@ -10,11 +10,13 @@
 namespace fedtune {
 
 // Keeps a second coordinator out of a state directory for as long as it lives.
-// A crash leaves no lock behind.
+// The lock is the operating system's, so that nothing stays behind of a process
+// that was killed; the file says who has it.
 class DirectoryLock {
  public:
   // Makes the directory when it is missing.
-  // FAILED_PRECONDITION: another process has it.
+  // FAILED_PRECONDITION: another process has it; says which one, where and since
+  // when.
   static absl::StatusOr<DirectoryLock> Take(const std::filesystem::path& directory);
 
   DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

@@ -2,8 +2,13 @@
 
 #include "coordinator/storage/directory_lock.h"
 
-#include <optional>
+#include <unistd.h>
 
+#include <string>
+
+#include "base/status.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -19,8 +24,13 @@ TEST(DirectoryLockTest, KeepsASecondOneOut) {
   const TemporaryDirectory directory;
   const auto lock = DirectoryLock::Take(directory.path() / "state");
   ASSERT_THAT(lock, IsOk());
-  EXPECT_THAT(DirectoryLock::Take(directory.path() / "state"),
-              HasCode(absl::StatusCode::kFailedPrecondition));
+  const absl::Status refused = DirectoryLock::Take(directory.path() / "state").status();
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(Message(refused)),
+              ::testing::MatchesRegex(fmt::format(
+                  ".*/state is in use by process {} on .+ since 2[0-9-]+T[0-9:]+Z; stop that one, "
+                  "or choose another folder with --state-dir",
+                  ::getpid())));
 }
 
 TEST(DirectoryLockTest, LetsTheNextOneInWhenItGoes) {

@@ -7,12 +7,18 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/time/clock.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
+#include "coordinator/storage/columns.h"
+#include "coordinator/storage/writer.h"
+#include "fmt/format.h"
 
 namespace fedtune {
 namespace {
 
-// Steps that were ever released are never changed: add another one.
+// Steps that were ever released are never changed: add another one, and a dump of a
+// database as it was before to testdata.
 
 constexpr std::string_view kFirstTables = R"sql(
 CREATE TABLE runs (
@@ -120,8 +126,8 @@ CREATE TABLE models (
 ) STRICT;
 )sql";
 
-// Of the attempt that is open: see round_journal.h.
-constexpr std::string_view kJournalTable = R"sql(
+constexpr std::string_view kRoundJournal = R"sql(
+-- Of the attempt that is open: see coordinator/rounds/round_journal.h.
 CREATE TABLE round_journal (
   sequence INTEGER PRIMARY KEY,
   run_id TEXT NOT NULL REFERENCES runs (id),
@@ -132,6 +138,17 @@ CREATE INDEX round_journal_runs ON round_journal (run_id);
 
 -- The first attempt of a round was not stored before.
 UPDATE runs SET attempts_opened = 1 WHERE state = 'running' AND attempts_opened = 0;
+)sql";
+
+// The one row says who may write.
+constexpr std::string_view kWriterTable = R"sql(
+CREATE TABLE writer (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  epoch INTEGER NOT NULL,
+  pid INTEGER NOT NULL,
+  host TEXT NOT NULL,
+  since_ms INTEGER NOT NULL
+) STRICT;
 )sql";
 
 // Of the rounds that counted the tokens of routed experts.
@@ -145,19 +162,57 @@ CREATE TABLE routing (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr std::array kSteps = {kFirstTables, kJournalTable, kRoutingTable};
+constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable};
 
 // A release of a small adapter writes about 2 MB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.
 constexpr std::string_view kConfigure = "PRAGMA wal_autocheckpoint = 16384;";
 
+absl::StatusOr<int64_t> TakeOver(SqliteDatabase& database) {
+  const Writer writer = ThisWriter(absl::Now());
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database));
+  ASSIGN_OR_RETURN(SqliteStatement taken,
+                   database.Prepare("INSERT INTO writer VALUES (1, 1, ?, ?, ?) "
+                                    "ON CONFLICT DO UPDATE SET epoch = epoch + 1, "
+                                    "pid = excluded.pid, host = excluded.host, "
+                                    "since_ms = excluded.since_ms RETURNING epoch"));
+  taken.Bind(writer.pid).Bind(writer.host).Bind(ToColumn(writer.since));
+  RETURN_IF_ERROR(taken.Step().status());
+  const int64_t epoch = taken.Int64(0);
+  taken.Reset();
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  return epoch;
+}
+
+// Ends the connection unless the directory is still ours.
+absl::Status CheckIsWriter(SqliteDatabase& database, const std::filesystem::path& path,
+                           int64_t epoch) {
+  if (database.HasMoved()) {
+    return database.End(
+        fmt::format("{} was moved, removed or replaced while this coordinator ran", path.string()));
+  }
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   database.Prepare("SELECT epoch, pid, host, since_ms FROM writer"));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (found && row.Int64(0) == epoch) return absl::OkStatus();
+  if (!found) return database.End(fmt::format("{} does not say who writes it", path.string()));
+  const Writer other{
+      .pid = row.Int64(1), .host = row.Text(2), .since = absl::FromUnixMillis(row.Int64(3))};
+  return database.End(fmt::format("another coordinator has taken over {}: {}", path.string(),
+                                  PrintableText(ToText(other))));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
-    const std::filesystem::path& path) {
+    const std::filesystem::path& path, std::function<void(const absl::Status&)> on_end) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
   RETURN_IF_ERROR(database.Execute(std::string(kConfigure)));
   RETURN_IF_ERROR(database.Migrate(kSteps));
+  ASSIGN_OR_RETURN(const int64_t epoch, TakeOver(database));
+  database.OnEnd(std::move(on_end));
+  database.SetWriteGuard(
+      [path, epoch](SqliteDatabase& asked) { return CheckIsWriter(asked, path, epoch); });
   return std::make_shared<StateDatabase>(std::move(database));
 }
 

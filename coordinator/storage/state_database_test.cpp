@@ -2,6 +2,7 @@
 
 #include "coordinator/storage/state_database.h"
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,12 +20,15 @@ namespace fedtune {
 namespace {
 
 using testing::HasCode;
+using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::TemporaryDirectory;
 
 // Runs and clients in one database, which a test can make small.
 class StateDatabaseTest : public ::testing::Test {
  protected:
+  std::filesystem::path Path() const { return directory_.path() / "fedtune.sqlite"; }
+
   // Pages of 4 KiB beyond those there are.
   void AllowPages(int64_t more) {
     SqliteStatement count = *state_->connection.Prepare("PRAGMA page_count");
@@ -60,8 +64,9 @@ class StateDatabaseTest : public ::testing::Test {
   }
 
   const TemporaryDirectory directory_;
+  std::vector<absl::Status> ends_;
   const std::shared_ptr<StateDatabase> state_ =
-      *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
+      *OpenStateDatabase(Path(), [this](const absl::Status& why) { ends_.push_back(why); });
   const std::unique_ptr<RunStore> runs_ =
       *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
   SqliteFederationStore clients_{state_};
@@ -85,7 +90,7 @@ TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAg
   AllowPages(10);
   const absl::Status full = SaveRelease();
   EXPECT_THAT(full, HasCode(absl::StatusCode::kResourceExhausted));
-  EXPECT_THAT(std::string(full.message()), ::testing::HasSubstr("free some space"));
+  EXPECT_THAT(std::string(full.message()), HasSubstr("free some space"));
   EXPECT_EQ(runs_->Get({"run-0001"})->rounds_done, 0);
   AllowPages(10'000);
   EXPECT_THAT(SaveRelease(), IsOk());
@@ -125,6 +130,58 @@ TEST_F(StateDatabaseTest, CountsOfTokensThatAreNoneAreSaidToBe) {
                 IsOk());
     EXPECT_THAT(runs_->Releases({"run-0001"}), HasCode(absl::StatusCode::kInternal));
   }
+// A second coordinator on the same files, though the lock did not keep it out.
+TEST_F(StateDatabaseTest, AWriterThatWasReplacedCanWriteNothing) {
+  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  const auto second = OpenStateDatabase(Path());
+  ASSERT_THAT(second, IsOk());
+  const absl::Status refused = SaveRelease();
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(
+      std::string(refused.message()),
+      HasSubstr(fmt::format("another coordinator has taken over {}: process", Path().string())));
+  EXPECT_THAT(runs_->OpenJournal({"run-0001"}, 2, "opened"),
+              HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(clients_.SaveClients({Client("a")}), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(clients_.SaveModel({}), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(runs_->End({"run-0001"}, {}), HasCode(absl::StatusCode::kUnavailable));
+  ASSERT_THAT(ends_, ::testing::SizeIs(1));
+  EXPECT_EQ(ends_[0], refused);
+
+  SqliteFederationStore clients(*second);
+  EXPECT_THAT(clients.SaveClients({Client("b")}), IsOk());
+  const auto kept = SqliteRunStore::Open(*second, {.blobs = directory_.path() / "blobs"});
+  EXPECT_EQ((*kept)->Get({"run-0001"})->rounds_done, 0);
+  EXPECT_EQ((*kept)->Get({"run-0001"})->state, RunState::kInviting);
+}
+
+// The directory was moved away, and a copy of it stands in its place.
+TEST_F(StateDatabaseTest, AWriterWhoseFilesWereReplacedCanWriteNothing) {
+  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  const auto elsewhere = directory_.path() / "elsewhere.sqlite";
+  std::filesystem::rename(Path(), elsewhere);
+  std::filesystem::copy_file(elsewhere, Path());
+  const absl::Status refused = SaveRelease();
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("was moved, removed or replaced"));
+  EXPECT_THAT(ends_, ::testing::SizeIs(1));
+}
+
+TEST_F(StateDatabaseTest, EachWriterHasAHigherEpoch) {
+  const auto epoch = [](StateDatabase& state) {
+    SqliteStatement row = *state.connection.Prepare("SELECT epoch FROM writer");
+    EXPECT_THAT(row.Step(), IsOk());
+    return row.Int64(0);
+  };
+  EXPECT_EQ(epoch(*state_), 1);
+  EXPECT_EQ(epoch(**OpenStateDatabase(Path())), 2);
+  EXPECT_EQ(epoch(**OpenStateDatabase(Path())), 3);
+}
+
+// Whoever adds a write need not think of the guard.
+TEST_F(StateDatabaseTest, NothingIsWrittenOutsideATransaction) {
+  SqliteStatement alone = *state_->connection.Prepare("DELETE FROM clients RETURNING institution");
+  EXPECT_THAT(alone.Step(), HasCode(absl::StatusCode::kInternal));
 }
 
 }  // namespace
