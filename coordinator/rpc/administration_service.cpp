@@ -104,7 +104,7 @@ grpc::ServerWriteReactor<v1::RunStatus>* AdministrationService::WatchRun(
   if (!caller.ok()) return new Refused(caller.status());
   absl::StatusOr<RunId> run = parts_.runs.Resolve(request->run_id());
   if (!run.ok()) return new Refused(run.status());
-  return RunWatchStream::Begin(parts_.runs, *std::move(run));
+  return RunWatchStream::Begin(parts_.runs, *std::move(run), parts_.streams);
 }
 
 grpc::ServerUnaryReactor* AdministrationService::ListClients(Context* context,

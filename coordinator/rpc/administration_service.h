@@ -5,6 +5,7 @@
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/run_administration.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/open_streams.h"
 #include "proto/fedtune/v1/administration.grpc.pb.h"
 
 namespace fedtune {
@@ -18,6 +19,7 @@ class AdministrationService final : public v1::Administration::CallbackService {
     RunAdministration& runs;
     const ClientGateway& blobs;
     const CallerCheck& callers;
+    OpenStreams& streams;
   };
 
   explicit AdministrationService(Parts parts) : parts_(parts) {}

@@ -10,11 +10,13 @@
 
 namespace fedtune {
 
-RunWatchStream* RunWatchStream::Begin(const RunAdministration& runs, RunId run) {
+RunWatchStream* RunWatchStream::Begin(const RunAdministration& runs, RunId run,
+                                      OpenStreams& streams) {
   const std::shared_ptr<RunWatchStream> stream(new RunWatchStream(runs, std::move(run)));
   stream->self_ = stream;
   runs.Watch(stream->run_, stream);  // First, so that no change is missed.
   stream->RunChanged();
+  streams.Add(stream);
   return stream.get();
 }
 
@@ -43,15 +45,18 @@ void RunWatchStream::End(const grpc::Status& status) {
 void RunWatchStream::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   writing_ = false;
-  if (!ok || cancelled_) return End(grpc::Status::CANCELLED);
+  if (!ok) return End(grpc::Status::CANCELLED);
   if (told_end_) return End(grpc::Status::OK);
+  if (closing_.has_value()) return End(*closing_);
   if (changed_) WriteStatus();
 }
 
-void RunWatchStream::OnCancel() {
+void RunWatchStream::Close(absl::Status reason) {
   const std::lock_guard lock(mutex_);
-  cancelled_ = true;
-  if (!writing_) End(grpc::Status::CANCELLED);
+  if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
+  if (!writing_) End(*closing_);
 }
+
+void RunWatchStream::OnCancel() { Close(absl::CancelledError("the connection is gone")); }
 
 }  // namespace fedtune

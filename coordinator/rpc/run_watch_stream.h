@@ -4,9 +4,11 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "coordinator/driver/run_administration.h"
 #include "coordinator/driver/run_watchers.h"
+#include "coordinator/rpc/open_streams.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/administration.pb.h"
 
@@ -17,12 +19,14 @@ namespace fedtune {
 // alive until the call is over.
 class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
                              public RunWatcher,
+                             public StandingStream,
                              public std::enable_shared_from_this<RunWatchStream> {
  public:
   // `runs` must outlive the call.
-  static RunWatchStream* Begin(const RunAdministration& runs, RunId run);
+  static RunWatchStream* Begin(const RunAdministration& runs, RunId run, OpenStreams& streams);
 
   void RunChanged() override;
+  void Close(absl::Status reason) override;
 
  private:
   RunWatchStream(const RunAdministration& runs, RunId run) : runs_(runs), run_(std::move(run)) {}
@@ -42,9 +46,9 @@ class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
   std::mutex mutex_;
   v1::RunStatus status_;
   bool writing_ = false;
-  bool changed_ = false;   // Since the status that is being written.
-  bool told_end_ = false;  // The status being written is the last one.
-  bool cancelled_ = false;
+  bool changed_ = false;                 // Since the status that is being written.
+  bool told_end_ = false;                // The status being written is the last one.
+  std::optional<grpc::Status> closing_;  // What to finish with.
   bool finished_ = false;
 };
 

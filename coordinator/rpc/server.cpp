@@ -16,6 +16,7 @@
 #include "coordinator/rpc/administration_service.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/listening.h"
+#include "coordinator/rpc/open_streams.h"
 #include "coordinator/rpc/training_service.h"
 #include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
@@ -23,11 +24,6 @@
 #include "coordinator/storage/state_database.h"
 
 namespace fedtune {
-namespace {
-
-constexpr std::chrono::seconds kTimeToEndCalls{1};
-
-}  // namespace
 
 // In the order in which they need each other.
 struct Server::Parts {
@@ -55,8 +51,9 @@ struct Server::Parts {
                         .clients = clients,
                         .clock = clock}),
         callers(federation, clock),
-        training_service(gateway, callers),
-        administration_service({.runs = administration, .blobs = gateway, .callers = callers}) {}
+        training_service(gateway, callers, streams),
+        administration_service(
+            {.runs = administration, .blobs = gateway, .callers = callers, .streams = streams}) {}
 
   const std::string federation;
   const Spool spool;
@@ -68,6 +65,7 @@ struct Server::Parts {
   ClientGateway gateway;
   RunAdministration administration;
   const CallerCheck callers;
+  OpenStreams streams;
   TrainingService training_service;
   AdministrationService administration_service;
   Listening listening;
@@ -83,8 +81,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
   RETURN_IF_ERROR(MakeDirectories(options.state_directory));
-  ASSIGN_OR_RETURN(const std::shared_ptr<StateDatabase> state,
-                   OpenStateDatabase(options.state_directory / "fedtune.sqlite"));
+  ASSIGN_OR_RETURN(
+      const std::shared_ptr<StateDatabase> state,
+      OpenStateDatabase(options.state_directory / "fedtune.sqlite", options.on_store_lost));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
                    SqliteRunStore::Open(state, {.blobs = options.state_directory / "blobs",
                                                 .keep_adapters = options.keep_adapters}));
@@ -107,11 +106,14 @@ int Server::port() const { return parts_->listening.port; }
 
 const std::string& Server::federation() const { return parts_->federation; }
 
-void Server::Shutdown() {
-  std::call_once(parts_->shut_down, [this] {
-    parts_->roster.CloseAll(absl::UnavailableError("the coordinator is shutting down"));
+void Server::Shutdown(absl::Duration patience) {
+  std::call_once(parts_->shut_down, [this, patience] {
+    const absl::Status reason = absl::UnavailableError("the coordinator is shutting down");
+    parts_->roster.CloseAll(reason);
+    parts_->streams.CloseAll(reason);
     if (parts_->listening.server != nullptr) {
-      parts_->listening.server->Shutdown(std::chrono::system_clock::now() + kTimeToEndCalls);
+      parts_->listening.server->Shutdown(std::chrono::system_clock::now() +
+                                         absl::ToChronoMilliseconds(patience));
     }
     parts_->runs.Shutdown();
   });

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,9 @@ class Server {
     std::shared_ptr<const SigningRoster> signing_roster = nullptr;  // Null: plain runs only.
     // How often the credential files are looked at for renewed ones.
     absl::Duration reload_interval = absl::Minutes(1);
+    // Told when the database cannot be used any more, as by OpenStateDatabase():
+    // the process is to end then.
+    std::function<void(const absl::Status&)> on_store_lost = [](const absl::Status&) {};
   };
 
   // Goes on with the runs that are under way and begins to listen. `clock` and
@@ -43,9 +47,11 @@ class Server {
   int port() const;
   const std::string& federation() const;
 
-  // Ends all sessions and calls within seconds. What is stored stays, so that
-  // another process can go on with the runs. Calling it twice is fine.
-  void Shutdown();
+  // Takes nothing new on, tells sessions and watchers and closes them, lets uploads
+  // and downloads go on for `patience`, and finishes what is being written. What is
+  // stored stays, so that another process can go on with the runs. The first call
+  // counts.
+  void Shutdown(absl::Duration patience = absl::Seconds(1));
 
  private:
   struct Parts;

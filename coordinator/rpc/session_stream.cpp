@@ -16,10 +16,12 @@ constexpr size_t kMaxWaitingMessages = 256;
 
 }  // namespace
 
-SessionStream* SessionStream::Begin(ClientGateway& gateway, const Caller& caller) {
+SessionStream* SessionStream::Begin(ClientGateway& gateway, const Caller& caller,
+                                    OpenStreams& streams) {
   const std::shared_ptr<SessionStream> session(new SessionStream(gateway, caller));
   session->self_ = session;
   session->ReadNext();
+  streams.Add(session);
   return session.get();
 }
 

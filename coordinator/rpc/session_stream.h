@@ -11,6 +11,7 @@
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/client_line.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/open_streams.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
 
@@ -22,10 +23,11 @@ namespace fedtune {
 class SessionStream final
     : public grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>,
       public ClientLine,
+      public StandingStream,
       public std::enable_shared_from_this<SessionStream> {
  public:
   // `gateway` must outlive the call.
-  static SessionStream* Begin(ClientGateway& gateway, const Caller& caller);
+  static SessionStream* Begin(ClientGateway& gateway, const Caller& caller, OpenStreams& streams);
 
   void Send(const ClientCommand& command) override;
   void Close(absl::Status reason) override;

@@ -24,7 +24,7 @@ grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* TrainingServ
   using Reactor = grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/Session");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
-  return SessionStream::Begin(gateway_, *caller);
+  return SessionStream::Begin(gateway_, *caller, streams_);
 }
 
 grpc::ServerWriteReactor<v1::BlobChunk>* TrainingService::FetchBlob(

@@ -4,6 +4,7 @@
 
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/open_streams.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 
 namespace fedtune {
@@ -11,9 +12,9 @@ namespace fedtune {
 // The Training RPCs: authenticate, convert, delegate. Thread-safe.
 class TrainingService final : public v1::Training::CallbackService {
  public:
-  // Both must outlive the service and its calls.
-  TrainingService(ClientGateway& gateway, const CallerCheck& callers)
-      : gateway_(gateway), callers_(callers) {}
+  // All must outlive the service and its calls.
+  TrainingService(ClientGateway& gateway, const CallerCheck& callers, OpenStreams& streams)
+      : gateway_(gateway), callers_(callers), streams_(streams) {}
 
   grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* Session(
       grpc::CallbackServerContext* context) override;
@@ -27,6 +28,7 @@ class TrainingService final : public v1::Training::CallbackService {
  private:
   ClientGateway& gateway_;
   const CallerCheck& callers_;
+  OpenStreams& streams_;
 };
 
 }  // namespace fedtune

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/serve_command.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/logging.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "coordinator/end_signals.h"
+#include "coordinator/rpc/server.h"
+#include "coordinator/storage/directory_lock.h"
+#include "fmt/format.h"
+#include "privacy/identity/signing_roster.h"
+
+namespace fedtune {
+namespace {
+
+// How long transfers may go on; the rest of the 30 seconds is for what is being
+// stored.
+constexpr absl::Duration kTransfersMayTake = absl::Seconds(20);
+constexpr absl::Duration kAllMayTake = absl::Seconds(30);
+
+// Why the database is lost, if it is: that ends the program. Thread-safe.
+class LostStore {
+ public:
+  void Tell(const absl::Status& why) {
+    const std::lock_guard lock(mutex_);
+    why_ = why;
+    EndSignals::Raise();
+  }
+
+  absl::Status why() const {
+    const std::lock_guard lock(mutex_);
+    return why_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  absl::Status why_;
+};
+
+// A coordinator without a roster can still do plain runs. One that has a wrong
+// roster does not start: every client would refuse it.
+absl::StatusOr<std::shared_ptr<const SigningRoster>> LoadSigningRoster(
+    const CoordinatorConfig& config, absl::Time now, Log& log) {
+  if (config.signing_roster.empty()) return nullptr;
+  absl::StatusOr<SigningRoster> roster =
+      SigningRoster::Load(config.signing_roster, config.credentials.authority, now);
+  if (!roster.ok()) return Annotate(roster.status(), "signing_roster");
+  log.Info("signing roster",
+           {Field("version", roster->version()), Field("institutions", roster->entries().size())});
+  return std::make_shared<const SigningRoster>(*std::move(roster));
+}
+
+// Until a signal or the loss of the store, and then to the end of what is under way.
+absl::Status RunToTheEnd(Server& server, const EndSignals& signals, const LostStore& lost,
+                         Log& log) {
+  const std::string signal = signals.Wait();
+  const absl::Status why = lost.why();
+  if (why.ok()) {
+    log.Info("coordinator stops", {Field("signal", signal)});
+  } else {
+    log.Error("the database is lost", {Field("why", Message(why))});
+  }
+  const LastMoments moments(signals, kAllMayTake, [&](const std::string& why_now) {
+    const absl::Status lost_now = lost.why();
+    log.Warning("coordinator ends at once",
+                {Field("why", lost_now.ok() ? why_now : Message(lost_now))});
+    std::_Exit(static_cast<int>(ExitCode::kFailed));
+  });
+  server.Shutdown(why.ok() ? kTransfersMayTake : absl::ZeroDuration());
+  if (!why.ok()) return WithExitCode(why, ExitCode::kFailed);
+  log.Info("coordinator has stopped");
+  return absl::OkStatus();
+}
+
+absl::Status Serve(const ServeOptions& options) {
+  const EndSignals signals;
+  ASSIGN_OR_RETURN(const CoordinatorConfig config,
+                   LoadCoordinatorConfig(options.file, options.flags));
+  ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
+  const SystemClock clock;
+  Log log(config.log_format);
+  ASSIGN_OR_RETURN(std::shared_ptr<const SigningRoster> signing_roster,
+                   LoadSigningRoster(config, clock.Now(), log));
+  LostStore lost;
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Server> server,
+      Server::Start({.listen = config.listen,
+                     .credentials = config.credentials,
+                     .state_directory = config.state_dir,
+                     .keep_adapters = config.keep_adapters,
+                     .signing_roster = std::move(signing_roster),
+                     .on_store_lost = [&lost](const absl::Status& why) { lost.Tell(why); }},
+                    clock, log));
+  const std::string host = config.listen.substr(0, config.listen.rfind(':'));
+  log.Info("coordinator started", {Field("federation", server->federation()), Field("host", host),
+                                   Field("port", server->port())});
+  fmt::print("listening on {}:{}\n", host, server->port());
+  std::fflush(stdout);
+  return RunToTheEnd(*server, signals, lost, log);
+}
+
+}  // namespace
+
+void AddServe(CommandLine& line, ServeOptions& options) {
+  CoordinatorFlags& flags = options.flags;
+  CLI::App& serve =
+      line.Add({"serve",
+                "Runs the coordinator until SIGTERM or SIGINT; a second one ends it at once.",
+                {"fedtune-coordinator serve --config /etc/fedtune/coordinator.toml",
+                 "fedtune-coordinator serve --state-dir ./coordinator",
+                 "fedtune-coordinator serve --config c.toml --listen 0.0.0.0:8443"}},
+               [&] { return Serve(options); });
+  serve.add_option("--config", options.file, "coordinator.toml; each of its keys is a flag, too");
+  serve.add_option("--listen", flags.listen, "host:port to listen on (0.0.0.0:7443)");
+  serve.add_option("--state-dir", flags.state_dir, "Where runs and adapters are kept");
+  serve.add_option("--certificate", flags.certificate,
+                   "The coordinator's certificate (keys/certificate.pem in the state directory)");
+  serve.add_option("--key", flags.key, "Its private key (keys/key.pem)");
+  serve.add_option("--authority", flags.authority,
+                   "The certificate of the federation's authority (keys/authority.pem)");
+  serve.add_option("--signing-roster", flags.signing_roster,
+                   "The institutions' signing keys, from the authority's custodian");
+  serve.add_option("--keep-adapters", flags.keep_adapters,
+                   "How many of a run's newest adapters are kept (3)");
+  serve.add_option("--log-format", flags.log_format, "text or json");
+}
+
+}  // namespace fedtune

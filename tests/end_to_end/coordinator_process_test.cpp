@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What only a process of its own can show of the coordinator: signals, locks, ends.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/child_process.h"
+#include "tests/support/server_fixture.h"
+
+namespace fedtune {
+namespace {
+
+using testing::ChildProcess;
+using testing::FakeClient;
+using testing::HasGrpcCode;
+using ::testing::HasSubstr;
+using testing::IsGrpcOk;
+using testing::ServerTest;
+
+constexpr absl::Duration kSoon = absl::Seconds(20);
+
+// A ServerTest whose server is another process.
+class CoordinatorProcessTest : public ServerTest {
+ protected:
+  CoordinatorProcessTest() {
+    server_.reset();
+    Start();
+  }
+
+  std::unique_ptr<ChildProcess> NewProcess(std::string_view name) const {
+    return std::make_unique<ChildProcess>(
+        std::vector<std::string>{
+            FEDTUNE_COORDINATOR, "serve", "--listen", "127.0.0.1:0", "--state-dir",
+            State().string(), "--certificate", credentials_.certificate.string(), "--key",
+            credentials_.key.string(), "--authority", credentials_.authority.string()},
+        directory_.path() / fmt::format("{}.log", name));
+  }
+
+  void Start() {
+    coordinator_ = NewProcess("coordinator");
+    const std::string line = coordinator_->ReadLine();
+    ASSERT_THAT(line, ::testing::StartsWith("listening on ")) << coordinator_->Errors();
+    port_ = std::stoi(line.substr(line.rfind(':') + 1));
+  }
+
+  std::filesystem::path State() const { return directory_.path() / "state"; }
+
+  std::shared_ptr<grpc::Channel> Connect(Role role, std::string_view name) const {
+    return federation_.Connect(port_, federation_.Issue(role, name));
+  }
+
+  grpc::Status TryToStartRun() const {
+    grpc::ClientContext context;
+    v1::StartRunResponse response;
+    return v1::Administration::NewStub(Connect(Role::kAdministrator, "grace"))
+        ->StartRun(&context, StartRequest(2, 1), &response);
+  }
+
+  std::unique_ptr<ChildProcess> coordinator_;
+  int port_ = 0;
+};
+
+TEST_F(CoordinatorProcessTest, ASecondOneIsToldWhoHasTheDirectory) {
+  const auto second = NewProcess("second");
+  EXPECT_EQ(second->Wait(kSoon), 1);
+  EXPECT_THAT(second->Errors(), HasSubstr(fmt::format("{} is in use by process {} on ",
+                                                      State().string(), coordinator_->pid())));
+  EXPECT_THAT(second->Errors(), HasSubstr("stop that one"));
+  EXPECT_EQ(coordinator_->Wait(absl::ZeroDuration()), std::nullopt);
+}
+
+TEST_F(CoordinatorProcessTest, AKilledOneKeepsNobodyOut) {
+  coordinator_->Signal(SIGKILL);
+  ASSERT_EQ(coordinator_->Wait(kSoon), 128 + SIGKILL);
+  Start();
+}
+
+TEST_F(CoordinatorProcessTest, OneWhoseDirectoryIsReplacedEnds) {
+  FakeClient berta(Connect(Role::kClient, "berta"));
+  berta.SayHello();
+  ASSERT_TRUE(berta.Receive().has_welcome());
+  const std::filesystem::path elsewhere = directory_.path() / "elsewhere";
+  std::filesystem::rename(State(), elsewhere);
+  std::filesystem::copy(elsewhere, State());
+  EXPECT_THAT(TryToStartRun(), HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_EQ(coordinator_->Wait(kSoon), 1);
+  EXPECT_THAT(coordinator_->Errors(), HasSubstr("was moved, removed or replaced"));
+}
+
+// A client of a run, in the middle of handing in what it has trained.
+class DrainTest : public CoordinatorProcessTest {
+ protected:
+  DrainTest() : berta_(Connect(Role::kClient, "berta")) {
+    berta_.SayHello();
+    EXPECT_TRUE(berta_.Receive().has_welcome());
+    EXPECT_THAT(TryToStartRun(), IsGrpcOk());
+    berta_.Join(5);
+    const v1::RoundAssignment work = berta_.Receive().round_assignment();
+    upload_ = berta_.stub().SubmitContribution(&upload_context_, &uploaded_);
+    v1::SubmitContributionRequest part;
+    *part.mutable_header() = berta_.HeaderFor(work, Delta(1));
+    EXPECT_TRUE(upload_->Write(part));
+    // The header has arrived when this has been answered.
+    EXPECT_EQ(berta_.Fetch(work.adapter_sha256()).size(), Delta(1).size());
+  }
+
+  void ExpectTold() {
+    while (berta_.Receive().message_case() != v1::CoordinatorMessage::MESSAGE_NOT_SET) {
+    }
+    const grpc::Status end = berta_.End();
+    EXPECT_THAT(end, HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
+    EXPECT_THAT(end.error_message(), HasSubstr("shutting down"));
+  }
+
+  grpc::Status FinishUpload() {
+    v1::SubmitContributionRequest part;
+    part.mutable_chunk()->set_data(Delta(1));
+    upload_->Write(part);
+    upload_->WritesDone();
+    return upload_->Finish();
+  }
+
+  FakeClient berta_;
+  grpc::ClientContext upload_context_;
+  v1::SubmitContributionResponse uploaded_;
+  std::unique_ptr<grpc::ClientWriter<v1::SubmitContributionRequest>> upload_;
+};
+
+TEST_F(DrainTest, LetsAnUploadFinishAndTakesNothingElseOn) {
+  coordinator_->Signal(SIGTERM);
+  ExpectTold();
+  EXPECT_THAT(TryToStartRun(), HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_EQ(coordinator_->Wait(absl::Milliseconds(300)), std::nullopt);
+  EXPECT_THAT(FinishUpload(), IsGrpcOk());
+  EXPECT_EQ(coordinator_->Wait(kSoon), 0);
+  EXPECT_THAT(coordinator_->Errors(), HasSubstr("coordinator has stopped"));
+}
+
+TEST_F(DrainTest, WaitsForNobodyLongerThanThirtySeconds) {
+  const absl::Time asked = absl::Now();
+  coordinator_->Signal(SIGTERM);
+  ExpectTold();
+  EXPECT_EQ(coordinator_->Wait(absl::Seconds(30)), 0);
+  EXPECT_GT(absl::Now() - asked, absl::Seconds(15));
+  EXPECT_FALSE(FinishUpload().ok());
+}
+
+TEST_F(DrainTest, ASecondSignalEndsItAtOnce) {
+  coordinator_->Signal(SIGTERM);
+  ExpectTold();
+  coordinator_->Signal(SIGTERM);
+  EXPECT_EQ(coordinator_->Wait(absl::Seconds(5)), 1);
+  EXPECT_THAT(coordinator_->Errors(), HasSubstr("ends at once"));
+  Start();
+}
+
+}  // namespace
+}  // namespace fedtune
