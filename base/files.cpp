@@ -108,6 +108,11 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   return durability == Durability::kSynced ? SyncDirectory(path.parent_path()) : absl::OkStatus();
 }
 
+absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return ErrnoToStatus(errno, "rename to", to);
+  return SyncDirectory(to.parent_path());
+}
+
 absl::Status MakeDirectories(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);

@@ -31,6 +31,9 @@ absl::StatusOr<std::string> ReadNamedFile(const std::filesystem::path& path);
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
                                  Durability durability = Durability::kSynced);
 
+// Gives `from` the name `to`, in the same file system, and syncs the folder of `to`.
+absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // INVALID_ARGUMENT or PERMISSION_DENIED when a folder cannot be made.
 absl::Status MakeDirectories(const std::filesystem::path& path);
 

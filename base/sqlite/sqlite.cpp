@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <system_error>
 
 #include "base/files.h"
+#include "base/sqlite/checksum_vfs.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -41,6 +43,12 @@ absl::Status ConstraintFailed(int code, const std::string& message) {
 
 absl::Status Damaged(std::string_view message) {
   return absl::DataLossError(fmt::format("{}; restore the file from a backup", message));
+}
+
+absl::Status DamagedPage(std::string_view path) {
+  const std::optional<int64_t> page = TakeDamagedPage();
+  return Damaged(page.has_value() ? fmt::format("{}: page {} is damaged", path, *page)
+                                  : fmt::format("{}: a page is damaged", path));
 }
 
 // Whether an I/O error is a full disk, and not what a sync has lost.
@@ -77,7 +85,8 @@ absl::Status ToStatus(sqlite3* database, int code) {
       return DiskFull(database);
     case SQLITE_IOERR:
       if (IsNoSpace(database, code)) return DiskFull(database);
-      return code == SQLITE_IOERR_DATA ? Damaged(message) : absl::InternalError(message);
+      return code == SQLITE_IOERR_DATA ? DamagedPage(PathOf(database))
+                                       : absl::InternalError(message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::UnavailableError(fmt::format(
@@ -205,19 +214,42 @@ void SqliteDatabase::Close::operator()(sqlite3* database) const { sqlite3_close_
 
 absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::filesystem::path& path) {
   if (path != kInMemory) RETURN_IF_ERROR(MakePrivateFile(path));
-  sqlite3* handle = nullptr;
-  const int code =
-      sqlite3_open_v2(path.c_str(), &handle,
-                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
-  SqliteDatabase database(handle);
-  if (code != SQLITE_OK) return ToStatus(handle, code);
+  ASSIGN_OR_RETURN(SqliteDatabase database,
+                   OpenWith(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr));
   RETURN_IF_ERROR(database.Configure());
   return database;
 }
 
+absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenChecked(const std::filesystem::path& path) {
+  RETURN_IF_ERROR(MakePrivateFile(path));
+  RETURN_IF_ERROR(AddChecksums(path));
+  ASSIGN_OR_RETURN(SqliteDatabase database,
+                   OpenWith(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ChecksumVfs()));
+  database.ReserveChecksumBytes();
+  RETURN_IF_ERROR(database.Configure());
+  return database;
+}
+
+absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenToRead(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return ErrnoToStatus(ENOENT, "open", path);
+  ASSIGN_OR_RETURN(SqliteDatabase database, OpenWith(path, SQLITE_OPEN_READONLY, ChecksumVfs()));
+  RETURN_IF_ERROR(database.Execute("PRAGMA trusted_schema = OFF;"));
+  return database;
+}
+
+absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenWith(const std::filesystem::path& path,
+                                                        int flags, const char* vfs) {
+  sqlite3* handle = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_FULLMUTEX, vfs);
+  SqliteDatabase database(handle);
+  if (code != SQLITE_OK) return ToStatus(handle, code);
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_timeout(handle, kBusyTimeoutMs);
+  return database;
+}
+
 absl::Status SqliteDatabase::Configure() {
-  sqlite3_extended_result_codes(database_.get(), 1);
-  sqlite3_busy_timeout(database_.get(), kBusyTimeoutMs);
   return Execute(
       "PRAGMA journal_mode = WAL;"
       "PRAGMA synchronous = FULL;"

@@ -13,10 +13,12 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/check.h"
+#include "base/sqlite/page_checksum.h"
 #include "base/status_macros.h"
 
 struct sqlite3;
@@ -121,6 +123,22 @@ class SqliteDatabase {
   // NOT_FOUND: no such folder. PERMISSION_DENIED.
   static absl::StatusOr<SqliteDatabase> Open(const std::filesystem::path& path);
 
+  // The same with a checksum on every page (page_checksum.h): damage is noticed when
+  // the page is read, DATA_LOSS, and named. A database without is turned into one with
+  // them, which takes as long as copying it; no other process may use it then.
+  //
+  // DATA_LOSS: the first page is damaged. RESOURCE_EXHAUSTED: no space for a copy.
+  static absl::StatusOr<SqliteDatabase> OpenChecked(const std::filesystem::path& path);
+
+  // Opens a file that is there, checked or not, to read it only, also while another
+  // connection writes it. NOT_FOUND. DATA_LOSS.
+  static absl::StatusOr<SqliteDatabase> OpenToRead(const std::filesystem::path& path);
+
+  // Writes the database as it is now to `path`, where no file must be, and syncs it;
+  // others may write the database meanwhile. The copy is one file and is checked if
+  // the database is. CANCELLED: by `progress`.
+  absl::Status BackUpTo(const std::filesystem::path& path, const PageProgress& progress = nullptr);
+
   // From now on `on_end` is told once when the connection ends, and the call that
   // ends it fails with UNAVAILABLE, as all later ones do.
   void OnEnd(std::function<void(const absl::Status&)> on_end);
@@ -147,7 +165,7 @@ class SqliteDatabase {
   absl::StatusOr<SqliteStatement> Prepare(std::string_view sql) const;
 
   // Runs one statement to its end with these parameters; rows are ignored. One that
-  // writes is a transaction of its own unless there is one.
+  // writes is a transaction of its own unless there is one; VACUUM cannot be.
   template <typename... Values>
   absl::Status Run(std::string_view sql, const Values&... values) {
     ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(sql));
@@ -165,15 +183,28 @@ class SqliteDatabase {
   // DATA_LOSS: says what is damaged. Reads the whole file.
   absl::Status CheckIntegrity() const;
 
+  // Everything that is wrong with tables, indexes and references, a line each, the
+  // first hundred; empty: nothing. Takes much longer than CheckIntegrity().
+  absl::StatusOr<std::vector<std::string>> Problems() const;
+
+  // How many of the steps of Migrate() it has seen.
+  absl::StatusOr<int64_t> SchemaVersion() const;
+
  private:
   friend class SqliteTransaction;
   struct Close {
     void operator()(sqlite3* database) const;
   };
   explicit SqliteDatabase(sqlite3* database) : database_(database) {}
+  // With the flags of sqlite3_open_v2(); a null `vfs` is the default one.
+  static absl::StatusOr<SqliteDatabase> OpenWith(const std::filesystem::path& path, int flags,
+                                                 const char* vfs);
+  static absl::Status AddChecksums(const std::filesystem::path& path);
+  absl::Status CopyPages(SqliteDatabase& to, const PageProgress& progress);
+  void ReserveChecksumBytes();
+  bool ReservesChecksumBytes() const;
   absl::Status RunToEnd(SqliteStatement& statement);
   absl::Status Configure();
-  absl::StatusOr<int64_t> SchemaVersion() const;
   absl::Status ApplyStep(std::string_view step, int64_t version);
 
   std::shared_ptr<SqliteConnectionState> state_ = std::make_shared<SqliteConnectionState>();

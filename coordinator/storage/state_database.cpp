@@ -206,7 +206,7 @@ absl::Status CheckIsWriter(SqliteDatabase& database, const std::filesystem::path
 
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
     const std::filesystem::path& path, std::function<void(const absl::Status&)> on_end) {
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));
   RETURN_IF_ERROR(database.Execute(std::string(kConfigure)));
   RETURN_IF_ERROR(database.Migrate(kSteps));
   ASSIGN_OR_RETURN(const int64_t epoch, TakeOver(database));

@@ -23,18 +23,18 @@ struct StateDatabase {
   std::mutex mutex;
 };
 
-// Opens the database to write: brings its schema up to date and takes the writing
-// over, under an epoch that is one higher than the last one's. Every write asks
-// whether that epoch still stands, and whether the path still names the file; when
-// not, the connection ends, so that of two coordinators that believe to have the
-// directory (a lock that a network file system did not keep, a directory that was
-// moved away under a running one) only the last one writes.
+// Opens the database to write, with checksums on its pages: brings its schema up to date and takes
+// the writing over, under an epoch that is one higher than the last one's. Every write asks whether
+// that epoch still stands, and whether the path still names the file; when not, the connection
+// ends, so that of two coordinators that believe to have the directory (a lock that a network file
+// system did not keep, a directory that was moved away under a running one) only the last one
+// writes.
 //
 // `on_end` is told when the database cannot be used any more, for that reason or
 // because of an I/O error or damage. It may be called from any thread that uses the
 // database, and must not use it.
 //
-// Errors as SqliteDatabase::Open() and Migrate().
+// Errors as SqliteDatabase::OpenChecked() and Migrate().
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
     const std::filesystem::path& path,
     std::function<void(const absl::Status&)> on_end = [](const absl::Status&) {});
