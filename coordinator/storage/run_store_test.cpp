@@ -222,6 +222,8 @@ TEST_P(RunStoreTest, KeepsTheFirstAndTheLastAdapters) {
   EXPECT_FALSE(HasBlob(0));
   EXPECT_TRUE(HasBlob(1));
   EXPECT_TRUE(HasBlob(2));
+  const std::filesystem::path file = directory_.path() / "blobs" / Sha256Of(Adapter(0)).ToHex();
+  EXPECT_FALSE(std::filesystem::exists(file));
 }
 
 TEST_P(RunStoreTest, KeepsOnlyTheNewestOptimizerState) {

@@ -216,9 +216,10 @@ absl::StatusOr<bool> SqliteRunStore::DeleteUnreferencedBlob(const Digest& digest
           "AND NOT EXISTS (SELECT 1 FROM releases WHERE adapter = ?1 AND adapter_kept) "
           "AND NOT EXISTS (SELECT 1 FROM runs WHERE initial_adapter = ?1 "
           "                OR adapter = ?1 OR optimizer_state = ?1) "
-          "RETURNING content IS NULL"));
+          "RETURNING typeof(content)"));
   ASSIGN_OR_RETURN(const bool found, deleted.Bind(ToColumn(digest)).Step());
-  return found && deleted.Int64(0) != 0;
+  // SQLite 3.40 says 0 to "RETURNING content IS NULL" of a NULL.
+  return found && deleted.Text(0) == "null";
 }
 
 absl::Status SqliteRunStore::CommitAndRemove(SqliteTransaction transaction,
