@@ -108,6 +108,22 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
   return durability == Durability::kSynced ? SyncDirectory(path.parent_path()) : absl::OkStatus();
 }
 
+absl::Status SyncDirectory(const std::filesystem::path& directory) {
+  const Descriptor fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return ErrnoToStatus(errno, "sync", directory);
+  return absl::OkStatus();
+}
+
+absl::Status CopyFileDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(from));
+  const auto bytes = file.bytes();
+  const Descriptor fd(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (fd.get() < 0) return ErrnoToStatus(errno, "create", to);
+  RETURN_IF_ERROR(
+      WriteAll(fd.get(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, to));
+  return ::fsync(fd.get()) == 0 ? absl::OkStatus() : ErrnoToStatus(errno, "sync", to);
+}
+
 absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) return ErrnoToStatus(errno, "rename to", to);
   return SyncDirectory(to.parent_path());
@@ -117,12 +133,6 @@ absl::Status MakeDirectories(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   return error ? ErrnoToStatus(error.value(), "make the folder", path) : absl::OkStatus();
-}
-
-absl::Status SyncDirectory(const std::filesystem::path& directory) {
-  const Descriptor fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY));
-  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return ErrnoToStatus(errno, "sync", directory);
-  return absl::OkStatus();
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {

@@ -31,6 +31,10 @@ absl::StatusOr<std::string> ReadNamedFile(const std::filesystem::path& path);
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
                                  Durability durability = Durability::kSynced);
 
+// Copies a file, byte by byte, and syncs the copy, which is not there before.
+// NOT_FOUND, RESOURCE_EXHAUSTED, INTERNAL.
+absl::Status CopyFileDurably(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // Gives `from` the name `to`, in the same file system, and syncs the folder of `to`.
 absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to);
 

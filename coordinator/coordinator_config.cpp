@@ -16,6 +16,8 @@ using std::filesystem::path;
 
 constexpr int64_t kFewestAdapters = 2;
 constexpr int64_t kMostAdapters = 1'000'000;
+constexpr int64_t kMostBackupMinutes = 7 * 24 * 60;
+constexpr int64_t kMostBackups = 10'000;
 
 // A path of the file starts in the file's folder, a flag's in the working
 // directory. Without either the path stays as it is.
@@ -37,6 +39,19 @@ absl::StatusOr<Log::Format> ParseLogFormat(std::string_view text) {
       fmt::format("log_format \"{}\" is unknown; choose text or json", text));
 }
 
+absl::Status CheckBackups(const CoordinatorConfig& config) {
+  if (config.backup_minutes < 0 || config.backup_minutes > kMostBackupMinutes) {
+    return absl::InvalidArgumentError(
+        fmt::format("backup_minutes is {}; it must be from 1 to {}, or 0 for no backups",
+                    config.backup_minutes, kMostBackupMinutes));
+  }
+  if (config.keep_backups < 1 || config.keep_backups > kMostBackups) {
+    return absl::InvalidArgumentError(fmt::format("keep_backups is {}; it must be from 1 to {}",
+                                                  config.keep_backups, kMostBackups));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Check(const CoordinatorConfig& config) {
   if (config.state_dir.empty()) {
     return absl::InvalidArgumentError(
@@ -47,7 +62,7 @@ absl::Status Check(const CoordinatorConfig& config) {
                                                   config.keep_adapters, kFewestAdapters,
                                                   kMostAdapters));
   }
-  return absl::OkStatus();
+  return CheckBackups(config);
 }
 
 }  // namespace
@@ -67,6 +82,9 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   ReadPath(root, "authority", folder, given.authority);
   ReadPath(root, "signing_roster", folder, config.signing_roster);
   root.Optional("keep_adapters", config.keep_adapters);
+  ReadPath(root, "backup_dir", folder, config.backup_dir);
+  root.Optional("backup_minutes", config.backup_minutes);
+  root.Optional("keep_backups", config.keep_backups);
   root.Optional("log_format", log_format);
   RETURN_IF_ERROR(document.Finish());
 
@@ -77,7 +95,11 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   Override(flags.authority, given.authority);
   Override(flags.signing_roster, config.signing_roster);
   Override(flags.keep_adapters, config.keep_adapters);
+  Override(flags.backup_dir, config.backup_dir);
+  Override(flags.backup_minutes, config.backup_minutes);
+  Override(flags.keep_backups, config.keep_backups);
   Override(flags.log_format, log_format);
+  if (config.backup_dir.empty()) config.backup_dir = config.state_dir / "backups";
   config.credentials = FilesIn(config.state_dir / "keys");
   if (!given.certificate.empty()) config.credentials.certificate = given.certificate;
   if (!given.key.empty()) config.credentials.key = given.key;

@@ -21,6 +21,9 @@ struct CoordinatorConfig {
   CredentialFiles credentials;  // state_dir/keys/{key,certificate,authority}.pem by default.
   std::filesystem::path signing_roster;  // Empty: only plain runs.
   int64_t keep_adapters = 3;             // The newest adapters of a run that are kept; at least 2.
+  std::filesystem::path backup_dir;      // state_dir/backups by default.
+  int64_t backup_minutes = 60;           // From one backup to the next; 0: none are made.
+  int64_t keep_backups = 24;             // The newest backups that are kept; at least 1.
   Log::Format log_format = Log::Format::kKeyValue;
 };
 
@@ -34,6 +37,9 @@ struct CoordinatorFlags {
   std::optional<std::string> authority;
   std::optional<std::string> signing_roster;
   std::optional<int64_t> keep_adapters;
+  std::optional<std::string> backup_dir;
+  std::optional<int64_t> backup_minutes;
+  std::optional<int64_t> keep_backups;
   std::optional<std::string> log_format;
 };
 

@@ -27,6 +27,9 @@ TEST(CoordinatorConfigTest, NeedsOnlyAStateDirectory) {
   EXPECT_EQ(config->credentials.key, "/var/lib/fedtune/keys/key.pem");
   EXPECT_EQ(config->signing_roster, "");
   EXPECT_EQ(config->keep_adapters, 3);
+  EXPECT_EQ(config->backup_dir, "/var/lib/fedtune/backups");
+  EXPECT_EQ(config->backup_minutes, 60);
+  EXPECT_EQ(config->keep_backups, 24);
   EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
 }
 
@@ -39,6 +42,9 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
     authority = "a.pem"
     signing_roster = "roster.json"
     keep_adapters = 9
+    backup_dir = "/mnt/backup"
+    backup_minutes = 0
+    keep_backups = 5
     log_format = "json"
   )");
   ASSERT_THAT(config, IsOk());
@@ -49,6 +55,9 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->credentials.authority, "/etc/fedtune/a.pem");
   EXPECT_EQ(config->signing_roster, "/etc/fedtune/roster.json");
   EXPECT_EQ(config->keep_adapters, 9);
+  EXPECT_EQ(config->backup_dir, "/mnt/backup");
+  EXPECT_EQ(config->backup_minutes, 0);
+  EXPECT_EQ(config->keep_backups, 5);
   EXPECT_EQ(config->log_format, Log::Format::kJson);
 }
 
@@ -60,6 +69,9 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
                                .authority = "a2.pem",
                                .signing_roster = "r2.json",
                                .keep_adapters = 7,
+                               .backup_dir = "b2",
+                               .backup_minutes = 6,
+                               .keep_backups = 8,
                                .log_format = "text"};
   const auto config = Parse("state_dir = \"there\"\nlog_format = \"json\"", flags);
   ASSERT_THAT(config, IsOk());
@@ -70,6 +82,9 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
   EXPECT_EQ(config->credentials.authority, "a2.pem");
   EXPECT_EQ(config->signing_roster, "r2.json");
   EXPECT_EQ(config->keep_adapters, 7);
+  EXPECT_EQ(config->backup_dir, "b2");
+  EXPECT_EQ(config->backup_minutes, 6);
+  EXPECT_EQ(config->keep_backups, 8);
   EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
 }
 
@@ -86,6 +101,15 @@ TEST(CoordinatorConfigTest, RefusesAMissingStateDirectory) {
 
 TEST(CoordinatorConfigTest, RefusesToKeepOneAdapterOnly) {
   EXPECT_THAT(Parse("state_dir = \"x\"\nkeep_adapters = 1"), HasCode(kInvalid));
+}
+
+TEST(CoordinatorConfigTest, RefusesBackupsLessOftenThanAWeek) {
+  EXPECT_THAT(Parse("state_dir = \"x\"\nbackup_minutes = 10081"), HasCode(kInvalid));
+  EXPECT_THAT(Parse("state_dir = \"x\"\nbackup_minutes = -1"), HasCode(kInvalid));
+}
+
+TEST(CoordinatorConfigTest, RefusesToKeepNoBackup) {
+  EXPECT_THAT(Parse("state_dir = \"x\"\nkeep_backups = 0"), HasCode(kInvalid));
 }
 
 TEST(CoordinatorConfigTest, RefusesAnUnknownLogFormat) {

@@ -10,6 +10,7 @@
 #include "base/command_line.h"
 #include "base/status_macros.h"
 #include "coordinator/serve_command.h"
+#include "coordinator/storage_commands.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
 
@@ -59,8 +60,10 @@ int main(int argc, char** argv) {
                      "fedtune-coordinator serve --state-dir coordinator",
                      "fedtune-coordinator serve --config /etc/fedtune/coordinator.toml"}});
   ServeOptions serve;
+  StorageOptions storage;
   RequestFlags request;
   AddServe(line, serve);
+  AddStorageCommands(line, storage);
   AddRequest(line, request);
   return line.Run(argc, argv);
 }

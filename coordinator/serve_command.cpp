@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "base/status_macros.h"
 #include "coordinator/end_signals.h"
 #include "coordinator/rpc/server.h"
+#include "coordinator/storage/backup_schedule.h"
 #include "coordinator/storage/directory_lock.h"
 #include "fmt/format.h"
 #include "privacy/identity/signing_roster.h"
@@ -90,6 +92,11 @@ absl::Status Serve(const ServeOptions& options) {
   Log log(config.log_format);
   ASSIGN_OR_RETURN(std::shared_ptr<const SigningRoster> signing_roster,
                    LoadSigningRoster(config, clock.Now(), log));
+  ASSIGN_OR_RETURN(const auto upgrade,
+                   BackUpBeforeUpgrade(config.state_dir, config.backup_dir, clock.Now()));
+  if (upgrade.has_value()) {
+    log.Info("backup made before the upgrade", {Field("path", upgrade->string())});
+  }
   LostStore lost;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,
@@ -105,6 +112,14 @@ absl::Status Serve(const ServeOptions& options) {
                                    Field("port", server->port())});
   fmt::print("listening on {}:{}\n", host, server->port());
   std::fflush(stdout);
+  std::optional<BackupSchedule> backups;
+  if (config.backup_minutes > 0) {
+    backups.emplace(BackupSchedule::Options{.state = config.state_dir,
+                                            .backups = config.backup_dir,
+                                            .every = absl::Minutes(config.backup_minutes),
+                                            .keep = config.keep_backups},
+                    clock, log);
+  }
   return RunToTheEnd(*server, signals, lost, log);
 }
 
@@ -131,6 +146,11 @@ void AddServe(CommandLine& line, ServeOptions& options) {
                    "The institutions' signing keys, from the authority's custodian");
   serve.add_option("--keep-adapters", flags.keep_adapters,
                    "How many of a run's newest adapters are kept (3)");
+  serve.add_option("--backup-dir", flags.backup_dir,
+                   "The folder of backups (backups in the state directory)");
+  serve.add_option("--backup-minutes", flags.backup_minutes,
+                   "From one backup to the next (60); 0: none are made");
+  serve.add_option("--keep-backups", flags.keep_backups, "How many backups are kept (24)");
   serve.add_option("--log-format", flags.log_format, "text or json");
 }
 

@@ -38,7 +38,8 @@ absl::Status WriteHolder(int fd, const std::filesystem::path& path) {
 
 }  // namespace
 
-absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& directory) {
+absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& directory,
+                                                  std::string_view advice) {
   RETURN_IF_ERROR(MakeDirectories(directory));
   const std::filesystem::path path = directory / "lock";
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -50,8 +51,7 @@ absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& d
   }
   if (errno != EWOULDBLOCK) return ErrnoToStatus(errno, "lock", path);
   return absl::FailedPreconditionError(
-      fmt::format("{} is in use {}; stop that one, or choose another folder with --state-dir",
-                  directory.string(), HolderOf(fd)));
+      fmt::format("{} is in use {}; {}", directory.string(), HolderOf(fd), advice));
 }
 
 DirectoryLock::~DirectoryLock() {

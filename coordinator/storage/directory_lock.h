@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -14,10 +15,13 @@ namespace fedtune {
 // that was killed; the file says who has it.
 class DirectoryLock {
  public:
-  // Makes the directory when it is missing.
+  // Makes the directory when it is missing. `advice` ends the message when another
+  // process has it.
   // FAILED_PRECONDITION: another process has it; says which one, where and since
   // when.
-  static absl::StatusOr<DirectoryLock> Take(const std::filesystem::path& directory);
+  static absl::StatusOr<DirectoryLock> Take(
+      const std::filesystem::path& directory,
+      std::string_view advice = "stop that one, or choose another folder with --state-dir");
 
   DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   DirectoryLock& operator=(DirectoryLock&&) = delete;

@@ -204,6 +204,8 @@ absl::Status CheckIsWriter(SqliteDatabase& database, const std::filesystem::path
 
 }  // namespace
 
+int64_t NewestSchema() { return std::ssize(kSteps); }
+
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
     const std::filesystem::path& path, std::function<void(const absl::Status&)> on_end) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));

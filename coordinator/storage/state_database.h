@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -22,6 +24,12 @@ struct StateDatabase {
   SqliteDatabase connection;  // Guarded by mutex.
   std::mutex mutex;
 };
+
+inline constexpr std::string_view kDatabaseName = "fedtune.sqlite";
+inline constexpr std::string_view kBlobsName = "blobs";
+
+// The newest schema that this program knows.
+int64_t NewestSchema();
 
 // Opens the database to write, with checksums on its pages: brings its schema up to date and takes
 // the writing over, under an epoch that is one higher than the last one's. Every write asks whether

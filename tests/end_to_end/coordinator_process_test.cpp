@@ -93,6 +93,49 @@ TEST_F(CoordinatorProcessTest, OneWhoseDirectoryIsReplacedEnds) {
   EXPECT_THAT(coordinator_->Errors(), HasSubstr("was moved, removed or replaced"));
 }
 
+// As an administrator does it.
+TEST_F(CoordinatorProcessTest, ABackupOfARunningOneIsRestoredAndServed) {
+  const auto run = [this](std::vector<std::string> words) {
+    words.insert(words.begin(), FEDTUNE_COORDINATOR);
+    auto process = std::make_unique<ChildProcess>(words, directory_.path() / "command.log");
+    EXPECT_TRUE(process->Wait(kSoon).has_value());
+    return process;
+  };
+  FakeClient berta(Connect(Role::kClient, "berta"));
+  berta.SayHello();
+  ASSERT_TRUE(berta.Receive().has_welcome());
+  ASSERT_THAT(TryToStartRun(), IsGrpcOk());
+  const auto backup = run({"backup", "--state-dir", State().string(), "--backup-dir",
+                           (directory_.path() / "safe").string()});
+  ASSERT_EQ(backup->Wait(kSoon), 0) << backup->Errors();
+  const std::string made = backup->ReadLine();
+
+  coordinator_->Signal(SIGKILL);
+  coordinator_->Wait(kSoon);
+  const auto occupied = run({"restore", "--from", made, "--state-dir", State().string()});
+  EXPECT_EQ(occupied->Wait(kSoon), 1);
+  EXPECT_THAT(occupied->Errors(), HasSubstr("is not empty"));
+  std::filesystem::resize_file(State() / "fedtune.sqlite", 10'000);
+  const auto damaged = run({"check", "--state-dir", State().string()});
+  EXPECT_EQ(damaged->Wait(kSoon), 1);
+  EXPECT_THAT(damaged->Errors(), HasSubstr("is damaged"));
+  EXPECT_THAT(damaged->ReadLine(), HasSubstr("page"));
+
+  std::filesystem::remove_all(State());
+  const auto restored = run({"restore", "--from", made, "--state-dir", State().string()});
+  ASSERT_EQ(restored->Wait(kSoon), 0) << restored->Errors();
+  const auto check = run({"check", "--state-dir", State().string()});
+  EXPECT_EQ(check->Wait(kSoon), 0) << check->Errors();
+  EXPECT_THAT(check->ReadLine(), HasSubstr("1 runs, 1 blobs"));
+  Start();
+  grpc::ClientContext context;
+  v1::ListRunsResponse runs;
+  EXPECT_THAT(v1::Administration::NewStub(Connect(Role::kAdministrator, "grace"))
+                  ->ListRuns(&context, {}, &runs),
+              IsGrpcOk());
+  EXPECT_EQ(runs.runs_size(), 1);
+}
+
 // A client of a run, in the middle of handing in what it has trained.
 class DrainTest : public CoordinatorProcessTest {
  protected:

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage/backup.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "base/files.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "coordinator/storage/directory_lock.h"
+#include "coordinator/storage/state_database.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+using std::filesystem::path;
+
+constexpr char kNameFormat[] = "fedtune-%E4Y%m%dT%H%M%SZ";
+constexpr std::string_view kUnfinished = ".partial";
+constexpr int kTries = 3;
+
+// When a backup of this name was made; nothing if it is no backup's name.
+std::optional<absl::Time> TimeOf(const path& backup) {
+  absl::Time made;
+  std::string ignored;
+  const std::string name = backup.filename().string();
+  if (!absl::ParseTime(kNameFormat, name, absl::UTCTimeZone(), &made, &ignored)) {
+    return std::nullopt;
+  }
+  return BackupName(made) == name ? std::optional(made) : std::nullopt;
+}
+
+std::vector<path> EntriesOf(const path& directory) {
+  std::error_code ignored;
+  std::vector<path> entries;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    entries.push_back(entry.path());
+  }
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+absl::Status RemoveAll(const path& directory) {
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  return error ? ErrnoToStatus(error.value(), "remove", directory) : absl::OkStatus();
+}
+
+absl::Status RemoveUnfinished(const path& directory) {
+  for (const path& entry : EntriesOf(directory)) {
+    if (entry.extension() == kUnfinished) RETURN_IF_ERROR(RemoveAll(entry));
+  }
+  return absl::OkStatus();
+}
+
+// A new folder for its owner's eyes only.
+absl::Status MakePrivate(const path& directory) {
+  RETURN_IF_ERROR(MakeDirectories(directory));
+  std::error_code error;
+  std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
+  return error ? ErrnoToStatus(error.value(), "protect", directory) : absl::OkStatus();
+}
+
+uint64_t SizeOf(const path& state) {
+  std::error_code ignored;
+  uint64_t bytes = std::filesystem::file_size(state / kDatabaseName, ignored);
+  for (const path& blob : EntriesOf(state / kBlobsName)) {
+    const uint64_t size = std::filesystem::file_size(blob, ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes;
+}
+
+absl::Status CheckSpace(const path& state, const path& backups) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(backups, error);
+  if (error) return ErrnoToStatus(error.value(), "look at", backups);
+  const uint64_t wanted = 2 * SizeOf(state);
+  if (space.available >= wanted) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      fmt::format("no backup is made in {}: {} are free there and {} are to be; free some space, "
+                  "or choose another folder with --backup-dir",
+                  backups.string(), HumanBytes(space.available), HumanBytes(wanted)));
+}
+
+absl::Status CheckAll(const path& directory, const TaskProgress& progress) {
+  ASSIGN_OR_RETURN(const StateReport report, CheckState(directory, progress));
+  if (report.problems.empty()) return absl::OkStatus();
+  return absl::DataLossError(
+      fmt::format("{}{}", report.problems.front(),
+                  report.problems.size() == 1
+                      ? ""
+                      : fmt::format(", and {} more problems", report.problems.size() - 1)));
+}
+
+// A verified copy. NOT_FOUND: there is no such blob any more.
+absl::Status CopyBlob(const path& from, const path& to, const Digest& digest) {
+  RETURN_IF_ERROR(CopyFileDurably(from, to));
+  ASSIGN_OR_RETURN(const Digest copied, Sha256OfFile(to));
+  if (copied == digest) return absl::OkStatus();
+  return absl::DataLossError(fmt::format("blob {} is damaged", from.string()));
+}
+
+// Whether `to` has become the last backup's file of this blob.
+bool LinkBlob(const path& last, const path& to, const Digest& digest) {
+  if (last.empty()) return false;
+  const path from = last / kBlobsName / digest.ToHex();
+  const absl::StatusOr<Digest> found = Sha256OfFile(from);
+  return found.ok() && *found == digest && ::link(from.c_str(), to.c_str()) == 0;
+}
+
+absl::Status CopyBlobs(const path& state, const path& last, const path& staged,
+                       const TaskProgress& progress) {
+  ASSIGN_OR_RETURN(const SqliteDatabase database,
+                   SqliteDatabase::OpenToRead(staged / kDatabaseName));
+  ASSIGN_OR_RETURN(const std::vector<Digest> blobs, BlobsInFiles(database));
+  double done = 0;
+  for (const Digest& digest : blobs) {
+    if (progress != nullptr && !progress("copying blobs", done++ / std::ssize(blobs))) {
+      return absl::CancelledError("not all blobs were copied");
+    }
+    const path to = staged / kBlobsName / digest.ToHex();
+    if (LinkBlob(last, to, digest)) continue;
+    RETURN_IF_ERROR(CopyBlob(state / kBlobsName / digest.ToHex(), to, digest));
+  }
+  return SyncDirectory(staged / kBlobsName);
+}
+
+absl::Status Stage(const path& state, const path& last, const path& staged,
+                   const TaskProgress& progress) {
+  RETURN_IF_ERROR(RemoveAll(staged));
+  RETURN_IF_ERROR(MakePrivate(staged));
+  RETURN_IF_ERROR(MakePrivate(staged / kBlobsName));
+  {
+    ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenToRead(state / kDatabaseName));
+    RETURN_IF_ERROR(database.BackUpTo(staged / kDatabaseName, [&progress](int64_t done,
+                                                                          int64_t all) {
+      return progress == nullptr ||
+             progress("copying the database",
+                      static_cast<double>(done) / static_cast<double>(std::max<int64_t>(all, 1)));
+    }));
+  }
+  return CopyBlobs(state, last, staged, progress);
+}
+
+// Blobs that a running coordinator has removed since the database was copied are not
+// wanted by a later copy.
+absl::Status StageInTheEnd(const path& state, const path& last, const path& staged,
+                           const TaskProgress& progress) {
+  absl::Status made = Stage(state, last, staged, progress);
+  for (int i = 1; absl::IsNotFound(made) && i < kTries; ++i) {
+    made = Stage(state, last, staged, progress);
+  }
+  if (absl::IsNotFound(made)) return absl::DataLossError(std::string(Message(made)));
+  return made;
+}
+
+// What a restore may find in a state directory.
+absl::Status CheckIsEmpty(const path& state) {
+  for (const path& entry : EntriesOf(state)) {
+    const path name = entry.filename();
+    if (name == "keys" || name == "lock" || name == "backups") continue;
+    return absl::FailedPreconditionError(fmt::format(
+        "{} is not empty: there is {}; restore into an empty folder, or move that away first",
+        state.string(), name.string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CopyState(const path& from, const path& to, const TaskProgress& progress) {
+  RETURN_IF_ERROR(MakePrivate(to));
+  RETURN_IF_ERROR(MakePrivate(to / kBlobsName));
+  RETURN_IF_ERROR(CopyFileDurably(from / kDatabaseName, to / kDatabaseName));
+  RETURN_IF_ERROR(CopyBlobs(from, "", to, progress));
+  return CheckAll(to, progress);
+}
+
+}  // namespace
+
+std::string BackupName(absl::Time made) {
+  return absl::FormatTime(kNameFormat, made, absl::UTCTimeZone());
+}
+
+absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time now,
+                            std::string_view suffix, const TaskProgress& progress) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(state / kDatabaseName, ignored)) {
+    return ErrnoToStatus(ENOENT, "back up", state / kDatabaseName);
+  }
+  RETURN_IF_ERROR(MakePrivate(backups));
+  ASSIGN_OR_RETURN(const DirectoryLock lock,
+                   DirectoryLock::Take(backups, "wait until it has made its backup"));
+  RETURN_IF_ERROR(RemoveUnfinished(backups));
+  const path made = backups / fmt::format("{}{}", BackupName(now), suffix);
+  if (std::filesystem::exists(made, ignored)) {
+    return absl::AlreadyExistsError(fmt::format("{} is there already", made.string()));
+  }
+  RETURN_IF_ERROR(CheckSpace(state, backups));
+  const std::vector<path> before = Backups(backups);
+  const path staged = made.string() + std::string(kUnfinished);
+  absl::Status status =
+      StageInTheEnd(state, before.empty() ? path() : before.back(), staged, progress);
+  if (status.ok()) status = CheckAll(staged, progress);
+  if (status.ok()) status = SyncDirectory(staged);
+  if (status.ok()) status = RenameDurably(staged, made);
+  if (status.ok()) return made;
+  RemoveAll(staged).IgnoreError();  // The next backup removes what is left.
+  return status;
+}
+
+std::vector<path> Backups(const path& backups) {
+  std::vector<path> made = EntriesOf(backups);
+  std::erase_if(made, [](const path& entry) { return !TimeOf(entry).has_value(); });
+  return made;
+}
+
+absl::Time LastBackup(const path& backups) {
+  const std::vector<path> made = Backups(backups);
+  return made.empty() ? absl::InfinitePast() : *TimeOf(made.back());
+}
+
+absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
+  const std::vector<path> made = Backups(backups);
+  for (int64_t i = 0; i < std::ssize(made) - keep; ++i) {
+    // What is removed in part is no backup.
+    const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kUnfinished);
+    RETURN_IF_ERROR(RenameDurably(made[static_cast<size_t>(i)], unfinished));
+    RETURN_IF_ERROR(RemoveAll(unfinished));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Restore(const path& backup, const path& state, const TaskProgress& progress) {
+  RETURN_IF_ERROR(CheckAll(backup, progress));
+  ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(state));
+  const path staged = state / fmt::format("restored{}", kUnfinished);
+  std::error_code ignored;
+  if (std::filesystem::exists(staged, ignored) &&
+      !std::filesystem::exists(state / kDatabaseName, ignored)) {
+    // A restore that was cut off; its blobs may have their name already.
+    RETURN_IF_ERROR(RemoveAll(state / kBlobsName));
+    RETURN_IF_ERROR(RemoveAll(staged));
+  }
+  RETURN_IF_ERROR(CheckIsEmpty(state));
+  const absl::Status copied = CopyState(backup, staged, progress);
+  if (!copied.ok()) {
+    RemoveAll(staged).IgnoreError();  // The next restore removes what is left.
+    return copied;
+  }
+  RETURN_IF_ERROR(RenameDurably(staged / kBlobsName, state / kBlobsName));
+  RETURN_IF_ERROR(RenameDurably(staged / kDatabaseName, state / kDatabaseName));
+  return RemoveAll(staged);
+}
+
+}  // namespace fedtune

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/sqlite/sqlite.h"
+#include "privacy/crypto/sha256.h"
+
+namespace fedtune {
+
+// Told what is being done and how much of it is; false: give up, which is CANCELLED.
+using TaskProgress = std::function<bool(std::string_view task, double fraction)>;
+
+// What lies in a state directory, or in a backup of one.
+struct StateReport {
+  int64_t schema = 0;
+  int64_t runs = 0;
+  int64_t blobs = 0;
+  uint64_t bytes = 0;
+  std::vector<std::string> problems;  // A line each: what is damaged, missing or dangling.
+};
+
+// Reads everything: each page of the database, its tables, indexes and references, and
+// each blob against its SHA-256. Changes nothing; a coordinator may run meanwhile, in
+// another process.
+//
+// NOT_FOUND: there is no database. FAILED_PRECONDITION: a newer version of the program
+// wrote it. CANCELLED: by `progress`.
+absl::StatusOr<StateReport> CheckState(const std::filesystem::path& directory,
+                                       const TaskProgress& progress = nullptr);
+
+// The digests of the blobs that lie in files.
+absl::StatusOr<std::vector<Digest>> BlobsInFiles(const SqliteDatabase& database);
+
+}  // namespace fedtune

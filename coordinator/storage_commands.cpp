@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage_commands.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/progress.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "coordinator/storage/backup.h"
+#include "coordinator/storage/state_check.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+// A line for each task of a command.
+class ShownProgress {
+ public:
+  TaskProgress progress() {
+    return [this](std::string_view task, double fraction) {
+      if (line_ == nullptr || task != task_) {
+        task_ = task;
+        line_.reset();
+        line_ = std::make_unique<ProgressLine>(task_, clock_);
+      }
+      line_->Update(fraction);
+      return true;
+    };
+  }
+
+  // Nothing of it stands on the terminal any more.
+  void End() { line_.reset(); }
+
+ private:
+  const SystemClock clock_;
+  std::string task_;
+  std::unique_ptr<ProgressLine> line_;
+};
+
+absl::Status MakeBackup(const StorageOptions& options) {
+  ASSIGN_OR_RETURN(const CoordinatorConfig config,
+                   LoadCoordinatorConfig(options.file, options.flags));
+  ShownProgress shown;
+  const auto made =
+      BackUp(config.state_dir, config.backup_dir, SystemClock().Now(), "", shown.progress());
+  shown.End();
+  RETURN_IF_ERROR(made.status());
+  fmt::print("{}\n", made->string());
+  return absl::OkStatus();
+}
+
+absl::Status RestoreBackup(const StorageOptions& options) {
+  ASSIGN_OR_RETURN(const CoordinatorConfig config,
+                   LoadCoordinatorConfig(options.file, options.flags));
+  ShownProgress shown;
+  const absl::Status restored = Restore(options.from, config.state_dir, shown.progress());
+  shown.End();
+  RETURN_IF_ERROR(restored);
+  fmt::print("{} is as it was in {}\n", config.state_dir.string(), options.from.string());
+  return absl::OkStatus();
+}
+
+absl::Status Check(const StorageOptions& options) {
+  ASSIGN_OR_RETURN(const CoordinatorConfig config,
+                   LoadCoordinatorConfig(options.file, options.flags));
+  ShownProgress shown;
+  const auto report = CheckState(config.state_dir, shown.progress());
+  shown.End();
+  RETURN_IF_ERROR(report.status());
+  for (const std::string& problem : report->problems) fmt::print("{}\n", problem);
+  const std::string directory = config.state_dir.string();
+  if (!report->problems.empty()) {
+    return absl::DataLossError(fmt::format(
+        "{} is damaged; stop the coordinator, move the folder away and restore the last backup: "
+        "fedtune-coordinator restore",
+        directory));
+  }
+  fmt::print("{}: schema {}, {} runs, {} blobs, {}: all is well\n", directory, report->schema,
+             report->runs, report->blobs, HumanBytes(report->bytes));
+  return absl::OkStatus();
+}
+
+void AddPlace(CLI::App& command, StorageOptions& options) {
+  command.add_option("--config", options.file, "coordinator.toml");
+  command.add_option("--state-dir", options.flags.state_dir, "The coordinator's state directory");
+}
+
+}  // namespace
+
+void AddStorageCommands(CommandLine& line, StorageOptions& options) {
+  CLI::App& backup = line.Add(
+      {"backup",
+       "Makes a backup of the state directory, while the coordinator runs or not, and prints its "
+       "path.",
+       {"fedtune-coordinator backup --config /etc/fedtune/coordinator.toml",
+        "fedtune-coordinator backup --state-dir ./coordinator --backup-dir /mnt/backup"}},
+      [&] { return MakeBackup(options); });
+  AddPlace(backup, options);
+  backup.add_option("--backup-dir", options.flags.backup_dir,
+                    "The folder of backups (backups in the state directory)");
+
+  CLI::App& restore =
+      line.Add({"restore",
+                "Makes an empty state directory (it may hold keys and backups) what a backup says.",
+                {"fedtune-coordinator restore --from /mnt/backup/fedtune-20261126T040000Z "
+                 "--state-dir ./coordinator"}},
+               [&] { return RestoreBackup(options); });
+  AddPlace(restore, options);
+  restore.add_option("--from", options.from, "The backup, a folder")->required();
+
+  CLI::App& check =
+      line.Add({"check",
+                "Reads a state directory, or a backup, to its end and says what is damaged.",
+                {"fedtune-coordinator check --config /etc/fedtune/coordinator.toml",
+                 "fedtune-coordinator check --state-dir /mnt/backup/fedtune-20261126T040000Z"}},
+               [&] { return Check(options); });
+  AddPlace(check, options);
+}
+
+}  // namespace fedtune
