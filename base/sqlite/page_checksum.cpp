@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -102,6 +104,36 @@ absl::StatusOr<size_t> ReadPageSize(const OpenFile& file) {
   return IsPageSize(page_size) ? page_size : size_t{0};
 }
 
+constexpr int64_t kLogHeaderBytes = 32;
+constexpr size_t kFrameHeaderBytes = 24;
+constexpr size_t kLogSaltAt = 16;
+constexpr size_t kFrameSaltAt = 8;
+constexpr size_t kSaltBytes = 8;
+
+// The pages that the write-ahead log holds a newer version of. What the database's file
+// has of them is not read, and may have been cut off by a crash while it was written.
+absl::StatusOr<std::set<int64_t>> PagesInLog(const std::filesystem::path& database,
+                                             size_t page_size) {
+  std::set<int64_t> pages;
+  const auto file = OpenFile::Open(database.string() + "-wal", O_RDONLY);
+  if (absl::IsNotFound(file.status())) return pages;
+  RETURN_IF_ERROR(file.status());
+  std::array<uint8_t, kLogHeaderBytes> header;
+  ASSIGN_OR_RETURN(const size_t size, file->Read(0, header));
+  if (size < header.size()) return pages;
+  std::array<uint8_t, kFrameHeaderBytes> frame;
+  const auto step = static_cast<int64_t>(kFrameHeaderBytes + page_size);
+  for (int64_t offset = kLogHeaderBytes;; offset += step) {
+    ASSIGN_OR_RETURN(const size_t read, file->Read(offset, frame));
+    if (read < frame.size() ||
+        std::memcmp(&frame[kFrameSaltAt], &header[kLogSaltAt], kSaltBytes) != 0) {
+      return pages;
+    }
+    pages.insert(int64_t{frame[0]} << 24 | int64_t{frame[1]} << 16 | int64_t{frame[2]} << 8 |
+                 int64_t{frame[3]});
+  }
+}
+
 // What looks damaged may be a page that is being written.
 absl::StatusOr<bool> IsIntactInTheEnd(const OpenFile& file, int64_t number,
                                       std::span<uint8_t> page) {
@@ -152,6 +184,9 @@ absl::StatusOr<std::vector<int64_t>> DamagedPages(const std::filesystem::path& p
       return absl::CancelledError(fmt::format("not all pages of {} were read", path.string()));
     }
   }
+  if (damaged.empty()) return damaged;
+  ASSIGN_OR_RETURN(const std::set<int64_t> newer, PagesInLog(path, page_size));
+  std::erase_if(damaged, [&newer](int64_t number) { return newer.contains(number); });
   return damaged;
 }
 

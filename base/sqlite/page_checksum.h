@@ -37,8 +37,8 @@ bool IsPageIntact(int64_t number, std::span<const uint8_t> page);
 using PageProgress = std::function<bool(int64_t done, int64_t all)>;
 
 // Reads the file of a checked database page by page, though it may be written
-// meanwhile, and gives the numbers of those that are damaged. The process must not
-// have the database open.
+// meanwhile, and gives the numbers of those that are damaged and of which the
+// write-ahead log has no newer version. The process must not have the database open.
 //
 // NOT_FOUND, PERMISSION_DENIED, INTERNAL: the file cannot be read. CANCELLED: by
 // `progress`.

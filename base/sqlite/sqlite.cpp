@@ -261,6 +261,21 @@ void SqliteDatabase::OnEnd(std::function<void(const absl::Status&)> on_end) {
   state_->on_end = std::move(on_end);
 }
 
+void SqliteDatabase::CheckpointEvery(int pages) {
+  state_->checkpoint_pages = pages;
+  sqlite3_wal_hook(database_.get(), AfterCommit, state_.get());
+}
+
+// What is committed stays so whatever becomes of the checkpoint.
+int SqliteDatabase::AfterCommit(void* state, sqlite3* database, const char* name, int pages) {
+  auto& connection = *static_cast<SqliteConnectionState*>(state);
+  if (pages < connection.checkpoint_pages || !connection.ended.ok()) return SQLITE_OK;
+  const int code =
+      sqlite3_wal_checkpoint_v2(database, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (code != SQLITE_OK) Judge(connection, database, code).IgnoreError();
+  return SQLITE_OK;
+}
+
 absl::Status SqliteDatabase::End(std::string_view why) {
   return Ended(*state_, database_.get(), why);
 }

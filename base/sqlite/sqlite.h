@@ -48,6 +48,7 @@ struct SqliteConnectionState {
   absl::Status ended;
   std::function<void(const absl::Status&)> on_end;
   std::function<absl::Status(SqliteDatabase&)> write_guard;
+  int checkpoint_pages = 0;
 };
 
 // A prepared statement. Parameters are bound in order, then rows are stepped
@@ -143,6 +144,10 @@ class SqliteDatabase {
   // ends it fails with UNAVAILABLE, as all later ones do.
   void OnEnd(std::function<void(const absl::Status&)> on_end);
 
+  // Moves the write-ahead log into the database after commits that leave it longer than
+  // `pages`. An error of that ends the connection, where SQLite would keep it to itself.
+  void CheckpointEvery(int pages);
+
   // Ends the connection: nothing is read or written any more.
   absl::Status End(std::string_view why);
 
@@ -196,6 +201,7 @@ class SqliteDatabase {
     void operator()(sqlite3* database) const;
   };
   explicit SqliteDatabase(sqlite3* database) : database_(database) {}
+  static int AfterCommit(void* state, sqlite3* database, const char* name, int pages);
   // With the flags of sqlite3_open_v2(); a null `vfs` is the default one.
   static absl::StatusOr<SqliteDatabase> OpenWith(const std::filesystem::path& path, int flags,
                                                  const char* vfs);

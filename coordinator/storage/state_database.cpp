@@ -166,7 +166,7 @@ constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRouti
 
 // A release of a small adapter writes about 2 MB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.
-constexpr std::string_view kConfigure = "PRAGMA wal_autocheckpoint = 16384;";
+constexpr int kPagesInLog = 16384;
 
 absl::StatusOr<int64_t> TakeOver(SqliteDatabase& database) {
   const Writer writer = ThisWriter(absl::Now());
@@ -209,10 +209,10 @@ int64_t NewestSchema() { return std::ssize(kSteps); }
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
     const std::filesystem::path& path, std::function<void(const absl::Status&)> on_end) {
   ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));
-  RETURN_IF_ERROR(database.Execute(std::string(kConfigure)));
   RETURN_IF_ERROR(database.Migrate(kSteps));
   ASSIGN_OR_RETURN(const int64_t epoch, TakeOver(database));
   database.OnEnd(std::move(on_end));
+  database.CheckpointEvery(kPagesInLog);
   database.SetWriteGuard(
       [path, epoch](SqliteDatabase& asked) { return CheckIsWriter(asked, path, epoch); });
   return std::make_shared<StateDatabase>(std::move(database));

@@ -33,7 +33,7 @@ MAY_INCLUDE = {
 EDGE = ["rpc", "coordinator/rpc", "client/transport", "cli", "bench", "tests"]
 TORCH = ["model/transformer", "model/quantisation", "client/training"]
 CONFINED = {
-    "sqlite3.h": ["base/sqlite"],
+    "sqlite3.h": ["base/sqlite", "tests/support/fault_vfs"],
     "grpcpp/": EDGE,
     "google/protobuf/": EDGE,
     "proto/": EDGE,
