@@ -104,9 +104,12 @@ struct RunEnding {
 // method that writes is one atomic transaction, on the disk when it returns.
 // Implementations are thread-safe.
 //
-// Every method: INTERNAL: the store is damaged or cannot be read.
+// Every method: INTERNAL: the store holds what this program does not know.
 // RESOURCE_EXHAUSTED: the disk is full. UNAVAILABLE: another process holds the
-// store. In both cases nothing has changed, try again.
+// store. In both cases nothing has changed, try again. UNAVAILABLE also: the disk has
+// failed, the store is damaged, or another process has taken it over; then the process
+// is to end, whoever opened the store was told, and what was written last is known when
+// it is opened again.
 class RunStore {
  public:
   virtual ~RunStore() = default;

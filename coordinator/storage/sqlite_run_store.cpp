@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/storage/columns.h"
 #include "coordinator/storage/run_rows.h"
@@ -64,7 +65,12 @@ absl::Status SqliteRunStore::RemoveOrphans() {
 }
 
 absl::Status SqliteRunStore::PutFile(const Digest& digest, std::span<const std::byte> bytes) {
-  return IsLarge(bytes) ? blobs_.Put(digest, bytes) : absl::OkStatus();
+  if (!IsLarge(bytes)) return absl::OkStatus();
+  const absl::Status put = blobs_.Put(digest, bytes);
+  if (!absl::IsInternal(put)) return put;
+  // A disk that fails one file fails the store.
+  const std::lock_guard lock(mutex_);
+  return database_.End(Message(put));
 }
 
 absl::Status SqliteRunStore::InsertBlob(const Digest& digest, std::span<const std::byte> bytes) {

@@ -56,7 +56,7 @@ class SqliteRunStore final : public RunStore {
 
   absl::Status RemoveOrphans();
 
-  // A large blob's file, with files_mutex_ held.
+  // A large blob's file, with files_mutex_ held and not mutex_.
   absl::Status PutFile(const Digest& digest, std::span<const std::byte> bytes);
 
   // All that follow: with mutex_ held and, where they write, in a transaction.

@@ -3,6 +3,7 @@
 #include "coordinator/storage/state_database.h"
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -165,6 +166,20 @@ TEST_F(StateDatabaseTest, AWriterWhoseFilesWereReplacedCanWriteNothing) {
   EXPECT_THAT(refused, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_THAT(std::string(refused.message()), HasSubstr("was moved, removed or replaced"));
   EXPECT_THAT(ends_, ::testing::SizeIs(1));
+}
+
+// As far as the store can tell from a file that cannot be written.
+TEST_F(StateDatabaseTest, ADiskThatFailsABlobEndsTheStore) {
+  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  std::filesystem::remove_all(directory_.path() / "blobs");
+  std::ofstream(directory_.path() / "blobs") << "no folder";
+  const std::string large(size_t{5} << 20, '.');
+  NewRelease release;
+  release.record.adapter = Sha256Of(large);
+  release.adapter = std::as_bytes(std::span(large));
+  EXPECT_THAT(runs_->SaveRelease({"run-0001"}, release), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(ends_, ::testing::SizeIs(1));
+  EXPECT_THAT(runs_->List(), HasCode(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(StateDatabaseTest, EachWriterHasAHigherEpoch) {

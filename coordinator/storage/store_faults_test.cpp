@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "base/status.h"
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/sqlite_federation_store.h"
@@ -250,6 +251,35 @@ TEST_F(StoreFaultsTest, ALostSyncLosesWholeSteps) {
     Disk().CutPower(Survivors::kNone);
     ASSERT_THAT(store.Open(), IsOk());
     EXPECT_THAT(contents_, ::testing::Contains(store.Content()));
+    std::filesystem::remove_all(directory);
+  }
+}
+
+// From the first schema, without checksums, to the newest one with them.
+TEST_F(StoreFaultsTest, AnUpgradeThatIsCutOffIsDoneAgain) {
+  std::string expected;
+  bool cut_off = true;
+  for (int64_t k = -1; cut_off; ++k) {
+    SCOPED_TRACE(k);
+    const path directory = Fresh();
+    {
+      auto old = SqliteDatabase::Open(directory / kDatabaseName);
+      ASSERT_THAT(old->Execute(*ReadFile("coordinator/storage/testdata/schema_1.sql")), IsOk());
+    }
+    Store store(directory);
+    if (k >= 0) {
+      Disk().Arm(Fault::kCrash, k);
+      const absl::Status opened = store.Open();
+      cut_off = Disk().struck();
+      EXPECT_NE(opened.ok(), cut_off) << opened;
+      store.Close();
+      Disk().Heal();
+      Disk().CutPower(Survivors::kNone);
+    }
+    ASSERT_THAT(store.Open(), IsOk());
+    if (k < 0) expected = store.Content();
+    EXPECT_EQ(store.Content(), expected);
+    EXPECT_EQ(*store.state()->connection.SchemaVersion(), NewestSchema());
     std::filesystem::remove_all(directory);
   }
 }
