@@ -62,8 +62,8 @@ absl::StatusOr<std::shared_ptr<const SigningRoster>> LoadSigningRoster(
 }
 
 // Until a signal or the loss of the store, and then to the end of what is under way.
-absl::Status RunToTheEnd(Server& server, const EndSignals& signals, const LostStore& lost,
-                         Log& log) {
+absl::Status RunToTheEnd(Server& server, std::optional<BackupSchedule>& backups,
+                         const EndSignals& signals, const LostStore& lost, Log& log) {
   const std::string signal = signals.Wait();
   const absl::Status why = lost.why();
   if (why.ok()) {
@@ -78,6 +78,7 @@ absl::Status RunToTheEnd(Server& server, const EndSignals& signals, const LostSt
     std::_Exit(static_cast<int>(ExitCode::kFailed));
   });
   server.Shutdown(why.ok() ? kTransfersMayTake : absl::ZeroDuration());
+  backups.reset();
   if (!why.ok()) return WithExitCode(why, ExitCode::kFailed);
   log.Info("coordinator has stopped");
   return absl::OkStatus();
@@ -120,7 +121,7 @@ absl::Status Serve(const ServeOptions& options) {
                                             .keep = config.keep_backups},
                     clock, log);
   }
-  return RunToTheEnd(*server, signals, lost, log);
+  return RunToTheEnd(*server, backups, signals, lost, log);
 }
 
 }  // namespace

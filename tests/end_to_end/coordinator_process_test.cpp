@@ -119,7 +119,7 @@ TEST_F(CoordinatorProcessTest, ABackupOfARunningOneIsRestoredAndServed) {
   const auto damaged = run({"check", "--state-dir", State().string()});
   EXPECT_EQ(damaged->Wait(kSoon), 1);
   EXPECT_THAT(damaged->Errors(), HasSubstr("is damaged"));
-  EXPECT_THAT(damaged->ReadLine(), HasSubstr("page"));
+  EXPECT_THAT(damaged->ReadLine(), HasSubstr("fedtune.sqlite"));
 
   std::filesystem::remove_all(State());
   const auto restored = run({"restore", "--from", made, "--state-dir", State().string()});
