@@ -105,9 +105,9 @@ absl::Status ToStatus(sqlite3* database, int code) {
 
 // The same, and what it means for the connection.
 absl::Status Judge(SqliteConnectionState& state, sqlite3* database, int code) {
-  const absl::Status status = ToStatus(database, code);
+  absl::Status status = ToStatus(database, code);
   if (!EndsConnection(status, code)) return status;
-  const absl::Status ended = Ended(state, database, Message(status));
+  absl::Status ended = Ended(state, database, Message(status));
   return state.on_end == nullptr ? status : ended;
 }
 

@@ -195,7 +195,7 @@ absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time n
   if (!std::filesystem::exists(state / kDatabaseName, ignored)) {
     return ErrnoToStatus(ENOENT, "back up", state / kDatabaseName);
   }
-  RETURN_IF_ERROR(MakePrivate(backups));
+  RETURN_IF_ERROR(MakeDirectories(backups));
   ASSIGN_OR_RETURN(const DirectoryLock lock,
                    DirectoryLock::Take(backups, "wait until it has made its backup"));
   RETURN_IF_ERROR(RemoveUnfinished(backups));
