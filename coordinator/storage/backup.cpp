@@ -123,8 +123,9 @@ absl::Status CopyBlobs(const path& state, const path& last, const path& staged,
                    SqliteDatabase::OpenToRead(staged / kDatabaseName));
   ASSIGN_OR_RETURN(const std::vector<Digest> blobs, BlobsInFiles(database));
   double done = 0;
+  const auto all = static_cast<double>(blobs.size());
   for (const Digest& digest : blobs) {
-    if (progress != nullptr && !progress("copying blobs", done++ / std::ssize(blobs))) {
+    if (progress != nullptr && !progress("copying blobs", done++ / all)) {
       return absl::CancelledError("not all blobs were copied");
     }
     const path to = staged / kBlobsName / digest.ToHex();
@@ -250,7 +251,7 @@ absl::Status Restore(const path& backup, const path& state, const TaskProgress& 
     RETURN_IF_ERROR(RemoveAll(staged));
   }
   RETURN_IF_ERROR(CheckIsEmpty(state));
-  const absl::Status copied = CopyState(backup, staged, progress);
+  absl::Status copied = CopyState(backup, staged, progress);
   if (!copied.ok()) {
     RemoveAll(staged).IgnoreError();  // The next restore removes what is left.
     return copied;

@@ -66,7 +66,7 @@ absl::Status SqliteRunStore::RemoveOrphans() {
 
 absl::Status SqliteRunStore::PutFile(const Digest& digest, std::span<const std::byte> bytes) {
   if (!IsLarge(bytes)) return absl::OkStatus();
-  const absl::Status put = blobs_.Put(digest, bytes);
+  absl::Status put = blobs_.Put(digest, bytes);
   if (!absl::IsInternal(put)) return put;
   // A disk that fails one file fails the store.
   const std::lock_guard lock(mutex_);

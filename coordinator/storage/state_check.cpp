@@ -83,7 +83,7 @@ class Inspection {
                       Database().string(), report_.schema, NewestSchema()));
     }
     // Nothing can be said of blobs when their table cannot be read.
-    const absl::Status files = CheckBlobFiles(database);
+    absl::Status files = CheckBlobFiles(database);
     if (!report_.problems.empty()) return files;
     RETURN_IF_ERROR(files);
     RETURN_IF_ERROR(Tell("checking tables and indexes", 0));

@@ -171,7 +171,7 @@ class StoreFaultsTest : public ::testing::Test {
   }
 
   path Fresh() {
-    const path made = directory_.path() / std::to_string(++stores_);
+    path made = directory_.path() / std::to_string(++stores_);
     std::filesystem::create_directory(made);
     return made;
   }
