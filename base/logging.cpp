@@ -24,6 +24,15 @@ std::string Value(std::string_view raw) {
   return fmt::format("\"{}\"", absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}));
 }
 
+std::string KeyValueLine(std::string_view level, std::string_view event,
+                         std::initializer_list<LogField> fields) {
+  std::string line = fmt::format("{} {}", level, event);
+  for (const LogField& field : fields) {
+    line += fmt::format(" {}={}", field.key, Value(field.value));
+  }
+  return line;
+}
+
 }  // namespace
 
 Log::Log(Format format) : format_(format) {
@@ -32,6 +41,9 @@ Log::Log(Format format) : format_(format) {
   logger_->set_pattern("%v");
   logger_->flush_on(spdlog::level::info);
 }
+
+Log::Log(std::function<void(std::string_view line)> sink)
+    : format_(Format::kKeyValue), sink_(std::move(sink)) {}
 
 std::string Log::Line(std::string_view level, std::string_view event,
                       std::initializer_list<LogField> fields) const {
@@ -42,20 +54,19 @@ std::string Log::Line(std::string_view level, std::string_view event,
     for (const LogField& field : fields) line[std::string(field.key)] = field.value;
     return line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }
-  std::string line = fmt::format("{} {} {}", time, level, event);
-  for (const LogField& field : fields) {
-    line += fmt::format(" {}={}", field.key, Value(field.value));
-  }
-  return line;
+  return fmt::format("{} {}", time, KeyValueLine(level, event, fields));
 }
 
 void Log::Info(std::string_view event, std::initializer_list<LogField> fields) {
+  if (sink_) return sink_(KeyValueLine("info", event, fields));
   logger_->info(Line("info", event, fields));
 }
 void Log::Warning(std::string_view event, std::initializer_list<LogField> fields) {
+  if (sink_) return sink_(KeyValueLine("warning", event, fields));
   logger_->warn(Line("warning", event, fields));
 }
 void Log::Error(std::string_view event, std::initializer_list<LogField> fields) {
+  if (sink_) return sink_(KeyValueLine("error", event, fields));
   logger_->error(Line("error", event, fields));
 }
 

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -37,6 +38,9 @@ class Log {
 
   explicit Log(Format format = Format::kKeyValue);
 
+  // Gives each line, in the first format and without the time of day, to `sink`.
+  explicit Log(std::function<void(std::string_view line)> sink);
+
   void Info(std::string_view event, std::initializer_list<LogField> fields = {});
   void Warning(std::string_view event, std::initializer_list<LogField> fields = {});
   void Error(std::string_view event, std::initializer_list<LogField> fields = {});
@@ -46,6 +50,7 @@ class Log {
                    std::initializer_list<LogField> fields) const;
 
   const Format format_;
+  const std::function<void(std::string_view line)> sink_;
   std::shared_ptr<spdlog::logger> logger_;
 };
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "nlohmann/json.hpp"
 
@@ -42,6 +43,14 @@ TEST(LogTest, JsonIsOneLineOfAscii) {
     EXPECT_TRUE(c >= ' ' && c <= '~') << line;
   }
   EXPECT_EQ(nlohmann::json::parse(line)["why"], "\x1b[2J\n\u009b\ufffd");
+}
+
+TEST(LogTest, GivesLinesWithoutTheTimeToASink) {
+  std::vector<std::string> lines;
+  Log log([&](std::string_view line) { lines.emplace_back(line); });
+  log.Info("round closed", {Field("round", 3)});
+  log.Warning("disk full");
+  EXPECT_EQ(lines, (std::vector<std::string>{"info round closed round=3", "warning disk full"}));
 }
 
 }  // namespace

@@ -23,6 +23,13 @@ constexpr size_t kEndedRunsKept = 16;
 ActiveRuns::ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
                        std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock,
                        Log& log, absl::Duration store_again)
+    : ActiveRuns(store, spool, roster, std::move(signing_roster), clock, log, store_again,
+                 {.work = std::make_unique<ThreadedWorkQueue>(kThreads),
+                  .timers = std::make_unique<ThreadedTimerQueue>(clock)}) {}
+
+ActiveRuns::ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
+                       std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock,
+                       Log& log, absl::Duration store_again, Queues queues)
     : store_(store),
       spool_(spool),
       roster_(roster),
@@ -30,16 +37,15 @@ ActiveRuns::ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster
       clock_(clock),
       log_(log),
       store_again_(store_again),
-      work_(kThreads),
-      timers_(clock) {}
+      queues_(std::move(queues)) {}
 
 RunSurroundings ActiveRuns::Surroundings() {
   return {.store = store_,
           .spool = spool_,
           .roster = roster_,
           .signing_roster = signing_roster_,
-          .work = work_,
-          .timers = timers_,
+          .work = *queues_.work,
+          .timers = *queues_.timers,
           .clock = clock_,
           .log = log_,
           .store_again = store_again_,
@@ -135,8 +141,8 @@ void ActiveRuns::MoveToEnded(const RunId& id) {
 }
 
 void ActiveRuns::Shutdown() {
-  timers_.Stop();
-  work_.Stop();
+  queues_.timers->Stop();
+  queues_.work->Stop();
 }
 
 }  // namespace fedtune

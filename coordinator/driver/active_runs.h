@@ -31,6 +31,15 @@ class ActiveRuns {
              std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock, Log& log,
              absl::Duration store_again = absl::Seconds(5));
 
+  // Who does the runs' work and wakes them, where that is not threads of their own.
+  struct Queues {
+    std::unique_ptr<WorkQueue> work;
+    std::unique_ptr<TimerQueue> timers;
+  };
+  ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
+             std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock, Log& log,
+             absl::Duration store_again, Queues queues);
+
   // As RunDriver::Begin().
   absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunDriver::Parts parts);
 
@@ -66,8 +75,7 @@ class ActiveRuns {
   const Clock& clock_;
   Log& log_;
   const absl::Duration store_again_;
-  WorkQueue work_;
-  TimerQueue timers_;
+  const Queues queues_;
   mutable std::mutex mutex_;
   std::map<RunId, std::shared_ptr<RunDriver>> runs_;
   std::deque<std::shared_ptr<RunDriver>> ended_;

@@ -7,9 +7,10 @@
 
 namespace fedtune {
 
-TimerQueue::TimerQueue(const Clock& clock) : clock_(clock), thread_([this] { Wait(); }) {}
+ThreadedTimerQueue::ThreadedTimerQueue(const Clock& clock)
+    : clock_(clock), thread_([this] { Wait(); }) {}
 
-void TimerQueue::Stop() {
+void ThreadedTimerQueue::StopThread() {
   std::multimap<absl::Duration, std::function<void()>> dropped;
   {
     const std::lock_guard lock(mutex_);
@@ -20,7 +21,7 @@ void TimerQueue::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void TimerQueue::At(absl::Duration when, std::function<void()> function) {
+void ThreadedTimerQueue::At(absl::Duration when, std::function<void()> function) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return;
@@ -29,11 +30,11 @@ void TimerQueue::At(absl::Duration when, std::function<void()> function) {
   changed_.notify_all();
 }
 
-void TimerQueue::After(absl::Duration wait, std::function<void()> function) {
+void ThreadedTimerQueue::After(absl::Duration wait, std::function<void()> function) {
   At(clock_.Monotonic() + wait, std::move(function));
 }
 
-void TimerQueue::Wait() {
+void ThreadedTimerQueue::Wait() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (waiting_.empty()) {

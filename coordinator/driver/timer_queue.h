@@ -14,26 +14,37 @@
 
 namespace fedtune {
 
-// Calls functions at their time on the clock that never jumps, from one thread
-// of its own: they must be short. Thread-safe.
+// Calls functions, which must be short, at their time on the clock that never
+// jumps; one at a time, never within At() or After(). Thread-safe.
 class TimerQueue {
  public:
-  // `clock` must outlive the queue.
-  explicit TimerQueue(const Clock& clock);
-
-  ~TimerQueue() { Stop(); }
+  virtual ~TimerQueue() = default;
 
   // Calls `function` at `when` on Clock::Monotonic(), or soon if that has passed.
-  void At(absl::Duration when, std::function<void()> function);
+  virtual void At(absl::Duration when, std::function<void()> function) = 0;
 
-  void After(absl::Duration wait, std::function<void()> function);
+  virtual void After(absl::Duration wait, std::function<void()> function) = 0;
 
   // Waits for a function that is being called; drops the others. Nothing is
   // called from then on.
-  void Stop();
+  virtual void Stop() = 0;
+};
+
+// On one thread of its own.
+class ThreadedTimerQueue final : public TimerQueue {
+ public:
+  // `clock` must outlive the queue.
+  explicit ThreadedTimerQueue(const Clock& clock);
+
+  ~ThreadedTimerQueue() override { StopThread(); }
+
+  void At(absl::Duration when, std::function<void()> function) override;
+  void After(absl::Duration wait, std::function<void()> function) override;
+  void Stop() override { StopThread(); }
 
  private:
   void Wait();
+  void StopThread();
 
   const Clock& clock_;
   std::mutex mutex_;

@@ -6,11 +6,11 @@
 
 namespace fedtune {
 
-WorkQueue::WorkQueue(int threads) {
+ThreadedWorkQueue::ThreadedWorkQueue(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
-void WorkQueue::Stop() {
+void ThreadedWorkQueue::StopThreads() {
   std::deque<std::function<void()>> dropped;
   {
     const std::lock_guard lock(mutex_);
@@ -22,7 +22,7 @@ void WorkQueue::Stop() {
   threads_.clear();
 }
 
-void WorkQueue::Add(std::function<void()> work) {
+void ThreadedWorkQueue::Add(std::function<void()> work) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return;
@@ -31,7 +31,7 @@ void WorkQueue::Add(std::function<void()> work) {
   changed_.notify_one();
 }
 
-void WorkQueue::Work() {
+void ThreadedWorkQueue::Work() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });

@@ -11,21 +11,32 @@
 
 namespace fedtune {
 
-// Threads that do, one after another, what is given to them. Thread-safe.
+// Does, one after another or side by side, what is given to it, never within
+// Add(). Thread-safe.
 class WorkQueue {
  public:
-  explicit WorkQueue(int threads);
-
-  ~WorkQueue() { Stop(); }
+  virtual ~WorkQueue() = default;
 
   // Does nothing after Stop().
-  void Add(std::function<void()> work);
+  virtual void Add(std::function<void()> work) = 0;
 
   // Finishes what has begun; what waits is dropped.
-  void Stop();
+  virtual void Stop() = 0;
+};
+
+// On threads of its own.
+class ThreadedWorkQueue final : public WorkQueue {
+ public:
+  explicit ThreadedWorkQueue(int threads);
+
+  ~ThreadedWorkQueue() override { StopThreads(); }
+
+  void Add(std::function<void()> work) override;
+  void Stop() override { StopThreads(); }
 
  private:
   void Work();
+  void StopThreads();
 
   std::mutex mutex_;
   std::condition_variable changed_;
