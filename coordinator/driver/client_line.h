@@ -31,7 +31,7 @@ struct RoundClosing {
   std::string reason;
 };
 
-struct SecureMessage {
+struct SecureAsking {
   int64_t round = 0;
   int64_t attempt = 0;
   std::vector<uint8_t> message;
@@ -45,7 +45,7 @@ struct RunEnd {
 // What a run has to say to one of its clients.
 struct ClientCommand {
   RunId run;
-  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureMessage, RunEnd> what;
+  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureAsking, RunEnd> what;
 };
 
 // An open connection to a client. Thread-safe; no call blocks or calls back.

@@ -312,7 +312,7 @@ void RunDriver::CarryOut(const Release& effect) {
 
 void RunDriver::CarryOut(const SendSecureMessage& effect) {
   Send(effect.institution,
-       SecureMessage{.round = effect.round, .attempt = effect.attempt, .message = effect.message});
+       SecureAsking{.round = effect.round, .attempt = effect.attempt, .message = effect.message});
 }
 
 void RunDriver::CarryOut(const ReportFault& effect) {

@@ -110,7 +110,7 @@ void Fill(const RoundClosing& closing, const std::string& run, v1::CoordinatorMe
   message.set_reason(closing.reason);
 }
 
-void Fill(const SecureMessage& secure, const std::string& run, v1::CoordinatorMessage& out) {
+void Fill(const SecureAsking& secure, const std::string& run, v1::CoordinatorMessage& out) {
   v1::SecureAggregationMessage& message = *out.mutable_secure_aggregation();
   message.set_run_id(run);
   message.set_round(secure.round);
