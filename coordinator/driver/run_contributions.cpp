@@ -77,15 +77,8 @@ ContributionRecord RunDriver::RecordOf(const Institution& from, const Contributi
   return {.institution = from,
           .sha256 = header.sha256,
           .weight = admission.weight,
-          .example_count = ExampleCount(from),
+          .example_count = admission.example_count,
           .metrics = header.metrics};
-}
-
-int64_t RunDriver::ExampleCount(const Institution& institution) const {
-  for (const ClientView& client : run_->view().clients) {
-    if (client.institution == institution) return client.example_count;
-  }
-  return 0;
 }
 
 }  // namespace fedtune

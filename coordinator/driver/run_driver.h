@@ -146,7 +146,6 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   absl::Status RestoreContribution(const JournalEntry& entry);
   void AddRestored();
   void ArmTimer();
-  int64_t ExampleCount(const Institution& institution) const;
   void Send(const Institution& institution, decltype(ClientCommand::what) what);
   void CarryOut(const Invite& effect);
   void CarryOut(const Assign& effect);

@@ -47,6 +47,10 @@ class OpenRound {
   bool Expects(const Institution& institution) const;
 
   bool HasContributed(const Institution& institution) const;
+  // Requires it.
+  int64_t ExampleCountOf(const Institution& institution) const {
+    return members_.at(institution).example_count;
+  }
   bool HasFailed(const Institution& institution) const;
   // Why; empty if it has not failed.
   std::string_view FailureOf(const Institution& institution) const;

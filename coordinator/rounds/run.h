@@ -90,6 +90,8 @@ struct RunView {
 struct Admission {
   bool repeated = false;  // The same one has been taken before: answer, add nothing.
   int64_t weight = 1;     // Of this contribution in the sum.
+  // Records of its sender; when it was taken, if it is repeated in its round.
+  int64_t example_count = 0;
   // It carries an evaluation and no values: there is nothing to add to the sum.
   bool evaluate_only = false;
   // Of a masked input: the Merkle root that its chunks must have.
@@ -329,6 +331,8 @@ class Run {
   std::string WhyTooFewAccepted() const;
   const OpenRound* CurrentRound() const;
   ExpectedContribution Expected(const RoundTask& task) const;
+  Admission Admitted(bool repeated, int64_t example_count) const;
+  int64_t ExampleCountOf(const Institution& institution, const Client& client) const;
   std::string_view PhaseName() const;
   RunPhase CurrentPhase() const;
   bool Awaits(const Institution& institution, const Client& client) const;

@@ -275,6 +275,23 @@ TEST_F(RunTest, TakesAContributionOnce) {
   EXPECT_TRUE(run_->CheckContribution(kUke, header)->repeated);  // Its answer was lost.
 }
 
+TEST_F(RunTest, KnowsAContributionOfAClientThatHasDeclinedSince) {
+  StartWith({kCharite, kUke, kHelios});
+  const ContributionHeader header = Header(kUke);
+  Contribute(kUke);
+  Does(kUke, RunDeclined{"its records have moved"});
+  EXPECT_TRUE(run_->CheckContribution(kUke, header)->repeated);
+}
+
+TEST_F(RunTest, WeighsAContributionAsWhenItWasTaken) {
+  StartWith({kCharite, kUke, kHelios});
+  const ContributionHeader header = Header(kUke);
+  Contribute(kUke);
+  Accept(kUke, 200);
+  EXPECT_EQ(run_->CheckContribution(kUke, header)->weight, 100);
+  EXPECT_EQ(run_->CheckContribution(kUke, header)->example_count, 100);
+}
+
 TEST_F(RunTest, RefusesASecondContributionOfOneClient) {
   StartWith({kCharite, kUke});
   Contribute(kUke);

@@ -101,16 +101,16 @@ std::string_view ToString(RunPhase phase) {
 
 absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
                                                  const ContributionHeader& header) const {
+  const absl::Status stranger = absl::PermissionDeniedError(
+      fmt::format("{} does not take part in {}", from.value, id_.value));
   const auto client = clients_.find(from);
-  if (client == clients_.end() || !client->second.accepted) {
-    return absl::PermissionDeniedError(
-        fmt::format("{} does not take part in {}", from.value, id_.value));
-  }
-  const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
-  const int64_t weight = uniform ? 1 : client->second.example_count;
+  if (client == clients_.end()) return stranger;
+  // Counted is counted, as it was, whatever the client has said since.
   const std::optional<ContributionHeader>& taken = client->second.taken;
-  if (taken.has_value() && IsSame(*taken, header))
-    return Admission{.repeated = true, .weight = weight};
+  if (taken.has_value() && IsSame(*taken, header)) {
+    return Admitted(true, ExampleCountOf(from, client->second));
+  }
+  if (!client->second.accepted) return stranger;
   if (secure_.has_value()) return CheckMaskedInput(from, header);
   const auto* training = std::get_if<Training>(&phase_);
   if (training == nullptr) {
@@ -128,7 +128,22 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   if (round.HasContributed(from)) return NotOpen(header, "another one of this client was taken");
   if (round.HasFailed(from)) return NotOpen(header, "this client has given the round up");
   RETURN_IF_ERROR(CheckHeader(header, Expected(round.task())));
-  return Admission{.weight = weight, .evaluate_only = round.task().evaluate_only};
+  Admission admission = Admitted(false, client->second.example_count);
+  admission.evaluate_only = round.task().evaluate_only;
+  return admission;
+}
+
+Admission Run::Admitted(bool repeated, int64_t example_count) const {
+  const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
+  return {
+      .repeated = repeated, .weight = uniform ? 1 : example_count, .example_count = example_count};
+}
+
+// As its contribution to the current round was taken with, if there is one.
+int64_t Run::ExampleCountOf(const Institution& institution, const Client& client) const {
+  const OpenRound* round = CurrentRound();
+  return round != nullptr && round->HasContributed(institution) ? round->ExampleCountOf(institution)
+                                                                : client.example_count;
 }
 
 ExpectedContribution Run::Expected(const RoundTask& task) const {
