@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace fedtune::simulation {
+
+// All that is left to chance in a schedule: one stream of numbers from one seed
+// (SplitMix64), the same on every machine.
+class Draws {
+ public:
+  explicit Draws(uint64_t seed) : state_(seed) {}
+
+  uint64_t Next() {
+    uint64_t z = (state_ += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+
+  // From 0 to `count` - 1.
+  int64_t Below(int64_t count) {
+    return static_cast<int64_t>(Next() % static_cast<uint64_t>(count));
+  }
+
+  bool Chance(double probability) {
+    return static_cast<double>(Next() >> 11) * 0x1p-53 < probability;
+  }
+
+  // To the millisecond, both ends included.
+  absl::Duration Between(absl::Duration least, absl::Duration most) {
+    return least + absl::Milliseconds(Below(absl::ToInt64Milliseconds(most - least) + 1));
+  }
+
+ private:
+  uint64_t state_;
+};
+
+}  // namespace fedtune::simulation

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "aggregation/adapter_layout.h"
+#include "client/round/base_model_shelf.h"
+#include "client/round/secure_membership.h"
+#include "client/training/trainer.h"
+#include "coordinator/rounds/names.h"
+#include "privacy/crypto/signing_key.h"
+#include "privacy/identity/signing_roster.h"
+
+namespace fedtune::simulation {
+
+// What all schedules share, as it is slow to make: eight institutions with their
+// signing keys, the roster of these, and a base model.
+class Federation {
+ public:
+  static const Federation& Get();
+
+  const std::vector<Institution>& institutions() const { return institutions_; }
+  std::shared_ptr<const SigningRoster> roster() const { return roster_; }
+  std::shared_ptr<const SigningKey> KeyOf(const Institution& institution) const {
+    return keys_.at(institution);
+  }
+  SecureMembership MembershipOf(const Institution& institution) const;
+  BaseModelShelf& shelf() const { return *shelf_; }
+  const std::string& model_json() const { return model_json_; }
+
+  // Records that it has to train on in its n-th process: they become more.
+  static int64_t ExamplesOf(const Institution& institution, int64_t process) {
+    return 3 + 2 * (institution.value.front() - 'a') + process;
+  }
+
+ private:
+  Federation();
+
+  std::vector<Institution> institutions_;
+  std::map<Institution, std::shared_ptr<const SigningKey>> keys_;
+  std::shared_ptr<const SigningRoster> roster_;
+  std::unique_ptr<BaseModelShelf> shelf_;
+  std::string model_json_;
+};
+
+// What an institution makes of an adapter: a pure function of both, so that anyone
+// knows what a contribution should be. `nonce` is 0 but for a trainer that does
+// not give the same twice.
+std::vector<float> SyntheticallyTrained(const Institution& institution, const AdapterLayout& layout,
+                                        FactorSet factors, std::span<const float> adapter,
+                                        uint64_t nonce = 0);
+
+inline constexpr double kSyntheticLoss = 1.25;
+inline constexpr int64_t kSyntheticTokens = 7;
+
+}  // namespace fedtune::simulation

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/simulation/simulated_coordinator.h"
+
+#include <cstring>
+#include <utility>
+
+#include "aggregation/adapter_bytes.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/run_parts.h"
+#include "coordinator/rpc/training_conversion.h"
+#include "coordinator/storage/federation_store.h"
+#include "tests/simulation/federation.h"
+#include "tests/simulation/store_double.h"
+
+namespace fedtune::simulation {
+namespace {
+
+constexpr char kName[] = "hub";
+
+absl::Status Gone() { return absl::UnavailableError("nobody answers"); }
+
+ClientRecord RecordOf(const Institution& client) {
+  ClientRecord record;
+  record.institution = client;
+  return record;
+}
+
+Spool OpenSpool(const std::filesystem::path& directory) {
+  absl::StatusOr<Spool> spool = Spool::Open(directory);
+  Check(spool.ok(), Message(spool.status()));
+  return *std::move(spool);
+}
+
+// As a client that goes on where an earlier call was cut off.
+template <typename Destination>
+absl::Status AppendTo(Destination& destination, std::string_view bytes) {
+  const uint64_t received = destination.received();
+  if (received > bytes.size()) return absl::OkStatus();
+  return destination.Append(received, bytes.substr(received));
+}
+
+// What is known of clients is not what is tried here.
+class NoFederationStore final : public FederationStore {
+ public:
+  absl::Status SaveClients(const std::vector<ClientRecord>&) override { return absl::OkStatus(); }
+  absl::StatusOr<std::vector<ClientRecord>> Clients() const override {
+    return std::vector<ClientRecord>();
+  }
+  absl::Status SaveModel(const ModelRecord&) override { return absl::OkStatus(); }
+  absl::StatusOr<std::optional<ModelRecord>> FindModel(std::string_view) const override {
+    return std::nullopt;
+  }
+  absl::StatusOr<std::vector<ModelRecord>> Models() const override {
+    return std::vector<ModelRecord>();
+  }
+};
+
+}  // namespace
+
+// The disk with its faults: full, held by another process, and a process that ends
+// before or after a change. Nothing is changed by half.
+class SimulatedCoordinator::FaultyStore final : public StoreDouble {
+ public:
+  FaultyStore(SimulatedCoordinator& machine, RunStore& disk)
+      : StoreDouble(disk), machine_(machine) {}
+
+  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override {
+    return Change("insert the run", [&] { return disk().Insert(run, adapter); });
+  }
+  absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
+    return Change("store the release", [&] { return disk().SaveRelease(id, release); });
+  }
+  absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
+    return Change("store the clients", [&] { return disk().SaveClients(id, clients); });
+  }
+  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+    return Change("open a journal", [&] { return disk().OpenJournal(id, attempt, entry); });
+  }
+  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
+    return Change(fmt::format("add {} to the journal", entries.size()),
+                  [&] { return disk().AppendToJournal(id, entries); });
+  }
+  absl::Status End(const RunId& id, const RunEnding& ending) override {
+    return Change("store the end", [&] { return disk().End(id, ending); });
+  }
+
+ private:
+  absl::Status Change(std::string_view what, const std::function<absl::Status()>& change) {
+    Ground& ground = machine_.ground_;
+    const double likelihood = ground.plan.faults.crash_at_store;
+    machine_.EndHereAtTimes(likelihood, fmt::format("before it could {}", what));
+    if (ground.scheduler.now() < machine_.full_until_) {
+      machine_.auditor_.Excuse(ground.scheduler.now());
+      return absl::ResourceExhaustedError("the disk is full");
+    }
+    if (ground.scheduler.now() < machine_.held_until_) {
+      machine_.auditor_.Excuse(ground.scheduler.now());
+      return absl::UnavailableError("another process holds the store");
+    }
+    RETURN_IF_ERROR(change());
+    ground.Say(kName, fmt::format("did {}", what));
+    machine_.EndHereAtTimes(likelihood, fmt::format("when it had to {}", what));
+    return absl::OkStatus();
+  }
+
+  SimulatedCoordinator& machine_;
+};
+
+class SimulatedCoordinator::ToldLine final : public ClientLine {
+ public:
+  ToldLine(SimulatedCoordinator& machine, Institution client, Line line)
+      : machine_(machine), client_(std::move(client)), line_(std::move(line)) {}
+
+  void Send(const ClientCommand& command) override {
+    machine_.EndHereAtTimes(machine_.ground_.plan.faults.crash_at_send, "before it could send");
+    ClientCommand said = command;
+    machine_.doubles_.Telling(said);
+    v1::CoordinatorMessage message = ToMessage(said);
+    machine_.auditor_.Told(client_, message);
+    line_.tell(std::move(message));
+  }
+  void Close(absl::Status) override { line_.close(); }
+
+ private:
+  SimulatedCoordinator& machine_;
+  const Institution client_;
+  const Line line_;
+};
+
+struct SimulatedCoordinator::Process {
+  Process(SimulatedCoordinator& machine, RunStore& its_store)
+      : clock(machine.ground_.scheduler,
+              machine.ground_.draws.Between(absl::ZeroDuration(), absl::Hours(100))),
+        log([&ground = machine.ground_](std::string_view line) { ground.Say(kName, line); }),
+        store(its_store),
+        spool(OpenSpool(machine.uploads_)),
+        records(federation_store, log) {}
+
+  ProcessClock clock;
+  Log log;
+  RunStore& store;
+  const Spool spool;
+  NoFederationStore federation_store;
+  ClientRecords records;
+  Roster roster;
+  std::optional<ActiveRuns> runs;
+  std::optional<ClientGateway> gateway;
+};
+
+class SimulatedCoordinator::Work final : public WorkQueue {
+ public:
+  Work(SimulatedCoordinator& machine, std::weak_ptr<Process> process)
+      : machine_(machine), process_(std::move(process)) {}
+
+  void Add(std::function<void()> work) override {
+    Ground& ground = machine_.ground_;
+    ground.scheduler.After(ground.draws.Between(absl::Milliseconds(1), absl::Milliseconds(200)),
+                           [&machine = machine_, process = process_, work = std::move(work)] {
+                             machine.Do(process.lock(), work);
+                           });
+  }
+  void Stop() override {}
+
+ private:
+  SimulatedCoordinator& machine_;
+  const std::weak_ptr<Process> process_;
+};
+
+class SimulatedCoordinator::Timers final : public TimerQueue {
+ public:
+  Timers(SimulatedCoordinator& machine, std::weak_ptr<Process> process, absl::Duration since)
+      : machine_(machine), process_(std::move(process)), since_(since) {}
+
+  void At(absl::Duration when, std::function<void()> function) override {
+    machine_.ground_.scheduler.At(
+        when - since_ + machine_.ground_.draws.Between(absl::ZeroDuration(), absl::Milliseconds(9)),
+        [&machine = machine_, process = process_, function = std::move(function)] {
+          machine.Do(process.lock(), function);
+        });
+  }
+  void After(absl::Duration wait, std::function<void()> function) override {
+    At(machine_.ground_.scheduler.now() + since_ + wait, std::move(function));
+  }
+  void Stop() override {}
+
+ private:
+  SimulatedCoordinator& machine_;
+  const std::weak_ptr<Process> process_;
+  const absl::Duration since_;
+};
+
+SimulatedCoordinator::SimulatedCoordinator(Ground& ground, Auditor& auditor, Doubles& doubles,
+                                           std::filesystem::path uploads)
+    : ground_(ground),
+      auditor_(auditor),
+      doubles_(doubles),
+      uploads_(std::move(uploads)),
+      disk_([this](const NewRelease& release) { auditor_.Released(release); }),
+      faulty_(std::make_unique<FaultyStore>(*this, doubles_.Store(disk_))) {
+  auditor_.disk = [this]() -> std::optional<RunRecord> {
+    const auto run = disk_.Get(kRun);
+    return run.ok() ? std::optional(*run) : std::nullopt;
+  };
+  auditor_.view = [this] { return View(); };
+}
+
+SimulatedCoordinator::~SimulatedCoordinator() = default;
+
+// As the living process; it may end in the middle.
+template <typename F>
+auto SimulatedCoordinator::Do(F what) -> decltype(what(std::declval<Process&>())) {
+  const std::shared_ptr<Process> process = process_;
+  if (process == nullptr) return Gone();
+  try {
+    return what(*process);
+  } catch (const ProcessEnded&) {
+    return Gone();
+  }
+}
+
+void SimulatedCoordinator::Do(const std::shared_ptr<Process>& process,
+                              const std::function<void()>& what) {
+  if (process == nullptr || process != process_) return;
+  try {
+    what();
+  } catch (const ProcessEnded&) {
+  }
+}
+
+void SimulatedCoordinator::EndHereAtTimes(double likelihood, std::string_view where) {
+  if (!ground_.Happens(likelihood)) return;
+  Crash(where);
+  throw ProcessEnded();
+}
+
+void SimulatedCoordinator::Start() {
+  if (process_ != nullptr) return;
+  ++generation_;
+  ground_.Say(kName, "process begins");
+  process_ = std::make_shared<Process>(*this, *faulty_);
+  Process& process = *process_;
+  process.runs.emplace(process.store, process.spool, process.roster, Federation::Get().roster(),
+                       process.clock, process.log, absl::Seconds(5),
+                       ActiveRuns::Queues{.work = std::make_unique<Work>(*this, process_),
+                                          .timers = doubles_.Timers(std::make_unique<Timers>(
+                                              *this, process_, process.clock.since()))});
+  process.gateway.emplace(ClientGateway::Parts{.roster = process.roster,
+                                               .runs = *process.runs,
+                                               .run_store = process.store,
+                                               .clients = process.records,
+                                               .spool = process.spool,
+                                               .clock = process.clock,
+                                               .log = process.log});
+  const std::optional<RunRecord> before = auditor_.disk();
+  const bool is_open = before.has_value() && !disk_.Journal(kRun)->empty();
+  const absl::Status resumed = Do([](Process& p) { return p.runs->ResumeAll(); });
+  auditor_.Excuse(ground_.scheduler.now());
+  if (resumed.ok() && process_ != nullptr) {
+    auditor_.Restarted(is_open ? std::optional(before->attempts_opened) : std::nullopt,
+                       before.has_value() ? before->rounds_done : 0);
+  }
+  if (resumed.ok() || process_ == nullptr) return;
+  Crash(Message(resumed));
+}
+
+void SimulatedCoordinator::Crash(std::string_view where) {
+  if (process_ == nullptr) return;
+  ground_.Say(kName, fmt::format("process ends {}", where));
+  ended_.push_back(std::exchange(process_, nullptr));
+  doubles_.CoordinatorEnded();
+  ground_.scheduler.After(ground_.draws.Between(absl::Milliseconds(200), absl::Seconds(15)),
+                          [this] { Start(); });
+}
+
+void SimulatedCoordinator::FillDisk(absl::Duration how_long) {
+  ground_.Say(kName, "its disk is full");
+  full_until_ = ground_.scheduler.now() + how_long;
+}
+
+void SimulatedCoordinator::HoldStore(absl::Duration how_long) {
+  ground_.Say(kName, "its store is held");
+  held_until_ = ground_.scheduler.now() + how_long;
+}
+
+std::optional<RunView> SimulatedCoordinator::View() {
+  if (process_ == nullptr) return std::nullopt;
+  const std::shared_ptr<RunDriver> run = process_->runs->Find(kRun);
+  return run == nullptr ? std::nullopt : std::optional(run->overview().view);
+}
+
+bool SimulatedCoordinator::has_ended() const {
+  const auto run = disk_.Get(kRun);
+  return run.ok() && HasEnded(run->state);
+}
+
+// ---- Administrators ----
+
+void SimulatedCoordinator::StartRun() {
+  if (disk_.Get(kRun).ok()) return;
+  const absl::Status started = Do([this](Process& process) -> absl::Status {
+    ASSIGN_OR_RETURN(RunDriver::Parts parts,
+                     PartsOfNewRun({.request_id = "first",
+                                    .plan_toml = ground_.plan.toml,
+                                    .base_model_json = Federation::Get().model_json(),
+                                    .started_by = "grace"},
+                                   kRun, process.federation_store, process.clock.Now()));
+    auditor_.Started(parts.record, parts.adapter->values());
+    return process.runs->Start(std::move(parts)).status();
+  });
+  ground_.Say("grace", fmt::format("starts the run: {}", started.ok() ? "done" : Message(started)));
+  if (!started.ok()) ground_.scheduler.After(absl::Seconds(2), [this] { StartRun(); });
+}
+
+void SimulatedCoordinator::StopRun() {
+  ground_.Say("grace", "stops the run");
+  const absl::Status stopped = Do([](Process& process) -> absl::Status {
+    const std::shared_ptr<RunDriver> run = process.runs->Find(kRun);
+    if (run == nullptr) return absl::NotFoundError("it has not begun, or has ended");
+    run->Stop("it costs too much");
+    return absl::OkStatus();
+  });
+  // Of what the disk did not take the log warns.
+  const absl::Duration now = ground_.scheduler.now();
+  if (stopped.ok() && now >= full_until_ && now >= held_until_) auditor_.Stopped();
+}
+
+// ---- Clients ----
+
+std::shared_ptr<ClientLine> SimulatedCoordinator::Connect(const Institution& client, Line line) {
+  auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
+  const std::shared_ptr<Process> process = process_;
+  Do(process, [&] { process->gateway->Connect(RecordOf(client), told); });
+  return told;
+}
+
+void SimulatedCoordinator::Disconnect(const Institution& client, const ClientLine* line) {
+  const std::shared_ptr<Process> process = process_;
+  Do(process, [&] { process->gateway->Disconnect(RecordOf(client), line); });
+}
+
+void SimulatedCoordinator::Receive(const Institution& client, const v1::ClientMessage& message) {
+  absl::StatusOr<RunClientEvent> event = FromMessage(message);
+  Check(event.ok(), Message(event.status()));
+  const std::shared_ptr<Process> process = process_;
+  Do(process, [&] { process->gateway->Receive(client, event->run, std::move(event->event)); });
+}
+
+absl::StatusOr<std::string> SimulatedCoordinator::Fetch(const Digest& digest) {
+  return Do([&](Process& process) -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const Blob blob, process.gateway->FetchBlob(digest));
+    return std::string(reinterpret_cast<const char*>(blob.bytes().data()), blob.size());
+  });
+}
+
+// ---- Contributions ----
+
+class SimulatedCoordinator::Upload {
+ public:
+  Institution from;
+  std::shared_ptr<Process> process;  // That it began with.
+  SubmittedHeader submitted;
+  Digest sha256;  // As the client has said it.
+  bool repeated = false;
+  std::optional<ContributionBuffer> buffer;
+  std::optional<MaskedInput> masked;
+  Digest chunk_root;
+};
+
+absl::StatusOr<std::shared_ptr<SimulatedCoordinator::Upload>> SimulatedCoordinator::Begin(
+    const Institution& from, v1::ContributionHeader header) {
+  return Do([&](Process& process) -> absl::StatusOr<std::shared_ptr<Upload>> {
+    auto upload = std::make_shared<Upload>();
+    upload->from = from;
+    upload->process = process_;
+    ASSIGN_OR_RETURN(upload->submitted, FromMessage(header));
+    ContributionHeader& head = upload->submitted.header;
+    upload->sha256 = head.sha256;
+    if (const std::optional<RunView> view = View()) doubles_.Arriving(head, *view);
+    const auto admission = process.gateway->CheckContribution(from, upload->submitted.run, head);
+    if (absl::IsInvalidArgument(admission.status())) {
+      process.gateway->ContributionRefused(from, upload->submitted.run, head.round, head.attempt,
+                                           admission.status());
+    }
+    RETURN_IF_ERROR(admission.status());
+    upload->repeated = admission->repeated;
+    if (admission->repeated) return upload;
+    if (admission->chunk_root.has_value()) {
+      upload->chunk_root = *admission->chunk_root;
+      ASSIGN_OR_RETURN(upload->masked,
+                       process.gateway->NewMaskedInput(from, upload->submitted.run, head));
+    } else {
+      ASSIGN_OR_RETURN(upload->buffer,
+                       process.gateway->NewBuffer(from, upload->submitted.run, head));
+    }
+    return upload;
+  });
+}
+
+absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes, bool whole) {
+  if (upload.process != process_) return Gone();
+  if (upload.repeated) return absl::OkStatus();
+  return Do([&](Process& process) -> absl::Status {
+    const absl::Status taken = upload.masked.has_value() ? TakeMasked(process, upload, bytes)
+                                                         : TakePlain(process, upload, bytes, whole);
+    const bool for_good = absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken);
+    if (for_good && whole) {
+      const ContributionHeader& head = upload.submitted.header;
+      process.gateway->ContributionRefused(upload.from, upload.submitted.run, head.round,
+                                           head.attempt, taken);
+    }
+    return taken;
+  });
+}
+
+absl::Status SimulatedCoordinator::TakeMasked(Process& process, Upload& upload,
+                                              std::string_view bytes) {
+  RETURN_IF_ERROR(AppendTo(*upload.masked, bytes));
+  RETURN_IF_ERROR(upload.masked->Finish(upload.chunk_root));
+  const SubmittedHeader& submitted = upload.submitted;
+  return process.gateway
+      ->TakeMaskedInput(upload.from, submitted.run, submitted.header, *upload.masked)
+      .status();
+}
+
+absl::Status SimulatedCoordinator::TakePlain(Process& process, Upload& upload,
+                                             std::string_view bytes, bool whole) {
+  const auto& [run, head] = upload.submitted;
+  std::vector<float> arrived(bytes.size() / sizeof(float));
+  std::memcpy(arrived.data(), bytes.data(), arrived.size() * sizeof(float));
+  if (whole && doubles_.Arrived(head, arrived)) {
+    ContributionHeader other = head;
+    other.sha256 = Sha256Of(ValueBytes(arrived));
+    bytes = ValueBytes(arrived);
+    ASSIGN_OR_RETURN(upload.buffer, process.gateway->NewBuffer(upload.from, run, other));
+  }
+  RETURN_IF_ERROR(AppendTo(*upload.buffer, bytes));
+  ASSIGN_OR_RETURN(VerifiedValues values, (*std::move(upload.buffer)).Finish());
+  return process.gateway->TakeContribution(upload.from, run, head, std::move(values)).status();
+}
+
+}  // namespace fedtune::simulation

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coordinator/storage/run_store.h"
+
+namespace fedtune::simulation {
+
+// A store that passes everything on to another one; others override what they do
+// differently.
+class StoreDouble : public RunStore {
+ public:
+  explicit StoreDouble(RunStore& disk) : disk_(disk) {}
+
+  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override {
+    return disk_.Insert(run, adapter);
+  }
+  absl::StatusOr<RunRecord> Get(const RunId& id) const override { return disk_.Get(id); }
+  absl::StatusOr<std::optional<RunRecord>> FindByRequest(std::string_view id) const override {
+    return disk_.FindByRequest(id);
+  }
+  absl::StatusOr<std::vector<RunRecord>> List() const override { return disk_.List(); }
+  absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
+    return disk_.SaveRelease(id, release);
+  }
+  absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
+    return disk_.SaveClients(id, clients);
+  }
+  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+    return disk_.OpenJournal(id, attempt, entry);
+  }
+  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
+    return disk_.AppendToJournal(id, entries);
+  }
+  absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
+    return disk_.Journal(id);
+  }
+  absl::Status End(const RunId& id, const RunEnding& ending) override {
+    return disk_.End(id, ending);
+  }
+  absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override {
+    return disk_.Releases(id);
+  }
+  absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const override {
+    return disk_.Clients(id);
+  }
+  absl::StatusOr<std::vector<EvaluationSummary>> Evaluations(const RunId& id) const override {
+    return disk_.Evaluations(id);
+  }
+  absl::StatusOr<Blob> GetBlob(const Digest& digest) const override {
+    return disk_.GetBlob(digest);
+  }
+
+ protected:
+  RunStore& disk() const { return disk_; }
+
+ private:
+  RunStore& disk_;
+};
+
+}  // namespace fedtune::simulation
