@@ -49,6 +49,7 @@ class SlowTrainer final : public Trainer {
                            .loss = state.loss_sum / static_cast<double>(state.answer_token_count),
                            .token_count = state.token_count,
                            .answer_token_count = state.answer_token_count,
+                           .routed_tokens = {},
                            .seconds = state.seconds};
   }
 

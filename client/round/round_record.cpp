@@ -20,7 +20,8 @@ constexpr std::string_view kCheckpoint = "fedtune/round-checkpoint";
 constexpr std::string_view kResult = "fedtune/round-result";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kMaxText = 256;  // Of a name or a digest.
-constexpr size_t kMaxHeader = 1 << 16;
+constexpr size_t kMaxHeader = size_t{16} << 20;
+constexpr uint32_t kMaxExperts = 1 << 20;  // Of all layers.
 
 // ---- Writing ----
 
@@ -30,6 +31,11 @@ void WriteDouble(CanonicalWriter& writer, double value) {
 
 void WriteCount(CanonicalWriter& writer, int64_t value) {
   writer.U64(static_cast<uint64_t>(value));
+}
+
+void WriteRouted(CanonicalWriter& writer, const std::vector<int64_t>& tokens) {
+  writer.U32(static_cast<uint32_t>(tokens.size()));
+  for (const int64_t count : tokens) WriteCount(writer, count);
 }
 
 void WriteInputs(CanonicalWriter& writer, const RoundInputs& inputs) {
@@ -60,6 +66,7 @@ void WriteTrainingState(CanonicalWriter& writer, const TrainingState& state) {
   WriteCount(writer, state.token_count);
   WriteCount(writer, state.answer_token_count);
   WriteDouble(writer, state.seconds);
+  WriteRouted(writer, state.routed_tokens);
   writer.U64(state.adapter.size()).U64(state.first_moment.size()).U64(state.second_moment.size());
 }
 
@@ -70,6 +77,7 @@ void WriteMetrics(CanonicalWriter& writer, const LocalMetrics& metrics) {
   WriteCount(writer, absl::ToInt64Nanoseconds(metrics.training_time));
   WriteEvaluation(writer, metrics.before);
   WriteEvaluation(writer, metrics.after);
+  WriteRouted(writer, metrics.routed_tokens);
 }
 
 CanonicalWriter BeginHeader(std::string_view kind, const RoundInputs& inputs) {
@@ -153,6 +161,7 @@ class HeaderReader {
     metrics.training_time = absl::Nanoseconds(Count());
     metrics.before = Evaluation();
     metrics.after = Evaluation();
+    metrics.routed_tokens = Routed();
     return metrics;
   }
 
@@ -163,7 +172,14 @@ class HeaderReader {
     state.token_count = Count();
     state.answer_token_count = Count();
     state.seconds = Double();
+    state.routed_tokens = Routed();
     return state;
+  }
+
+  std::vector<int64_t> Routed() {
+    std::vector<int64_t> tokens(reader_.Count(kMaxExperts, sizeof(int64_t)));
+    for (int64_t& count : tokens) count = Count();
+    return tokens;
   }
 
   absl::Status Finish() const {

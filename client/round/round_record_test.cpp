@@ -39,7 +39,8 @@ RoundCheckpoint Checkpoint() {
                                     .loss_sum = 8.5,
                                     .token_count = 9,
                                     .answer_token_count = 10,
-                                    .seconds = 11.25}};
+                                    .seconds = 11.25,
+                                    .routed_tokens = {12, 0, 13}}};
 }
 
 RoundResult Result() {
@@ -48,6 +49,7 @@ RoundResult Result() {
           .metrics = {.training_loss = 1.5,
                       .steps = 400,
                       .token_count = 70,
+                      .routed_tokens = {3, 0, 4},
                       .training_time = absl::Milliseconds(2500),
                       .before = std::nullopt,
                       .after = LocalEvaluation{.loss = 0.5, .example_count = 12}}};

@@ -80,6 +80,18 @@ absl::Status CheckLoss(double loss, int64_t step) {
       fmt::format("the loss is not a finite number in step {}; try a lower learning rate", step));
 }
 
+// Routed experts, of all layers.
+size_t ExpertsOf(const Model& model) {
+  return static_cast<size_t>(model.routed_layer_count() * model.config.moe.routed_expert_count);
+}
+
+absl::Status CheckRouted(const TrainingState& state, const Model& model) {
+  if (state.routed_tokens.size() == ExpertsOf(model)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("it has the tokens of {} routed experts, the model has {}",
+                  state.routed_tokens.size(), ExpertsOf(model)));
+}
+
 // One training, step after step.
 class Training {
  public:
@@ -89,8 +101,7 @@ class Training {
         adapter_(std::move(adapter)),
         optimizer_({adapter_.trained_values(), adapter_.trained_gradients()},
                    {request.optimizer, request.weight_decay, request.max_gradient_norm}) {
-    outcome_.routed_tokens.resize(
-        static_cast<size_t>(model.routed_layer_count() * model.config.moe.routed_expert_count));
+    outcome_.routed_tokens.resize(ExpertsOf(model));
     if (request.resumed != nullptr) GoOnFrom(*request.resumed);
   }
 
@@ -98,8 +109,8 @@ class Training {
   int64_t step() const { return step_; }
 
   absl::Status Step(const TrainingObserver& observer) {
-    ASSIGN_OR_RETURN(const StepResult result,
-                     Differentiate(model_, adapter_, request_.batch(step_), outcome_.routed_tokens));
+    ASSIGN_OR_RETURN(const StepResult result, Differentiate(model_, adapter_, request_.batch(step_),
+                                                            outcome_.routed_tokens));
     RETURN_IF_ERROR(CheckLoss(result.loss_sum, step_));
     optimizer_.Step(request_.learning_rate(step_));
     ++step_;
@@ -135,6 +146,7 @@ class Training {
     loss_sum_ = state.loss_sum;
     outcome_.token_count = state.token_count;
     outcome_.answer_token_count = state.answer_token_count;
+    outcome_.routed_tokens = state.routed_tokens;
     earlier_seconds_ = state.seconds;
   }
 
@@ -147,7 +159,8 @@ class Training {
             .loss_sum = loss_sum_,
             .token_count = outcome_.token_count,
             .answer_token_count = outcome_.answer_token_count,
-            .seconds = Seconds()};
+            .seconds = Seconds(),
+            .routed_tokens = outcome_.routed_tokens};
   }
 
   double Seconds() const {
@@ -172,7 +185,10 @@ absl::StatusOr<TrainingOutcome> TrainLocally(const Model& model, const TrainingR
                                              const TrainingObserver& observer) {
   Check(request.layout && request.batch && request.learning_rate, "an incomplete request");
   if (request.steps < 1) return absl::InvalidArgumentError("a training needs at least one step");
-  if (request.resumed != nullptr) RETURN_IF_ERROR(CheckState(*request.resumed, ShapeOf(request)));
+  if (request.resumed != nullptr) {
+    RETURN_IF_ERROR(CheckState(*request.resumed, ShapeOf(request)));
+    RETURN_IF_ERROR(CheckRouted(*request.resumed, model));
+  }
   ASSIGN_OR_RETURN(Adapter adapter,
                    Adapter::Create(*request.layout, model.linear_layers, model.device()));
   RETURN_IF_ERROR(adapter.Load(request.resumed ? request.resumed->adapter : request.adapter));

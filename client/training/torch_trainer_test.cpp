@@ -264,6 +264,7 @@ TEST_P(ResumedTrainingTest, EndsWithTheBitsOfOneThatWasNotInterrupted) {
     EXPECT_EQ(resumed->loss, whole->loss);
     EXPECT_EQ(resumed->token_count, whole->token_count);
     EXPECT_EQ(resumed->answer_token_count, whole->answer_token_count);
+    EXPECT_EQ(resumed->routed_tokens, whole->routed_tokens);
     EXPECT_GE(resumed->seconds, state.seconds);
   }
 }

@@ -34,6 +34,7 @@ struct TrainingState {
   int64_t token_count = 0;
   int64_t answer_token_count = 0;
   double seconds = 0;
+  std::vector<int64_t> routed_tokens = {};  // Of each routed expert, layer by layer.
 
   friend bool operator==(const TrainingState&, const TrainingState&) = default;
 };

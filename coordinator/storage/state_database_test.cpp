@@ -131,6 +131,8 @@ TEST_F(StateDatabaseTest, CountsOfTokensThatAreNoneAreSaidToBe) {
                 IsOk());
     EXPECT_THAT(runs_->Releases({"run-0001"}), HasCode(absl::StatusCode::kInternal));
   }
+}
+
 // A second coordinator on the same files, though the lock did not keep it out.
 TEST_F(StateDatabaseTest, AWriterThatWasReplacedCanWriteNothing) {
   ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());

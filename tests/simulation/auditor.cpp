@@ -15,9 +15,11 @@
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "fmt/format.h"
-#include "plan/secure_vector.h"
+#include "plan/routing_shape.h"
+#include "plan/secure_session.h"
 #include "plan/server_step.h"
 #include "privacy/secure_aggregation/messages.h"
+#include "tests/simulation/federation.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -255,8 +257,11 @@ absl::StatusOr<OptimizedAdapter> Auditor::SecureStep(const NewRelease& release,
     }
     AddTo(sum, elements->second, plan_.secure.ring);
   }
+  ASSIGN_OR_RETURN(const BaseModelDescription model,
+                   BaseModelDescriptionFromJson(Federation::Get().model_json()));
+  ASSIGN_OR_RETURN(const RoutingShape routing, RoutingShapeOf(model, plan_.training));
   ASSIGN_OR_RETURN(const MaskedLayout layout,
-                   MaskedLayoutOf(plan_.secure, layout_->parameter_count(factors)));
+                   MaskedLayoutOf(plan_, *layout_, {.factors = factors, .routing = routing}));
   ASSIGN_OR_RETURN(const UnmaskedSum mean, UnmaskedSum::Create(layout, factors, std::move(sum),
                                                                std::ssize(release.contributions)));
   return NextAdapter(*layout_, newest_, mean, ServerStepOf(plan_, attempt.first));

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "plan/routing_shape.h"
 #include "privacy/identity/certificate_authority.h"
 #include "tests/simulation/draws.h"
 
@@ -53,7 +54,9 @@ Federation::Federation() : shelf_(new BaseModelShelf({kBaseModel})) {
   const auto signer = Must(SigningKey::ParsePem(authority.key().ToPem().RevealText()));
   roster_ = std::make_shared<const SigningRoster>(
       Must(SigningRoster::Verify(Must(SignRoster(content, signer)), authority.ToPem(), now)));
-  model_json_ = ToJson(Must(ReadBaseModel(kBaseModel)).description);
+  const BaseModelDescription model = Must(ReadBaseModel(kBaseModel)).description;
+  model_json_ = ToJson(model);
+  routed_experts_ = static_cast<size_t>(Must(RoutingShapeOf(model, {.steps = 1})).counter_count());
 }
 
 SecureMembership Federation::MembershipOf(const Institution& institution) const {

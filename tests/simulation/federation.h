@@ -32,6 +32,7 @@ class Federation {
   SecureMembership MembershipOf(const Institution& institution) const;
   BaseModelShelf& shelf() const { return *shelf_; }
   const std::string& model_json() const { return model_json_; }
+  size_t routed_experts() const { return routed_experts_; }  // Of all its layers.
 
   // Records that it has to train on in its n-th process: they become more.
   static int64_t ExamplesOf(const Institution& institution, int64_t process) {
@@ -46,6 +47,7 @@ class Federation {
   std::shared_ptr<const SigningRoster> roster_;
   std::unique_ptr<BaseModelShelf> shelf_;
   std::string model_json_;
+  size_t routed_experts_ = 0;
 };
 
 // What an institution makes of an adapter: a pure function of both, so that anyone

@@ -16,6 +16,7 @@
 #include "client/round/local_workshop.h"
 #include "client/transport/conversion.h"
 #include "plan/adapter_targets.h"
+#include "plan/routing_shape.h"
 #include "plan/secure_session.h"
 #include "plan/secure_vector.h"
 #include "privacy/secure_aggregation/session_keys.h"
@@ -39,7 +40,8 @@ class SyntheticTrainer final : public Trainer {
         .adapter = SyntheticallyTrained(institution_, *request.layout, request.factors,
                                         request.adapter, nonce_),
         .loss = kSyntheticLoss,
-        .token_count = kSyntheticTokens};
+        .token_count = kSyntheticTokens,
+        .routed_tokens = std::vector<int64_t>(Federation::Get().routed_experts(), 1)};
   }
   absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest&,
                                       const EvaluationObserver&) override {
@@ -259,6 +261,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
     Post(submission_, Between(1, 500),
          [this, run = duty.run] { workshop_->EndAggregation(run).IgnoreError(); });
   }
+  void Carry(const KeepOnly&) {}  // Nothing of a round's work outlives its process here.
   void Carry(const Forget& duty) {
     workshop_->Forget(duty.run);
     Carry(EndAggregation{duty.run});
@@ -315,7 +318,8 @@ class SimulatedClient::Process final : public CoordinatorLink,
                                 .round = id.round,
                                 .attempt = id.attempt,
                                 .factors = kept.factors,
-                                .evaluate_only = kept.evaluate_only};
+                                .evaluate_only = kept.evaluate_only,
+                                .routing = *RoutingShapeOf(*model, plan->training)};
     const auto parameters = SecureSessionParameters(*plan, ground_.plan.toml, *layout,
                                                     federation.roster()->digest(), attempt);
     const Digest session = SessionId(*parameters);
@@ -325,7 +329,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
     ValueRange range;
     range.Add(kept.delta);
     const auto vector =
-        MaskedVector::Create(*MaskedLayoutOf(plan->secure, SummedValueCount(*layout, attempt)),
+        MaskedVector::Create(*MaskedLayoutOf(*plan, *layout, attempt),
                              {.values = std::make_shared<ValuesInMemory>(kept.delta),
                               .range = range,
                               .adapter = *layout,
@@ -334,7 +338,8 @@ class SimulatedClient::Process final : public CoordinatorLink,
                               .example_count = examples_,
                               .training_loss = kept.metrics.training_loss,
                               .steps = kept.metrics.steps,
-                              .token_count = kept.metrics.token_count},
+                              .token_count = kept.metrics.token_count,
+                              .routed_tokens = kept.metrics.routed_tokens},
                              RoundingKey((*secret)->round_secret, session));
     Check(vector.ok(), "what is masked can be made once more");
     std::vector<uint32_t> elements(static_cast<size_t>(vector->element_count()));
