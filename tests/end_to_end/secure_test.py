@@ -219,7 +219,10 @@ class SecureTest(unittest.TestCase):
         self.assertNotIn("loading base model", log)
 
     def test_a_coordinator_that_is_killed_goes_on_within_its_round(self):
-        run = self.federation.start_run(plan(count=4, steps=40))
+        # Time enough for clients that were cut off to come back within each phase.
+        run = self.federation.start_run(plan(count=4, steps=40, deadline_s=120, phase_s=60))
+        self.federation.wait_until("everyone's work", lambda: all(
+            "round assigned" in self.federation.log(name) for name in NAMES))
         for rounds in range(4):
             # At other moments of a round each time.
             self.federation.wait_until(f"{rounds} rounds", lambda least=rounds: (
