@@ -196,7 +196,9 @@ void RunDriver::StoreThenSend() {
   if (!outbox_.empty()) {
     const absl::Status stored = StoreChanges();
     if (!stored.ok()) {
-      Warn("the run waits until its round's journal can be stored", stored);
+      if (!std::exchange(told_store_refuses_, true)) {
+        Warn("the run waits until its round's journal can be stored", stored);
+      }
       store_refuses_ = true;
       return around_.timers.After(around_.store_again, [self = shared_from_this()] {
         self->around_.work.Add([self] {
@@ -206,6 +208,7 @@ void RunDriver::StoreThenSend() {
         });
       });
     }
+    told_store_refuses_ = false;
   }
   for (const Effect& effect : std::exchange(outbox_, {})) {
     std::visit([this](const auto& e) { CarryOut(e); }, effect);

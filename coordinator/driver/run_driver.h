@@ -188,6 +188,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   JournalWriter journal_;
   Effects outbox_;              // To be carried out as soon as the journal is stored.
   bool store_refuses_ = false;  // A timer will try again.
+  bool told_store_refuses_ = false;
   std::vector<RestoredContribution> restored_;  // Until they are in the sum.
   std::optional<RoundSum> sum_;                 // Of the open attempt.
   std::optional<MaskedSum> masked_sum_;         // The same of a secure run.
