@@ -36,7 +36,7 @@ class ShownProgress {
   void End() { line_.reset(); }
 
  private:
-  const SystemClock clock_;
+  const SystemClock clock_ = {};
   std::string task_;
   std::unique_ptr<ProgressLine> line_;
 };
