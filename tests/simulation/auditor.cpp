@@ -133,7 +133,7 @@ void Auditor::Submits(const Institution& client, const v1::ContributionHeader& h
     return;
   }
   std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   deltas_[{asked, Sha256Of(bytes)}] = std::move(values);
 }
 
