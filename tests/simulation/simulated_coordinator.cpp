@@ -430,7 +430,7 @@ absl::Status SimulatedCoordinator::TakePlain(Process& process, Upload& upload,
                                              std::string_view bytes, bool whole) {
   const auto& [run, head] = upload.submitted;
   std::vector<float> arrived(bytes.size() / sizeof(float));
-  std::memcpy(arrived.data(), bytes.data(), arrived.size() * sizeof(float));
+  if (!arrived.empty()) std::memcpy(arrived.data(), bytes.data(), arrived.size() * sizeof(float));
   if (whole && doubles_.Arrived(head, arrived)) {
     ContributionHeader other = head;
     other.sha256 = Sha256Of(ValueBytes(arrived));
