@@ -37,7 +37,7 @@ absl::StatusOr<Run> RunDriver::GoOn(Run::Options options, absl::Duration now, Ef
     if (!absl::IsDataLoss(run.status())) return run;
     why = run.status();
   }
-  Warn("the round cannot go on where it was, another attempt is made", why);
+  Warn("the round cannot go on where it was", why);
   journal_.Close();
   restored_.clear();
   effects.clear();
@@ -66,6 +66,7 @@ absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string&
     lost = Message(restored);
     journal.push_back(std::move(entry));
   }
+  if (journal.empty()) return absl::DataLossError("no entry of the journal is left");
   std::string slots;
   if (const auto* opened = std::get_if<AttemptOpened>(&journal.front().what)) {
     slots = SlotsOf(opened->round, opened->attempt);
@@ -76,8 +77,7 @@ absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string&
 
 absl::Status RunDriver::RestoreContribution(const JournalEntry& entry) {
   const ReceivedFromClient* received = ContributionIn(entry);
-  if (received == nullptr)
-    return absl::DataLossError("a journal's entry has a file it cannot have");
+  if (received == nullptr) return absl::DataLossError("it belongs to no contribution");
   const ContributionHeader& header = std::get<ContributionTaken>(received->event).header;
   if (plan_.aggregation.mode == AggregationMode::kPlain) {
     ASSIGN_OR_RETURN(VerifiedValues values,

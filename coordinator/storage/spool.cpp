@@ -22,6 +22,22 @@ constexpr std::string_view kUnique = "XXXXXX";
 
 std::string PrefixOf(std::string_view run) { return fmt::format("{}.", run); }
 
+// Whether no other call has the file, and it has a name still: the one that had it
+// may have removed it before this one could lock it.
+bool TakesOver(int fd) {
+  struct stat status;
+  return ::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::fstat(fd, &status) == 0 && status.st_nlink > 0;
+}
+
+// Whether no call is writing it any more.
+bool IsLeft(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return false;
+  const bool is_left = TakesOver(fd);
+  ::close(fd);
+  return is_left;
+}
+
 }  // namespace
 
 SpoolFile::SpoolFile(SpoolFile&& other) noexcept
@@ -117,8 +133,10 @@ absl::StatusOr<SpoolFile> Spool::CreateOrGoOn(std::string_view run, std::string_
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
   if (fd < 0) return ErrnoToStatus(errno, "create a file in", directory_);
   SpoolFile file(fd, path, SpoolFile::AtEnd::kStays);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) return Create(run, size);
-  RemoveIf([&](const std::string& other) { return other.starts_with(prefix) && other != name; });
+  if (!TakesOver(fd)) return Create(run, size);
+  RemoveIf([&](const std::string& other) {
+    return other.starts_with(prefix) && other != name && IsLeft(directory_ / other);
+  });
   ASSIGN_OR_RETURN(const uint64_t there, file.Size());
   if (there > size) RETURN_IF_ERROR(file.Truncate(0));
   RETURN_IF_ERROR(file.Reserve(size));

@@ -77,8 +77,9 @@ class Spool {
 
   // The file of an upload that may be cut off: what an earlier call has written is
   // in it, and stays. `slot` names the one upload of a client that may be under way,
-  // `content` what is uploaded; what it left of anything else goes. While another
-  // call has the file, a new one that does not stay. RESOURCE_EXHAUSTED.
+  // `content` what is uploaded; what it left of anything else goes, unless a call is
+  // still writing it. While another call has the file, a new one that does not stay.
+  // RESOURCE_EXHAUSTED.
   absl::StatusOr<SpoolFile> CreateOrGoOn(std::string_view run, std::string_view slot,
                                          std::string_view content, uint64_t size) const;
 

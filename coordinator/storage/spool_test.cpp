@@ -146,6 +146,17 @@ TEST_F(SpoolTest, TwoCallsNeverShareAFile) {
   EXPECT_TRUE(Has(one->name()));
 }
 
+// It may be acknowledged yet.
+TEST_F(SpoolTest, ACallDoesNotRemoveWhatAnotherIsWriting) {
+  std::optional<SpoolFile> writing = *spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
+  const std::string name = writing->name();
+  ASSERT_THAT(spool_.CreateOrGoOn("run-1", "0-1-uke", "changed", 8), IsOk());
+  EXPECT_TRUE(Has(name));
+  writing.reset();
+  ASSERT_THAT(spool_.CreateOrGoOn("run-1", "0-1-uke", "changed", 8), IsOk());
+  EXPECT_FALSE(Has(name));
+}
+
 TEST_F(SpoolTest, WhatIsDiscardedGoes) {
   std::optional<SpoolFile> file = *spool_.CreateOrGoOn("run-1", "0-1-uke", "content", 8);
   const std::string name = file->name();
