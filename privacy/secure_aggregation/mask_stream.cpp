@@ -25,6 +25,15 @@ static_assert(kPassElements % kMaskGranule == 0);
 // What a thread takes at a time.
 constexpr size_t kTaskElements = 16 * kPassElements;
 
+constexpr size_t WholeGranules(size_t elements) {
+  return (elements + kMaskGranule - 1) / kMaskGranule * kMaskGranule;
+}
+
+// Registers that straddle cache lines halve the rate.
+bool AreAligned(std::span<const uint32_t> values) {
+  return reinterpret_cast<uintptr_t>(values.data()) % 64 == 0 && values.size() % kMaskGranule == 0;
+}
+
 }  // namespace
 
 MaskStreams::Stream::Stream(const MaskKernelFunctions& functions, const SecretBytes& key,
@@ -51,12 +60,24 @@ void MaskStreams::Apply(int64_t first, std::span<uint32_t> values) const {
     case RingBits::k24:
       return ApplyWith(functions_->apply24, first, values);
     case RingBits::k32:
-      return ApplyWith(functions_->apply32, first, values);
+      return AreAligned(values) ? ApplyInPlace(first, values)
+                                : ApplyWith(functions_->apply32, first, values);
+  }
+}
+
+void MaskStreams::ApplyInPlace(int64_t first, std::span<uint32_t> values) const {
+  for (size_t done = 0; done < values.size(); done += kPassElements) {
+    const std::span<uint32_t> part =
+        values.subspan(done, std::min(kPassElements, values.size() - done));
+    const uint64_t block = (static_cast<uint64_t>(first) + done) * sizeof(uint32_t) / kBlockBytes;
+    for (const Stream& stream : streams_) {
+      functions_->apply32(stream.schedule(), stream.sign(), block, part.data(), part.size());
+    }
   }
 }
 
 // Masks are applied to a copy, aligned, packed and of whole granules, which
-// `values` need not be: registers that straddle cache lines halve the rate.
+// `values` need not be.
 template <typename Value>
 void MaskStreams::ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t first,
                             std::span<uint32_t> values) const {
@@ -65,7 +86,7 @@ void MaskStreams::ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t fir
   for (size_t done = 0; done < values.size(); done += kPassElements) {
     const std::span<uint32_t> part =
         values.subspan(done, std::min(kPassElements, values.size() - done));
-    const size_t whole = (part.size() + kMaskGranule - 1) / kMaskGranule * kMaskGranule;
+    const size_t whole = WholeGranules(part.size());
     std::fill(std::transform(part.begin(), part.end(), pass.begin(), as_value),
               pass.begin() + whole, Value{0});
     const uint64_t block =
@@ -76,7 +97,8 @@ void MaskStreams::ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t fir
     std::transform(pass.begin(), pass.begin() + part.size(), part.begin(),
                    [mask = RingMask(ring_)](Value value) { return value & mask; });
   }
-  OPENSSL_cleanse(pass.data(), sizeof pass);  // Behind the last part stand bare masks.
+  // Behind the last part stand bare masks.
+  OPENSSL_cleanse(pass.data(), WholeGranules(std::min(values.size(), pass.size())) * sizeof(Value));
 }
 
 void RemoveMasks(const MaskStreams& masks, std::span<uint32_t> sum, int threads) {

@@ -54,6 +54,8 @@ class MaskStreams {
     MaskSign sign_;
   };
 
+  // Of the ring of 32 bits, whole granules that begin a cache line.
+  void ApplyInPlace(int64_t first, std::span<uint32_t> values) const;
   template <typename Value>
   void ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t first,
                  std::span<uint32_t> values) const;

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <random>
 #include <string>
@@ -147,6 +148,31 @@ TEST_P(EveryKernelAndRing, AChunkIsThatOfTheWhole) {
 }
 
 // Beyond 2^32 blocks and bytes.
+// What begins a cache line and has whole granules needs no copy.
+TEST_P(EveryKernelAndRing, WhereTheValuesLieChangesNothing) {
+  MaskStreams masks(bits(), kernel());
+  masks.Add(Key(1), MaskSign::kAdd);
+  masks.Add(Key(2), MaskSign::kSubtract);
+  struct alignas(64) Line {
+    std::array<uint32_t, 16> values;
+  };
+  constexpr size_t kMost = 3 * 4096;
+  std::vector<Line> lines(kMost / 16 + 1);
+  uint32_t* const start = lines.front().values.data();
+  for (const size_t count : {size_t{256}, size_t{4096}, size_t{4352}, kMost}) {
+    const std::vector<uint32_t> before = RandomValues(bits(), count, 3);
+    const std::span aligned(start, count);
+    std::copy(before.begin(), before.end(), aligned.begin());
+    masks.Apply(512, aligned);
+    const std::vector<uint32_t> in_place(aligned.begin(), aligned.end());
+    const std::span shifted(start + 1, count);
+    std::copy(before.begin(), before.end(), shifted.begin());
+    masks.Apply(512, shifted);
+    EXPECT_TRUE(std::equal(shifted.begin(), shifted.end(), in_place.begin())) << count;
+    EXPECT_NE(in_place, before);
+  }
+}
+
 TEST_P(EveryKernelAndRing, AgreesWithOpensslFarFromTheStart) {
   for (const int64_t first : {(int64_t{1} << 34) - 512, (int64_t{1} << 40) + 16}) {
     std::vector<uint32_t> ours(1024);
