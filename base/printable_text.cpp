@@ -2,9 +2,9 @@
 
 #include "base/printable_text.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <iterator>
 #include <utility>
 
 #include "fmt/format.h"
@@ -64,27 +64,36 @@ std::string Escape(uint32_t code) {
   }
 }
 
-std::string Printable(std::string_view text, bool keep_line_breaks) {
-  std::string shown;
-  shown.reserve(text.size());
+enum class LineBreaks { kEscaped, kKept };
+
+// How the first character of `text` is shown.
+std::string Shown(std::string_view text, Character first, LineBreaks line_breaks) {
+  if (first.size == 0) return fmt::format("\\x{:02x}", static_cast<uint8_t>(text.front()));
+  const bool keep = !Acts(first.code) || (line_breaks == LineBreaks::kKept && first.code == '\n');
+  return keep ? std::string(text.substr(0, first.size)) : Escape(first.code);
+}
+
+std::string Printable(std::string_view text, LineBreaks line_breaks, size_t most_bytes) {
+  std::string printable;
+  printable.reserve(std::min(text.size(), most_bytes));
   while (!text.empty()) {
     const Character first = FirstCharacter(text);
-    if (first.size == 0) {
-      fmt::format_to(std::back_inserter(shown), "\\x{:02x}", static_cast<uint8_t>(text.front()));
-      text.remove_prefix(1);
-      continue;
-    }
-    const bool keep = !Acts(first.code) || (keep_line_breaks && first.code == '\n');
-    shown += keep ? std::string(text.substr(0, first.size)) : Escape(first.code);
-    text.remove_prefix(first.size);
+    const std::string shown = Shown(text, first, line_breaks);
+    if (shown.size() > most_bytes - printable.size()) break;
+    printable += shown;
+    text.remove_prefix(std::max<size_t>(first.size, 1));
   }
-  return shown;
+  return printable;
 }
 
 }  // namespace
 
-std::string PrintableText(std::string_view text) { return Printable(text, false); }
+std::string PrintableText(std::string_view text, size_t most_bytes) {
+  return Printable(text, LineBreaks::kEscaped, most_bytes);
+}
 
-std::string PrintableLines(std::string_view text) { return Printable(text, true); }
+std::string PrintableLines(std::string_view text) {
+  return Printable(text, LineBreaks::kKept, std::string_view::npos);
+}
 
 }  // namespace fedtune

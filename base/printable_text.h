@@ -15,7 +15,9 @@ namespace fedtune {
 //
 // Used where such text comes in: messages of clients at the coordinator, of the
 // coordinator at clients and administrators, and once more in logs and errors.
-std::string PrintableText(std::string_view text);
+//
+// What is shown has at most `most_bytes` and ends with a whole character.
+std::string PrintableText(std::string_view text, size_t most_bytes = std::string_view::npos);
 
 // The same, but line breaks stay: for messages of several lines.
 std::string PrintableLines(std::string_view text);

@@ -46,5 +46,14 @@ TEST(PrintableTextTest, BytesThatAreNotUtf8AreShown) {
   EXPECT_EQ(PrintableText("\xc3\x28ok"), "\\xc3(ok");
 }
 
+TEST(PrintableTextTest, ALimitHoldsForWhatIsShown) {
+  EXPECT_EQ(PrintableText("abc", 3), "abc");
+  EXPECT_EQ(PrintableText("abcd", 3), "abc");
+  EXPECT_EQ(PrintableText("ab\x1b", 5), "ab");
+  EXPECT_EQ(PrintableText("ab\x1b", 6), "ab\\x1b");
+  EXPECT_EQ(PrintableText("aäb", 2), "a");
+  EXPECT_EQ(PrintableText("a", 0), "");
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/status_macros.h"
+#include "base/toml_key_depth.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
@@ -19,6 +20,8 @@
 
 namespace fedtune {
 namespace {
+
+constexpr int kMostKeyParts = 32;
 
 const toml::table* AsTable(const void* table) { return static_cast<const toml::table*>(table); }
 
@@ -95,6 +98,10 @@ TomlDocument& TomlDocument::operator=(TomlDocument&&) noexcept = default;
 TomlDocument::~TomlDocument() = default;
 
 absl::StatusOr<TomlDocument> TomlDocument::Parse(std::string_view text, std::string_view source) {
+  if (const auto line = LineOfDeeperKey(text, kMostKeyParts)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}:{}: a key has more than {} parts", source, *line, kMostKeyParts));
+  }
   auto content = std::make_unique<Content>();
   content->source = source;
   try {

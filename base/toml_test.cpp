@@ -60,5 +60,13 @@ TEST(TomlDocumentTest, NamesTheLineThatIsNotToml) {
               ::testing::StartsWith("plan.toml:2: not TOML"));
 }
 
+TEST(TomlDocumentTest, RefusesAKeyThatWouldUseUpTheStack) {
+  std::string text = "a = 1\nb";
+  for (int part = 0; part < 1'000'000; ++part) text += ".b";
+  const auto document = TomlDocument::Parse(text + " = 1\n", "plan.toml");
+  ASSERT_FALSE(document.ok());
+  EXPECT_EQ(document.status().message(), "plan.toml:2: a key has more than 32 parts");
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -32,7 +32,15 @@ build_and_test() {
   shift
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" -j "$jobs"
-  ctest --preset "$preset" -j "$jobs" --output-on-failure --progress "$@"
+  run_ctest "$preset" -j "$jobs" --output-on-failure --progress "$@"
+}
+
+# Keeps the results for the summary, which says again what failed.
+run_ctest() {
+  local preset=$1
+  shift
+  ctest --preset "$preset" --output-junit "$PWD/build/results/$stage_name.xml" \
+    --test-output-truncation middle "$@"
 }
 
 stage_dev() { build_and_test dev -LE slow; }
@@ -51,7 +59,7 @@ stage_tidy() { build_and_test dev -L slow; }
 stage_fuzz() {
   cmake --preset asan -DFEDTUNE_FUZZ_SECONDS="${FEDTUNE_FUZZ_SECONDS:-60}" >/dev/null
   cmake --build --preset asan -j "$jobs" --target fuzz_targets
-  ctest --preset asan -j $((4 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
+  run_ctest asan -j $((4 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
 }
 
 # Compiles and links the client for GPUs; starts it where deploy/bootstrap.sh --gpu has been run.
@@ -64,14 +72,14 @@ stage_cuda() {
     echo "cuda: linked, but not started without these libraries (deploy/bootstrap.sh --gpu)"
     return
   fi
-  ctest --preset cuda -R '^(CudaBuildTest\.|cuda_start$)' --output-on-failure --no-tests=error
+  run_ctest cuda -R '^(CudaBuildTest\.|cuda_start$)' --output-on-failure --no-tests=error
 }
 
 run_stage() {
   local stage=$1 start=$SECONDS
   say "$stage"
   # A process of its own: `set -e` does not hold inside a condition.
-  if "$BASH" "$PWD/tests/run.sh" --inside "$stage"; then
+  if "$BASH" "$PWD/tests/run.sh" --inside "$stage" 2>&1 | tee "build/results/$stage.log"; then
     summary+=("$(printf '%-8s passed  %4d s' "$stage" $((SECONDS - start)))")
   else
     summary+=("$(printf '%-8s FAILED  %4d s' "$stage" $((SECONDS - start)))")
@@ -81,6 +89,7 @@ run_stage() {
 
 main() {
   if [ "${1:-}" = --inside ]; then
+    stage_name=$2
     "stage_$2"
     return
   fi
@@ -94,8 +103,10 @@ main() {
     declare -F "stage_$stage" >/dev/null || { echo "no stage $stage; see the head of this file" >&2; exit 2; }
   done
   deploy/bootstrap.sh --tests
+  rm -rf build/results && mkdir -p build/results
   for stage in "${stages[@]}"; do run_stage "$stage"; done
   say summary
+  tests/support/failed_tests.py build/results "${failed[@]}"
   printf '%s\n' "${summary[@]}"
   echo "$((${#stages[@]} - ${#failed[@]})) passed, ${#failed[@]} failed"
   [ ${#failed[@]} = 0 ]

@@ -15,12 +15,8 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kMaxTextLength = 200;
-
 // For what is shown to people and kept.
-std::string Shorten(const std::string& text) {
-  return PrintableText(std::string_view(text).substr(0, kMaxTextLength));
-}
+std::string Shorten(const std::string& text) { return PrintableText(text, /*most_bytes=*/200); }
 
 WorkPhase FromMessage(v1::Progress::Phase phase) {
   switch (phase) {

@@ -38,5 +38,11 @@ TEST(TrainingConversionTest, WhatAClientSaysOfItsDeviceMayBeShown) {
   EXPECT_EQ(client.device_name, kHarmless);
 }
 
+TEST(TrainingConversionTest, WhatAClientSaysOfItsDeviceStaysShortWhenItIsEscaped) {
+  v1::Hello hello;
+  hello.set_client_version(std::string(1000, '\x1b'));
+  EXPECT_EQ(FromMessage(hello).version.size(), 200);
+}
+
 }  // namespace
 }  // namespace fedtune

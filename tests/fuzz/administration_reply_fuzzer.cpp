@@ -10,6 +10,7 @@
 #include "cli/run_json.h"
 #include "cli/run_text.h"
 #include "cli/watch_text.h"
+#include "tests/fuzz/quiet_protobuf.h"
 
 namespace {
 

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "tests/fuzz/quiet_protobuf.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using fedtune::Check;

@@ -14,6 +14,7 @@
 #include "coordinator/rpc/training_conversion.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/util/delimited_message_util.h"
+#include "tests/fuzz/quiet_protobuf.h"
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "client/transport/conversion.h"
 #include "privacy/secure_aggregation/messages.h"
+#include "tests/fuzz/quiet_protobuf.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using fedtune::Check;
