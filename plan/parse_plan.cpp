@@ -100,12 +100,8 @@ void ReadInstitutions(TomlSection& section, RoundsPlan& rounds) {
 }
 
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
-  int64_t count = 1;
-  section.Required("count", count);
-  if (section.Has("count") && (count < 1 || count > kMaxCount)) {
-    section.Reject("count", fmt::format("must be from 1 to {}", kMaxCount));
-  }
-  rounds.count = count;
+  if (!section.Has("count")) section.Required("count", rounds.count);
+  ReadWhole(section, "count", rounds.count, 1, kMaxCount);
   ReadInstitutions(section, rounds);
   ReadWhole(section, "cohort_size", rounds.cohort_size, 0, kMaxCount);
   ReadWhole(section, "quorum", rounds.quorum, 1, kMaxCount);

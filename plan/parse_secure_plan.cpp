@@ -26,13 +26,10 @@ void ReadRing(TomlSection& section, RingBits& ring) {
 }
 
 void ReadKeys(TomlSection& section, SecurePlan& secure) {
-  section.Optional("min_cohort", secure.min_cohort);
-  if (secure.min_cohort < kLeastCohort || secure.min_cohort > kMostClients) {
-    section.Reject("min_cohort",
-                   fmt::format("must be from {} to {}: of two clients each could subtract itself "
-                               "from the sum",
-                               kLeastCohort, kMostClients));
-  }
+  ReadWhole(section, "min_cohort", secure.min_cohort, kLeastCohort, kMostClients,
+            fmt::format("must be from {} to {}: of two clients each could subtract itself "
+                        "from the sum",
+                        kLeastCohort, kMostClients));
   ReadWhole(section, "max_cohort", secure.max_cohort, kLeastCohort, kMostClients);
   ReadWhole(section, "assumed_corrupt", secure.assumed_corrupt, 0, kMostClients);
   ReadRing(section, secure.ring);

@@ -4,25 +4,45 @@
 
 namespace fedtune {
 
+namespace {
+
+// A value that is refused does not reach the field, so that what is worked out from
+// a section with mistakes in it stays in the ranges, too.
+template <typename T, typename IsValid>
+void ReadValid(TomlSection& section, std::string_view key, T& field, IsValid is_valid,
+               std::string_view problem) {
+  T value = field;
+  section.Optional(key, value);
+  if (!section.Has(key)) return;
+  if (!is_valid(value)) return section.Reject(key, problem);
+  field = value;
+}
+
+}  // namespace
+
 void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
                int64_t most) {
-  section.Optional(key, field);
-  if (!section.Has(key) || (field >= least && field <= most)) return;
-  section.Reject(key, fmt::format("must be from {} to {}", least, most));
+  ReadWhole(section, key, field, least, most, fmt::format("must be from {} to {}", least, most));
+}
+
+void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
+               int64_t most, std::string_view problem) {
+  ReadValid(
+      section, key, field, [&](int64_t value) { return value >= least && value <= most; }, problem);
 }
 
 void ReadPositive(TomlSection& section, std::string_view key, double& field, double most) {
-  section.Optional(key, field);
-  if (!section.Has(key) || (field > 0 && field <= most)) return;
-  section.Reject(key, fmt::format("must be above 0 and at most {}", most));
+  ReadValid(
+      section, key, field, [&](double value) { return value > 0 && value <= most; },
+      fmt::format("must be above 0 and at most {}", most));
 }
 
 void ReadShare(TomlSection& section, std::string_view key, double& field, One one) {
-  section.Optional(key, field);
-  if (!section.Has(key)) return;
-  if (field >= 0 && (field < 1 || (one == One::kIncluded && field == 1))) return;
-  section.Reject(key,
-                 one == One::kIncluded ? "must be from 0 to 1" : "must be at least 0 and below 1");
+  const bool with_one = one == One::kIncluded;
+  ReadValid(
+      section, key, field,
+      [&](double value) { return value >= 0 && (value < 1 || (with_one && value == 1)); },
+      with_one ? "must be from 0 to 1" : "must be at least 0 and below 1");
 }
 
 void ReadDuration(TomlSection& section, std::string_view key, absl::Duration& field,

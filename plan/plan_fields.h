@@ -17,11 +17,13 @@
 namespace fedtune {
 
 // Reads one kind of key each into its field. What is wrong with the key is
-// recorded in its document.
+// recorded in its document; the field then keeps its value.
 
-// From `least` to `most`.
+// From `least` to `most`; `problem` is what is said of anything else.
 void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
                int64_t most);
+void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
+               int64_t most, std::string_view problem);
 
 // Above 0 and at most `most`.
 void ReadPositive(TomlSection& section, std::string_view key, double& field, double most);

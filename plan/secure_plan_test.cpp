@@ -87,6 +87,7 @@ TEST(SecurePlanTest, RefusesAQuorumBelowTheThreshold) {
 TEST(SecurePlanTest, RefusesCohortsOfFewerThanThree) {
   ExpectRefused(Parsed("", "min_cohort = 2"), "each could subtract itself");
   EXPECT_THAT(Parsed("", "min_cohort = 3"), IsOk());
+  ExpectRefused(Parsed("", "min_cohort = 1_000_000_000_000_000_000"), "must be from 3 to 10000");
 }
 
 TEST(SecurePlanTest, RefusesARoundWithTooFewClients) {
