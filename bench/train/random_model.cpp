@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/files.h"
@@ -34,9 +35,14 @@ std::vector<TensorInfo> TensorsOf(const ModelConfig& config) {
     const std::string name = fmt::format("model.layers.{}.", i);
     add(name + "input_layernorm.weight", {config.hidden_size});
     add(name + "post_attention_layernorm.weight", {config.hidden_size});
-    add(name + "self_attn.kv_a_layernorm.weight", {config.attention.kv_lora_rank});
-    if (config.attention.q_lora_rank > 0) {
-      add(name + "self_attn.q_a_layernorm.weight", {config.attention.q_lora_rank});
+    if (const auto* mla = std::get_if<MlaConfig>(&config.attention)) {
+      add(name + "self_attn.kv_a_layernorm.weight", {mla->kv_lora_rank});
+      if (mla->q_lora_rank > 0) {
+        add(name + "self_attn.q_a_layernorm.weight", {mla->q_lora_rank});
+      }
+    }
+    if (config.IsMoeLayer(i) && config.moe.choice == ExpertChoice::kBiasedGroups) {
+      add(name + "mlp.gate.e_score_correction_bias", {config.moe.routed_expert_count});
     }
   }
   add("model.norm.weight", {config.hidden_size});

@@ -94,7 +94,7 @@ TEST_P(GpuFormTest, WeightsAreInBf16AndRoutersAndNormsInFp32) {
   EXPECT_EQ(model.compute_type, at::kBFloat16);
   EXPECT_EQ(model.embedding.scalar_type(), at::kBFloat16);
   EXPECT_EQ(model.norm.scalar_type(), at::kFloat);
-  int mixtures = 0;
+  int64_t mixtures = 0;
   for (const DecoderLayer& layer : model.layers) {
     EXPECT_EQ(layer.attention.o_proj.weight.scalar_type(), at::kBFloat16);
     const auto* moe = std::get_if<MoeWeights>(&layer.mlp);
@@ -104,7 +104,7 @@ TEST_P(GpuFormTest, WeightsAreInBf16AndRoutersAndNormsInFp32) {
     EXPECT_TRUE(moe->gate_up.defined());
     EXPECT_EQ(moe->gate_up.scalar_type(), at::kBFloat16);
   }
-  EXPECT_GT(mixtures, 0);
+  EXPECT_EQ(mixtures, model.routed_layer_count());
 }
 
 TEST_P(GpuFormTest, TrainingOnTheCpuFollowsPeftsCurveInFp32) {
@@ -115,7 +115,7 @@ TEST_P(GpuFormTest, TrainingOnTheCpuFollowsPeftsCurveInFp32) {
   });
   ASSERT_EQ(curve.size(), kSteps);
   for (size_t i = 0; i < curve.size(); ++i) {
-    EXPECT_NEAR(curve[i] / reference_.curve[i], 1, 0.05) << "step " << i;
+    EXPECT_NEAR(curve[i] / reference_.curve[i], 1, 0.1) << "step " << i;
   }
   EXPECT_NE(curve.front(), reference_.curve.front()) << "this was computed in fp32";
   const double fall = reference_.curve.front() - reference_.curve[kSteps - 1];
@@ -144,7 +144,9 @@ TEST_P(GpuFormTest, TheSelfTestHasEveryOperationThatIsUsed) {
   EXPECT_THAT(missing, ::testing::IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GpuFormTest, ::testing::Values("model_a", "model_b"),
+INSTANTIATE_TEST_SUITE_P(Models, GpuFormTest,
+                         ::testing::Values("llama_gqa", "model_a", "model_b", "moe_a", "v3_a",
+                                           "v3_b"),
                          [](const auto& info) { return info.param; });
 
 TEST(TrainingDeviceTestsTest, ADeviceThatComputesOneOperationWronglyIsRefused) {

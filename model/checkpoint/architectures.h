@@ -3,6 +3,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "model/checkpoint/config_reader.h"
@@ -17,16 +19,44 @@ struct Architecture {
   ModelConfig (*read)(ConfigReader& reader);
 };
 
-ModelConfig ReadDeepseekV2Config(ConfigReader& reader);
+ModelConfig ReadLlamaConfig(ConfigReader& reader);        // DeepSeek-LLM and other Llamas.
+ModelConfig ReadDeepseekConfig(ConfigReader& reader);     // DeepSeekMoE-16B.
+ModelConfig ReadDeepseekV2Config(ConfigReader& reader);   // V2, V2-Lite.
+ModelConfig ReadDeepseekV3Config(ConfigReader& reader);   // V3, R1, V3.1, Moonlight.
+ModelConfig ReadDeepseekV32Config(ConfigReader& reader);  // V3.2, as far as it is dense.
 
 inline constexpr std::array kArchitectures = {
+    Architecture{"llama", ReadLlamaConfig},
+    Architecture{"deepseek", ReadDeepseekConfig},
     Architecture{"deepseek_v2", ReadDeepseekV2Config},
+    Architecture{"deepseek_v3", ReadDeepseekV3Config},
+    Architecture{"deepseek_v32", ReadDeepseekV32Config},
 };
 
-// What the architectures share: sizes, vocabulary, tokens, embeddings, epsilon.
+// What the architectures share: sizes, vocabulary, tokens, embeddings, epsilon,
+// how weights are quantised.
 void ReadCommonConfig(ConfigReader& reader, ModelConfig& config);
 
 // `rope_theta` with `rope_scaling`, or `rope_parameters`.
-RopeConfig ReadRopeConfig(ConfigReader& reader);
+RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs);
+
+// Attention; `config` has the common part.
+MlaConfig ReadMlaConfig(ConfigReader& reader, const ModelConfig& config);
+GqaConfig ReadGqaConfig(ConfigReader& reader, const ModelConfig& config);
+
+// How many experts there are, of which size, and where; `config` has the common
+// part. How tokens come to them is the architecture's own affair, from
+// ReadRouterWords() to ReadExpertGroups().
+MoeConfig ReadExperts(ConfigReader& reader, const ModelConfig& config);
+
+// The words of `scoring_func` and `topk_method`; an absent one is that of `usual`.
+struct RouterWords {
+  std::string scoring;
+  std::string method;
+};
+RouterWords ReadRouterWords(ConfigReader& reader, const RouterWords& usual);
+
+// `n_group` and `topk_group`; a group must have at least `least_size` experts.
+void ReadExpertGroups(ConfigReader& reader, MoeConfig& moe, int64_t least_size);
 
 }  // namespace fedtune

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/overloaded.h"
 #include "fmt/format.h"
 #include "model/checkpoint/model_config.h"
 
@@ -35,8 +36,13 @@ class LayerList {
   }
 
   void AddAttention(const std::string& prefix) {
+    std::visit(Overloaded{[&](const MlaConfig& mla) { AddMla(prefix, mla); },
+                          [&](const GqaConfig& gqa) { AddGqa(prefix, gqa); }},
+               config_.attention);
+  }
+
+  void AddMla(const std::string& prefix, const MlaConfig& mla) {
     constexpr LayerKind kKind = LayerKind::kAttention;
-    const MlaConfig& mla = config_.attention;
     const int64_t query = config_.head_count * mla.qk_head_dim();
     if (mla.q_lora_rank == 0) {
       Add(prefix + "q_proj", kKind, config_.hidden_size, query);
@@ -49,6 +55,16 @@ class LayerList {
     Add(prefix + "kv_b_proj", kKind, mla.kv_lora_rank,
         config_.head_count * (mla.qk_nope_head_dim + mla.v_head_dim));
     Add(prefix + "o_proj", kKind, config_.head_count * mla.v_head_dim, config_.hidden_size);
+  }
+
+  void AddGqa(const std::string& prefix, const GqaConfig& gqa) {
+    constexpr LayerKind kKind = LayerKind::kAttention;
+    const int64_t query = config_.head_count * gqa.head_dim;
+    const int64_t key = gqa.key_value_head_count * gqa.head_dim;
+    Add(prefix + "q_proj", kKind, config_.hidden_size, query);
+    Add(prefix + "k_proj", kKind, config_.hidden_size, key);
+    Add(prefix + "v_proj", kKind, config_.hidden_size, key);
+    Add(prefix + "o_proj", kKind, query, config_.hidden_size);
   }
 
   void AddMlp(const std::string& prefix, LayerKind kind, int64_t width) {

@@ -46,14 +46,44 @@ YarnScaling ReadYarn(ConfigReader& reader) {
 }
 
 // What `rope_scaling` and `rope_parameters` have in common.
-std::optional<YarnScaling> ReadScaling(ConfigReader& reader) {
+void ReadScaling(ConfigReader& reader, RopeConfig& rope) {
   std::string type = "default";
   reader.Optional("type", type);
   reader.Optional("rope_type", type);
-  if (type == "yarn") return ReadYarn(reader);
-  reader.Require(type == "default", "rope_type",
-                 fmt::format("is \"{}\"; \"default\" and \"yarn\" are supported", type));
-  return std::nullopt;
+  if (type == "yarn") {
+    rope.yarn = ReadYarn(reader);
+  } else if (type == "linear") {
+    reader.Required("factor", rope.linear_factor, {1, 1e6});
+  } else {
+    reader.Require(
+        type == "default", "rope_type",
+        fmt::format("is \"{}\"; \"default\", \"linear\" and \"yarn\" are supported", type));
+  }
+}
+
+// Weights as the FP8 checkpoints of the family have them.
+void ReadQuantization(ConfigReader& reader, ModelConfig& config) {
+  constexpr Range kBlock = {1, 65536};
+  const json* object = reader.FindObject("quantization_config");
+  if (object == nullptr) return;
+  ConfigReader inner(*object, "in quantization_config");
+  std::string method, format = "e4m3";
+  inner.Optional("quant_method", method);
+  inner.Optional("fmt", format);
+  inner.Require(method == "fp8" && format == "e4m3", "quant_method",
+                fmt::format("is \"{}\" with the format \"{}\"; only \"fp8\" with \"e4m3\" is "
+                            "supported",
+                            method, format));
+  const json* block = inner.Find("weight_block_size");
+  const auto is_size = [&](const json& size) {
+    return size.is_number_unsigned() && size.get<double>() >= kBlock.least &&
+           size.get<double>() <= kBlock.most;
+  };
+  const bool valid = block != nullptr && block->is_array() && block->size() == 2 &&
+                     is_size((*block)[0]) && is_size((*block)[1]);
+  inner.Require(valid, "weight_block_size", "is not two numbers from 1 to 65536");
+  reader.Take(inner);
+  if (valid) config.fp8_blocks = {(*block)[0].get<int64_t>(), (*block)[1].get<int64_t>()};
 }
 
 void ReadEosTokens(ConfigReader& reader, std::vector<int64_t>& tokens) {
@@ -102,6 +132,11 @@ bool ModelConfig::IsMoeLayer(int64_t layer) const {
          layer % moe.layer_frequency == 0;
 }
 
+int64_t ModelConfig::rotary_dim() const {
+  if (const auto* mla = std::get_if<MlaConfig>(&attention)) return mla->qk_rope_head_dim;
+  return std::get<GqaConfig>(attention).head_dim;
+}
+
 void ReadCommonConfig(ConfigReader& reader, ModelConfig& config) {
   reader.Required("hidden_size", config.hidden_size, {1, 1 << 20});
   reader.Required("num_hidden_layers", config.layer_count, {1, 1024});
@@ -121,20 +156,20 @@ void ReadCommonConfig(ConfigReader& reader, ModelConfig& config) {
     reader.Optional("bos_token_id", config.bos_token.emplace(), kTokenId);
   }
   ReadEosTokens(reader, config.eos_tokens);
-  reader.Require(reader.Find("quantization_config") == nullptr, "quantization_config",
-                 "is there, but quantised weights are not supported");
+  ReadQuantization(reader, config);
 }
 
-RopeConfig ReadRopeConfig(ConfigReader& reader) {
+RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs) {
   constexpr Range kTheta = {1, 1e12};
   RopeConfig rope;
+  rope.pairs = pairs;
   reader.Optional("rope_theta", rope.theta, kTheta);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const json* object = reader.FindObject(key);
     if (object == nullptr) continue;
     ConfigReader inner(*object, fmt::format("in {}", key));
     inner.Optional("rope_theta", rope.theta, kTheta);
-    rope.yarn = ReadScaling(inner);
+    ReadScaling(inner, rope);
     reader.Take(inner);
   }
   return rope;
@@ -156,8 +191,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_
     config.model_type = name;
     return config;
   }
-  return absl::InvalidArgumentError(fmt::format("{}: model_type \"{}\" is not supported; {}",
-                                                source, name, SupportedTypes() + " is"));
+  return absl::InvalidArgumentError(fmt::format(
+      "{}: model_type \"{}\" is not supported; these are: {}", source, name, SupportedTypes()));
 }
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory) {

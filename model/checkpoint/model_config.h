@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,16 +34,24 @@ struct YarnScaling {
   friend bool operator==(const YarnScaling&, const YarnScaling&) = default;
 };
 
-// Rotary position embedding.
+// Which values of a rotary part form the pairs that are turned.
+enum class RotaryPairs : uint8_t {
+  kNeighbours,  // 0 and 1, 2 and 3, and so on.
+  kHalves,      // Value i of the first half with value i of the second.
+};
+
+// Rotary position embedding (Su et al., 2021).
 struct RopeConfig {
   double theta = 10000;
+  double linear_factor = 1;  // Positions are divided by it (Chen et al., 2023).
   std::optional<YarnScaling> yarn = std::nullopt;
+  RotaryPairs pairs = RotaryPairs::kNeighbours;
 
   friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };
 
 // Multi-head latent attention. Queries and keys have a part without positions
-// and a rotary part of which neighbouring values are pairs.
+// and a rotary part.
 struct MlaConfig {
   int64_t q_lora_rank = 0;  // 0: queries come from one q_proj.
   int64_t kv_lora_rank = 0;
@@ -55,10 +64,34 @@ struct MlaConfig {
   friend bool operator==(const MlaConfig&, const MlaConfig&) = default;
 };
 
+// Attention with a key and a value head for every so many query heads
+// (Ainslie et al., 2023); with one for each it is plain multi-head attention.
+// Heads are rotary as a whole.
+struct GqaConfig {
+  int64_t key_value_head_count = 0;  // Divides the number of heads.
+  int64_t head_dim = 0;              // Even.
+
+  friend bool operator==(const GqaConfig&, const GqaConfig&) = default;
+};
+
+// What a router makes of its products with a token.
+enum class RouterScores : uint8_t { kSoftmax, kSigmoid };
+
 // How a router chooses a token's experts.
 enum class ExpertChoice : uint8_t {
   kGreedy,              // The experts_per_token best.
   kGroupLimitedGreedy,  // The same, among the groups whose best expert is best.
+
+  // The same, among the groups whose two best experts are best together. What is
+  // compared is a score plus the expert's bias, e_score_correction_bias, by which
+  // its load was balanced (DeepSeek-V3, 2024); weights come from scores alone.
+  kBiasedGroups,
+};
+
+// What becomes of the scores of a token's experts, its weights.
+enum class WeightScaling : uint8_t {
+  kNormalizeOrScale,   // Divided by their sum, or else multiplied by the factor.
+  kNormalizeAndScale,  // The factor comes on top of the division.
 };
 
 // The mixture of experts. routed_expert_count 0: every layer is dense, and the
@@ -70,15 +103,25 @@ struct MoeConfig {
   int64_t expert_width = 0;
   int64_t first_dense_layers = 0;
   int64_t layer_frequency = 1;
+  RouterScores scores = RouterScores::kSoftmax;
   ExpertChoice choice = ExpertChoice::kGreedy;
   int64_t group_count = 1;
   int64_t groups_per_token = 1;
-  // Weights of a token's experts: divided by their sum, or else multiplied by
-  // routed_scaling_factor.
   bool normalize_weights = false;
+  WeightScaling weight_scaling = WeightScaling::kNormalizeOrScale;
   double routed_scaling_factor = 1;
 
   friend bool operator==(const MoeConfig&, const MoeConfig&) = default;
+};
+
+// The weights of linear layers are 8-bit floats (E4M3), but those that the
+// quantisation left alone; each block of them has a scale in the tensor
+// <name>.weight_scale_inv, by which they are multiplied.
+struct Fp8Blocks {
+  int64_t rows = 128;
+  int64_t columns = 128;
+
+  friend bool operator==(const Fp8Blocks&, const Fp8Blocks&) = default;
 };
 
 // The architecture of a base model: everything of its config.json that changes
@@ -89,17 +132,21 @@ struct ModelConfig {
   int64_t layer_count = 0;
   int64_t head_count = 0;
   int64_t vocabulary_size = 0;
-  int64_t context_length = 0;
-  int64_t dense_width = 0;  // Of the MLP in layers without experts.
+  int64_t context_length = 0;  // Of the tokens that we can compute.
+  int64_t dense_width = 0;     // Of the MLP in layers without experts.
   double rms_norm_epsilon = 1e-6;
   bool tie_embeddings = false;  // The head is the embedding.
-  MlaConfig attention;
+  std::variant<MlaConfig, GqaConfig> attention;
   RopeConfig rope;
   MoeConfig moe;
+  std::optional<Fp8Blocks> fp8_blocks = std::nullopt;
   std::optional<int64_t> bos_token = std::nullopt;
   std::vector<int64_t> eos_tokens;
 
   bool IsMoeLayer(int64_t layer) const;
+
+  // Values of a head that turn with the position.
+  int64_t rotary_dim() const;
 
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };

@@ -49,8 +49,8 @@ TEST(ModelConfigTest, ReadsDeepSeekV2Lite) {
   const auto config = Parse(Lite());
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->hidden_size, 2048);
-  EXPECT_EQ(config->attention.q_lora_rank, 0);
-  EXPECT_EQ(config->attention.qk_head_dim(), 192);
+  EXPECT_EQ(std::get<MlaConfig>(config->attention).q_lora_rank, 0);
+  EXPECT_EQ(std::get<MlaConfig>(config->attention).qk_head_dim(), 192);
   EXPECT_EQ(config->moe.experts_per_token, 6);
   EXPECT_FALSE(config->IsMoeLayer(0));
   EXPECT_TRUE(config->IsMoeLayer(1));
@@ -98,7 +98,7 @@ TEST(ModelConfigTest, ReadsGroupsAndLowRankQueries) {
   ASSERT_THAT(parsed, IsOk());
   EXPECT_EQ(parsed->moe.choice, ExpertChoice::kGroupLimitedGreedy);
   EXPECT_EQ(parsed->moe.groups_per_token, 3);
-  EXPECT_EQ(parsed->attention.q_lora_rank, 1536);
+  EXPECT_EQ(std::get<MlaConfig>(parsed->attention).q_lora_rank, 1536);
 }
 
 TEST(ModelConfigTest, ReadsAModelWithoutExperts) {
@@ -118,7 +118,9 @@ TEST(ModelConfigTest, ReadsSeveralEndTokens) {
 TEST(ModelConfigTest, RefusesAnotherArchitectureByName) {
   json config = Lite();
   config["model_type"] = "mamba";
-  EXPECT_EQ(ErrorOf(config), "config.json: model_type \"mamba\" is not supported; deepseek_v2 is");
+  EXPECT_EQ(ErrorOf(config),
+            "config.json: model_type \"mamba\" is not supported; these are: llama, deepseek, "
+            "deepseek_v2, deepseek_v3, deepseek_v32");
 }
 
 TEST(ModelConfigTest, RefusesWhatIsNoConfiguration) {
@@ -178,7 +180,118 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"/rope_scaling/truncate", false, "truncate is false"},
         Fault{"/eos_token_id", json::array({-1}), "eos_token_id is not a list of tokens"},
         Fault{"/eos_token_id", "end", "eos_token_id is not a number"},
-        Fault{"/quantization_config", json::object(), "quantised weights are not supported"}));
+        Fault{"/rope_scaling", json({{"type", "linear"}}), "in rope_scaling: factor is missing"},
+        Fault{"/quantization_config", json::object(), "in quantization_config: quant_method is"},
+        Fault{"/quantization_config", json({{"quant_method", "bitsandbytes"}}),
+              "quant_method is \"bitsandbytes\""},
+        Fault{"/quantization_config", json({{"quant_method", "fp8"}, {"weight_block_size", {128}}}),
+              "weight_block_size is not two numbers"},
+        Fault{"/quantization_config",
+              json({{"quant_method", "fp8"}, {"weight_block_size", {0, 128}}}),
+              "weight_block_size is not two numbers"}));
+
+// DeepSeek-V3's published configuration.
+json V3() {
+  return json::parse(R"({
+    "architectures": ["DeepseekV3ForCausalLM"], "attention_bias": false, "bos_token_id": 0,
+    "eos_token_id": 1, "ep_size": 1, "first_k_dense_replace": 3, "hidden_act": "silu",
+    "hidden_size": 7168, "intermediate_size": 18432, "kv_lora_rank": 512,
+    "max_position_embeddings": 163840, "model_type": "deepseek_v3", "moe_intermediate_size": 2048,
+    "moe_layer_freq": 1, "n_group": 8, "n_routed_experts": 256, "n_shared_experts": 1,
+    "norm_topk_prob": true, "num_attention_heads": 128, "num_experts_per_tok": 8,
+    "num_hidden_layers": 61, "num_key_value_heads": 128, "num_nextn_predict_layers": 1,
+    "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+    "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+      "weight_block_size": [128, 128]},
+    "rms_norm_eps": 1e-06, "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40,
+      "mscale": 1.0, "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096,
+      "type": "yarn"},
+    "rope_theta": 10000, "routed_scaling_factor": 2.5, "scoring_func": "sigmoid",
+    "tie_word_embeddings": false, "topk_group": 4, "topk_method": "noaux_tc",
+    "torch_dtype": "bfloat16", "v_head_dim": 128, "vocab_size": 129280})");
+}
+
+TEST(ModelConfigTest, ReadsDeepSeekV3) {
+  const auto config = Parse(V3());
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->moe.scores, RouterScores::kSigmoid);
+  EXPECT_EQ(config->moe.choice, ExpertChoice::kBiasedGroups);
+  EXPECT_EQ(config->moe.weight_scaling, WeightScaling::kNormalizeAndScale);
+  EXPECT_TRUE(config->moe.normalize_weights);
+  EXPECT_EQ(config->fp8_blocks, (Fp8Blocks{128, 128}));
+  EXPECT_EQ(config->rope.pairs, RotaryPairs::kNeighbours);
+  EXPECT_NEAR(config->rope.yarn->SoftmaxFactor(), 1.87385421, 1e-8);
+  // The layers for predicting several tokens ahead are none of the model's.
+  EXPECT_EQ(LinearLayers(*config).size(), 61U * 5 + 3 * 3 + 58 * (1 + 256 * 3 + 3) + 1);
+}
+
+TEST(ModelConfigTest, TheSparseAttentionOfDeepSeekV32BoundsTheContext) {
+  json config = V3();
+  config["model_type"] = "deepseek_v32";
+  config["index_topk"] = 2048;
+  EXPECT_EQ(Parse(config)->context_length, 2048);
+  config["mlp_layer_types"] = json::array({"dense"});
+  EXPECT_THAT(ErrorOf(config), HasSubstr("mlp_layer_types contradicts first_k_dense_replace"));
+}
+
+TEST(ModelConfigTest, ReadsDeepSeekLlmAndItsMixtureOfExperts) {
+  json config = json::parse(R"({
+    "model_type": "llama", "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 11008,
+    "max_position_embeddings": 4096, "num_attention_heads": 32, "num_hidden_layers": 30,
+    "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": {"type": "linear",
+    "factor": 4.0}, "rope_theta": 100000, "vocab_size": 102400})");
+  const auto llama = Parse(config);
+  ASSERT_THAT(llama, IsOk());
+  EXPECT_EQ(std::get<GqaConfig>(llama->attention), (GqaConfig{8, 128}));
+  EXPECT_EQ(llama->rope, (RopeConfig{.theta = 100000,
+                                     .linear_factor = 4.0,
+                                     .yarn = std::nullopt,
+                                     .pairs = RotaryPairs::kHalves}));
+  EXPECT_EQ(LinearLayers(*llama).size(), 30U * 7 + 1);
+  config.update({{"model_type", "deepseek"},
+                 {"n_routed_experts", 64},
+                 {"n_shared_experts", 2},
+                 {"num_experts_per_tok", 6},
+                 {"moe_intermediate_size", 1408},
+                 {"first_k_dense_replace", 1}});
+  const auto mixture = Parse(config);
+  ASSERT_THAT(mixture, IsOk());
+  EXPECT_TRUE(mixture->IsMoeLayer(1));
+  EXPECT_EQ(LinearLayers(*mixture).size(), 30U * 4 + 3 + 29 * (1 + 64 * 3 + 3) + 1);
+  config["scoring_func"] = "sigmoid";
+  EXPECT_THAT(ErrorOf(config), HasSubstr("this architecture has \"softmax\""));
+}
+
+TEST(ModelConfigTest, RefusesHeadsThatDoNotFit) {
+  json config = {{"model_type", "llama"},    {"hidden_size", 40},
+                 {"intermediate_size", 8},   {"max_position_embeddings", 16},
+                 {"num_attention_heads", 4}, {"num_hidden_layers", 1},
+                 {"rms_norm_eps", 1e-6},     {"vocab_size", 8}};
+  EXPECT_THAT(Parse(config), IsOk());
+  config["num_key_value_heads"] = 3;
+  EXPECT_THAT(ErrorOf(config), HasSubstr("num_key_value_heads does not divide"));
+  config["num_key_value_heads"] = 2;
+  config["head_dim"] = 7;
+  EXPECT_THAT(ErrorOf(config), HasSubstr("head_dim gives heads an odd width"));
+  config["head_dim"] = nullptr;
+  config["num_attention_heads"] = 6;
+  EXPECT_THAT(ErrorOf(config), HasSubstr("num_attention_heads does not divide hidden_size"));
+}
+
+class FaultyV3Test : public ::testing::TestWithParam<Fault> {};
+
+TEST_P(FaultyV3Test, IsRefused) {
+  json config = V3();
+  config[json::json_pointer(GetParam().path)] = GetParam().value;
+  EXPECT_THAT(ErrorOf(config), HasSubstr(GetParam().problem));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    ModelConfigTest, FaultyV3Test,
+    ::testing::Values(Fault{"/scoring_func", "softmax", "this architecture has \"sigmoid\""},
+                      Fault{"/topk_method", "greedy", "this architecture has \"noaux_tc\""},
+                      Fault{"/n_group", nullptr, "n_group is missing"},
+                      Fault{"/n_group", 256, "n_group leaves a group with too few experts"}));
 
 class FaultyGroupsTest : public ::testing::TestWithParam<Fault> {};
 

@@ -238,7 +238,8 @@ ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count) {
 
 at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeConfig& moe,
                     const Adapter& adapter, std::span<int64_t> routed) {
-  const Routing routing = Route(x, weights.gate, adapter.Of(weights.gate), moe);
+  const Routing routing =
+      Route(x, weights.gate, adapter.Of(weights.gate), weights.choice_bias, moe);
   const ExpertPlan plan = PlanExperts(routing.experts, moe.routed_expert_count);
   std::transform(routed.begin(), routed.end(), plan.rows.begin(), routed.begin(), std::plus<>());
   const at::Tensor slots = Dispatch(x, plan, moe.experts_per_token);

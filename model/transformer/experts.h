@@ -18,6 +18,7 @@ namespace fedtune {
 // the routed ones that its router chooses.
 struct MoeWeights {
   Linear gate;
+  at::Tensor choice_bias;  // fp32, [experts]; undefined where there is none.
   std::vector<MlpWeights> experts;
   std::optional<MlpWeights> shared;
 

@@ -70,8 +70,19 @@ class ModelBuilder {
   }
 
   AttentionWeights TakeAttention(const std::string& name) {
-    const MlaConfig& mla = config_.attention;
     AttentionWeights weights;
+    if (const auto* mla = std::get_if<MlaConfig>(&config_.attention)) {
+      weights.heads = TakeMla(name, *mla);
+    } else {
+      weights.heads = GqaWeights{TakeLinear(name + "q_proj"), TakeLinear(name + "k_proj"),
+                                 TakeLinear(name + "v_proj")};
+    }
+    weights.o_proj = TakeLinear(name + "o_proj");
+    return weights;
+  }
+
+  MlaWeights TakeMla(const std::string& name, const MlaConfig& mla) {
+    MlaWeights weights;
     if (mla.q_lora_rank == 0) {
       weights.q_proj = TakeLinear(name + "q_proj");
     } else {
@@ -82,7 +93,6 @@ class ModelBuilder {
     weights.kv_a_proj = TakeLinear(name + "kv_a_proj_with_mqa");
     weights.kv_a_norm = TakeNorm(name + "kv_a_layernorm", mla.kv_lora_rank);
     weights.kv_b_proj = TakeLinear(name + "kv_b_proj");
-    weights.o_proj = TakeLinear(name + "o_proj");
     return weights;
   }
 
@@ -94,6 +104,10 @@ class ModelBuilder {
   MoeWeights TakeMoe(const std::string& name) {
     MoeWeights weights;
     weights.gate = TakeLinear(name + "gate");
+    if (config_.moe.choice == ExpertChoice::kBiasedGroups) {
+      weights.choice_bias = reader_.Take(name + "gate.e_score_correction_bias",
+                                         {config_.moe.routed_expert_count}, at::kFloat);
+    }
     for (int64_t i = 0; i < config_.moe.routed_expert_count; ++i) {
       weights.experts.push_back(TakeMlp(fmt::format("{}experts.{}.", name, i)));
     }
@@ -139,6 +153,10 @@ class ModelBuilder {
   }
 
   at::Tensor TakeWeight(const std::string& name, const std::vector<int64_t>& shape) {
+    if (config_.fp8_blocks) {
+      return reader_.TakeScaled(name + ".weight", shape, *config_.fp8_blocks,
+                                weight_type_.value_or(at::kBFloat16));
+    }
     return weight_type_ ? reader_.Take(name + ".weight", shape, *weight_type_)
                         : reader_.TakeAsStored(name + ".weight", shape);
   }
@@ -148,7 +166,7 @@ class ModelBuilder {
   }
 
   at::Tensor TakeFrequencies(at::Device device) const {
-    std::vector<float> values = RotaryFrequencies(config_.rope, config_.attention.qk_rope_head_dim);
+    std::vector<float> values = RotaryFrequencies(config_.rope, config_.rotary_dim());
     const auto size = static_cast<int64_t>(values.size());
     return at::from_blob(values.data(), {size}, at::kFloat).clone().to(device);
   }

@@ -48,7 +48,8 @@ std::vector<float> RotaryFrequencies(const RopeConfig& rope, int64_t dimension) 
     const double exponent = 2 * static_cast<double>(i) / static_cast<double>(dimension);
     const double frequency = std::pow(rope.theta, -exponent);
     const double stretched = rope.yarn ? frequency / rope.yarn->factor : frequency;
-    frequencies[i] = static_cast<float>(stretched * ramp[i] + frequency * (1 - ramp[i]));
+    const double mixed = stretched * ramp[i] + frequency * (1 - ramp[i]);
+    frequencies[i] = static_cast<float>(mixed / rope.linear_factor);
   }
   return frequencies;
 }
@@ -58,12 +59,16 @@ at::Tensor Rotations(const at::Tensor& positions, const at::Tensor& frequencies,
   return at::polar(at::full_like(angles, factor), angles);
 }
 
-void RotateInPlace(at::Tensor x, const at::Tensor& rotations) {
-  std::vector<int64_t> pairs = x.sizes().vec();
-  pairs.back() /= 2;
-  pairs.push_back(2);
-  const at::Tensor numbers = at::view_as_complex(x.to(at::kFloat).reshape(pairs).contiguous());
-  x.copy_(at::view_as_real(numbers * rotations.unsqueeze(1)).reshape(x.sizes()));
+void RotateInPlace(at::Tensor x, const at::Tensor& rotations, RotaryPairs pairs) {
+  const int64_t half = x.size(2) / 2;
+  const bool halves = pairs == RotaryPairs::kHalves;
+  const auto in_pairs = [&](const at::Tensor& values) {
+    if (!halves) return values.reshape({x.size(0), x.size(1), half, 2}).contiguous();
+    return values.reshape({x.size(0), x.size(1), 2, half}).transpose(2, 3).contiguous();
+  };
+  const at::Tensor numbers = at::view_as_complex(in_pairs(x.to(at::kFloat)));
+  const at::Tensor turned = at::view_as_real(numbers * rotations.unsqueeze(1));
+  x.copy_((halves ? turned.transpose(2, 3) : turned).reshape(x.sizes()));
 }
 
 }  // namespace fedtune

@@ -2,45 +2,70 @@
 
 #include "model/transformer/router.h"
 
+#include <limits>
+
 #include "ATen/TensorOperators.h"
 #include "ATen/core/grad_mode.h"
 #include "ATen/ops/amax.h"
+#include "ATen/ops/ones_like.h"
+#include "ATen/ops/sigmoid.h"
 #include "ATen/ops/softmax.h"
 #include "ATen/ops/topk.h"
-#include "ATen/ops/zeros_like.h"
 
 namespace fedtune {
 namespace {
 
-// Scores below those of any expert, outside of the best groups.
-at::Tensor ScoresOfBestGroups(const at::Tensor& scores, const MoeConfig& moe) {
-  at::NoGradGuard no_grad;
-  const int64_t rows = scores.size(0);
-  const int64_t group_size = moe.routed_expert_count / moe.group_count;
-  const at::Tensor grouped = scores.view({rows, moe.group_count, group_size});
-  const at::Tensor best = at::amax(grouped, {2});
-  const at::Tensor chosen = std::get<1>(at::topk(best, moe.groups_per_token, 1));
-  const at::Tensor open = at::zeros_like(best).scatter_(1, chosen, 1).unsqueeze(2);
-  // Open groups keep their scores, which are at least 0; the others get -1.
-  return (grouped * open + (open - 1)).view_as(scores);
+// The scores of the experts of the best groups; the others have that of no choice.
+// Which groups are best, `best_of_group` of each says.
+at::Tensor ScoresOfBestGroups(const at::Tensor& scores, const MoeConfig& moe,
+                              const at::Tensor& best_of_group) {
+  const at::Tensor chosen = std::get<1>(at::topk(best_of_group, moe.groups_per_token, 1));
+  const at::Tensor closed = at::ones_like(best_of_group, at::kBool).scatter_(1, chosen, false);
+  const at::Tensor grouped = scores.view({scores.size(0), moe.group_count, -1});
+  return grouped.masked_fill(closed.unsqueeze(2), -std::numeric_limits<double>::infinity())
+      .view_as(scores);
+}
+
+// What is compared when a token's experts are chosen.
+at::Tensor ChoiceScores(const at::Tensor& scores, const at::Tensor& bias, const MoeConfig& moe) {
+  const at::Tensor compared = bias.defined() ? scores + bias : scores;
+  const auto grouped = [&] { return compared.view({compared.size(0), moe.group_count, -1}); };
+  switch (moe.choice) {
+    case ExpertChoice::kGroupLimitedGreedy:
+      return ScoresOfBestGroups(compared, moe, at::amax(grouped(), {2}));
+    case ExpertChoice::kBiasedGroups:
+      return ScoresOfBestGroups(compared, moe, std::get<0>(at::topk(grouped(), 2, 2)).sum(2));
+    case ExpertChoice::kGreedy:
+      break;
+  }
+  return compared;
+}
+
+at::Tensor ScaledWeights(const at::Tensor& chosen, const MoeConfig& moe) {
+  const bool normalize =
+      moe.normalize_weights &&
+      (moe.experts_per_token > 1 || moe.weight_scaling == WeightScaling::kNormalizeAndScale);
+  if (!normalize) return chosen * moe.routed_scaling_factor;
+  const at::Tensor shares = chosen / (chosen.sum(1, /*keepdim=*/true) + 1e-20);
+  return moe.weight_scaling == WeightScaling::kNormalizeOrScale
+             ? shares
+             : shares * moe.routed_scaling_factor;
 }
 
 }  // namespace
 
 Routing Route(const at::Tensor& x, const Linear& gate, const LoraFactors& lora,
-              const MoeConfig& moe) {
-  const at::Tensor scores = at::softmax(ApplyLinear(x.to(at::kFloat), gate, lora), 1);
-  const at::Tensor eligible = moe.choice == ExpertChoice::kGroupLimitedGreedy
-                                  ? ScoresOfBestGroups(scores, moe)
-                                  : scores.detach();
+              const at::Tensor& bias, const MoeConfig& moe) {
+  const at::Tensor products = ApplyLinear(x.to(at::kFloat), gate, lora);
+  const at::Tensor scores =
+      moe.scores == RouterScores::kSigmoid ? at::sigmoid(products) : at::softmax(products, 1);
   Routing routing;
-  routing.experts = std::get<1>(at::topk(eligible, moe.experts_per_token, 1));
-  const at::Tensor chosen = scores.gather(1, routing.experts);
-  if (moe.normalize_weights && moe.experts_per_token > 1) {
-    routing.weights = chosen / (chosen.sum(1, /*keepdim=*/true) + 1e-20);
-  } else {
-    routing.weights = chosen * moe.routed_scaling_factor;
+  {
+    at::NoGradGuard no_grad;
+    const at::Tensor compared = ChoiceScores(scores, bias, moe);
+    routing.experts = std::get<1>(at::topk(compared, moe.experts_per_token, 1));
   }
+  routing.weights = ScaledWeights(scores.gather(1, routing.experts), moe);
   return routing;
 }
 

@@ -14,8 +14,9 @@ struct Routing {
   at::Tensor weights;  // The same shape, fp32; differentiable.
 };
 
-// Softmax scores in fp32; the best experts of all or of the best groups.
+// Scores are computed in fp32. `bias`, [experts], is added to them for the choice
+// alone; undefined where the model has none.
 Routing Route(const at::Tensor& x, const Linear& gate, const LoraFactors& lora,
-              const MoeConfig& moe);
+              const at::Tensor& bias, const MoeConfig& moe);
 
 }  // namespace fedtune

@@ -126,14 +126,14 @@ AttentionContext ContextOf(const PackedBatch& batch, int64_t rope, at::Device de
 
 // Two heads, and queries that come from a latent.
 Results RunAttention(const MlaConfig& mla, const PackedBatch& batch, at::Device device) {
-  const AttentionShape shape = {mla, 2, 0.2};
+  const AttentionShape shape = {mla, 2, 0.2, RotaryPairs::kNeighbours};
   const int64_t q = mla.q_lora_rank, kv = mla.kv_lora_rank;
   const AdaptedLayers layers({{64, q},
                               {q, 2 * mla.qk_head_dim()},
                               {64, kv + mla.qk_rope_head_dim},
                               {kv, 2 * (mla.qk_nope_head_dim + mla.v_head_dim)}},
                              device);
-  AttentionWeights weights;
+  MlaWeights weights;
   weights.q_a_proj = layers[0];
   weights.q_a_norm = TestNumbers({q}, 3, device, at::kFloat);
   weights.q_b_proj = layers[1];
@@ -141,9 +141,23 @@ Results RunAttention(const MlaConfig& mla, const PackedBatch& batch, at::Device 
   weights.kv_a_norm = TestNumbers({kv}, 4, device, at::kFloat);
   weights.kv_b_proj = layers[3];
   const at::Tensor x = Input(batch.rows(), device);
-  const at::Tensor y = AttendedValues(x, weights, shape, layers.adapter(),
+  const at::Tensor y = AttendedValues(x, {weights, {}}, shape, layers.adapter(),
                                       ContextOf(batch, mla.qk_rope_head_dim, device));
   return y.requires_grad() ? layers.WithGradients(y, x) : Results{y};
+}
+
+// Four heads, two with one key and value each.
+Results RunGroupedQueryAttention(at::Device device) {
+  const GqaConfig gqa = {2, 32};
+  const AttentionShape shape = {gqa, 4, 0.2, RotaryPairs::kHalves};
+  const AdaptedLayers layers({{64, 128}, {64, 64}, {64, 64}}, device);
+  PackedBatch batch;
+  batch.Add(std::vector<int32_t>(24, 1));
+  const at::Tensor x = Input(batch.rows(), device);
+  const GqaWeights weights = {layers[0], layers[1], layers[2]};
+  return layers.WithGradients(AttendedValues(x, {weights, {}}, shape, layers.adapter(),
+                                             ContextOf(batch, gqa.head_dim, device)),
+                              x);
 }
 
 constexpr MlaConfig kSmallHeads = {24, 32, 32, 16, 32};
@@ -182,7 +196,11 @@ MoeConfig Moe(ExpertChoice choice) {
   moe.choice = choice;
   moe.group_count = 4;
   moe.groups_per_token = 2;
-  moe.normalize_weights = choice == ExpertChoice::kGreedy;
+  moe.normalize_weights = choice != ExpertChoice::kGroupLimitedGreedy;
+  if (choice == ExpertChoice::kBiasedGroups) {
+    moe.scores = RouterScores::kSigmoid;
+    moe.weight_scaling = WeightScaling::kNormalizeAndScale;
+  }
   return moe;
 }
 
@@ -192,7 +210,9 @@ Linear Gate(at::Device device) {
 
 Results RunRouter(ExpertChoice choice, at::Device device) {
   const at::Tensor x = Input(24, device);
-  const Routing routing = Route(x, Gate(device), {}, Moe(choice));
+  const bool biased = choice == ExpertChoice::kBiasedGroups;
+  const at::Tensor bias = TestNumbers({kExperts}, 8, device, at::kFloat) * 0.1;
+  const Routing routing = Route(x, Gate(device), {}, biased ? bias : at::Tensor(), Moe(choice));
   Results results = WithGradient(routing.weights, x);
   results.push_back(routing.experts);
   return results;
@@ -276,8 +296,10 @@ std::vector<DeviceTest> TransformerDeviceTests() {
       {"causal attention with DeepSeek's heads", with(RunCausalAttention, kDeepSeekHeads), kOfBf16},
       {"masked attention", with(RunMaskedAttention, kSmallHeads), kOfBf16},
       {"masked attention with DeepSeek's heads", with(RunMaskedAttention, kDeepSeekHeads), kOfBf16},
+      {"attention with shared keys", RunGroupedQueryAttention, kOfBf16},
       {"a router", with(RunRouter, ExpertChoice::kGreedy), kOfBf16},
       {"a router with groups", with(RunRouter, ExpertChoice::kGroupLimitedGreedy), kOfBf16},
+      {"a router with biased groups", with(RunRouter, ExpertChoice::kBiasedGroups), kOfBf16},
       {"a grouped product", RunGroupedExperts, kOfBf16},
       {"adapted experts", RunExpertsInTurn, kOfBf16},
       {"a mixture of experts", RunMixture, kOfBf16},

@@ -20,6 +20,8 @@ std::optional<at::ScalarType> ScalarTypeOf(TensorType type) {
       return at::kBFloat16;
     case TensorType::kF16:
       return at::kHalf;
+    case TensorType::kF8E4M3:
+      return at::kFloat8_e4m3fn;
     default:
       return std::nullopt;
   }
@@ -40,13 +42,13 @@ absl::Status CheckShape(const TensorView& tensor, const std::vector<int64_t>& sh
 
 }  // namespace
 
-at::Tensor WeightReader::View(std::string_view name, const std::vector<int64_t>& shape) {
+at::Tensor WeightReader::View(std::string_view name, const std::vector<int64_t>& shape, Fp8 fp8) {
   const absl::StatusOr<TensorView> found = checkpoint_.Get(name);
   status_.Update(found.status());
   if (!status_.ok()) return {};
   status_.Update(CheckShape(*found, shape));
   const std::optional<at::ScalarType> type = ScalarTypeOf(found->type);
-  if (!type) {
+  if (!type || (type == at::kFloat8_e4m3fn && fp8 == Fp8::kRefused)) {
     status_.Update(absl::InvalidArgumentError(fmt::format(
         "{} has values of type {}; weights must be BF16, F16 or F32: convert the checkpoint", name,
         ToString(found->type))));
@@ -69,6 +71,23 @@ at::Tensor WeightReader::Take(std::string_view name, const std::vector<int64_t>&
 at::Tensor WeightReader::TakeAsStored(std::string_view name, const std::vector<int64_t>& shape) {
   const at::Tensor view = View(name, shape);
   return view.defined() ? view.to(device_) : view;
+}
+
+at::Tensor WeightReader::TakeScaled(std::string_view name, const std::vector<int64_t>& shape,
+                                    const Fp8Blocks& blocks, at::ScalarType type) {
+  const at::Tensor view = View(name, shape, Fp8::kAllowed);
+  if (!view.defined() || view.scalar_type() != at::kFloat8_e4m3fn) {
+    return view.defined() ? view.to(device_, type) : view;
+  }
+  const std::vector<int64_t> scale_shape = {(shape[0] + blocks.rows - 1) / blocks.rows,
+                                            (shape[1] + blocks.columns - 1) / blocks.columns};
+  const at::Tensor scales = Take(fmt::format("{}_scale_inv", name), scale_shape, at::kFloat);
+  if (!scales.defined()) return {};
+  const at::Tensor scale_of_value = scales.repeat_interleave(blocks.rows, 0)
+                                        .narrow(0, 0, shape[0])
+                                        .repeat_interleave(blocks.columns, 1)
+                                        .narrow(1, 0, shape[1]);
+  return view.to(device_, at::kFloat).mul_(scale_of_value).to(type);
 }
 
 }  // namespace fedtune

@@ -10,6 +10,7 @@
 #include "ATen/core/Tensor.h"
 #include "absl/status/status.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/model_config.h"
 
 namespace fedtune {
 
@@ -28,13 +29,21 @@ class WeightReader {
   // The same in the type that the checkpoint has it in.
   at::Tensor TakeAsStored(std::string_view name, const std::vector<int64_t>& shape);
 
+  // A matrix of `type` from 8-bit floats whose blocks have scales in
+  // <name>_scale_inv; one that is stored in a wider type is as from Take().
+  at::Tensor TakeScaled(std::string_view name, const std::vector<int64_t>& shape,
+                        const Fp8Blocks& blocks, at::ScalarType type);
+
   // NOT_FOUND: a weight is missing. INVALID_ARGUMENT: one of another shape than
   // the configuration says, or of a type that we cannot compute with.
   const absl::Status& status() const { return status_; }
 
  private:
+  enum class Fp8 : bool { kRefused, kAllowed };
+
   // A view of the checkpoint's bytes, or an aligned copy.
-  at::Tensor View(std::string_view name, const std::vector<int64_t>& shape);
+  at::Tensor View(std::string_view name, const std::vector<int64_t>& shape,
+                  Fp8 fp8 = Fp8::kRefused);
 
   const Checkpoint& checkpoint_;
   const at::Device device_;

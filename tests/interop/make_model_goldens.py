@@ -1,13 +1,14 @@
-"""Golden logits, LoRA gradients and LoRA training curves of three DeepSeek-V2 models.
+"""Golden logits, LoRA gradients and LoRA training curves of the demo's base model and of tiny models.
 
-The models are the demo's base model and the two of `tiny_models.py`, whose checkpoints are golden
-files themselves. Everything is computed in fp32 with plain attention; the sequences are run one by
+The tiny models are those of `tiny_models.py`, whose checkpoints are golden files themselves. Everything is
+computed in fp32 (DeepSeekMoE: in fp64) with plain attention; the sequences are run one by
 one, so no padding is involved. The loss is the mean cross-entropy over the answers' tokens of all
-sequences. Curves hold the loss before each of 20 AdamW steps on the same sequences.
+sequences. Curves hold the loss before each of 50 AdamW steps on the same sequences.
 
 The adapter covers attention, dense and shared MLPs, and in the tiny models every routed expert. peft
 trains the part without routed experts (see `peft_form.py`), which must agree with `reference_lora`;
-routed experts are trained by `reference_lora` alone, because peft ties those of a layer together.
+routed experts are trained by `reference_lora` alone, because peft ties those of a layer together, and so
+is DeepSeekMoE, which transformers does not have.
 """
 
 import argparse
@@ -18,13 +19,14 @@ import tiny_models
 import torch
 from tokenizers import Tokenizer
 
+import deepseek_moe
 import golden_files as golden
 import peft_form
 import reference_lora as lora
 
 SEED = 7
 RANK, ALPHA = 4, 8
-STEPS = 20
+STEPS = 50
 ADAMW = {"lr": 5e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0}
 NEAR_TIE = 1e-6
 DEMO_TEXTS = (
@@ -37,7 +39,10 @@ Sequences = list[tuple[list[int], int]]
 
 def check_yarn_scale(model) -> None:
     """transformers before July 2026 left YaRN's squared mscale out of the softmax scale."""
-    parameters, config = model.config.rope_parameters, model.config
+    config = model.config
+    if not hasattr(config, "kv_lora_rank"):
+        return
+    parameters = config.rope_parameters
     expected = (config.qk_nope_head_dim + config.qk_rope_head_dim) ** -0.5
     if parameters["rope_type"] == "yarn":
         factor = torch.tensor(parameters["factor"]).log().item()
@@ -46,12 +51,22 @@ def check_yarn_scale(model) -> None:
     assert all(abs(scale - expected) < 1e-6 for scale in scales), "softmax scale lacks YaRN's mscale"
 
 
-def check_routing_margin(model, run) -> None:
-    """No routing decision may hang on rounding: refuses near ties between any two experts."""
-    margins = []
+def compared_scores(gate, products: torch.Tensor) -> list[torch.Tensor]:
+    """What a router compares: its experts and, where those have biases, its groups."""
+    if not hasattr(gate, "e_score_correction_bias"):
+        return [products.softmax(-1)]
+    scores = products.sigmoid() + gate.e_score_correction_bias
+    groups = scores.unflatten(-1, (gate.num_group, -1)).topk(2, -1)[0].sum(-1)
+    return [scores, groups] if gate.num_group > 1 else [scores]
 
-    def record(_gate, _inputs, out) -> None:
-        margins.append(out[0].softmax(-1).sort().values.diff().min().item())
+
+def check_routing_margin(model, run) -> None:
+    """No routing decision may hang on rounding: refuses near ties between any two experts or groups."""
+    margins = [1.0]
+
+    def record(gate, _inputs, out) -> None:
+        products = out[0] if isinstance(out, tuple) else out
+        margins.extend(scores.sort().values.diff().min().item() for scores in compared_scores(gate, products))
 
     gates = [layer.mlp.gate for layer in model.model.layers if hasattr(layer.mlp, "gate")]
     handles = [gate.register_forward_hook(record) for gate in gates]
@@ -126,8 +141,10 @@ def train_peft(folder: Path, adapter: lora.Adapter, sequences: Sequences) -> lis
 def curves(folder: Path, model, adapter: lora.Adapter, sequences: Sequences) -> dict[str, list[float]]:
     """`curve` of the whole adapter, `curve_without_routed` by peft of the rest of it."""
     rest = {name: pair for name, pair in adapter.items() if not lora.EXPERT.match(name)}
-    by_peft = train_peft(folder, rest, sequences)
     by_us = train_reference(model, rest, sequences)
+    if isinstance(model, deepseek_moe.DeepseekMoe):
+        return {"curve": train_reference(model, adapter, sequences), "curve_without_routed": by_us}
+    by_peft = train_peft(folder, rest, sequences)
     assert golden.close(by_us, by_peft), f"peft and reference differ: {by_peft} {by_us}"
     whole = by_peft if len(rest) == len(adapter) else train_reference(model, adapter, sequences)
     return {"curve": whole, "curve_without_routed": by_peft}
@@ -148,8 +165,8 @@ def compute(folder: Path, sequences: Sequences, routed: bool) -> tuple[dict, dic
     check_routing_margin(model, lambda: [run(ids) for ids, _ in sequences for run in (base, adapted)])
     tensors = lora.tensors(adapter)
     for number, (ids, _) in enumerate(sequences):
-        tensors[f"logits.{number}"] = base(ids)
-        tensors[f"adapted_logits.{number}"] = adapted(ids).detach()
+        tensors[f"logits.{number}"] = base(ids).float()
+        tensors[f"adapted_logits.{number}"] = adapted(ids).detach().float()
     loss = mean_loss(adapted, sequences)
     loss.backward()
     gradients = {name: (a.grad, b.grad) for name, (a, b) in adapter.items()}
@@ -174,7 +191,7 @@ def main() -> int:
     """Writes the golden files, or compares with them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    parser.add_argument("models", nargs="*", default=["model_a", "model_b", "icd_moe"])
+    parser.add_argument("models", nargs="*", default=[*tiny_models.CONFIGS, "icd_moe"])
     arguments = parser.parse_args()
     failed = False
     for name in arguments.models:
@@ -182,7 +199,7 @@ def main() -> int:
         tiny = name in tiny_models.CONFIGS
         if tiny and not arguments.check:
             tiny_models.save(name, folder)
-        sequences = tiny_sequences(tiny_models.COMMON["vocab_size"]) if tiny else demo_sequences()
+        sequences = tiny_sequences(tiny_models.VOCABULARY) if tiny else demo_sequences()
         facts, tensors = compute(folder if tiny else golden.BASE_MODEL, sequences, routed=tiny)
         if not arguments.check:
             golden.write(folder, "reference", facts, tensors)

@@ -47,7 +47,7 @@ def make(folder: Path) -> None:
     torch.manual_seed(SEED)
     model = tiny_models.load(BASE)
     model = get_peft_model(model, config(model)).eval()
-    sequences = models.tiny_sequences(tiny_models.COMMON["vocab_size"])
+    sequences = models.tiny_sequences(tiny_models.VOCABULARY)
 
     def run(ids: list[int]) -> torch.Tensor:
         return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]

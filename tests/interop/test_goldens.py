@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_models
 
 HERE = Path(__file__).parent
 
@@ -17,7 +18,7 @@ def reproduce(script: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("model", ["model_a", "model_b", "icd_moe"])
+@pytest.mark.parametrize("model", [*tiny_models.CONFIGS, "icd_moe"])
 def test_model(model: str) -> None:
     """Logits, LoRA gradients and training curves."""
     reproduce("make_model_goldens.py", model)

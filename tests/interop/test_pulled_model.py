@@ -28,7 +28,7 @@ def fixture_adapter(request: pytest.FixtureRequest) -> lora.Adapter:
 def write_all(folder: Path, adapter: lora.Adapter) -> None:
     """Adapter, merged checkpoint and expected logits, as our program would write them."""
     model = tiny_models.load(BASE)
-    sequences = [ids for ids, _ in models.tiny_sequences(tiny_models.COMMON["vocab_size"])]
+    sequences = [ids for ids, _ in models.tiny_sequences(tiny_models.VOCABULARY)]
     logits = [lora.logits(model, adapter, ALPHA / RANK, ids).tolist() for ids in sequences]
     (folder / "expected.json").write_text(json.dumps({"token_ids": sequences, "logits": logits}), encoding="utf-8")
     peft_form.write(folder / "adapter", adapter, RANK, ALPHA)

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+
+#include "ATen/core/Tensor.h"
+#include "model/transformer/adapter.h"
+#include "model/transformer/attention.h"
+
+namespace fedtune {
+
+// What meets in attention: [rows, heads, head size]. All heads have a key and a
+// value of their own, and positions are in queries and keys.
+struct Heads {
+  at::Tensor q;
+  at::Tensor k;
+  at::Tensor v;  // May be wider than a value, with zeros behind it.
+};
+
+// The heads of x, [rows, hidden]. Differentiable.
+Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
+                   const Adapter& adapter, const at::Tensor& rotations);
+Heads MakeGqaHeads(const at::Tensor& x, const GqaWeights& weights, const AttentionShape& shape,
+                   const Adapter& adapter, const at::Tensor& rotations);
+
+}  // namespace fedtune

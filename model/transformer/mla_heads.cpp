@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <vector>
+
+#include "ATen/core/grad_mode.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/empty_like.h"
+#include "model/transformer/attention_heads.h"
+#include "model/transformer/differentiable.h"
+#include "model/transformer/rms_norm.h"
+#include "model/transformer/rotary.h"
+
+namespace fedtune {
+namespace {
+
+// The norms inside the latent projections have a fixed epsilon of their own.
+constexpr double kLatentNormEpsilon = 1e-6;
+
+// The width that values are padded to with zeros. The CPU's fused attention
+// wants it to be that of the keys; elsewhere there is no padding.
+int64_t ValueWidth(const MlaConfig& mla, at::Device device) {
+  return device.is_cpu() ? std::max(mla.v_head_dim, mla.qk_head_dim()) : mla.v_head_dim;
+}
+
+at::Tensor Queries(const at::Tensor& x, const MlaWeights& weights, const Adapter& adapter) {
+  if (weights.q_proj) return ApplyLinear(x, *weights.q_proj, adapter.Of(*weights.q_proj));
+  const at::Tensor latent = ApplyLinear(x, *weights.q_a_proj, adapter.Of(*weights.q_a_proj));
+  const at::Tensor normed = RmsNorm(latent, weights.q_a_norm, kLatentNormEpsilon);
+  return ApplyLinear(normed, *weights.q_b_proj, adapter.Of(*weights.q_b_proj));
+}
+
+// The heads before they meet: `q` and `kv` have their parts without positions,
+// `k_rope`, [rows, rope], is shared by all heads.
+Heads AssembleHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& k_rope,
+                    const AttentionShape& shape, const at::Tensor& rotations) {
+  const MlaConfig& mla = std::get<MlaConfig>(shape.config);
+  const int64_t nope = mla.qk_nope_head_dim, rope = mla.qk_rope_head_dim;
+  const int64_t rows = q.size(0), value_width = ValueWidth(mla, q.device());
+  const at::Tensor kv_heads = kv.view({rows, shape.heads, nope + mla.v_head_dim});
+  Heads heads;
+  heads.q = q.view({rows, shape.heads, mla.qk_head_dim()}).clone();
+  RotateInPlace(heads.q.narrow(2, nope, rope), rotations, shape.pairs);
+  at::Tensor shared = k_rope.unsqueeze(1).clone();
+  RotateInPlace(shared, rotations, shape.pairs);
+  heads.k = at::empty_like(heads.q);
+  heads.k.narrow(2, 0, nope).copy_(kv_heads.narrow(2, 0, nope));
+  heads.k.narrow(2, nope, rope).copy_(shared);
+  heads.v = at::empty({rows, shape.heads, value_width}, q.options());
+  heads.v.narrow(2, 0, mla.v_head_dim).copy_(kv_heads.narrow(2, nope, mla.v_head_dim));
+  heads.v.narrow(2, mla.v_head_dim, value_width - mla.v_head_dim).zero_();
+  return heads;
+}
+
+// Gradients of AssembleHeads()'s q, kv and k_rope.
+std::vector<at::Tensor> DisassembleGradients(const Heads& heads, const AttentionShape& shape,
+                                             const at::Tensor& rotations) {
+  const MlaConfig& mla = std::get<MlaConfig>(shape.config);
+  const int64_t nope = mla.qk_nope_head_dim, rope = mla.qk_rope_head_dim;
+  const int64_t rows = heads.q.size(0);
+  const at::Tensor back = rotations.conj();
+  at::Tensor q = heads.q.clone(at::MemoryFormat::Contiguous);
+  RotateInPlace(q.narrow(2, nope, rope), back, shape.pairs);
+  at::Tensor k_rope = heads.k.narrow(2, nope, rope).sum(1, /*keepdim=*/true);
+  RotateInPlace(k_rope, back, shape.pairs);
+  at::Tensor kv = at::empty({rows, shape.heads, nope + mla.v_head_dim}, heads.k.options());
+  kv.narrow(2, 0, nope).copy_(heads.k.narrow(2, 0, nope));
+  kv.narrow(2, nope, mla.v_head_dim).copy_(heads.v.narrow(2, 0, mla.v_head_dim));
+  return {q.view({rows, -1}), kv.view({rows, -1}), k_rope.squeeze(1)};
+}
+
+// AssembleHeads(), differentiable.
+Heads MakeHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& k_rope,
+                const AttentionShape& shape, const at::Tensor& rotations) {
+  Heads heads;
+  {
+    at::NoGradGuard no_grad;
+    heads = AssembleHeads(q, kv, k_rope, shape, rotations);
+  }
+  std::vector<at::Tensor> made = Differentiable(
+      {heads.q, heads.k, heads.v}, {q, kv, k_rope},
+      [shape, rotations](const std::vector<at::Tensor>& gradients) {
+        return DisassembleGradients({gradients[0], gradients[1], gradients[2]}, shape, rotations);
+      });
+  return {made[0], made[1], made[2]};
+}
+
+}  // namespace
+
+Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
+                   const Adapter& adapter, const at::Tensor& rotations) {
+  const MlaConfig& mla = std::get<MlaConfig>(shape.config);
+  const at::Tensor q = Queries(x, weights, adapter);
+  const at::Tensor compressed = ApplyLinear(x, weights.kv_a_proj, adapter.Of(weights.kv_a_proj));
+  const std::vector<at::Tensor> parts =
+      compressed.split_with_sizes({mla.kv_lora_rank, mla.qk_rope_head_dim}, 1);
+  const at::Tensor latent = RmsNorm(parts[0], weights.kv_a_norm, kLatentNormEpsilon);
+  const at::Tensor kv = ApplyLinear(latent, weights.kv_b_proj, adapter.Of(weights.kv_b_proj));
+  return MakeHeads(q, kv, parts[1], shape, rotations);
+}
+
+}  // namespace fedtune
