@@ -2,8 +2,10 @@
 
 #include "model/transformer/weight_reader.h"
 
+#include <cmath>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "ATen/ops/empty.h"
 #include "ATen/ops/from_blob.h"
@@ -62,10 +64,20 @@ at::Tensor WeightReader::View(std::string_view name, const std::vector<int64_t>&
   return copy;
 }
 
+at::Tensor WeightReader::Finite(std::string_view name, at::Tensor values) {
+  // One value that is not finite makes the sum so, and no sum of weights overflows.
+  if (std::isfinite(values.sum(at::kFloat).item<float>())) return values;
+  status_.Update(absl::InvalidArgumentError(fmt::format(
+      "{}: tensor {} has a value that is not finite; the checkpoint is damaged, or its values "
+      "are too large for {}",
+      checkpoint_.directory().string(), name, c10::toString(values.scalar_type()))));
+  return {};
+}
+
 at::Tensor WeightReader::Take(std::string_view name, const std::vector<int64_t>& shape,
                               at::ScalarType type) {
   const at::Tensor view = View(name, shape);
-  return view.defined() ? view.to(device_, type) : view;
+  return view.defined() ? Finite(name, view.to(device_, type)) : view;
 }
 
 at::Tensor WeightReader::TakeAsStored(std::string_view name, const std::vector<int64_t>& shape) {
@@ -77,7 +89,7 @@ at::Tensor WeightReader::TakeScaled(std::string_view name, const std::vector<int
                                     const Fp8Blocks& blocks, at::ScalarType type) {
   const at::Tensor view = View(name, shape, Fp8::kAllowed);
   if (!view.defined() || view.scalar_type() != at::kFloat8_e4m3fn) {
-    return view.defined() ? view.to(device_, type) : view;
+    return view.defined() ? Finite(name, view.to(device_, type)) : view;
   }
   const std::vector<int64_t> scale_shape = {(shape[0] + blocks.rows - 1) / blocks.rows,
                                             (shape[1] + blocks.columns - 1) / blocks.columns};
@@ -87,7 +99,7 @@ at::Tensor WeightReader::TakeScaled(std::string_view name, const std::vector<int
                                         .narrow(0, 0, shape[0])
                                         .repeat_interleave(blocks.columns, 1)
                                         .narrow(1, 0, shape[1]);
-  return view.to(device_, at::kFloat).mul_(scale_of_value).to(type);
+  return Finite(name, view.to(device_, at::kFloat).mul_(scale_of_value).to(type));
 }
 
 }  // namespace fedtune

@@ -23,10 +23,12 @@ class WeightReader {
       : checkpoint_(checkpoint), device_(device) {}
 
   // The tensor as `type` on the device; a copy unless it is of that type, on
-  // the CPU and aligned: then the checkpoint must outlive it.
+  // the CPU and aligned: then the checkpoint must outlive it. All values must be
+  // finite.
   at::Tensor Take(std::string_view name, const std::vector<int64_t>& shape, at::ScalarType type);
 
-  // The same in the type that the checkpoint has it in.
+  // The same in the type that the checkpoint has it in. No value is looked at, so
+  // that nothing is read from disk before it is used.
   at::Tensor TakeAsStored(std::string_view name, const std::vector<int64_t>& shape);
 
   // A matrix of `type` from 8-bit floats whose blocks have scales in
@@ -35,7 +37,8 @@ class WeightReader {
                         const Fp8Blocks& blocks, at::ScalarType type);
 
   // NOT_FOUND: a weight is missing. INVALID_ARGUMENT: one of another shape than
-  // the configuration says, or of a type that we cannot compute with.
+  // the configuration says, of a type that we cannot compute with, or with a value
+  // that is not finite.
   const absl::Status& status() const { return status_; }
 
  private:
@@ -44,6 +47,9 @@ class WeightReader {
   // A view of the checkpoint's bytes, or an aligned copy.
   at::Tensor View(std::string_view name, const std::vector<int64_t>& shape,
                   Fp8 fp8 = Fp8::kRefused);
+
+  // `values` as they are, if all are finite.
+  at::Tensor Finite(std::string_view name, at::Tensor values);
 
   const Checkpoint& checkpoint_;
   const at::Device device_;

@@ -4,11 +4,12 @@ model_a, model_b (DeepSeek-V2): no query compression, greedy routing, plain rota
 compression, group-limited routing, YaRN with two different mscale values, scaled routing weights, two
 shared experts. llama_mha, llama_gqa: linear scaling; shared keys, heads of a size of their own, a tied
 head. v3_a, v3_b: biased groups without and with query compression, normalised weights or not, both kinds of
-rotary pairs, YaRN. v32: the indexer chooses every token. moe_a, moe_b (DeepSeekMoE, see `deepseek_moe.py`).
+rotary pairs, YaRN. v3_fp8: linear layers in blocks of 8-bit floats, with ragged edges. v32: the indexer chooses every token. moe_a, moe_b (DeepSeekMoE, see `deepseek_moe.py`).
 """
 
 import json
 import os
+import tempfile
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import deepseek_moe
+import fp8_blocks
 
 torch.set_num_threads(1)  # sums in the same order everywhere; the models are too small for more
 transformers.logging.set_verbosity_error()
@@ -205,6 +207,17 @@ CONFIGS = {
         "max_position_embeddings": 128,
         "rope_theta": 1000.0,
     },
+    "v3_fp8": {
+        **V3_B,
+        "hidden_size": 36,
+        "num_hidden_layers": 2,
+        "quantization_config": {
+            "activation_scheme": "dynamic",
+            "fmt": "e4m3",
+            "quant_method": "fp8",
+            "weight_block_size": [16, 24],
+        },
+    },
 }
 
 
@@ -217,7 +230,7 @@ def build(config: dict):
     """A model of transformers, or the reference where transformers has none."""
     if config["model_type"] == deepseek_moe.MODEL_TYPE:
         return deepseek_moe.DeepseekMoe(SimpleNamespace(**config))
-    fields = {key: value for key, value in config.items() if key != "torch_dtype"}
+    fields = {key: value for key, value in config.items() if key not in ("torch_dtype", "quantization_config")}
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields), dtype=torch.float32)
 
 
@@ -247,6 +260,8 @@ def save(name: str, folder: Path, **changes) -> None:
     else:
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
+    if "quantization_config" in CONFIGS[name]:
+        fp8_blocks.quantise(folder / "model.safetensors", CONFIGS[name]["quantization_config"]["weight_block_size"])
     text = json.dumps(configuration(name, **changes), indent=1) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
 
@@ -256,5 +271,9 @@ def load(folder: Path):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config["model_type"] == deepseek_moe.MODEL_TYPE:
         return deepseek_moe.load(folder)
+    if "quantization_config" in config:
+        with tempfile.TemporaryDirectory() as widened:
+            fp8_blocks.widen(folder, Path(widened))
+            return load(Path(widened))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     return model.eval().requires_grad_(False)

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/load_model.h"
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/checkpoint/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using ::testing::HasSubstr;
+
+// A tensor as it goes into a checkpoint that is not quite right.
+struct Changed {
+  TensorInfo info;
+  std::vector<std::byte> bytes;
+};
+
+// Copies of a golden checkpoint with one thing wrong.
+class LoadModelTest : public ::testing::Test {
+ protected:
+  void Copy(std::string_view name, const std::function<void(std::vector<Changed>&)>& change) {
+    const std::filesystem::path golden = std::filesystem::path("tests/interop/golden") / name;
+    std::filesystem::copy_file(golden / "config.json", directory_.path() / "config.json");
+    const auto file = *SafetensorsFile::Open(golden / "model.safetensors");
+    std::vector<Changed> tensors;
+    for (const TensorView& tensor : file.tensors()) {
+      tensors.push_back({{std::string(tensor.name), tensor.type, tensor.shape},
+                         {tensor.bytes.begin(), tensor.bytes.end()}});
+    }
+    change(tensors);
+    std::vector<TensorInfo> infos;
+    for (const Changed& tensor : tensors) infos.push_back(tensor.info);
+    auto writer = *SafetensorsWriter::Create(directory_.path() / "model.safetensors", infos, {});
+    for (const Changed& tensor : tensors) ASSERT_TRUE(writer.Append(tensor.bytes).ok());
+    ASSERT_TRUE(std::move(writer).Finish().ok());
+  }
+
+  void ExpectRefused(absl::StatusCode code, std::string_view why,
+                     ModelForm form = ModelForm::kForCpu) {
+    const auto model = LoadModel(directory_.path(), at::kCPU, form);
+    EXPECT_THAT(model, HasCode(code));
+    EXPECT_THAT(std::string(model.status().message()), HasSubstr(std::string(why)));
+  }
+
+  testing::TemporaryDirectory directory_;
+};
+
+constexpr std::string_view kOneWeight = "model.layers.1.mlp.experts.3.up_proj.weight";
+constexpr std::string_view kBias = "model.layers.1.mlp.gate.e_score_correction_bias";
+
+// Changes one tensor.
+auto In(std::string_view name, const std::function<void(Changed&)>& change) {
+  return [name, change](std::vector<Changed>& tensors) {
+    for (Changed& tensor : tensors) {
+      if (tensor.info.name == name) change(tensor);
+    }
+  };
+}
+
+auto Without(std::string_view name) {
+  return [name](std::vector<Changed>& tensors) {
+    std::erase_if(tensors, [&](const Changed& tensor) { return tensor.info.name == name; });
+  };
+}
+
+TEST_F(LoadModelTest, RefusesAValueThatIsNotFinite) {
+  Copy("v3_b", In(kOneWeight, [](Changed& tensor) {
+         const float bad = NAN;
+         std::memcpy(tensor.bytes.data() + 40, &bad, sizeof(bad));
+       }));
+  for (const ModelForm form : {ModelForm::kForCpu, ModelForm::kForGpu}) {
+    ExpectRefused(absl::StatusCode::kInvalidArgument,
+                  std::string(kOneWeight) + " has a value that is not finite", form);
+  }
+}
+
+TEST_F(LoadModelTest, RefusesAModelWithoutOneOfItsWeights) {
+  Copy("v3_b", Without(kOneWeight));
+  ExpectRefused(absl::StatusCode::kNotFound, kOneWeight);
+}
+
+TEST_F(LoadModelTest, RefusesARouterWithoutItsBiases) {
+  Copy("v3_b", Without(kBias));
+  ExpectRefused(absl::StatusCode::kNotFound, kBias);
+}
+
+TEST_F(LoadModelTest, RefusesAWeightOfAnotherShape) {
+  Copy("v3_b", In(kOneWeight,
+                  [](Changed& tensor) { std::swap(tensor.info.shape[0], tensor.info.shape[1]); }));
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "but config.json makes it");
+}
+
+TEST_F(LoadModelTest, RefusesAWeightOfATypeThatItCannotCompute) {
+  Copy("v3_b", In(kOneWeight, [](Changed& tensor) { tensor.info.type = TensorType::kI32; }));
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "has values of type I32");
+}
+
+TEST_F(LoadModelTest, RefusesBlocksWithoutScales) {
+  const std::string scales = std::string(kOneWeight) + "_scale_inv";
+  Copy("v3_fp8", Without(scales));
+  ExpectRefused(absl::StatusCode::kNotFound, scales);
+}
+
+TEST_F(LoadModelTest, LeavesTheLayersForPredictingSeveralTokensAlone) {
+  Copy("v3_b", [](std::vector<Changed>& tensors) {
+    const std::vector<Changed> layers = tensors;
+    for (Changed extra : layers) {
+      const size_t at = extra.info.name.find("layers.2.");
+      if (at == std::string::npos) continue;
+      extra.info.name.replace(at, 9, "layers.3.");
+      tensors.push_back(std::move(extra));
+    }
+  });
+  const auto model = LoadModel(directory_.path(), at::kCPU);
+  ASSERT_THAT(model, testing::IsOk());
+  EXPECT_EQ(model->layers.size(), 3);
+}
+
+}  // namespace
+}  // namespace fedtune
