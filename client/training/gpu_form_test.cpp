@@ -15,9 +15,11 @@
 #include "client/training/evaluation.h"
 #include "client/training/local_training.h"
 #include "client/training/training_device_tests.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "model/transformer/fake_device.h"
 #include "model/transformer/load_model.h"
+#include "model/transformer/logits.h"
 #include "model/transformer/transformer_device_tests.h"
 #include "tests/support/broken_device.h"
 #include "tests/support/model_reference.h"
@@ -105,6 +107,25 @@ TEST_P(GpuFormTest, WeightsAreInBf16AndRoutersAndNormsInFp32) {
     EXPECT_EQ(moe->gate_up.scalar_type(), at::kBFloat16);
   }
   EXPECT_EQ(mixtures, model.routed_layer_count());
+}
+
+// Rounding to bf16 costs no more than it costs transformers.
+TEST_P(GpuFormTest, LogitsAreAsCloseToThoseInFp32AsThoseOfTransformers) {
+  if (!reference_.bf16_deviation) GTEST_SKIP() << "transformers does not have this architecture";
+  const Model model = LoadOnto(at::kCPU);
+  std::vector<std::vector<int32_t>> sequences;
+  for (const TokenizedRecord& record : reference_.records) sequences.push_back(record.tokens);
+  const std::vector<std::vector<float>> ours = SequenceLogits(model, Adapter(), sequences);
+  double squares = 0, count = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    for (size_t j = 0; j < ours[i].size(); ++j) {
+      squares += std::pow(static_cast<double>(ours[i][j]) - reference_.base_logits[i][j], 2);
+      ++count;
+    }
+  }
+  const double deviation = std::sqrt(squares / count);
+  RecordProperty("deviation", fmt::format("{:.3g}", deviation));
+  EXPECT_LT(deviation, 1.1 * *reference_.bf16_deviation);
 }
 
 TEST_P(GpuFormTest, TrainingOnTheCpuFollowsPeftsCurveInFp32) {

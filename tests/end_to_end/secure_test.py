@@ -180,12 +180,21 @@ class SecureTest(unittest.TestCase):
             next(memory_of(coordinator.pid))
         except PermissionError:
             self.skipTest("this user may not look into the coordinator's memory")
-        self.finish(plan(count=1))
+        steps = 20
+        self.finish(plan(count=1, steps=steps))
         pieces = self.canaries()
         self.assertEqual(self.seen_by_the_coordinator(pieces), 0)
-        # The same search finds what a plain round leaves in memory.
-        self.finish(plan("plain", count=1))
-        self.assertGreater(self.seen_by_the_coordinator(pieces), 0)
+        # The same search finds a contribution of a plain round that others hold up.
+        slow = NAMES[1]
+        before = {name: len(self.federation.log(name)) for name in (LOCAL, slow)}
+        run = self.federation.start_run(plan("plain", count=1, steps=steps))
+        self.federation.wait_until("another's training", lambda: (
+            "round assigned" in self.federation.log(slow)[before[slow]:]))
+        with self.federation.standing_still(slow):
+            self.federation.wait_until("the contribution", lambda: (
+                "contribution taken" in self.federation.log(LOCAL)[before[LOCAL]:]))
+            self.assertGreater(self.seen_by_the_coordinator(pieces), 0)
+        self.federation.wait_for_end(run)
 
     def test_a_killed_client_is_left_out_and_comes_back(self):
         run = self.federation.start_run(plan(count=3, steps=60, deadline_s=30))

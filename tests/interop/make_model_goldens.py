@@ -12,6 +12,7 @@ is DeepSeekMoE, which transformers does not have.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -150,6 +151,24 @@ def curves(folder: Path, model, adapter: lora.Adapter, sequences: Sequences) -> 
     return {"curve": whole, "curve_without_routed": by_peft}
 
 
+def bf16_deviation(folder: Path, sequences: Sequences, exact: dict[str, torch.Tensor]) -> float | None:
+    """How far transformers' own logits in bf16 are from those in fp32: root mean square. Biases of
+    routers stay in fp32, as they must."""
+    if json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == deepseek_moe.MODEL_TYPE:
+        return None
+    model = tiny_models.load(folder)
+    biases = {name: buffer.clone() for name, buffer in model.named_buffers() if name.endswith("correction_bias")}
+    model.to(torch.bfloat16)
+    for name, bias in biases.items():
+        container, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(container), leaf, bias)
+    squares = [
+        (model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float() - exact[f"logits.{number}"]).square()
+        for number, (ids, _) in enumerate(sequences)
+    ]
+    return torch.cat(squares).mean().sqrt().item()
+
+
 def compute(folder: Path, sequences: Sequences, routed: bool) -> tuple[dict, dict[str, torch.Tensor]]:
     """All golden facts and tensors of one model."""
     model = tiny_models.load(folder)
@@ -181,6 +200,7 @@ def compute(folder: Path, sequences: Sequences, routed: bool) -> tuple[dict, dic
         "trained_parameters": lora.parameter_count(model.config, RANK, routed),
         "base_loss": mean_loss(base, sequences).item(),
         "loss": loss.item(),
+        "bf16_deviation": bf16_deviation(folder, sequences, tensors),
         "adamw": ADAMW,
         **curves(folder, model, {name: (a.detach(), b.detach()) for name, (a, b) in adapter.items()}, sequences),
     }

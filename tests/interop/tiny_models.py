@@ -209,7 +209,7 @@ CONFIGS = {
     },
     "v3_fp8": {
         **V3_B,
-        "hidden_size": 36,
+        "hidden_size": 40,
         "num_hidden_layers": 2,
         "quantization_config": {
             "activation_scheme": "dynamic",

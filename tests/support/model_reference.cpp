@@ -93,6 +93,9 @@ absl::StatusOr<ModelReference> ReadModelReference(const std::filesystem::path& d
   ASSIGN_OR_RETURN(reference.gradient, FlatAdapter(file, reference.layout, "grad."));
   reference.base_loss = facts.at("base_loss").get<double>();
   reference.loss = facts.at("loss").get<double>();
+  if (const auto& deviation = facts.at("bf16_deviation"); !deviation.is_null()) {
+    reference.bf16_deviation = deviation.get<double>();
+  }
   reference.learning_rate = facts.at("adamw").at("lr").get<double>();
   reference.curve = facts.at("curve").get<std::vector<double>>();
   reference.curve_without_routed = facts.at("curve_without_routed").get<std::vector<double>>();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -27,6 +28,9 @@ struct ModelReference {
   // Of each record, row-major: of the base model, and with the adapter.
   std::vector<std::vector<float>> base_logits;
   std::vector<std::vector<float>> adapted_logits;
+
+  // How far their logits of the base model in bf16 are from these: root mean square.
+  std::optional<double> bf16_deviation = std::nullopt;
 
   // The loss before each AdamW step on all records together.
   double learning_rate = 0;
