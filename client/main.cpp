@@ -12,6 +12,7 @@
 #include "client/commands/check.h"
 #include "client/commands/config_flags.h"
 #include "client/commands/evaluate.h"
+#include "client/commands/generate.h"
 #include "client/commands/serve.h"
 #include "client/commands/train.h"
 #include "client/training/brief_spinning.h"
@@ -25,6 +26,7 @@ namespace fedtune {
 namespace {
 
 const TrainerFactory kTrainers = {ChooseDevice, OpenTorchTrainer};
+const GeneratorFactory kGenerators = {ChooseDevice, OpenTorchGenerator};
 
 struct RequestFlags {
   std::filesystem::path directory;
@@ -108,6 +110,19 @@ void AddEvaluate(CommandLine& line, EvaluateOptions& options, const Clock& clock
       options);
 }
 
+void AddGenerate(CommandLine& line, GenerateOptions& options, const Clock& clock) {
+  AddGenerateFlags(
+      line.Add({"generate",
+                "Goes on with a text, or answers a file of records.",
+                {"fedtune-client generate --base ./icd-moe --prompt \"Sudden loss of sight:\"",
+                 "fedtune-client generate --base ./icd-moe --adapter ./adapter "
+                 "--data heldout.jsonl --max-tokens 16 --json",
+                 "fedtune-client generate --base ./icd-moe --prompt \"A fever\" "
+                 "--temperature 0.8 --top-p 0.95 --seed 7"}},
+               [&] { return GenerateText(options, kGenerators, clock); }),
+      options);
+}
+
 void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& clock) {
   CLI::App& base = line.AddGroup(
       {"base", "Base models on this machine.", {"fedtune-client base digest /models/lite"}});
@@ -138,12 +153,14 @@ int main(int argc, char** argv) {
   CheckOptions check;
   TrainOptions train;
   EvaluateOptions evaluate;
+  GenerateOptions generate;
   std::filesystem::path base;
   AddServe(line, serve, clock);
   AddRequest(line, request);
   AddCheck(line, check, clock);
   AddTrain(line, train, clock);
   AddEvaluate(line, evaluate, clock);
+  AddGenerate(line, generate, clock);
   AddBase(line, base, clock);
   return line.Run(argc, argv);
 }

@@ -16,11 +16,20 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
       ->check(CLI::Range(0, 4096));
 }
 
+absl::StatusOr<TorchTrainerOptions> OnChosenDevice(
+    const ModelFlags& flags,
+    const std::function<absl::StatusOr<ComputeDevice>(std::string_view name)>& choose_device) {
+  ASSIGN_OR_RETURN(const ComputeDevice device, choose_device(flags.device));
+  fmt::print(stderr, "{}device: {}\n", device.is_fallback() ? "warning: " : "", Describe(device));
+  return TorchTrainerOptions{
+      .model_directory = flags.base, .device = device, .threads = flags.threads};
+}
+
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
                                                      const TrainerFactory& trainers) {
-  ASSIGN_OR_RETURN(const ComputeDevice device, trainers.choose_device(flags.device));
-  fmt::print(stderr, "{}device: {}\n", device.is_fallback() ? "warning: " : "", Describe(device));
-  return trainers.open({.model_directory = flags.base, .device = device, .threads = flags.threads});
+  ASSIGN_OR_RETURN(const TorchTrainerOptions options,
+                   OnChosenDevice(flags, trainers.choose_device));
+  return trainers.open(options);
 }
 
 }  // namespace fedtune

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
@@ -23,7 +25,13 @@ struct ModelFlags {
 
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
-// Loads the base model onto the device, and says on stderr which that is.
+// What opens the base model on the device that was asked for; says on stderr which that
+// is.
+absl::StatusOr<TorchTrainerOptions> OnChosenDevice(
+    const ModelFlags& flags,
+    const std::function<absl::StatusOr<ComputeDevice>(std::string_view name)>& choose_device);
+
+// Loads the base model onto the device.
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
                                                      const TrainerFactory& trainers);
 

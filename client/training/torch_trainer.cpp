@@ -2,16 +2,14 @@
 
 #include "client/training/torch_trainer.h"
 
-#include <thread>
 #include <utility>
 
 #include "ATen/Parallel.h"
 #include "base/status_macros.h"
-#include "c10/core/Device.h"
 #include "client/training/evaluation.h"
 #include "client/training/local_training.h"
 #include "client/training/torch_errors.h"
-#include "model/transformer/load_model.h"
+#include "client/training/torch_model.h"
 
 namespace fedtune {
 namespace {
@@ -41,19 +39,12 @@ class TorchTrainer final : public Trainer {
   const int threads_;
 };
 
-int CountThreads(int wanted) {
-  return wanted > 0 ? wanted : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOptions& options) {
   return CatchingTorch([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
-    const int threads = CountThreads(options.threads);
-    at::set_num_threads(threads);
-    ASSIGN_OR_RETURN(Model model,
-                     LoadModel(options.model_directory, at::Device(options.device.kind())));
-    return std::make_unique<TorchTrainer>(std::move(model), threads);
+    ASSIGN_OR_RETURN(TorchModel opened, OpenTorchModel(options));
+    return std::make_unique<TorchTrainer>(std::move(opened.model), opened.threads);
   });
 }
 

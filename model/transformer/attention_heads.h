@@ -18,6 +18,15 @@ struct Heads {
   at::Tensor v;  // May be wider than a value, with zeros behind it.
 };
 
+// What latent attention projects x, [rows, hidden], to. Differentiable.
+struct MlaProjections {
+  at::Tensor q;           // [rows, heads * (nope + rope)], not rotated.
+  at::Tensor latent;      // [rows, kv_lora_rank], normed.
+  at::Tensor rotary_key;  // [rows, rope], not rotated; all heads have this one.
+};
+MlaProjections ProjectMla(const at::Tensor& x, const MlaWeights& weights,
+                          const AttentionShape& shape, const Adapter& adapter);
+
 // The heads of x, [rows, hidden]. Differentiable.
 Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
                    const Adapter& adapter, const at::Tensor& rotations);

@@ -87,16 +87,21 @@ Heads MakeHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& k_r
 
 }  // namespace
 
-Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
-                   const Adapter& adapter, const at::Tensor& rotations) {
+MlaProjections ProjectMla(const at::Tensor& x, const MlaWeights& weights,
+                          const AttentionShape& shape, const Adapter& adapter) {
   const MlaConfig& mla = std::get<MlaConfig>(shape.config);
   const at::Tensor q = Queries(x, weights, adapter);
   const at::Tensor compressed = ApplyLinear(x, weights.kv_a_proj, adapter.Of(weights.kv_a_proj));
   const std::vector<at::Tensor> parts =
       compressed.split_with_sizes({mla.kv_lora_rank, mla.qk_rope_head_dim}, 1);
-  const at::Tensor latent = RmsNorm(parts[0], weights.kv_a_norm, kLatentNormEpsilon);
-  const at::Tensor kv = ApplyLinear(latent, weights.kv_b_proj, adapter.Of(weights.kv_b_proj));
-  return MakeHeads(q, kv, parts[1], shape, rotations);
+  return {q, RmsNorm(parts[0], weights.kv_a_norm, kLatentNormEpsilon), parts[1]};
+}
+
+Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
+                   const Adapter& adapter, const at::Tensor& rotations) {
+  const MlaProjections made = ProjectMla(x, weights, shape, adapter);
+  const at::Tensor kv = ApplyLinear(made.latent, weights.kv_b_proj, adapter.Of(weights.kv_b_proj));
+  return MakeHeads(made.q, kv, made.rotary_key, shape, rotations);
 }
 
 }  // namespace fedtune

@@ -28,15 +28,6 @@ AttentionContext ContextOf(const Model& model, const PackedBatch& batch) {
           Rotations(ToDevice(batch.positions(), model.device()), model.rotary_frequencies, factor)};
 }
 
-at::Tensor ApplyMlpOrMoe(const at::Tensor& x, const DecoderLayer& layer, const Model& model,
-                         const Adapter& adapter, std::span<int64_t> routed) {
-  return std::visit(Overloaded{[&](const MlpWeights& mlp) { return ApplyMlp(x, mlp, adapter); },
-                               [&](const MoeWeights& moe) {
-                                 return ApplyMoe(x, moe, model.config.moe, adapter, routed);
-                               }},
-                    layer.mlp);
-}
-
 // One layer. Behind the attention only `wanted` rows are computed, if given:
 // in the last layer nobody needs the others.
 at::Tensor ApplyLayer(at::Tensor x, const DecoderLayer& layer, const Model& model,
@@ -51,7 +42,7 @@ at::Tensor ApplyLayer(at::Tensor x, const DecoderLayer& layer, const Model& mode
   }
   const Linear& o_proj = layer.attention.o_proj;
   x = x + ApplyLinear(values, o_proj, adapter.Of(o_proj));
-  return x + ApplyMlpOrMoe(RmsNorm(x, layer.mlp_norm, epsilon), layer, model, adapter, routed);
+  return x + ApplyFeedForward(RmsNorm(x, layer.mlp_norm, epsilon), layer, model, adapter, routed);
 }
 
 bool HasRoutedExperts(const DecoderLayer& layer) {
@@ -69,6 +60,15 @@ std::span<int64_t> TakeCounters(const DecoderLayer& layer, const Model& model,
 }
 
 }  // namespace
+
+at::Tensor ApplyFeedForward(const at::Tensor& x, const DecoderLayer& layer, const Model& model,
+                            const Adapter& adapter, std::span<int64_t> routed) {
+  return std::visit(Overloaded{[&](const MlpWeights& mlp) { return ApplyMlp(x, mlp, adapter); },
+                               [&](const MoeWeights& moe) {
+                                 return ApplyMoe(x, moe, model.config.moe, adapter, routed);
+                               }},
+                    layer.mlp);
+}
 
 int64_t Model::routed_layer_count() const {
   return std::count_if(layers.begin(), layers.end(), HasRoutedExperts);

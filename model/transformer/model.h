@@ -43,6 +43,11 @@ struct Model {
   int64_t routed_layer_count() const;  // Layers with routed experts.
 };
 
+// The MLP or the mixture of experts of one layer; x is normed. Differentiable.
+// `routed` is as ApplyMoe() has it.
+at::Tensor ApplyFeedForward(const at::Tensor& x, const DecoderLayer& layer, const Model& model,
+                            const Adapter& adapter, std::span<int64_t> routed = {});
+
 // The hidden states behind the last norm, [wanted, hidden], of some rows of a
 // batch. Rows are wanted at most once. Differentiable with respect to the
 // adapter, which, as the model, must outlive the derivative.

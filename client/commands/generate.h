@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "client/commands/model_flags.h"
+#include "client/commands/trainer_factory.h"
+#include "client/training/generator.h"
+#include "client/training/torch_generator.h"
+
+namespace fedtune {
+
+struct GenerateOptions {
+  ModelFlags model;
+  std::optional<std::filesystem::path> adapter;  // A PEFT folder.
+  std::optional<std::string> prompt;             // This or `data`.
+  std::optional<std::filesystem::path> data;
+  int64_t max_tokens = 128;
+  Sampling sampling;
+  bool json = false;
+};
+
+// How the command gets a device and a generator: with ChooseDevice() and
+// OpenTorchGenerator(), or others in tests.
+struct GeneratorFactory {
+  std::function<absl::StatusOr<ComputeDevice>(std::string_view name)> choose_device;
+  std::function<absl::StatusOr<std::unique_ptr<Generator>>(const TorchTrainerOptions& options,
+                                                           const AdapterLayout& layout,
+                                                           std::span<const float> adapter)>
+      open;
+};
+
+void AddGenerateFlags(CLI::App& command, GenerateOptions& options);
+
+// Prints how the model goes on with a prompt, or what it answers to each record of a file
+// and how many of the answers are exactly the records'.
+absl::Status GenerateText(const GenerateOptions& options, const GeneratorFactory& generators,
+                          const Clock& clock);
+
+}  // namespace fedtune

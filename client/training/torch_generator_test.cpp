@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/training/torch_generator.h"
+
+#include <filesystem>
+#include <vector>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using testing::IsOk;
+
+const std::filesystem::path kGolden = "tests/interop/golden";
+const std::filesystem::path kStories = "../shared/data/models/stories260k-deepseekmoe";
+
+std::unique_ptr<Generator> Open(const std::filesystem::path& model) {
+  auto generator =
+      OpenTorchGenerator({.model_directory = model, .device = ComputeDevice::Cpu(), .threads = 1},
+                         AdapterLayout(), {});
+  EXPECT_THAT(generator, IsOk());
+  return generator.ok() ? *std::move(generator) : nullptr;
+}
+
+const std::vector<int32_t> kPrompt = {0, 9, 17, 33};
+
+TEST(TorchGeneratorTest, WritesTheStoryOfAModelThatWasTrained) {
+  if (!std::filesystem::exists(kStories)) GTEST_SKIP() << "no model in " << kStories;
+  const nlohmann::json golden =
+      *ParseJson(*ReadFile(kStories / "golden_greedy.json"), "golden_greedy.json");
+  const auto prompt = golden.at("prompt_ids").get<std::vector<int32_t>>();
+  const auto story = golden.at("greedy_ids").get<std::vector<int32_t>>();
+  const auto text = Open(kStories)->Generate(
+      {.prompt = prompt, .max_tokens = std::ssize(story), .end_tokens = {}});
+  ASSERT_THAT(text, IsOk());
+  EXPECT_EQ(text->tokens, story);
+  EXPECT_FALSE(text->ended);
+}
+
+TEST(TorchGeneratorTest, AnEndTokenEndsTheTextAndIsNoneOfIt) {
+  const auto generator = Open(kGolden / "v3_b");
+  const auto whole = generator->Generate({.prompt = kPrompt, .max_tokens = 20, .end_tokens = {}});
+  ASSERT_THAT(whole, IsOk());
+  ASSERT_EQ(whole->tokens.size(), 20);
+  const std::vector<int32_t> end = {whole->tokens[5]};
+  const auto ended = generator->Generate({.prompt = kPrompt, .max_tokens = 20, .end_tokens = end});
+  ASSERT_THAT(ended, IsOk());
+  EXPECT_TRUE(ended->ended);
+  const auto first = std::find(whole->tokens.begin(), whole->tokens.end(), end[0]);
+  EXPECT_EQ(ended->tokens, std::vector<int32_t>(whole->tokens.begin(), first));
+}
+
+TEST(TorchGeneratorTest, SampledTextsDependOnTheSeed) {
+  const auto generator = Open(kGolden / "model_b");
+  const auto write = [&](uint64_t seed) {
+    return generator
+        ->Generate({.prompt = kPrompt,
+                    .max_tokens = 20,
+                    .end_tokens = {},
+                    .sampling = {.temperature = 1, .top_k = 0, .top_p = 1, .seed = seed}})
+        ->tokens;
+  };
+  EXPECT_EQ(write(1), write(1));
+  EXPECT_NE(write(1), write(2));
+}
+
+TEST(TorchGeneratorTest, EndsWhenItsObserverSaysSo) {
+  int tokens = 0;
+  const auto text = Open(kGolden / "v3_b")
+                        ->Generate({.prompt = kPrompt, .max_tokens = 20, .end_tokens = {}},
+                                   [&](int32_t) { return ++tokens < 3; });
+  EXPECT_THAT(text, HasCode(absl::StatusCode::kCancelled));
+  EXPECT_EQ(tokens, 3);
+}
+
+TEST(TorchGeneratorTest, RefusesWhatTheModelCannotRead) {
+  const auto generator = Open(kGolden / "model_a");  // A context of 64 tokens.
+  const auto refused = HasCode(absl::StatusCode::kInvalidArgument);
+  const std::vector<int32_t> unknown = {96};
+  EXPECT_THAT(generator->Generate({.prompt = {}, .max_tokens = 1, .end_tokens = {}}), refused);
+  EXPECT_THAT(generator->Generate({.prompt = unknown, .max_tokens = 1, .end_tokens = {}}), refused);
+  EXPECT_THAT(generator->Generate({.prompt = kPrompt, .max_tokens = 0, .end_tokens = {}}), refused);
+  EXPECT_THAT(generator->Generate({.prompt = kPrompt, .max_tokens = 61, .end_tokens = {}}),
+              refused);
+  EXPECT_THAT(generator->Generate({.prompt = kPrompt, .max_tokens = 60, .end_tokens = {}}), IsOk());
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/training/torch_model.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "ATen/Parallel.h"
+#include "base/status_macros.h"
+#include "c10/core/Device.h"
+#include "model/transformer/load_model.h"
+
+namespace fedtune {
+namespace {
+
+int CountThreads(int wanted) {
+  return wanted > 0 ? wanted : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options) {
+  const int threads = CountThreads(options.threads);
+  at::set_num_threads(threads);
+  ASSIGN_OR_RETURN(Model model,
+                   LoadModel(options.model_directory, at::Device(options.device.kind())));
+  return TorchModel{std::move(model), threads};
+}
+
+}  // namespace fedtune
