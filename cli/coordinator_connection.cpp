@@ -83,6 +83,38 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& 
   return response.run();
 }
 
+absl::StatusOr<v1::RunStatus> CoordinatorConnection::PauseRun(const std::string& run_id,
+                                                              const std::string& reason) const {
+  BoundedContext context;
+  v1::PauseRunRequest request;
+  request.set_run_id(run_id);
+  request.set_reason(reason);
+  v1::PauseRunResponse response;
+  RETURN_IF_ERROR(Explain(stub_->PauseRun(&context, request, &response)));
+  MakePrintable(response);
+  return response.run();
+}
+
+absl::StatusOr<v1::RunStatus> CoordinatorConnection::ResumeRun(const std::string& run_id) const {
+  BoundedContext context;
+  v1::ResumeRunRequest request;
+  request.set_run_id(run_id);
+  v1::ResumeRunResponse response;
+  RETURN_IF_ERROR(Explain(stub_->ResumeRun(&context, request, &response)));
+  MakePrintable(response);
+  return response.run();
+}
+
+absl::StatusOr<v1::RunStatus> CoordinatorConnection::RetryRun(const std::string& run_id) const {
+  BoundedContext context;
+  v1::RetryRunRequest request;
+  request.set_run_id(run_id);
+  v1::RetryRunResponse response;
+  RETURN_IF_ERROR(Explain(stub_->RetryRun(&context, request, &response)));
+  MakePrintable(response);
+  return response.run();
+}
+
 absl::StatusOr<v1::ListRunsResponse> CoordinatorConnection::ListRuns() const {
   BoundedContext context;
   v1::ListRunsResponse response;

@@ -28,6 +28,10 @@ class CoordinatorConnection {
 
   absl::StatusOr<v1::RunStatus> StartRun(const v1::StartRunRequest& request) const;
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id, const std::string& reason) const;
+  absl::StatusOr<v1::RunStatus> PauseRun(const std::string& run_id,
+                                         const std::string& reason) const;
+  absl::StatusOr<v1::RunStatus> ResumeRun(const std::string& run_id) const;
+  absl::StatusOr<v1::RunStatus> RetryRun(const std::string& run_id) const;
   absl::StatusOr<v1::ListRunsResponse> ListRuns() const;
   absl::StatusOr<v1::GetRunResponse> GetRun(const std::string& run_id) const;
   absl::StatusOr<v1::ListClientsResponse> ListClients() const;

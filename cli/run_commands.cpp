@@ -54,6 +54,31 @@ absl::Status StopRun(const Session& session, const Arguments& arguments) {
   return absl::OkStatus();
 }
 
+// What `pause`, `resume` and `retry` have come to.
+absl::Status TellRun(const Session& session, const v1::RunStatus& run) {
+  session.json ? fmt::print("{}\n", RunToJson(run).dump())
+               : fmt::print("{} {}\n", run.run_id(), PauseText(run));
+  return absl::OkStatus();
+}
+
+absl::Status PauseRun(const Session& session, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
+  ASSIGN_OR_RETURN(const v1::RunStatus run, connection.PauseRun(arguments.name, arguments.reason));
+  return TellRun(session, run);
+}
+
+absl::Status ResumeRun(const Session& session, const std::string& run_id) {
+  ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
+  ASSIGN_OR_RETURN(const v1::RunStatus run, connection.ResumeRun(run_id));
+  return TellRun(session, run);
+}
+
+absl::Status RetryRun(const Session& session, const std::string& run_id) {
+  ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
+  ASSIGN_OR_RETURN(const v1::RunStatus run, connection.RetryRun(run_id));
+  return TellRun(session, run);
+}
+
 absl::Status ListClients(const Session& session) {
   ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
   ASSIGN_OR_RETURN(const v1::ListClientsResponse clients, connection.ListClients());
@@ -77,6 +102,34 @@ absl::Status ShowClient(const Session& session, const std::string& institution) 
 
 void AddRunName(CLI::App& command, const std::shared_ptr<Arguments>& arguments) {
   command.add_option("RUN", arguments->name, "The run's id, or the beginning of it")->required();
+}
+
+// Those that steer a run.
+void AddControlCommands(CommandLine& line, CLI::App& run_group, Session& session,
+                        const std::shared_ptr<Arguments>& arguments) {
+  const auto add = [&](const CommandText& text, CommandLine::Action action) -> CLI::App& {
+    CLI::App& command = line.AddTo(run_group, text, std::move(action));
+    AddRunName(command, arguments);
+    AddJsonFlag(command, session);
+    return command;
+  };
+  CLI::App& stop = add({"stop",
+                        "Ends a run; its last release can still be pulled.",
+                        {"fedtune run stop run-7f3a --reason 'wrong data set at uke'"}},
+                       [&session, arguments] { return StopRun(session, *arguments); });
+  CLI::App& pause = add({"pause",
+                         "Lets a run finish its open round and opens no other one.",
+                         {"fedtune run pause run-7f3a --reason 'maintenance until Monday'"}},
+                        [&session, arguments] { return PauseRun(session, *arguments); });
+  for (CLI::App* command : {&stop, &pause}) {
+    command->add_option("--reason", arguments->reason, "Why, for the record");
+  }
+  add({"resume", "Goes on with a run that is paused.", {"fedtune run resume run-7f3a"}},
+      [&session, arguments] { return ResumeRun(session, arguments->name); });
+  add({"retry",
+       "Goes on with a run that failed or was stopped, from its last release.",
+       {"fedtune run retry run-7f3a"}},
+      [&session, arguments] { return RetryRun(session, arguments->name); });
 }
 
 }  // namespace
@@ -104,14 +157,7 @@ void AddRunCommands(CommandLine& line, CLI::App& run_group, Session& session) {
                  [&session, arguments] { return WatchRun(session, arguments->name); });
   AddRunName(watch, arguments);
   AddJsonFlag(watch, session);
-  CLI::App& stop = line.AddTo(run_group,
-                              {"stop",
-                               "Ends a run; its last release can still be pulled.",
-                               {"fedtune run stop run-7f3a --reason 'wrong data set at uke'"}},
-                              [&session, arguments] { return StopRun(session, *arguments); });
-  AddRunName(stop, arguments);
-  stop.add_option("--reason", arguments->reason, "Why, for the record");
-  AddJsonFlag(stop, session);
+  AddControlCommands(line, run_group, session, arguments);
 }
 
 void AddClientCommands(CommandLine& line, Session& session) {

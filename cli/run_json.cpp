@@ -79,6 +79,7 @@ Json RunToJson(const v1::RunStatus& run) {
                {"plan", run.plan_name()},
                {"state", StateName(run.state())},
                {"reason", run.reason()},
+               {"pausing", run.pausing()},
                {"rounds_done", run.rounds_done()},
                {"round_count", run.round_count()},
                {"phase", run.phase()},

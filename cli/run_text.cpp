@@ -39,6 +39,8 @@ std::string StateName(v1::RunStatus::State state) {
       return "inviting";
     case v1::RunStatus::STATE_RUNNING:
       return "running";
+    case v1::RunStatus::STATE_PAUSED:
+      return "paused";
     case v1::RunStatus::STATE_FINISHED:
       return "finished";
     case v1::RunStatus::STATE_STOPPED:
@@ -48,6 +50,18 @@ std::string StateName(v1::RunStatus::State state) {
     default:
       return "unknown";
   }
+}
+
+std::string PauseText(const v1::RunStatus& run) {
+  const std::string why = run.reason().empty() ? "" : ": " + run.reason();
+  if (run.state() == v1::RunStatus::STATE_PAUSED) {
+    return fmt::format("paused after {} of {} rounds{}", run.rounds_done(), run.round_count(), why);
+  }
+  if (run.pausing()) {
+    return fmt::format("pauses when round {} of {} is over{}", run.rounds_done() + 1,
+                       run.round_count(), why);
+  }
+  return fmt::format("goes on, {} of {} rounds are done", run.rounds_done(), run.round_count());
 }
 
 std::string LossText(const v1::RunStatus& run) {
@@ -95,7 +109,7 @@ std::string RunTable(const v1::ListRunsResponse& runs, absl::Time now) {
   if (runs.runs_size() == 0) return "no runs yet; start one: fedtune run start plan.toml\n";
   TextTable table({"RUN", "PLAN", "STATE", "ROUND", "CLIENTS", "LOSS", "STARTED"});
   for (const v1::RunStatus& run : runs.runs()) {
-    table.Add({run.run_id(), run.plan_name(), StateName(run.state()),
+    table.Add({run.run_id(), run.plan_name(), run.pausing() ? "pausing" : StateName(run.state()),
                fmt::format("{}/{}", run.rounds_done(), run.round_count()),
                fmt::format("{}/{}", run.accepted_count(), run.invited_count()), LossText(run),
                HumanAgo(absl::FromUnixMillis(run.started_unix_ms()), now)});
@@ -105,8 +119,8 @@ std::string RunTable(const v1::ListRunsResponse& runs, absl::Time now) {
 
 std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   const v1::RunStatus& run = response.run();
-  std::string text =
-      fmt::format("{}  {}  {}\n\n", run.run_id(), run.plan_name(), StateName(run.state()));
+  std::string text = fmt::format("{}  {}  {}\n\n", run.run_id(), run.plan_name(),
+                                 run.pausing() ? "pausing" : StateName(run.state()));
   if (!run.reason().empty()) text += Row("reason", run.reason());
   text += Row("rounds", fmt::format("{} of {}", run.rounds_done(), run.round_count()));
   text += Row("started",

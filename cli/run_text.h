@@ -14,6 +14,10 @@ namespace fedtune {
 // "running", "finished", ...
 std::string StateName(v1::RunStatus::State state);
 
+// "paused after 2 of 12 rounds: maintenance"; "goes on, 2 of 12 rounds are done";
+// "pauses when round 3 of 12 is over: maintenance". Requires: it has not ended.
+std::string PauseText(const v1::RunStatus& run);
+
 // "1.402 -> 1.334"; "-" when nothing has been evaluated.
 std::string LossText(const v1::RunStatus& run);
 

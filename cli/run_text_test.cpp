@@ -54,5 +54,33 @@ TEST(RunToJsonTest, HasTheRoutingOfEachRoundLayerByLayer) {
   EXPECT_FALSE(json["rounds"][0]["routing"][1].contains("expert_tokens"));
 }
 
+TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
+  v1::RunStatus run;
+  run.set_state(v1::RunStatus::STATE_RUNNING);
+  run.set_rounds_done(2);
+  run.set_round_count(12);
+  EXPECT_EQ(PauseText(run), "goes on, 2 of 12 rounds are done");
+  run.set_pausing(true);
+  EXPECT_EQ(PauseText(run), "pauses when round 3 of 12 is over");
+  run.set_reason("maintenance");
+  run.set_pausing(false);
+  run.set_state(v1::RunStatus::STATE_PAUSED);
+  EXPECT_EQ(PauseText(run), "paused after 2 of 12 rounds: maintenance");
+}
+
+TEST(RunTableTest, ShowsRunsThatArePausedOrAboutTo) {
+  v1::ListRunsResponse runs;
+  v1::RunStatus& pausing = *runs.add_runs();
+  pausing.set_run_id("run-1");
+  pausing.set_state(v1::RunStatus::STATE_RUNNING);
+  pausing.set_pausing(true);
+  runs.add_runs()->set_state(v1::RunStatus::STATE_PAUSED);
+  const std::string table = RunTable(runs, absl::UnixEpoch());
+  EXPECT_THAT(table, HasSubstr(" pausing "));
+  EXPECT_THAT(table, HasSubstr(" paused "));
+  EXPECT_EQ(RunToJson(pausing)["state"], "running");
+  EXPECT_EQ(RunToJson(pausing)["pausing"], true);
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -131,6 +131,7 @@ int64_t NextRound(const v1::RunStatus& run) {
 }
 
 std::string RoundHead(const v1::RunStatus& run) {
+  if (run.state() == v1::RunStatus::STATE_PAUSED) return PauseText(run);
   if (run.phase() == "inviting") {
     return fmt::format("inviting clients   {} of {} accepted   {} left", run.accepted_count(),
                        run.invited_count(), TimeLeft(run));
@@ -186,6 +187,7 @@ std::string WatchBlock(const v1::RunStatus& run, Colour colour) {
   for (const v1::RunClient& client : run.clients()) {
     width = std::max(width, client.institution().size());
   }
+  if (run.pausing()) block += fmt::format("  {}\n", PauseText(run));
   for (const v1::RunClient& client : run.clients()) {
     block +=
         fmt::format("  {:<{}}  {}\n", client.institution(), width, ClientState(client, colour));
@@ -205,6 +207,15 @@ std::string WatchLine(const v1::RunStatus& run) {
 
 std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunStatus& now) {
   std::vector<std::string> news;
+  const bool known_run = !before.run_id().empty();
+  if (now.pausing() && !before.pausing()) news.push_back("the run " + PauseText(now));
+  if (known_run && before.pausing() && now.state() == v1::RunStatus::STATE_RUNNING &&
+      !now.pausing()) {
+    news.emplace_back("the run does not pause after all");
+  }
+  if (before.state() == v1::RunStatus::STATE_PAUSED && now.state() != v1::RunStatus::STATE_PAUSED) {
+    news.emplace_back("the run is resumed");
+  }
   for (const v1::RunClient& client : now.clients()) {
     const v1::RunClient* known = Find(before, client.institution());
     if (known != nullptr && known->state() == client.state()) continue;

@@ -57,6 +57,31 @@ TEST(WatchTextTest, ShowsWhereEachClientIs) {
             "  st-anna  declined: its policy allows at most 8\n");
 }
 
+TEST(WatchTextTest, SaysThatTheRunPausesWhenTheRoundIsOver) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "uke", "done");
+  const v1::RunStatus before = run;
+  run.set_pausing(true);
+  run.set_reason("maintenance");
+  EXPECT_THAT(WatchBlock(run, Colour::kNo),
+              HasSubstr("\n  pauses when round 3 of 12 is over: maintenance\n"));
+  EXPECT_THAT(WatchNews(before, run),
+              ElementsAre("the run pauses when round 3 of 12 is over: maintenance"));
+  EXPECT_THAT(WatchNews(run, before), ElementsAre("the run does not pause after all"));
+}
+
+TEST(WatchTextTest, SaysThatTheRunIsPausedAndThatItIsResumed) {
+  v1::RunStatus run = ThirdRound();
+  run.set_state(v1::RunStatus::STATE_PAUSED);
+  run.set_phase("");
+  run.set_attempt(0);
+  run.set_time_left_ms(0);
+  run.set_reason("maintenance");
+  EXPECT_EQ(WatchBlock(run, Colour::kNo), "paused after 2 of 12 rounds: maintenance\n");
+  EXPECT_EQ(WatchLine(run), "run-7f3a  paused after 2 of 12 rounds: maintenance");
+  EXPECT_THAT(WatchNews(run, ThirdRound()), ElementsAre("the run is resumed"));
+}
+
 TEST(WatchTextTest, SaysWhereATrainingGoesOn) {
   v1::RunStatus run = ThirdRound();
   v1::RunClient& charite = Add(run, "charite", "training");

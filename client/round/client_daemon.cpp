@@ -31,6 +31,10 @@ void LogInstruction(Log& log, const Instruction& instruction) {
                                    {Field("run", over.id.run), Field("round", over.id.round),
                                     Field("reason", over.reason)});
                         },
+                        [&](const RunPause& pause) {
+                          log.Info(pause.paused ? "run pauses" : "run is resumed",
+                                   {Field("run", pause.run), Field("reason", pause.reason)});
+                        },
                         [&](const RunOver& over) {
                           log.Info("run ended", {Field("run", over.run), Field("state", over.state),
                                                  Field("reason", over.reason)});

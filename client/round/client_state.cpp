@@ -155,6 +155,12 @@ void ClientState::Handle(const SecureMessage& message) {
   }
 }
 
+// There is nothing to do but to wait, as between any two rounds.
+void ClientState::Handle(const RunPause& pause) {
+  const auto found = runs_.find(pause.run);
+  if (found != runs_.end()) found->second.confirmed = true;
+}
+
 void ClientState::Handle(const RunOver& over) { End(over.run); }
 
 void ClientState::End(const std::string& run) {

@@ -159,6 +159,7 @@ class ClientState {
   void Handle(const Invitation& invitation);
   void Handle(const Assignment& assignment);
   void Handle(const RoundOver& over);
+  void Handle(const RunPause& pause);
   void Handle(const RunOver& over);
   void Handle(const SecureMessage& message);
   void Handle(const Studied& report);

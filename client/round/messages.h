@@ -89,13 +89,21 @@ struct RoundOver {
   std::string reason = {};
 };
 
+// No round is opened until further notice, or again; the open one goes on.
+struct RunPause {
+  std::string run = {};
+  bool paused = true;
+  std::string reason = {};
+};
+
 struct RunOver {
   std::string run = {};
   std::string state = {};  // "finished", "stopped" or "failed".
   std::string reason = {};
 };
 
-using Instruction = std::variant<Invitation, Assignment, RoundOver, RunOver, SecureMessage>;
+using Instruction =
+    std::variant<Invitation, Assignment, RoundOver, RunPause, RunOver, SecureMessage>;
 
 // ---- What the client answers ----
 

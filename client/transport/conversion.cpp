@@ -57,6 +57,12 @@ absl::StatusOr<Instruction> FromProto(const v1::RoundClosed& message) {
   return RoundOver{.id = std::move(id), .reason = PrintableText(message.reason())};
 }
 
+Instruction FromProto(const v1::RunPaused& message) {
+  return RunPause{.run = message.run_id(),
+                  .paused = message.paused(),
+                  .reason = PrintableText(message.reason())};
+}
+
 Instruction FromProto(const v1::RunEnded& message) {
   return RunOver{.run = message.run_id(),
                  .state = PrintableText(message.state()),
@@ -168,6 +174,8 @@ absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& m
       return FromProto(message.round_assignment());
     case v1::CoordinatorMessage::kRoundClosed:
       return FromProto(message.round_closed());
+    case v1::CoordinatorMessage::kRunPaused:
+      return FromProto(message.run_paused());
     case v1::CoordinatorMessage::kRunEnded:
       return FromProto(message.run_ended());
     case v1::CoordinatorMessage::kSecureAggregation:

@@ -61,6 +61,11 @@ TEST(ConversionTest, ReadsEndings) {
   v1::CoordinatorMessage ended;
   ended.mutable_run_ended()->set_run_id("run-1");
   EXPECT_TRUE(std::holds_alternative<RunOver>(*InstructionFromProto(ended)));
+
+  v1::CoordinatorMessage paused;
+  paused.mutable_run_paused()->set_run_id("run-1");
+  paused.mutable_run_paused()->set_paused(true);
+  EXPECT_TRUE(std::get<RunPause>(*InstructionFromProto(paused)).paused);
 }
 
 v1::CoordinatorMessage GoodSecureMessage() {

@@ -62,8 +62,12 @@ absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunDriver::Parts pa
     }
   }
   const absl::Status begun = driver->Begin();
-  if (begun.ok()) return driver;
   const std::lock_guard lock(mutex_);
+  if (begun.ok()) {
+    // Of a run that is tried again: nobody is to hear any more that it had ended.
+    std::erase_if(ended_, [&](const auto& old) { return old->id() == driver->id(); });
+    return driver;
+  }
   runs_.erase(driver->id());
   return begun;
 }

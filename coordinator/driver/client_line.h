@@ -37,6 +37,11 @@ struct SecureAsking {
   std::vector<uint8_t> message;
 };
 
+struct RunPause {
+  bool paused = true;
+  std::string reason;
+};
+
 struct RunEnd {
   RunState state = RunState::kFinished;
   std::string reason;
@@ -45,7 +50,7 @@ struct RunEnd {
 // What a run has to say to one of its clients.
 struct ClientCommand {
   RunId run;
-  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureAsking, RunEnd> what;
+  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureAsking, RunPause, RunEnd> what;
 };
 
 // An open connection to a client. Thread-safe; no call blocks or calls back.

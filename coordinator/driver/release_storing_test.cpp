@@ -61,9 +61,13 @@ class RefusingStore final : public RunStore {
   absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
     return store_.Journal(id);
   }
+  absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
+    return store_.SetPause(id, reason);
+  }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return store_.End(id, ending);
   }
+  absl::Status Reopen(const RunId& id) override { return store_.Reopen(id); }
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override {
     return store_.Releases(id);
   }

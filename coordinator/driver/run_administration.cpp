@@ -88,6 +88,39 @@ absl::StatusOr<RunOverview> RunAdministration::Stop(const RunId& run, std::strin
   return Get(run);
 }
 
+// The run, if it can still be told something.
+absl::StatusOr<std::shared_ptr<RunDriver>> RunAdministration::UnderWay(const RunId& run) const {
+  if (auto driver = parts_.runs.Find(run)) return driver;
+  ASSIGN_OR_RETURN(const RunRecord record, parts_.run_store.Get(run));
+  return AlreadyEnded(run, record.state);
+}
+
+absl::StatusOr<RunOverview> RunAdministration::Pause(const RunId& run, std::string reason) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<RunDriver> driver, UnderWay(run));
+  RETURN_IF_ERROR(driver->Pause(std::move(reason)));
+  return driver->overview();
+}
+
+absl::StatusOr<RunOverview> RunAdministration::Resume(const RunId& run) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<RunDriver> driver, UnderWay(run));
+  RETURN_IF_ERROR(driver->Resume());
+  return driver->overview();
+}
+
+absl::StatusOr<RunOverview> RunAdministration::Retry(const RunId& run) {
+  const std::lock_guard lock(starting_);
+  if (const auto driver = parts_.runs.Find(run)) {
+    RunOverview overview = driver->overview();
+    if (!HasEnded(overview.view.state)) return overview;
+    return absl::UnavailableError(
+        fmt::format("the end of {} is not stored yet; try again in a moment", run.value));
+  }
+  ASSIGN_OR_RETURN(const RunRecord record, parts_.run_store.Get(run));
+  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfRetriedRun(record, parts_.run_store));
+  ASSIGN_OR_RETURN(const std::shared_ptr<RunDriver> driver, parts_.runs.Start(std::move(parts)));
+  return driver->overview();
+}
+
 absl::StatusOr<RunId> RunAdministration::Resolve(std::string_view prefix) const {
   if (prefix.empty()) return absl::InvalidArgumentError("give the id of a run, as in run-7f3a");
   ASSIGN_OR_RETURN(const std::vector<RunRecord> runs, parts_.run_store.List());

@@ -52,6 +52,17 @@ class RunAdministration {
   // Stopping an ended run does nothing.
   absl::StatusOr<RunOverview> Stop(const RunId& run, std::string reason);
 
+  // NOT_FOUND: no such run. FAILED_PRECONDITION: it has ended.
+  absl::StatusOr<RunOverview> Pause(const RunId& run, std::string reason);
+  absl::StatusOr<RunOverview> Resume(const RunId& run);
+
+  // Goes on with a run that failed or was stopped; one that is under way is left alone.
+  //
+  // NOT_FOUND: no such run. FAILED_PRECONDITION: it has finished, fewer clients are
+  // connected than the quorum, or what it needs was not kept. UNAVAILABLE: its end is
+  // not stored yet.
+  absl::StatusOr<RunOverview> Retry(const RunId& run);
+
   // The run that `prefix` means.
   // NOT_FOUND: none. INVALID_ARGUMENT: several; names them.
   absl::StatusOr<RunId> Resolve(std::string_view prefix) const;
@@ -70,6 +81,7 @@ class RunAdministration {
   absl::StatusOr<std::vector<ModelRecord>> Models() const;
 
  private:
+  absl::StatusOr<std::shared_ptr<RunDriver>> UnderWay(const RunId& run) const;
   absl::StatusOr<RunOverview> StartNew(const StartRequest& request);
   absl::StatusOr<RunId> NewRunId() const;
   absl::StatusOr<RunOverview> EndedRun(RunRecord record) const;

@@ -66,6 +66,7 @@ std::shared_ptr<RunDriver> RunDriver::Create(Parts parts, const RunSurroundings&
 absl::Status RunDriver::Begin() {
   const std::lock_guard lock(mutex_);
   const bool is_new = !resume_.has_value();
+  const bool is_retried = resume_.has_value() && resume_->retried;
   Run::Options options{.id = id(),
                        .plan = plan_,
                        .layout = layout_,
@@ -95,8 +96,11 @@ absl::Status RunDriver::Begin() {
     RETURN_IF_ERROR(around_.store.Insert(record_, adapter_->bytes()));
     RETURN_IF_ERROR(around_.store.SaveClients(id(), view.clients));
   }
+  if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id()));
   run_.emplace(std::move(run));
-  around_.log.Info(is_new ? "run started" : "run goes on",
+  around_.log.Info(is_new       ? "run started"
+                   : is_retried ? "run is tried again"
+                                : "run goes on",
                    {Field("run", id().value), Field("plan", plan_.name),
                     Field("round", view.rounds_done), Field("clients", view.clients.size())});
   Follow(std::move(effects), now);
@@ -151,6 +155,32 @@ void RunDriver::Warn(std::string_view event, const absl::Status& why) {
 }
 
 void RunDriver::Stop(std::string reason) { Receive(StopRequested{std::move(reason)}); }
+
+absl::Status RunDriver::Pause(std::string reason) {
+  return SetPause(ShortReason(std::move(reason)));
+}
+
+absl::Status RunDriver::Resume() { return SetPause(std::nullopt); }
+
+absl::Status RunDriver::SetPause(std::optional<std::string> pause) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
+  if (HasEnded(run_->state())) return AlreadyEnded(id(), run_->state());
+  if (pause.has_value() == record_.pause.has_value()) return absl::OkStatus();
+  if (pause.has_value() && run_->view().phase == RunPhase::kEvaluating) {
+    return absl::FailedPreconditionError(fmt::format(
+        "no round of {} is left to hold back: its final evaluation is going on", id().value));
+  }
+  RETURN_IF_ERROR(around_.store.SetPause(id(), pause));
+  record_.pause = pause;
+  around_.log.Info(pause.has_value() ? "run pauses" : "run is resumed",
+                   {Field("run", id().value), Field("reason", pause.value_or(""))});
+  const absl::Duration now = Now();
+  RunEvent event = ResumeRequested{};
+  if (pause.has_value()) event = PauseRequested{*pause};
+  Follow(run_->Receive(std::move(event), now), now);
+  return absl::OkStatus();
+}
 
 void RunDriver::Tick() {
   const std::lock_guard lock(mutex_);
@@ -322,6 +352,10 @@ void RunDriver::CarryOut(const ReportFault& effect) {
   around_.log.Warning("a client is left out of a secure aggregation",
                       {Field("run", id().value), Field("round", effect.round),
                        Field("client", effect.institution.value), Field("why", effect.what)});
+}
+
+void RunDriver::CarryOut(const TellRunPaused& effect) {
+  Send(effect.institution, RunPause{.paused = effect.paused, .reason = effect.reason});
 }
 
 void RunDriver::CarryOut(const TellRunEnded& effect) {

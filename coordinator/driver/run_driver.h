@@ -89,6 +89,14 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void Receive(const Institution& from, ClientEvent event);
   void Stop(std::string reason);
 
+  // As PauseRequested and ResumeRequested; stored when they return. Repeating one
+  // does nothing.
+  //
+  // FAILED_PRECONDITION: the run has not begun, has ended, or is in its final
+  // evaluation. Other errors: of the store; nothing has changed.
+  absl::Status Pause(std::string reason);
+  absl::Status Resume();
+
   // As Run::CheckContribution().
   absl::StatusOr<Admission> CheckContribution(const Institution& from,
                                               const ContributionHeader& header) const;
@@ -154,6 +162,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void CarryOut(const Release& effect);
   void CarryOut(const SendSecureMessage& effect);
   void CarryOut(const ReportFault& effect);
+  void CarryOut(const TellRunPaused& effect);
   void CarryOut(const TellRunEnded& effect);
   void CarryOut(const EndRun& effect);
 
@@ -166,6 +175,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
   void TryToStore(const RunEnding& ending, bool again);
 
+  absl::Status SetPause(std::optional<std::string> pause);
   void Tick();
   void Receive(RunEvent event);
   void ReceiveLocked(RunEvent event);

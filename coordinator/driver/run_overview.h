@@ -4,9 +4,11 @@
 
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/rounds/run.h"
 #include "coordinator/storage/run_store.h"
+#include "fmt/format.h"
 
 namespace fedtune {
 
@@ -19,7 +21,14 @@ struct RunOverview {
 };
 
 inline bool HasEnded(RunState state) {
-  return state != RunState::kInviting && state != RunState::kRunning;
+  return state == RunState::kFinished || state == RunState::kStopped || state == RunState::kFailed;
+}
+
+// What to say to who wants something of a run that has ended.
+inline absl::Status AlreadyEnded(const RunId& id, RunState state) {
+  return absl::FailedPreconditionError(
+      fmt::format("{} has ended: it is {}{}", id.value, ToString(state),
+                  state == RunState::kFinished ? "" : "; fedtune run retry goes on with it"));
 }
 
 }  // namespace fedtune

@@ -2,6 +2,7 @@
 
 #include "coordinator/driver/run_parts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
@@ -68,6 +69,7 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   ResumePoint point;
   point.rounds_done = record.rounds_done;
   point.attempts_opened = record.attempts_opened;
+  point.pause = record.pause;
   ASSIGN_OR_RETURN(const std::vector<ClientView> clients, store.Clients(record.id));
   for (const ClientView& client : clients) {
     point.clients.push_back({.institution = client.institution,
@@ -83,6 +85,16 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
     point.last_evaluation = evaluations.back();
   }
   return point;
+}
+
+// Burnt rounds leave the optimiser as it was.
+absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Plan& plan,
+                                              const RunStore& store) {
+  if (plan.server.optimizer == ServerOptimizer::kAverage) return false;
+  ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
+  return std::any_of(releases.begin(), releases.end(), [](const ReleaseRecord& release) {
+    return release.summary.contributions > 0;
+  });
 }
 
 }  // namespace
@@ -130,6 +142,26 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   }
   parts.resume = std::move(point);
   ASSIGN_OR_RETURN(parts.journal, store.Journal(record.id));
+  return parts;
+}
+
+absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, const RunStore& store) {
+  if (record.state == RunState::kFinished) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} has finished: there is nothing to try again", record.id.value));
+  }
+  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, store));
+  ASSIGN_OR_RETURN(const bool has_state, ShouldHaveOptimizerState(record, parts.plan, store));
+  if (has_state && !record.optimizer_state.has_value()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} cannot go on: it ended under a version of the coordinator that did not "
+                    "keep the state of its server's optimiser",
+                    record.id.value));
+  }
+  parts.resume->retried = true;
+  parts.record.state = RunState::kRunning;
+  parts.record.reason.clear();
+  parts.record.ended_at.reset();
   return parts;
 }
 

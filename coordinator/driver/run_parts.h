@@ -31,4 +31,9 @@ absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunI
 // INTERNAL or DATA_LOSS: what is stored does not fit together; says what.
 absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const RunStore& store);
 
+// The same of a run that failed or was stopped, to go on with it.
+//
+// FAILED_PRECONDITION: it has finished, or what it needs was not kept.
+absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, const RunStore& store);
+
 }  // namespace fedtune

@@ -242,6 +242,8 @@ void PutWhat(CanonicalWriter& out, const TimeIsUp&) { Put(out, Kind::kTimeIsUp);
 
 void PutWhat(CanonicalWriter& out, const RunEvent& event) {
   std::visit(Overloaded{[](const Released&) { Check(false, "a release ends a journal"); },
+                        [](const PauseRequested&) { Check(false, "a pause is the run's"); },
+                        [](const ResumeRequested&) { Check(false, "a pause is the run's"); },
                         [&](const ReleaseFailed& e) {
                           Put(out, Kind::kReleaseFailed);
                           out.Sized(e.reason.substr(0, kMaxText));

@@ -37,8 +37,8 @@ struct JournalEntry {
 // Whether the round may depend on this event. Progress is for people only.
 bool IsJournalled(const ClientEvent& event);
 
-// With a digest at its end. Events that IsJournalled() does not name, and Released,
-// have no encoding.
+// With a digest at its end. Events that IsJournalled() does not name, Released,
+// PauseRequested and ResumeRequested have no encoding.
 std::string ToBytes(const JournalEntry& entry);
 
 // DATA_LOSS: not what ToBytes() wrote.

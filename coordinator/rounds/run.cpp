@@ -18,13 +18,6 @@ namespace {
 
 // More records than any institution has; keeps weights far from overflow.
 constexpr int64_t kMaxExamples = int64_t{1} << 40;
-constexpr size_t kMaxReasonLength = 500;
-
-// Texts of clients are shown to people and kept: not without bounds.
-std::string Shorten(std::string text) {
-  if (text.size() > kMaxReasonLength) text.resize(kMaxReasonLength);
-  return text;
-}
 
 double InUnitRange(double value) { return value >= 0 ? std::min(value, 1.0) : 0; }
 
@@ -35,13 +28,13 @@ double InUnitRange(double value) { return value >= 0 ? std::min(value, 1.0) : 0;
 absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& effects) {
   const std::optional<ResumePoint> resume = std::move(options.resume);
   const std::vector<Institution> connected = std::move(options.connected);
-  const absl::Duration timeout = std::min(options.invitation_timeout, options.plan.rounds.deadline);
   Run run(std::move(options));
   Step step{now, effects};
-  run.phase_ = Inviting{now + timeout, now + run.plan_.rounds.deadline};
+  run.phase_ = run.InvitingFrom(now);
   if (resume.has_value()) {
     run.Restore(*resume);
     if (!resume->journal.empty()) {
+      run.attempts_before_ = 0;
       RETURN_IF_ERROR(run.Replay(*resume, step));
       run.Reconnect(connected, step);
       return run;
@@ -50,24 +43,22 @@ absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& eff
   for (const Institution& institution : connected) {
     if (run.MayTakePart(institution)) run.clients_[institution].connected = true;
   }
-  if (!resume.has_value()) RETURN_IF_ERROR(run.CheckQuorum());
+  if (!resume.has_value() || resume->retried) RETURN_IF_ERROR(run.CheckQuorum());
   for (const auto& [institution, client] : run.clients_) {
     if (client.connected) effects.push_back(Invite{institution});
   }
-  if (resume.has_value()) run.GoOn(*resume, step);
+  if (resume.has_value()) run.GoOn(step);
   return run;
 }
 
 // Without a journal: no client has heard of another attempt than those counted.
-void Run::GoOn(const ResumePoint& point, Step& step) {
-  if (AcceptedCount() < plan_.rounds.quorum) return;
-  tries_ = 1;
-  if (secure_.has_value() && rounds_done_ < plan_.rounds.count && point.attempts_opened > 0) {
-    return BurnRound(
-        {.round = rounds_done_, .attempt = point.attempts_opened, .deadline = step.now},
-        "its journal is lost", step);
+void Run::GoOn(Step& step) {
+  if (pause_.has_value()) {
+    TellPauseToAll(step);
+    phase_ = Paused{};
+  } else if (AcceptedCount() >= plan_.rounds.quorum) {
+    BeginRound(rounds_done_, step);
   }
-  OpenAttempt(rounds_done_, point.attempts_opened + 1, step);
 }
 
 Run::Run(Options options)
@@ -77,6 +68,7 @@ Run::Run(Options options)
       values_a_(options.layout.parameter_count(FactorSet::kA)),
       values_b_(options.layout.parameter_count(FactorSet::kB)),
       final_evaluation_(options.final_evaluation),
+      invitation_timeout_(options.invitation_timeout),
       secure_(std::move(options.secure)),
       adapter_layout_(std::move(options.layout)),
       routing_(options.routing),
@@ -108,6 +100,8 @@ void Run::Restore(const ResumePoint& point) {
     client.rounds_contributed = from.rounds_contributed;
   }
   rounds_done_ = point.rounds_done;
+  attempts_before_ = point.attempts_opened;
+  pause_ = point.pause;
   last_round_ = point.last_round;
   first_evaluation_ = point.first_evaluation;
   last_evaluation_ = point.last_evaluation;
@@ -147,6 +141,7 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   }
   if (!client.accepted && !IsOpenToNew()) return;
   step.effects.push_back(Invite{from});
+  if (pause_.has_value()) TellPause(from, step);
   if (const OpenRound* round = AwaitedRound(from)) SendAssignment(from, *round, step);
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
     if (!aggregating->round.Contains(from)) return;
@@ -182,7 +177,7 @@ void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
   Client& client = clients_[from];
   client.accepted = false;
   client.declined = true;
-  client.reason = Shorten(event.reason);
+  client.reason = ShortReason(event.reason);
   if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
 }
 
@@ -193,7 +188,7 @@ void Run::Handle(const Institution& from, const ProgressReported& event, Step&) 
   progress = event;
   progress.fraction = InUnitRange(event.fraction);
   if (!std::isfinite(event.tokens_per_second)) progress.tokens_per_second = 0;
-  progress.note = Shorten(event.note);
+  progress.note = ShortReason(event.note);
 }
 
 void Run::Handle(const Institution& from, const ContributionTaken& event, Step&) {
@@ -215,7 +210,7 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
       NumberOf(from).has_value()) {
-    step.effects.push_back(ReportFault{from, event.round, Shorten(event.reason)});
+    step.effects.push_back(ReportFault{from, event.round, ShortReason(event.reason)});
     return aggregating->session.Drop(*NumberOf(from));
   }
   auto* training = std::get_if<Training>(&phase_);
@@ -225,7 +220,7 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
   }
   OpenRound* round = AwaitedRound(from);
   if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
-  round->Fail(from, Shorten(event.reason));
+  round->Fail(from, ShortReason(event.reason));
 }
 
 void Run::Handle(const Released& event, Step& step) {
@@ -264,9 +259,9 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
 
 void Run::Handle(const StopRequested& event, Step& step) {
   if (auto* releasing = std::get_if<Releasing>(&phase_)) {
-    releasing->stop_reason = Shorten(event.reason);
+    releasing->stop_reason = ShortReason(event.reason);
   } else if (!std::holds_alternative<Ended>(phase_)) {
-    End(RunState::kStopped, Shorten(event.reason), step);
+    End(RunState::kStopped, ShortReason(event.reason), step);
   }
 }
 

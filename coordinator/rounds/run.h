@@ -16,75 +16,17 @@
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/open_round.h"
+#include "coordinator/rounds/resume_point.h"
 #include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/round_summary.h"
 #include "coordinator/rounds/run_events.h"
+#include "coordinator/rounds/run_view.h"
 #include "coordinator/rounds/secure_setting.h"
 #include "plan/plan.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/secure_aggregation/coordinator_session.h"
 
 namespace fedtune {
-
-// Where one institution stands in a run, for people.
-enum class ClientState : uint8_t {
-  kInvited,
-  kDeclined,
-  kWaiting,  // Accepted; nothing is asked of it now, or it waits itself (says why).
-  kDownloading,
-  kEvaluating,
-  kTraining,
-  kUploading,
-  kDone,    // With the current round, or with the run.
-  kFailed,  // In the current round.
-  kOffline,
-};
-
-// "invited", "declined", ...
-std::string_view ToString(ClientState state);
-
-struct ClientView {
-  Institution institution;
-  ClientState state = ClientState::kInvited;
-  std::string reason;  // Why it declined, failed or waits.
-  double fraction = 0;
-  double tokens_per_second = 0;
-  int64_t rounds_contributed = 0;
-  int64_t example_count = 0;
-  bool accepted = false;
-  bool awaited = false;  // The current phase waits for its answer.
-};
-
-// What a run is doing.
-enum class RunPhase : uint8_t {
-  kNone,
-  kInviting,
-  kTraining,
-  kAggregating,  // Securely.
-  kReleasing,
-  kEvaluating
-};
-
-// "inviting", ...; empty for kNone.
-std::string_view ToString(RunPhase phase);
-
-struct RunView {
-  RunState state = RunState::kInviting;
-  std::string reason;
-  int64_t rounds_done = 0;
-  int64_t round_count = 0;
-  RunPhase phase = RunPhase::kNone;
-  int64_t quorum = 0;             // Contributions that a round needs.
-  absl::Duration round_deadline;  // How long it waits for them.
-  int64_t attempt = 0;            // Of the current round; 0 when none is open.
-  std::optional<absl::Duration> deadline =
-      std::nullopt;                 // Of the current phase; on the clock of `now`.
-  Digest adapter;                   // The newest.
-  std::vector<ClientView> clients;  // By name.
-  std::optional<RoundSummary> last_round;
-  std::optional<EvaluationSummary> first_evaluation;
-  std::optional<EvaluationSummary> last_evaluation;
-};
 
 // What CheckContribution() says to a contribution that is in order.
 struct Admission {
@@ -96,31 +38,6 @@ struct Admission {
   bool evaluate_only = false;
   // Of a masked input: the Merkle root that its chunks must have.
   std::optional<Digest> chunk_root = std::nullopt;
-};
-
-// What a run that was under way needs to go on in a new process.
-struct ResumePoint {
-  struct Client {
-    Institution institution;
-    bool accepted = false;
-    bool declined = false;
-    std::string reason = "";
-    int64_t example_count = 0;
-    int64_t rounds_contributed = 0;
-  };
-  int64_t rounds_done = 0;
-  // The highest attempt of the next round that was ever opened; 0 for none. The
-  // new one gets the next number.
-  int64_t attempts_opened = 0;
-  std::vector<Client> clients = {};
-  std::optional<RoundSummary> last_round = std::nullopt;
-  std::optional<EvaluationSummary> first_evaluation = std::nullopt;
-  std::optional<EvaluationSummary> last_evaluation = std::nullopt;
-  // Of the attempt that was open; empty if none was.
-  std::vector<JournalEntry> journal = {};
-  // Why something that the journal names is lost, which a secure round cannot do
-  // without; empty if all is there.
-  std::string lost = "";
 };
 
 // One run, from the invitations to its end:
@@ -156,6 +73,10 @@ struct ResumePoint {
 //
 // The final evaluation has no quorum and waits only for clients that are
 // connected: what there is counts.
+//
+// A run that is to pause finishes its open round, all its attempts included, and then
+// opens no other one; before its first round it pauses at once. Clients may connect,
+// accept and decline meanwhile. Nothing waits for the time.
 //
 // A run that is resumed with the journal of its open attempt is where it was when
 // the last entry was written, and goes on: no time has passed since.
@@ -248,11 +169,12 @@ class Run {
     std::vector<Institution> contributors;
     std::optional<std::string> stop_reason = std::nullopt;  // Asked for meanwhile.
   };
+  struct Paused {};  // No round is open; pause_ says why.
   struct Ended {
     RunState state = RunState::kFinished;
     std::string reason;
   };
-  using Phase = std::variant<Inviting, Training, Aggregating, Releasing, Ended>;
+  using Phase = std::variant<Inviting, Training, Aggregating, Releasing, Paused, Ended>;
 
   // The time, and what follows from the event so far.
   struct Step {
@@ -264,7 +186,7 @@ class Run {
 
   void Restore(const ResumePoint& point);
   absl::Status CheckQuorum() const;
-  void GoOn(const ResumePoint& point, Step& step);
+  void GoOn(Step& step);
 
   // Of a resumed attempt; in run_replay.cpp.
   absl::Status Replay(const ResumePoint& point, Step& step);
@@ -286,6 +208,8 @@ class Run {
   void Handle(const Released& event, Step& step);
   void Handle(const ReleaseFailed& event, Step& step);
   void Handle(const StopRequested& event, Step& step);
+  void Handle(const PauseRequested& event, Step& step);
+  void Handle(const ResumeRequested& event, Step& step);
 
   // The transitions. Advance() makes those that are due.
   void Advance(Step& step);
@@ -300,6 +224,11 @@ class Run {
   void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
   void End(RunState state, std::string reason, Step& step);
+
+  // Of pauses; in run_pause.cpp.
+  void TellPause(const Institution& institution, Step& step) const;
+  void TellPauseToAll(Step& step) const;
+  Inviting InvitingFrom(absl::Duration now) const;
 
   // Of secure runs; in run_secure.cpp.
   absl::StatusOr<CoordinatorSession> NewSession(const RoundTask& task,
@@ -344,6 +273,7 @@ class Run {
   int64_t values_a_ = 0;
   int64_t values_b_ = 0;
   bool final_evaluation_ = true;
+  absl::Duration invitation_timeout_;
   std::optional<SecureSetting> secure_;
   AdapterLayout adapter_layout_;
   RoutingShape routing_;
@@ -353,7 +283,9 @@ class Run {
   Phase phase_;
   Digest adapter_;
   int64_t rounds_done_ = 0;
-  int64_t tries_ = 0;  // Attempts at the current round by this process.
+  int64_t tries_ = 0;                 // Attempts at the current round since it was reached.
+  int64_t attempts_before_ = 0;       // Of the next round, in an earlier process.
+  std::optional<std::string> pause_;  // Asked for, with the reason.
   std::optional<RoundSummary> last_round_;
   std::optional<EvaluationSummary> first_evaluation_;
   std::optional<EvaluationSummary> last_evaluation_;

@@ -58,7 +58,9 @@ class World {
   void Step() {
     const Institution& from = institutions_[random_() % institutions_.size()];
     if (Chance(40)) return Crash();
-    switch (random_() % 12) {
+    switch (random_() % 13) {
+      case 12:
+        return Chance(3) ? SetPause(!paused_) : Nothing();
       case 0:
         return Connect(from);
       case 1:
@@ -84,6 +86,7 @@ class World {
 
   // Lets everything run out: from here on only the clock and the driver act.
   void LetItEnd() {
+    if (paused_) SetPause(false);
     for (int i = 0; i < 100 && !Ended(); ++i) {
       Release();
       if (run_->deadline().has_value()) Wait(*run_->deadline() - now_);
@@ -92,11 +95,13 @@ class World {
   }
 
   bool Ended() const {
-    return run_->state() != RunState::kInviting && run_->state() != RunState::kRunning;
+    return run_->state() != RunState::kInviting && run_->state() != RunState::kRunning &&
+           run_->state() != RunState::kPaused;
   }
   int64_t released() const { return released_; }
   RunState state() const { return run_->state(); }
   int64_t restarts() const { return restarts_; }
+  int64_t pauses() const { return pauses_; }
 
  private:
   bool Chance(uint64_t one_in) { return random_() % one_in == 0; }
@@ -123,6 +128,17 @@ class World {
     journal_.Write(now_, RunEvent(StopRequested{"stop"}));
     Watch(run_->Receive(StopRequested{"stop"}, now_));
   }
+  void SetPause(bool pause) {
+    paused_ = pause;
+    if (pause) {
+      Watch(run_->Receive(PauseRequested{"maintenance"}, now_));
+    } else {
+      Watch(run_->Receive(ResumeRequested{}, now_));
+    }
+    if (run_->state() != RunState::kPaused) return;
+    ++pauses_;
+    EXPECT_EQ(run_->deadline(), std::nullopt);
+  }
   void Receive(const Institution& from, ClientEvent event) {
     if (IsJournalled(event)) journal_.Write(now_, ReceivedFromClient{from, event});
     Watch(run_->Receive(from, std::move(event), now_));
@@ -130,14 +146,16 @@ class World {
 
   // The process ends, and another one goes on with what is stored.
   void Crash() {
-    if (journal_.empty() || Ended()) return;
     const RunView before = run_->view();
-    const absl::Duration then = journal_.last();
+    if ((journal_.empty() && before.state != RunState::kPaused) || Ended()) return;
+    const absl::Duration then = journal_.empty() ? now_ : journal_.last();
     connected_.clear();
     to_release_.reset();
     now_ += absl::Hours(3);
-    ResumePoint point{
-        .rounds_done = released_, .clients = ClientsOf(before), .journal = journal_.Restart(now_)};
+    ResumePoint point{.rounds_done = released_,
+                      .clients = ClientsOf(before),
+                      .journal = journal_.Restart(now_),
+                      .pause = paused_ ? std::optional("maintenance") : std::nullopt};
     Effects effects;
     auto run = Run::Start({.id = {"run-1"},
                            .plan = plan_,
@@ -155,6 +173,8 @@ class World {
   void ExpectAsBefore(const RunView& before, absl::Duration then) {
     const RunView after = run_->view();
     EXPECT_EQ(after.phase, before.phase);
+    EXPECT_EQ(after.state, before.state);
+    EXPECT_EQ(after.pausing, before.pausing);
     EXPECT_EQ(after.attempt, before.attempt);
     EXPECT_EQ(after.rounds_done, before.rounds_done);
     EXPECT_EQ(after.deadline.has_value(), before.deadline.has_value());
@@ -207,6 +227,10 @@ class World {
 
   void See(const Invite& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
   void See(const CloseRound& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
+  void See(const TellRunPaused& e) {
+    EXPECT_TRUE(connected_.contains(e.institution));
+    EXPECT_EQ(e.paused, paused_);
+  }
   void See(const TellRunEnded& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
   void See(const Assign& e) {
     EXPECT_TRUE(connected_.contains(e.institution));
@@ -221,6 +245,7 @@ class World {
     EXPECT_EQ(e.round, released_);
     EXPECT_LE(e.attempt, 2);
     if (e.restored) return;
+    EXPECT_TRUE(!paused_ || e.attempt > 1) << "a round is opened in a pause";
     summed_.clear();
   }
   void See(const fedtune::Release& e) {
@@ -248,6 +273,8 @@ class World {
   std::optional<int64_t> to_release_;  // A release the driver is to make.
   int64_t released_ = 0;
   bool ended_ = false;
+  bool paused_ = false;  // As an administrator wants it.
+  int64_t pauses_ = 0;
   RunJournal journal_;
   int64_t restarts_ = 0;
 };
@@ -255,6 +282,7 @@ class World {
 TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
   std::map<RunState, int> ends;
   int64_t restarts = 0;
+  int64_t pauses = 0;
   for (int seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     World world(static_cast<uint64_t>(seed));
@@ -263,6 +291,7 @@ TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
     world.LetItEnd();
     ++ends[world.state()];
     restarts += world.restarts();
+    pauses += world.pauses();
     if (HasFailure()) return;
   }
   // The histories are worth something: every kind of end occurs.
@@ -270,6 +299,7 @@ TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
   EXPECT_GT(ends[RunState::kFailed], 100);
   EXPECT_GT(ends[RunState::kStopped], 50);
   EXPECT_GT(restarts, kSeeds);
+  EXPECT_GT(pauses, kSeeds / 2);
 }
 
 }  // namespace

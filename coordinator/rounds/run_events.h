@@ -18,10 +18,13 @@
 
 namespace fedtune {
 
-enum class RunState : uint8_t { kInviting, kRunning, kFinished, kStopped, kFailed };
+enum class RunState : uint8_t { kInviting, kRunning, kPaused, kFinished, kStopped, kFailed };
 
-// "inviting", "running", "finished", "stopped", "failed".
+// "inviting", "running", "paused", "finished", "stopped", "failed".
 std::string_view ToString(RunState state);
+
+// Texts of others are shown to people and kept: not without bounds.
+std::string ShortReason(std::string text);
 
 // The head of a contribution, as a client sent it: nothing in it is checked.
 struct ContributionHeader {
@@ -102,7 +105,15 @@ struct StopRequested {
   std::string reason;
 };
 
-using RunEvent = std::variant<Released, ReleaseFailed, StopRequested>;
+// No round is to be opened until the run is resumed; the open one is finished. That
+// and its end are stored with the run before the run hears of them.
+struct PauseRequested {
+  std::string reason;
+};
+struct ResumeRequested {};
+
+using RunEvent =
+    std::variant<Released, ReleaseFailed, StopRequested, PauseRequested, ResumeRequested>;
 
 // ---- What is to be done, in this order ----
 
@@ -210,6 +221,13 @@ struct TellRunEnded {
   std::string reason;
 };
 
+// Tell the client that no round is opened any more, or that they are again.
+struct TellRunPaused {
+  Institution institution;
+  bool paused = true;
+  std::string reason;
+};
+
 // The run is over: store its state. The driver may forget the sum.
 struct EndRun {
   RunState state = RunState::kFinished;
@@ -217,7 +235,7 @@ struct EndRun {
 };
 
 using Effect = std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, SendSecureMessage,
-                            ReportFault, TellRunEnded, EndRun>;
+                            ReportFault, TellRunPaused, TellRunEnded, EndRun>;
 using Effects = std::vector<Effect>;
 
 }  // namespace fedtune

@@ -62,8 +62,18 @@ void Run::BeginRound(int64_t round, Step& step) {
   if (round == plan_.rounds.count && !final_evaluation_) {
     return End(RunState::kFinished, "", step);
   }
+  if (pause_.has_value()) {
+    phase_ = Paused{};
+    return;
+  }
   tries_ = 1;
-  OpenAttempt(round, 1, step);
+  const int64_t before = std::exchange(attempts_before_, 0);
+  if (secure_.has_value() && round < plan_.rounds.count && before > 0) {
+    // Clients may have agreed on whose input counts.
+    return BurnRound({.round = round, .attempt = before, .deadline = step.now},
+                     "what it had come to is lost", step);
+  }
+  OpenAttempt(round, before + 1, step);
 }
 
 RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const {

@@ -373,6 +373,16 @@ TEST_F(SecureRunTest, BurnsTheRoundWhenAnInputIsLostAfterwards) {
   EXPECT_TRUE(released_[0].unchanged);
 }
 
+TEST_F(SecureRunTest, BurnsTheRoundThatWasOpenWhenARunIsTriedAgain) {
+  ResumePoint point{.rounds_done = 0, .attempts_opened = 2, .retried = true};
+  for (const auto& [institution, number] : setting_.numbers) {
+    point.clients.push_back({.institution = institution, .accepted = true});
+  }
+  Start(point);
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_TRUE(released_[0].unchanged);
+}
+
 TEST_F(SecureRunTest, BurnsARoundWhoseJournalIsLost) {
   ResumePoint point{.rounds_done = 0, .attempts_opened = 1};
   for (const auto& [institution, number] : setting_.numbers) {

@@ -32,6 +32,8 @@ bool IsSame(const ContributionHeader& a, const ContributionHeader& b) {
   return a.round == b.round && a.attempt == b.attempt && a.sha256 == b.sha256;
 }
 
+constexpr size_t kMaxReasonLength = 500;
+
 absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
   return absl::FailedPreconditionError(fmt::format(
       "round {}, attempt {}, takes no contributions: {}", header.round + 1, header.attempt, why));
@@ -39,12 +41,19 @@ absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
 
 }  // namespace
 
+std::string ShortReason(std::string text) {
+  if (text.size() > kMaxReasonLength) text.resize(kMaxReasonLength);
+  return text;
+}
+
 std::string_view ToString(RunState state) {
   switch (state) {
     case RunState::kInviting:
       return "inviting";
     case RunState::kRunning:
       return "running";
+    case RunState::kPaused:
+      return "paused";
     case RunState::kFinished:
       return "finished";
     case RunState::kStopped:
@@ -159,6 +168,7 @@ ExpectedContribution Run::Expected(const RoundTask& task) const {
 RunState Run::state() const {
   return std::visit(Overloaded{
                         [](const Inviting&) { return RunState::kInviting; },
+                        [](const Paused&) { return RunState::kPaused; },
                         [](const Ended& ended) { return ended.state; },
                         [](const auto&) { return RunState::kRunning; },
                     },
@@ -178,6 +188,7 @@ RunPhase Run::CurrentPhase() const {
                         },
                         [](const Aggregating&) { return RunPhase::kAggregating; },
                         [](const Releasing&) { return RunPhase::kReleasing; },
+                        [](const Paused&) { return RunPhase::kNone; },
                         [](const Ended&) { return RunPhase::kNone; },
                     },
                     phase_);
@@ -196,7 +207,12 @@ RunView Run::view() const {
   view.last_round = last_round_;
   view.first_evaluation = first_evaluation_;
   view.last_evaluation = last_evaluation_;
-  if (const auto* ended = std::get_if<Ended>(&phase_)) view.reason = ended->reason;
+  view.reason = pause_.value_or("");
+  view.pausing = pause_.has_value() && !std::holds_alternative<Paused>(phase_);
+  if (const auto* ended = std::get_if<Ended>(&phase_)) {
+    view.reason = ended->reason;
+    view.pausing = false;
+  }
   if (const OpenRound* round = CurrentRound()) view.attempt = round->task().attempt;
   view.clients.reserve(clients_.size());
   for (const auto& [institution, client] : clients_) {

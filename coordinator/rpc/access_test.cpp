@@ -44,7 +44,7 @@ TEST_F(AccessTest, EveryCallHasExactlyOneRole) {
       EXPECT_FALSE(MayCall(Role::kCoordinator, rpc)) << rpc;
     }
   }
-  EXPECT_EQ(calls, 12);
+  EXPECT_EQ(calls, 15);
 }
 
 TEST_F(AccessTest, RefusesWhatIsNotInTheTable) {

@@ -18,6 +18,8 @@ v1::RunStatus::State ToMessage(RunState state) {
       return v1::RunStatus::STATE_INVITING;
     case RunState::kRunning:
       return v1::RunStatus::STATE_RUNNING;
+    case RunState::kPaused:
+      return v1::RunStatus::STATE_PAUSED;
     case RunState::kFinished:
       return v1::RunStatus::STATE_FINISHED;
     case RunState::kStopped:
@@ -69,6 +71,7 @@ void FillRecord(const RunRecord& record, v1::RunStatus& message) {
 void FillView(const RunView& view, v1::RunStatus& message) {
   message.set_state(ToMessage(view.state));
   message.set_reason(view.reason);
+  message.set_pausing(view.pausing);
   message.set_rounds_done(view.rounds_done);
   message.set_round_count(view.round_count);
   message.set_phase(std::string(ToString(view.phase)));

@@ -30,6 +30,12 @@ class AdministrationService final : public v1::Administration::CallbackService {
                                      v1::StartRunResponse* response) override;
   grpc::ServerUnaryReactor* StopRun(Context* context, const v1::StopRunRequest* request,
                                     v1::StopRunResponse* response) override;
+  grpc::ServerUnaryReactor* PauseRun(Context* context, const v1::PauseRunRequest* request,
+                                     v1::PauseRunResponse* response) override;
+  grpc::ServerUnaryReactor* ResumeRun(Context* context, const v1::ResumeRunRequest* request,
+                                      v1::ResumeRunResponse* response) override;
+  grpc::ServerUnaryReactor* RetryRun(Context* context, const v1::RetryRunRequest* request,
+                                     v1::RetryRunResponse* response) override;
   grpc::ServerUnaryReactor* ListRuns(Context* context, const v1::ListRunsRequest* request,
                                      v1::ListRunsResponse* response) override;
   grpc::ServerUnaryReactor* GetRun(Context* context, const v1::GetRunRequest* request,
@@ -53,6 +59,9 @@ class AdministrationService final : public v1::Administration::CallbackService {
   absl::Status Start(const Caller& caller, const v1::StartRunRequest& request,
                      v1::StartRunResponse& response);
   absl::Status Stop(const v1::StopRunRequest& request, v1::StopRunResponse& response);
+  absl::Status Pause(const v1::PauseRunRequest& request, v1::PauseRunResponse& response);
+  absl::Status Resume(const v1::ResumeRunRequest& request, v1::ResumeRunResponse& response);
+  absl::Status Retry(const v1::RetryRunRequest& request, v1::RetryRunResponse& response);
   absl::Status List(v1::ListRunsResponse& response) const;
   absl::Status Get(const v1::GetRunRequest& request, v1::GetRunResponse& response) const;
   absl::Status Clients(v1::ListClientsResponse& response) const;

@@ -114,6 +114,13 @@ void Fill(const SecureAsking& secure, const std::string& run, v1::CoordinatorMes
   message.set_message(std::string(secure.message.begin(), secure.message.end()));
 }
 
+void Fill(const RunPause& pause, const std::string& run, v1::CoordinatorMessage& out) {
+  v1::RunPaused& message = *out.mutable_run_paused();
+  message.set_run_id(run);
+  message.set_paused(pause.paused);
+  message.set_reason(pause.reason);
+}
+
 void Fill(const RunEnd& end, const std::string& run, v1::CoordinatorMessage& out) {
   v1::RunEnded& message = *out.mutable_run_ended();
   message.set_run_id(run);

@@ -78,6 +78,10 @@ class MigrationTest : public ::testing::TestWithParam<int64_t> {
     EXPECT_EQ(federation.Clients()->at(0).device_name, "Xeon");
     EXPECT_EQ(federation.FindModel("tiny")->value().base_model_json, "{\"model\": 1}");
     ExpectOpenRound(*runs);
+    EXPECT_EQ(runs->Get({"run-0002"})->pause, std::nullopt);
+    if (GetParam() >= 4) {
+      EXPECT_THAT(runs->Releases({"run-0001"})->at(1).summary.routed.counts, ElementsAre(7, 3));
+    }
   }
 
   // Since schema 2 the open round has a journal; before, that it was open was not said.
@@ -125,7 +129,7 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
     auto old = SqliteDatabase::Open(Database());
     EXPECT_EQ(*old->SchemaVersion(), GetParam());
     EXPECT_THAT(*old->Problems(), IsEmpty());
-    EXPECT_THAT(old->Prepare("SELECT tokens FROM routing"), HasCode(absl::StatusCode::kInternal));
+    EXPECT_THAT(old->Prepare("SELECT pause FROM runs"), HasCode(absl::StatusCode::kInternal));
   }
   const auto again = OpenStateDatabase(Database());
   ASSERT_THAT(again, IsOk());

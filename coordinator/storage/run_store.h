@@ -56,6 +56,7 @@ struct RunRecord {
   Digest adapter;               // The newest.
   std::optional<Digest> optimizer_state;
   Traffic traffic;
+  std::optional<std::string> pause = std::nullopt;  // It is paused or about to, and why.
 
   friend bool operator==(const RunRecord&, const RunRecord&) = default;
 };
@@ -152,8 +153,17 @@ class RunStore {
   // In order; empty: no attempt is open.
   virtual absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const = 0;
 
-  // Ending an ended run does nothing.
+  // Whether the run is to pause, and why. ABORTED: the run is missing or has ended.
+  virtual absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) = 0;
+
+  // Ending an ended run does nothing. A run that failed or was stopped keeps all that
+  // it needs to go on, but for its journal.
   virtual absl::Status End(const RunId& id, const RunEnding& ending) = 0;
+
+  // A run that failed or was stopped is under way again, and not paused.
+  //
+  // ABORTED: the run is missing, or has not ended in this way.
+  virtual absl::Status Reopen(const RunId& id) = 0;
 
   // In order.
   virtual absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const = 0;

@@ -85,13 +85,14 @@ absl::Status SqliteRunStore::Insert(const RunRecord& run, std::span<const std::b
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(InsertBlob(run.initial_adapter, adapter));
   RETURN_IF_ERROR(database_.Run(
-      "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+      "?)",
       run.id.value, run.request_id, run.plan_name, run.plan_toml, run.layout_json,
       run.base_model_json, run.base_model, run.base_digest, run.started_by, run.round_count,
       ToColumn(run.started_at), ToColumn(run.initial_adapter), run.adapter_bytes,
       ToString(run.state), run.reason, ToColumn(run.ended_at), run.rounds_done, run.attempts_opened,
       ToColumn(run.adapter), ToColumn(run.optimizer_state), run.traffic.bytes_received,
-      run.traffic.bytes_sent));
+      run.traffic.bytes_sent, run.pause));
   return std::move(transaction).Commit();
 }
 
@@ -307,10 +308,15 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
   const std::lock_guard files_lock(files_mutex_);
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  ASSIGN_OR_RETURN(const std::optional<Digest> optimizer_state, OptimizerState(id));
+  std::optional<Digest> optimizer_state;
+  if (ending.state == RunState::kFinished) {
+    ASSIGN_OR_RETURN(optimizer_state, OptimizerState(id));
+  }
   RETURN_IF_ERROR(database_.Run(
-      "UPDATE runs SET state = ?, reason = ?, ended_at_ms = ?, optimizer_state = NULL, "
-      "bytes_received = ?, bytes_sent = ? WHERE id = ? AND state IN ('inviting', 'running')",
+      "UPDATE runs SET state = ?1, reason = ?2, ended_at_ms = ?3, bytes_received = ?4, "
+      "bytes_sent = ?5, pause = NULL, "
+      "optimizer_state = CASE WHEN ?1 = 'finished' THEN NULL ELSE optimizer_state END "
+      "WHERE id = ?6 AND state IN ('inviting', 'running')",
       ToString(ending.state), ending.reason, ToColumn(ending.ended_at),
       ending.traffic.bytes_received, ending.traffic.bytes_sent, id.value));
   if (database_.ChangedRows() == 0) return absl::OkStatus();
@@ -322,6 +328,26 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
   std::vector<Digest> unwanted;
   if (optimizer_state.has_value()) unwanted.push_back(*optimizer_state);
   return CommitAndRemove(std::move(transaction), unwanted);
+}
+
+absl::Status SqliteRunStore::SetPause(const RunId& id, const std::optional<std::string>& reason) {
+  const std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(
+      database_.Run("UPDATE runs SET pause = ? WHERE id = ? AND state IN ('inviting', 'running')",
+                    reason, id.value));
+  if (database_.ChangedRows() == 1) return absl::OkStatus();
+  return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
+}
+
+absl::Status SqliteRunStore::Reopen(const RunId& id) {
+  const std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(database_.Run(
+      "UPDATE runs SET state = CASE WHEN rounds_done + attempts_opened > 0 THEN 'running' "
+      "ELSE 'inviting' END, reason = '', ended_at_ms = NULL "
+      "WHERE id = ? AND state IN ('failed', 'stopped')",
+      id.value));
+  if (database_.ChangedRows() == 1) return absl::OkStatus();
+  return absl::AbortedError(fmt::format("{} has neither failed nor been stopped", id.value));
 }
 
 absl::StatusOr<std::vector<ReleaseRecord>> SqliteRunStore::Releases(const RunId& id) const {

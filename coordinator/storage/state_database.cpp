@@ -162,7 +162,11 @@ CREATE TABLE routing (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable};
+constexpr std::string_view kPauses = R"sql(
+ALTER TABLE runs ADD COLUMN pause TEXT;  -- Why it pauses; NULL: it does not.
+)sql";
+
+constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable, kPauses};
 
 // A release of a small adapter writes about 2 MB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

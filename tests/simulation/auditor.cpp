@@ -279,7 +279,9 @@ void Auditor::AfterEach(absl::Duration now) {
   if (now - checked_ < absl::Seconds(1)) return;
   checked_ = now;
   const std::optional<RunView> seen = view();
-  if (!seen.has_value() || HasEnded(seen->state)) return Excuse(now);
+  if (!seen.has_value() || HasEnded(seen->state) || seen->state == RunState::kPaused) {
+    return Excuse(now);
+  }
   const std::tuple at(seen->rounds_done, seen->attempt, seen->state);
   if (at != at_) {
     at_ = at;

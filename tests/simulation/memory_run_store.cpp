@@ -97,6 +97,13 @@ absl::StatusOr<std::vector<std::string>> MemoryRunStore::Journal(const RunId& id
   return found == rows_.end() ? std::vector<std::string>() : found->second.journal;
 }
 
+absl::Status MemoryRunStore::SetPause(const RunId& id, const std::optional<std::string>& reason) {
+  Row* row = Open(id);
+  if (row == nullptr) return absl::AbortedError("the run is not under way any more");
+  row->run.pause = reason;
+  return absl::OkStatus();
+}
+
 absl::Status MemoryRunStore::End(const RunId& id, const RunEnding& ending) {
   Row* row = Open(id);
   if (row == nullptr) return absl::OkStatus();
@@ -104,12 +111,26 @@ absl::Status MemoryRunStore::End(const RunId& id, const RunEnding& ending) {
   row->run.reason = ending.reason;
   row->journal.clear();
   row->run.ended_at = ending.ended_at;
-  row->run.optimizer_state.reset();
+  row->run.pause.reset();
+  if (ending.state == RunState::kFinished) row->run.optimizer_state.reset();
   row->run.traffic = ending.traffic;
   row->clients = ending.clients;
   if (ending.last_evaluation.has_value()) {
     row->evaluations[ending.last_evaluation->round] = *ending.last_evaluation;
   }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryRunStore::Reopen(const RunId& id) {
+  const auto found = rows_.find(id);
+  if (found == rows_.end() || !HasEnded(found->second.run.state) ||
+      found->second.run.state == RunState::kFinished) {
+    return absl::AbortedError("the run has neither failed nor been stopped");
+  }
+  RunRecord& run = found->second.run;
+  run.state = run.rounds_done + run.attempts_opened > 0 ? RunState::kRunning : RunState::kInviting;
+  run.reason.clear();
+  run.ended_at.reset();
   return absl::OkStatus();
 }
 

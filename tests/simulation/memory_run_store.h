@@ -31,7 +31,9 @@ class MemoryRunStore final : public RunStore {
   absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override;
   absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override;
   absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override;
+  absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override;
   absl::Status End(const RunId& id, const RunEnding& ending) override;
+  absl::Status Reopen(const RunId& id) override;
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override;
   absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const override;
   absl::StatusOr<std::vector<EvaluationSummary>> Evaluations(const RunId& id) const override;

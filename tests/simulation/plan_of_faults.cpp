@@ -41,6 +41,7 @@ FaultMix DrawMix(Draws& draws) {
   mix.full_client_disk = Likely(draws, 0.05);
   if (draws.Chance(0.3)) mix.latency = draws.Between(absl::Milliseconds(100), absl::Seconds(5));
   if (draws.Chance(0.3)) mix.training = draws.Between(absl::Seconds(20), absl::Minutes(2));
+  if (draws.Chance(0.2)) mix.pause = draws.Between(absl::Seconds(20), absl::Minutes(2));
   return mix;
 }
 

@@ -22,6 +22,7 @@ struct FaultMix {
   absl::Duration store_held = absl::InfiniteDuration();  // By another process.
   absl::Duration clock_step = absl::InfiniteDuration();  // A client's time of day.
   absl::Duration stop = absl::InfiniteDuration();        // By an administrator.
+  absl::Duration pause = absl::InfiniteDuration();       // Likewise, and some time later resumed.
 
   // Per occasion.
   double crash_at_store = 0;  // The coordinator ends before or after a write.

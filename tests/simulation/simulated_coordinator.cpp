@@ -84,6 +84,9 @@ class SimulatedCoordinator::FaultyStore final : public StoreDouble {
     return Change(fmt::format("add {} to the journal", entries.size()),
                   [&] { return disk().AppendToJournal(id, entries); });
   }
+  absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
+    return Change("store a pause", [&] { return disk().SetPause(id, reason); });
+  }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return Change("store the end", [&] { return disk().End(id, ending); });
   }
@@ -326,6 +329,27 @@ void SimulatedCoordinator::StopRun() {
   // Of what the disk did not take the log warns.
   const absl::Duration now = ground_.scheduler.now();
   if (stopped.ok() && now >= full_until_ && now >= held_until_) auditor_.Stopped();
+}
+
+void SimulatedCoordinator::PauseRun() {
+  const absl::Status paused = WithRun([](RunDriver& run) { return run.Pause("the site moves"); });
+  ground_.Say("grace", fmt::format("pauses the run: {}", paused.ok() ? "done" : Message(paused)));
+}
+
+void SimulatedCoordinator::ResumeRun() {
+  if (has_ended()) return;
+  const absl::Status resumed = WithRun([](RunDriver& run) { return run.Resume(); });
+  ground_.Say("grace",
+              fmt::format("resumes the run: {}", resumed.ok() ? "done" : Message(resumed)));
+  if (!resumed.ok()) ground_.scheduler.After(absl::Seconds(2), [this] { ResumeRun(); });
+}
+
+absl::Status SimulatedCoordinator::WithRun(const std::function<absl::Status(RunDriver&)>& what) {
+  return Do([&](Process& process) -> absl::Status {
+    const std::shared_ptr<RunDriver> run = process.runs->Find(kRun);
+    if (run == nullptr) return absl::NotFoundError("it has not begun, or has ended");
+    return what(*run);
+  });
 }
 
 // ---- Clients ----

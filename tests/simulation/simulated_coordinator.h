@@ -42,6 +42,9 @@ class SimulatedCoordinator {
   // An administrator asks until it is done.
   void StartRun();
   void StopRun();
+  void PauseRun();
+  // As often as it takes.
+  void ResumeRun();
 
   bool is_up() const { return process_ != nullptr; }
   int64_t generation() const { return generation_; }
@@ -72,6 +75,8 @@ class SimulatedCoordinator {
   class Timers;
   class Work;
   struct Process;
+
+  absl::Status WithRun(const std::function<absl::Status(RunDriver&)>& what);
 
   template <typename F>
   auto Do(F what) -> decltype(what(std::declval<Process&>()));

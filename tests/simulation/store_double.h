@@ -40,9 +40,13 @@ class StoreDouble : public RunStore {
   absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
     return disk_.Journal(id);
   }
+  absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
+    return disk_.SetPause(id, reason);
+  }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return disk_.End(id, ending);
   }
+  absl::Status Reopen(const RunId& id) override { return disk_.Reopen(id); }
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override {
     return disk_.Releases(id);
   }

@@ -58,6 +58,8 @@ std::string InWords(const v1::CoordinatorMessage& message) {
     case v1::CoordinatorMessage::kRoundClosed:
       return fmt::format("the end of {}: {}", Place(message.round_closed()),
                          message.round_closed().reason());
+    case v1::CoordinatorMessage::kRunPaused:
+      return message.run_paused().paused() ? "that the run pauses" : "that the run goes on";
     case v1::CoordinatorMessage::kRunEnded:
       return fmt::format("the run's end: {}", message.run_ended().state());
     case v1::CoordinatorMessage::kSecureAggregation:

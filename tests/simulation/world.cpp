@@ -314,6 +314,11 @@ void World::BeginFaults() {
     AnyClient().StepClock(draws.Between(-absl::Minutes(10), absl::Minutes(10)));
   });
   Repeat(faults.stop, [this] { coordinator_.StopRun(); });
+  Repeat(faults.pause, [this, &draws] {
+    coordinator_.PauseRun();
+    ground_.scheduler.After(draws.Between(absl::Seconds(1), absl::Minutes(4)),
+                            [this] { coordinator_.ResumeRun(); });
+  });
 }
 
 }  // namespace fedtune::simulation

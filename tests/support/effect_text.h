@@ -50,6 +50,9 @@ inline std::string ToText(const Effect& effect) {
                              e.message.empty() ? 0 : e.message[0]);
         } else if constexpr (std::is_same_v<E, ReportFault>) {
           return fmt::format("fault {} {}: {}", e.institution.value, e.round, e.what);
+        } else if constexpr (std::is_same_v<E, TellRunPaused>) {
+          return fmt::format("tell {} {}{}", e.institution.value, e.paused ? "pause" : "resume",
+                             Because(e.reason));
         } else if constexpr (std::is_same_v<E, TellRunEnded>) {
           return fmt::format("tell {} {}{}", e.institution.value, ToString(e.state),
                              Because(e.reason));
