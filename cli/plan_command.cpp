@@ -84,10 +84,16 @@ std::string TimeText(const Check& check) {
       HumanDuration(absl::Seconds(check.SecondsARound())), kAssumedRate / 1e9);
 }
 
+std::string ClosingText(const RoundsPlan& rounds) {
+  return rounds.close_at == 0
+             ? ""
+             : fmt::format("; a round closes with {} contributions", rounds.close_at);
+}
+
 std::string ClientsText(const Check& check) {
   if (!check.clients) return "unknown: no coordinator is configured";
-  return fmt::format("{} known, {} connected, quorum {}", check.clients->clients_size(),
-                     check.connected(), check.plan.rounds.quorum);
+  return fmt::format("{} known, {} connected, quorum {}{}", check.clients->clients_size(),
+                     check.connected(), check.plan.rounds.quorum, ClosingText(check.plan.rounds));
 }
 
 std::string AggregationText(const Plan& plan, const PlanCost& cost) {
@@ -157,7 +163,8 @@ nlohmann::ordered_json ToJson(const Check& check) {
       {"routing_upload_bytes_a_round", cost.routing_upload_bytes_a_round},
       {"transfer_bytes", cost.transfer_bytes},
       {"client_memory_bytes", cost.memory_bytes()},
-      {"quorum", check.plan.rounds.quorum}};
+      {"quorum", check.plan.rounds.quorum},
+      {"close_at", check.plan.rounds.close_at}};
   if (check.plan.training.steps > 0) json["seconds_a_round"] = check.SecondsARound();
   if (check.clients) json["connected"] = check.connected();
   return json;

@@ -85,6 +85,7 @@ Json RunToJson(const v1::RunStatus& run) {
                {"phase", run.phase()},
                {"attempt", run.attempt()},
                {"quorum", run.quorum()},
+               {"close_at", run.close_at()},
                {"invited_count", run.invited_count()},
                {"accepted_count", run.accepted_count()},
                {"time_left_ms", run.time_left_ms()},

@@ -122,6 +122,9 @@ std::string Tally(const v1::RunStatus& run) {
   const int64_t done = CountOf(run, "done");
   std::string text = fmt::format("{} of {} clients done", done, done + AwaitedCount(run) + failed);
   if (failed > 0) text += fmt::format(", {} failed", failed);
+  if (run.phase() == "training" && run.close_at() > 0) {
+    text += fmt::format(", closes with {}", run.close_at());
+  }
   return text;
 }
 

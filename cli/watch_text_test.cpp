@@ -57,6 +57,14 @@ TEST(WatchTextTest, ShowsWhereEachClientIs) {
             "  st-anna  declined: its policy allows at most 8\n");
 }
 
+TEST(WatchTextTest, SaysWithHowManyTheRoundCloses) {
+  v1::RunStatus run = ThirdRound();
+  Add(run, "charite", "training");
+  Add(run, "uke", "done");
+  run.set_close_at(2);
+  EXPECT_THAT(WatchLine(run), HasSubstr("1 of 2 clients done, closes with 2 "));
+}
+
 TEST(WatchTextTest, SaysThatTheRunPausesWhenTheRoundIsOver) {
   v1::RunStatus run = ThirdRound();
   Add(run, "uke", "done");

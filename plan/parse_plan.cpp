@@ -99,12 +99,29 @@ void ReadInstitutions(TomlSection& section, RoundsPlan& rounds) {
   }
 }
 
+// Requires: the quorum is known.
+void CheckCloseAt(TomlSection& section, const RoundsPlan& rounds) {
+  if (rounds.close_at == 0) return;
+  if (rounds.close_at < rounds.quorum) {
+    section.Reject("close_at", fmt::format("is {}, below the quorum of {}: a round would close "
+                                           "before it could succeed",
+                                           rounds.close_at, rounds.quorum));
+  }
+  const int64_t asked = rounds.cohort_size > 0 ? rounds.cohort_size
+                                               : static_cast<int64_t>(rounds.institutions.size());
+  if (asked > 0 && rounds.close_at > asked) {
+    section.Reject("close_at", fmt::format("is {}, but only {} clients are asked in a round",
+                                           rounds.close_at, asked));
+  }
+}
+
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   if (!section.Has("count")) section.Required("count", rounds.count);
   ReadWhole(section, "count", rounds.count, 1, kMaxCount);
   ReadInstitutions(section, rounds);
   ReadWhole(section, "cohort_size", rounds.cohort_size, 0, kMaxCount);
   ReadWhole(section, "quorum", rounds.quorum, 1, kMaxCount);
+  ReadWhole(section, "close_at", rounds.close_at, 0, kMaxCount);
   ReadDuration(section, "deadline", rounds.deadline,
                {.least = absl::Seconds(1),
                 .most = absl::Hours(24 * 60),
@@ -189,6 +206,8 @@ absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source) {
   ReadRounds(root.Section("rounds"), plan.rounds);
   ReadAggregation(root.Section("aggregation"), plan.aggregation);
   ReadSecure(root, plan);
+  TomlSection rounds = root.Section("rounds");
+  CheckCloseAt(rounds, plan.rounds);
   ReadServer(root.Section("server"), plan.server);
   TomlSection evaluation = root.Section("evaluation");
   ReadWhole(evaluation, "every", plan.evaluation.every, 0, kMaxCount);

@@ -70,6 +70,9 @@ struct RoundsPlan {
   // Contributions without which a round fails; in a secure plan that does not say,
   // the fewest that can work.
   int64_t quorum = 1;
+  // With so many contributions a round closes, though more were asked; 0: it waits
+  // for all of them.
+  int64_t close_at = 0;
   absl::Duration deadline = absl::Hours(6);  // From a round's opening.
 };
 

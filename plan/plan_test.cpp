@@ -159,6 +159,17 @@ TEST(ParsePlanTest, RefusesAQuorumAboveTheInstitutionsInvited) {
                 "quorum in [rounds] is 2, but only 1 institutions are invited");
 }
 
+TEST(ParsePlanTest, RefusesToCloseRoundsWithTooFewOrMoreThanAreAsked) {
+  ExpectRefused(Text("steps = 1", "count = 1\nquorum = 3\nclose_at = 2"),
+                "close_at in [rounds] is 2, below the quorum of 3: a round would close before");
+  ExpectRefused(Text("steps = 1", "count = 1\ncohort_size = 3\nclose_at = 4"),
+                "close_at in [rounds] is 4, but only 3 clients are asked in a round");
+  ExpectRefused(Text("steps = 1", "count = 1\ninstitutions = ['uke', 'charite']\nclose_at = 3"),
+                "but only 2 clients are asked");
+  EXPECT_THAT(ParsePlan(Text("steps = 1", "count = 1\ncohort_size = 12\nclose_at = 10"), "p"),
+              IsOk());
+}
+
 TEST(ParsePlanTest, RefusesAnInstitutionTwice) {
   ExpectRefused(Text("steps = 1", "count = 1\ninstitutions = ['uke', 'uke']"), "names uke twice");
 }
@@ -225,6 +236,7 @@ INSTANTIATE_TEST_SUITE_P(
         OutOfRange{"training", "truncate_prompts = 1", "must be true or false"},
         OutOfRange{"training", "seed = -1", "seed in [training] must be from 0"},
         OutOfRange{"rounds", "cohort_size = -1", "cohort_size in [rounds] must be from 0"},
+        OutOfRange{"rounds", "close_at = -1", "close_at in [rounds] must be from 0"},
         OutOfRange{"rounds", "quorum = 0", "quorum in [rounds] must be from 1"},
         OutOfRange{"rounds", "institutions = ['a b']", "has \"a b\", which is not a name"},
         OutOfRange{"aggregation", "method = 'mean'", "must be \"alternating\" or \"fedit\""},

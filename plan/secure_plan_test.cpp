@@ -48,6 +48,13 @@ TEST(SecurePlanTest, FillsInWhatIsLeftOpen) {
   EXPECT_EQ(plan->rounds.quorum, 5);
 }
 
+TEST(SecurePlanTest, ClosesARoundEarlyButNeverBelowItsCohort) {
+  const auto plan = Parsed("quorum = 9\ncohort_size = 12\nclose_at = 10");
+  ASSERT_THAT(plan, IsOk()) << plan.status();
+  EXPECT_EQ(plan->rounds.close_at, 10);
+  ExpectRefused(Parsed("close_at = 4"), "close_at in [rounds] is 4, below the quorum of 5");
+}
+
 TEST(SecurePlanTest, ReadsEveryKey) {
   const auto plan = Parsed("quorum = 8\ncohort_size = 10",
                            "min_cohort = 6\nmax_cohort = 20\nassumed_corrupt = 2\n"

@@ -144,7 +144,7 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   if (pause_.has_value()) TellPause(from, step);
   if (const OpenRound* round = AwaitedRound(from)) SendAssignment(from, *round, step);
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
-    if (!aggregating->round.Contains(from)) return;
+    if (!aggregating->round.HasContributed(from)) return;  // It goes on without this one.
     // It may have forgotten all but its records.
     SendAssignment(from, aggregating->round, step);
     AskOpenQuestion(from, step);

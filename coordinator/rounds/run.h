@@ -64,12 +64,11 @@ struct Admission {
 // A round's cohort is drawn from the clients that have accepted and are
 // connected; from all that have accepted when these are below the quorum.
 // Clients that connect or accept later take part from the next round. Training
-// ends when everyone in the cohort has contributed or failed, or at the
-// deadline; a client that goes away is waited for, and gets its work again when
-// it comes back. Below the quorum (at the deadline, or as soon as it cannot be
-// reached any more) the attempt's contributions are discarded and the round is
-// tried once more, if a quorum of clients is left; then the run fails and says
-// who was missing.
+// ends when everyone in the cohort has contributed or failed, when as many have
+// contributed as the plan's close_at says, or at the deadline; a client that goes away is waited
+// for, and gets its work again when it comes back. Below the quorum (at the deadline, or as soon as
+// it cannot be reached any more) the attempt's contributions are discarded and the round is tried
+// once more, if a quorum of clients is left; then the run fails and says who was missing.
 //
 // The final evaluation has no quorum and waits only for clients that are
 // connected: what there is counts.
@@ -248,6 +247,7 @@ class Run {
   std::optional<uint32_t> NumberOf(const Institution& institution) const;
   const Institution* InstitutionOf(uint32_t number) const;
 
+  bool HasEnough(const OpenRound& round) const;
   bool MayTakePart(const Institution& institution) const;
   bool IsOpenToNew() const;  // A round is still to come.
   int64_t AcceptedCount() const;

@@ -38,6 +38,7 @@ class World {
     plan_.rounds.quorum = kQuorum;
     plan_.rounds.deadline = absl::Minutes(10);
     plan_.rounds.cohort_size = Chance(3) ? 3 : 0;
+    plan_.rounds.close_at = Chance(3) ? 3 : 0;
     plan_.evaluation.every = static_cast<int64_t>(random_() % 3);
   }
 

@@ -50,12 +50,16 @@ bool Run::AdvanceTraining(Step& step) {
     FinishEvaluation(step);
   } else if (round.contributed() + round.expected() < plan_.rounds.quorum) {
     RetryOrFail(step);
-  } else if (round.expected() == 0) {
+  } else if (round.expected() == 0 || HasEnough(round)) {
     CloseTraining(step);
   } else {
     return false;
   }
   return true;
+}
+
+bool Run::HasEnough(const OpenRound& round) const {
+  return plan_.rounds.close_at > 0 && round.contributed() >= plan_.rounds.close_at;
 }
 
 void Run::BeginRound(int64_t round, Step& step) {

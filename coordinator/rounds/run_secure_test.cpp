@@ -373,6 +373,41 @@ TEST_F(SecureRunTest, BurnsTheRoundWhenAnInputIsLostAfterwards) {
   EXPECT_TRUE(released_[0].unchanged);
 }
 
+// Who is not needed drops before anybody has agreed on anything.
+TEST_F(SecureRunTest, GoesOnWithEnoughKeysAndTellsTheOthersThatItHasClosed) {
+  plan_.rounds.close_at = 4;
+  Start();
+  EveryoneAccepts();
+  for (const uint32_t number : {5, 1, 3}) Trained(number);
+  EXPECT_EQ(run_->view().phase, RunPhase::kTraining);
+  Trained(4);
+  EXPECT_EQ(run_->view().phase, RunPhase::kAggregating);
+  Carry(run_->Receive(Name(2), ClientDisconnected{}, now_));
+  assigned_.erase(2);
+  Receive(Name(2), ClientConnected{});
+  EXPECT_FALSE(assigned_.contains(2)) << "there is nothing for it to do";
+  EXPECT_TRUE(faults_.empty());
+  AnswerAll();
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_FALSE(released_[0].unchanged);
+  EXPECT_EQ(released_[0].summary.contributions, 4);
+  Released(kAdapter);
+  EXPECT_EQ(assigned_.at(2).round, 1);
+}
+
+TEST_F(SecureRunTest, EnoughKeysAreStillEnoughInANewProcess) {
+  plan_.rounds.close_at = 4;
+  Start();
+  EveryoneAccepts();
+  for (const uint32_t number : {5, 1, 3, 4}) Trained(number);
+  questions_.clear();
+  Crash();
+  EXPECT_EQ(run_->view().phase, RunPhase::kAggregating);
+  AnswerAll();
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_EQ(released_[0].summary.contributions, 4);
+}
+
 TEST_F(SecureRunTest, BurnsTheRoundThatWasOpenWhenARunIsTriedAgain) {
   ResumePoint point{.rounds_done = 0, .attempts_opened = 2, .retried = true};
   for (const auto& [institution, number] : setting_.numbers) {

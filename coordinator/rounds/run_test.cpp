@@ -11,6 +11,7 @@ namespace fedtune::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -220,6 +221,44 @@ TEST_F(RunTest, KeepsTheFirstAndTheLastEvaluation) {
   EXPECT_EQ(view.first_evaluation, (EvaluationSummary{.round = 0, .loss = 4, .example_count = 2}));
   EXPECT_EQ(view.last_evaluation, (EvaluationSummary{.round = 1, .loss = 1, .example_count = 2}));
   EXPECT_EQ(view.last_round->round, 0);
+}
+
+TEST_F(RunTest, ClosesWithEnoughContributionsThoughOthersStillWork) {
+  plan_.rounds.close_at = 2;
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  EXPECT_EQ(run_->view().close_at, 2);
+  Does(kStAnna, ClientDisconnected{});
+  EXPECT_THAT(Contribute(kUke), IsEmpty());
+  const ContributionHeader late = Header(kCharite);
+  EXPECT_THAT(Contribute(kHelios),
+              ElementsAre("close charite 0.1: round 1 closed with 2 contributions",
+                          "release 0.1: B of 2 contributions"));
+  EXPECT_EQ(ViewOf(kCharite).state, ClientState::kWaiting);
+  EXPECT_EQ(ViewOf(kCharite).reason, "");
+  EXPECT_THAT(run_->CheckContribution(kCharite, late),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(ReleaseDone(), ElementsAre("open 1.1: A", "assign charite 1.1: train A",
+                                         "assign helios 1.1: train A", "assign uke 1.1: train A"));
+}
+
+TEST_F(RunTest, ClosesWithFewerThanEnoughWhenNobodyElseIsAwaited) {
+  plan_.rounds.close_at = 3;
+  StartWith({kCharite, kUke, kHelios});
+  Fail(kHelios);
+  Contribute(kUke);
+  EXPECT_THAT(Contribute(kCharite), ElementsAre("release 0.1: B of 2 contributions"));
+}
+
+TEST_F(RunTest, WaitsForAllInTheFinalEvaluation) {
+  plan_.rounds.close_at = 2;
+  plan_.rounds.count = 1;
+  StartWith({kCharite, kUke, kHelios});
+  Contribute(kUke);
+  Contribute(kCharite);
+  ReleaseDone();
+  Contribute(kUke);
+  EXPECT_THAT(Contribute(kCharite), IsEmpty());
+  EXPECT_THAT(Contribute(kHelios), Contains("end finished"));
 }
 
 TEST_F(RunTest, DrawsACohortOfTheSizeAskedFor) {

@@ -199,6 +199,7 @@ RunView Run::view() const {
   view.state = state();
   view.phase = CurrentPhase();
   view.quorum = plan_.rounds.quorum;
+  view.close_at = plan_.rounds.close_at;
   view.round_deadline = plan_.rounds.deadline;
   view.rounds_done = rounds_done_;
   view.round_count = plan_.rounds.count;
@@ -266,7 +267,7 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
   } else if (round != nullptr && round->HasFailed(institution)) {
     view.state = ClientState::kFailed;
     view.reason = round->FailureOf(institution);
-  } else if (round != nullptr && round->Expects(institution)) {
+  } else if (view.awaited && round != nullptr && round->Expects(institution)) {
     view.state = StateOf(client.progress.phase);
     view.reason = client.progress.note;
     view.fraction = client.progress.fraction;

@@ -67,6 +67,7 @@ struct RunView {
   int64_t round_count = 0;
   RunPhase phase = RunPhase::kNone;
   int64_t quorum = 0;             // Contributions that a round needs.
+  int64_t close_at = 0;           // With which it closes though others work; 0: none does.
   absl::Duration round_deadline;  // How long it waits for them.
   int64_t attempt = 0;            // Of the current round; 0 when none is open.
   std::optional<absl::Duration> deadline =

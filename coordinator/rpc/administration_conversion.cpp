@@ -77,6 +77,7 @@ void FillView(const RunView& view, v1::RunStatus& message) {
   message.set_phase(std::string(ToString(view.phase)));
   message.set_attempt(view.attempt);
   message.set_quorum(view.quorum);
+  message.set_close_at(view.close_at);
   message.set_round_deadline_ms(absl::ToInt64Milliseconds(view.round_deadline));
   message.set_invited_count(std::ssize(view.clients));
   message.set_accepted_count(

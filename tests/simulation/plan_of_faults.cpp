@@ -53,10 +53,10 @@ std::string TomlOf(const SchedulePlan& plan, Draws& draws) {
       "name = \"simulated\"\nbase_model = \"icd-moe\"\n"
       "[adapter]\nrank = 1\ntargets = [\"q_proj\"]\n"
       "[training]\nsteps = 1\nbatch_size = 1\nseed = {}\n"
-      "[rounds]\ncount = {}\nquorum = {}\ncohort_size = {}\ndeadline = \"{}s\"\n"
+      "[rounds]\ncount = {}\nquorum = {}\ncohort_size = {}\nclose_at = {}\ndeadline = \"{}s\"\n"
       "[aggregation]\nmode = \"{}\"\nmethod = \"{}\"\nweights = \"{}\"\n"
       "[server]\noptimizer = \"{}\"\n",
-      draws.Below(1000), plan.rounds, plan.quorum, plan.cohort_size,
+      draws.Below(1000), plan.rounds, plan.quorum, plan.cohort_size, plan.close_at,
       absl::ToInt64Seconds(plan.deadline), plan.secure ? "secure" : "plain",
       kMethods[draws.Below(2)], draws.Chance(0.5) ? "examples" : "uniform",
       kOptimizers[draws.Below(3)]);
@@ -81,6 +81,7 @@ SchedulePlan DrawPlan(Draws& draws, bool quiet) {
   if (!quiet && draws.Chance(0.3)) {
     plan.cohort_size = plan.quorum + draws.Below(plan.clients - plan.quorum + 1);
   }
+  if (!quiet && draws.Chance(0.3)) plan.close_at = plan.quorum;
   plan.deadline = draws.Between(absl::Seconds(60), absl::Seconds(180));
   plan.deadline = absl::Floor(plan.deadline, absl::Seconds(1));
   plan.phase_deadline = absl::Seconds(10 + draws.Below(30));

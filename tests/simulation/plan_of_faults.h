@@ -47,6 +47,7 @@ struct SchedulePlan {
   int64_t rounds = 2;
   int64_t quorum = 2;
   int64_t cohort_size = 0;
+  int64_t close_at = 0;
   absl::Duration deadline;
   absl::Duration phase_deadline;
   absl::Duration calm;
