@@ -115,6 +115,25 @@ void CheckCloseAt(TomlSection& section, const RoundsPlan& rounds) {
   }
 }
 
+// Late contributions are added to sums that began without them: what they are must
+// fit, and be seen. Requires: the whole of [aggregation] is known.
+void CheckStragglers(TomlSection& section, const Plan& plan) {
+  if (plan.rounds.stragglers == Stragglers::kDrop) {
+    return RejectUnused(section, {"max_staleness"}, "stragglers = \"drop\"");
+  }
+  if (plan.aggregation.mode == AggregationMode::kSecure) {
+    return section.Reject("stragglers",
+                          "= \"keep\" cannot be together with mode = \"secure\" in [aggregation]: "
+                          "masks cancel only among those who have masked for the same round");
+  }
+  if (plan.aggregation.method == AggregationMethod::kAlternating) {
+    section.Reject("stragglers",
+                   "= \"keep\" cannot be together with method = \"alternating\" in [aggregation]: "
+                   "a contribution of the round before was trained with another factor frozen, and "
+                   "must not be averaged with the others");
+  }
+}
+
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   if (!section.Has("count")) section.Required("count", rounds.count);
   ReadWhole(section, "count", rounds.count, 1, kMaxCount);
@@ -122,6 +141,9 @@ void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   ReadWhole(section, "cohort_size", rounds.cohort_size, 0, kMaxCount);
   ReadWhole(section, "quorum", rounds.quorum, 1, kMaxCount);
   ReadWhole(section, "close_at", rounds.close_at, 0, kMaxCount);
+  ReadChoice<Stragglers>(section, "stragglers", rounds.stragglers,
+                         {{"drop", Stragglers::kDrop}, {"keep", Stragglers::kKeep}});
+  ReadWhole(section, "max_staleness", rounds.max_staleness, 1, kMaxCount);
   ReadDuration(section, "deadline", rounds.deadline,
                {.least = absl::Seconds(1),
                 .most = absl::Hours(24 * 60),
@@ -208,6 +230,7 @@ absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source) {
   ReadSecure(root, plan);
   TomlSection rounds = root.Section("rounds");
   CheckCloseAt(rounds, plan.rounds);
+  CheckStragglers(rounds, plan);
   ReadServer(root.Section("server"), plan.server);
   TomlSection evaluation = root.Section("evaluation");
   ReadWhole(evaluation, "every", plan.evaluation.every, 0, kMaxCount);

@@ -2,7 +2,17 @@
 
 #include "plan/plan.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace fedtune {
+
+int64_t WeightOf(const Plan& plan, int64_t weight, int64_t staleness) {
+  if (plan.rounds.stragglers == Stragglers::kDrop) return weight;
+  constexpr double kParts = 256;
+  const double share = kParts / std::sqrt(1 + static_cast<double>(staleness));
+  return std::max<int64_t>(1, std::llround(static_cast<double>(weight) * share));
+}
 
 FactorSet TrainedFactors(AggregationMethod method, int64_t round) {
   if (method == AggregationMethod::kFedit) return FactorSet::kBoth;

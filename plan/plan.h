@@ -61,6 +61,12 @@ struct TrainingPlan {
   int64_t seed = 0;
 };
 
+// What becomes of a contribution that comes after its round has closed.
+enum class Stragglers : uint8_t {
+  kDrop,  // Its client is told to stop.
+  kKeep,  // It counts in the round that is open then, the less the older it is.
+};
+
 // [rounds]
 struct RoundsPlan {
   int64_t count = 0;
@@ -74,6 +80,8 @@ struct RoundsPlan {
   // for all of them.
   int64_t close_at = 0;
   absl::Duration deadline = absl::Hours(6);  // From a round's opening.
+  Stragglers stragglers = Stragglers::kDrop;
+  int64_t max_staleness = 4;  // Rounds by which a contribution may be late, where they are kept.
 };
 
 // [aggregation]
@@ -153,6 +161,11 @@ struct PlanKey {
 // key that causes it: "plan.toml:9: target ...".
 absl::Status AtPlanKey(std::string_view toml, std::string_view source, PlanKey key,
                        const absl::Status& problem);
+
+// How much a contribution counts that is `staleness` rounds late: `weight` over
+// sqrt(1 + staleness) (Nguyen et al., 2022), in 256ths where the plan keeps such
+// contributions, and at least 1. Elsewhere it is `weight`.
+int64_t WeightOf(const Plan& plan, int64_t weight, int64_t staleness);
 
 // The factors that clients train in `round` (counted from 0).
 FactorSet TrainedFactors(AggregationMethod method, int64_t round);

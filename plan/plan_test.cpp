@@ -170,6 +170,36 @@ TEST(ParsePlanTest, RefusesToCloseRoundsWithTooFewOrMoreThanAreAsked) {
               IsOk());
 }
 
+constexpr std::string_view kPlainFedit = "[aggregation]\nmode = 'plain'\nmethod = 'fedit'";
+
+TEST(ParsePlanTest, KeepsStragglersWhereThePlanSaysSo) {
+  const auto plan =
+      ParsePlan(Text("steps = 1", "count = 1\nstragglers = 'keep'\nmax_staleness = 2", kPlainFedit),
+                "plan.toml");
+  ASSERT_THAT(plan, IsOk()) << plan.status();
+  EXPECT_EQ(plan->rounds.stragglers, Stragglers::kKeep);
+  EXPECT_EQ(plan->rounds.max_staleness, 2);
+  EXPECT_EQ(WeightOf(*plan, 1000, 0), 256'000);
+  EXPECT_EQ(WeightOf(*plan, 1000, 3), 128'000);
+  EXPECT_EQ(WeightOf(*plan, 1, 8), 85) << "256 / 3";
+  EXPECT_EQ(WeightOf(*plan, 1, 1'000'000), 1);
+}
+
+TEST(ParsePlanTest, RefusesToKeepStragglersThatCannotBeAdded) {
+  ExpectRefused(Text("steps = 1", "count = 1\nstragglers = 'keep'",
+                     "[aggregation]\nmode = 'secure'\nmethod = 'fedit'"),
+                "masks cancel only among those who have masked for the same round");
+  ExpectRefused(
+      Text("steps = 1", "count = 1\nstragglers = 'keep'", "[aggregation]\nmode = 'plain'"),
+      "was trained with another factor frozen");
+  ExpectRefused(Text("steps = 1", "count = 1\nmax_staleness = 2", kPlainFedit),
+                "max_staleness in [rounds]");
+  ExpectRefused(Text("steps = 1", "count = 1\nstragglers = 'later'", kPlainFedit),
+                "stragglers in [rounds] must be \"drop\" or \"keep\"");
+  ExpectRefused(Text("steps = 1", "count = 1\nstragglers = 'keep'\nmax_staleness = 0", kPlainFedit),
+                "max_staleness in [rounds] must be from 1");
+}
+
 TEST(ParsePlanTest, RefusesAnInstitutionTwice) {
   ExpectRefused(Text("steps = 1", "count = 1\ninstitutions = ['uke', 'uke']"), "names uke twice");
 }

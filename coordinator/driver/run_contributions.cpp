@@ -29,6 +29,7 @@ absl::StatusOr<Admission> RunDriver::TakeContribution(const Institution& from,
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(from, header));
   if (admission.repeated) return admission;
+  if (admission.late) RETURN_IF_ERROR(CheckIsThere(header, *delta.values));
   if (sum_.has_value()) RETURN_IF_ERROR(sum_->CanAdd(delta, admission.weight));
   const absl::Duration now = Now();
   RETURN_IF_ERROR(StoreTaken(from, header, delta.values->bytes().name(), now));
@@ -59,6 +60,14 @@ absl::StatusOr<Admission> RunDriver::TakeMaskedInput(const Institution& from,
   // Part of it may be in the sum: nothing can be made of it.
   if (!added.ok()) ReceiveLocked(ReleaseFailed{std::string(Message(added))});
   return admission;
+}
+
+// While it was being kept, another round may have opened and removed it.
+absl::Status RunDriver::CheckIsThere(const ContributionHeader& header,
+                                     SpooledValues& values) const {
+  if (header.size_bytes == 0) return absl::OkStatus();
+  const absl::Status found = around_.spool.Find(values.bytes().name(), header.size_bytes).status();
+  return found.ok() ? found : absl::UnavailableError("a round has opened meanwhile");
 }
 
 // What is acknowledged is stored.

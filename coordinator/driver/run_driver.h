@@ -139,6 +139,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   RunDriver(Parts parts, const RunSurroundings& surroundings);
 
   // All that follow up to CarryOut: with mutex_ held.
+  absl::Status CheckIsThere(const ContributionHeader& header, SpooledValues& values) const;
   absl::Status StoreTaken(const Institution& from, const ContributionHeader& header,
                           std::string spool_file, absl::Duration now);
   ContributionRecord RecordOf(const Institution& from, const ContributionHeader& header,

@@ -80,6 +80,12 @@ void OpenRound::Fail(const Institution& institution, std::string reason) {
   --expected_;
 }
 
+void OpenRound::Add(const Institution& institution) {
+  Check(!Contains(institution), "an institution joins twice");
+  members_[institution];
+  ++expected_;
+}
+
 void OpenRound::Remove(const Institution& institution) {
   Check(Expects(institution), "an institution leaves that is not expected");
   members_.erase(institution);

@@ -47,10 +47,11 @@ class OpenRound {
   bool Expects(const Institution& institution) const;
 
   bool HasContributed(const Institution& institution) const;
-  // Requires it.
+  // Both require it.
   int64_t ExampleCountOf(const Institution& institution) const {
     return members_.at(institution).example_count;
   }
+  int64_t WeightOf(const Institution& institution) const { return members_.at(institution).weight; }
   bool HasFailed(const Institution& institution) const;
   // Why; empty if it has not failed.
   std::string_view FailureOf(const Institution& institution) const;
@@ -59,6 +60,8 @@ class OpenRound {
   void Contribute(const Institution& institution, int64_t weight, int64_t example_count,
                   const ClientMetrics& metrics);
   void Fail(const Institution& institution, std::string reason);
+  // One more in the cohort. Requires that it is not there.
+  void Add(const Institution& institution);
   // Takes it out of the cohort.
   void Remove(const Institution& institution);
 

@@ -16,7 +16,8 @@
 namespace fedtune {
 namespace {
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
+constexpr uint8_t kWithoutWork = 1;  // The version before: members had no work.
 constexpr size_t kMaxText = 4096;
 constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
 constexpr uint32_t kMaxMembers = 1'000'000;
@@ -198,9 +199,24 @@ void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
   out.Sized(member.reason.substr(0, kMaxText));
   Put(out, member.example_count);
   out.U8(member.in_cohort ? 1 : 0);
+  out.U8(member.work.has_value() ? 1 : 0);
+  if (!member.work.has_value()) return;
+  Put(out, member.work->round);
+  Put(out, member.work->attempt);
+  out.Fixed(member.work->adapter);
+  out.U8(member.work->evaluate ? 1 : 0);
 }
 
-AttemptOpened::Member GetMember(CanonicalReader& in) {
+OpenWork GetWork(CanonicalReader& in) {
+  OpenWork work;
+  work.round = GetInt(in);
+  work.attempt = GetInt(in);
+  work.adapter = in.ReadDigest();
+  work.evaluate = in.U8() != 0;
+  return work;
+}
+
+AttemptOpened::Member GetMember(uint8_t version, CanonicalReader& in) {
   AttemptOpened::Member member{.institution = {GetText(in)}};
   member.connected = in.U8() != 0;
   member.accepted = in.U8() != 0;
@@ -208,6 +224,7 @@ AttemptOpened::Member GetMember(CanonicalReader& in) {
   member.reason = GetText(in);
   member.example_count = GetInt(in);
   member.in_cohort = in.U8() != 0;
+  if (version != kWithoutWork && in.U8() != 0) member.work = GetWork(in);
   return member;
 }
 
@@ -222,7 +239,7 @@ void PutWhat(CanonicalWriter& out, const AttemptOpened& opened) {
   for (const AttemptOpened::Member& member : opened.members) Put(out, member);
 }
 
-AttemptOpened GetAttemptOpened(CanonicalReader& in) {
+AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
   AttemptOpened opened;
   opened.round = GetInt(in);
   opened.attempt = GetInt(in);
@@ -230,7 +247,7 @@ AttemptOpened GetAttemptOpened(CanonicalReader& in) {
   opened.burnt_in_a_row = GetInt(in);
   opened.at = absl::FromUnixMillis(GetInt(in));
   const uint32_t count = in.Count(kMaxMembers, kMemberSize);
-  for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(in));
+  for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(version, in));
   return opened;
 }
 
@@ -255,10 +272,10 @@ void PutWhat(CanonicalWriter& out, const RunEvent& event) {
              event);
 }
 
-decltype(JournalEntry::what) GetWhat(Kind kind, CanonicalReader& in) {
+decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader& in) {
   switch (kind) {
     case Kind::kAttemptOpened:
-      return GetAttemptOpened(in);
+      return GetAttemptOpened(version, in);
     case Kind::kReleaseFailed:
       return RunEvent(ReleaseFailed{.reason = GetText(in)});
     case Kind::kStopRequested:
@@ -297,7 +314,9 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
     return absl::DataLossError("a journal entry is damaged");
   }
   CanonicalReader in(body);
-  if (in.U8() != kVersion) return absl::DataLossError("a journal entry is of another version");
+  const uint8_t version = in.U8();
+  if (version != kVersion && version != kWithoutWork)
+    return absl::DataLossError("a journal entry is of another version");
   JournalEntry entry;
   entry.number = in.U64();
   entry.at = absl::Nanoseconds(GetInt(in));
@@ -307,7 +326,7 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
       kind > static_cast<uint8_t>(Kind::kTimeIsUp)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
-  entry.what = GetWhat(static_cast<Kind>(kind), in);
+  entry.what = GetWhat(version, static_cast<Kind>(kind), in);
   const absl::Status read = in.Finish("a journal entry");
   if (!read.ok()) return absl::DataLossError(read.message());
   if (entry.at < absl::ZeroDuration()) {

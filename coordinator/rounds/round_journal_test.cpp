@@ -47,7 +47,11 @@ std::vector<JournalEntry> OneOfEachKind() {
                         .connected = true,
                         .accepted = true,
                         .example_count = 40,
-                        .in_cohort = true},
+                        .in_cohort = true,
+                        .work = OpenWork{.round = 1,
+                                         .attempt = 2,
+                                         .adapter = Sha256Of("older"),
+                                         .evaluate = true}},
                        {.institution = {"helios"}, .declined = true, .reason = "not this model"}},
            .at = absl::FromUnixMillis(1'700'000'000'123)}},
       {absl::Seconds(1), from_uke(ClientConnected{})},
@@ -133,7 +137,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 2;
+  body_[0] = 3;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 
@@ -148,6 +152,17 @@ TEST_F(DoctoredEntryTest, RefusesBytesBehindItsEnd) {
 
 TEST_F(DoctoredEntryTest, RefusesATimeBeforeTheOpening) {
   EXPECT_THAT(JournalEntryFromBytes(ToBytes({absl::Seconds(-1), TimeIsUp{}})), HasCode(kDataLoss));
+}
+
+TEST(RoundJournalTest, ReadsWhatTheVersionBeforeHasWritten) {
+  const AttemptOpened opened{.round = 3, .members = {{.institution = kUke, .in_cohort = true}}};
+  std::string body = ToBytes({.at = absl::ZeroDuration(), .what = opened});
+  body.resize(body.size() - sizeof(Digest::bytes));
+  body[0] = 1;
+  body.pop_back();  // That the member has no older work.
+  const auto read = JournalEntryFromBytes(Signed(body));
+  ASSERT_THAT(read, IsOk()) << read.status();
+  EXPECT_EQ(std::get<AttemptOpened>(read->what), opened);
 }
 
 TEST(RoundJournalTest, LeavesProgressOut) {

@@ -142,7 +142,11 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   if (!client.accepted && !IsOpenToNew()) return;
   step.effects.push_back(Invite{from});
   if (pause_.has_value()) TellPause(from, step);
-  if (const OpenRound* round = AwaitedRound(from)) SendAssignment(from, *round, step);
+  auto* training = std::get_if<Training>(&phase_);
+  if (training != nullptr && client.work.has_value() && !training->round.Contains(from)) {
+    training->round.Add(from);
+  }
+  if (const OpenRound* round = AwaitedRound(from)) SendWork(from, *round, step);
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
     if (!aggregating->round.HasContributed(from)) return;  // It goes on without this one.
     // It may have forgotten all but its records.
@@ -178,12 +182,13 @@ void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
   client.accepted = false;
   client.declined = true;
   client.reason = ShortReason(event.reason);
+  client.work.reset();
   if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
 }
 
 void Run::Handle(const Institution& from, const ProgressReported& event, Step&) {
   const OpenRound* round = AwaitedRound(from);
-  if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
+  if (round == nullptr || !IsItsWork(from, event.round, event.attempt)) return;
   ProgressReported& progress = clients_[from].progress;
   progress = event;
   progress.fraction = InUnitRange(event.fraction);
@@ -202,8 +207,12 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step&)
     Check(taken.ok(), "an input was taken that was not admitted");
     return;
   }
-  AwaitedRound(from)->Contribute(from, admission->weight, client.example_count,
-                                 event.header.metrics);
+  OpenRound* round = AwaitedRound(from);
+  ClientMetrics metrics = event.header.metrics;
+  // It has evaluated another adapter than the round's.
+  if (event.header.round != round->task().round) metrics.before.reset();
+  round->Contribute(from, admission->weight, client.example_count, metrics);
+  client.work.reset();
 }
 
 void Run::Handle(const Institution& from, const ClientFailed& event, Step& step) {
@@ -218,9 +227,10 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
       training->round.task().Is(event.round, event.attempt)) {
     training->session->Drop(*NumberOf(from));
   }
+  if (!IsItsWork(from, event.round, event.attempt)) return;
+  clients_[from].work.reset();
   OpenRound* round = AwaitedRound(from);
-  if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
-  round->Fail(from, ShortReason(event.reason));
+  if (round != nullptr) round->Fail(from, ShortReason(event.reason));
 }
 
 void Run::Handle(const Released& event, Step& step) {

@@ -32,6 +32,7 @@ namespace fedtune {
 struct Admission {
   bool repeated = false;  // The same one has been taken before: answer, add nothing.
   int64_t weight = 1;     // Of this contribution in the sum.
+  bool late = false;      // It is of a round before the open one.
   // Records of its sender; when it was taken, if it is repeated in its round.
   int64_t example_count = 0;
   // It carries an evaluation and no values: there is nothing to add to the sum.
@@ -72,6 +73,12 @@ struct Admission {
 //
 // The final evaluation has no quorum and waits only for clients that are
 // connected: what there is counts.
+//
+// Where the plan keeps stragglers, a client that has not answered when its round
+// closes works on, and what it hands in counts in the round that is open then, by
+// WeightOf(). Until then it is in the cohort of each round in which it is connected,
+// with this work and no other, up to the plan's max_staleness; then it is told to stop
+// and gets the work of the open round. A client counts once in a round.
 //
 // A run that is to pause finishes its open round, all its attempts included, and then
 // opens no other one; before its first round it pauses at once. Clients may connect,
@@ -146,6 +153,7 @@ class Run {
     int64_t rounds_contributed = 0;
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
+    std::optional<OpenWork> work;             // Of a round that has closed without it.
   };
 
   struct Inviting {
@@ -229,6 +237,16 @@ class Run {
   void TellPauseToAll(Step& step) const;
   Inviting InvitingFrom(absl::Duration now) const;
 
+  // Of stragglers; in run_stragglers.cpp.
+  bool KeepsStragglers() const { return plan_.rounds.stragglers == Stragglers::kKeep; }
+  bool IsItsWork(const Institution& institution, int64_t round, int64_t attempt) const;
+  void KeepWorkOfExpected(const OpenRound& round);
+  void EndOldWork(const RoundTask& next, Step& step);
+  void SendWork(const Institution& institution, const OpenRound& round, Step& step);
+  absl::StatusOr<Admission> CheckLate(const Institution& from, const OpenWork& work,
+                                      const ContributionHeader& header) const;
+  bool IsOfOpenWork(const Client& client, const ContributionHeader& header) const;
+
   // Of secure runs; in run_secure.cpp.
   absl::StatusOr<CoordinatorSession> NewSession(const RoundTask& task,
                                                 const std::vector<Institution>& cohort) const;
@@ -260,8 +278,8 @@ class Run {
   std::string WhyTooFewAccepted() const;
   const OpenRound* CurrentRound() const;
   ExpectedContribution Expected(const RoundTask& task) const;
-  Admission Admitted(bool repeated, int64_t example_count) const;
-  int64_t ExampleCountOf(const Institution& institution, const Client& client) const;
+  Admission Admitted(int64_t example_count, int64_t staleness) const;
+  Admission Repeated(const Institution& institution, const Client& client) const;
   std::string_view PhaseName() const;
   RunPhase CurrentPhase() const;
   bool Awaits(const Institution& institution, const Client& client) const;

@@ -39,6 +39,12 @@ class World {
     plan_.rounds.deadline = absl::Minutes(10);
     plan_.rounds.cohort_size = Chance(3) ? 3 : 0;
     plan_.rounds.close_at = Chance(3) ? 3 : 0;
+    if (Chance(3)) {
+      plan_.aggregation.method = AggregationMethod::kFedit;
+      plan_.rounds.stragglers = Stragglers::kKeep;
+      plan_.rounds.max_staleness = 1 + static_cast<int64_t>(random_() % 2);
+      plan_.rounds.close_at = 2;
+    }
     plan_.evaluation.every = static_cast<int64_t>(random_() % 3);
   }
 
@@ -103,6 +109,7 @@ class World {
   RunState state() const { return run_->state(); }
   int64_t restarts() const { return restarts_; }
   int64_t pauses() const { return pauses_; }
+  int64_t late() const { return late_; }
 
  private:
   bool Chance(uint64_t one_in) { return random_() % one_in == 0; }
@@ -195,10 +202,14 @@ class World {
   void Contribute(const Institution& from) {
     const RunView view = run_->view();
     const FactorSet factors = TrainedFactors(plan_.aggregation.method, Round());
+    // What it was asked for last, or what everyone is.
+    const auto work = asked_.find(from);
+    const bool own = work != asked_.end() && Chance(2);
+    const int64_t round = own ? work->second.round : Round();
     const ContributionHeader header = {
-        .round = Round(),
-        .attempt = view.attempt,
-        .adapter = AdapterOf(Round()),
+        .round = round,
+        .attempt = own ? work->second.attempt : view.attempt,
+        .adapter = AdapterOf(round),
         .layout = Sha256Of(Layout().ToJson()),
         .factors = static_cast<uint32_t>(factors),
         .size_bytes = view.phase == RunPhase::kEvaluating
@@ -207,6 +218,11 @@ class World {
     const auto admission = run_->CheckContribution(from, header);
     if (!admission.ok() || admission->repeated) return;
     EXPECT_TRUE(summed_.insert(from).second) << from.value << " counts twice";
+    EXPECT_EQ(admission->late, round < Round());
+    taken_.insert({from, round});
+    EXPECT_FALSE(counted_.contains({from, round}))
+        << from.value << " counts twice for round " << round;
+    late_ += admission->late ? 1 : 0;
     Receive(from, ContributionTaken{header});
   }
 
@@ -235,8 +251,11 @@ class World {
   void See(const TellRunEnded& e) { EXPECT_TRUE(connected_.contains(e.institution)); }
   void See(const Assign& e) {
     EXPECT_TRUE(connected_.contains(e.institution));
-    EXPECT_EQ(e.assignment.adapter, AdapterOf(released_));
-    EXPECT_EQ(e.assignment.round, released_);
+    EXPECT_EQ(e.assignment.adapter, AdapterOf(e.assignment.round));
+    const bool keeps = plan_.rounds.stragglers == Stragglers::kKeep;
+    EXPECT_LE(e.assignment.round, released_);
+    EXPECT_LE(released_ - e.assignment.round, keeps ? plan_.rounds.max_staleness : 0);
+    asked_[e.institution] = e.assignment;
     EXPECT_GT(e.assignment.time_left, absl::ZeroDuration());
     EXPECT_EQ(e.assignment.evaluate_only, released_ == kRounds);
   }
@@ -248,6 +267,7 @@ class World {
     if (e.restored) return;
     EXPECT_TRUE(!paused_ || e.attempt > 1) << "a round is opened in a pause";
     summed_.clear();
+    taken_.clear();
   }
   void See(const fedtune::Release& e) {
     EXPECT_EQ(e.summary.contributions, static_cast<int64_t>(summed_.size()));
@@ -255,6 +275,7 @@ class World {
     EXPECT_EQ(e.incoming, AdapterOf(released_));
     EXPECT_FALSE(to_release_.has_value());
     to_release_ = e.round;
+    counted_.merge(taken_);
   }
   void See(const EndRun& e) {
     EXPECT_FALSE(std::exchange(ended_, true)) << "ends once";
@@ -270,7 +291,11 @@ class World {
   absl::Duration now_ = absl::Hours(1);
   std::optional<Run> run_;
   std::set<Institution> connected_;
-  std::set<Institution> summed_;       // Into the open attempt.
+  std::set<Institution> summed_;  // Into the open attempt.
+  std::map<Institution, RoundAssignment> asked_;
+  std::set<std::pair<Institution, int64_t>> taken_;    // In this attempt: who, and of which round.
+  std::set<std::pair<Institution, int64_t>> counted_;  // The same of all that were released.
+  int64_t late_ = 0;
   std::optional<int64_t> to_release_;  // A release the driver is to make.
   int64_t released_ = 0;
   bool ended_ = false;
@@ -284,6 +309,7 @@ TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
   std::map<RunState, int> ends;
   int64_t restarts = 0;
   int64_t pauses = 0;
+  int64_t late = 0;
   for (int seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     World world(static_cast<uint64_t>(seed));
@@ -293,6 +319,7 @@ TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
     ++ends[world.state()];
     restarts += world.restarts();
     pauses += world.pauses();
+    late += world.late();
     if (HasFailure()) return;
   }
   // The histories are worth something: every kind of end occurs.
@@ -301,6 +328,7 @@ TEST(RunChaosTest, KeepsItsPromisesInRandomHistories) {
   EXPECT_GT(ends[RunState::kStopped], 50);
   EXPECT_GT(restarts, kSeeds);
   EXPECT_GT(pauses, kSeeds / 2);
+  EXPECT_GT(late, kSeeds / 20);
 }
 
 }  // namespace

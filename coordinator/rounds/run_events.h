@@ -146,6 +146,20 @@ struct CloseRound {
   std::string reason;
 };
 
+// Work that a client was given and may still hand in after its round has closed, in
+// runs that keep such contributions.
+struct OpenWork {
+  int64_t round = 0;
+  int64_t attempt = 1;
+  Digest adapter;  // What it starts from.
+  bool evaluate = false;
+
+  bool Is(int64_t a_round, int64_t an_attempt) const {
+    return round == a_round && attempt == an_attempt;
+  }
+  friend bool operator==(const OpenWork&, const OpenWork&) = default;
+};
+
 // How an attempt at a round began: what brings it back in another process,
 // together with what it has received since.
 struct AttemptOpened {
@@ -157,6 +171,7 @@ struct AttemptOpened {
     std::string reason = "";
     int64_t example_count = 0;
     bool in_cohort = false;
+    std::optional<OpenWork> work = std::nullopt;  // Of an earlier round.
 
     friend bool operator==(const Member&, const Member&) = default;
   };

@@ -2,6 +2,7 @@
 
 // The transitions between a run's phases; run.cpp takes the events.
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -94,6 +95,7 @@ RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const 
 
 void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {
   const RoundTask task = TaskOf(round, attempt, step.now);
+  EndOldWork(task, step);
   OpenAttempt(task, Cohort(task), step);
 }
 
@@ -120,7 +122,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
     client.progress = {};
-    if (client.connected) SendAssignment(institution, open, step);
+    if (client.connected) SendWork(institution, open, step);
   }
 }
 
@@ -136,7 +138,8 @@ AttemptOpened Run::Opened(const OpenRound& round) const {
                               .declined = client.declined,
                               .reason = client.reason,
                               .example_count = client.example_count,
-                              .in_cohort = round.Contains(institution)});
+                              .in_cohort = round.Contains(institution),
+                              .work = client.work});
   }
   return opened;
 }
@@ -151,13 +154,21 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
   }
   if (task.evaluate_only) return connected;
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
-  return DrawCohort(std::move(enough ? connected : accepted), plan_.rounds.cohort_size,
-                    plan_.training.seed, task.round);
+  std::vector<Institution> cohort = DrawCohort(
+      enough ? connected : accepted, plan_.rounds.cohort_size, plan_.training.seed, task.round);
+  // Whoever is late is in it, whatever the lots say.
+  for (const Institution& institution : connected) {
+    if (!clients_.at(institution).work.has_value()) continue;
+    const auto place = std::lower_bound(cohort.begin(), cohort.end(), institution);
+    if (place == cohort.end() || *place != institution) cohort.insert(place, institution);
+  }
+  return cohort;
 }
 
 void Run::CloseTraining(Step& step) {
   if (secure_.has_value()) return BeginAggregating(step);
   OpenRound round = std::move(std::get<Training>(phase_).round);
+  KeepWorkOfExpected(round);
   CloseForExpected(round,
                    fmt::format("round {} closed with {} contributions", round.task().round + 1,
                                round.contributed()),
@@ -224,7 +235,8 @@ void Run::SendAssignment(const Institution& institution, const OpenRound& round,
 
 void Run::CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const {
   for (const Institution& institution : round.Expected()) {
-    if (!clients_.at(institution).connected) continue;
+    const Client& client = clients_.at(institution);
+    if (!client.connected || client.work.has_value()) continue;
     step.effects.push_back(
         CloseRound{institution, round.task().round, round.task().attempt, std::string(reason)});
   }

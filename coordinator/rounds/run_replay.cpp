@@ -48,6 +48,7 @@ absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
     client.declined = member.declined;
     client.reason = member.reason;
     client.example_count = member.example_count;
+    client.work = member.work;
     if (member.in_cohort) cohort.push_back(member.institution);
   }
   OpenAttempt(TaskOf(opened.round, opened.attempt, step.now), cohort, step);

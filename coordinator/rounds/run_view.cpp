@@ -117,10 +117,11 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   // Counted is counted, as it was, whatever the client has said since.
   const std::optional<ContributionHeader>& taken = client->second.taken;
   if (taken.has_value() && IsSame(*taken, header)) {
-    return Admitted(true, ExampleCountOf(from, client->second));
+    return Repeated(from, client->second);
   }
   if (!client->second.accepted) return stranger;
   if (secure_.has_value()) return CheckMaskedInput(from, header);
+  if (IsOfOpenWork(client->second, header)) return CheckLate(from, *client->second.work, header);
   const auto* training = std::get_if<Training>(&phase_);
   if (training == nullptr) {
     return NotOpen(header, fmt::format("the run is {}", PhaseName()));
@@ -137,22 +138,27 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   if (round.HasContributed(from)) return NotOpen(header, "another one of this client was taken");
   if (round.HasFailed(from)) return NotOpen(header, "this client has given the round up");
   RETURN_IF_ERROR(CheckHeader(header, Expected(round.task())));
-  Admission admission = Admitted(false, client->second.example_count);
+  Admission admission = Admitted(client->second.example_count, 0);
   admission.evaluate_only = round.task().evaluate_only;
   return admission;
 }
 
-Admission Run::Admitted(bool repeated, int64_t example_count) const {
+Admission Run::Admitted(int64_t example_count, int64_t staleness) const {
   const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
-  return {
-      .repeated = repeated, .weight = uniform ? 1 : example_count, .example_count = example_count};
+  return {.weight = WeightOf(plan_, uniform ? 1 : example_count, staleness),
+          .example_count = example_count};
 }
 
-// As its contribution to the current round was taken with, if there is one.
-int64_t Run::ExampleCountOf(const Institution& institution, const Client& client) const {
+// As it was taken, if that was for the current round.
+Admission Run::Repeated(const Institution& institution, const Client& client) const {
+  Admission admission = Admitted(client.example_count, 0);
+  admission.repeated = true;
   const OpenRound* round = CurrentRound();
-  return round != nullptr && round->HasContributed(institution) ? round->ExampleCountOf(institution)
-                                                                : client.example_count;
+  if (round == nullptr || !round->HasContributed(institution)) return admission;
+  admission.example_count = round->ExampleCountOf(institution);
+  // Keys of a secure round weigh nothing.
+  if (!secure_.has_value()) admission.weight = round->WeightOf(institution);
+  return admission;
 }
 
 ExpectedContribution Run::Expected(const RoundTask& task) const {

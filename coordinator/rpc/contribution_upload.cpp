@@ -30,7 +30,7 @@ void ContributionUpload::End(const absl::Status& status) {
   if (for_good && named_.has_value() && !cut_off_) {
     gateway_.ContributionRefused(from_, named_->run, named_->round, named_->attempt, status);
   }
-  if (!absl::IsUnavailable(status)) return Finish(ToGrpcStatus(status));
+  if (!absl::IsUnavailable(status) || !admitted_) return Finish(ToGrpcStatus(status));
   gateway_.CouldNotKeep(from_, status);
   Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,
                       "the coordinator cannot keep the contribution now"));
@@ -56,6 +56,7 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
   ASSIGN_OR_RETURN(submitted_, FromMessage(message));
   ASSIGN_OR_RETURN(const Admission admission,
                    gateway_.CheckContribution(from_, submitted_->run, submitted_->header));
+  admitted_ = true;
   response_->set_repeated(admission.repeated);
   if (admission.repeated) return absl::OkStatus();
   if (admission.chunk_root.has_value()) {

@@ -54,7 +54,8 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   // One of them, unless it is a repeated one.
   std::optional<ContributionBuffer> buffer_;
   std::optional<MaskedInput> masked_;
-  Digest chunk_root_;  // Of the masked one.
+  Digest chunk_root_;      // Of the masked one.
+  bool admitted_ = false;  // A round takes it, once it has come.
   bool cut_off_ = false;
 };
 

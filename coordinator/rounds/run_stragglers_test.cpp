@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Runs that keep what comes late.
+
+#include "base/status.h"
+#include "coordinator/rounds/run.h"
+#include "tests/support/run_fixture.h"
+#include "tests/support/run_journal.h"
+
+namespace fedtune::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class RunStragglersTest : public RunTest {
+ protected:
+  RunStragglersTest() {
+    plan_.aggregation.mode = AggregationMode::kPlain;
+    plan_.aggregation.method = AggregationMethod::kFedit;
+    plan_.rounds.count = 9;
+    plan_.rounds.stragglers = Stragglers::kKeep;
+    plan_.rounds.max_staleness = 2;
+    plan_.rounds.close_at = 2;
+  }
+
+  // What `from` would send of work that it was given in this round.
+  ContributionHeader WorkOf(const Institution& from, int64_t round, int64_t attempt = 1) const {
+    return {.round = round,
+            .attempt = attempt,
+            .adapter = AdapterOf(round),
+            .layout = Sha256Of(Layout().ToJson()),
+            .factors = 3,
+            .size_bytes = 4 * 20,
+            .sha256 = Sha256Of(fmt::format("{} {} {}", from.value, round, attempt)),
+            .metrics = {.training_loss = 1,
+                        .before = EvaluationResult{.loss = 2, .example_count = 10}}};
+  }
+  std::vector<std::string> HandIn(const Institution& from, int64_t round) {
+    const ContributionHeader header = WorkOf(from, round);
+    const auto admission = run_->CheckContribution(from, header);
+    EXPECT_THAT(admission, IsOk()) << admission.status();
+    journal_.Write(now_, ReceivedFromClient{from, ContributionTaken{header}});
+    return Does(from, ContributionTaken{header});
+  }
+  // Takes it as far as the open round without helios.
+  void ReachRound(int64_t round) {
+    StartWith({kCharite, kUke, kHelios});
+    for (int64_t done = 0; done < round; ++done) {
+      HandIn(kUke, done);
+      HandIn(kCharite, done);
+      journal_.Follow(now_, run_->Receive(Released{done, AdapterOf(done + 1)}, now_));
+    }
+  }
+
+  RunJournal journal_;
+};
+
+TEST_F(RunStragglersTest, WhoIsLateWorksOnThoughTheRoundHasClosed) {
+  StartWith({kCharite, kUke, kHelios});
+  HandIn(kUke, 0);
+  EXPECT_THAT(HandIn(kCharite, 0), ElementsAre("release 0.1: A and B of 2 contributions"));
+  EXPECT_THAT(ReleaseDone(), ElementsAre("open 1.1: A and B", "assign charite 1.1: train A and B",
+                                         "assign helios 0.1: train A and B, evaluate",
+                                         "assign uke 1.1: train A and B"));
+  EXPECT_TRUE(ViewOf(kHelios).awaited);
+}
+
+TEST_F(RunStragglersTest, WhatIsLateCountsLessTheLaterItIs) {
+  ReachRound(2);
+  EXPECT_EQ(run_->CheckContribution(kUke, WorkOf(kUke, 2))->weight, 25600);
+  const auto late = run_->CheckContribution(kHelios, WorkOf(kHelios, 0));
+  ASSERT_THAT(late, IsOk()) << late.status();
+  EXPECT_EQ(late->weight, 14780) << "25600 / sqrt(3)";
+  EXPECT_TRUE(late->late);
+}
+
+TEST_F(RunStragglersTest, WhatIsLateCountsInTheOpenRoundAndOnce) {
+  ReachRound(1);
+  EXPECT_THAT(HandIn(kHelios, 0), IsEmpty());
+  EXPECT_TRUE(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->repeated);
+  EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->weight, 18102);
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 1)),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(HandIn(kUke, 1), ElementsAre("release 1.1: A and B of 2 contributions"));
+  EXPECT_THAT(ReleaseDone(), Contains("assign helios 2.1: train A and B"));
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 1)),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(RunStragglersTest, ItsEvaluationIsNotTheRounds) {
+  ReachRound(1);
+  HandIn(kHelios, 0);
+  const Effects effects = run_->Receive(kUke, ContributionTaken{WorkOf(kUke, 1)}, now_);
+  const RoundSummary& summary = std::get<Release>(effects.at(0)).summary;
+  ASSERT_TRUE(summary.evaluation.has_value());
+  EXPECT_EQ(summary.evaluation->example_count, 10) << "that of uke alone";
+}
+
+TEST_F(RunStragglersTest, IsToComeAgainBetweenRounds) {
+  StartWith({kCharite, kUke, kHelios});
+  HandIn(kUke, 0);
+  HandIn(kCharite, 0);
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 0)),
+              HasCode(absl::StatusCode::kUnavailable));
+  ReleaseDone();
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 0)), IsOk());
+}
+
+TEST_F(RunStragglersTest, WhatIsTooOldIsRefusedAndItsClientBeginsAnew) {
+  ReachRound(2);
+  HandIn(kUke, 2);
+  HandIn(kCharite, 2);
+  EXPECT_THAT(ReleaseDone(),
+              AllOf(Contains("close helios 0.1: round 4 begins, and what is 3 rounds late is not "
+                             "taken any more"),
+                    Contains("assign helios 3.1: train A and B")));
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 0)),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(RunStragglersTest, RefusesWhatWasNotTrainedFromItsOwnAdapter) {
+  ReachRound(1);
+  ContributionHeader header = WorkOf(kHelios, 0);
+  header.adapter = AdapterOf(1);
+  EXPECT_THAT(run_->CheckContribution(kHelios, header),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  header = WorkOf(kHelios, 0);
+  header.factors = 1;
+  EXPECT_THAT(run_->CheckContribution(kHelios, header),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(RunStragglersTest, ALateClientThatFailsGetsTheNextRoundsWork) {
+  ReachRound(1);
+  Does(kHelios, ClientFailed{0, 1, "out of memory"});
+  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kFailed);
+  HandIn(kUke, 1);
+  HandIn(kCharite, 1);
+  EXPECT_THAT(ReleaseDone(), Contains("assign helios 2.1: train A and B"));
+}
+
+TEST_F(RunStragglersTest, ALateClientThatIsAwayIsNotWaitedForAndCountsWhenItIsBack) {
+  plan_.rounds.close_at = 0;
+  StartWith({kCharite, kUke, kHelios});
+  Does(kHelios, ClientDisconnected{});
+  HandIn(kUke, 0);
+  HandIn(kCharite, 0);
+  EXPECT_THAT(Advance(absl::Hours(1)), ElementsAre("release 0.1: A and B of 2 contributions"));
+  EXPECT_THAT(ReleaseDone(), ElementsAre("open 1.1: A and B", "assign charite 1.1: train A and B",
+                                         "assign uke 1.1: train A and B"));
+  EXPECT_THAT(Does(kHelios, ClientConnected{}),
+              ElementsAre("invite helios", "assign helios 0.1: train A and B, evaluate"));
+  HandIn(kUke, 1);
+  HandIn(kCharite, 1);
+  EXPECT_THAT(HandIn(kHelios, 0), ElementsAre("release 1.1: A and B of 3 contributions"));
+}
+
+TEST_F(RunStragglersTest, IsInTheCohortWhateverTheLotsSay) {
+  plan_.rounds.cohort_size = 3;
+  plan_.rounds.close_at = 2;
+  StartWith({kCharite, kUke, kHelios});
+  Does(kStAnna, ClientConnected{});
+  Accept(kStAnna);
+  HandIn(kUke, 0);
+  HandIn(kCharite, 0);
+  EXPECT_THAT(ReleaseDone(), Contains("assign helios 0.1: train A and B, evaluate"));
+}
+
+TEST_F(RunStragglersTest, TheFinalEvaluationEndsWhatIsLate) {
+  plan_.rounds.count = 1;
+  StartWith({kCharite, kUke, kHelios});
+  HandIn(kUke, 0);
+  HandIn(kCharite, 0);
+  EXPECT_THAT(ReleaseDone(), AllOf(Contains("close helios 0.1: all rounds are done"),
+                                   Contains("assign helios 1.1: evaluate")));
+}
+
+TEST_F(RunStragglersTest, GoesOnWithWhoIsLateInANewProcess) {
+  ReachRound(1);
+  const RunView before = run_->view();
+  fedtune::Run::Options options = Options({kHelios, kUke});
+  options.adapter = AdapterOf(1);
+  HandIn(kCharite, 1);
+  options.resume = ResumePoint{.rounds_done = 1,
+                               .attempts_opened = 1,
+                               .clients = ClientsOf(before),
+                               .journal = journal_.Restart(now_)};
+  EXPECT_THAT(Start(std::move(options)),
+              ElementsAre("reopen 1.1: A and B", "invite helios",
+                          "assign helios 0.1: train A and B, evaluate", "invite uke",
+                          "assign uke 1.1: train A and B"));
+  EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->weight, 18102);
+  EXPECT_THAT(HandIn(kHelios, 0), ElementsAre("release 1.1: A and B of 2 contributions"));
+}
+
+TEST_F(RunStragglersTest, WhatWasTakenLateWeighsTheSameInANewProcess) {
+  plan_.rounds.close_at = 3;
+  plan_.rounds.quorum = 1;
+  StartWith({kCharite, kUke, kHelios});
+  HandIn(kUke, 0);
+  HandIn(kCharite, 0);
+  Advance(absl::Hours(1));
+  journal_.Follow(now_, run_->Receive(Released{0, AdapterOf(1)}, now_));
+  HandIn(kHelios, 0);
+  fedtune::Run::Options options = Options({});
+  options.adapter = AdapterOf(1);
+  options.resume = ResumePoint{.rounds_done = 1,
+                               .attempts_opened = 1,
+                               .clients = ClientsOf(run_->view()),
+                               .journal = journal_.Restart(now_)};
+  Start(std::move(options));
+  const auto again = run_->CheckContribution(kHelios, WorkOf(kHelios, 0));
+  ASSERT_THAT(again, IsOk());
+  EXPECT_TRUE(again->repeated);
+  EXPECT_EQ(again->weight, 18102);
+}
+
+TEST_F(RunStragglersTest, WithoutThePlansWordNothingIsKept) {
+  plan_.rounds.stragglers = Stragglers::kDrop;
+  StartWith({kCharite, kUke, kHelios});
+  HandIn(kUke, 0);
+  EXPECT_THAT(HandIn(kCharite, 0), Contains(HasSubstr("close helios 0.1")));
+  ReleaseDone();
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 0)),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(run_->CheckContribution(kUke, WorkOf(kUke, 1))->weight, 100);
+}
+
+}  // namespace
+}  // namespace fedtune::testing
