@@ -85,6 +85,9 @@ std::string TimeText(const Check& check) {
 }
 
 std::string ClosingText(const RoundsPlan& rounds) {
+  if (rounds.asynchronous) {
+    return fmt::format("; asynchronous: an adapter after every {} contributions", rounds.close_at);
+  }
   return rounds.close_at == 0
              ? ""
              : fmt::format("; a round closes with {} contributions", rounds.close_at);
@@ -164,7 +167,9 @@ nlohmann::ordered_json ToJson(const Check& check) {
       {"transfer_bytes", cost.transfer_bytes},
       {"client_memory_bytes", cost.memory_bytes()},
       {"quorum", check.plan.rounds.quorum},
-      {"close_at", check.plan.rounds.close_at}};
+      {"close_at", check.plan.rounds.close_at},
+      {"asynchronous", check.plan.rounds.asynchronous},
+      {"stragglers", check.plan.rounds.stragglers == Stragglers::kKeep ? "keep" : "drop"}};
   if (check.plan.training.steps > 0) json["seconds_a_round"] = check.SecondsARound();
   if (check.clients) json["connected"] = check.connected();
   return json;

@@ -118,6 +118,7 @@ void CheckCloseAt(TomlSection& section, const RoundsPlan& rounds) {
 // Late contributions are added to sums that began without them: what they are must
 // fit, and be seen. Requires: the whole of [aggregation] is known.
 void CheckStragglers(TomlSection& section, const Plan& plan) {
+  if (plan.rounds.asynchronous) return;
   if (plan.rounds.stragglers == Stragglers::kDrop) {
     return RejectUnused(section, {"max_staleness"}, "stragglers = \"drop\"");
   }
@@ -134,6 +135,31 @@ void CheckStragglers(TomlSection& section, const Plan& plan) {
   }
 }
 
+// FedBuff. Requires: the whole of [aggregation] is known.
+void CheckAsynchronous(TomlSection& section, Plan& plan) {
+  RoundsPlan& rounds = plan.rounds;
+  if (!rounds.asynchronous) return;
+  rounds.stragglers = Stragglers::kKeep;
+  RejectUnused(section, {"stragglers", "cohort_size"}, "asynchronous = true");
+  if (rounds.close_at == 0) {
+    section.Reject("asynchronous",
+                   "= true needs close_at: with how many contributions the next "
+                   "adapter is made");
+  }
+  if (plan.aggregation.mode == AggregationMode::kSecure) {
+    section.Reject(
+        "asynchronous",
+        "= true cannot be together with mode = \"secure\" in [aggregation]: masks cancel "
+        "only among clients that are fixed before anyone masks, and here whoever comes "
+        "first counts");
+  }
+  if (plan.aggregation.method == AggregationMethod::kAlternating) {
+    section.Reject("asynchronous",
+                   "= true cannot be together with method = \"alternating\" in [aggregation]: what "
+                   "was trained with another factor frozen must not be averaged with the others");
+  }
+}
+
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   if (!section.Has("count")) section.Required("count", rounds.count);
   ReadWhole(section, "count", rounds.count, 1, kMaxCount);
@@ -141,6 +167,7 @@ void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   ReadWhole(section, "cohort_size", rounds.cohort_size, 0, kMaxCount);
   ReadWhole(section, "quorum", rounds.quorum, 1, kMaxCount);
   ReadWhole(section, "close_at", rounds.close_at, 0, kMaxCount);
+  section.Optional("asynchronous", rounds.asynchronous);
   ReadChoice<Stragglers>(section, "stragglers", rounds.stragglers,
                          {{"drop", Stragglers::kDrop}, {"keep", Stragglers::kKeep}});
   ReadWhole(section, "max_staleness", rounds.max_staleness, 1, kMaxCount);
@@ -231,6 +258,7 @@ absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source) {
   TomlSection rounds = root.Section("rounds");
   CheckCloseAt(rounds, plan.rounds);
   CheckStragglers(rounds, plan);
+  CheckAsynchronous(rounds, plan);
   ReadServer(root.Section("server"), plan.server);
   TomlSection evaluation = root.Section("evaluation");
   ReadWhole(evaluation, "every", plan.evaluation.every, 0, kMaxCount);

@@ -80,6 +80,9 @@ struct RoundsPlan {
   // for all of them.
   int64_t close_at = 0;
   absl::Duration deadline = absl::Hours(6);  // From a round's opening.
+  // A new adapter after every close_at contributions, whoever they are of, and whoever
+  // has handed in something older gets it at once. Then stragglers are kept.
+  bool asynchronous = false;
   Stragglers stragglers = Stragglers::kDrop;
   int64_t max_staleness = 4;  // Rounds by which a contribution may be late, where they are kept.
 };

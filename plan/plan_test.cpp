@@ -200,6 +200,31 @@ TEST(ParsePlanTest, RefusesToKeepStragglersThatCannotBeAdded) {
                 "max_staleness in [rounds] must be from 1");
 }
 
+TEST(ParsePlanTest, AnAsynchronousPlanKeepsStragglers) {
+  const auto plan =
+      ParsePlan(Text("steps = 1", "count = 1\nasynchronous = true\nclose_at = 4\nmax_staleness = 9",
+                     kPlainFedit),
+                "plan.toml");
+  ASSERT_THAT(plan, IsOk()) << plan.status();
+  EXPECT_TRUE(plan->rounds.asynchronous);
+  EXPECT_EQ(plan->rounds.stragglers, Stragglers::kKeep);
+  EXPECT_EQ(plan->rounds.max_staleness, 9);
+}
+
+TEST(ParsePlanTest, RefusesAsynchronousPlansThatCannotBe) {
+  constexpr std::string_view kRounds = "count = 1\nasynchronous = true\nclose_at = 8";
+  ExpectRefused(Text("steps = 1", kRounds, "[aggregation]\nmode = 'secure'\nmethod = 'fedit'"),
+                "masks cancel only among clients that are fixed before anyone masks");
+  ExpectRefused(Text("steps = 1", kRounds, "[aggregation]\nmode = 'plain'"),
+                "what was trained with another factor frozen must not be averaged");
+  ExpectRefused(Text("steps = 1", "count = 1\nasynchronous = true", kPlainFedit),
+                "asynchronous in [rounds] = true needs close_at");
+  for (const std::string_view key : {"stragglers = 'keep'", "cohort_size = 9"}) {
+    ExpectRefused(Text("steps = 1", fmt::format("{}\n{}", kRounds, key), kPlainFedit),
+                  "asynchronous = true");
+  }
+}
+
 TEST(ParsePlanTest, RefusesAnInstitutionTwice) {
   ExpectRefused(Text("steps = 1", "count = 1\ninstitutions = ['uke', 'uke']"), "names uke twice");
 }

@@ -146,7 +146,9 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   if (training != nullptr && client.work.has_value() && !training->round.Contains(from)) {
     training->round.Add(from);
   }
-  if (const OpenRound* round = AwaitedRound(from)) SendWork(from, *round, step);
+  if (training != nullptr && (client.work.has_value() || training->round.Expects(from))) {
+    SendWork(from, training->round, step);
+  }
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
     if (!aggregating->round.HasContributed(from)) return;  // It goes on without this one.
     // It may have forgotten all but its records.
@@ -187,8 +189,8 @@ void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
 }
 
 void Run::Handle(const Institution& from, const ProgressReported& event, Step&) {
-  const OpenRound* round = AwaitedRound(from);
-  if (round == nullptr || !IsItsWork(from, event.round, event.attempt)) return;
+  if (!IsItsWork(from, event.round, event.attempt)) return;
+  if (AwaitedRound(from) == nullptr && !clients_[from].work.has_value()) return;
   ProgressReported& progress = clients_[from].progress;
   progress = event;
   progress.fraction = InUnitRange(event.fraction);
@@ -196,7 +198,7 @@ void Run::Handle(const Institution& from, const ProgressReported& event, Step&) 
   progress.note = ShortReason(event.note);
 }
 
-void Run::Handle(const Institution& from, const ContributionTaken& event, Step&) {
+void Run::Handle(const Institution& from, const ContributionTaken& event, Step& step) {
   const absl::StatusOr<Admission> admission = CheckContribution(from, event.header);
   Check(admission.ok() && !admission->repeated, "a contribution was taken that was not admitted");
   Client& client = clients_[from];
@@ -209,10 +211,13 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step&)
   }
   OpenRound* round = AwaitedRound(from);
   ClientMetrics metrics = event.header.metrics;
-  // It has evaluated another adapter than the round's.
-  if (event.header.round != round->task().round) metrics.before.reset();
+  const bool is_old = event.header.round != round->task().round;
+  if (is_old) metrics.before.reset();  // It has evaluated another adapter than the round's.
   round->Contribute(from, admission->weight, client.example_count, metrics);
   client.work.reset();
+  if (plan_.rounds.asynchronous && is_old && !HasEnough(*round) && round->expected() > 0) {
+    GiveNewest(from, *round, step);
+  }
 }
 
 void Run::Handle(const Institution& from, const ClientFailed& event, Step& step) {

@@ -32,7 +32,7 @@ namespace fedtune {
 struct Admission {
   bool repeated = false;  // The same one has been taken before: answer, add nothing.
   int64_t weight = 1;     // Of this contribution in the sum.
-  bool late = false;      // It is of a round before the open one.
+  bool late = false;      // It is of a round or an attempt before the open one.
   // Records of its sender; when it was taken, if it is repeated in its round.
   int64_t example_count = 0;
   // It carries an evaluation and no values: there is nothing to add to the sum.
@@ -79,6 +79,10 @@ struct Admission {
 // WeightOf(). Until then it is in the cohort of each round in which it is connected,
 // with this work and no other, up to the plan's max_staleness; then it is told to stop
 // and gets the work of the open round. A client counts once in a round.
+//
+// In an asynchronous run, too; and there a client whose contribution was of an older
+// round gets the work of the open one at once. What it hands in then counts in the
+// next round, as a client counts once in each.
 //
 // A run that is to pause finishes its open round, all its attempts included, and then
 // opens no other one; before its first round it pauses at once. Clients may connect,
@@ -241,6 +245,7 @@ class Run {
   bool KeepsStragglers() const { return plan_.rounds.stragglers == Stragglers::kKeep; }
   bool IsItsWork(const Institution& institution, int64_t round, int64_t attempt) const;
   void KeepWorkOfExpected(const OpenRound& round);
+  void GiveNewest(const Institution& institution, const OpenRound& round, Step& step);
   void EndOldWork(const RoundTask& next, Step& step);
   void SendWork(const Institution& institution, const OpenRound& round, Step& step);
   absl::StatusOr<Admission> CheckLate(const Institution& from, const OpenWork& work,

@@ -35,6 +35,16 @@ void Run::KeepWorkOfExpected(const OpenRound& round) {
   }
 }
 
+// Its contribution, which is taken, was of an older round: there is more to be done.
+void Run::GiveNewest(const Institution& institution, const OpenRound& round, Step& step) {
+  const RoundTask& task = round.task();
+  Client& client = clients_[institution];
+  client.progress = {};
+  client.work = OpenWork{
+      .round = task.round, .attempt = task.attempt, .adapter = adapter_, .evaluate = task.evaluate};
+  if (client.connected) SendWork(institution, round, step);
+}
+
 // What is too old for the round that is about to open.
 void Run::EndOldWork(const RoundTask& next, Step& step) {
   for (auto& [institution, client] : clients_) {

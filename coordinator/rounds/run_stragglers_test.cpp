@@ -230,5 +230,72 @@ TEST_F(RunStragglersTest, WithoutThePlansWordNothingIsKept) {
   EXPECT_EQ(run_->CheckContribution(kUke, WorkOf(kUke, 1))->weight, 100);
 }
 
+// ---- Asynchronous runs ----
+
+class AsynchronousRunTest : public RunStragglersTest {
+ protected:
+  AsynchronousRunTest() { plan_.rounds.asynchronous = true; }
+};
+
+TEST_F(AsynchronousRunTest, FastClientsDoNotWaitForASlowOne) {
+  plan_.rounds.max_staleness = 7;
+  ReachRound(5);
+  EXPECT_EQ(run_->view().rounds_done, 5);
+  EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->weight, 10451)
+      << "25600 / sqrt(6)";
+}
+
+TEST_F(AsynchronousRunTest, WhoHandsInSomethingOldGetsTheNewestAdapterAtOnce) {
+  ReachRound(1);
+  EXPECT_THAT(HandIn(kHelios, 0), ElementsAre("assign helios 1.1: train A and B"));
+  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kWaiting);
+  Does(kHelios, ProgressReported{.round = 1, .attempt = 1, .phase = WorkPhase::kTraining});
+  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kTraining);
+}
+
+TEST_F(AsynchronousRunTest, AClientCountsOnceInARoundAndThenInTheNext) {
+  ReachRound(1);
+  HandIn(kHelios, 0);
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 1)),
+              HasCode(absl::StatusCode::kUnavailable));
+  HandIn(kUke, 1);
+  EXPECT_THAT(ReleaseDone(), Contains("assign helios 1.1: train A and B"));
+  EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 1))->weight, 18102);
+  EXPECT_THAT(HandIn(kHelios, 1), ElementsAre("assign helios 2.1: train A and B"));
+}
+
+TEST_F(AsynchronousRunTest, WhoHandsInTheNewestWaitsForTheNextAdapter) {
+  ReachRound(1);
+  EXPECT_THAT(HandIn(kUke, 1), IsEmpty());
+  HandIn(kHelios, 0);
+  EXPECT_THAT(ReleaseDone(), Contains("assign uke 2.1: train A and B"));
+}
+
+TEST_F(AsynchronousRunTest, WhoWorksAheadIsAskedAgainAfterAReconnect) {
+  ReachRound(1);
+  HandIn(kHelios, 0);
+  Does(kHelios, ClientDisconnected{});
+  EXPECT_THAT(Does(kHelios, ClientConnected{}),
+              ElementsAre("invite helios", "assign helios 1.1: train A and B"));
+  Does(kHelios, ClientFailed{1, 1, "out of memory"});
+  HandIn(kUke, 1);
+  EXPECT_THAT(ReleaseDone(), Contains("assign helios 2.1: train A and B"));
+}
+
+TEST_F(AsynchronousRunTest, WhoWorksAheadDoesSoInANewProcess) {
+  ReachRound(1);
+  HandIn(kHelios, 0);
+  fedtune::Run::Options options = Options({kHelios});
+  options.adapter = AdapterOf(1);
+  options.resume = ResumePoint{.rounds_done = 1,
+                               .attempts_opened = 1,
+                               .clients = ClientsOf(run_->view()),
+                               .journal = journal_.Restart(now_)};
+  EXPECT_THAT(Start(std::move(options)), ElementsAre("reopen 1.1: A and B", "invite helios",
+                                                     "assign helios 1.1: train A and B"));
+  EXPECT_THAT(run_->CheckContribution(kHelios, WorkOf(kHelios, 1)),
+              HasCode(absl::StatusCode::kUnavailable));
+}
+
 }  // namespace
 }  // namespace fedtune::testing

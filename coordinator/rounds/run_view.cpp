@@ -263,6 +263,11 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.state = ClientState::kDone;
   } else if (view.awaited && std::holds_alternative<Aggregating>(phase_) && client.connected) {
     view.state = StateOf(client.progress.phase);
+  } else if (client.work.has_value() && client.connected) {
+    view.state = StateOf(client.progress.phase);
+    view.reason = client.progress.note;
+    view.fraction = client.progress.fraction;
+    view.tokens_per_second = client.progress.tokens_per_second;
   } else if (round != nullptr && round->HasContributed(institution)) {
     view.state = ClientState::kDone;
     view.fraction = 1;

@@ -14,8 +14,9 @@ using ::testing::HasSubstr;
 class StragglersTest : public ServerTest {
  protected:
   // Five rounds that close with two of three clients.
-  std::string StartWith(std::string_view keys) {
+  std::string StartWith(std::string_view keys, const std::string& request_id = "first") {
     v1::StartRunRequest request = StartRequest(5, 2);
+    request.set_request_id(request_id);
     std::string plan = request.plan_toml();
     const std::string before = "deadline = ";
     plan.insert(plan.find(before), std::string(keys));
@@ -27,9 +28,24 @@ class StragglersTest : public ServerTest {
     return response.run().run_id();
   }
 
+  void Stop(const std::string& id) const {
+    grpc::ClientContext context;
+    v1::StopRunRequest request;
+    request.set_run_id(id);
+    v1::StopRunResponse response;
+    EXPECT_THAT(Administrator()->StopRun(&context, request, &response), IsGrpcOk());
+  }
+
+  // Whatever it was told of another run before.
+  static void JoinNext(FakeClient& client) {
+    v1::CoordinatorMessage message = client.Receive();
+    while (!message.has_run_invitation()) message = client.Receive();
+    client.Accept(message.run_invitation(), 100);
+  }
+
   static v1::RoundAssignment NextWork(FakeClient& client) {
     v1::CoordinatorMessage message = client.Receive();
-    while (message.has_round_closed()) message = client.Receive();
+    while (message.has_round_closed() || message.has_run_ended()) message = client.Receive();
     return message.round_assignment();
   }
 
@@ -97,6 +113,67 @@ TEST_F(StragglersTest, WhatIsLateIsToldToStopWhereItIsNotKept) {
   EXPECT_EQ(NextWork(*cal).round(), 1);
   EXPECT_THAT(cal->Submit(cal->HeaderFor(slow, Delta(8)), Delta(8)),
               HasGrpcCode(grpc::StatusCode::FAILED_PRECONDITION));
+}
+
+constexpr std::string_view kAsynchronous = "close_at = 2\nasynchronous = true\n";
+
+TEST_F(StragglersTest, FastClientsOfAnAsynchronousRunDoNotWaitForASlowOne) {
+  auto ada = ConnectClient("ada");
+  auto bea = ConnectClient("bea");
+  auto cal = ConnectClient("cal");
+  const std::string id = StartWith(kAsynchronous);
+  for (FakeClient* client : {ada.get(), bea.get(), cal.get()}) client->Join(100);
+  const v1::RoundAssignment slow = NextWork(*cal);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(HandInNext(*ada, 1).round(), round);
+    EXPECT_EQ(HandInNext(*bea, 3).round(), round);
+  }
+  const v1::RoundAssignment fourth = NextWork(*ada);
+  EXPECT_EQ(fourth.round(), 3) << "three adapters were made without cal";
+  // It was told again, with each round, what it has still to do.
+  ASSERT_THAT(cal->Submit(cal->HeaderFor(slow, Delta(8)), Delta(8)), IsGrpcOk());
+  v1::RoundAssignment next = NextWork(*cal);
+  while (next.round() == 0) next = NextWork(*cal);
+  EXPECT_EQ(next.round(), 3) << "it has the newest adapter at once";
+  EXPECT_EQ(next.adapter_sha256(), fourth.adapter_sha256());
+  const grpc::Status early = cal->Submit(cal->HeaderFor(next, Delta(8)), Delta(8));
+  EXPECT_THAT(early, HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_THAT(early.error_message(), HasSubstr("counts in a later round"));
+  ASSERT_THAT(ada->Submit(ada->HeaderFor(fourth, Delta(2)), Delta(2)), IsGrpcOk());
+  const v1::RoundAssignment fifth = NextWork(*ada);
+  EXPECT_NEAR(Step(*ada, fourth, fifth.adapter_sha256()),
+              (2 * 25600 + 8 * 12800.0) / (25600 + 12800.0), 1e-5)
+      << "what is three rounds late counts half";
+  ASSERT_THAT(cal->Submit(cal->HeaderFor(next, Delta(8)), Delta(8)), IsGrpcOk());
+  EXPECT_EQ(GetRun(id).run().last_round().contributions(), 2);
+}
+
+// Whoever was in the buffer: the order in which they came makes no difference.
+TEST_F(StragglersTest, TheOrderOfArrivalsDoesNotMatter) {
+  auto ada = ConnectClient("ada");
+  auto bea = ConnectClient("bea");
+  auto cal = ConnectClient("cal");
+  std::vector<std::string> adapters;
+  for (const bool late_first : {true, false}) {
+    const std::string id = StartWith(kAsynchronous, late_first ? "first" : "second");
+    for (FakeClient* client : {ada.get(), bea.get(), cal.get()}) {
+      late_first ? client->Join(100) : JoinNext(*client);
+    }
+    const v1::RoundAssignment slow = NextWork(*cal);
+    HandInNext(*ada, 0.1F);
+    HandInNext(*bea, 0.7F);
+    const v1::RoundAssignment work = NextWork(*ada);
+    NextWork(*bea);
+    const auto late = [&] {
+      EXPECT_THAT(cal->Submit(cal->HeaderFor(slow, Delta(0.3F)), Delta(0.3F)), IsGrpcOk());
+    };
+    if (late_first) late();
+    EXPECT_THAT(ada->Submit(ada->HeaderFor(work, Delta(0.9F)), Delta(0.9F)), IsGrpcOk());
+    if (!late_first) late();
+    adapters.push_back(NextWork(*ada).adapter_sha256());
+    Stop(id);
+  }
+  EXPECT_EQ(adapters[0], adapters[1]);
 }
 
 }  // namespace
