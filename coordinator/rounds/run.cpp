@@ -56,7 +56,7 @@ void Run::GoOn(Step& step) {
   if (pause_.has_value()) {
     TellPauseToAll(step);
     phase_ = Paused{};
-  } else if (AcceptedCount() >= plan_.rounds.quorum) {
+  } else if (accepted_ >= plan_.rounds.quorum) {
     BeginRound(rounds_done_, step);
   }
 }
@@ -75,6 +75,10 @@ Run::Run(Options options)
       phase_(Inviting{}),
       adapter_(options.adapter) {
   for (const std::string& name : plan_.rounds.institutions) clients_[Institution{name}];
+  if (!secure_.has_value()) return;
+  for (const auto& [institution, number] : secure_->numbers) {
+    institutions_.emplace(number, institution);
+  }
 }
 
 absl::Status Run::CheckQuorum() const {
@@ -93,8 +97,7 @@ absl::Status Run::CheckQuorum() const {
 void Run::Restore(const ResumePoint& point) {
   for (const ResumePoint::Client& from : point.clients) {
     Client& client = clients_[from.institution];
-    client.accepted = from.accepted;
-    client.declined = from.declined;
+    Answer(client, from.accepted, from.declined);
     client.reason = from.reason;
     client.example_count = from.example_count;
     client.rounds_contributed = from.rounds_contributed;
@@ -173,16 +176,14 @@ void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) 
                   step);
   }
   Client& client = clients_[from];
-  client.accepted = true;
-  client.declined = false;
+  Answer(client, true, false);
   client.reason.clear();
   client.example_count = secure_.has_value() ? 0 : event.example_count;
 }
 
 void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
   Client& client = clients_[from];
-  client.accepted = false;
-  client.declined = true;
+  Answer(client, false, true);
   client.reason = ShortReason(event.reason);
   client.work.reset();
   if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
@@ -286,7 +287,7 @@ Effects Run::Tick(absl::Duration now) {
   if (!deadline().has_value() || now < *deadline()) return effects;
   if (auto* inviting = std::get_if<Inviting>(&phase_)) {
     inviting->timed_out = true;
-    if (AcceptedCount() < plan_.rounds.quorum && now >= inviting->deadline) {
+    if (accepted_ < plan_.rounds.quorum && now >= inviting->deadline) {
       End(RunState::kFailed, WhyTooFewAccepted(), step);
     }
     Advance(step);
@@ -322,19 +323,21 @@ std::optional<absl::Duration> Run::deadline() const {
 
 // ---- Questions ----
 
+// Those whom the plan lists are there from the beginning.
 bool Run::MayTakePart(const Institution& institution) const {
-  const std::vector<std::string>& listed = plan_.rounds.institutions;
-  return listed.empty() ||
-         std::find(listed.begin(), listed.end(), institution.value) != listed.end();
+  return plan_.rounds.institutions.empty() || clients_.contains(institution);
 }
 
 bool Run::IsOpenToNew() const {
   return !std::holds_alternative<Ended>(phase_) && rounds_done_ < plan_.rounds.count;
 }
 
-int64_t Run::AcceptedCount() const {
-  return std::count_if(clients_.begin(), clients_.end(),
-                       [](const auto& entry) { return entry.second.accepted; });
+// The one place where an answer changes: the counts go with it.
+void Run::Answer(Client& client, bool accepted, bool declined) {
+  accepted_ += int64_t{accepted} - int64_t{client.accepted};
+  declined_ += int64_t{declined} - int64_t{client.declined};
+  client.accepted = accepted;
+  client.declined = declined;
 }
 
 OpenRound* Run::AwaitedRound(const Institution& from) {
@@ -350,7 +353,7 @@ std::string Run::WhyTooFewAccepted() const {
                          ? fmt::format("{} declined: {}", institution.value, client.reason)
                          : fmt::format("{} did not answer", institution.value));
   }
-  return fmt::format("{} of the {} institutions needed accepted; {}", AcceptedCount(),
+  return fmt::format("{} of the {} institutions needed accepted; {}", accepted_,
                      plan_.rounds.quorum, fmt::join(others, "; "));
 }
 

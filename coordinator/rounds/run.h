@@ -96,7 +96,9 @@ struct Admission {
 // then carries out the effects in their order. Invitations, assignments,
 // closings and endings are only for clients that are connected; one that
 // connects gets again whatever is still asked of it, its invitation first.
-// Each call takes time linear in the number of clients. Not thread-safe.
+// An event that moves no phase takes time logarithmic in the number of clients, in a
+// secure round one linear in its cohort; a change of the phase, and view(), linear.
+// Not thread-safe.
 class Run {
  public:
   struct Options {
@@ -145,6 +147,9 @@ class Run {
   const RunId& id() const { return id_; }
   RunState state() const;
   RunView view() const;
+
+  // Of view().clients the one with this name; none when it does not take part.
+  std::optional<ClientView> ViewOf(const Institution& institution) const;
 
  private:
   // What the run knows of one institution, whatever the phase.
@@ -273,7 +278,7 @@ class Run {
   bool HasEnough(const OpenRound& round) const;
   bool MayTakePart(const Institution& institution) const;
   bool IsOpenToNew() const;  // A round is still to come.
-  int64_t AcceptedCount() const;
+  void Answer(Client& client, bool accepted, bool declined);
   std::vector<Institution> Cohort(const RoundTask& task) const;
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
@@ -302,7 +307,10 @@ class Run {
   RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
 
+  std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
   std::map<Institution, Client> clients_;
+  int64_t accepted_ = 0;  // Of clients_.
+  int64_t declined_ = 0;
   Phase phase_;
   Digest adapter_;
   int64_t rounds_done_ = 0;

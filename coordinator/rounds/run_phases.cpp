@@ -28,12 +28,9 @@ void Run::Advance(Step& step) {
 bool Run::AdvanceInviting(Step& step) {
   const auto* inviting = std::get_if<Inviting>(&phase_);
   if (inviting == nullptr) return false;
-  bool all_answered = true;
-  for (const auto& [institution, client] : clients_) {
-    all_answered = all_answered && (client.accepted || client.declined);
-  }
+  const bool all_answered = accepted_ + declined_ == std::ssize(clients_);
   if (!all_answered && !inviting->timed_out) return false;
-  if (AcceptedCount() >= plan_.rounds.quorum) {
+  if (accepted_ >= plan_.rounds.quorum) {
     BeginRound(rounds_done_, step);
     return true;
   }
@@ -185,7 +182,7 @@ void Run::CloseTraining(Step& step) {
 void Run::RetryOrFail(Step& step, std::string_view why) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
-  if (tries_ < kMaxTries && AcceptedCount() >= plan_.rounds.quorum) {
+  if (tries_ < kMaxTries && accepted_ >= plan_.rounds.quorum) {
     CloseForExpected(
         round, fmt::format("round {} had too few contributions and is tried again", number), step);
     ++tries_;

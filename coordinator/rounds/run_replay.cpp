@@ -44,8 +44,7 @@ absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
   for (const AttemptOpened::Member& member : opened.members) {
     Client& client = clients_[member.institution];
     client.connected = member.connected;
-    client.accepted = member.accepted;
-    client.declined = member.declined;
+    Answer(client, member.accepted, member.declined);
     client.reason = member.reason;
     client.example_count = member.example_count;
     client.work = member.work;

@@ -31,10 +31,8 @@ std::optional<uint32_t> Run::NumberOf(const Institution& institution) const {
 }
 
 const Institution* Run::InstitutionOf(uint32_t number) const {
-  for (const auto& [institution, its_number] : secure_->numbers) {
-    if (its_number == number) return &institution;
-  }
-  return nullptr;
+  const auto found = institutions_.find(number);
+  return found == institutions_.end() ? nullptr : &found->second;
 }
 
 absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,

@@ -228,6 +228,12 @@ RunView Run::view() const {
   return view;
 }
 
+std::optional<ClientView> Run::ViewOf(const Institution& institution) const {
+  const auto client = clients_.find(institution);
+  if (client == clients_.end()) return std::nullopt;
+  return ViewOf(institution, client->second);
+}
+
 const OpenRound* Run::CurrentRound() const {
   if (const auto* training = std::get_if<Training>(&phase_)) return &training->round;
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return &aggregating->round;
