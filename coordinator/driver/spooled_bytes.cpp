@@ -65,11 +65,12 @@ absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_
   SpooledBytes bytes(spool, {}, size);
   if (size == 0) return bytes;
   ASSIGN_OR_RETURN(bytes.file_, spool.Find(name, size));
-  bytes.kept_ = true;
+  bytes.name_ = name;
   bytes.received_ = size;
   if (!bytes.in_memory()) return bytes;
   bytes.memory_.resize(size);
   RETURN_IF_ERROR(bytes.file_->Read(0, std::as_writable_bytes(std::span(bytes.memory_))));
+  bytes.file_.reset();
   return bytes;
 }
 
@@ -89,7 +90,7 @@ absl::Status SpooledBytes::Read(uint64_t offset, std::span<std::byte> bytes) con
 }
 
 absl::Status SpooledBytes::Keep() {
-  if (kept_ || size_ == 0) return absl::OkStatus();
+  if (!name_.empty() || size_ == 0) return absl::OkStatus();
   if (in_memory()) {
     absl::StatusOr<SpoolFile> file = spool_->Create(run_.value, size_);
     RETURN_IF_ERROR(TryAgain(file.status()));
@@ -97,7 +98,9 @@ absl::Status SpooledBytes::Keep() {
     file_ = *std::move(file);
   }
   RETURN_IF_ERROR(TryAgain(file_->Keep()));
-  kept_ = true;
+  name_ = file_->name();
+  // A round may have more of them than a process may have files open.
+  if (in_memory()) file_.reset();
   return absl::OkStatus();
 }
 

@@ -53,7 +53,7 @@ class SpooledBytes {
   absl::Status Keep();
 
   // Empty until they are kept; and if there are no bytes.
-  std::string name() const { return kept_ ? file_->name() : ""; }
+  const std::string& name() const { return name_; }
 
   uint64_t size() const { return size_; }
   uint64_t received() const { return received_; }
@@ -79,8 +79,8 @@ class SpooledBytes {
   uint64_t size_;
   uint64_t received_ = 0;
   std::vector<char> memory_;
-  std::optional<SpoolFile> file_;
-  bool kept_ = false;
+  std::optional<SpoolFile> file_;  // Of small ones only until they are kept.
+  std::string name_ = {};
 };
 
 }  // namespace fedtune
