@@ -16,6 +16,8 @@
 namespace fedtune {
 namespace {
 
+constexpr absl::Duration kAnswersTogether = absl::Milliseconds(100);
+
 RunTexts TextsOf(const RunRecord& record, const Plan& plan, const SigningRoster* roster) {
   const bool secure = plan.aggregation.mode == AggregationMode::kSecure && roster != nullptr;
   return {.plan_toml = record.plan_toml,
@@ -125,11 +127,32 @@ void RunDriver::Receive(const Institution& from, ClientEvent event) {
   if (IsJournalled(event)) journal_.Note(now, ReceivedFromClient{from, event});
   Effects effects = run_->Receive(from, std::move(event), now);
   if (decides) {
-    const absl::Status stored = around_.store.SaveClients(record_.id, run_->view().clients);
-    // The client is asked again after a restart; nothing else depends on it.
-    if (!stored.ok()) Warn("a client's answer could not be stored", stored);
+    answered_.insert(from);
+    StoreAnswers();
   }
   Follow(std::move(effects), now);
+}
+
+// At once, or together with all others of a moment. A client whose answer is lost is
+// asked again after a restart; nothing else depends on it.
+void RunDriver::StoreAnswers() {
+  if (stored_answers_ || answered_.empty()) return;
+  std::vector<ClientView> clients;
+  for (const Institution& institution : std::exchange(answered_, {})) {
+    if (auto view = run_->ViewOf(institution)) clients.push_back(*std::move(view));
+  }
+  const absl::Status stored = around_.store.SaveClients(id(), clients);
+  if (!stored.ok()) Warn("clients' answers could not be stored", stored);
+  stored_answers_ = true;
+  around_.timers.After(kAnswersTogether, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    self->around_.work.Add([self] {
+      const std::lock_guard lock(self->mutex_);
+      self->stored_answers_ = false;
+      self->StoreAnswers();
+    });
+  });
 }
 
 void RunDriver::Receive(RunEvent event) {
@@ -259,6 +282,7 @@ void RunDriver::StoreEnding(const EndRun& end) {
   record_.reason = end.reason;
   record_.ended_at = around_.clock.Now();
   adapter_.reset();
+  answered_.clear();
   const RunView view = run_->view();
   TryToStore({.state = end.state,
               .reason = end.reason,

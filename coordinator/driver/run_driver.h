@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -180,6 +181,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void Tick();
   void Receive(RunEvent event);
   void ReceiveLocked(RunEvent event);
+  void StoreAnswers();
   void Warn(std::string_view event, const absl::Status& why);
   absl::Duration Now() const { return around_.clock.Monotonic(); }
 
@@ -204,6 +206,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   std::optional<RoundSum> sum_;                 // Of the open attempt.
   std::optional<MaskedSum> masked_sum_;         // The same of a secure run.
   std::optional<ReleaseRecord> last_release_;
+  std::set<Institution> answered_;       // Whose answer is not stored yet.
+  bool stored_answers_ = false;          // A moment ago; a timer goes on.
   std::optional<absl::Duration> armed_;  // When the timer calls Tick() next.
 
   ServerOptimizerState optimizer_;  // Used by the one release at a time; no lock.

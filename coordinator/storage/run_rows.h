@@ -21,9 +21,7 @@ inline constexpr std::string_view kReleaseColumns =
     "r.started_at_ms, r.ended_at_ms, e.round, e.loss, e.accuracy, e.example_count, "
     "t.experts, t.tokens";
 inline constexpr std::string_view kRunClientColumns =
-    "c.institution, c.state, c.reason, c.accepted, c.example_count, "
-    "(SELECT COUNT(*) FROM contributions "
-    "WHERE run_id = c.run_id AND institution = c.institution)";
+    "c.institution, c.state, c.reason, c.accepted, c.example_count, COALESCE(n.rounds, 0)";
 inline constexpr std::string_view kEvaluationColumns = "round, loss, accuracy, example_count";
 
 // INTERNAL: a state that this program does not know.

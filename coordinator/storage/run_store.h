@@ -134,9 +134,9 @@ class RunStore {
   // ABORTED: the run is missing, has ended, or is not at this round.
   virtual absl::Status SaveRelease(const RunId& id, const NewRelease& release) = 0;
 
-  // Where each institution stands; replaces what was stored. Of a ClientView,
-  // the progress within a round is not kept, and the rounds contributed to are
-  // counted from the releases.
+  // Where these institutions stand; replaces what was stored of them, others stay.
+  // Of a ClientView, the progress within a round is not kept, and the rounds
+  // contributed to are counted from the releases.
   virtual absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) = 0;
 
   // An attempt at the current round is open: a run that has not ended is kRunning,

@@ -244,13 +244,19 @@ absl::Status SqliteRunStore::CommitAndRemove(SqliteTransaction transaction,
   return absl::OkStatus();
 }
 
-absl::Status SqliteRunStore::ReplaceClients(const RunId& id,
-                                            const std::vector<ClientView>& clients) {
-  RETURN_IF_ERROR(database_.Run("DELETE FROM run_clients WHERE run_id = ?", id.value));
+absl::Status SqliteRunStore::PutClients(const RunId& id, const std::vector<ClientView>& clients) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement put,
+      database_.Prepare("INSERT OR REPLACE INTO run_clients VALUES (?, ?, ?, ?, ?, ?)"));
   for (const ClientView& client : clients) {
-    RETURN_IF_ERROR(database_.Run("INSERT INTO run_clients VALUES (?, ?, ?, ?, ?, ?)", id.value,
-                                  client.institution.value, ToString(client.state), client.reason,
-                                  client.accepted ? 1 : 0, client.example_count));
+    put.Reset();
+    put.Bind(id.value)
+        .Bind(client.institution.value)
+        .Bind(ToString(client.state))
+        .Bind(client.reason)
+        .Bind(client.accepted ? 1 : 0)
+        .Bind(client.example_count);
+    RETURN_IF_ERROR(put.Step().status());
   }
   return absl::OkStatus();
 }
@@ -258,7 +264,7 @@ absl::Status SqliteRunStore::ReplaceClients(const RunId& id,
 absl::Status SqliteRunStore::SaveClients(const RunId& id, const std::vector<ClientView>& clients) {
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  RETURN_IF_ERROR(ReplaceClients(id, clients));
+  RETURN_IF_ERROR(PutClients(id, clients));
   return std::move(transaction).Commit();
 }
 
@@ -320,7 +326,7 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
       ToString(ending.state), ending.reason, ToColumn(ending.ended_at),
       ending.traffic.bytes_received, ending.traffic.bytes_sent, id.value));
   if (database_.ChangedRows() == 0) return absl::OkStatus();
-  RETURN_IF_ERROR(ReplaceClients(id, ending.clients));
+  RETURN_IF_ERROR(PutClients(id, ending.clients));
   RETURN_IF_ERROR(DropJournal(id));
   if (ending.last_evaluation.has_value()) {
     RETURN_IF_ERROR(InsertEvaluation(id, *ending.last_evaluation));
@@ -364,10 +370,14 @@ absl::StatusOr<std::vector<ReleaseRecord>> SqliteRunStore::Releases(const RunId&
 
 absl::StatusOr<std::vector<ClientView>> SqliteRunStore::Clients(const RunId& id) const {
   const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement rows,
-                   database_.Prepare(fmt::format(
-                       "SELECT {} FROM run_clients c WHERE run_id = ? ORDER BY institution",
-                       kRunClientColumns)));
+  ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      database_.Prepare(fmt::format("SELECT {} FROM run_clients c LEFT JOIN "
+                                    "(SELECT institution, COUNT(*) AS rounds FROM contributions "
+                                    "WHERE run_id = ?1 GROUP BY institution) n "
+                                    "ON n.institution = c.institution "
+                                    "WHERE c.run_id = ?1 ORDER BY c.institution",
+                                    kRunClientColumns)));
   return ReadAll<ClientView>(rows.Bind(id.value), ReadRunClient);
 }
 

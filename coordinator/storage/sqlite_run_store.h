@@ -72,7 +72,7 @@ class SqliteRunStore final : public RunStore {
   absl::Status InsertEvaluation(const RunId& id, const EvaluationSummary& evaluation);
   absl::Status InsertIntoJournal(const RunId& id, std::string_view entry);
   absl::Status DropJournal(const RunId& id);
-  absl::Status ReplaceClients(const RunId& id, const std::vector<ClientView>& clients);
+  absl::Status PutClients(const RunId& id, const std::vector<ClientView>& clients);
   absl::StatusOr<std::vector<Digest>> DropOldAdapters(const RunId& id, int64_t round);
   absl::StatusOr<std::optional<Digest>> OptimizerState(const RunId& id) const;
 

@@ -2,6 +2,7 @@
 
 #include "tests/simulation/memory_run_store.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "coordinator/driver/run_overview.h"
@@ -72,7 +73,17 @@ absl::Status MemoryRunStore::SaveRelease(const RunId& id, const NewRelease& rele
 }
 
 absl::Status MemoryRunStore::SaveClients(const RunId& id, const std::vector<ClientView>& clients) {
-  rows_[id].clients = clients;
+  std::vector<ClientView>& stored = rows_[id].clients;
+  for (const ClientView& client : clients) {
+    const auto place = std::lower_bound(
+        stored.begin(), stored.end(), client,
+        [](const ClientView& a, const ClientView& b) { return a.institution < b.institution; });
+    if (place != stored.end() && place->institution == client.institution) {
+      *place = client;
+    } else {
+      stored.insert(place, client);
+    }
+  }
   return absl::OkStatus();
 }
 
