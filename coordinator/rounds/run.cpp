@@ -10,8 +10,8 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "coordinator/rounds/cohort.h"
+#include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
-#include "fmt/ranges.h"
 
 namespace fedtune {
 namespace {
@@ -88,10 +88,10 @@ absl::Status Run::CheckQuorum() const {
     (client.connected ? here : missing).push_back(institution.value);
   }
   if (std::ssize(here) >= plan_.rounds.quorum) return absl::OkStatus();
-  return absl::FailedPreconditionError(fmt::format(
-      "{} clients are connected ({}), the plan's quorum is {}{}", here.size(),
-      here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", ")), plan_.rounds.quorum,
-      missing.empty() ? "" : fmt::format("; offline: {}", fmt::join(missing, ", "))));
+  return absl::FailedPreconditionError(
+      fmt::format("{} clients are connected ({}), the plan's quorum is {}{}", here.size(),
+                  here.empty() ? "none" : SomeOf(here, ", "), plan_.rounds.quorum,
+                  missing.empty() ? "" : "; offline: " + SomeOf(missing, ", ")));
 }
 
 void Run::Restore(const ResumePoint& point) {
@@ -354,7 +354,7 @@ std::string Run::WhyTooFewAccepted() const {
                          : fmt::format("{} did not answer", institution.value));
   }
   return fmt::format("{} of the {} institutions needed accepted; {}", accepted_,
-                     plan_.rounds.quorum, fmt::join(others, "; "));
+                     plan_.rounds.quorum, SomeOf(std::move(others), "; "));
 }
 
 }  // namespace fedtune

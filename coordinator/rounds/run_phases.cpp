@@ -8,8 +8,8 @@
 #include "base/status.h"
 #include "coordinator/rounds/cohort.h"
 #include "coordinator/rounds/run.h"
+#include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
-#include "fmt/ranges.h"
 
 namespace fedtune {
 namespace {
@@ -197,7 +197,7 @@ void Run::RetryOrFail(Step& step, std::string_view why) {
   }
   End(RunState::kFailed,
       fmt::format("round {} had {} of the {} contributions it needs: {}", number,
-                  round.contributed(), plan_.rounds.quorum, fmt::join(missing, "; ")),
+                  round.contributed(), plan_.rounds.quorum, SomeOf(std::move(missing), "; ")),
       step);
 }
 
