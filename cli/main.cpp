@@ -5,6 +5,7 @@
 #include "cli/plan_command.h"
 #include "cli/run_commands.h"
 #include "cli/session.h"
+#include "cli/simulate_command.h"
 #include "cli/start_command.h"
 
 int main(int argc, char** argv) {
@@ -21,6 +22,7 @@ int main(int argc, char** argv) {
                                  {"fedtune run start plan.toml", "fedtune run list"}});
   fedtune::AddStartCommand(line, run, session);
   fedtune::AddRunCommands(line, run, session);
+  fedtune::AddSimulateCommand(line, session);
   fedtune::AddClientCommands(line, session);
   fedtune::AddModelCommands(line, session);
   return line.Run(argc, argv);

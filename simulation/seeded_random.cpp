@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tests/simulation/seeded_random.h"
+#include "simulation/seeded_random.h"
 
 #include "privacy/crypto/random_bytes.h"
-#include "tests/simulation/draws.h"
+#include "simulation/draws.h"
 
 namespace fedtune {
 namespace {

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +14,7 @@
 #include "coordinator/rounds/names.h"
 #include "privacy/crypto/signing_key.h"
 #include "privacy/identity/signing_roster.h"
+#include "simulation/signers.h"
 
 namespace fedtune::simulation {
 
@@ -25,11 +25,13 @@ class Federation {
   static const Federation& Get();
 
   const std::vector<Institution>& institutions() const { return institutions_; }
-  std::shared_ptr<const SigningRoster> roster() const { return roster_; }
+  std::shared_ptr<const SigningRoster> roster() const { return signers_.roster(); }
   std::shared_ptr<const SigningKey> KeyOf(const Institution& institution) const {
-    return keys_.at(institution);
+    return signers_.KeyOf(institution.value);
   }
-  SecureMembership MembershipOf(const Institution& institution) const;
+  SecureMembership MembershipOf(const Institution& institution) const {
+    return signers_.MembershipOf(institution.value);
+  }
   BaseModelShelf& shelf() const { return *shelf_; }
   const std::string& model_json() const { return model_json_; }
   size_t routed_experts() const { return routed_experts_; }  // Of all its layers.
@@ -43,8 +45,7 @@ class Federation {
   Federation();
 
   std::vector<Institution> institutions_;
-  std::map<Institution, std::shared_ptr<const SigningKey>> keys_;
-  std::shared_ptr<const SigningRoster> roster_;
+  Signers signers_;
   std::unique_ptr<BaseModelShelf> shelf_;
   std::string model_json_;
   size_t routed_experts_ = 0;

@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "base/clock.h"
 #include "fmt/format.h"
-#include "tests/simulation/draws.h"
+#include "simulation/draws.h"
+#include "simulation/scheduler.h"
+#include "simulation/virtual_clock.h"
 #include "tests/simulation/plan_of_faults.h"
-#include "tests/simulation/scheduler.h"
 
 namespace fedtune::simulation {
 
@@ -42,26 +42,6 @@ struct Ground {
   const SchedulePlan plan;
   Scheduler scheduler;
   std::vector<std::string> trace;
-};
-
-// A process' clocks: the one that never jumps starts anywhere, the time of day may
-// be set anew.
-class ProcessClock final : public Clock {
- public:
-  ProcessClock(const Scheduler& scheduler, absl::Duration since)
-      : scheduler_(scheduler), since_(since) {}
-
-  absl::Time Now() const override {
-    return absl::FromUnixSeconds(1'800'000'000) + scheduler_.now() + day_;
-  }
-  absl::Duration Monotonic() const override { return scheduler_.now() + since_; }
-  absl::Duration since() const { return since_; }
-  void StepBy(absl::Duration by) { day_ += by; }
-
- private:
-  const Scheduler& scheduler_;
-  const absl::Duration since_;
-  absl::Duration day_ = absl::ZeroDuration();
 };
 
 }  // namespace fedtune::simulation

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "tests/simulation/draws.h"
+#include "simulation/draws.h"
 
 namespace fedtune::simulation {
 

@@ -12,7 +12,7 @@
 #include "coordinator/driver/global_adapter.h"
 #include "coordinator/rounds/round_journal.h"
 #include "privacy/secure_aggregation/messages.h"
-#include "tests/simulation/store_double.h"
+#include "simulation/store_double.h"
 
 namespace fedtune::simulation {
 namespace {

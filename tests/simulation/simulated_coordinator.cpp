@@ -13,8 +13,9 @@
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/storage/federation_store.h"
+#include "simulation/store_double.h"
+#include "simulation/virtual_queues.h"
 #include "tests/simulation/federation.h"
-#include "tests/simulation/store_double.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -154,48 +155,6 @@ struct SimulatedCoordinator::Process {
   std::optional<ClientGateway> gateway;
 };
 
-class SimulatedCoordinator::Work final : public WorkQueue {
- public:
-  Work(SimulatedCoordinator& machine, std::weak_ptr<Process> process)
-      : machine_(machine), process_(std::move(process)) {}
-
-  void Add(std::function<void()> work) override {
-    Ground& ground = machine_.ground_;
-    ground.scheduler.After(ground.draws.Between(absl::Milliseconds(1), absl::Milliseconds(200)),
-                           [&machine = machine_, process = process_, work = std::move(work)] {
-                             machine.Do(process.lock(), work);
-                           });
-  }
-  void Stop() override {}
-
- private:
-  SimulatedCoordinator& machine_;
-  const std::weak_ptr<Process> process_;
-};
-
-class SimulatedCoordinator::Timers final : public TimerQueue {
- public:
-  Timers(SimulatedCoordinator& machine, std::weak_ptr<Process> process, absl::Duration since)
-      : machine_(machine), process_(std::move(process)), since_(since) {}
-
-  void At(absl::Duration when, std::function<void()> function) override {
-    machine_.ground_.scheduler.At(
-        when - since_ + machine_.ground_.draws.Between(absl::ZeroDuration(), absl::Milliseconds(9)),
-        [&machine = machine_, process = process_, function = std::move(function)] {
-          machine.Do(process.lock(), function);
-        });
-  }
-  void After(absl::Duration wait, std::function<void()> function) override {
-    At(machine_.ground_.scheduler.now() + since_ + wait, std::move(function));
-  }
-  void Stop() override {}
-
- private:
-  SimulatedCoordinator& machine_;
-  const std::weak_ptr<Process> process_;
-  const absl::Duration since_;
-};
-
 SimulatedCoordinator::SimulatedCoordinator(Ground& ground, Auditor& auditor, Doubles& doubles,
                                            std::filesystem::path uploads)
     : ground_(ground),
@@ -240,6 +199,21 @@ void SimulatedCoordinator::EndHereAtTimes(double likelihood, std::string_view wh
   throw ProcessEnded();
 }
 
+// What is done for a process that has ended is not.
+ActiveRuns::Queues SimulatedCoordinator::QueuesOf(const std::shared_ptr<Process>& process) {
+  const Performer perform = [this, weak = std::weak_ptr(process)](const auto& what) {
+    Do(weak.lock(), what);
+  };
+  const auto up_to = [this](absl::Duration least, absl::Duration most) {
+    return [this, least, most] { return ground_.draws.Between(least, most); };
+  };
+  return {.work = std::make_unique<VirtualWorkQueue>(
+              ground_.scheduler, up_to(absl::Milliseconds(1), absl::Milliseconds(200)), perform),
+          .timers = doubles_.Timers(std::make_unique<VirtualTimerQueue>(
+              ground_.scheduler, process->clock.since(),
+              up_to(absl::ZeroDuration(), absl::Milliseconds(9)), perform))};
+}
+
 void SimulatedCoordinator::Start() {
   if (process_ != nullptr) return;
   ++generation_;
@@ -247,10 +221,7 @@ void SimulatedCoordinator::Start() {
   process_ = std::make_shared<Process>(*this, *faulty_);
   Process& process = *process_;
   process.runs.emplace(process.store, process.spool, process.roster, Federation::Get().roster(),
-                       process.clock, process.log, absl::Seconds(5),
-                       ActiveRuns::Queues{.work = std::make_unique<Work>(*this, process_),
-                                          .timers = doubles_.Timers(std::make_unique<Timers>(
-                                              *this, process_, process.clock.since()))});
+                       process.clock, process.log, absl::Seconds(5), QueuesOf(process_));
   process.gateway.emplace(ClientGateway::Parts{.roster = process.roster,
                                                .runs = *process.runs,
                                                .run_store = process.store,

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/rounds/run.h"
 #include "proto/fedtune/v1/training.pb.h"
@@ -72,12 +73,11 @@ class SimulatedCoordinator {
  private:
   class FaultyStore;
   class ToldLine;
-  class Timers;
-  class Work;
   struct Process;
 
   absl::Status WithRun(const std::function<absl::Status(RunDriver&)>& what);
 
+  ActiveRuns::Queues QueuesOf(const std::shared_ptr<Process>& process);
   template <typename F>
   auto Do(F what) -> decltype(what(std::declval<Process&>()));
   void Do(const std::shared_ptr<Process>& process, const std::function<void()>& what);

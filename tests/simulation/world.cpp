@@ -11,8 +11,8 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "simulation/seeded_random.h"
 #include "tests/simulation/federation.h"
-#include "tests/simulation/seeded_random.h"
 #include "tests/simulation/wording.h"
 
 namespace fedtune::simulation {

@@ -23,14 +23,16 @@ MAY_INCLUDE = {
     "client": ["base/", "privacy/", "aggregation/", "model/", "plan/", "proto/", "rpc/"],
     "cli": ["base/", "privacy/", "aggregation/", "model/checkpoint/", "plan/", "proto/", "rpc/"],
     "ca": ["base/", "privacy/"],
+    "simulation": ["base/", "privacy/", "aggregation/", "model/checkpoint/", "plan/", "coordinator/",
+                   "client/", "cli/", "proto/"],
     "bench": ["base/", "privacy/", "aggregation/", "model/", "plan/", "coordinator/", "client/",
               "proto/", "rpc/", "tests/"],
     "tests": ["base/", "privacy/", "aggregation/", "model/", "plan/", "coordinator/", "client/",
-              "cli/", "ca/", "proto/", "rpc/"],
+              "cli/", "ca/", "proto/", "rpc/", "simulation/"],
 }
 
 # Library header prefix: the only folders that may include it.
-EDGE = ["rpc", "coordinator/rpc", "client/transport", "cli", "bench", "tests"]
+EDGE = ["rpc", "coordinator/rpc", "client/transport", "cli", "simulation", "bench", "tests"]
 TORCH = ["model/transformer", "model/quantisation", "client/training"]
 CONFINED = {
     "sqlite3.h": ["base/sqlite", "tests/support/fault_vfs"],
@@ -44,7 +46,7 @@ CONFINED = {
     "oniguruma.h": ["model/tokenizer"],
     "toml++/": ["base"],
     "spdlog/": ["base"],
-    "CLI/": ["base", "ca", "cli", "coordinator", "client", "bench", "tests"],
+    "CLI/": ["base", "ca", "cli", "coordinator", "client", "simulation", "bench", "tests"],
 }
 
 SUFFIXES = {".h", ".cpp", ".cu", ".cuh"}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "simulation/hub.h"
+
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/client_gateway.h"
+#include "coordinator/driver/run_parts.h"
+#include "coordinator/rpc/training_conversion.h"
+#include "coordinator/storage/sqlite_federation_store.h"
+#include "coordinator/storage/sqlite_run_store.h"
+#include "coordinator/storage/state_database.h"
+#include "simulation/store_double.h"
+#include "simulation/virtual_clock.h"
+#include "simulation/virtual_queues.h"
+
+namespace fedtune::simulation {
+namespace {
+
+ClientRecord RecordOf(const std::string& client) {
+  ClientRecord record;
+  record.institution.value = client;
+  return record;
+}
+
+// Sees attempts open and rounds end on their way to the disk.
+class WatchedStore final : public StoreDouble {
+ public:
+  WatchedStore(RunStore& disk, std::function<void(const ReleasedRound&)> on_released)
+      : StoreDouble(disk), on_released_(std::move(on_released)) {}
+
+  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+    ASSIGN_OR_RETURN(const JournalEntry opening, JournalEntryFromBytes(entry));
+    cohort_ = 0;
+    for (const auto& member : std::get<AttemptOpened>(opening.what).members) {
+      cohort_ += member.in_cohort ? 1 : 0;
+    }
+    return StoreDouble::OpenJournal(id, attempt, entry);
+  }
+  absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
+    RETURN_IF_ERROR(StoreDouble::SaveRelease(id, release));
+    const RoundSummary& summary = release.record.summary;
+    on_released_({.round = summary.round,
+                  .attempt = summary.attempt,
+                  .cohort = cohort_,
+                  .contributions = summary.contributions,
+                  .training_loss = summary.training_loss,
+                  .duration = release.record.ended_at - release.record.started_at,
+                  .adapter = release.record.adapter});
+    return absl::OkStatus();
+  }
+  absl::Status End(const RunId& id, const RunEnding& ending) override {
+    RETURN_IF_ERROR(StoreDouble::End(id, ending));
+    ending_ = ending;
+    return absl::OkStatus();
+  }
+
+  // None while the run goes on.
+  const std::optional<RunEnding>& ending() const { return ending_; }
+
+ private:
+  const std::function<void(const ReleasedRound&)> on_released_;
+  int64_t cohort_ = 0;
+  std::optional<RunEnding> ending_;
+};
+
+// All invitations of a run are one message.
+class Line final : public ClientLine {
+ public:
+  using Shared =
+      std::pair<std::shared_ptr<const RunTexts>, std::shared_ptr<const v1::CoordinatorMessage>>;
+
+  Line(CoordinatorPort::Ear heard, Shared& invitation)
+      : heard_(std::move(heard)), invitation_(invitation) {}
+
+  void Send(const ClientCommand& command) override {
+    const auto* invitation = std::get_if<RunInvitation>(&command.what);
+    if (invitation == nullptr) {
+      return heard_(std::make_shared<const v1::CoordinatorMessage>(ToMessage(command)));
+    }
+    if (invitation_.first != invitation->texts) {
+      invitation_ = {invitation->texts,
+                     std::make_shared<const v1::CoordinatorMessage>(ToMessage(command))};
+    }
+    heard_(invitation_.second);
+  }
+  void Close(absl::Status) override {}
+
+ private:
+  const CoordinatorPort::Ear heard_;
+  Shared& invitation_;
+};
+
+class RealHub final : public Hub {
+ public:
+  RealHub(HubOptions options, Scheduler& scheduler, const std::shared_ptr<StateDatabase>& state,
+          std::unique_ptr<SqliteRunStore> runs, Spool spool)
+      : options_(std::move(options)),
+        scheduler_(scheduler),
+        clock_(scheduler, absl::ZeroDuration()),
+        log_([](std::string_view) {}),
+        disk_(std::move(runs)),
+        store_(*disk_, options_.on_released),
+        federation_(state),
+        spool_(std::move(spool)),
+        records_(federation_, log_),
+        runs_(store_, spool_, roster_, options_.roster, clock_, log_, absl::Seconds(5), Queues()),
+        gateway_({.roster = roster_,
+                  .runs = runs_,
+                  .run_store = store_,
+                  .clients = records_,
+                  .spool = spool_,
+                  .clock = clock_,
+                  .log = log_}) {}
+
+  absl::Status StartRun() override {
+    ASSIGN_OR_RETURN(RunDriver::Parts parts,
+                     PartsOfNewRun({.request_id = "simulation",
+                                    .plan_toml = options_.plan_toml,
+                                    .base_model_json = options_.base_model_json,
+                                    .started_by = "simulation"},
+                                   kRun, federation_, clock_.Now()));
+    return runs_.Start(std::move(parts)).status();
+  }
+
+  std::string state() const override {
+    return store_.ending().has_value() ? std::string(ToString(store_.ending()->state)) : "";
+  }
+  std::string reason() const override {
+    return store_.ending().has_value() ? store_.ending()->reason : "";
+  }
+
+  const Times& transitions() const override { return transitions_; }
+  const Times& works() const override { return works_; }
+
+  // ---- CoordinatorPort ----
+
+  void Connect(const std::string& client, Ear heard) override {
+    auto line = std::make_shared<Line>(std::move(heard), invitation_);
+    lines_[client] = line;
+    Timed(transitions_, [&] { gateway_.Connect(RecordOf(client), line); });
+  }
+
+  void Disconnect(const std::string& client) override {
+    const auto line = lines_.extract(client);
+    if (line.empty()) return;
+    Timed(transitions_, [&] { gateway_.Disconnect(RecordOf(client), line.mapped().get()); });
+  }
+
+  void Receive(const std::string& client, const v1::ClientMessage& message) override {
+    absl::StatusOr<RunClientEvent> event = FromMessage(message);
+    Check(event.ok(), "a client's message can be read");
+    Timed(transitions_,
+          [&] { gateway_.Receive(Institution{client}, event->run, std::move(event->event)); });
+  }
+
+  absl::StatusOr<std::string> Fetch(const Digest& digest) override {
+    ASSIGN_OR_RETURN(const Blob blob, gateway_.FetchBlob(digest));
+    return std::string(reinterpret_cast<const char*>(blob.bytes().data()), blob.size());
+  }
+
+  // As rpc/contribution_upload.h.
+  absl::Status Submit(const std::string& client, const v1::ContributionHeader& header,
+                      std::string_view bytes) override {
+    const Institution from{client};
+    ASSIGN_OR_RETURN(const SubmittedHeader submitted, FromMessage(header));
+    const auto& [run, head] = submitted;
+    const absl::StatusOr<Admission> admission = gateway_.CheckContribution(from, run, head);
+    absl::Status taken = admission.status();
+    if (taken.ok()) {
+      if (admission->repeated) return absl::OkStatus();
+      taken = admission->chunk_root.has_value()
+                  ? TakeMasked(from, submitted, *admission->chunk_root, bytes)
+                  : TakePlain(from, submitted, bytes);
+    }
+    if (absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken)) {
+      gateway_.ContributionRefused(from, run, head.round, head.attempt, taken);
+    }
+    return taken;
+  }
+
+ private:
+  inline static const RunId kRun{"run-0001"};
+
+  template <typename F>
+  void Timed(Times& times, F what) {
+    const absl::Duration begun = machine_.Monotonic();
+    what();
+    times.Add(machine_.Monotonic() - begun);
+  }
+
+  ActiveRuns::Queues Queues() {
+    const auto at_once = [] { return absl::ZeroDuration(); };
+    return {.work = std::make_unique<VirtualWorkQueue>(
+                scheduler_, at_once, [this](const auto& what) { Timed(works_, what); }),
+            .timers = std::make_unique<VirtualTimerQueue>(
+                scheduler_, clock_.since(), at_once,
+                [this](const auto& what) { Timed(transitions_, what); })};
+  }
+
+  absl::Status TakePlain(const Institution& from, const SubmittedHeader& submitted,
+                         std::string_view bytes) {
+    ASSIGN_OR_RETURN(ContributionBuffer buffer,
+                     gateway_.NewBuffer(from, submitted.run, submitted.header));
+    RETURN_IF_ERROR(buffer.Append(0, bytes));
+    ASSIGN_OR_RETURN(VerifiedValues values, std::move(buffer).Finish());
+    absl::Status taken;
+    Timed(transitions_, [&] {
+      taken = gateway_.TakeContribution(from, submitted.run, submitted.header, std::move(values))
+                  .status();
+    });
+    return taken;
+  }
+
+  absl::Status TakeMasked(const Institution& from, const SubmittedHeader& submitted,
+                          const Digest& root, std::string_view bytes) {
+    ASSIGN_OR_RETURN(MaskedInput input,
+                     gateway_.NewMaskedInput(from, submitted.run, submitted.header));
+    RETURN_IF_ERROR(input.Append(0, bytes));
+    RETURN_IF_ERROR(input.Finish(root));
+    absl::Status taken;
+    Timed(transitions_, [&] {
+      taken = gateway_.TakeMaskedInput(from, submitted.run, submitted.header, input).status();
+    });
+    return taken;
+  }
+
+  const HubOptions options_;
+  Scheduler& scheduler_;
+  const ProcessClock clock_;
+  const SystemClock machine_ = {};
+  Times transitions_;
+  Times works_;
+  Log log_;
+  const std::unique_ptr<SqliteRunStore> disk_;
+  WatchedStore store_;
+  SqliteFederationStore federation_;
+  const Spool spool_;
+  ClientRecords records_;
+  Roster roster_;
+  Line::Shared invitation_;
+  std::map<std::string, std::shared_ptr<Line>> lines_;
+  ActiveRuns runs_;
+  ClientGateway gateway_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Hub>> Hub::Open(HubOptions options, Scheduler& scheduler) {
+  RETURN_IF_ERROR(MakeDirectories(options.state));
+  ASSIGN_OR_RETURN(const std::shared_ptr<StateDatabase> state,
+                   OpenStateDatabase(options.state / kDatabaseName));
+  ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> runs,
+                   SqliteRunStore::Open(state, {.blobs = options.state / kBlobsName}));
+  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / "spool"));
+  return std::make_unique<RealHub>(std::move(options), scheduler, state, std::move(runs),
+                                   std::move(spool));
+}
+
+}  // namespace fedtune::simulation
