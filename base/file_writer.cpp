@@ -10,6 +10,7 @@
 #include <system_error>
 #include <vector>
 
+#include "base/fail_point.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -58,10 +59,13 @@ absl::Status FileWriter::Write(std::span<const uint8_t> bytes) {
 }
 
 absl::Status FileWriter::Commit() && {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kFileSync));
   if (::fdatasync(fd_) != 0) return ErrnoToStatus(errno, "sync", path_);
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kFileRename));
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     return ErrnoToStatus(errno, "rename to", path_);
   }
+  ReachFailPoint(FailPoint::kFileRenamed);
   ::close(std::exchange(fd_, -1));
   return SyncDirectory(path_.parent_path());
 }

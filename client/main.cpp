@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/command_line.h"
+#include "base/fail_point.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "client/commands/check.h"
@@ -141,6 +142,7 @@ void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& c
 int main(int argc, char** argv) {
   using namespace fedtune;  // NOLINT(google-build-using-namespace)
   SpinBriefly(argv);
+  ArmFailPoints();
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold a record or the key.
   const SystemClock clock;
   CommandLine line(

@@ -17,8 +17,9 @@ class StoreDouble : public RunStore {
  public:
   explicit StoreDouble(RunStore& disk) : disk_(disk) {}
 
-  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override {
-    return disk_.Insert(run, adapter);
+  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                      std::span<const std::byte> adapter) override {
+    return disk_.Insert(run, clients, adapter);
   }
   absl::StatusOr<RunRecord> Get(const RunId& id) const override { return disk_.Get(id); }
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(std::string_view id) const override {

@@ -47,7 +47,7 @@ stage_dev() { build_and_test dev -LE slow; }
 stage_interop() { tests/interop/run.sh; }
 stage_asan() {
   local others='^fuzz\.'
-  [ "${CI:-}" != true ] || others='^(fuzz\.|end_to_end\.(federation|secure|tutorial)$)'
+  [ "${CI:-}" != true ] || others='^(fuzz\.|end_to_end\.(fail_points|federation|secure|tutorial)$)'
   build_and_test asan -E "$others"
 }
 stage_tsan() { build_and_test tsan; }

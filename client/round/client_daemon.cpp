@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/fail_point.h"
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "base/units.h"
@@ -167,6 +168,7 @@ Duties ClientDaemon::Handle(const Report& report) {
 
 void ClientDaemon::Carry(const SendReply& duty, CoordinatorLink& link, Crew&) {
   LogReply(log_, duty.reply);
+  ReachFailPoint(FailPoint::kReplySend);
   link.Send(duty.reply);
 }
 

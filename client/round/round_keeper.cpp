@@ -5,6 +5,7 @@
 #include <set>
 #include <system_error>
 
+#include "base/fail_point.h"
 #include "base/file_writer.h"
 #include "base/files.h"
 #include "base/status.h"
@@ -98,11 +99,15 @@ bool RoundKeeper::Store(const RoundInputs& inputs, std::string_view kind,
 }
 
 void RoundKeeper::Keep(const RoundCheckpoint& checkpoint) {
+  ReachFailPoint(FailPoint::kCheckpointStoreBefore);
   Store(checkpoint.inputs, kCheckpoint, RoundRecord::Of(checkpoint));
+  ReachFailPoint(FailPoint::kCheckpointStoreAfter);
 }
 
 void RoundKeeper::Keep(const RoundResult& result) {
+  ReachFailPoint(FailPoint::kResultStoreBefore);
   if (!Store(result.inputs, kResult, RoundRecord::Of(result))) return;
+  ReachFailPoint(FailPoint::kResultStoreAfter);
   Remove(FileOf(result.inputs.run, kCheckpoint));
 }
 

@@ -9,6 +9,7 @@
 
 #include "aggregation/masked_vector.h"
 #include "base/check.h"
+#include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/packed_vector.h"
@@ -192,6 +193,7 @@ absl::Status SecureSubmission::GiveUp() {
 }
 
 void SecureSubmission::Say(CoordinatorLink& link) const {
+  ReachFailPoint(FailPoint::kSecureMessageSend);
   link.Send(SecureMessage{.id = work_.assignment.id, .message = said_});
 }
 

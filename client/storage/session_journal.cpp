@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/fail_point.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/aead.h"
@@ -72,6 +73,7 @@ absl::StatusOr<SessionJournal::Kept> SessionJournal::Begin(const JournalSession&
 }
 
 absl::StatusOr<SessionJournal::Kept> SessionJournal::BeginNew(const JournalSession& session) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionBeginBefore));
   Bytes secret = RandomBytes(kSecretSize);
   const std::string sealed = SealFor(session.id, kSecret, secret);
   Kept kept{.round_secret = SecretBytes(std::move(secret)), .records = {}};
@@ -82,6 +84,7 @@ absl::StatusOr<SessionJournal::Kept> SessionJournal::BeginNew(const JournalSessi
                                 std::string_view(session.run), session.round,
                                 std::as_bytes(std::span(sealed))));
   RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kSessionBeginAfter);
   return kept;
 }
 
@@ -135,6 +138,7 @@ absl::StatusOr<std::vector<Bytes>> SessionJournal::Records(const Digest& session
 }
 
 absl::Status SessionJournal::Append(const Digest& session, ByteSpan record, bool agreed) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionAppendBefore));
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(SqliteStatement count,
                    database_.Prepare("SELECT COUNT(*) FROM records WHERE session = ?"));
@@ -152,7 +156,9 @@ absl::Status SessionJournal::Append(const Digest& session, ByteSpan record, bool
   const std::string sealed = SealFor(session, number, record);
   RETURN_IF_ERROR(database_.Run("INSERT INTO records VALUES (?, ?, ?)", BlobOf(session), number,
                                 std::as_bytes(std::span(sealed))));
-  return std::move(transaction).Commit();
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kSessionAppendAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SessionJournal::CloseRun(const std::string& run) {

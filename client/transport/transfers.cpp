@@ -9,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "aggregation/adapter_bytes.h"
+#include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -99,6 +100,7 @@ void WriteContribution(grpc::ClientWriter<v1::SubmitContributionRequest>& writer
     v1::BlobChunk& chunk = *request.mutable_chunk();
     chunk.set_offset(offset);
     chunk.set_data(std::string(bytes.substr(offset, kChunkBytes)));
+    ReachFailPoint(FailPoint::kUploadChunk);
     if (!writer.Write(request)) return;
   }
   writer.WritesDone();
@@ -112,6 +114,7 @@ absl::Status Submit(v1::Training::Stub& stub, v1::ContributionHeader header, std
   const auto writer = stub.SubmitContribution(&context, &response);
   WriteContribution(*writer, context, std::move(header), bytes);
   const absl::Status status = StatusFromRpc(writer->Finish());
+  if (status.ok()) ReachFailPoint(FailPoint::kUploadTaken);
   return stop.stop_requested() && !status.ok() ? Stopped() : status;
 }
 

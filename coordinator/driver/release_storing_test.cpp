@@ -41,8 +41,9 @@ class RefusingStore final : public RunStore {
   }
   int left() const { return left_; }
 
-  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override {
-    return store_.Insert(run, adapter);
+  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                      std::span<const std::byte> adapter) override {
+    return store_.Insert(run, clients, adapter);
   }
   absl::StatusOr<RunRecord> Get(const RunId& id) const override { return store_.Get(id); }
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(std::string_view id) const override {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/fail_point.h"
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -95,8 +96,7 @@ absl::Status RunDriver::Begin() {
                                                  : GoOn(std::move(options), now, effects));
   const RunView view = run.view();
   if (is_new) {
-    RETURN_IF_ERROR(around_.store.Insert(record_, adapter_->bytes()));
-    RETURN_IF_ERROR(around_.store.SaveClients(id(), view.clients));
+    RETURN_IF_ERROR(around_.store.Insert(record_, view.clients, adapter_->bytes()));
   }
   if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id()));
   run_.emplace(std::move(run));
@@ -318,11 +318,18 @@ void RunDriver::Send(const Institution& institution, decltype(ClientCommand::wha
   around_.roster.Send(institution, {.run = id(), .what = std::move(what)});
 }
 
-void RunDriver::CarryOut(const Invite& effect) { Send(effect.institution, RunInvitation{texts_}); }
+void RunDriver::CarryOut(const Invite& effect) {
+  ReachFailPoint(FailPoint::kInvitationPush);
+  Send(effect.institution, RunInvitation{texts_});
+}
 
-void RunDriver::CarryOut(const Assign& effect) { Send(effect.institution, effect.assignment); }
+void RunDriver::CarryOut(const Assign& effect) {
+  ReachFailPoint(FailPoint::kAssignmentPush);
+  Send(effect.institution, effect.assignment);
+}
 
 void RunDriver::CarryOut(const CloseRound& effect) {
+  ReachFailPoint(FailPoint::kRoundClosingPush);
   around_.log.Info("round closed for a client",
                    {Field("run", id().value), Field("round", effect.round),
                     Field("client", effect.institution.value), Field("why", effect.reason)});
@@ -368,6 +375,7 @@ void RunDriver::CarryOut(const Release& effect) {
 }
 
 void RunDriver::CarryOut(const SendSecureMessage& effect) {
+  ReachFailPoint(FailPoint::kSecureMessagePush);
   Send(effect.institution,
        SecureAsking{.round = effect.round, .attempt = effect.attempt, .message = effect.message});
 }
@@ -383,6 +391,7 @@ void RunDriver::CarryOut(const TellRunPaused& effect) {
 }
 
 void RunDriver::CarryOut(const TellRunEnded& effect) {
+  ReachFailPoint(FailPoint::kRunEndPush);
   Send(effect.institution, RunEnd{.state = effect.state, .reason = effect.reason});
 }
 

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/fail_point.h"
 #include "base/status_macros.h"
 #include "coordinator/rpc/status_conversion.h"
 #include "fmt/format.h"
@@ -30,6 +31,7 @@ void ContributionUpload::End(const absl::Status& status) {
   if (for_good && named_.has_value() && !cut_off_) {
     gateway_.ContributionRefused(from_, named_->run, named_->round, named_->attempt, status);
   }
+  if (status.ok()) ReachFailPoint(FailPoint::kUploadAcknowledge);
   if (!absl::IsUnavailable(status) || !admitted_) return Finish(ToGrpcStatus(status));
   gateway_.CouldNotKeep(from_, status);
   Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,

@@ -54,7 +54,7 @@ class BackupTest : public ::testing::Test {
     run.started_at = kNow;
     run.initial_adapter = run.adapter = Sha256Of(Large('i'));
     const std::string initial = Large('i');
-    EXPECT_THAT(runs_->Insert(run, std::as_bytes(std::span(initial))), IsOk());
+    EXPECT_THAT(runs_->Insert(run, {}, std::as_bytes(std::span(initial))), IsOk());
     Release(0, std::string(20'000, 's'));
     Release(1, Large('l'));
   }

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <vector>
 
+#include "base/fail_point.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -44,7 +45,11 @@ absl::Status BlobStore::Put(const Digest& digest, std::span<const std::byte> byt
   const std::filesystem::path path = PathOf(digest);
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) return absl::OkStatus();
-  return WriteFileAtomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kBlobWriteBefore));
+  RETURN_IF_ERROR(
+      WriteFileAtomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  ReachFailPoint(FailPoint::kBlobWriteAfter);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Blob> BlobStore::Get(const Digest& digest) const {

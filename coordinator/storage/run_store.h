@@ -115,8 +115,11 @@ class RunStore {
  public:
   virtual ~RunStore() = default;
 
+  // A new run with those who are invited to it.
+  //
   // ALREADY_EXISTS: a run with this id or this request id is stored.
-  virtual absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) = 0;
+  virtual absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                              std::span<const std::byte> adapter) = 0;
 
   // NOT_FOUND: no such run.
   virtual absl::StatusOr<RunRecord> Get(const RunId& id) const = 0;

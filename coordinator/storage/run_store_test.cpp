@@ -72,7 +72,7 @@ class RunStoreTest : public ::testing::TestWithParam<size_t> {
 
   absl::Status InsertRun() {
     const std::string adapter = Adapter(-1);
-    return store_->Insert(run_, AsBytes(adapter));
+    return store_->Insert(run_, {}, AsBytes(adapter));
   }
 
   absl::Status SaveRelease(int64_t round) {
@@ -152,7 +152,7 @@ TEST_P(RunStoreTest, RefusesASecondRunForOneRequest) {
   ASSERT_THAT(InsertRun(), IsOk());
   RunRecord other = NewRun("run-0002");
   other.request_id = run_.request_id;
-  EXPECT_THAT(store_->Insert(other, {}), HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(store_->Insert(other, {}, {}), HasCode(absl::StatusCode::kAlreadyExists));
   EXPECT_THAT(*store_->List(), SizeIs(1));
 }
 
@@ -160,7 +160,7 @@ TEST_P(RunStoreTest, RefusesASecondRunWithOneId) {
   ASSERT_THAT(InsertRun(), IsOk());
   RunRecord other = run_;
   other.request_id = "another";
-  EXPECT_THAT(store_->Insert(other, {}), HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(store_->Insert(other, {}, {}), HasCode(absl::StatusCode::kAlreadyExists));
 }
 
 TEST_P(RunStoreTest, FindsARunByItsRequest) {
@@ -173,7 +173,7 @@ TEST_P(RunStoreTest, ListsTheNewestRunFirst) {
   ASSERT_THAT(InsertRun(), IsOk());
   RunRecord later = NewRun("run-0000");
   later.started_at += absl::Minutes(1);
-  ASSERT_THAT(store_->Insert(later, {}), IsOk());
+  ASSERT_THAT(store_->Insert(later, {}, {}), IsOk());
   EXPECT_EQ(store_->List()->front().id, later.id);
 }
 
@@ -292,7 +292,7 @@ TEST_P(RunStoreTest, AnAdapterThatAnotherRunStartsFromStays) {
   RunRecord other = NewRun("run-0002");
   other.initial_adapter = Sha256Of(Adapter(0));
   const std::string adapter = Adapter(0);
-  ASSERT_THAT(store_->Insert(other, AsBytes(adapter)), IsOk());
+  ASSERT_THAT(store_->Insert(other, {}, AsBytes(adapter)), IsOk());
   for (int64_t round = 0; round < 3; ++round) ASSERT_THAT(SaveRelease(round), IsOk());
   EXPECT_TRUE(HasBlob(0));
 }
@@ -330,6 +330,21 @@ TEST_P(RunStoreTest, AJournalGoesWithTheRunsEndAndHasNoSecondOne) {
               IsOk());
   EXPECT_THAT(*store_->Journal(run_.id), IsEmpty());
   EXPECT_THAT(store_->OpenJournal(run_.id, 2, "again"), HasCode(absl::StatusCode::kAborted));
+}
+
+// In one transaction: a coordinator that ends in between would not wait for all of them.
+TEST_P(RunStoreTest, ARunIsStoredWithThoseWhoAreInvited) {
+  const std::string adapter = Adapter(-1);
+  ASSERT_THAT(store_->Insert(run_,
+                             {{.institution = kAda, .state = ClientState::kInvited, .reason = ""},
+                              {.institution = kBea, .state = ClientState::kInvited, .reason = ""}},
+                             AsBytes(adapter)),
+              IsOk());
+  const auto clients = store_->Clients(run_.id);
+  ASSERT_THAT(clients, IsOk());
+  ASSERT_THAT(*clients, SizeIs(2));
+  EXPECT_EQ((*clients)[0].institution, kAda);
+  EXPECT_EQ((*clients)[1].institution, kBea);
 }
 
 TEST_P(RunStoreTest, RemembersWhoAcceptedWhenAnotherDeclines) {

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/fail_point.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -57,6 +58,7 @@ SpoolFile::~SpoolFile() {
 }
 
 absl::Status SpoolFile::Write(uint64_t offset, std::span<const std::byte> bytes) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSpoolWrite));
   while (!bytes.empty()) {
     const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
@@ -84,9 +86,11 @@ absl::Status SpoolFile::Read(uint64_t offset, std::span<std::byte> bytes) const 
 }
 
 absl::Status SpoolFile::Keep() {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSpoolSync));
   if (::fdatasync(fd_) != 0) return ErrnoToStatus(errno, "sync", path_);
   RETURN_IF_ERROR(SyncDirectory(path_.parent_path()));
   at_end_ = AtEnd::kStays;
+  ReachFailPoint(FailPoint::kSpoolKept);
   return absl::OkStatus();
 }
 
@@ -108,6 +112,10 @@ absl::Status SpoolFile::Truncate(uint64_t size) {
 }
 
 absl::Status SpoolFile::Reserve(uint64_t size) {
+  if (const absl::Status full = CheckFailPoint(FailPoint::kSpoolCreate); !full.ok()) {
+    Discard();
+    return full;
+  }
   const bool taken = size == 0 ||
                      ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) == 0 ||
                      errno == EOPNOTSUPP;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/storage/columns.h"
@@ -78,7 +79,9 @@ absl::Status SqliteRunStore::InsertBlob(const Digest& digest, std::span<const st
                        IsLarge(bytes) ? std::nullopt : std::optional(bytes));
 }
 
-absl::Status SqliteRunStore::Insert(const RunRecord& run, std::span<const std::byte> adapter) {
+absl::Status SqliteRunStore::Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                                    std::span<const std::byte> adapter) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kRunInsertBefore));
   const std::lock_guard files_lock(files_mutex_);
   RETURN_IF_ERROR(PutFile(run.initial_adapter, adapter));
   const std::lock_guard lock(mutex_);
@@ -93,7 +96,10 @@ absl::Status SqliteRunStore::Insert(const RunRecord& run, std::span<const std::b
       ToString(run.state), run.reason, ToColumn(run.ended_at), run.rounds_done, run.attempts_opened,
       ToColumn(run.adapter), ToColumn(run.optimizer_state), run.traffic.bytes_received,
       run.traffic.bytes_sent, run.pause));
-  return std::move(transaction).Commit();
+  RETURN_IF_ERROR(PutClients(run.id, clients));
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kRunInsertAfter);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<RunRecord> SqliteRunStore::Get(const RunId& id) const {
@@ -127,6 +133,7 @@ absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
 }
 
 absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& release) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kReleaseBefore));
   std::optional<Digest> optimizer_state;
   if (!release.optimizer_state.empty()) optimizer_state = Sha256Of(release.optimizer_state);
   const std::lock_guard files_lock(files_mutex_);
@@ -149,7 +156,10 @@ absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& rele
   if (evaluation.has_value()) RETURN_IF_ERROR(InsertEvaluation(id, *evaluation));
   ASSIGN_OR_RETURN(std::vector<Digest> unwanted, DropOldAdapters(id, release.record.summary.round));
   if (old_state.has_value()) unwanted.push_back(*old_state);
-  return CommitAndRemove(std::move(transaction), unwanted);
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kReleaseCommit));
+  RETURN_IF_ERROR(CommitAndRemove(std::move(transaction), unwanted));
+  ReachFailPoint(FailPoint::kReleaseAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SqliteRunStore::MoveHead(const RunId& id, const NewRelease& release,
@@ -262,13 +272,17 @@ absl::Status SqliteRunStore::PutClients(const RunId& id, const std::vector<Clien
 }
 
 absl::Status SqliteRunStore::SaveClients(const RunId& id, const std::vector<ClientView>& clients) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kClientsSaveBefore));
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(PutClients(id, clients));
-  return std::move(transaction).Commit();
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kClientsSaveAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SqliteRunStore::OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kJournalOpenBefore));
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(
@@ -280,15 +294,20 @@ absl::Status SqliteRunStore::OpenJournal(const RunId& id, int64_t attempt, std::
   }
   RETURN_IF_ERROR(DropJournal(id));
   RETURN_IF_ERROR(InsertIntoJournal(id, entry));
-  return std::move(transaction).Commit();
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kJournalOpenAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SqliteRunStore::AppendToJournal(const RunId& id,
                                              const std::vector<std::string>& entries) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kJournalAppendBefore));
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   for (const std::string& entry : entries) RETURN_IF_ERROR(InsertIntoJournal(id, entry));
-  return std::move(transaction).Commit();
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kJournalAppendAfter);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> SqliteRunStore::Journal(const RunId& id) const {
@@ -311,6 +330,7 @@ absl::Status SqliteRunStore::DropJournal(const RunId& id) {
 }
 
 absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kRunEndBefore));
   const std::lock_guard files_lock(files_mutex_);
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
@@ -333,7 +353,9 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
   }
   std::vector<Digest> unwanted;
   if (optimizer_state.has_value()) unwanted.push_back(*optimizer_state);
-  return CommitAndRemove(std::move(transaction), unwanted);
+  RETURN_IF_ERROR(CommitAndRemove(std::move(transaction), unwanted));
+  ReachFailPoint(FailPoint::kRunEndAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SqliteRunStore::SetPause(const RunId& id, const std::optional<std::string>& reason) {

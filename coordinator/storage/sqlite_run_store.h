@@ -30,7 +30,8 @@ class SqliteRunStore final : public RunStore {
   static absl::StatusOr<std::unique_ptr<SqliteRunStore>> Open(std::shared_ptr<StateDatabase> state,
                                                               const Options& options);
 
-  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override;
+  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                      std::span<const std::byte> adapter) override;
   absl::StatusOr<RunRecord> Get(const RunId& id) const override;
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const override;

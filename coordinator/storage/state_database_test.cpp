@@ -87,7 +87,7 @@ TEST_F(StateDatabaseTest, NoWriterIsTurnedAwayHoweverManyThereAre) {
 }
 
 TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAgain) {
-  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   AllowPages(10);
   const absl::Status full = SaveRelease();
   EXPECT_THAT(full, HasCode(absl::StatusCode::kResourceExhausted));
@@ -100,7 +100,7 @@ TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAg
 
 // As one is that was written before routed tokens were counted.
 TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
-  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   ASSERT_THAT(SaveRelease(), IsOk());
   ASSERT_THAT(state_->connection.Execute("DROP TABLE routing"), IsOk());
   SqliteStatement version = *state_->connection.Prepare("PRAGMA user_version");
@@ -123,7 +123,7 @@ TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
 }
 
 TEST_F(StateDatabaseTest, CountsOfTokensThatAreNoneAreSaidToBe) {
-  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   ASSERT_THAT(SaveRelease(), IsOk());
   for (const char* values : {"3, X'0000000000000000'", "0, X''", "1, X'00'"}) {
     ASSERT_THAT(state_->connection.Execute(fmt::format(
@@ -135,7 +135,7 @@ TEST_F(StateDatabaseTest, CountsOfTokensThatAreNoneAreSaidToBe) {
 
 // A second coordinator on the same files, though the lock did not keep it out.
 TEST_F(StateDatabaseTest, AWriterThatWasReplacedCanWriteNothing) {
-  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   const auto second = OpenStateDatabase(Path());
   ASSERT_THAT(second, IsOk());
   const absl::Status refused = SaveRelease();
@@ -160,7 +160,7 @@ TEST_F(StateDatabaseTest, AWriterThatWasReplacedCanWriteNothing) {
 
 // The directory was moved away, and a copy of it stands in its place.
 TEST_F(StateDatabaseTest, AWriterWhoseFilesWereReplacedCanWriteNothing) {
-  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   const auto elsewhere = directory_.path() / "elsewhere.sqlite";
   std::filesystem::rename(Path(), elsewhere);
   std::filesystem::copy_file(elsewhere, Path());
@@ -172,7 +172,7 @@ TEST_F(StateDatabaseTest, AWriterWhoseFilesWereReplacedCanWriteNothing) {
 
 // As far as the store can tell from a file that cannot be written.
 TEST_F(StateDatabaseTest, ADiskThatFailsABlobEndsTheStore) {
-  ASSERT_THAT(runs_->Insert(NewRun(), {}), IsOk());
+  ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   std::filesystem::remove_all(directory_.path() / "blobs");
   std::ofstream(directory_.path() / "blobs") << "no folder";
   const std::string large(size_t{5} << 20, '.');

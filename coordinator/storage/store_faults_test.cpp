@@ -103,7 +103,7 @@ absl::Status Insert(Store& store) {
   run.id = kRun;
   run.started_at = kNow;
   run.initial_adapter = run.adapter = Sha256Of(adapter);
-  return store.runs().Insert(run, std::as_bytes(std::span(adapter)));
+  return store.runs().Insert(run, {}, std::as_bytes(std::span(adapter)));
 }
 
 absl::Status Release(Store& store, int64_t round) {

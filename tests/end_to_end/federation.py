@@ -104,24 +104,28 @@ class Federation:
 
     # ---- Daemons ----
 
-    def start_coordinator(self, listen="127.0.0.1:0"):
+    def start_coordinator(self, listen="127.0.0.1:0", fail_point=""):
         """Starts the coordinator, with new keys the first time; on a free port. It has
-        the signing roster if there is one."""
+        the signing roster if there is one, and may be killed at a fail point."""
         state = self.folder / "coordinator"
         if not state.exists():
             self.issue("coordinator", "hub", state / "keys")
         roster = ["--signing-roster", self.roster] if self.roster.exists() else []
         process = self._start("coordinator", "fedtune-coordinator", "serve",
-                              "--state-dir", state, "--listen", listen, *roster)
+                              "--state-dir", state, "--listen", listen, *roster,
+                              fail_point=fail_point)
         line = process.stdout.readline()
         if not line.startswith("listening on "):
+            if fail_point:
+                return  # Killed before it served.
             raise Failed(f"the coordinator did not start:\n{self.log('coordinator')}")
         self.address = line.split()[-1]
 
     def start_client(self, name, policy="", base_model=BASE_MODEL, train=None, site=None,
-                     keys=""):
+                     keys="", fail_point=""):
         """Starts an institution's client, with new keys the first time; on the data of
-        `site`, if it is not its own. `keys` are more lines of its configuration."""
+        `site`, if it is not its own. `keys` are more lines of its configuration. It may
+        be killed at a fail point."""
         data = DATA / (site or name)
         state = self.folder / name
         if not (state / "keys").exists():
@@ -142,13 +146,17 @@ eval = "{data / "eval.jsonl"}"
 kind = "cpu"
 threads = 1
 ''')
-        self._start(name, "fedtune-client", "serve", "--config", state / "client.toml")
+        self._start(name, "fedtune-client", "serve", "--config", state / "client.toml",
+                    fail_point=fail_point)
 
-    def _start(self, name, program, *arguments):
+    def _start(self, name, program, *arguments, fail_point=""):
+        environment = dict(os.environ)
+        if fail_point:
+            environment["FEDTUNE_FAIL_POINT"] = fail_point
         with open(self.folder / f"{name}.log", "a", encoding="utf-8") as log:
             self.processes[name] = subprocess.Popen(
                 [self.programs / program, *map(str, arguments)], stdout=subprocess.PIPE,
-                stderr=log, text=True)
+                stderr=log, text=True, env=environment)
         return self.processes[name]
 
     def log(self, name):
@@ -173,6 +181,15 @@ threads = 1
         process.kill()
         process.wait()
         process.stdout.close()
+
+    def wait_until_killed(self, name):
+        """Waits until a daemon has killed itself, as at a fail point."""
+        process = self.processes[name]
+        self.wait_until(f"the end of {name}", lambda: process.poll() is not None)
+        del self.processes[name]
+        process.stdout.close()
+        if process.returncode != -signal.SIGKILL:
+            raise Failed(f"{name} ended with {process.returncode}:\n{self.log(name)}")
 
     @contextlib.contextmanager
     def standing_still(self, name):

@@ -20,10 +20,12 @@ Digest MemoryRunStore::Keep(std::span<const std::byte> bytes) {
   return digest;
 }
 
-absl::Status MemoryRunStore::Insert(const RunRecord& run, std::span<const std::byte> adapter) {
+absl::Status MemoryRunStore::Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                                    std::span<const std::byte> adapter) {
   if (rows_.contains(run.id)) return absl::AlreadyExistsError("the run is stored");
   Keep(adapter);
   rows_[run.id].run = run;
+  rows_[run.id].clients = clients;
   return absl::OkStatus();
 }
 

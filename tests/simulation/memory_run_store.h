@@ -21,7 +21,8 @@ class MemoryRunStore final : public RunStore {
   explicit MemoryRunStore(std::function<void(const NewRelease&)> on_release)
       : on_release_(std::move(on_release)) {}
 
-  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override;
+  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                      std::span<const std::byte> adapter) override;
   absl::StatusOr<RunRecord> Get(const RunId& id) const override;
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const override;

@@ -69,8 +69,9 @@ class SimulatedCoordinator::FaultyStore final : public StoreDouble {
   FaultyStore(SimulatedCoordinator& machine, RunStore& disk)
       : StoreDouble(disk), machine_(machine) {}
 
-  absl::Status Insert(const RunRecord& run, std::span<const std::byte> adapter) override {
-    return Change("insert the run", [&] { return disk().Insert(run, adapter); });
+  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
+                      std::span<const std::byte> adapter) override {
+    return Change("insert the run", [&] { return disk().Insert(run, clients, adapter); });
   }
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
     return Change("store the release", [&] { return disk().SaveRelease(id, release); });
