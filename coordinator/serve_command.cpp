@@ -2,6 +2,8 @@
 
 #include "coordinator/serve_command.h"
 
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -84,8 +86,18 @@ absl::Status RunToTheEnd(Server& server, std::optional<BackupSchedule>& backups,
   return absl::OkStatus();
 }
 
+// A connection takes a descriptor: as many as the system allows, not as many as a
+// shell's default of 1,024.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 absl::Status Serve(const ServeOptions& options) {
   const EndSignals signals;
+  RaiseFileLimit();
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));

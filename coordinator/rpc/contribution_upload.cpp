@@ -6,24 +6,76 @@
 
 #include "base/fail_point.h"
 #include "base/status_macros.h"
+#include "base/units.h"
 #include "coordinator/rpc/status_conversion.h"
 #include "fmt/format.h"
 #include "rpc/upload.h"
 
 namespace fedtune {
 
-ContributionUpload::ContributionUpload(ClientGateway& gateway, Institution from,
+ContributionUpload* ContributionUpload::Start(const Surroundings& around, Institution from,
+                                              grpc::CallbackServerContext& context,
+                                              v1::SubmitContributionResponse* response) {
+  const std::shared_ptr<ContributionUpload> upload(
+      new ContributionUpload(around, std::move(from), context, response));
+  upload->self_ = upload;
+  upload->ReadOn();
+  upload->LookAt(around.clock.Monotonic() + UploadPace::kWindow);
+  return upload.get();
+}
+
+ContributionUpload::ContributionUpload(const Surroundings& around, Institution from,
                                        grpc::CallbackServerContext& context,
                                        v1::SubmitContributionResponse* response)
-    : gateway_(gateway), from_(std::move(from)), context_(context), response_(response) {
+    : gateway_(around.gateway),
+      timers_(around.timers),
+      clock_(around.clock),
+      from_(std::move(from)),
+      context_(context),
+      response_(response) {}
+
+void ContributionUpload::ReadOn() {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
+  pace_.Waits(clock_.Monotonic());
   StartRead(&request_);
 }
 
+void ContributionUpload::FinishOnce(const grpc::Status& status) {
+  const std::lock_guard lock(mutex_);
+  if (!std::exchange(finished_, true)) Finish(status);
+}
+
+void ContributionUpload::LookAt(absl::Duration when) {
+  timers_.At(when, [weak = weak_from_this()] {
+    if (const auto upload = weak.lock()) upload->Look();
+  });
+}
+
+void ContributionUpload::Look() {
+  std::optional<absl::Duration> again;
+  {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;
+    again = pace_.Look(clock_.Monotonic());
+  }
+  if (again.has_value()) return LookAt(*again);
+  FinishOnce(grpc::Status(
+      grpc::StatusCode::UNAVAILABLE,
+      fmt::format("the contribution comes too slowly: less than {} in {}",
+                  HumanBytes(UploadPace::kLeastBytes), HumanDuration(UploadPace::kWindow))));
+}
+
 void ContributionUpload::OnReadDone(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    pace_.Came(clock_.Monotonic(), ok ? request_.chunk().data().size() : 0);
+    if (finished_) return;
+  }
   if (!ok) return End(HandIn());
   const absl::Status taken = Take(request_);
   if (!taken.ok() || response_->repeated()) return End(taken);
-  StartRead(&request_);
+  ReadOn();
 }
 
 void ContributionUpload::End(const absl::Status& status) {
@@ -32,10 +84,10 @@ void ContributionUpload::End(const absl::Status& status) {
     gateway_.ContributionRefused(from_, named_->run, named_->round, named_->attempt, status);
   }
   if (status.ok()) ReachFailPoint(FailPoint::kUploadAcknowledge);
-  if (!absl::IsUnavailable(status) || !admitted_) return Finish(ToGrpcStatus(status));
+  if (!absl::IsUnavailable(status) || !admitted_) return FinishOnce(ToGrpcStatus(status));
   gateway_.CouldNotKeep(from_, status);
-  Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,
-                      "the coordinator cannot keep the contribution now"));
+  FinishOnce(grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                          "the coordinator cannot keep the contribution now"));
 }
 
 absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& request) {

@@ -2,12 +2,18 @@
 
 #pragma once
 
+#include <memory>
+#include <mutex>
 #include <optional>
 
+#include "absl/time/time.h"
+#include "base/clock.h"
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/masked_input.h"
+#include "coordinator/driver/timer_queue.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "coordinator/rpc/upload_pace.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
@@ -18,17 +24,31 @@ namespace fedtune {
 // bytes are read, then chunks. Whatever is wrong ends this call only; if it is
 // wrong for good, its client has failed in the round that the header names. A
 // call that ends too early may have been cut off: its client may send again, and a
-// large contribution goes on where it was. Deletes itself.
-class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContributionRequest> {
+// large contribution goes on where it was. One that comes too slowly (UploadPace) is
+// ended as if it had been cut off. Keeps itself alive until it is done.
+class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContributionRequest>,
+                                 public std::enable_shared_from_this<ContributionUpload> {
  public:
-  // The others must outlive the call.
-  ContributionUpload(ClientGateway& gateway, Institution from, grpc::CallbackServerContext& context,
-                     v1::SubmitContributionResponse* response);
+  // What all uploads share; it must outlive them.
+  struct Surroundings {
+    ClientGateway& gateway;
+    TimerQueue& timers;
+    const Clock& clock;
+  };
+
+  // The others must outlive the call, too.
+  static ContributionUpload* Start(const Surroundings& around, Institution from,
+                                   grpc::CallbackServerContext& context,
+                                   v1::SubmitContributionResponse* response);
 
  private:
+  ContributionUpload(const Surroundings& around, Institution from,
+                     grpc::CallbackServerContext& context,
+                     v1::SubmitContributionResponse* response);
+
   void OnReadDone(bool ok) override;
   void OnCancel() override {}
-  void OnDone() override { delete this; }
+  void OnDone() override { self_.reset(); }
 
   // What a header says it is for.
   struct NamedWork {
@@ -44,7 +64,15 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   absl::StatusOr<Admission> HandInMasked();
   void End(const absl::Status& status);
 
+  void ReadOn();
+  void FinishOnce(const grpc::Status& status);
+  void LookAt(absl::Duration when);
+  void Look();
+
+  std::shared_ptr<ContributionUpload> self_;
   ClientGateway& gateway_;
+  TimerQueue& timers_;
+  const Clock& clock_;
   const Institution from_;
   grpc::CallbackServerContext& context_;
   v1::SubmitContributionResponse* const response_;
@@ -57,6 +85,10 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   Digest chunk_root_;      // Of the masked one.
   bool admitted_ = false;  // A round takes it, once it has come.
   bool cut_off_ = false;
+
+  std::mutex mutex_;
+  UploadPace pace_;        // Guarded by mutex_.
+  bool finished_ = false;  // Likewise.
 };
 
 }  // namespace fedtune

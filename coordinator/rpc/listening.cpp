@@ -44,6 +44,8 @@ void SetLimits(grpc::ServerBuilder& builder) {
       {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
       {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20 * kSecond},
       {GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2},
+      // A connection without a call. Clients hold one open.
+      {GRPC_ARG_MAX_CONNECTION_IDLE_MS, 5 * kMinute},
       // A certificate is looked at again at least this often.
       {GRPC_ARG_MAX_CONNECTION_AGE_MS, kHour},
       {GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 15 * kMinute},

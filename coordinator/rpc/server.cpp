@@ -13,6 +13,7 @@
 #include "coordinator/driver/client_records.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/run_administration.h"
+#include "coordinator/driver/timer_queue.h"
 #include "coordinator/rpc/administration_service.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/listening.h"
@@ -51,7 +52,9 @@ struct Server::Parts {
                         .clients = clients,
                         .clock = clock}),
         callers(federation, clock),
-        training_service(gateway, callers, streams),
+        upload_timers(clock),
+        training_service({.gateway = gateway, .timers = upload_timers, .clock = clock}, callers,
+                         streams),
         administration_service(
             {.runs = administration, .blobs = gateway, .callers = callers, .streams = streams}) {}
 
@@ -66,6 +69,7 @@ struct Server::Parts {
   RunAdministration administration;
   const CallerCheck callers;
   OpenStreams streams;
+  ThreadedTimerQueue upload_timers;
   TrainingService training_service;
   AdministrationService administration_service;
   Listening listening;

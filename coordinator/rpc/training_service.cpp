@@ -39,7 +39,7 @@ grpc::ServerReadReactor<v1::SubmitContributionRequest>* TrainingService::SubmitC
   using Reactor = grpc::ServerReadReactor<v1::SubmitContributionRequest>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/SubmitContribution");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
-  return new ContributionUpload(gateway_, {caller->identity.name}, *context, response);
+  return ContributionUpload::Start(around_, {caller->identity.name}, *context, response);
 }
 
 }  // namespace fedtune

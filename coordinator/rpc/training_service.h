@@ -4,6 +4,7 @@
 
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/open_streams.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 
@@ -13,8 +14,9 @@ namespace fedtune {
 class TrainingService final : public v1::Training::CallbackService {
  public:
   // All must outlive the service and its calls.
-  TrainingService(ClientGateway& gateway, const CallerCheck& callers, OpenStreams& streams)
-      : gateway_(gateway), callers_(callers), streams_(streams) {}
+  TrainingService(const ContributionUpload::Surroundings& around, const CallerCheck& callers,
+                  OpenStreams& streams)
+      : around_(around), gateway_(around.gateway), callers_(callers), streams_(streams) {}
 
   grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* Session(
       grpc::CallbackServerContext* context) override;
@@ -26,6 +28,7 @@ class TrainingService final : public v1::Training::CallbackService {
       grpc::CallbackServerContext* context, v1::SubmitContributionResponse* response) override;
 
  private:
+  const ContributionUpload::Surroundings around_;
   ClientGateway& gateway_;
   const CallerCheck& callers_;
   OpenStreams& streams_;

@@ -194,6 +194,30 @@ TEST_F(DrainTest, WaitsForNobodyLongerThanThirtySeconds) {
   EXPECT_FALSE(FinishUpload().ok());
 }
 
+// At half a byte a second. Nobody else is in its way, but a spool has an end.
+TEST_F(DrainTest, AnUploadThatComesTooSlowlyIsCutOffAndMayComeAgain) {
+  const std::string bytes = Delta(1);
+  ASSERT_GT(bytes.size(), 16);
+  const absl::Time begin = absl::Now();
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    v1::SubmitContributionRequest part;
+    part.mutable_chunk()->set_offset(at);
+    part.mutable_chunk()->set_data(bytes.substr(at, 1));
+    if (!upload_->Write(part)) break;
+    absl::SleepFor(absl::Seconds(2));
+  }
+  const grpc::Status end = upload_->Finish();
+  EXPECT_THAT(end, HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_THAT(end.error_message(), HasSubstr("comes too slowly: less than"));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(60));
+  grpc::ClientContext context;
+  v1::ListRunsResponse runs;
+  EXPECT_THAT(v1::Administration::NewStub(Connect(Role::kAdministrator, "grace"))
+                  ->ListRuns(&context, {}, &runs),
+              IsGrpcOk());
+  EXPECT_EQ(runs.runs(0).state(), v1::RunStatus::STATE_RUNNING);
+}
+
 TEST_F(DrainTest, ASecondSignalEndsItAtOnce) {
   coordinator_->Signal(SIGTERM);
   ExpectTold();
