@@ -4,9 +4,13 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "coordinator/storage/sqlite_run_store.h"
+#include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,6 +25,7 @@ using testing::FakeClient;
 using testing::HasGrpcCode;
 using ::testing::HasSubstr;
 using testing::IsGrpcOk;
+using testing::IsOk;
 using testing::ServerTest;
 
 constexpr absl::Duration kSoon = absl::Seconds(20);
@@ -134,6 +139,90 @@ TEST_F(CoordinatorProcessTest, ABackupOfARunningOneIsRestoredAndServed) {
                   ->ListRuns(&context, {}, &runs),
               IsGrpcOk());
   EXPECT_EQ(runs.runs_size(), 1);
+}
+
+// A run that has gone on for many rounds, and goes on.
+class HistoryTest : public CoordinatorProcessTest {
+ protected:
+#ifdef FEDTUNE_UNDER_SANITIZER
+  static constexpr int kRounds = 1'000;
+#else
+  static constexpr int kRounds = 10'000;
+#endif
+
+  void WriteHistory(const RunId& id) const {
+    const auto state = OpenStateDatabase(State() / kDatabaseName);
+    ASSERT_THAT(state, IsOk());
+    // It is written here, not the test's subject: none of it need survive a power cut.
+    ASSERT_THAT((*state)->connection.Execute("PRAGMA synchronous = OFF"), IsOk());
+    const auto runs = SqliteRunStore::Open(*state, {.blobs = State() / kBlobsName});
+    ASSERT_THAT(runs, IsOk());
+    for (int round = 0; round < kRounds; ++round) {
+      ASSERT_THAT((*runs)->SaveRelease(id, ReleaseOf(round)), IsOk());
+    }
+  }
+
+  static NewRelease ReleaseOf(int round) {
+    static std::string adapter;
+    adapter = Delta(static_cast<float>(round));
+    NewRelease release;
+    release.record = {.summary = {.round = round, .contributions = 20, .example_count = 100},
+                      .adapter = Sha256Of(adapter),
+                      .started_at = absl::Now(),
+                      .ended_at = absl::Now()};
+    for (int client = 0; client < 20; ++client) {
+      release.contributions.push_back({.institution = {fmt::format("client-{}", client)},
+                                       .sha256 = release.record.adapter,
+                                       .weight = 5,
+                                       .example_count = 5,
+                                       .metrics = {}});
+    }
+    release.adapter = std::as_bytes(std::span(adapter));
+    return release;
+  }
+
+  // From the start of the process to its first answer.
+  absl::Duration SecondsUntilServed() {
+    const absl::Time begin = absl::Now();
+    Start();
+    grpc::ClientContext context;
+    v1::ListRunsResponse runs;
+    EXPECT_THAT(v1::Administration::NewStub(Connect(Role::kAdministrator, "grace"))
+                    ->ListRuns(&context, {}, &runs),
+                IsGrpcOk());
+    EXPECT_EQ(runs.runs_size(), 1);
+    return absl::Now() - begin;
+  }
+};
+
+TEST_F(HistoryTest, ACoordinatorServesSoonAfterItsStart) {
+  FakeClient berta(Connect(Role::kClient, "berta"));
+  berta.SayHello();
+  ASSERT_TRUE(berta.Receive().has_welcome());
+  grpc::ClientContext context;
+  v1::StartRunResponse started;
+  ASSERT_THAT(v1::Administration::NewStub(Connect(Role::kAdministrator, "grace"))
+                  ->StartRun(&context, StartRequest(2 * kRounds, 1), &started),
+              IsGrpcOk());
+  berta.Join(5);
+  ASSERT_TRUE(berta.Receive().has_round_assignment());
+  coordinator_->Signal(SIGKILL);
+  coordinator_->Wait(kSoon);
+  const absl::Duration mid_round = SecondsUntilServed();
+  coordinator_->Signal(SIGKILL);
+  coordinator_->Wait(kSoon);
+  WriteHistory({started.run().run_id()});
+  const absl::Duration with_history = SecondsUntilServed();
+  fmt::print("served {} after the start within a round, {} after it with {} rounds of history\n",
+             absl::FormatDuration(mid_round), absl::FormatDuration(with_history), kRounds);
+  EXPECT_LT(mid_round, absl::Seconds(2));
+  EXPECT_LT(with_history, absl::Seconds(5));
+  FakeClient again(Connect(Role::kClient, "berta"));
+  again.SayHello();
+  ASSERT_TRUE(again.Receive().has_welcome());
+  v1::CoordinatorMessage next = again.Receive();
+  if (next.has_run_invitation()) next = again.Receive();
+  EXPECT_EQ(next.round_assignment().round(), kRounds);
 }
 
 // A client of a run, in the middle of handing in what it has trained.

@@ -43,6 +43,7 @@ class Federation:
         self.programs = pathlib.Path(programs)
         self.folder = pathlib.Path(folder)
         self.processes = {}
+        self.where = {}  # By name of a daemon, or of "fedtune": a command to run it by.
         self.address = None
 
     def __enter__(self):
@@ -56,7 +57,7 @@ class Federation:
 
     def run(self, program, *arguments, expect=0):
         """Runs a command to its end and returns what it printed."""
-        command = [self.programs / program, *map(str, arguments)]
+        command = [*self.where.get(program, []), self.programs / program, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode != expect:
             raise Failed(f"{program} {' '.join(map(str, arguments))} ended with "
@@ -155,7 +156,8 @@ threads = 1
             environment["FEDTUNE_FAIL_POINT"] = fail_point
         with open(self.folder / f"{name}.log", "a", encoding="utf-8") as log:
             self.processes[name] = subprocess.Popen(
-                [self.programs / program, *map(str, arguments)], stdout=subprocess.PIPE,
+                [*self.where.get(name, []), self.programs / program, *map(str, arguments)],
+                stdout=subprocess.PIPE,
                 stderr=log, text=True, env=environment)
         return self.processes[name]
 

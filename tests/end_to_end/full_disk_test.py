@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A coordinator whose state directory is a real file system, and full.
+
+    full_disk_test.py PROGRAMS_DIR
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from federation import BASE_MODEL, SITES, Failed, Federation, patient
+
+PROGRAMS = sys.argv.pop(1)
+CLIENTS = SITES[:2]
+SIZE = "64m"
+
+
+def plan(seed=7):
+    """Contributions of 4.4 MiB: they go to the spool's files as they come."""
+    return f'''
+name = "icd10"
+base_model = "{BASE_MODEL}"
+[adapter]
+rank = 128
+targets = ["attention", "dense_mlp", "shared_experts"]
+[training]
+steps = 2
+batch_size = 1
+learning_rate = 1e-3
+sequence_length = 128
+truncate_prompts = true
+seed = {seed}
+[rounds]
+count = 3
+quorum = 2
+deadline = "{patient(300)}s"
+[aggregation]
+mode = "plain"
+method = "fedit"
+'''
+
+
+class FullDiskTest(unittest.TestCase):
+    """The coordinator has a file system of its own, of 64 MiB."""
+
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
+        self.federation = Federation(PROGRAMS, folder)
+        self.federation.make_authority()
+        self.state = self.federation.folder / "coordinator"
+        self.state.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", self.state],
+                                 capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            self.skipTest(f"this user may not mount a file system: {mounted.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", self.state], check=True)
+        self.enterContext(self.federation)  # Its processes end before the file system goes.
+        self.federation.issue("coordinator", "hub", self.state / "keys")
+        self.federation.start_coordinator()
+        for name in CLIENTS:
+            self.federation.start_client(name)
+        self.federation.wait_for_clients(len(CLIENTS))
+
+    def fill(self, leave):
+        """Takes all of the space but this many bytes, and returns the file that has it."""
+        ballast = self.state / "ballast"
+        with open(ballast, "wb") as file:
+            free = os.statvfs(self.state).f_bavail * os.statvfs(self.state).f_bsize
+            os.posix_fallocate(file.fileno(), 0, free - leave)
+        return ballast
+
+    def test_a_run_waits_for_space_and_goes_on_by_itself(self):
+        undisturbed = self.federation.wait_for_end(self.federation.start_run(plan()))
+        self.assertEqual(undisturbed["state"], "finished", undisturbed["reason"])
+
+        ballast = self.fill(leave=1 << 20)
+        with self.assertRaisesRegex(Failed, "disk full"):
+            self.federation.start_run(plan(seed=8))  # Its adapter has no room.
+        ballast.unlink()
+
+        run = self.federation.start_run(plan())
+        ballast = self.fill(leave=6 << 20)  # For the database, and one contribution at most.
+        self.federation.wait_until("the log to tell of it", lambda: (
+            "disk full" in self.federation.log("coordinator").partition(run)[2]))
+        self.assertEqual(self.federation.run_state(run)["state"], "running")
+        ballast.unlink()
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual([r["contributions"] for r in state["rounds"]], [2] * 3)
+        self.assertEqual(state["adapter"], undisturbed["adapter"])
+        self.assertIsNone(self.federation.processes["coordinator"].poll())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
