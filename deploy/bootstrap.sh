@@ -23,6 +23,7 @@ build_packages=(
 )
 test_packages=(
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev python3-venv wordnet-base=1:3.0-*
+  iproute2=6.1.* mount=2.38.* libfaketime=0.9.10-*
 )
 
 torch_version=2.11.0
