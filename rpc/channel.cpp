@@ -71,6 +71,10 @@ std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& option
   return grpc::experimental::TlsCredentials(tls);
 }
 
+constexpr std::string_view kBrokeOff =
+    "the connection broke off; if it does so each time, the coordinator refuses this certificate: "
+    "has it expired, or is it not valid yet, by the coordinator's clock?";
+
 // What people can do something about, of what the RPC library says.
 std::string_view WhyUnreachable(std::string_view message) {
   constexpr std::pair<std::string_view, std::string_view> kCauses[] = {
@@ -80,8 +84,8 @@ std::string_view WhyUnreachable(std::string_view message) {
       {"Network is unreachable", "this machine has no network"},
       {"imeout", "there is no answer; does a firewall stop it?"},
       {"Handshake read failed", "what listens there does not answer as a coordinator does"},
-      {"Connection reset", "the connection broke off"},
-      {"Socket closed", "the connection broke off"},
+      {"Connection reset", kBrokeOff},
+      {"Socket closed", kBrokeOff},
   };
   for (const auto& [words, cause] : kCauses) {
     if (message.find(words) != std::string_view::npos) return cause;
@@ -120,7 +124,8 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
   if (Mentions(status, "CERTIFICATE_VERIFY_FAILED") ||
       Mentions(status, "certificate verify failed")) {
     return absl::UnauthenticatedError(fmt::format(
-        "{}: its certificate is not good for this federation: another authority's, or expired",
+        "{}: its certificate is not good for this federation: another authority's, expired, or not "
+        "valid yet by this machine's clock",
         address));
   }
   return absl::UnavailableError(fmt::format("cannot reach the coordinator at {}: {}", address,

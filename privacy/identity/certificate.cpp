@@ -132,9 +132,9 @@ absl::Status Explain(const ChainVerdict& verdict, const Certificate& certificate
           who, authority.federation, authority.fingerprint.ToString()));
     case ChainFault::kExpired:
       return absl::UnauthenticatedError(fmt::format(
-          "the certificate of {} expired on {}; issue a new one with: fedtune-ca issue --role {} "
-          "--name {}",
-          who, Day(certificate.not_after), RoleName(certificate.identity.role),
+          "the certificate of {} expired on {}, and this machine's clock says {}; issue a new one "
+          "with: fedtune-ca issue --role {} --name {}",
+          who, Day(certificate.not_after), Minute(now), RoleName(certificate.identity.role),
           certificate.identity.name));
     case ChainFault::kNotYetValid:
       return absl::UnauthenticatedError(
@@ -143,9 +143,9 @@ absl::Status Explain(const ChainVerdict& verdict, const Certificate& certificate
                       who, Minute(certificate.not_before), Minute(now)));
     case ChainFault::kAuthorityExpired:
       return absl::UnauthenticatedError(
-          fmt::format("the certificate of the authority of federation {} expired on {}; the "
-                      "federation needs a new one: fedtune-ca init",
-                      authority.federation, Day(authority.not_after)));
+          fmt::format("the certificate of the authority of federation {} expired on {}, and this "
+                      "machine's clock says {}; the federation needs a new one: fedtune-ca init",
+                      authority.federation, Day(authority.not_after), Minute(now)));
     case ChainFault::kOther:
       break;
   }

@@ -188,7 +188,7 @@ class BadInputTest(unittest.TestCase):
         keys = self.folder / "eve"
         self.federation.issue("administrator", "eve", keys, authority=other)
         done = self.federation.fedtune("run", "list", keys=keys, expect=3)
-        self.refused(done, "not good for this federation: another authority's, or expired")
+        self.refused(done, "not good for this federation: another authority's, expired, or not")
         # With our authority's certificate beside it, the program sees it itself.
         shutil.copy(self.folder / "ca/ca.crt", keys / "authority.pem")
         done = self.federation.fedtune("run", "list", keys=keys, expect=3)

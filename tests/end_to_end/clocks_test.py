@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Rounds beside clocks that are wrong, and that step.
+
+    clocks_test.py PROGRAMS_DIR
+"""
+
+import pathlib
+import sys
+import tempfile
+import unittest
+
+from federation import BASE_MODEL, EAGER, SITES, Federation, patient
+
+PROGRAMS = sys.argv.pop(1)
+CLIENTS = SITES[:2]
+LIBRARY = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+def plan():
+    return f'''
+name = "icd10"
+base_model = "{BASE_MODEL}"
+[adapter]
+rank = 4
+targets = ["attention"]
+[training]
+steps = 60
+batch_size = 4
+learning_rate = 1e-3
+sequence_length = 128
+seed = 7
+[rounds]
+count = 4
+quorum = 2
+deadline = "{patient(90)}s"
+[aggregation]
+mode = "plain"
+method = "fedit"
+'''
+
+
+class ClocksTest(unittest.TestCase):
+    """Each process has a wall clock that the test can set; the monotonic one is the
+    machine's."""
+
+    def setUp(self):
+        if not LIBRARY.exists():
+            self.skipTest("libfaketime is not installed")
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
+        self.federation = self.enterContext(Federation(PROGRAMS, folder))
+        # Certificates are good from yesterday on, as they are in a federation of some age.
+        self.federation.where["fedtune-ca"] = ["env", f"LD_PRELOAD={LIBRARY}", "FAKETIME=-1d"]
+        self.federation.make_authority()
+        for name in ("coordinator", *CLIENTS):
+            self.set_clock(name, "+0")
+            self.federation.where[name] = [
+                "env", f"LD_PRELOAD={LIBRARY}", f"FAKETIME_TIMESTAMP_FILE={self.clock(name)}",
+                "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+        self.federation.start_coordinator()
+
+    def clock(self, name):
+        return self.federation.folder / f"{name}.clock"
+
+    def set_clock(self, name, offset):
+        """From now on, in a process that runs already, too."""
+        self.clock(name).write_text(f"{offset}\n")
+
+    def start_client(self, name):
+        self.federation.start_client(name, keys=EAGER)
+
+    def step_in_each_round(self, name, offsets):
+        """A run in whose rounds a clock steps; the adapter that came of it."""
+        run = self.federation.start_run(plan())
+        for number, offset in enumerate(offsets):
+            self.federation.wait_until(f"{number} rounds", lambda least=number: (
+                self.federation.run_state(run)["rounds_done"] >= least))
+            self.set_clock(name, offset)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual([r["contributions"] for r in state["rounds"]], [2] * 4)
+        self.assertEqual([r["attempts"] for r in state["rounds"]], [1] * 4)
+        return state["adapter"]
+
+    def test_steps_within_a_round_end_no_round(self):
+        for name in CLIENTS:
+            self.start_client(name)
+        self.federation.wait_for_clients(len(CLIENTS))
+        undisturbed = self.step_in_each_round("coordinator", ["+0"])
+        steps = ["+3600", "-3600", "+0"]
+        self.assertEqual(self.step_in_each_round("coordinator", steps), undisturbed)
+        self.set_clock("coordinator", "+0")
+        steps = ["+600", "-600", "+0"]
+        self.assertEqual(self.step_in_each_round(CLIENTS[0], steps), undisturbed)
+
+    def refusal(self, offset):
+        """What a client says that cannot connect by its clock."""
+        name = CLIENTS[0]
+        self.federation.issue("client", name, self.federation.folder / name / "keys")
+        self.set_clock(name, offset)
+        self.start_client(name)
+        process = self.federation.processes[name]
+        self.federation.wait_until("what it says", lambda: (
+            process.poll() is not None or "reason=" in self.federation.log(name)))
+        return self.federation.log(name)
+
+    def test_a_client_whose_clock_is_years_ahead_is_told_of_its_clock(self):
+        self.assertRegex(self.refusal("+5y"), "clock")
+
+    def test_a_client_whose_clock_is_a_week_behind_is_told_of_its_clock(self):
+        self.assertRegex(self.refusal("-7d"), "clock")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
