@@ -14,6 +14,7 @@
 #   tsan     the tests that start threads, with the thread sanitizer
 #   cuda     the client for GPUs compiles and links, where nvcc is found
 #   tidy     clang-tidy
+#   soak     random faults for FEDTUNE_SOAK_MINUTES (30); only when it is named
 # In CI (CI=true): all but tidy and, under asan, the long end-to-end tests, so that
 # it stays under 45 minutes on two cores; dev runs those.
 
@@ -44,10 +45,15 @@ run_ctest() {
 }
 
 stage_dev() { build_and_test dev -LE slow; }
+stage_soak() {
+  cmake --preset dev >/dev/null
+  cmake --build --preset dev -j "$jobs"
+  tests/soak/soak.py build/dev/bin
+}
 stage_interop() { tests/interop/run.sh; }
 stage_asan() {
   local others='^fuzz\.'
-  [ "${CI:-}" != true ] || others='^(fuzz\.|end_to_end\.(fail_points|federation|secure|tutorial)$)'
+  [ "${CI:-}" != true ] || others='^(fuzz\.|end_to_end\.(fail_points|federation|idle_connections|network|secure|tutorial)$)'
   build_and_test asan -E "$others"
 }
 stage_tsan() { build_and_test tsan; }
