@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   fedtune::AddConfigurationFlags(line.root(), session.flags);
   fedtune::AddPlanCommands(line, session);
   CLI::App& run = line.AddGroup({"run",
-                                 "Runs: start, list, show, watch, stop.",
+                                 "Runs: start, list, show, watch, pause, resume, stop, retry.",
                                  {"fedtune run start plan.toml", "fedtune run list"}});
   fedtune::AddStartCommand(line, run, session);
   fedtune::AddRunCommands(line, run, session);
