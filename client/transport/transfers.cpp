@@ -26,8 +26,15 @@ constexpr size_t kChunkBytes = 1 << 20;
 
 absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
+// What has come of a blob. Its digest grows with it, while more is on its way.
+struct PartialBlob {
+  std::string bytes = {};
+  Sha256 hash = {};
+};
+
 // Appends one chunk, which must go on where `blob` ends.
-absl::Status Append(const v1::BlobChunk& chunk, const BlobRequest& request, std::string& blob) {
+absl::Status Append(const v1::BlobChunk& chunk, const BlobRequest& request, PartialBlob& partial) {
+  std::string& blob = partial.bytes;
   if (chunk.offset() != blob.size() || chunk.data().size() > request.size - blob.size()) {
     return absl::DataLossError(
         fmt::format("the coordinator sent bytes {} to {} of {}, where {} were expected from {} on",
@@ -35,17 +42,18 @@ absl::Status Append(const v1::BlobChunk& chunk, const BlobRequest& request, std:
                     request.size, blob.size()));
   }
   blob += chunk.data();
+  partial.hash.Update(chunk.data());
   request.observer(blob.size(), request.size);
   return absl::OkStatus();
 }
 
 // Reads on from where `blob` ends until the stream does.
-absl::Status ReadOn(v1::Training::Stub& stub, const BlobRequest& request, std::string& blob) {
+absl::Status ReadOn(v1::Training::Stub& stub, const BlobRequest& request, PartialBlob& blob) {
   grpc::ClientContext context;
   const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
   v1::FetchBlobRequest message;
   message.set_sha256(request.digest.bytes.data(), request.digest.bytes.size());
-  message.set_offset(blob.size());
+  message.set_offset(blob.bytes.size());
   const auto reader = stub.FetchBlob(&context, message);
   v1::BlobChunk chunk;
   while (reader->Read(&chunk)) {
@@ -67,10 +75,13 @@ bool Pause(absl::Duration duration, std::stop_token stop) {
   return !stop.stop_requested();
 }
 
-absl::Status CheckBlob(const BlobRequest& request, const std::string& blob) {
-  if (blob.size() == request.size && Sha256Of(blob) == request.digest) return absl::OkStatus();
+absl::StatusOr<std::string> Verified(const BlobRequest& request, PartialBlob blob) {
+  const size_t size = blob.bytes.size();
+  if (size == request.size && std::move(blob.hash).Finish() == request.digest) {
+    return std::move(blob.bytes);
+  }
   return absl::DataLossError(fmt::format("{} of {} came from the coordinator, and they are not {}",
-                                         HumanBytes(blob.size()), HumanBytes(request.size),
+                                         HumanBytes(size), HumanBytes(request.size),
                                          request.digest.ToString()));
 }
 
@@ -99,7 +110,8 @@ void WriteContribution(grpc::ClientWriter<v1::SubmitContributionRequest>& writer
   for (; offset < bytes.size(); offset += kChunkBytes) {
     v1::BlobChunk& chunk = *request.mutable_chunk();
     chunk.set_offset(offset);
-    chunk.set_data(std::string(bytes.substr(offset, kChunkBytes)));
+    const std::string_view data = bytes.substr(offset, kChunkBytes);
+    chunk.set_data(data.data(), data.size());
     ReachFailPoint(FailPoint::kUploadChunk);
     if (!writer.Write(request)) return;
   }
@@ -121,20 +133,19 @@ absl::Status Submit(v1::Training::Stub& stub, v1::ContributionHeader header, std
 }  // namespace
 
 absl::StatusOr<std::string> FetchBlob(v1::Training::Stub& stub, const BlobRequest& request) {
-  std::string blob;
-  blob.reserve(request.size);
+  PartialBlob blob;
+  blob.bytes.reserve(request.size);
   Backoff backoff;
   while (true) {
-    const size_t before = blob.size();
+    const size_t before = blob.bytes.size();
     const absl::Status status = ReadOn(stub, request, blob);
     if (request.stop.stop_requested()) return Stopped();
     if (status.ok()) break;
     if (!absl::IsUnavailable(status)) return Annotate(status, "adapter");
-    if (blob.size() > before) backoff.Reset();
+    if (blob.bytes.size() > before) backoff.Reset();
     if (!Pause(backoff.Next(), request.stop)) return Stopped();
   }
-  RETURN_IF_ERROR(CheckBlob(request, blob));
-  return blob;
+  return Verified(request, std::move(blob));
 }
 
 absl::Status SubmitContribution(v1::Training::Stub& stub, const Contribution& contribution,
