@@ -2,11 +2,11 @@
 
 #include "aggregation/weighted_sum.h"
 
-#include <bit>
 #include <cmath>
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
+#include "aggregation/weighted_sum_kernels.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -14,19 +14,13 @@
 namespace fedtune {
 namespace {
 
-constexpr double kStepsPerUnit = static_cast<double>(int64_t{1} << WeightedSum::kFractionBits);
 constexpr int64_t kMaxMagnitude = int64_t{1} << 62;
 constexpr int64_t kMaxTotalWeight = int64_t{1} << 53;  // Exact as a double.
 constexpr float kMaxValue = 1 << 14;
 
-// Adding 1.5 * 2^52 leaves a double's integer part in its lowest bits, rounded
-// to nearest; two instructions where a conversion would take a call. Right for
-// magnitudes below 2^51, and kMaxValue is 2^50 steps.
-constexpr double kRounder = 0x1.8p52;
-
-int64_t ToSteps(float value) {
-  const double shifted = static_cast<double>(value) * kStepsPerUnit + kRounder;
-  return std::bit_cast<int64_t>(shifted) - std::bit_cast<int64_t>(kRounder);
+const NamedSumKernels& Kernels() {
+  static const NamedSumKernels kFastest = SumKernels().back();
+  return kFastest;
 }
 
 }  // namespace
@@ -65,12 +59,9 @@ absl::Status WeightedSum::Mean(int64_t first, std::span<float> mean) const {
   for (const auto& [delta, weight] : contributions_) {
     // `mean` holds one contribution's values until the sum is complete.
     RETURN_IF_ERROR(delta->Read(first, mean));
-    for (size_t i = 0; i < sum.size(); ++i) sum[i] += ToSteps(mean[i]) * weight;
+    Kernels().add(mean, weight, sum.data());
   }
-  const double divisor = static_cast<double>(total_weight_);
-  for (size_t i = 0; i < sum.size(); ++i) {
-    mean[i] = static_cast<float>(static_cast<double>(sum[i]) / divisor / kStepsPerUnit);
-  }
+  Kernels().mean(sum.data(), total_weight_, mean);
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 
+#include "aggregation/weighted_sum_kernels.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -86,6 +87,29 @@ TEST(WeightedSumTest, GivesTheSameBytesInEveryOrder) {
     if (first.empty()) first = MeanOf(sum);
     ASSERT_EQ(MeanOf(sum), first);
     std::shuffle(contributions.begin(), contributions.end(), random);
+  }
+}
+
+TEST(WeightedSumTest, AllKernelsGiveTheSameBytes) {
+  // Halves of a step, the largest values, and an odd number of them.
+  std::vector<float> values = {0.0f,     -0.0f,    0x1p-37f,    -0x1p-37f,  0x1.8p-36f,
+                               0x1p-13f, 0x1p-60f, 16'383.999f, -16'383.0f, 1e-3f};
+  const std::vector<float> more = RandomContributions(1, 1013, 5)[0].delta;
+  values.insert(values.end(), more.begin(), more.end());
+  std::vector<int64_t> expected(values.size(), 7);
+  std::vector<float> expected_mean(values.size());
+  const NamedSumKernels portable = SumKernels().front();
+  portable.add(values, 4095, expected.data());
+  portable.mean(expected.data(), 5000, expected_mean);
+  EXPECT_EQ(expected[2], 7);             // Ties to even: half a step is none,
+  EXPECT_EQ(expected[4], 7 + 2 * 4095);  // one and a half are two.
+  for (const NamedSumKernels& kernels : SumKernels()) {
+    std::vector<int64_t> sums(values.size(), 7);
+    std::vector<float> mean(values.size());
+    kernels.add(values, 4095, sums.data());
+    kernels.mean(sums.data(), 5000, mean);
+    EXPECT_EQ(sums, expected) << kernels.name;
+    EXPECT_EQ(mean, expected_mean) << kernels.name;
   }
 }
 
