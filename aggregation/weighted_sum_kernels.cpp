@@ -59,13 +59,15 @@ void MeanPortable(const int64_t* sums, int64_t total_weight, std::span<float> me
   MeanOfAll(sums, total_weight, mean);
 }
 
-[[gnu::target("avx512f,avx512dq,avx512vl,prefer-vector-width=512")]] void AddAvx512(
-    std::span<const float> values, int64_t weight, int64_t* sums) {
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void AddAvx512(std::span<const float> values,
+                                                                     int64_t weight,
+                                                                     int64_t* sums) {
   AddAll(values, weight, sums);
 }
 
-[[gnu::target("avx512f,avx512dq,avx512vl,prefer-vector-width=512")]] void MeanAvx512(
-    const int64_t* sums, int64_t total_weight, std::span<float> mean) {
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void MeanAvx512(const int64_t* sums,
+                                                                      int64_t total_weight,
+                                                                      std::span<float> mean) {
   MeanOfAll(sums, total_weight, mean);
 }
 #endif
