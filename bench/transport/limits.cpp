@@ -16,6 +16,10 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "aggregation/adapter_layout.h"
+#include "aggregation/value_range.h"
+#include "aggregation/value_source.h"
+#include "aggregation/weighted_sum.h"
 #include "base/check.h"
 #include "privacy/crypto/sha256.h"
 
@@ -118,6 +122,33 @@ double MemoryCopyRate() {
   const std::vector<char> from(kLarge, 1);
   std::vector<char> to(kLarge);
   return BestRate(kLarge, [&] { std::memcpy(to.data(), from.data(), kLarge); });
+}
+
+double AggregationRate() {
+  constexpr size_t kValues = size_t{6} << 20;
+  constexpr int kUpdates = 10;
+  constexpr size_t kBlock = size_t{16} << 10;  // As the server's step reads it.
+  constexpr int64_t kRank = 16;
+  AdapterModule module;
+  module.name = "layer";
+  module.in_features = module.out_features = static_cast<int64_t>(kValues) / kRank / 2;
+  module.lora_rank = kRank;
+  module.alpha = kRank;
+  const AdapterLayout layout = *AdapterLayout::Create({module});
+  WeightedSum sum(layout, FactorSet::kBoth);
+  for (int i = 0; i < kUpdates; ++i) {
+    std::vector<float> values(kValues, 1e-3f * static_cast<float>(i + 1));
+    ValueRange range;
+    range.Add(values);
+    Check(sum.Add(std::make_shared<ValuesInMemory>(std::move(values)), range, i + 1).ok(),
+          "small values can be added");
+  }
+  std::vector<float> mean(kBlock);
+  return BestRate(kUpdates * kValues * sizeof(float), [&] {
+    for (size_t first = 0; first < kValues; first += kBlock) {
+      Check(sum.Mean(static_cast<int64_t>(first), mean).ok(), "values in memory can be read");
+    }
+  });
 }
 
 double AesGcmRate() {

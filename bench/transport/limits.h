@@ -14,6 +14,8 @@ namespace fedtune::bench {
 double LoopbackRate();
 double MemoryReadRate();
 double MemoryCopyRate();
+// The bytes of ten updates in memory that the coordinator's sum and mean take a second.
+double AggregationRate();
 double AesGcmRate();  // AES-256-GCM, sealing.
 double Sha256Rate();
 

@@ -127,7 +127,9 @@ absl::Status MeasureSecure(const Flags& flags, Load load) {
 
 void MeasureMachine() {
   Print("this machine", "loopback_tcp", LoopbackRate() / kGiga, "GB/s");
-  Print("this machine", "memory_read", MemoryReadRate() / kGiga, "GB/s");
+  const double read = MemoryReadRate();
+  Print("this machine", "memory_read", read / kGiga, "GB/s");
+  Print("10 updates, one core", "aggregation_over_read", AggregationRate() / read, "times");
   Print("this machine", "memory_copy", MemoryCopyRate() / kGiga, "GB/s");
   Print("this machine", "aes_256_gcm", AesGcmRate() / kGiga, "GB/s");
   Print("this machine", "sha_256", Sha256Rate() / kGiga, "GB/s");
