@@ -113,6 +113,13 @@ TEST_F(SimulationTest, FiftyClientsAggregateSecurely) {
   EXPECT_GE(report->rounds[0].contributions, 35);
 }
 
+TEST_F(SimulationTest, ThreeClientsAreEnoughWhereThePlanSaysSo) {
+  const auto report =
+      Played(PlanOf("quorum = 3", "mode = 'secure'\n[secure]\nmin_cohort = 3\nmax_cohort = 3"), 3);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->rounds.at(1).contributions, 3);
+}
+
 TEST_F(SimulationTest, ARunThatLosesItsQuorumSaysWhoIsMissingInAFewWords) {
   const auto report = Played(PlainPlan("quorum = 60"), 60, 1, 1);
   ASSERT_THAT(report, IsOk());

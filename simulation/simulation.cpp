@@ -111,7 +111,7 @@ class Play {
     const std::string& name = names_[index];
     Site site{
         .institution = name,
-        .policy = {},
+        .policy = WillingPolicy(),
         .base_models = shelf_,
         .load_records = real_.sites.empty() ? MadeUp(records) : real_.sites[index].load_records,
         .join_secure_run = [this, name](std::string_view, CipherSuite) {
@@ -125,6 +125,13 @@ class Play {
       };
     }
     return std::make_unique<LocalWorkshop>(std::move(site), std::move(open), JournalOf(name));
+  }
+
+  // Of clients that take part in whatever the plan's check lets pass.
+  Policy WillingPolicy() const {
+    Policy policy;
+    if (is_secure()) policy.min_cohort = 1;  // As low as there is.
+    return policy;
   }
 
   TrainingPool Pool() {
