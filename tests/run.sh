@@ -53,7 +53,7 @@ stage_soak() {
 stage_interop() { tests/interop/run.sh; }
 stage_asan() {
   local others='^fuzz\.'
-  [ "${CI:-}" != true ] || others='^(fuzz\.|end_to_end\.(fail_points|federation|idle_connections|network|secure|tutorial)$)'
+  [ "${CI:-}" != true ] || others='^(fuzz\.|end_to_end\.(fail_points|federation|idle_connections|network|secure|simulate|tutorial)$)'
   build_and_test asan -E "$others"
 }
 stage_tsan() { build_and_test tsan; }

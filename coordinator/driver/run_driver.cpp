@@ -356,24 +356,6 @@ void RunDriver::CarryOut(const OpenAggregation& effect) {
   AddRestored();
 }
 
-void RunDriver::CarryOut(const Release& effect) {
-  Check(effect.unchanged || sum_.has_value() || masked_sum_.has_value(),
-        "a release follows an open aggregation");
-  auto pending = std::make_shared<PendingRelease>(
-      PendingRelease{.effect = effect,
-                     .sum = std::exchange(sum_, std::nullopt),
-                     .masked_sum = std::exchange(masked_sum_, std::nullopt),
-                     .contributions = {},
-                     .started_at = around_.clock.Now(),
-                     .adapter = std::nullopt,
-                     .optimizer_state = {}});
-  around_.work.Add([self = shared_from_this(), pending] {
-    if (pending->effect.unchanged) return self->KeepAdapter(pending);
-    if (pending->masked_sum.has_value()) return self->MakeSecureRelease(pending);
-    self->MakeRelease(pending);
-  });
-}
-
 void RunDriver::CarryOut(const SendSecureMessage& effect) {
   ReachFailPoint(FailPoint::kSecureMessagePush);
   Send(effect.institution,

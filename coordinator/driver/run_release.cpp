@@ -7,6 +7,7 @@
 
 #include "aggregation/masked_vector.h"
 #include "aggregation/next_adapter.h"
+#include "base/check.h"
 #include "base/status.h"
 #include "coordinator/driver/pending_release.h"
 #include "coordinator/driver/run_driver.h"
@@ -38,6 +39,24 @@ RoundSummary SummaryOf(RoundSummary summary, const CountedRounds& counted, int64
 }
 
 }  // namespace
+
+void RunDriver::CarryOut(const Release& effect) {
+  Check(effect.unchanged || sum_.has_value() || masked_sum_.has_value(),
+        "a release follows an open aggregation");
+  auto pending = std::make_shared<PendingRelease>(
+      PendingRelease{.effect = effect,
+                     .sum = std::exchange(sum_, std::nullopt),
+                     .masked_sum = std::exchange(masked_sum_, std::nullopt),
+                     .contributions = {},
+                     .started_at = around_.clock.Now(),
+                     .adapter = std::nullopt,
+                     .optimizer_state = {}});
+  around_.work.Add([self = shared_from_this(), pending] {
+    if (pending->effect.unchanged) return self->KeepAdapter(pending);
+    if (pending->masked_sum.has_value()) return self->MakeSecureRelease(pending);
+    self->MakeRelease(pending);
+  });
+}
 
 void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
   pending->contributions = pending->sum->contributions();

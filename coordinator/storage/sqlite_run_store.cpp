@@ -281,35 +281,6 @@ absl::Status SqliteRunStore::SaveClients(const RunId& id, const std::vector<Clie
   return absl::OkStatus();
 }
 
-absl::Status SqliteRunStore::OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) {
-  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kJournalOpenBefore));
-  const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  RETURN_IF_ERROR(
-      database_.Run("UPDATE runs SET state = 'running', attempts_opened = ? "
-                    "WHERE id = ? AND state IN ('inviting', 'running')",
-                    attempt, id.value));
-  if (database_.ChangedRows() == 0) {
-    return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
-  }
-  RETURN_IF_ERROR(DropJournal(id));
-  RETURN_IF_ERROR(InsertIntoJournal(id, entry));
-  RETURN_IF_ERROR(std::move(transaction).Commit());
-  ReachFailPoint(FailPoint::kJournalOpenAfter);
-  return absl::OkStatus();
-}
-
-absl::Status SqliteRunStore::AppendToJournal(const RunId& id,
-                                             const std::vector<std::string>& entries) {
-  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kJournalAppendBefore));
-  const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  for (const std::string& entry : entries) RETURN_IF_ERROR(InsertIntoJournal(id, entry));
-  RETURN_IF_ERROR(std::move(transaction).Commit());
-  ReachFailPoint(FailPoint::kJournalAppendAfter);
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::vector<std::string>> SqliteRunStore::Journal(const RunId& id) const {
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(
@@ -318,64 +289,6 @@ absl::StatusOr<std::vector<std::string>> SqliteRunStore::Journal(const RunId& id
   return ReadAll<std::string>(rows.Bind(id.value), [](const SqliteStatement& row) {
     return absl::StatusOr<std::string>(row.Blob(0));
   });
-}
-
-absl::Status SqliteRunStore::InsertIntoJournal(const RunId& id, std::string_view entry) {
-  return database_.Run("INSERT INTO round_journal (run_id, entry) VALUES (?, ?)", id.value,
-                       std::as_bytes(std::span(entry)));
-}
-
-absl::Status SqliteRunStore::DropJournal(const RunId& id) {
-  return database_.Run("DELETE FROM round_journal WHERE run_id = ?", id.value);
-}
-
-absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
-  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kRunEndBefore));
-  const std::lock_guard files_lock(files_mutex_);
-  const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  std::optional<Digest> optimizer_state;
-  if (ending.state == RunState::kFinished) {
-    ASSIGN_OR_RETURN(optimizer_state, OptimizerState(id));
-  }
-  RETURN_IF_ERROR(database_.Run(
-      "UPDATE runs SET state = ?1, reason = ?2, ended_at_ms = ?3, bytes_received = ?4, "
-      "bytes_sent = ?5, pause = NULL, "
-      "optimizer_state = CASE WHEN ?1 = 'finished' THEN NULL ELSE optimizer_state END "
-      "WHERE id = ?6 AND state IN ('inviting', 'running')",
-      ToString(ending.state), ending.reason, ToColumn(ending.ended_at),
-      ending.traffic.bytes_received, ending.traffic.bytes_sent, id.value));
-  if (database_.ChangedRows() == 0) return absl::OkStatus();
-  RETURN_IF_ERROR(PutClients(id, ending.clients));
-  RETURN_IF_ERROR(DropJournal(id));
-  if (ending.last_evaluation.has_value()) {
-    RETURN_IF_ERROR(InsertEvaluation(id, *ending.last_evaluation));
-  }
-  std::vector<Digest> unwanted;
-  if (optimizer_state.has_value()) unwanted.push_back(*optimizer_state);
-  RETURN_IF_ERROR(CommitAndRemove(std::move(transaction), unwanted));
-  ReachFailPoint(FailPoint::kRunEndAfter);
-  return absl::OkStatus();
-}
-
-absl::Status SqliteRunStore::SetPause(const RunId& id, const std::optional<std::string>& reason) {
-  const std::lock_guard lock(mutex_);
-  RETURN_IF_ERROR(
-      database_.Run("UPDATE runs SET pause = ? WHERE id = ? AND state IN ('inviting', 'running')",
-                    reason, id.value));
-  if (database_.ChangedRows() == 1) return absl::OkStatus();
-  return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
-}
-
-absl::Status SqliteRunStore::Reopen(const RunId& id) {
-  const std::lock_guard lock(mutex_);
-  RETURN_IF_ERROR(database_.Run(
-      "UPDATE runs SET state = CASE WHEN rounds_done + attempts_opened > 0 THEN 'running' "
-      "ELSE 'inviting' END, reason = '', ended_at_ms = NULL "
-      "WHERE id = ? AND state IN ('failed', 'stopped')",
-      id.value));
-  if (database_.ChangedRows() == 1) return absl::OkStatus();
-  return absl::AbortedError(fmt::format("{} has neither failed nor been stopped", id.value));
 }
 
 absl::StatusOr<std::vector<ReleaseRecord>> SqliteRunStore::Releases(const RunId& id) const {

@@ -102,12 +102,10 @@ TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAg
 TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
   ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   ASSERT_THAT(SaveRelease(), IsOk());
-  ASSERT_THAT(state_->connection.Execute("DROP TABLE routing"), IsOk());
-  SqliteStatement version = *state_->connection.Prepare("PRAGMA user_version");
-  ASSERT_THAT(version.Step(), IsOk());
-  const int64_t before = version.Int64(0) - 1;
-  version.Reset();
-  ASSERT_THAT(state_->connection.Execute(fmt::format("PRAGMA user_version = {}", before)), IsOk());
+  for (const char* change :
+       {"DROP TABLE routing", "ALTER TABLE runs DROP COLUMN pause", "PRAGMA user_version = 3"}) {
+    ASSERT_THAT(state_->connection.Execute(change), IsOk());
+  }
 
   const auto state = OpenStateDatabase(directory_.path() / "fedtune.sqlite");
   ASSERT_THAT(state, IsOk()) << state.status();

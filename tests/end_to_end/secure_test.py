@@ -204,7 +204,11 @@ class SecureTest(unittest.TestCase):
         self.federation.kill(victim)
         self.federation.wait_until("the end of round 0", lambda: (
             self.federation.run_state(run)["rounds_done"] > 0))
+        # However long it takes to come back, a round is still to come then.
+        self.federation.fedtune("run", "pause", run)
         self.start_client(victim)
+        self.federation.wait_for_clients(len(NAMES))
+        self.federation.fedtune("run", "resume", run)
         state = self.federation.wait_for_end(run)
         self.assertEqual(state["state"], "finished", state["reason"])
         self.assertEqual(state["rounds"][0]["contributions"], 4)
