@@ -10,7 +10,7 @@
 #   dev      the build for daily work and its tests
 #   interop  against Hugging Face's libraries
 #   asan     all tests with the address and undefined-behaviour sanitizers
-#   fuzz     every fuzz target for FEDTUNE_FUZZ_SECONDS (60; in CI 40), same sanitizers
+#   fuzz     every fuzz target for FEDTUNE_FUZZ_SECONDS (60), same sanitizers
 #   tsan     the tests that start threads, with the thread sanitizer
 #   cuda     the client for GPUs compiles and links, where nvcc is found
 #   tidy     clang-tidy
@@ -63,9 +63,7 @@ stage_tidy() { build_and_test dev -L slow; }
 # two cores need four and a half minutes for 30 of them; the slowest, of keys and
 # certificates, still tries thousands of inputs in its minute.
 stage_fuzz() {
-  local seconds=60
-  [ "${CI:-}" != true ] || seconds=40
-  cmake --preset asan -DFEDTUNE_FUZZ_SECONDS="${FEDTUNE_FUZZ_SECONDS:-$seconds}" >/dev/null
+  cmake --preset asan -DFEDTUNE_FUZZ_SECONDS="${FEDTUNE_FUZZ_SECONDS:-60}" >/dev/null
   cmake --build --preset asan -j "$jobs" --target fuzz_targets
   run_ctest asan -j $((4 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
 }

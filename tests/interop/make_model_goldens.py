@@ -105,11 +105,11 @@ def mean_loss(run, sequences: Sequences) -> torch.Tensor:
     return total / count
 
 
-def train(parameters: list[torch.Tensor], run, sequences: Sequences) -> list[float]:
+def train(parameters: list[torch.Tensor], run, sequences: Sequences, steps: int = STEPS) -> list[float]:
     """The loss before each AdamW step."""
     adamw = torch.optim.AdamW(parameters, **ADAMW)
     curve = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         loss = mean_loss(run, sequences)
         adamw.zero_grad()
         loss.backward()

@@ -22,6 +22,7 @@ import peft_form
 import reference_lora as lora
 
 SEED = 13
+STEPS = 20
 BASE = golden.GOLDEN / "model_a"
 OUT = golden.GOLDEN / "peft_adapter"
 SPECIAL = "model.layers.1.mlp.shared_experts.up_proj.weight"
@@ -53,7 +54,7 @@ def make(folder: Path) -> None:
         return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
 
     factors = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    models.train(factors, run, sequences)
+    models.train(factors, run, sequences, STEPS)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     stored = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))

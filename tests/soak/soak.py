@@ -193,6 +193,8 @@ class Soak:
         while self.elapsed() < 1:
             number += 1
             mode = ("secure", "plain")[number % 2]
+            # All come back from what struck the run before.
+            self.federation.wait_for_clients(CLIENTS)
             run = self.federation.start_run(plan(mode, 30, number))
             state = None
             while state is None:
