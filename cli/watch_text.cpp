@@ -42,7 +42,7 @@ std::string Bar(double fraction) {
   return fmt::format("{}  {:3.0f} %", ProgressBar(fraction, kBarWidth), 100 * fraction);
 }
 
-std::string ClientState(const v1::RunClient& client, Colour colour) {
+std::string ClientStanding(const v1::RunClient& client, Colour colour) {
   if (client.state() == "training" || client.state() == "evaluating" ||
       client.state() == "downloading" || client.state() == "uploading") {
     std::string text = fmt::format("{}   {}", Bar(client.fraction()), client.state());
@@ -193,7 +193,7 @@ std::string WatchBlock(const v1::RunStatus& run, Colour colour) {
   if (run.pausing()) block += fmt::format("  {}\n", PauseText(run));
   for (const v1::RunClient& client : run.clients()) {
     block +=
-        fmt::format("  {:<{}}  {}\n", client.institution(), width, ClientState(client, colour));
+        fmt::format("  {:<{}}  {}\n", client.institution(), width, ClientStanding(client, colour));
   }
   if (const std::string waiting = WaitingFor(run); !waiting.empty()) {
     block += fmt::format("  {}{}\n", waiting, Afterwards(run));

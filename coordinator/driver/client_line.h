@@ -37,7 +37,7 @@ struct SecureAsking {
   std::vector<uint8_t> message;
 };
 
-struct RunPause {
+struct RunPausing {
   bool paused = true;
   std::string reason;
 };
@@ -50,7 +50,7 @@ struct RunEnd {
 // What a run has to say to one of its clients.
 struct ClientCommand {
   RunId run;
-  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureAsking, RunPause, RunEnd> what;
+  std::variant<RunInvitation, RoundAssignment, RoundClosing, SecureAsking, RunPausing, RunEnd> what;
 };
 
 // An open connection to a client. Thread-safe; no call blocks or calls back.

@@ -369,7 +369,7 @@ void RunDriver::CarryOut(const ReportFault& effect) {
 }
 
 void RunDriver::CarryOut(const TellRunPaused& effect) {
-  Send(effect.institution, RunPause{.paused = effect.paused, .reason = effect.reason});
+  Send(effect.institution, RunPausing{.paused = effect.paused, .reason = effect.reason});
 }
 
 void RunDriver::CarryOut(const TellRunEnded& effect) {

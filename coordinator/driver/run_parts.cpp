@@ -74,7 +74,7 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   for (const ClientView& client : clients) {
     point.clients.push_back({.institution = client.institution,
                              .accepted = client.accepted,
-                             .declined = client.state == ClientState::kDeclined,
+                             .declined = client.state == ClientStanding::kDeclined,
                              .reason = client.reason,
                              .example_count = client.example_count,
                              .rounds_contributed = client.rounds_contributed});

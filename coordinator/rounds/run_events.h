@@ -52,12 +52,12 @@ struct RunDeclined {
   std::string reason;
 };
 
-enum class WorkPhase : uint8_t { kDownloading, kEvaluating, kTraining, kUploading, kWaiting };
+enum class ReportedPhase : uint8_t { kDownloading, kEvaluating, kTraining, kUploading, kWaiting };
 
 struct ProgressReported {
   int64_t round = 0;
   int64_t attempt = 0;
-  WorkPhase phase = WorkPhase::kWaiting;
+  ReportedPhase phase = ReportedPhase::kWaiting;
   double fraction = 0;
   double tokens_per_second = 0;
   std::string note = "";

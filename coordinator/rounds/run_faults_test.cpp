@@ -61,14 +61,14 @@ TEST_F(RunTest, GoesOnWithoutOneThatDeclined) {
   Accept(kUke);
   Does(kHelios, RunDeclined{"not this model"});
   EXPECT_EQ(run_->state(), RunState::kRunning);
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kDeclined);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kDeclined);
   EXPECT_EQ(ViewOf(kHelios).reason, "not this model");
 }
 
 TEST_F(RunTest, TreatsAnImpossibleNumberOfRecordsAsDeclining) {
   Start({kCharite, kUke, kHelios});
   Accept(kCharite, 0);
-  EXPECT_EQ(ViewOf(kCharite).state, ClientState::kDeclined);
+  EXPECT_EQ(ViewOf(kCharite).state, ClientStanding::kDeclined);
   Accept(kUke, int64_t{1} << 41);
   EXPECT_THAT(ViewOf(kUke).reason, HasSubstr("2199023255552 records"));
 }
@@ -91,7 +91,7 @@ TEST_F(RunTest, WaitsForAClientThatDiedUntilTheDeadline) {
   Does(kHelios, ClientDisconnected{});
   Contribute(kCharite);
   EXPECT_THAT(Contribute(kUke), IsEmpty());
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kOffline);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kOffline);
   EXPECT_THAT(Advance(absl::Hours(1)), ElementsAre("release 0.1: B of 2 contributions"));
 }
 
@@ -161,7 +161,7 @@ TEST_F(RunTest, EndsTheFinalEvaluationAtTheDeadline) {
 TEST_F(RunTest, DoesNotWaitForAClientThatFailed) {
   StartWith({kCharite, kUke, kHelios});
   Fail(kHelios);
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kFailed);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kFailed);
   EXPECT_EQ(ViewOf(kHelios).reason, "out of memory");
   Contribute(kCharite);
   EXPECT_THAT(Contribute(kUke), ElementsAre("release 0.1: B of 2 contributions"));
@@ -238,16 +238,16 @@ TEST_F(RunTest, IgnoresFailuresOfAnotherRoundOrAttempt) {
   StartWith({kCharite, kUke});
   EXPECT_THAT(Does(kUke, ClientFailed{0, 2, "late"}), IsEmpty());
   EXPECT_THAT(Does(kUke, ClientFailed{1, 1, "early"}), IsEmpty());
-  EXPECT_EQ(ViewOf(kUke).state, ClientState::kWaiting);
+  EXPECT_EQ(ViewOf(kUke).state, ClientStanding::kWaiting);
 }
 
 TEST_F(RunTest, IgnoresProgressOfAnotherAttemptAndTamesNonsense) {
   StartWith({kCharite, kUke});
-  Does(kUke, ProgressReported{.round = 0, .attempt = 2, .phase = WorkPhase::kTraining});
-  EXPECT_EQ(ViewOf(kUke).state, ClientState::kWaiting);
+  Does(kUke, ProgressReported{.round = 0, .attempt = 2, .phase = ReportedPhase::kTraining});
+  EXPECT_EQ(ViewOf(kUke).state, ClientStanding::kWaiting);
   Does(kUke, ProgressReported{.round = 0,
                               .attempt = 1,
-                              .phase = WorkPhase::kTraining,
+                              .phase = ReportedPhase::kTraining,
                               .fraction = std::nan(""),
                               .tokens_per_second = INFINITY});
   EXPECT_EQ(ViewOf(kUke).fraction, 0);

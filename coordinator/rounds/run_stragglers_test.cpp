@@ -137,7 +137,7 @@ TEST_F(RunStragglersTest, RefusesWhatWasNotTrainedFromItsOwnAdapter) {
 TEST_F(RunStragglersTest, ALateClientThatFailsGetsTheNextRoundsWork) {
   ReachRound(1);
   Does(kHelios, ClientFailed{0, 1, "out of memory"});
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kFailed);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kFailed);
   HandIn(kUke, 1);
   HandIn(kCharite, 1);
   EXPECT_THAT(ReleaseDone(), Contains("assign helios 2.1: train A and B"));
@@ -248,9 +248,9 @@ TEST_F(AsynchronousRunTest, FastClientsDoNotWaitForASlowOne) {
 TEST_F(AsynchronousRunTest, WhoHandsInSomethingOldGetsTheNewestAdapterAtOnce) {
   ReachRound(1);
   EXPECT_THAT(HandIn(kHelios, 0), ElementsAre("assign helios 1.1: train A and B"));
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kWaiting);
-  Does(kHelios, ProgressReported{.round = 1, .attempt = 1, .phase = WorkPhase::kTraining});
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kTraining);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kWaiting);
+  Does(kHelios, ProgressReported{.round = 1, .attempt = 1, .phase = ReportedPhase::kTraining});
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kTraining);
 }
 
 TEST_F(AsynchronousRunTest, AClientCountsOnceInARoundAndThenInTheNext) {

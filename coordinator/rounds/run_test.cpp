@@ -19,7 +19,7 @@ using ::testing::IsEmpty;
 TEST_F(RunTest, InvitesAllThatAreConnected) {
   EXPECT_THAT(Start({kUke, kCharite}), ElementsAre("invite charite", "invite uke"));
   EXPECT_EQ(run_->state(), RunState::kInviting);
-  EXPECT_EQ(ViewOf(kUke).state, ClientState::kInvited);
+  EXPECT_EQ(ViewOf(kUke).state, ClientStanding::kInvited);
 }
 
 TEST_F(RunTest, InvitesOnlyTheInstitutionsOfThePlan) {
@@ -108,7 +108,7 @@ TEST_F(RunTest, SaysWhomItWaitsForAndWhy) {
   Contribute(kUke);
   Does(kCharite, ClientDisconnected{});
   EXPECT_TRUE(ViewOf(kCharite).awaited);
-  EXPECT_EQ(ViewOf(kCharite).state, ClientState::kOffline);
+  EXPECT_EQ(ViewOf(kCharite).state, ClientStanding::kOffline);
   EXPECT_FALSE(ViewOf(kUke).awaited);
   EXPECT_FALSE(ViewOf(kHelios).awaited);
 
@@ -233,7 +233,7 @@ TEST_F(RunTest, ClosesWithEnoughContributionsThoughOthersStillWork) {
   EXPECT_THAT(Contribute(kHelios),
               ElementsAre("close charite 0.1: round 1 closed with 2 contributions",
                           "release 0.1: B of 2 contributions"));
-  EXPECT_EQ(ViewOf(kCharite).state, ClientState::kWaiting);
+  EXPECT_EQ(ViewOf(kCharite).state, ClientStanding::kWaiting);
   EXPECT_EQ(ViewOf(kCharite).reason, "");
   EXPECT_THAT(run_->CheckContribution(kCharite, late),
               HasCode(absl::StatusCode::kFailedPrecondition));
@@ -280,17 +280,17 @@ TEST_F(RunTest, ShowsWhatEveryClientIsDoing) {
   StartWith({kCharite, kUke, kHelios});
   Does(kCharite, ProgressReported{.round = 0,
                                   .attempt = 1,
-                                  .phase = WorkPhase::kTraining,
+                                  .phase = ReportedPhase::kTraining,
                                   .fraction = 0.5,
                                   .tokens_per_second = 2140});
-  Does(kHelios, ProgressReported{0, 1, WorkPhase::kWaiting, 0, 0, "its hours (20:00-06:00)"});
+  Does(kHelios, ProgressReported{0, 1, ReportedPhase::kWaiting, 0, 0, "its hours (20:00-06:00)"});
   Contribute(kUke);
-  EXPECT_EQ(ViewOf(kCharite).state, ClientState::kTraining);
+  EXPECT_EQ(ViewOf(kCharite).state, ClientStanding::kTraining);
   EXPECT_EQ(ViewOf(kCharite).fraction, 0.5);
   EXPECT_EQ(ViewOf(kCharite).tokens_per_second, 2140);
-  EXPECT_EQ(ViewOf(kHelios).state, ClientState::kWaiting);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kWaiting);
   EXPECT_EQ(ViewOf(kHelios).reason, "its hours (20:00-06:00)");
-  EXPECT_EQ(ViewOf(kUke).state, ClientState::kDone);
+  EXPECT_EQ(ViewOf(kUke).state, ClientStanding::kDone);
 }
 
 TEST_F(RunTest, CountsTheRoundsAClientContributedTo) {

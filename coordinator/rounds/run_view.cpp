@@ -12,20 +12,20 @@
 namespace fedtune {
 namespace {
 
-ClientState StateOf(WorkPhase phase) {
+ClientStanding StateOf(ReportedPhase phase) {
   switch (phase) {
-    case WorkPhase::kDownloading:
-      return ClientState::kDownloading;
-    case WorkPhase::kEvaluating:
-      return ClientState::kEvaluating;
-    case WorkPhase::kTraining:
-      return ClientState::kTraining;
-    case WorkPhase::kUploading:
-      return ClientState::kUploading;
-    case WorkPhase::kWaiting:
+    case ReportedPhase::kDownloading:
+      return ClientStanding::kDownloading;
+    case ReportedPhase::kEvaluating:
+      return ClientStanding::kEvaluating;
+    case ReportedPhase::kTraining:
+      return ClientStanding::kTraining;
+    case ReportedPhase::kUploading:
+      return ClientStanding::kUploading;
+    case ReportedPhase::kWaiting:
       break;
   }
-  return ClientState::kWaiting;
+  return ClientStanding::kWaiting;
 }
 
 bool IsSame(const ContributionHeader& a, const ContributionHeader& b) {
@@ -64,27 +64,27 @@ std::string_view ToString(RunState state) {
   return "unknown";
 }
 
-std::string_view ToString(ClientState state) {
+std::string_view ToString(ClientStanding state) {
   switch (state) {
-    case ClientState::kInvited:
+    case ClientStanding::kInvited:
       return "invited";
-    case ClientState::kDeclined:
+    case ClientStanding::kDeclined:
       return "declined";
-    case ClientState::kWaiting:
+    case ClientStanding::kWaiting:
       return "waiting";
-    case ClientState::kDownloading:
+    case ClientStanding::kDownloading:
       return "downloading";
-    case ClientState::kEvaluating:
+    case ClientStanding::kEvaluating:
       return "evaluating";
-    case ClientState::kTraining:
+    case ClientStanding::kTraining:
       return "training";
-    case ClientState::kUploading:
+    case ClientStanding::kUploading:
       return "uploading";
-    case ClientState::kDone:
+    case ClientStanding::kDone:
       return "done";
-    case ClientState::kFailed:
+    case ClientStanding::kFailed:
       return "failed";
-    case ClientState::kOffline:
+    case ClientStanding::kOffline:
       return "offline";
   }
   return "unknown";
@@ -264,9 +264,9 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
   const OpenRound* round = CurrentRound();
   view.awaited = Awaits(institution, client);
   if (client.declined) {
-    view.state = ClientState::kDeclined;
+    view.state = ClientStanding::kDeclined;
   } else if (client.accepted && std::holds_alternative<Ended>(phase_)) {
-    view.state = ClientState::kDone;
+    view.state = ClientStanding::kDone;
   } else if (view.awaited && std::holds_alternative<Aggregating>(phase_) && client.connected) {
     view.state = StateOf(client.progress.phase);
   } else if (client.work.has_value() && client.connected) {
@@ -275,14 +275,14 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.fraction = client.progress.fraction;
     view.tokens_per_second = client.progress.tokens_per_second;
   } else if (round != nullptr && round->HasContributed(institution)) {
-    view.state = ClientState::kDone;
+    view.state = ClientStanding::kDone;
     view.fraction = 1;
   } else if (!client.connected) {
-    view.state = ClientState::kOffline;
+    view.state = ClientStanding::kOffline;
   } else if (!client.accepted) {
-    view.state = ClientState::kInvited;
+    view.state = ClientStanding::kInvited;
   } else if (round != nullptr && round->HasFailed(institution)) {
-    view.state = ClientState::kFailed;
+    view.state = ClientStanding::kFailed;
     view.reason = round->FailureOf(institution);
   } else if (view.awaited && round != nullptr && round->Expects(institution)) {
     view.state = StateOf(client.progress.phase);
@@ -290,7 +290,7 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.fraction = client.progress.fraction;
     view.tokens_per_second = client.progress.tokens_per_second;
   } else {
-    view.state = ClientState::kWaiting;
+    view.state = ClientStanding::kWaiting;
   }
   return view;
 }

@@ -17,7 +17,7 @@
 namespace fedtune {
 
 // Where one institution stands in a run, for people.
-enum class ClientState : uint8_t {
+enum class ClientStanding : uint8_t {
   kInvited,
   kDeclined,
   kWaiting,  // Accepted; nothing is asked of it now, or it waits itself (says why).
@@ -31,11 +31,11 @@ enum class ClientState : uint8_t {
 };
 
 // "invited", "declined", ...
-std::string_view ToString(ClientState state);
+std::string_view ToString(ClientStanding state);
 
 struct ClientView {
   Institution institution;
-  ClientState state = ClientState::kInvited;
+  ClientStanding state = ClientStanding::kInvited;
   std::string reason;  // Why it declined, failed or waits.
   double fraction = 0;
   double tokens_per_second = 0;

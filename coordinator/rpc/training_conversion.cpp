@@ -18,18 +18,18 @@ namespace {
 // For what is shown to people and kept.
 std::string Shorten(const std::string& text) { return PrintableText(text, /*most_bytes=*/200); }
 
-WorkPhase FromMessage(v1::Progress::Phase phase) {
+ReportedPhase FromMessage(v1::Progress::Phase phase) {
   switch (phase) {
     case v1::Progress::PHASE_DOWNLOADING:
-      return WorkPhase::kDownloading;
+      return ReportedPhase::kDownloading;
     case v1::Progress::PHASE_EVALUATING:
-      return WorkPhase::kEvaluating;
+      return ReportedPhase::kEvaluating;
     case v1::Progress::PHASE_TRAINING:
-      return WorkPhase::kTraining;
+      return ReportedPhase::kTraining;
     case v1::Progress::PHASE_UPLOADING:
-      return WorkPhase::kUploading;
+      return ReportedPhase::kUploading;
     default:
-      return WorkPhase::kWaiting;
+      return ReportedPhase::kWaiting;
   }
 }
 
@@ -114,7 +114,7 @@ void Fill(const SecureAsking& secure, const std::string& run, v1::CoordinatorMes
   message.set_message(std::string(secure.message.begin(), secure.message.end()));
 }
 
-void Fill(const RunPause& pause, const std::string& run, v1::CoordinatorMessage& out) {
+void Fill(const RunPausing& pause, const std::string& run, v1::CoordinatorMessage& out) {
   v1::RunPaused& message = *out.mutable_run_paused();
   message.set_run_id(run);
   message.set_paused(pause.paused);

@@ -81,9 +81,9 @@ absl::StatusOr<ClientView> ReadRunClient(const SqliteStatement& row) {
   RowReader read(row);
   ClientView client;
   client.institution.value = read.Text();
-  using enum ClientState;
+  using enum ClientStanding;
   ASSIGN_OR_RETURN(client.state,
-                   StateFromText<ClientState>(
+                   StateFromText<ClientStanding>(
                        read.Text(), {kInvited, kDeclined, kWaiting, kDownloading, kEvaluating,
                                      kTraining, kUploading, kDone, kFailed, kOffline}));
   client.reason = read.Text();

@@ -335,11 +335,12 @@ TEST_P(RunStoreTest, AJournalGoesWithTheRunsEndAndHasNoSecondOne) {
 // In one transaction: a coordinator that ends in between would not wait for all of them.
 TEST_P(RunStoreTest, ARunIsStoredWithThoseWhoAreInvited) {
   const std::string adapter = Adapter(-1);
-  ASSERT_THAT(store_->Insert(run_,
-                             {{.institution = kAda, .state = ClientState::kInvited, .reason = ""},
-                              {.institution = kBea, .state = ClientState::kInvited, .reason = ""}},
-                             AsBytes(adapter)),
-              IsOk());
+  ASSERT_THAT(
+      store_->Insert(run_,
+                     {{.institution = kAda, .state = ClientStanding::kInvited, .reason = ""},
+                      {.institution = kBea, .state = ClientStanding::kInvited, .reason = ""}},
+                     AsBytes(adapter)),
+      IsOk());
   const auto clients = store_->Clients(run_.id);
   ASSERT_THAT(clients, IsOk());
   ASSERT_THAT(*clients, SizeIs(2));
@@ -349,10 +350,10 @@ TEST_P(RunStoreTest, ARunIsStoredWithThoseWhoAreInvited) {
 
 TEST_P(RunStoreTest, RemembersWhoAcceptedWhenAnotherDeclines) {
   ASSERT_THAT(InsertRun(), IsOk());
-  ClientView ada{.institution = kAda, .state = ClientState::kDone, .reason = ""};
+  ClientView ada{.institution = kAda, .state = ClientStanding::kDone, .reason = ""};
   ada.accepted = true;
   ada.example_count = 10;
-  ClientView bea{.institution = kBea, .state = ClientState::kDeclined, .reason = "not at night"};
+  ClientView bea{.institution = kBea, .state = ClientStanding::kDeclined, .reason = "not at night"};
   ASSERT_THAT(store_->SaveClients(run_.id, {ada}), IsOk());
   ASSERT_THAT(store_->SaveClients(run_.id, {bea}), IsOk());
   const auto clients = store_->Clients(run_.id);
@@ -360,7 +361,7 @@ TEST_P(RunStoreTest, RemembersWhoAcceptedWhenAnotherDeclines) {
   ASSERT_THAT(*clients, SizeIs(2));
   EXPECT_TRUE((*clients)[0].accepted);
   EXPECT_EQ((*clients)[0].example_count, 10);
-  EXPECT_EQ((*clients)[1].state, ClientState::kDeclined);
+  EXPECT_EQ((*clients)[1].state, ClientStanding::kDeclined);
   EXPECT_EQ((*clients)[1].reason, "not at night");
 }
 

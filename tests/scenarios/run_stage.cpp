@@ -38,12 +38,12 @@ AdapterLayout Layout() {
 
 Digest AdapterOf(int64_t round) { return Sha256Of(fmt::format("adapter {}", round)); }
 
-WorkPhase PhaseOf(const std::string& name) {
-  if (name == "downloading") return WorkPhase::kDownloading;
-  if (name == "evaluating") return WorkPhase::kEvaluating;
-  if (name == "training") return WorkPhase::kTraining;
-  if (name == "uploading") return WorkPhase::kUploading;
-  return WorkPhase::kWaiting;
+ReportedPhase PhaseOf(const std::string& name) {
+  if (name == "downloading") return ReportedPhase::kDownloading;
+  if (name == "evaluating") return ReportedPhase::kEvaluating;
+  if (name == "training") return ReportedPhase::kTraining;
+  if (name == "uploading") return ReportedPhase::kUploading;
+  return ReportedPhase::kWaiting;
 }
 
 std::string Shown(const EvaluationSummary& evaluation) {

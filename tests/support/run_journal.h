@@ -60,7 +60,7 @@ inline std::vector<ResumePoint::Client> ClientsOf(const RunView& view) {
   for (const ClientView& client : view.clients) {
     clients.push_back({.institution = client.institution,
                        .accepted = client.accepted,
-                       .declined = client.state == ClientState::kDeclined,
+                       .declined = client.state == ClientStanding::kDeclined,
                        .reason = client.reason,
                        .example_count = client.example_count,
                        .rounds_contributed = client.rounds_contributed});

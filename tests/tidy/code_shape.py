@@ -3,7 +3,8 @@
 """Fails on sources that have outgrown the project's shape.
 
 Checks what formatters do not: the licence line, #pragma once, file length,
-leftover notes to self, and words that do not belong in the code. Runs from the
+leftover notes to self, words that do not belong in the code, and names that
+collide. Runs from the
 repository root; ctest runs it as tidy.code_shape.
 """
 
@@ -16,6 +17,7 @@ MAX_LINES = 400
 MAX_TEST_LINES = 700
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+TYPE = re.compile(r"^(?:struct|class|enum class) (\w+)[^;\n]*\{", re.MULTILINE)
 VAGUE_NAME = re.compile(r"\b(?:class|struct)\s+\w*(Manager|Helper|Util|Utils)\b")
 
 
@@ -47,11 +49,27 @@ def problems_of_text(path):
             yield f"{path}:{number}: leftover: {line.strip()}"
 
 
+def types_of(folder):
+    """Names of the types that the headers of a folder define."""
+    names = set()
+    for path in tracked(f"{folder}/*.h"):
+        names.update(TYPE.findall(path.read_text()))
+    return names
+
+
+def problems_of_names():
+    """Coordinator and client never include each other, but some programs hold both: two
+    types of one name would be one to the linker."""
+    for name in sorted(types_of("coordinator") & types_of("client")):
+        yield f"coordinator and client both define {name}"
+
+
 def main():
     sources = tracked("*.h", "*.cpp", "*.cu", "*.cuh")
     texts = sources + tracked("*.proto", "*.py", "*.sh", "*.cmake", "*CMakeLists.txt")
     found = [p for path in sources for p in problems_of_source(path)]
     found += [p for path in texts for p in problems_of_text(path)]
+    found += problems_of_names()
     print("\n".join(found) or f"{len(texts)} files are in shape")
     return 1 if found else 0
 
