@@ -18,7 +18,7 @@
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "coordinator/storage/state_database.h"
-#include "simulation/store_double.h"
+#include "simulation/forwarding_store.h"
 #include "simulation/virtual_clock.h"
 #include "simulation/virtual_queues.h"
 
@@ -32,10 +32,10 @@ ClientRecord RecordOf(const std::string& client) {
 }
 
 // Sees attempts open and rounds end on their way to the disk.
-class WatchedStore final : public StoreDouble {
+class WatchedStore final : public ForwardingStore {
  public:
   WatchedStore(RunStore& disk, std::function<void(const ReleasedRound&)> on_released)
-      : StoreDouble(disk), on_released_(std::move(on_released)) {}
+      : ForwardingStore(disk), on_released_(std::move(on_released)) {}
 
   absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
     ASSIGN_OR_RETURN(const JournalEntry opening, JournalEntryFromBytes(entry));
@@ -43,10 +43,10 @@ class WatchedStore final : public StoreDouble {
     for (const auto& member : std::get<AttemptOpened>(opening.what).members) {
       cohort_ += member.in_cohort ? 1 : 0;
     }
-    return StoreDouble::OpenJournal(id, attempt, entry);
+    return ForwardingStore::OpenJournal(id, attempt, entry);
   }
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
-    RETURN_IF_ERROR(StoreDouble::SaveRelease(id, release));
+    RETURN_IF_ERROR(ForwardingStore::SaveRelease(id, release));
     const RoundSummary& summary = release.record.summary;
     on_released_({.round = summary.round,
                   .attempt = summary.attempt,
@@ -58,7 +58,7 @@ class WatchedStore final : public StoreDouble {
     return absl::OkStatus();
   }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
-    RETURN_IF_ERROR(StoreDouble::End(id, ending));
+    RETURN_IF_ERROR(ForwardingStore::End(id, ending));
     ending_ = ending;
     return absl::OkStatus();
   }

@@ -12,7 +12,7 @@
 #include "coordinator/driver/global_adapter.h"
 #include "coordinator/rounds/round_journal.h"
 #include "privacy/secure_aggregation/messages.h"
-#include "simulation/store_double.h"
+#include "simulation/forwarding_store.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -44,8 +44,8 @@ class SendsFirst final : public Doubles {
   void CoordinatorEnded() override { store_->unwritten.reset(); }
 
  private:
-  struct LateStore final : StoreDouble {
-    using StoreDouble::StoreDouble;
+  struct LateStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
     absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
       Write();
       unwritten = std::make_unique<KeptRelease>(id, release);
@@ -53,11 +53,11 @@ class SendsFirst final : public Doubles {
     }
     absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
       Write();
-      return StoreDouble::SaveClients(id, clients);
+      return ForwardingStore::SaveClients(id, clients);
     }
     absl::Status End(const RunId& id, const RunEnding& ending) override {
       Write();
-      return StoreDouble::End(id, ending);
+      return ForwardingStore::End(id, ending);
     }
     void Write() {
       if (unwritten == nullptr) return;
@@ -92,10 +92,10 @@ class ForgetsTheAttempt final : public Doubles {
   RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
 
  private:
-  struct ForgetfulStore final : StoreDouble {
-    using StoreDouble::StoreDouble;
+  struct ForgetfulStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
     absl::StatusOr<std::vector<RunRecord>> List() const override {
-      auto records = StoreDouble::List();
+      auto records = ForwardingStore::List();
       for (RunRecord& record : *records) {
         if (record.state != RunState::kRunning) continue;
         record.state = RunState::kInviting;
@@ -116,10 +116,10 @@ class ForgetsContributions final : public Doubles {
   RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
 
  private:
-  struct ForgetfulStore final : StoreDouble {
-    using StoreDouble::StoreDouble;
+  struct ForgetfulStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
     absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
-      std::vector<std::string> entries = *StoreDouble::Journal(id);
+      std::vector<std::string> entries = *ForwardingStore::Journal(id);
       std::erase_if(entries, [](const std::string& bytes) {
         const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(bytes);
         const auto* received = std::get_if<ReceivedFromClient>(&entry->what);
@@ -182,8 +182,8 @@ class ReleasesUnchained final : public Doubles {
   RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
 
  private:
-  struct UnchainedStore final : StoreDouble {
-    using StoreDouble::StoreDouble;
+  struct UnchainedStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
     absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
       const RunRecord run = *disk().Get(id);
       std::vector<float> values = Values(release.adapter);
@@ -210,8 +210,8 @@ class CountsStrangers final : public Doubles {
   RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
 
  private:
-  struct GenerousStore final : StoreDouble {
-    using StoreDouble::StoreDouble;
+  struct GenerousStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
     absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
       NewRelease changed = release;
       if (!changed.contributions.empty()) {
@@ -229,8 +229,8 @@ class CountsOneTwice final : public Doubles {
   RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
 
  private:
-  struct DoublingStore final : StoreDouble {
-    using StoreDouble::StoreDouble;
+  struct DoublingStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
     absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
       NewRelease changed = release;
       if (changed.contributions.size() > 1) {

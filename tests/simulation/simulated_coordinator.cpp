@@ -13,7 +13,7 @@
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/storage/federation_store.h"
-#include "simulation/store_double.h"
+#include "simulation/forwarding_store.h"
 #include "simulation/virtual_queues.h"
 #include "tests/simulation/federation.h"
 
@@ -64,10 +64,10 @@ class NoFederationStore final : public FederationStore {
 
 // The disk with its faults: full, held by another process, and a process that ends
 // before or after a change. Nothing is changed by half.
-class SimulatedCoordinator::FaultyStore final : public StoreDouble {
+class SimulatedCoordinator::FaultyStore final : public ForwardingStore {
  public:
   FaultyStore(SimulatedCoordinator& machine, RunStore& disk)
-      : StoreDouble(disk), machine_(machine) {}
+      : ForwardingStore(disk), machine_(machine) {}
 
   absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
                       std::span<const std::byte> adapter) override {

@@ -13,9 +13,9 @@ namespace fedtune::simulation {
 
 // A store that passes everything on to another one; others override what they do
 // differently.
-class StoreDouble : public RunStore {
+class ForwardingStore : public RunStore {
  public:
-  explicit StoreDouble(RunStore& disk) : disk_(disk) {}
+  explicit ForwardingStore(RunStore& disk) : disk_(disk) {}
 
   absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
                       std::span<const std::byte> adapter) override {
