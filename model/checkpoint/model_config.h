@@ -47,6 +47,9 @@ struct RopeConfig {
   std::optional<YarnScaling> yarn = std::nullopt;
   RotaryPairs pairs = RotaryPairs::kNeighbours;
 
+  // What cosines and sines are multiplied by.
+  double Magnitude() const { return yarn ? yarn->RotaryFactor() : 1; }
+
   friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };
 

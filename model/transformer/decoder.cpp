@@ -132,8 +132,8 @@ at::Tensor Decoder::AppendPiece(std::span<const int32_t> tokens) {
       at::from_blob(const_cast<int32_t*>(tokens.data()), {count}, at::kInt).to(device, at::kLong);
   const at::Tensor positions =
       at::arange(length_, length_ + count, at::TensorOptions(at::kLong).device(device));
-  const double factor = model_.config.rope.yarn ? model_.config.rope.yarn->RotaryFactor() : 1;
-  const at::Tensor rotations = Rotations(positions, model_.rotary_frequencies, factor);
+  const at::Tensor rotations =
+      Rotations(positions, model_.rotary_frequencies, model_.config.rope.Magnitude());
   const double epsilon = model_.config.rms_norm_epsilon;
   at::Tensor x = at::embedding(model_.embedding, ids).to(model_.compute_type);
   for (size_t i = 0; i < model_.layers.size(); ++i) {

@@ -23,9 +23,9 @@ at::Tensor ToDevice(std::span<const int64_t> values, at::Device device) {
 }
 
 AttentionContext ContextOf(const Model& model, const PackedBatch& batch) {
-  const double factor = model.config.rope.yarn ? model.config.rope.yarn->RotaryFactor() : 1;
   return {PlanAttention(batch, model.device()),
-          Rotations(ToDevice(batch.positions(), model.device()), model.rotary_frequencies, factor)};
+          Rotations(ToDevice(batch.positions(), model.device()), model.rotary_frequencies,
+                    model.config.rope.Magnitude())};
 }
 
 // One layer. Behind the attention only `wanted` rows are computed, if given:
