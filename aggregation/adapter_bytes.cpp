@@ -7,16 +7,23 @@
 
 #include "absl/status/status.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 
 namespace fedtune {
+
+absl::Status CheckByteCount(uint64_t bytes, int64_t value_count, std::string_view what) {
+  if (bytes == static_cast<uint64_t>(value_count) * sizeof(float)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{} has {} bytes, {} values of 4 are expected", what, bytes, value_count));
+}
+
 absl::StatusOr<std::vector<float>> ValuesFromBytes(std::string_view bytes, int64_t value_count,
                                                    std::string_view what) {
-  if (bytes.size() != static_cast<uint64_t>(value_count) * sizeof(float)) {
-    return absl::InvalidArgumentError(fmt::format("{} has {} bytes, {} values of 4 are expected",
-                                                  what, bytes.size(), value_count));
-  }
-  std::vector<float> values(static_cast<size_t>(value_count));
+  RETURN_IF_ERROR(CheckByteCount(bytes.size(), value_count, what));
+  std::vector<float> values;
+  values.reserve(static_cast<size_t>(value_count));
+  values.resize(static_cast<size_t>(value_count));
   if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }

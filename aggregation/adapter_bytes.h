@@ -22,6 +22,9 @@ inline std::string_view ValueBytes(std::span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
+// INVALID_ARGUMENT: not the bytes of `value_count` values; `what` names them.
+absl::Status CheckByteCount(uint64_t bytes, int64_t value_count, std::string_view what);
+
 // A copy of `bytes` as values.
 // INVALID_ARGUMENT: not `value_count` values long; `what` names them.
 absl::StatusOr<std::vector<float>> ValuesFromBytes(std::string_view bytes, int64_t value_count,

@@ -136,6 +136,37 @@ TEST_P(CommonFactorTest, AveragingIsExactForTheDenseChange) {
 INSTANTIATE_TEST_SUITE_P(EitherFactor, CommonFactorTest,
                          ::testing::Values(FactorSet::kA, FactorSet::kB));
 
+TEST_P(CommonFactorTest, ModulesOfUnequalRanksComeOutAsIfEachWereAlone) {
+  const AdapterModule wide = Layout().modules()[0];
+  const AdapterModule narrow = {
+      .name = "expert", .in_features = 7, .out_features = 11, .lora_rank = 1, .alpha = 2};
+  const AdapterLayout both = *AdapterLayout::Create({wide, narrow});
+  const std::vector<float> start = InitialAdapter(both, 1);
+  const ServerStep step = {.rule = ServerRule::kAdam, .learning_rate = 5e-3f};
+  const auto next = [&](const AdapterLayout& layout, std::span<const float> values,
+                        size_t first_of_delta) {
+    WeightedSum sum(layout, GetParam());
+    for (uint64_t client = 1; client < 4; ++client) {
+      const auto delta = Noise(both.parameter_count(GetParam()), 0.05f, client);
+      const auto part = std::span(delta).subspan(
+          first_of_delta, static_cast<size_t>(layout.parameter_count(GetParam())));
+      EXPECT_THAT(Add(sum, {part.begin(), part.end()}, static_cast<int64_t>(client)), IsOk());
+    }
+    const auto made =
+        NextAdapter(layout, {.values = {values.begin(), values.end()}, .state = {}}, sum, step);
+    EXPECT_THAT(made, IsOk());
+    return made->values;
+  };
+  const AdapterLayout first = *AdapterLayout::Create({wide});
+  const AdapterLayout second = *AdapterLayout::Create({narrow});
+  const auto count = static_cast<size_t>(first.parameter_count());
+  std::vector<float> alone = next(first, std::span(start).first(count), 0);
+  const std::vector<float> rest = next(second, std::span(start).subspan(count),
+                                       static_cast<size_t>(first.parameter_count(GetParam())));
+  alone.insert(alone.end(), rest.begin(), rest.end());
+  EXPECT_EQ(next(both, start, 0), alone);
+}
+
 TEST(NextAdapterTest, LeavesTheOtherFactorAlone) {
   const AdapterLayout layout = Layout();
   const std::vector<float> global = InitialAdapter(layout, 1);

@@ -100,13 +100,21 @@ void Prepare(ServerRule rule, size_t size, ServerOptimizerState& state) {
   }
 }
 
-// A piece of one tensor: small enough for a core's cache, with its share of
-// what the mean is made from.
-struct Block {
+// A piece of one tensor.
+struct Piece {
   Factor factor;
   int64_t first;   // Among the values of the round's factors.
   int64_t offset;  // In the adapter.
   size_t size;
+};
+
+// So many values that follow each other among those of the round's factors, whatever
+// tensors they belong to: small enough for a core's cache, with its share of what the
+// mean is made from.
+struct Block {
+  int64_t first;
+  size_t size;
+  std::vector<Piece> pieces;
 };
 
 constexpr int64_t kBlockValues = 16 << 10;
@@ -117,14 +125,19 @@ std::vector<Block> BlocksOf(const AdapterLayout& layout, FactorSet factors) {
   int64_t first = 0;
   for (const AdapterTensor& tensor : layout.tensors()) {
     if (!Contains(factors, tensor.factor)) continue;
-    for (int64_t begin = 0; begin < tensor.size(); begin += kBlockValues) {
-      const int64_t size = std::min(kBlockValues, tensor.size() - begin);
-      blocks.push_back({.factor = tensor.factor,
-                        .first = first + begin,
-                        .offset = tensor.offset + begin,
-                        .size = static_cast<size_t>(size)});
+    for (int64_t begin = 0; begin < tensor.size();) {
+      const int64_t in_block = first % kBlockValues;
+      const int64_t size = std::min(kBlockValues - in_block, tensor.size() - begin);
+      if (in_block == 0) blocks.push_back({.first = first, .size = 0, .pieces = {}});
+      Block& block = blocks.back();
+      block.pieces.push_back({.factor = tensor.factor,
+                              .first = first,
+                              .offset = tensor.offset + begin,
+                              .size = static_cast<size_t>(size)});
+      block.size += static_cast<size_t>(size);
+      begin += size;
+      first += size;
     }
-    first += tensor.size();
   }
   return blocks;
 }
@@ -217,17 +230,20 @@ absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, con
   Prepare(step.rule, adapter.size(), state);
   if (Contains(factors, Factor::kA)) ++state.steps_a;
   if (Contains(factors, Factor::kB)) ++state.steps_b;
-  const auto part = [](std::span<float> all, const Block& block) {
-    return all.empty() ? all : all.subspan(static_cast<size_t>(block.offset), block.size);
+  const auto part = [](std::span<float> all, const Piece& piece) {
+    return all.empty() ? all : all.subspan(static_cast<size_t>(piece.offset), piece.size);
   };
   return ForEach(BlocksOf(layout, factors), [&](const Block& block) -> absl::Status {
     std::vector<float> values(block.size);
     RETURN_IF_ERROR(mean(block.first, values));
-    StepSlice(step, block.factor == Factor::kA ? state.steps_a : state.steps_b,
-              {.mean = values,
-               .values = part(adapter, block),
-               .first = part(state.first_moment, block),
-               .second = part(state.second_moment, block)});
+    for (const Piece& piece : block.pieces) {
+      const auto begin = static_cast<size_t>(piece.first - block.first);
+      StepSlice(step, piece.factor == Factor::kA ? state.steps_a : state.steps_b,
+                {.mean = std::span(values).subspan(begin, piece.size),
+                 .values = part(adapter, piece),
+                 .first = part(state.first_moment, piece),
+                 .second = part(state.second_moment, piece)});
+    }
     return absl::OkStatus();
   });
 }

@@ -21,6 +21,10 @@ class ValueSource {
   // Copies the values from `first` on. Requires: there are as many.
   // Errors: of where they lie.
   virtual absl::Status Read(int64_t first, std::span<float> values) const = 0;
+
+  // All of them, where they lie, if that is in memory: they need not be copied. Null
+  // otherwise.
+  virtual const float* InMemory() const { return nullptr; }
 };
 
 class ValuesInMemory final : public ValueSource {
@@ -31,6 +35,8 @@ class ValuesInMemory final : public ValueSource {
     std::copy_n(values_.begin() + first, values.size(), values.begin());
     return absl::OkStatus();
   }
+
+  const float* InMemory() const override { return values_.data(); }
 
  private:
   const std::vector<float> values_;

@@ -56,11 +56,18 @@ absl::Status WeightedSum::Add(std::shared_ptr<const ValueSource> delta, const Va
 absl::Status WeightedSum::Mean(int64_t first, std::span<float> mean) const {
   Check(total_weight_ > 0, "the mean of no contribution");
   std::vector<int64_t> sum(mean.size());
+  std::vector<WeightedValues> in_memory;
   for (const auto& [delta, weight] : contributions_) {
+    if (const float* values = delta->InMemory(); values != nullptr) {
+      in_memory.push_back({values + first, weight});
+      continue;
+    }
     // `mean` holds one contribution's values until the sum is complete.
     RETURN_IF_ERROR(delta->Read(first, mean));
-    Kernels().add(mean, weight, sum.data());
+    const WeightedValues read{mean.data(), weight};
+    Kernels().add({&read, 1}, sum);
   }
+  Kernels().add(in_memory, sum);
   Kernels().mean(sum.data(), total_weight_, mean);
   return absl::OkStatus();
 }

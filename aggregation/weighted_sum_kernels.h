@@ -9,10 +9,16 @@
 
 namespace fedtune {
 
-// Adds `weight` times each value, in steps of 2^-36 rounded to nearest, ties to
-// even, to the sum beside it. All kernels give the same integers. Requires: as many
-// sums as values, and values below 2^14 in magnitude.
-using AddKernel = void (*)(std::span<const float> values, int64_t weight, int64_t* sums);
+// Values of one contribution, with its weight.
+struct WeightedValues {
+  const float* values;
+  int64_t weight;
+};
+
+// Adds to each sum, for every one of `sources`, its weight times its value in the sum's
+// place, in steps of 2^-36 rounded to nearest, ties to even. All kernels give the same
+// integers. Requires: as many values as sums in each, below 2^14 in magnitude.
+using AddKernel = void (*)(std::span<const WeightedValues> sources, std::span<int64_t> sums);
 
 // sums[i] / total_weight / 2^36 in fp64, rounded to fp32. Requires: as many sums.
 using MeanKernel = void (*)(const int64_t* sums, int64_t total_weight, std::span<float> mean);

@@ -99,17 +99,33 @@ TEST(WeightedSumTest, AllKernelsGiveTheSameBytes) {
   std::vector<int64_t> expected(values.size(), 7);
   std::vector<float> expected_mean(values.size());
   const NamedSumKernels portable = SumKernels().front();
-  portable.add(values, 4095, expected.data());
+  const WeightedValues one{values.data(), 4095};
+  portable.add({&one, 1}, expected);
   portable.mean(expected.data(), 5000, expected_mean);
   EXPECT_EQ(expected[2], 7);             // Ties to even: half a step is none,
   EXPECT_EQ(expected[4], 7 + 2 * 4095);  // one and a half are two.
   for (const NamedSumKernels& kernels : SumKernels()) {
     std::vector<int64_t> sums(values.size(), 7);
     std::vector<float> mean(values.size());
-    kernels.add(values, 4095, sums.data());
+    kernels.add({&one, 1}, sums);
     kernels.mean(sums.data(), 5000, mean);
     EXPECT_EQ(sums, expected) << kernels.name;
     EXPECT_EQ(mean, expected_mean) << kernels.name;
+  }
+}
+
+TEST(WeightedSumTest, KernelsAddSeveralAsTheyAddOneAfterTheOther) {
+  const auto contributions = RandomContributions(9, 1013, 6);
+  for (const NamedSumKernels& kernels : SumKernels()) {
+    std::vector<int64_t> one_by_one(1013, -7);
+    std::vector<WeightedValues> sources;
+    for (const Contribution& contribution : contributions) {
+      sources.push_back({contribution.delta.data(), contribution.weight});
+      kernels.add({&sources.back(), 1}, one_by_one);
+      std::vector<int64_t> together(1013, -7);
+      kernels.add(sources, together);
+      ASSERT_EQ(together, one_by_one) << kernels.name << ", " << sources.size();
+    }
   }
 }
 

@@ -59,6 +59,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // Tells the system that `part` of bytes() will not be needed soon, so that it does
+  // not stay in this process's memory. It can still be read.
+  static void Release(std::span<const std::byte> part);
+
  private:
   explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
 

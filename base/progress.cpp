@@ -17,7 +17,6 @@ namespace {
 
 constexpr absl::Duration kSilent = absl::Seconds(2);
 constexpr absl::Duration kLiveInterval = absl::Milliseconds(100);
-constexpr absl::Duration kPlainInterval = absl::Seconds(10);
 
 }  // namespace
 
@@ -38,29 +37,37 @@ std::string ProgressBar(double fraction, int width) {
          std::string(static_cast<size_t>(width - done), '.');
 }
 
+ProgressPace::ProgressPace(const Clock& clock, absl::Duration interval)
+    : clock_(&clock),
+      interval_(interval),
+      started_(clock.Monotonic()),
+      said_(started_ + kSilent - interval) {}
+
+bool ProgressPace::IsDue() {
+  const absl::Duration now = clock_->Monotonic();
+  if (now - said_ < interval_) return false;
+  said_ = now;
+  return true;
+}
+
 ProgressLine::ProgressLine(std::string task, const Clock& clock, std::FILE* stream)
     : task_(std::move(task)),
-      clock_(clock),
       stream_(stream),
       live_(IsLiveTerminal(stream)),
-      started_(clock.Monotonic()),
-      shown_(started_ + kSilent - (live_ ? kLiveInterval : kPlainInterval)) {}
+      pace_(live_ ? ProgressPace(clock, kLiveInterval) : ProgressPace(clock)) {}
 
 ProgressLine::~ProgressLine() {
   if (drawn_ && live_) fmt::print(stream_, "\r\x1b[K");
 }
 
 void ProgressLine::Update(double fraction, std::string_view detail) {
-  const absl::Duration now = clock_.Monotonic();
-  if (now - shown_ < (live_ ? kLiveInterval : kPlainInterval)) return;
-  shown_ = now;
+  if (!pace_.IsDue()) return;
   drawn_ = true;
-  const absl::Duration elapsed = now - started_;
   std::string line = fmt::format("{}   {}   {:3.0f} %", task_, ProgressBar(fraction, 20),
                                  100 * std::clamp(fraction, 0.0, 1.0));
   if (!detail.empty()) line += fmt::format("   {}", detail);
   if (fraction > 0.01 && fraction < 1) {
-    line += fmt::format("   {} left", HumanDuration(elapsed * ((1 - fraction) / fraction)));
+    line += fmt::format("   {} left", HumanDuration(pace_.elapsed() * ((1 - fraction) / fraction)));
   }
   if (live_) {
     // Without wrapping: a line longer than the terminal is cut, not repeated.

@@ -21,6 +21,25 @@ bool WantsColour(std::FILE* stream);
 // "####......" of `width` characters; `fraction` is clamped to [0, 1].
 std::string ProgressBar(double fraction, int width);
 
+// When to say how far a long task is: not in its first two seconds, and then
+// once in every `interval`. Not thread-safe.
+class ProgressPace {
+ public:
+  explicit ProgressPace(const Clock& clock, absl::Duration interval = absl::Seconds(10));
+
+  // Whether it is time to say something; counts as having said it.
+  bool IsDue();
+
+  // Since the pace began.
+  absl::Duration elapsed() const { return clock_->Monotonic() - started_; }
+
+ private:
+  const Clock* clock_;
+  absl::Duration interval_;
+  absl::Duration started_;
+  absl::Duration said_;
+};
+
 // Shows how far one long task is, on stderr: a live line with an estimate of
 // the rest on a terminal, a plain line every ten seconds in a pipe. Nothing is
 // shown for tasks of under two seconds. Not thread-safe.
@@ -36,11 +55,9 @@ class ProgressLine {
 
  private:
   const std::string task_;
-  const Clock& clock_;
   std::FILE* const stream_;
   const bool live_;
-  const absl::Duration started_;
-  absl::Duration shown_;
+  ProgressPace pace_;
   bool drawn_ = false;
 };
 

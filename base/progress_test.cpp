@@ -43,6 +43,21 @@ TEST_F(ProgressLineTest, EstimatesTheRest) {
   EXPECT_EQ(Written(), "merging   ##########..........    50 %   3 of 6   5.0 s left\n");
 }
 
+TEST(ProgressPaceTest, SpeaksAfterTwoSecondsAndThenInIntervals) {
+  FakeClock clock;
+  ProgressPace pace(clock, absl::Seconds(10));
+  clock.Advance(absl::Seconds(1));
+  EXPECT_FALSE(pace.IsDue());
+  clock.Advance(absl::Seconds(1));
+  EXPECT_TRUE(pace.IsDue());
+  EXPECT_FALSE(pace.IsDue());
+  clock.Advance(absl::Seconds(9));
+  EXPECT_FALSE(pace.IsDue());
+  clock.Advance(absl::Seconds(1));
+  EXPECT_TRUE(pace.IsDue());
+  EXPECT_EQ(pace.elapsed(), absl::Seconds(12));
+}
+
 TEST(ProgressBarTest, ClampsTheFraction) {
   EXPECT_EQ(ProgressBar(-1, 4), "....");
   EXPECT_EQ(ProgressBar(0.5, 4), "##..");

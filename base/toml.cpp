@@ -158,6 +158,13 @@ void TomlSection::Read(std::string_view key, T& field, bool required) {
     }
     field.clear();
     for (const auto& item : *array) field.push_back(**item.as_string());
+  } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+    const toml::array* array = node->as_array();
+    if (array == nullptr || (!array->empty() && !array->is_homogeneous<int64_t>())) {
+      return Reject(key, "must be a list of whole numbers");
+    }
+    field.clear();
+    for (const auto& item : *array) field.push_back(**item.as_integer());
   } else if constexpr (std::is_same_v<T, double>) {
     if (!node->is_number()) return Reject(key, "must be a number");
     field = *node->value<double>();
@@ -180,11 +187,17 @@ void TomlSection::Required(std::string_view key, bool& field) { Read(key, field,
 void TomlSection::Required(std::string_view key, std::vector<std::string>& field) {
   Read(key, field, true);
 }
+void TomlSection::Required(std::string_view key, std::vector<int64_t>& field) {
+  Read(key, field, true);
+}
 void TomlSection::Optional(std::string_view key, std::string& field) { Read(key, field, false); }
 void TomlSection::Optional(std::string_view key, int64_t& field) { Read(key, field, false); }
 void TomlSection::Optional(std::string_view key, double& field) { Read(key, field, false); }
 void TomlSection::Optional(std::string_view key, bool& field) { Read(key, field, false); }
 void TomlSection::Optional(std::string_view key, std::vector<std::string>& field) {
+  Read(key, field, false);
+}
+void TomlSection::Optional(std::string_view key, std::vector<int64_t>& field) {
   Read(key, field, false);
 }
 
@@ -232,6 +245,17 @@ std::vector<std::string> TomlSection::Keys() {
   if (table_ == nullptr) return keys;
   for (const auto& [key, node] : *AsTable(table_)) keys.emplace_back(key.str());
   content_->known[AsTable(table_)].insert(keys.begin(), keys.end());
+  return keys;
+}
+
+std::vector<std::string> TomlSection::KeysInOrder() {
+  std::vector<std::string> keys = Keys();
+  const auto place = [this](const std::string& key) {
+    const toml::source_position begin = AsTable(table_)->get(key)->source().begin;
+    return std::pair(begin.line, begin.column);
+  };
+  std::stable_sort(keys.begin(), keys.end(),
+                   [&](const std::string& a, const std::string& b) { return place(a) < place(b); });
   return keys;
 }
 

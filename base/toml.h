@@ -64,6 +64,7 @@ class TomlSection {
   void Required(std::string_view key, double& field);
   void Required(std::string_view key, bool& field);
   void Required(std::string_view key, std::vector<std::string>& field);
+  void Required(std::string_view key, std::vector<int64_t>& field);
 
   // Leave the field as it is when the key is absent. A whole number is taken
   // where a double is asked for.
@@ -72,6 +73,7 @@ class TomlSection {
   void Optional(std::string_view key, double& field);
   void Optional(std::string_view key, bool& field);
   void Optional(std::string_view key, std::vector<std::string>& field);
+  void Optional(std::string_view key, std::vector<int64_t>& field);
 
   bool Has(std::string_view key) const;
   bool IsString(std::string_view key) const;
@@ -84,8 +86,10 @@ class TomlSection {
   // An array of tables, [[key]]; empty when absent.
   std::vector<TomlSection> Sections(std::string_view key);
 
-  // Keys of this table, for tables whose keys are data. They become known.
+  // Keys of this table, for tables whose keys are data. They become known. By
+  // name, or as they stand in the file.
   std::vector<std::string> Keys();
+  std::vector<std::string> KeysInOrder();
 
   // Where its value stands, from 1; 0 when it is absent.
   uint32_t Line(std::string_view key) const;

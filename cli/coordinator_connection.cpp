@@ -5,12 +5,14 @@
 #include <grpcpp/client_context.h>
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "base/waiting_note.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
@@ -21,10 +23,15 @@ namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
 
-// A call that does not wait for ever.
+// A call that does not wait for ever, nor in silence.
 class BoundedContext : public grpc::ClientContext {
  public:
-  BoundedContext() { set_deadline(std::chrono::system_clock::now() + kCallTimeout); }
+  explicit BoundedContext(const std::string& address) : note_("waiting for " + address) {
+    set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+  }
+
+ private:
+  const WaitingNote note_;
 };
 
 v1::GetRunRequest RunRequest(const std::string& run_id) {
@@ -64,7 +71,7 @@ absl::Status CoordinatorConnection::Explain(const grpc::Status& status) const {
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
     const v1::StartRunRequest& request) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::StartRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->StartRun(&context, request, &response)));
   MakePrintable(response);
@@ -73,7 +80,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& run_id,
                                                              const std::string& reason) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::StopRunRequest request;
   request.set_run_id(run_id);
   request.set_reason(reason);
@@ -85,7 +92,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& 
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::PauseRun(const std::string& run_id,
                                                               const std::string& reason) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::PauseRunRequest request;
   request.set_run_id(run_id);
   request.set_reason(reason);
@@ -96,7 +103,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::PauseRun(const std::string&
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::ResumeRun(const std::string& run_id) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::ResumeRunRequest request;
   request.set_run_id(run_id);
   v1::ResumeRunResponse response;
@@ -106,7 +113,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::ResumeRun(const std::string
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::RetryRun(const std::string& run_id) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::RetryRunRequest request;
   request.set_run_id(run_id);
   v1::RetryRunResponse response;
@@ -116,7 +123,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::RetryRun(const std::string&
 }
 
 absl::StatusOr<v1::ListRunsResponse> CoordinatorConnection::ListRuns() const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::ListRunsResponse response;
   RETURN_IF_ERROR(Explain(stub_->ListRuns(&context, {}, &response)));
   MakePrintable(response);
@@ -124,7 +131,7 @@ absl::StatusOr<v1::ListRunsResponse> CoordinatorConnection::ListRuns() const {
 }
 
 absl::StatusOr<v1::GetRunResponse> CoordinatorConnection::GetRun(const std::string& run_id) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::GetRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->GetRun(&context, RunRequest(run_id), &response)));
   MakePrintable(*response.mutable_run());  // The rest is read by programs.
@@ -132,7 +139,7 @@ absl::StatusOr<v1::GetRunResponse> CoordinatorConnection::GetRun(const std::stri
 }
 
 absl::StatusOr<v1::ListClientsResponse> CoordinatorConnection::ListClients() const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::ListClientsResponse response;
   RETURN_IF_ERROR(Explain(stub_->ListClients(&context, {}, &response)));
   MakePrintable(response);
@@ -141,7 +148,7 @@ absl::StatusOr<v1::ListClientsResponse> CoordinatorConnection::ListClients() con
 
 absl::StatusOr<v1::ClientStatus> CoordinatorConnection::GetClient(
     const std::string& institution) const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::GetClientRequest request;
   request.set_institution(institution);
   v1::ClientStatus response;
@@ -151,7 +158,7 @@ absl::StatusOr<v1::ClientStatus> CoordinatorConnection::GetClient(
 }
 
 absl::StatusOr<v1::ListModelsResponse> CoordinatorConnection::ListModels() const {
-  BoundedContext context;
+  BoundedContext context(address_);
   v1::ListModelsResponse response;
   RETURN_IF_ERROR(Explain(stub_->ListModels(&context, {}, &response)));
   for (v1::ModelEntry& model : *response.mutable_models()) {
@@ -170,10 +177,13 @@ absl::Status CoordinatorConnection::WatchRun(
   request.set_run_id(run_id);
   const auto reader = stub_->WatchRun(&context, request);
   v1::RunStatus run;
+  std::optional<WaitingNote> note(std::in_place, "waiting for " + address_);
   while (reader->Read(&run)) {
+    note.reset();
     MakePrintable(run);
     changed(run);
   }
+  note.reset();
   return Explain(reader->Finish());
 }
 

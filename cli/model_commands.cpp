@@ -28,6 +28,7 @@ namespace {
 struct PullArguments {
   std::string run;
   std::string format = "peft";
+  bool fused_experts = false;
   std::filesystem::path out;
   std::filesystem::path base;
 };
@@ -103,6 +104,31 @@ absl::Status Merge(const Release& release, const std::filesystem::path& base,
                       [&progress](double fraction) { progress.Update(fraction); });
 }
 
+// How many routed experts a layer of the run's base model has.
+absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
+                                    const v1::RunStatus& run) {
+  ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
+  for (const v1::ModelEntry& model : models.models()) {
+    if (model.digest() != run.base_digest()) continue;
+    ASSIGN_OR_RETURN(const BaseModelDescription description,
+                     BaseModelDescriptionFromJson(model.base_model_json()));
+    return description.routed_expert_count;
+  }
+  return absl::NotFoundError(
+      fmt::format("the catalogue does not have {}, the base model of {}, any more",
+                  run.base_model(), run.run_id()));
+}
+
+absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release& release,
+                          const PullArguments& arguments, const std::filesystem::path& out) {
+  ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release.run));
+  return WritePeftAdapter(
+      out, release.layout, release.values, release.run.base_model(),
+      {.experts = arguments.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,
+       .rslora = release.plan.adapter.rslora,
+       .expert_count = expert_count});
+}
+
 absl::Status Pull(const Session& session, const PullArguments& arguments) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
   ASSIGN_OR_RETURN(const CoordinatorConnection connection,
@@ -113,8 +139,7 @@ absl::Status Pull(const Session& session, const PullArguments& arguments) {
           ? std::filesystem::path(fmt::format("{}-{}", release.run.run_id(), arguments.format))
           : arguments.out;
   if (arguments.format == "peft") {
-    RETURN_IF_ERROR(
-        WritePeftAdapter(out, release.layout, release.values, release.run.base_model()));
+    RETURN_IF_ERROR(WriteAdapter(connection, release, arguments, out));
   } else {
     ASSIGN_OR_RETURN(const std::filesystem::path base,
                      BaseFolder(release, arguments, configuration));
@@ -190,6 +215,8 @@ void AddModelCommands(CommandLine& line, Session& session) {
   pull.add_option("--format", arguments->format, "peft, or hf for a merged checkpoint")
       ->check(CLI::IsMember({"peft", "hf"}))
       ->capture_default_str();
+  pull.add_flag("--fused-experts", arguments->fused_experts,
+                "For peft: factors of routed experts as peft trains them, and not one by one");
   pull.add_option("--out", arguments->out, "The folder to write (default: RUN-FORMAT)");
   pull.add_option("--base", arguments->base, "The base model's folder, for hf");
 }

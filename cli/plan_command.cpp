@@ -4,15 +4,19 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "cli/plan_file.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "nlohmann/json.hpp"
 #include "plan/cost.h"
 #include "plan/plan.h"
@@ -28,7 +32,9 @@ constexpr double kAssumedRate = 30e9;
 struct Check {
   Plan plan;
   BaseModelDescription model;
+  AdapterLayout layout;
   PlanCost cost;
+  PlanCost cost_recomputed;                        // With all layers recomputed.
   std::optional<v1::ListClientsResponse> clients;  // Absent: no coordinator to ask.
 
   // Forward and backward through frozen weights take four operations for each
@@ -67,7 +73,10 @@ absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::pat
                    ReadPlanFile(file, configuration, connection ? &*connection : nullptr));
   check.plan = std::move(read.plan);
   check.model = std::move(read.base.description);
-  check.cost = EstimateCost(check.plan, check.model, read.layout, ComputeType::kFp32);
+  check.layout = std::move(read.layout);
+  check.cost = EstimateCost(check.plan, check.model, check.layout, ComputeType::kFp32);
+  check.cost_recomputed = EstimateCost(check.plan, check.model, check.layout, ComputeType::kFp32,
+                                       check.model.layer_count);
   return check;
 }
 
@@ -117,6 +126,19 @@ std::string AggregationText(const Plan& plan, const PlanCost& cost) {
       plan.secure.max_cohort);
 }
 
+// "21 layers of rank 16, 96 of rank 2, alpha/sqrt(rank), 5 % dropped".
+std::string AdapterText(const AdapterPlan& adapter, const AdapterLayout& layout) {
+  std::map<int64_t, int64_t, std::greater<>> layers_by_rank;
+  for (const AdapterModule& module : layout.modules()) ++layers_by_rank[module.lora_rank];
+  std::vector<std::string> parts;
+  for (const auto& [rank, layers] : layers_by_rank) {
+    parts.push_back(fmt::format("{} layers of rank {}", layers, rank));
+  }
+  if (adapter.rslora) parts.emplace_back("scaled with alpha / sqrt(rank)");
+  if (adapter.dropout > 0) parts.push_back(fmt::format("dropout {}", adapter.dropout));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
 std::string Describe(const Check& check) {
   const Plan& plan = check.plan;
   const PlanCost& cost = check.cost;
@@ -130,6 +152,7 @@ std::string Describe(const Check& check) {
                                      HumanCount(static_cast<uint64_t>(cost.trained_parameters)),
                                      100 * cost.share_of_base,
                                      HumanCount(static_cast<uint64_t>(cost.parameters_a_round))));
+  text += Row("adapter", AdapterText(plan.adapter, check.layout));
   text +=
       Row("transfer", fmt::format("{} up and {} down per client and round; {} per client in all",
                                   Bytes(cost.upload_bytes_a_round),
@@ -137,12 +160,14 @@ std::string Describe(const Check& check) {
                                   HumanBytes(static_cast<uint64_t>(cost.transfer_bytes))));
   text += Row("aggregation", AggregationText(plan, cost));
   text += Row("client memory",
-              fmt::format("{} in fp32 (program {}, weights {}, adapter {}, activations {})",
+              fmt::format("{} in fp32 (program {}, weights {}, adapter {}, activations {}); {} if "
+                          "activations are recomputed",
                           HumanBytes(static_cast<uint64_t>(cost.memory_bytes())),
                           HumanBytes(static_cast<uint64_t>(cost.program_bytes)),
                           HumanBytes(static_cast<uint64_t>(cost.weight_bytes)),
                           HumanBytes(static_cast<uint64_t>(cost.adapter_bytes)),
-                          HumanBytes(static_cast<uint64_t>(cost.activation_bytes))));
+                          HumanBytes(static_cast<uint64_t>(cost.activation_bytes)),
+                          Bytes(static_cast<double>(check.cost_recomputed.memory_bytes()))));
   text += Row("time", TimeText(check));
   return text + Row("clients", ClientsText(check));
 }
@@ -158,6 +183,7 @@ nlohmann::ordered_json ToJson(const Check& check) {
       {"base_digest", check.model.digest},
       {"base_parameters", check.model.parameter_count},
       {"trained_parameters", cost.trained_parameters},
+      {"adapted_layers", check.layout.modules().size()},
       {"share_of_base", cost.share_of_base},
       {"upload_bytes_a_round", cost.upload_bytes_a_round},
       {"download_bytes_a_round", cost.download_bytes_a_round},
@@ -166,6 +192,7 @@ nlohmann::ordered_json ToJson(const Check& check) {
       {"routing_upload_bytes_a_round", cost.routing_upload_bytes_a_round},
       {"transfer_bytes", cost.transfer_bytes},
       {"client_memory_bytes", cost.memory_bytes()},
+      {"client_memory_bytes_recomputed", check.cost_recomputed.memory_bytes()},
       {"quorum", check.plan.rounds.quorum},
       {"close_at", check.plan.rounds.close_at},
       {"asynchronous", check.plan.rounds.asynchronous},

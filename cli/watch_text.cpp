@@ -61,8 +61,9 @@ std::string ClientStanding(const v1::RunClient& client, Colour colour) {
   return text;
 }
 
-std::string TimeLeft(const v1::RunStatus& run) {
-  return HumanDuration(absl::Milliseconds(run.time_left_ms()));
+// No estimate: most phases end long before.
+std::string Deadline(const v1::RunStatus& run) {
+  return fmt::format("deadline in {}", HumanDuration(absl::Milliseconds(run.time_left_ms())));
 }
 
 bool IsGone(const v1::RunClient& client) { return client.state() == "offline"; }
@@ -101,19 +102,19 @@ std::vector<std::string> Stragglers(const v1::RunStatus& run) {
   return names;
 }
 
-// "waiting for uke (offline), 1 min 40 s left"; empty while all is going well.
+// "waiting for uke (offline)"; empty while all is going well.
 std::string WaitingFor(const v1::RunStatus& run) {
   const std::vector<std::string> names = Stragglers(run);
   if (names.empty()) return "";
-  return fmt::format("waiting for {}, {} left", Names(names), TimeLeft(run));
+  return fmt::format("waiting for {}", Names(names));
 }
 
-// What happens when the time is up.
+// What happens at the deadline.
 std::string Afterwards(const v1::RunStatus& run) {
   if (run.phase() != "training") return "";
   const int64_t done = CountOf(run, "done");
   if (done < run.quorum()) return fmt::format("; the quorum is {}", run.quorum());
-  return fmt::format("; then the round closes with the {} that are done", done);
+  return fmt::format("; at the deadline the round closes with the {} that are done", done);
 }
 
 // "2 of 3 clients done, 1 failed".
@@ -136,8 +137,8 @@ int64_t NextRound(const v1::RunStatus& run) {
 std::string RoundHead(const v1::RunStatus& run) {
   if (run.state() == v1::RunStatus::STATE_PAUSED) return PauseText(run);
   if (run.phase() == "inviting") {
-    return fmt::format("inviting clients   {} of {} accepted   {} left", run.accepted_count(),
-                       run.invited_count(), TimeLeft(run));
+    return fmt::format("inviting clients   {} of {} accepted   {}", run.accepted_count(),
+                       run.invited_count(), Deadline(run));
   }
   std::string head = run.phase() == "evaluating"
                          ? "final evaluation"
@@ -146,8 +147,8 @@ std::string RoundHead(const v1::RunStatus& run) {
   if (run.phase() == "training") head += "   training";
   if (run.phase() == "aggregating") {
     // Each of its phases has a deadline of its own.
-    return fmt::format("{}   adding up masked contributions   {}   {} left", head, Tally(run),
-                       TimeLeft(run));
+    return fmt::format("{}   adding up masked contributions   {}   {}", head, Tally(run),
+                       Deadline(run));
   }
   if (run.phase() == "releasing") {
     head += "   making the next adapter";
@@ -155,7 +156,7 @@ std::string RoundHead(const v1::RunStatus& run) {
     head += "   " + Tally(run);
   }
   if (run.time_left_ms() > 0) {
-    head += fmt::format("   {} left of {}", TimeLeft(run),
+    head += fmt::format("   {} (of {})", Deadline(run),
                         HumanDuration(absl::Milliseconds(run.round_deadline_ms())));
   }
   return head;

@@ -201,6 +201,19 @@ void ReadDevice(ConfigReader& reader, const ClientFlags& flags, ClientConfig& co
   }
 }
 
+void ReadMemory(ConfigReader& reader, TomlSection& training, const ClientFlags& flags,
+                ClientConfig& config) {
+  const Setting memory{training, "memory_gb", "--memory-gb"};
+  double gigabytes = 0;
+  reader.Read(memory, flags.memory_gb, gigabytes);
+  const bool is_said = flags.memory_gb.has_value() || training.Has("memory_gb");
+  if (!is_said) return;
+  config.memory_gb = gigabytes;
+  if (!IsMemorySize(gigabytes)) {
+    reader.Reject(memory, "must be above 0 and at most 1000000");
+  }
+}
+
 void ReadTraining(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
   TomlSection training = reader.root().Section("training");
   const Setting seconds{training, "checkpoint_seconds", "--checkpoint-seconds"};
@@ -209,6 +222,15 @@ void ReadTraining(ConfigReader& reader, const ClientFlags& flags, ClientConfig& 
   if (!(config.checkpoint_seconds >= 0 && config.checkpoint_seconds <= 86'400)) {
     reader.Reject(seconds, "must be between 0 (no checkpoints) and 86400");
   }
+  const Setting recompute{training, "recompute", "--recompute"};
+  std::string name = "auto";
+  reader.Read(recompute, flags.recompute, name);
+  if (const auto known = RecomputeFromName(name)) {
+    config.recompute = *known;
+  } else {
+    reader.Reject(recompute, "must be \"auto\", \"never\" or \"always\"");
+  }
+  ReadMemory(reader, training, flags, config);
 }
 
 void ReadLogFormat(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/logging.h"
+#include "client/training/recompute.h"
 #include "privacy/identity/key_directory.h"
 
 namespace fedtune {
@@ -23,6 +24,9 @@ struct DatasetConfig {
 
   friend bool operator==(const DatasetConfig&, const DatasetConfig&) = default;
 };
+
+// Whether memory_gb may be so many: above 0 and at most 1,000,000.
+constexpr bool IsMemorySize(double gigabytes) { return gigabytes > 0 && gigabytes <= 1e6; }
 
 // What client.toml says. Paths in the file are relative to its folder.
 struct ClientConfig {
@@ -37,6 +41,8 @@ struct ClientConfig {
   std::string device = "auto";     // Or "cpu", "cuda:0".
   int64_t threads = 0;             // 0: all cores.
   double checkpoint_seconds = 60;  // Work that may be lost with the process; 0: a whole round's.
+  Recompute recompute = Recompute::kAuto;
+  std::optional<double> memory_gb;  // A training may use; none: what the machine has.
   Log::Format log_format = Log::Format::kKeyValue;
 };
 
@@ -58,6 +64,8 @@ struct ClientFlags {
   std::optional<std::string> device;
   std::optional<int64_t> threads;
   std::optional<double> checkpoint_seconds;
+  std::optional<std::string> recompute;
+  std::optional<double> memory_gb;
   std::optional<std::string> log_format;
 };
 

@@ -41,6 +41,8 @@ TEST(ConfigTest, FillsInWhatIsNotSaid) {
   EXPECT_EQ(config->credentials.signing_certificate, config->credentials.certificate);
   EXPECT_EQ(config->device, "auto");
   EXPECT_EQ(config->checkpoint_seconds, 60);
+  EXPECT_EQ(config->recompute, Recompute::kAuto);
+  EXPECT_EQ(config->memory_gb, std::nullopt);
   EXPECT_TRUE(config->policy.empty());
   EXPECT_TRUE(config->datasets.empty());
 }
@@ -63,6 +65,8 @@ kind = "cuda:1"
 threads = 16
 [training]
 checkpoint_seconds = 7.5
+recompute = "always"
+memory_gb = 48
 [log]
 format = "json"
 )");
@@ -79,6 +83,8 @@ format = "json"
   EXPECT_EQ(config->device, "cuda:1");
   EXPECT_EQ(config->threads, 16);
   EXPECT_EQ(config->checkpoint_seconds, 7.5);
+  EXPECT_EQ(config->recompute, Recompute::kAlways);
+  EXPECT_EQ(config->memory_gb, 48);
   EXPECT_EQ(config->log_format, Log::Format::kJson);
 }
 
@@ -177,6 +183,24 @@ TEST(ConfigTest, RefusesIntervalsBetweenCheckpointsThatCannotBe) {
     EXPECT_THAT(ProblemWith("[training]\ncheckpoint_seconds = " + seconds + "\n"),
                 HasSubstr("client.toml:5: checkpoint_seconds in [training] must be between"))
         << seconds;
+  }
+}
+
+TEST(ConfigTest, RefusesAnUnknownWayToRecompute) {
+  EXPECT_THAT(ProblemWith("[training]\nrecompute = \"sometimes\"\n"),
+              HasSubstr("client.toml:5: recompute in [training] must be \"auto\", \"never\" or "
+                        "\"always\""));
+  ClientFlags flags;
+  flags.recompute = "never";
+  EXPECT_EQ(Parse(kMinimal, flags)->recompute, Recompute::kNever);
+  flags.recompute = "yes";
+  EXPECT_THAT(Message(Parse(kMinimal, flags).status()), HasSubstr("--recompute must be"));
+}
+
+TEST(ConfigTest, RefusesMemoryThatCannotBe) {
+  for (const std::string value : {"0", "-1", "nan", "1e7"}) {
+    EXPECT_THAT(ProblemWith("[training]\nmemory_gb = " + value + "\n"),
+                HasSubstr("client.toml:5: memory_gb in [training] must be above 0"));
   }
 }
 

@@ -18,6 +18,7 @@
 #include "client/commands/train.h"
 #include "client/training/brief_spinning.h"
 #include "client/training/device.h"
+#include "client/training/tensor_memory.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
@@ -142,6 +143,7 @@ void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& c
 int main(int argc, char** argv) {
   using namespace fedtune;  // NOLINT(google-build-using-namespace)
   SpinBriefly(argv);
+  KeepTensorsTogether();
   ArmFailPoints();
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold a record or the key.
   const SystemClock clock;

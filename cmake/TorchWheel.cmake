@@ -28,6 +28,10 @@ target_link_libraries(torchwheel::cpu INTERFACE torchwheel::c10)
 # against the system's.
 target_compile_options(torchwheel::cpu INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include -idirafter ${FEDTUNE_LIBTORCH}/include/torch/csrc/api/include>")
+# The wheel's OpenMP runtime, of which model/transformer/parallel.cpp calls a function.
+add_library(torchwheel::gomp SHARED IMPORTED GLOBAL)
+set_target_properties(torchwheel::gomp PROPERTIES
+  IMPORTED_LOCATION ${FEDTUNE_LIBTORCH}/lib/libgomp.so.1)
 target_link_options(torchwheel::cpu INTERFACE
   -Wl,--allow-shlib-undefined -Wl,--no-as-needed)
 

@@ -75,6 +75,24 @@ in_background() {
   pids+=($!)
 }
 
+# follow PID PATTERN: until the process ends, the last line of the log in $dir that was written
+# last: in place on a terminal, every 20 seconds elsewhere.
+follow() {
+  local shown=$SECONDS log
+  while kill -0 "$1" 2>/dev/null; do
+    sleep 0.5
+    [ -t 2 ] || [ $((SECONDS - shown)) -ge 20 ] || continue
+    shown=$SECONDS
+    log=$(find "$dir" -maxdepth 2 -name "$2" -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+    [ -s "$log" ] || continue
+    show "$(basename "$log" .log): $(tail -c 300 "$log" | tail -n 1 | cut -c1-90)"
+  done
+  [ ! -t 2 ] || show ''
+}
+
+# A line that the next one replaces on a terminal.
+show() { if [ -t 2 ]; then printf '\r  %s\033[K' "$1" >&2; else say "  $1"; fi; }
+
 compile() {
   cmake --build --preset release -j "$jobs" --target \
     fedtune fedtune-client fedtune-coordinator fedtune-ca >"$dir/build.log" 2>&1
@@ -88,11 +106,7 @@ build() {
   cmake --preset release >/dev/null
   in_background compile
   local builder=${pids[-1]}
-  while kill -0 "$builder" 2>/dev/null; do
-    [ ! -t 2 ] || printf '\r  %s\033[K' "$(tail -c 200 "$dir/build.log" | tail -n 1 | cut -c1-90)" >&2
-    sleep 0.5
-  done
-  [ ! -t 2 ] || printf '\r\033[K' >&2
+  follow "$builder" build.log
   wait "$builder" || die "the build failed; see $dir/build.log"
   pids=()
 }
@@ -263,6 +277,8 @@ compare() {
   local first=${pids[-1]}
   in_background base_and_alone
   local second=${pids[-1]}
+  follow "$first" pooled.log
+  follow "$second" 'alone-*.log'
   wait "$first" || die "training on all data failed; see $dir/logs/pooled.log"
   wait "$second" || die "a department's own training failed; see $dir/logs"
 }

@@ -3,7 +3,11 @@
 #include "plan/adapter_targets.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +17,8 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "model/checkpoint/expert_name.h"
+#include "model/checkpoint/name_pattern.h"
 
 namespace fedtune {
 namespace {
@@ -24,6 +30,12 @@ constexpr std::string_view kMlp = "mlp";
 
 std::string_view LeafName(std::string_view layer) {
   return layer.substr(layer.rfind('.') + 1);  // npos + 1 is 0: the whole name.
+}
+
+// Whether `end` is the name, or what stands behind one of its dots.
+bool IsEndOf(std::string_view name, std::string_view end) {
+  return name == end || (!end.empty() && name.size() > end.size() && name.ends_with(end) &&
+                         name[name.size() - end.size() - 1] == '.');
 }
 
 bool IsAdaptable(LayerKind kind) {
@@ -41,7 +53,7 @@ bool Matches(std::string_view target, const LinearLayer& layer) {
   if (!IsAdaptable(layer.kind)) return false;
   if (target == kEveryLayer) return true;
   if (target == kMlp) return layer.kind != LayerKind::kAttention;
-  return target == ToString(layer.kind) || target == LeafName(layer.name);
+  return target == ToString(layer.kind) || IsEndOf(layer.name, target);
 }
 
 // "attention has q_proj, o_proj; dense_mlp has gate_proj, ...".
@@ -78,12 +90,136 @@ absl::Status CheckTarget(const BaseModelDescription& model, std::string_view tar
                                                       target, model.name, WhatThereIs(model)));
 }
 
-int64_t RankOf(const LinearLayer& layer, const BaseModelDescription& model,
-               const AdapterPlan& adapter) {
-  if (layer.kind != LayerKind::kRoutedExpert) return adapter.rank;
-  if (adapter.routed_rank > 0) return adapter.routed_rank;
-  return std::max<int64_t>(1, adapter.rank / std::max<int64_t>(1, model.experts_per_token));
+// The number of the layer in "model.layers.3.mlp..."; nothing outside of layers.
+std::optional<int64_t> LayerNumber(std::string_view name) {
+  constexpr std::string_view kLayers = "model.layers.";
+  if (!name.starts_with(kLayers)) return std::nullopt;
+  name.remove_prefix(kLayers.size());
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  return number;
 }
+
+bool IsAmong(const std::vector<int64_t>& numbers, int64_t number) {
+  return numbers.empty() || std::find(numbers.begin(), numbers.end(), number) != numbers.end();
+}
+
+// Whether the plan's subset of routed experts has `layer`; it has all others.
+bool IsInSubset(const LinearLayer& layer, const AdapterPlan& adapter) {
+  if (layer.kind != LayerKind::kRoutedExpert) return true;
+  const auto expert = ExpertName::Parse(layer.name);
+  const auto number = LayerNumber(layer.name);
+  return expert && number && IsAmong(adapter.routed_experts, expert->index) &&
+         IsAmong(adapter.routed_layers, *number);
+}
+
+bool IsTargeted(const LinearLayer& layer, const AdapterPlan& adapter) {
+  return std::any_of(adapter.targets.begin(), adapter.targets.end(),
+                     [&](const std::string& target) { return Matches(target, layer); });
+}
+
+// Each number of the subset must be that of a routed expert that is a target.
+absl::Status CheckSubset(const BaseModelDescription& model, const AdapterPlan& adapter) {
+  std::set<int64_t> experts, layers;
+  for (const LinearLayer& layer : model.linear_layers) {
+    if (layer.kind != LayerKind::kRoutedExpert || !IsTargeted(layer, adapter)) continue;
+    if (const auto expert = ExpertName::Parse(layer.name)) experts.insert(expert->index);
+    if (const auto number = LayerNumber(layer.name)) layers.insert(*number);
+  }
+  const auto check = [&](std::string_view key, const std::vector<int64_t>& numbers,
+                         const std::set<int64_t>& there) -> absl::Status {
+    for (const int64_t number : numbers) {
+      if (there.contains(number)) continue;
+      return absl::InvalidArgumentError(
+          there.empty()
+              ? fmt::format("{} is set, but targets name no routed expert of {}", key, model.name)
+              : fmt::format("{} has {}, but the routed {} of {} are {} to {}", key, number,
+                            key == "routed_layers" ? "experts' layers" : "experts", model.name,
+                            *there.begin(), *there.rbegin()));
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(check("routed_experts", adapter.routed_experts, experts));
+  return check("routed_layers", adapter.routed_layers, layers);
+}
+
+template <typename T>
+absl::StatusOr<NamePatterns<T>> Compile(const std::vector<std::pair<std::string, T>>& texts) {
+  NamePatterns<T> patterns;
+  for (const auto& [text, value] : texts) {
+    ASSIGN_OR_RETURN(NamePattern pattern, NamePattern::Create(text));
+    patterns.emplace_back(std::move(pattern), value);
+  }
+  return patterns;
+}
+
+// A pattern without a module is a misspelt one.
+template <typename T>
+absl::Status CheckPatterns(std::string_view key, const NamePatterns<T>& patterns,
+                           const std::vector<AdapterModule>& modules) {
+  for (const auto& [pattern, value] : patterns) {
+    if (std::any_of(modules.begin(), modules.end(), [&pattern = pattern](const auto& module) {
+          return pattern.Matches(module.name);
+        })) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        fmt::format("{}: \"{}\" matches none of the {} layers that are trained, such as {}", key,
+                    pattern.text(), modules.size(), modules.front().name));
+  }
+  return absl::OkStatus();
+}
+
+// Ranks and alphas of a model's layers.
+class Factors {
+ public:
+  static absl::StatusOr<Factors> Create(const BaseModelDescription& model,
+                                        const AdapterPlan& adapter) {
+    Factors factors(adapter, std::max<int64_t>(1, model.experts_per_token));
+    ASSIGN_OR_RETURN(factors.ranks_, Compile(adapter.rank_pattern));
+    ASSIGN_OR_RETURN(factors.alphas_, Compile(adapter.alpha_pattern));
+    return factors;
+  }
+
+  AdapterModule ModuleOf(const LinearLayer& layer) const {
+    const std::optional<int64_t> rank = FirstMatch(ranks_, layer.name);
+    const std::optional<double> alpha = FirstMatch(alphas_, layer.name);
+    AdapterModule module = {.name = layer.name,
+                            .in_features = layer.in_features,
+                            .out_features = layer.out_features,
+                            .lora_rank = rank.value_or(UsualRank(layer)),
+                            .alpha = alpha.value_or(adapter_.alpha)};
+    const auto own = static_cast<double>(module.lora_rank);
+    if (rank || alpha) {
+      if (adapter_.rslora) module.alpha *= std::sqrt(own);
+      return module;
+    }
+    const auto usual = static_cast<double>(adapter_.rank);
+    module.alpha = module.alpha * own / (adapter_.rslora ? std::sqrt(usual) : usual);
+    return module;
+  }
+
+  absl::Status Check(const std::vector<AdapterModule>& modules) const {
+    RETURN_IF_ERROR(CheckPatterns("rank_pattern", ranks_, modules));
+    return CheckPatterns("alpha_pattern", alphas_, modules);
+  }
+
+ private:
+  Factors(const AdapterPlan& adapter, int64_t experts_per_token)
+      : adapter_(adapter), experts_per_token_(experts_per_token) {}
+
+  int64_t UsualRank(const LinearLayer& layer) const {
+    if (layer.kind != LayerKind::kRoutedExpert) return adapter_.rank;
+    if (adapter_.routed_rank > 0) return adapter_.routed_rank;
+    return std::max<int64_t>(1, adapter_.rank / experts_per_token_);
+  }
+
+  const AdapterPlan& adapter_;
+  int64_t experts_per_token_;
+  NamePatterns<int64_t> ranks_;
+  NamePatterns<double> alphas_;
+};
 
 }  // namespace
 
@@ -92,21 +228,18 @@ absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
   if (adapter.rank < 1) return absl::InvalidArgumentError("rank must be at least 1");
   if (adapter.targets.empty()) return absl::InvalidArgumentError("targets names no layer");
   for (const std::string& target : adapter.targets) RETURN_IF_ERROR(CheckTarget(model, target));
+  RETURN_IF_ERROR(CheckSubset(model, adapter));
+  ASSIGN_OR_RETURN(const Factors factors, Factors::Create(model, adapter));
   std::vector<AdapterModule> modules;
   for (const LinearLayer& layer : model.linear_layers) {
-    if (std::none_of(adapter.targets.begin(), adapter.targets.end(),
-                     [&](const std::string& target) { return Matches(target, layer); })) {
-      continue;
-    }
-    const int64_t rank = RankOf(layer, model, adapter);
-    const double alpha =
-        adapter.alpha * static_cast<double>(rank) / static_cast<double>(adapter.rank);
-    modules.push_back({.name = layer.name,
-                       .in_features = layer.in_features,
-                       .out_features = layer.out_features,
-                       .lora_rank = rank,
-                       .alpha = alpha});
+    if (!IsTargeted(layer, adapter) || !IsInSubset(layer, adapter)) continue;
+    modules.push_back(factors.ModuleOf(layer));
   }
+  if (modules.empty()) {
+    return absl::InvalidArgumentError(
+        "no layer is left to train: routed_experts and routed_layers leave no expert");
+  }
+  RETURN_IF_ERROR(factors.Check(modules));
   return AdapterLayout::Create(std::move(modules));
 }
 

@@ -65,6 +65,96 @@ TEST(ResolveTargetsTest, TakesLeafNamesInEveryLayer) {
   EXPECT_THAT(Resolve({"gate_proj"}).size(), 3u);
 }
 
+TEST(ResolveTargetsTest, TakesEndsOfNames) {
+  EXPECT_THAT(Resolve({"shared_experts.gate_proj", "layers.1.self_attn.q_proj"}),
+              ElementsAre("model.layers.1.self_attn.q_proj",
+                          "model.layers.1.mlp.shared_experts.gate_proj"));
+  EXPECT_THAT(Refusal({.targets = {"experts.gate_proj"}}), ::testing::HasSubstr("no layer"));
+}
+
+// The modules of "attention" and "routed_experts", with rank 16 and alpha 32 else.
+std::vector<AdapterModule> ModulesOf(AdapterPlan adapter) {
+  adapter.targets = {"attention", "routed_experts"};
+  const auto layout = ResolveTargets(TinyMoe(), adapter);
+  EXPECT_THAT(layout, IsOk()) << layout.status();
+  return layout.ok() ? layout->modules() : std::vector<AdapterModule>(4);
+}
+
+TEST(ResolveTargetsTest, PatternsHaveTheScaleThatRankAndAlphaMake) {
+  const auto modules = ModulesOf({.rank_pattern = {{"layers.0.self_attn.q_proj", 4}, {"q_proj", 2}},
+                                  .alpha_pattern = {{".*o_proj", 8}}});
+  EXPECT_EQ(modules[0].lora_rank, 4);
+  EXPECT_EQ(modules[0].scale(), 8);
+  EXPECT_EQ(modules[1].lora_rank, 16);
+  EXPECT_EQ(modules[1].scale(), 0.5);
+  EXPECT_EQ(modules[2].lora_rank, 2);
+  EXPECT_EQ(modules[2].scale(), 16);
+  EXPECT_EQ(modules[3].lora_rank, 8);
+  EXPECT_EQ(modules[3].scale(), 2);
+}
+
+TEST(ResolveTargetsTest, RsLoraDividesByTheRootOfTheRank) {
+  const auto modules = ModulesOf({.rank_pattern = {{"o_proj", 4}}, .rslora = true});
+  EXPECT_EQ(modules[0].scale(), 8);  // 32 / sqrt(16)
+  EXPECT_EQ(modules[1].scale(), 16);
+  EXPECT_EQ(modules[3].lora_rank, 8);  // A routed expert.
+  EXPECT_EQ(modules[3].scale(), 8);
+}
+
+TEST(ResolveTargetsTest, RefusesAPatternThatMatchesNothingThatIsTrained) {
+  EXPECT_EQ(Refusal({.targets = {"attention"}, .rank_pattern = {{"gate_proj", 2}}}),
+            "rank_pattern: \"gate_proj\" matches none of the 3 layers that are trained, such as "
+            "model.layers.0.self_attn.q_proj");
+  EXPECT_THAT(Refusal({.targets = {"attention"}, .alpha_pattern = {{"v_proj", 2}}}),
+              ::testing::HasSubstr("alpha_pattern: \"v_proj\""));
+}
+
+// Two layers of two experts.
+BaseModelDescription TwoByTwo() {
+  BaseModelDescription model;
+  model.name = "two-by-two";
+  model.experts_per_token = 1;
+  model.routed_expert_count = 2;
+  for (const char* name :
+       {"model.layers.1.mlp.experts.0.up_proj", "model.layers.1.mlp.experts.1.up_proj",
+        "model.layers.2.mlp.experts.0.up_proj", "model.layers.2.mlp.experts.1.up_proj"}) {
+    model.linear_layers.push_back({name, LayerKind::kRoutedExpert, 8, 8});
+  }
+  model.linear_layers.push_back({"model.layers.2.self_attn.q_proj", LayerKind::kAttention, 8, 8});
+  return model;
+}
+
+TEST(ResolveTargetsTest, TakesASubsetOfTheRoutedExperts) {
+  const auto names = [](AdapterPlan adapter) {
+    adapter.rank = 2;
+    const auto layout = ResolveTargets(TwoByTwo(), adapter);
+    EXPECT_THAT(layout, IsOk()) << layout.status();
+    std::vector<std::string> found;
+    for (const AdapterModule& module : layout->modules()) found.push_back(module.name);
+    return found;
+  };
+  EXPECT_THAT(
+      names({.targets = {"all-linear"}, .routed_experts = {1}}),
+      ElementsAre("model.layers.1.mlp.experts.1.up_proj", "model.layers.2.mlp.experts.1.up_proj",
+                  "model.layers.2.self_attn.q_proj"));
+  EXPECT_THAT(names({.targets = {"up_proj"}, .routed_experts = {0}, .routed_layers = {2}}),
+              ElementsAre("model.layers.2.mlp.experts.0.up_proj"));
+}
+
+TEST(ResolveTargetsTest, RefusesASubsetThatIsNotThere) {
+  const auto refusal = [](const AdapterPlan& adapter) {
+    const auto layout = ResolveTargets(TwoByTwo(), adapter);
+    EXPECT_THAT(layout, HasCode(kInvalid));
+    return std::string(Message(layout.status()));
+  };
+  EXPECT_EQ(refusal({.rank = 2, .targets = {"up_proj"}, .routed_experts = {0, 2}}),
+            "routed_experts has 2, but the routed experts of two-by-two are 0 to 1");
+  EXPECT_EQ(refusal({.rank = 2, .targets = {"up_proj"}, .routed_layers = {0}}),
+            "routed_layers has 0, but the routed experts' layers of two-by-two are 1 to 2");
+  EXPECT_EQ(refusal({.rank = 2, .targets = {"attention"}, .routed_layers = {1}}),
+            "routed_layers is set, but targets name no routed expert of two-by-two");
+}
+
 TEST(ResolveTargetsTest, MlpIsEverythingOutsideAttention) {
   EXPECT_THAT(Resolve({"mlp"}),
               ElementsAre("model.layers.0.mlp.gate_proj", "model.layers.1.mlp.experts.0.gate_proj",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "plan/routing_shape.h"
@@ -15,16 +16,20 @@ namespace {
 
 constexpr int64_t kAdapterValueBytes = 4;
 
-// As the client trains: these many parameters are widened to fp32, these many
-// tokens go through the model together, and these many logits.
+// As the client trains: up to so many parameters are widened to fp32, from bf16 only
+// fewer than the second; these many tokens go through the model together, and these many logits,
+// but of so many rows at least.
 constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
+constexpr int64_t kMaxExactParameters = int64_t{1} << 26;
 constexpr double kTokensTogether = 8192;
-constexpr double kLogitsTogether = 1 << 24;
+constexpr double kLogitsTogether = 1 << 22;
+constexpr double kFewestLogitRows = 128;
 
-// Measured with bench/run.sh train: what the program holds before it trains,
-// and how much more the heap holds than what is alive in it.
+// Measured with bench/run.sh train: what the program holds before it trains, and
+// how much more the heap holds than what is alive in it. Of GPUs it is a guess.
 constexpr int64_t kProgramBytes = 150'000'000;
-constexpr double kHeapOverhead = 1.3;
+constexpr double kHeapOverhead = 1.05;
+constexpr double kGpuHeapOverhead = 1.3;
 
 // Values that clients train over the whole run.
 int64_t ValuesOverRun(const Plan& plan, const AdapterLayout& layout) {
@@ -87,18 +92,14 @@ bool EndsIn(const LinearLayer& layer, std::string_view leaf) { return layer.name
 int64_t AttentionValues(const LinearLayer& layer) {
   if (EndsIn(layer, "o_proj")) return layer.in_features + 2 * layer.out_features;
   if (EndsIn(layer, "kv_b_proj")) return layer.in_features;
-  if (EndsIn(layer, "q_b_proj")) return 2 * layer.in_features + 4 * layer.out_features;
-  if (EndsIn(layer, "q_proj")) return 4 * layer.out_features;
+  if (EndsIn(layer, "q_b_proj")) return 2 * layer.in_features + 3 * layer.out_features;
+  if (EndsIn(layer, "q_proj")) return 3 * layer.out_features;
   return EndsIn(layer, "q_a_proj") ? 0 : layer.out_features;
 }
 
 // The same in an MLP that the token goes through.
 int64_t MlpValues(const LinearLayer& layer) {
   const bool is_down = EndsIn(layer, "down_proj");
-  if (layer.kind == LayerKind::kRoutedExpert) {
-    // Every expert has the token's hidden state and its own result.
-    return layer.out_features + (EndsIn(layer, "gate_proj") ? layer.in_features : 0);
-  }
   if (layer.kind == LayerKind::kDenseMlp && is_down) return 2 * layer.out_features;
   return is_down ? 0 : layer.out_features;
 }
@@ -108,69 +109,113 @@ double ExpertShare(const BaseModelDescription& model) {
          static_cast<double>(std::max<int64_t>(1, model.routed_expert_count));
 }
 
-// Values that one token leaves behind for the backward pass.
-double KeptValuesPerToken(const BaseModelDescription& model) {
-  double values = 0;
+// Values that one token leaves behind for the backward pass in a linear layer.
+double KeptValues(const LinearLayer& layer, const BaseModelDescription& model) {
+  switch (layer.kind) {
+    case LayerKind::kAttention:
+      return static_cast<double>(AttentionValues(layer));
+    case LayerKind::kRouter:
+      return static_cast<double>(2 * layer.in_features + layer.out_features);
+    case LayerKind::kHead:
+      return 0;
+    case LayerKind::kRoutedExpert:
+      return ExpertShare(model) * static_cast<double>(MlpValues(layer));
+    default:
+      return static_cast<double>(MlpValues(layer));
+  }
+}
+
+// "model.layers.3." of "model.layers.3.mlp.gate_proj"; empty if it is in none.
+std::string_view TransformerLayerOf(const LinearLayer& layer) {
+  constexpr std::string_view kLayers = "layers.";
+  const std::string_view name = layer.name;
+  const size_t layers = name.find(kLayers);
+  if (layers == std::string_view::npos) return "";
+  return name.substr(0, name.find('.', layers + kLayers.size()));
+}
+
+// The same by transformer layer, in their order; what is in none is as the layer before.
+std::vector<double> KeptValuesByLayer(const BaseModelDescription& model) {
+  std::vector<double> values(1);
+  std::string_view current;
   for (const LinearLayer& layer : model.linear_layers) {
-    switch (layer.kind) {
-      case LayerKind::kAttention:
-        values += static_cast<double>(AttentionValues(layer));
-        break;
-      case LayerKind::kRouter:
-        values += static_cast<double>(2 * layer.in_features + layer.out_features);
-        break;
-      case LayerKind::kHead:
-        break;
-      case LayerKind::kRoutedExpert:
-        values += ExpertShare(model) * static_cast<double>(MlpValues(layer));
-        break;
-      default:
-        values += static_cast<double>(MlpValues(layer));
-    }
+    const std::string_view own = TransformerLayerOf(layer);
+    if (!own.empty() && !current.empty() && own != current) values.push_back(0);
+    if (!own.empty()) current = own;
+    values.back() += KeptValues(layer, model);
   }
   return values;
 }
 
-// Values a token needs while one layer's experts are differentiated: four of
-// the hidden size and five of the experts' width for each expert.
+// Values of one token in memory at two moments that may be the worst.
+struct TokenValues {
+  double behind_the_forward_pass = 0;
+  double in_the_backward_pass = 0;  // In the worst of the recomputed layers.
+};
+
+TokenValues ValuesPerToken(const BaseModelDescription& model, int64_t recomputed_layers) {
+  const auto input = static_cast<double>(model.hidden_size);
+  double inputs = 0;
+  TokenValues values;
+  for (const double kept : KeptValuesByLayer(model)) {
+    if (recomputed_layers-- > 0) {
+      inputs += input;
+      values.in_the_backward_pass = std::max(values.in_the_backward_pass, inputs + kept);
+    } else {
+      values.behind_the_forward_pass += kept;
+    }
+  }
+  values.behind_the_forward_pass += inputs;
+  return values;
+}
+
+// Values a token needs while one layer's experts are differentiated: its gradient
+// and what the last projection took, for each expert.
 double PassingValuesPerToken(const BaseModelDescription& model) {
   for (const LinearLayer& layer : model.linear_layers) {
     if (layer.kind != LayerKind::kRoutedExpert || !EndsIn(layer, "down_proj")) continue;
     return static_cast<double>(model.experts_per_token) *
-           static_cast<double>(4 * layer.out_features + 5 * layer.in_features);
+           static_cast<double>(layer.out_features + layer.in_features);
   }
   return 0;
 }
 
-// Logits and their logarithms, of as many rows as are in memory together.
+// Logits, of as many rows as are in memory together.
 double LogitValues(const BaseModelDescription& model, double tokens) {
   const auto vocabulary = static_cast<double>(std::max<int64_t>(1, model.vocabulary_size));
-  return 2 * std::min(tokens * vocabulary, std::max(kLogitsTogether, vocabulary));
+  return std::min(tokens, std::max(kFewestLogitRows, kLogitsTogether / vocabulary)) * vocabulary;
 }
 
 int64_t ActivationBytes(const TrainingPlan& training, const BaseModelDescription& model,
-                        int64_t value_bytes) {
+                        ComputeType type, int64_t recomputed_layers) {
   const auto length = static_cast<double>(training.sequence_length);
   const double tokens = std::min(static_cast<double>(training.batch_size) * length,
                                  std::max(kTokensTogether, length));
-  const double passing =
-      std::max(tokens * PassingValuesPerToken(model), LogitValues(model, tokens));
-  const double values = tokens * KeptValuesPerToken(model) + passing;
-  return static_cast<int64_t>(kHeapOverhead * static_cast<double>(value_bytes) * values);
+  const TokenValues of_token = ValuesPerToken(model, recomputed_layers);
+  const double experts = tokens * PassingValuesPerToken(model);
+  const double values = std::max(
+      tokens * of_token.behind_the_forward_pass + std::max(experts, LogitValues(model, tokens)),
+      tokens * of_token.in_the_backward_pass + experts);
+  return static_cast<int64_t>(type == ComputeType::kBf16 ? kGpuHeapOverhead * 2 * values
+                                                         : kHeapOverhead * 4 * values);
 }
 
+// Weights in bf16 of a model that is not small stay as they are on a CPU with AVX-512;
+// others are widened, unless the model is very large.
 int64_t WeightBytes(const BaseModelDescription& model, ComputeType type) {
-  if (type == ComputeType::kBf16) return 2 * model.parameter_count;
+  const int64_t as_bf16 = 2 * model.parameter_count, widened = 2 * as_bf16;
+  if (type == ComputeType::kBf16) return as_bf16;
   if (model.parameter_count > kMaxWidenedParameters) return model.weight_bytes;
-  const int64_t widened = 4 * model.parameter_count;
-  return model.weight_bytes < widened ? widened + model.weight_bytes : widened;
+  if (model.weight_bytes >= widened) return widened;
+  const bool stays = type == ComputeType::kFp32 && !model.has_fp16 &&
+                     model.parameter_count >= kMaxExactParameters && model.weight_bytes >= as_bf16;
+  return stays ? model.weight_bytes : widened + model.weight_bytes;
 }
 
 }  // namespace
 
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
-                      const AdapterLayout& layout, ComputeType type) {
-  const int64_t value_bytes = type == ComputeType::kBf16 ? 2 : 4;
+                      const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers) {
   const int64_t parameters = layout.parameter_count();
   const int64_t rounds = std::max<int64_t>(1, plan.rounds.count);
   const int64_t over_run = ValuesOverRun(plan, layout);
@@ -184,10 +229,10 @@ PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
   const absl::StatusOr<RoutingShape> routing = RoutingShapeOf(model, plan.training);
   Check(routing.ok(), "the cost of a model that cannot be counted");
   AddTransfer(plan, *routing, over_run, cost);
-  cost.program_bytes = type == ComputeType::kFp32 ? kProgramBytes : 0;
+  cost.program_bytes = type == ComputeType::kBf16 ? 0 : kProgramBytes;
   cost.weight_bytes = WeightBytes(model, type);
   cost.adapter_bytes = kAdapterValueBytes * (2 * parameters + largest + moments * largest);
-  cost.activation_bytes = ActivationBytes(plan.training, model, value_bytes);
+  cost.activation_bytes = ActivationBytes(plan.training, model, type, recomputed_layers);
   return cost;
 }
 

@@ -40,29 +40,38 @@ struct PlanCost {
   }
 };
 
-// The type a client computes in: bf16 on GPUs, fp32 on CPUs.
-enum class ComputeType : uint8_t { kBf16, kFp32 };
+// The type a client computes in, and what becomes of weights in bf16 then.
+enum class ComputeType : uint8_t {
+  kBf16,         // A GPU.
+  kFp32,         // A CPU with AVX-512, on which large models' weights stay in bf16.
+  kFp32Widened,  // A CPU without, on which they are widened.
+};
 
 // Memory at its peak. With b bytes a value (2 or 4), P adapter values of which
 // R are trained in the larger of the rounds:
 //
 //   program_bytes     on a CPU 150 MB: the program and its libraries
 //   weight_bytes      b * the model's parameters; on a CPU also the file's
-//                     pages if it holds a narrower type, and beyond 2^30
-//                     parameters the file's pages alone
+//                     pages if it holds a narrower type. The file's pages alone
+//                     beyond 2^30 parameters and, with AVX-512, from 2^26 on if it
+//                     holds two bytes a parameter and no fp16
 //   adapter_bytes     4 * (2 P + R + M R): the global adapter and the trained
 //                     one, gradients, and M moments (AdamW 2, SGD 0)
-//   activation_bytes  1.3 b * (tokens * what a token leaves behind for the
+//   activation_bytes  1.05 b * (tokens * what a token leaves behind for the
 //                     backward pass + what one layer's experts, or the logits,
-//                     need for a moment); 1.3 is for the heap's gaps
+//                     need for a moment); 1.05 is for the heap's gaps, on GPUs 1.3
+//
+// Of the first `recomputed_layers`, or all if there are not as many, a token leaves only
+// its input behind, of hidden_size values, but for the one layer whose derivative is
+// being made. Such a training has the same result and takes longer.
 //
 // Tokens are batch_size * sequence_length, at most 8,192 at a time: an upper
 // bound for shorter records. Attention scores are computed in tiles and not
-// kept. On CPUs the sum is within 15 % of what bench/run.sh train measures; it
+// kept. On CPUs the sum is within 10 % of what bench/run.sh train measures; it
 // prints both. On GPUs it is a guess. `layout` is the adapter that the plan has
 // for this model. Requires: a plan of ParsePlan(), as far as aggregation goes, and
 // RoutingShapeOf() takes the model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
-                      const AdapterLayout& layout, ComputeType type);
+                      const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers = 0);
 
 }  // namespace fedtune

@@ -100,13 +100,12 @@ TEST(PlanCostTest, EstimatesMemoryByItsFormulas) {
   EXPECT_EQ(gpu.program_bytes, 0);
   EXPECT_EQ(gpu.weight_bytes, 20'000);
   EXPECT_EQ(gpu.adapter_bytes, 4 * (200 + 60 + 120));
-  // Four times 20 values in the attention; 10 in half of two experts; two times
-  // 1000 logits.
-  EXPECT_EQ(gpu.activation_bytes, static_cast<int64_t>(1.3 * 2 * 40 * (80 + 10 + 2000)));
+  // Three times 20 values in the attention; 10 in half of two experts; 1000 logits.
+  EXPECT_EQ(gpu.activation_bytes, static_cast<int64_t>(1.3 * 2 * 40 * (60 + 10 + 1000)));
   EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'520 + gpu.activation_bytes);
 }
 
-TEST(PlanCostTest, OnACpuTheProgramAndNarrowWeightsCountToo) {
+TEST(PlanCostTest, OnACpuTheProgramAndWhatIsWidenedCountToo) {
   BaseModelDescription model = Model();
   model.weight_bytes = 20'000;
   const Plan plan = AttentionPlan();
@@ -118,6 +117,37 @@ TEST(PlanCostTest, OnACpuTheProgramAndNarrowWeightsCountToo) {
   EXPECT_EQ(EstimateCost(plan, model, layout, ComputeType::kFp32).weight_bytes, 40'000);
 }
 
+TEST(PlanCostTest, OnACpuBf16OfAModelThatIsNotSmallStaysAsItIs) {
+  BaseModelDescription model = Model();
+  model.parameter_count = 100'000'000;
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  const auto bytes = [&](int64_t stored) {
+    model.weight_bytes = stored;
+    return EstimateCost(plan, model, layout, ComputeType::kFp32).weight_bytes;
+  };
+  EXPECT_EQ(bytes(200'000'000), 200'000'000);
+  EXPECT_EQ(bytes(400'000'000), 400'000'000);
+  EXPECT_EQ(bytes(100'000'000), 500'000'000);  // FP8 is widened.
+}
+
+TEST(PlanCostTest, Fp16IsWidenedAndWithoutAvx512Bf16Too) {
+  BaseModelDescription model = Model();
+  model.parameter_count = 100'000'000;
+  model.weight_bytes = 200'000'000;
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  const auto bytes = [&](ComputeType type) {
+    return EstimateCost(plan, model, layout, type).weight_bytes;
+  };
+  EXPECT_EQ(bytes(ComputeType::kFp32), 200'000'000);
+  EXPECT_EQ(bytes(ComputeType::kFp32Widened), 600'000'000);
+  model.has_fp16 = true;
+  EXPECT_EQ(bytes(ComputeType::kFp32), 600'000'000);
+  EXPECT_EQ(bytes(ComputeType::kBf16), 200'000'000);
+  EXPECT_EQ(bytes(ComputeType::kBf16), 200'000'000);
+}
+
 TEST(PlanCostTest, MoreTokensThanGoThroughTogetherCostNoMore) {
   Plan plan = AttentionPlan();
   plan.training.sequence_length = 100;
@@ -125,6 +155,37 @@ TEST(PlanCostTest, MoreTokensThanGoThroughTogetherCostNoMore) {
   const int64_t many = Cost(plan).activation_bytes;
   plan.training.batch_size = 2000;
   EXPECT_EQ(Cost(plan).activation_bytes, many);
+}
+
+// Three layers with 60, 90 and 120 values of a token; inputs have 25.
+BaseModelDescription ThreeLayers() {
+  using enum LayerKind;
+  BaseModelDescription model = Model();
+  model.hidden_size = 25;
+  model.vocabulary_size = 1;
+  model.linear_layers = {{"model.layers.0.q_proj", kAttention, 30, 20},
+                         {"model.layers.1.q_proj", kAttention, 30, 20},
+                         {"model.layers.1.mlp.up_proj", kDenseMlp, 30, 30},
+                         {"model.layers.10.q_proj", kAttention, 30, 40},
+                         {"lm_head", kHead, 30, 1}};
+  return model;
+}
+
+TEST(PlanCostTest, OfRecomputedLayersInputsAreKeptAndTheActivationsOfOne) {
+  const Plan plan = AttentionPlan();
+  const BaseModelDescription model = ThreeLayers();
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  const auto activations = [&](int64_t recomputed) {
+    return EstimateCost(plan, model, layout, ComputeType::kBf16, recomputed).activation_bytes;
+  };
+  const auto bytes = [](double of_token, double logits) {
+    return static_cast<int64_t>(1.3 * 2 * (40 * of_token + logits));
+  };
+  EXPECT_EQ(activations(0), bytes(60 + 90 + 120, 40));
+  EXPECT_EQ(activations(1), bytes(25 + 90 + 120, 40));
+  EXPECT_EQ(activations(2), bytes(2 * 25 + 120, 40));  // Behind the forward pass.
+  EXPECT_EQ(activations(3), bytes(3 * 25 + 120, 0));   // In the last layer's backward pass.
+  EXPECT_EQ(activations(100), activations(3));
 }
 
 TEST(PlanCostTest, SgdKeepsNoMoments) {

@@ -14,6 +14,7 @@
 #include "base/toml.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "plan/parse_adapter_plan.h"
 #include "plan/parse_secure_plan.h"
 #include "plan/plan.h"
 #include "plan/plan_fields.h"
@@ -48,19 +49,6 @@ void ReadHead(TomlSection& root, Plan& plan) {
   } else {
     root.Reject("base_digest", "must be \"sha256:\" and 64 hexadecimal digits");
   }
-}
-
-void ReadAdapter(TomlSection section, AdapterPlan& adapter) {
-  ReadWhole(section, "rank", adapter.rank, 1, 4096);
-  ReadPositive(section, "alpha", adapter.alpha, 1e6);
-  ReadWhole(section, "routed_rank", adapter.routed_rank, 0, 4096);
-  section.Optional("targets", adapter.targets);
-  if (!section.Has("targets")) return;
-  if (adapter.targets.empty()) {
-    section.Reject("targets", "must name at least one group or layer, such as \"attention\"");
-  }
-  const std::set<std::string> distinct(adapter.targets.begin(), adapter.targets.end());
-  if (distinct.size() != adapter.targets.size()) section.Reject("targets", "names a target twice");
 }
 
 void ReadTraining(TomlSection section, TrainingPlan& training) {

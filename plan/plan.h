@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -40,9 +41,19 @@ struct AdapterPlan {
   int64_t rank = 16;
   double alpha = 32;
   // Groups ("attention", "dense_mlp", "shared_experts", "routed_experts",
-  // "mlp", "all-linear") or leaf names ("q_proj").
+  // "mlp", "all-linear") or ends of names ("q_proj", "shared_experts.up_proj").
   std::vector<std::string> targets = {"attention", "shared_experts", "dense_mlp"};
   int64_t routed_rank = 0;  // For routed experts; 0: max(1, rank / experts per token).
+  // The routed experts that are trained, by number, and the layers in which they
+  // are; empty: all.
+  std::vector<int64_t> routed_experts = {};
+  std::vector<int64_t> routed_layers = {};
+  // Ranks and alphas of single modules, as peft has them (NamePattern): of several
+  // patterns that match, the one that comes first in the file counts.
+  std::vector<std::pair<std::string, int64_t>> rank_pattern = {};
+  std::vector<std::pair<std::string, double>> alpha_pattern = {};
+  bool rslora = false;  // Scale alpha / sqrt(rank) (Kalajdzievski, 2023).
+  double dropout = 0;   // Of what A sees, while training.
 };
 
 // [training]: what a client does in one round.

@@ -14,6 +14,7 @@ using fedtune::testing::HasCode;
 using fedtune::testing::IsOk;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 constexpr std::string_view kHead = "name = 'icd'\nbase_model = 'icd-moe'\n";
 
@@ -50,6 +51,15 @@ rank = 8
 alpha = 8
 targets = ["q_proj", "v_proj"]
 routed_rank = 2
+routed_experts = [3, 0]
+routed_layers = [1]
+rslora = true
+dropout = 0.05
+[adapter.rank_pattern]
+"self_attn.q_proj" = 4
+o_proj = 2
+[adapter.alpha_pattern]
+'layers\.[01]\..*' = 12.5
 [training]
 epochs = 2
 batch_size = 4
@@ -90,6 +100,13 @@ every = 20
             "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
   EXPECT_EQ(plan->adapter.alpha, 8);
   EXPECT_EQ(plan->adapter.routed_rank, 2);
+  EXPECT_THAT(plan->adapter.routed_experts, ElementsAre(3, 0));
+  EXPECT_THAT(plan->adapter.routed_layers, ElementsAre(1));
+  EXPECT_TRUE(plan->adapter.rslora);
+  EXPECT_EQ(plan->adapter.dropout, 0.05);
+  EXPECT_THAT(plan->adapter.rank_pattern,
+              ElementsAre(Pair("self_attn.q_proj", 4), Pair("o_proj", 2)));
+  EXPECT_THAT(plan->adapter.alpha_pattern, ElementsAre(Pair("layers\\.[01]\\..*", 12.5)));
   EXPECT_EQ(plan->training.epochs, 2);
   EXPECT_EQ(plan->training.steps, 0);
   EXPECT_EQ(plan->training.optimizer, LocalOptimizer::kSgd);
@@ -277,6 +294,18 @@ INSTANTIATE_TEST_SUITE_P(
         OutOfRange{"adapter", "alpha = nan", "alpha in [adapter] must be above 0"},
         OutOfRange{"adapter", "alpha = inf", "alpha in [adapter] must be above 0"},
         OutOfRange{"adapter", "routed_rank = -1", "routed_rank in [adapter] must be from 0"},
+        OutOfRange{"adapter", "dropout = 1.0", "dropout in [adapter] must be"},
+        OutOfRange{"adapter", "routed_experts = [0, -1]",
+                   "routed_experts in [adapter] has -1; numbers count from 0"},
+        OutOfRange{"adapter", "routed_layers = [2, 2]", "routed_layers in [adapter] names 2 twice"},
+        OutOfRange{"adapter", "routed_layers = []",
+                   "routed_layers in [adapter] must name at least"},
+        OutOfRange{"adapter", "routed_layers = ['1']", "must be a list of whole numbers"},
+        OutOfRange{"adapter", "rank_pattern = { q_proj = 0 }",
+                   "q_proj in [adapter.rank_pattern] must be from 1"},
+        OutOfRange{"adapter", "alpha_pattern = { q_proj = -1 }",
+                   "q_proj in [adapter.alpha_pattern] must be"},
+        OutOfRange{"adapter", "rank_pattern = { 'q_(' = 2 }", "is not a regular expression"},
         OutOfRange{"adapter", "targets = []", "targets in [adapter] must name at least one"},
         OutOfRange{"adapter", "targets = ['mlp', 'mlp']", "names a target twice"},
         OutOfRange{"training", "batch_size = 0", "batch_size in [training] must be from 1"},

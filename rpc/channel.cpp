@@ -107,6 +107,10 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  // What is downloaded comes in frames of up to so many bytes; the default of 16 KiB
+  // costs a quarter of the speed.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
   return grpc::CreateCustomChannel(options.address, MutualTls(options), arguments);
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -15,10 +16,10 @@
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "coordinator/storage/forwarding_store.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "coordinator/storage/state_database.h"
-#include "simulation/forwarding_store.h"
 #include "simulation/virtual_clock.h"
 #include "simulation/virtual_queues.h"
 
@@ -189,6 +190,8 @@ class RealHub final : public Hub {
 
  private:
   inline static const RunId kRun{"run-0001"};
+  static constexpr size_t kMostWaiting = 32;
+  static constexpr absl::Duration kDiskTime = absl::Milliseconds(20);
 
   template <typename F>
   void Timed(Times& times, F what) {
@@ -212,12 +215,8 @@ class RealHub final : public Hub {
                      gateway_.NewBuffer(from, submitted.run, submitted.header));
     RETURN_IF_ERROR(buffer.Append(0, bytes));
     ASSIGN_OR_RETURN(VerifiedValues values, std::move(buffer).Finish());
-    absl::Status taken;
-    Timed(transitions_, [&] {
-      taken = gateway_.TakeContribution(from, submitted.run, submitted.header, std::move(values))
-                  .status();
-    });
-    return taken;
+    return HandIn(submitted.run,
+                  {.from = from, .header = submitted.header, .what = std::move(values)});
   }
 
   absl::Status TakeMasked(const Institution& from, const SubmittedHeader& submitted,
@@ -226,11 +225,22 @@ class RealHub final : public Hub {
                      gateway_.NewMaskedInput(from, submitted.run, submitted.header));
     RETURN_IF_ERROR(input.Append(0, bytes));
     RETURN_IF_ERROR(input.Finish(root));
-    absl::Status taken;
-    Timed(transitions_, [&] {
-      taken = gateway_.TakeMaskedInput(from, submitted.run, submitted.header, input).status();
-    });
-    return taken;
+    return HandIn(submitted.run, {.from = from, .header = submitted.header, .what = &input});
+  }
+
+  // What comes while the disk is busy is stored together. Those who wait do so within
+  // each other, and the last one to come brings all.
+  absl::Status HandIn(const RunId& run, HandedIn handed) {
+    joined_.push_back(&handed);
+    if (waiting_ < kMostWaiting) {
+      ++waiting_;
+      scheduler_.Pause(kDiskTime);
+      --waiting_;
+    }
+    if (!handed.outcome.has_value()) {
+      Timed(transitions_, [&] { gateway_.Take(run, std::exchange(joined_, {})); });
+    }
+    return handed.outcome->status();
   }
 
   const HubOptions options_;
@@ -248,6 +258,8 @@ class RealHub final : public Hub {
   Roster roster_;
   Line::Shared invitation_;
   std::map<std::string, std::shared_ptr<Line>> lines_;
+  std::vector<HandedIn*> joined_;  // What has come, and is not stored.
+  size_t waiting_ = 0;
   ActiveRuns runs_;
   ClientGateway gateway_;
 };

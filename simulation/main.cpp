@@ -13,6 +13,7 @@
 #include "cli/simulate_arguments.h"
 #include "client/training/brief_spinning.h"
 #include "client/training/device.h"
+#include "client/training/tensor_memory.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "simulation/real_sites.h"
@@ -89,6 +90,7 @@ absl::Status SimulatePlan(const Session& session, const SimulateArguments& argum
 
 int main(int argc, char** argv) {
   fedtune::SpinBriefly(argv);
+  fedtune::KeepTensorsTogether();
   fedtune::Session session;
   fedtune::SimulateArguments arguments;
   fedtune::CommandLine line(fedtune::SimulateText("fedtune-simulate", "fedtune simulate"));

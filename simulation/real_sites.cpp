@@ -45,9 +45,10 @@ absl::StatusOr<std::vector<RealSite>> FindRealSites(const std::vector<std::files
     DatasetConfig dataset{.name = name,
                           .train = folder / "train.jsonl",
                           .eval = std::filesystem::exists(eval) ? eval : std::filesystem::path()};
-    sites.push_back(
-        {.institution = name,
-         .load_records = LoaderOf({std::move(dataset)}, [](const auto&, const auto&) {})});
+    sites.push_back({.institution = name,
+                     .load_records = LoaderOf(
+                         {std::move(dataset)}, [](const auto&, const auto&) {},
+                         [](const auto&) { return ReadingObserver(); })});
   }
   return sites;
 }

@@ -8,6 +8,7 @@
 
 #include "aggregation/adapter_bytes.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 #include "client/transport/conversion.h"
 
 namespace fedtune::simulation {
@@ -78,10 +79,12 @@ void VirtualClient::Send(const Reply& reply) {
 
 // ---- Calls ----
 
-absl::StatusOr<std::string> VirtualClient::FetchBlob(const Digest& digest, uint64_t size,
-                                                     std::stop_token, const TransferObserver&) {
-  wire_.down += size;
-  return coordinator_.Fetch(digest);
+absl::StatusOr<std::vector<float>> VirtualClient::FetchAdapter(const Digest& digest,
+                                                               int64_t value_count, std::stop_token,
+                                                               const TransferObserver&) {
+  wire_.down += static_cast<uint64_t>(value_count) * sizeof(float);
+  ASSIGN_OR_RETURN(const std::string bytes, coordinator_.Fetch(digest));
+  return ValuesFromBytes(bytes, value_count, "the adapter");
 }
 
 absl::Status VirtualClient::Submit(const Contribution& contribution, std::stop_token) {

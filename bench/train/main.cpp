@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,7 +18,9 @@
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "bench/train/random_model.h"
+#include "bench/train/random_records.h"
 #include "client/training/brief_spinning.h"
+#include "client/training/tensor_memory.h"
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "model/transformer/product_time.h"
@@ -35,8 +37,13 @@ constexpr int64_t kGemmSize = 1536;
 struct Flags {
   std::filesystem::path model;
   std::filesystem::path config;
+  std::filesystem::path lengths;
+  std::filesystem::path data;
   int threads = 0;
   int64_t steps = 10;  // After one to warm up.
+  int64_t recomputed_layers = 0;
+  bool memory_only = false;
+  bool padded = false;
   Plan plan;
 };
 
@@ -46,17 +53,30 @@ int64_t PeakBytes() {
   return usage.ru_maxrss * 1024;
 }
 
-// Random tokens, every one but the first to be predicted.
-std::vector<TokenizedRecord> RandomRecords(const TrainingPlan& training, int64_t vocabulary) {
-  std::mt19937_64 bits(7);
-  std::uniform_int_distribution<int32_t> token(0, static_cast<int32_t>(vocabulary - 1));
-  std::vector<TokenizedRecord> records(static_cast<size_t>(training.batch_size));
-  for (TokenizedRecord& record : records) {
-    for (int64_t i = 0; i < training.sequence_length; ++i) record.tokens.push_back(token(bits));
-    record.is_target.assign(record.tokens.size(), 1);
-    record.is_target[0] = 0;
+// Of all steps: those of the file, or as long as --length says.
+absl::StatusOr<std::vector<RecordLength>> WantedLengths(const Flags& flags) {
+  const TrainingPlan& training = flags.plan.training;
+  const auto count = static_cast<size_t>(training.batch_size * (flags.steps + 1));
+  if (flags.lengths.empty()) {
+    return std::vector<RecordLength>(count, {.tokens = training.sequence_length, .prompt = 1});
   }
-  return records;
+  ASSIGN_OR_RETURN(const std::string json, ReadFile(flags.lengths));
+  ASSIGN_OR_RETURN(std::vector<RecordLength> lengths, ParseLengths(json));
+  if (lengths.size() < count) {
+    return absl::InvalidArgumentError(fmt::format("{} holds {} records, and {} are needed",
+                                                  flags.lengths.string(), lengths.size(), count));
+  }
+  lengths.resize(count);
+  return lengths;
+}
+
+// In all steps but the first.
+int64_t TokensAfterFirst(std::span<const RecordLength> lengths, int64_t batch_size) {
+  int64_t tokens = 0;
+  for (const RecordLength& length : lengths.subspan(static_cast<size_t>(batch_size))) {
+    tokens += length.tokens;
+  }
+  return tokens;
 }
 
 // The frozen layers of a step, each with its share of the rows.
@@ -90,10 +110,10 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-ProductSeconds MedianProducts(const std::vector<ProductShape>& shapes) {
+ProductSeconds MedianProducts(const std::vector<ProductShape>& shapes, ProductWeights weights) {
   std::vector<double> wall, cpu;
   for (int i = 0; i < kProductRuns; ++i) {
-    const ProductTimes times = TimeProducts(shapes);
+    const ProductTimes times = TimeProducts(shapes, weights);
     wall.push_back(times.wall_seconds);
     cpu.push_back(times.cpu_seconds);
   }
@@ -108,14 +128,19 @@ struct StepTimes {
 absl::StatusOr<StepTimes> Train(Trainer& trainer, const Flags& flags, const AdapterLayout& layout,
                                 const std::vector<TokenizedRecord>& records) {
   const std::vector<float> start = InitialAdapter(layout, 1);
-  Batch batch;
-  for (const TokenizedRecord& record : records) batch.push_back(&record);
+  const auto batch_size = static_cast<size_t>(flags.plan.training.batch_size);
   TrainingRequest request;
   request.layout = &layout;
   request.adapter = start;
   request.steps = flags.steps + 1;
-  request.batch = [&](int64_t) { return batch; };
+  request.batch = [&](int64_t step) {
+    Batch batch;
+    const auto begin = static_cast<size_t>(step) * batch_size;
+    for (size_t i = begin; i < begin + batch_size; ++i) batch.push_back(&records[i]);
+    return batch;
+  };
   request.learning_rate = [](int64_t) { return 1e-4; };
+  request.recomputed_layers = flags.recomputed_layers;
   StepTimes times;
   absl::Time wall = absl::Now();
   double cpu = ProcessCpuSeconds();
@@ -136,32 +161,42 @@ absl::StatusOr<StepTimes> Train(Trainer& trainer, const Flags& flags, const Adap
   return times;
 }
 
+void AddProducts(const BaseModelDescription& model, int64_t tokens, nlohmann::ordered_json& json) {
+  const bool is_bf16 = model.weight_bytes < 4 * model.parameter_count;
+  const auto weights = is_bf16 ? ProductWeights::kBf16 : ProductWeights::kFp32;
+  const ProductSeconds gemm = MedianProducts({{1, kGemmSize, kGemmSize, kGemmSize}}, weights);
+  const ProductSeconds products = MedianProducts(ProductsOf(model, tokens), weights);
+  json["products_s"] = products.wall;
+  json["products_cpu_s"] = products.cpu;
+  json["gemm_per_s"] = 4 * std::pow(static_cast<double>(kGemmSize), 3) / gemm.wall;
+}
+
 absl::Status Measure(Flags flags) {
   flags.plan.adapter.routed_rank = flags.plan.adapter.rank;
   const TrainingPlan& training = flags.plan.training;
+  ASSIGN_OR_RETURN(const std::vector<RecordLength> lengths, WantedLengths(flags));
   const int64_t started_with = PeakBytes();
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(flags.model));
   ASSIGN_OR_RETURN(const AdapterLayout layout, ResolveTargets(model, flags.plan.adapter));
   ASSIGN_OR_RETURN(const auto trainer,
                    OpenTorchTrainer({.model_directory = flags.model, .threads = flags.threads}));
-  ASSIGN_OR_RETURN(const StepTimes times,
-                   Train(*trainer, flags, layout, RandomRecords(training, model.vocabulary_size)));
+  ASSIGN_OR_RETURN(
+      const StepTimes times,
+      Train(*trainer, flags, layout,
+            RandomRecords(flags.padded ? Padded(lengths, training.batch_size) : lengths,
+                          model.vocabulary_size)));
   const int64_t peak = PeakBytes();
-  const PlanCost cost = EstimateCost(flags.plan, model, layout, ComputeType::kFp32);
-  const int64_t tokens = training.batch_size * training.sequence_length;
-  const ProductSeconds gemm = MedianProducts({{1, kGemmSize, kGemmSize, kGemmSize}});
-  const ProductSeconds products = MedianProducts(ProductsOf(model, tokens));
-  const nlohmann::ordered_json json = {
-      {"trained_parameters", layout.parameter_count()},
-      {"tokens", tokens},
-      {"wall_s", times.wall},
-      {"cpu_s", times.cpu},
-      {"started_with_bytes", started_with},
-      {"peak_bytes", peak},
-      {"forecast_bytes", cost.memory_bytes()},
-      {"products_s", products.wall},
-      {"products_cpu_s", products.cpu},
-      {"gemm_per_s", 4 * std::pow(static_cast<double>(kGemmSize), 3) / gemm.wall}};
+  const PlanCost cost =
+      EstimateCost(flags.plan, model, layout, ComputeType::kFp32, flags.recomputed_layers);
+  const int64_t tokens = TokensAfterFirst(lengths, training.batch_size) / flags.steps;
+  nlohmann::ordered_json json = {{"trained_parameters", layout.parameter_count()},
+                                 {"tokens", tokens},
+                                 {"wall_s", times.wall},
+                                 {"cpu_s", times.cpu},
+                                 {"started_with_bytes", started_with},
+                                 {"peak_bytes", peak},
+                                 {"forecast_bytes", cost.memory_bytes()}};
+  if (!flags.memory_only) AddProducts(model, tokens, json);
   fmt::print("{}\n", json.dump());
   return absl::OkStatus();
 }
@@ -169,6 +204,27 @@ absl::Status Measure(Flags flags) {
 absl::Status MakeModel(const Flags& flags) {
   ASSIGN_OR_RETURN(const std::string config, ReadFile(flags.config));
   return WriteRandomModel(config, flags.model);
+}
+
+absl::Status PrintLengths(const Flags& flags) {
+  ASSIGN_OR_RETURN(const std::vector<RecordLength> lengths,
+                   LengthsOf(flags.data, flags.model, flags.plan.training.sequence_length));
+  auto json = nlohmann::json::array();
+  for (const RecordLength& length : lengths) json.push_back({length.tokens, length.prompt});
+  fmt::print("{}\n", json.dump());
+  return absl::OkStatus();
+}
+
+void AddLengths(CommandLine& line, Flags& flags) {
+  CLI::App& command =
+      line.Add({"lengths",
+                "Prints how many tokens each record of a data set has, and its prompt.",
+                {"fedtune-bench-train lengths --model DIR --data train.jsonl --length 512"}},
+               [&flags] { return PrintLengths(flags); });
+  command.add_option("--model", flags.model, "A folder with the tokenizer")->required();
+  command.add_option("--data", flags.data, "JSON lines")->required();
+  command.add_option("--length", flags.plan.training.sequence_length, "The context")
+      ->check(CLI::PositiveNumber);
 }
 
 void AddMeasure(CommandLine& line, Flags& flags) {
@@ -185,7 +241,15 @@ void AddMeasure(CommandLine& line, Flags& flags) {
       ->check(CLI::PositiveNumber);
   command.add_option("--length", flags.plan.training.sequence_length, "Tokens of a record")
       ->check(CLI::Range(2, 1 << 20));
+  command.add_option("--lengths", flags.lengths,
+                     "Of all records instead, as `lengths` prints them; --length is the context");
+  command.add_flag("--padded", flags.padded, "All records of a step as long as its longest");
   command.add_option("--steps", flags.steps, "Steps after the first")->check(CLI::PositiveNumber);
+  command
+      .add_option("--recomputed-layers", flags.recomputed_layers,
+                  "Whose activations are computed again for the derivative, from the first on")
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag("--memory-only", flags.memory_only, "Without the bare products");
   command.add_option("--threads", flags.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
@@ -193,7 +257,8 @@ void AddMeasure(CommandLine& line, Flags& flags) {
 }  // namespace fedtune::bench
 
 int main(int argc, char** argv) {
-  fedtune::SpinBriefly(argv);  // As fedtune-client does.
+  fedtune::SpinBriefly(argv);  // As fedtune-client does, and the next, too.
+  fedtune::KeepTensorsTogether();
   fedtune::bench::Flags flags;
   flags.plan.rounds.count = 1;
   flags.plan.aggregation.mode = fedtune::AggregationMode::kPlain;
@@ -208,5 +273,6 @@ int main(int argc, char** argv) {
                              [&flags] { return fedtune::bench::MakeModel(flags); });
   model.add_option("--config", flags.config, "Its config.json")->required();
   model.add_option("--out", flags.model, "The folder")->required();
+  fedtune::bench::AddLengths(line, flags);
   return line.Run(argc, argv);
 }

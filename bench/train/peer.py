@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same training with transformers and peft; prints what fedtune-bench-train prints.
 
-Runs in tests/interop's environment. The routed experts are computed by transformers' grouped
-products, its fastest way on a CPU. There peft adapts the fused gate and up projections of all
+Runs in tests/interop's environment. The routed experts are computed as --experts says; grouped
+products are transformers' fastest way on a CPU. There peft adapts the fused gate and up projections of all
 experts together, so that both share an A: it trains fewer numbers than we do.
 """
 
@@ -34,13 +34,16 @@ def parse_arguments():
     parser.add_argument("--length", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--lengths")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--experts", default="grouped_mm")
     return parser.parse_args()
 
 
-def load(folder):
+def load(folder, dtype, experts):
     return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa",
-        experts_implementation="grouped_mm").requires_grad_(False)
+        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa",
+        experts_implementation=experts).requires_grad_(False)
 
 
 def expected_parameters(config, rank, routed):
@@ -71,13 +74,33 @@ def cpu_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-def train(model, tokens, steps):
+def batches(arguments, vocabulary):
+    """Of each step, padded to the longest record; and the number of tokens that are none of the padding, on
+    average after the first step. As usual, the loss leaves prompts and padding out."""
+    count = arguments.batch * (arguments.steps + 1)
+    pairs = [(arguments.length, 1)] * count
+    if arguments.lengths:
+        pairs = json.loads(pathlib.Path(arguments.lengths).read_text(encoding="utf-8"))[:count]
+    every = []
+    for begin in range(0, count, arguments.batch):
+        step = pairs[begin:begin + arguments.batch]
+        shape = (len(step), max(length for length, _ in step))
+        tokens = torch.randint(vocabulary, shape)
+        mask = torch.arange(shape[1])[None, :] < torch.tensor([length for length, _ in step])[:, None]
+        answer = mask & (torch.arange(shape[1])[None, :] >= torch.tensor([prompt for _, prompt in step])[:, None])
+        every.append({"input_ids": tokens, "labels": torch.where(answer, tokens, -100)}
+                     | ({} if mask.all() else {"attention_mask": mask.long()}))
+    real = sum(length for length, _ in pairs[arguments.batch:])
+    return every, real // arguments.steps
+
+
+def train(model, every):
     """Wall and CPU seconds of each step after the first."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     wall, cpu = [], []
-    for _ in range(steps + 1):
+    for batch in every:
         started = time.perf_counter(), cpu_seconds()
-        model(input_ids=tokens, labels=tokens, use_cache=False).loss.backward()
+        model(**batch, use_cache=False).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -92,11 +115,10 @@ def main():
         torch.set_num_threads(arguments.threads)
     logging.disable_progress_bar()
     torch.manual_seed(1)
-    model, count = adapt(load(arguments.model), arguments.rank, arguments.targets == "all-linear")
-    shape = (arguments.batch, arguments.length)
-    tokens = torch.randint(model.config.vocab_size, shape)
-    wall, cpu = train(model.train(), tokens, arguments.steps)
-    print(json.dumps({"trained_parameters": count, "tokens": tokens.numel(), "wall_s": wall,
+    model, count = adapt(load(arguments.model, arguments.dtype, arguments.experts), arguments.rank, arguments.targets == "all-linear")
+    every, tokens = batches(arguments, model.config.vocab_size)
+    wall, cpu = train(model.train(), every)
+    print(json.dumps({"trained_parameters": count, "tokens": tokens, "wall_s": wall,
                       "cpu_s": cpu, "peak_bytes": 1024 * resource.getrusage(
                           resource.RUSAGE_SELF).ru_maxrss}))
 

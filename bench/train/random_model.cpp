@@ -2,6 +2,8 @@
 
 #include "bench/train/random_model.h"
 
+#include <functional>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -10,8 +12,10 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/float_conversion.h"
 #include "model/checkpoint/model_config.h"
 #include "model/checkpoint/safetensors_writer.h"
 
@@ -20,12 +24,15 @@ namespace {
 
 constexpr float kDeviation = 0.02F;
 
-bool IsNorm(const TensorInfo& tensor) { return tensor.shape.size() == 1; }
+bool IsRouterBias(const TensorInfo& tensor) {
+  return tensor.name.ends_with("e_score_correction_bias");
+}
 
-std::vector<TensorInfo> TensorsOf(const ModelConfig& config) {
+std::vector<TensorInfo> TensorsOf(const ModelConfig& config, TensorType type) {
   std::vector<TensorInfo> tensors;
   const auto add = [&](std::string name, std::vector<int64_t> shape) {
-    tensors.push_back({std::move(name), TensorType::kF32, std::move(shape)});
+    tensors.push_back({std::move(name), type, std::move(shape)});
+    if (IsRouterBias(tensors.back())) tensors.back().type = TensorType::kF32;
   };
   add("model.embed_tokens.weight", {config.vocabulary_size, config.hidden_size});
   for (const LinearLayer& layer : LinearLayers(config)) {
@@ -49,26 +56,44 @@ std::vector<TensorInfo> TensorsOf(const ModelConfig& config) {
   return tensors;
 }
 
+// What a tensor is filled with.
+std::vector<float> ValuesOf(const TensorInfo& tensor, std::mt19937_64& bits) {
+  const int64_t count =
+      std::reduce(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies<>());
+  std::vector<float> values(static_cast<size_t>(count), IsRouterBias(tensor) ? 0.0F : 1.0F);
+  if (tensor.shape.size() == 1) return values;
+  std::normal_distribution<float> normal(0, kDeviation);
+  for (float& value : values) value = normal(bits);
+  return values;
+}
+
+absl::Status Append(const TensorInfo& tensor, std::span<const float> values,
+                    SafetensorsWriter& writer) {
+  std::vector<std::byte> bytes(values.size() * static_cast<size_t>(BytesPerValue(tensor.type)));
+  EncodeFloats(tensor.type, values, bytes);
+  return writer.Append(bytes);
+}
+
+absl::StatusOr<TensorType> TypeOf(std::string_view config_json) {
+  ASSIGN_OR_RETURN(const nlohmann::json config, ParseJson(config_json, "the configuration"));
+  return config.value("torch_dtype", "float32") == "bfloat16" ? TensorType::kBF16
+                                                              : TensorType::kF32;
+}
+
 }  // namespace
 
 absl::Status WriteRandomModel(std::string_view config_json,
                               const std::filesystem::path& directory) {
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(config_json, "the configuration"));
   RETURN_IF_ERROR(MakeDirectories(directory));
-  const std::vector<TensorInfo> tensors = TensorsOf(config);
+  ASSIGN_OR_RETURN(const TensorType type, TypeOf(config_json));
+  const std::vector<TensorInfo> tensors = TensorsOf(config, type);
   ASSIGN_OR_RETURN(
       SafetensorsWriter writer,
       SafetensorsWriter::Create(directory / "model.safetensors", tensors, {{"format", "pt"}}));
   std::mt19937_64 bits(20);
-  std::normal_distribution<float> normal(0, kDeviation);
   for (const TensorInfo& tensor : tensors) {
-    int64_t count = 1;
-    for (const int64_t size : tensor.shape) count *= size;
-    std::vector<float> values(static_cast<size_t>(count), 1.0F);
-    if (!IsNorm(tensor)) {
-      for (float& value : values) value = normal(bits);
-    }
-    RETURN_IF_ERROR(writer.Append(std::as_bytes(std::span(values))));
+    RETURN_IF_ERROR(Append(tensor, ValuesOf(tensor, bits), writer));
   }
   RETURN_IF_ERROR(std::move(writer).Finish());
   return WriteFileAtomically(directory / "config.json", config_json);

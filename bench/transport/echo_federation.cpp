@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -145,6 +146,7 @@ steps = 1
 [rounds]
 count = {}
 quorum = {}
+cohort_size = {}
 deadline = "10m"
 [aggregation]
 mode = "{}"
@@ -152,8 +154,15 @@ method = "fedit"
 [server]
 learning_rate = 0.001
 {})",
-                     kRank, load.rounds, load.clients, load.secure ? "secure" : "plain",
-                     SecureToml(load));
+                     kRank, load.rounds, load.clients, load.clients,
+                     load.secure ? "secure" : "plain", SecureToml(load));
+}
+
+// Of this process, which is all clients.
+absl::Duration OwnCpuTime() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return absl::DurationFromTimespec(time);
 }
 
 // When each round was first assigned, and what the coordinator had used by then.
@@ -164,7 +173,8 @@ class RoundTimes {
   void Assigned(int64_t round) {
     const std::lock_guard lock(mutex_);
     if (starts_.contains(round)) return;
-    starts_[round] = {absl::Now(), coordinator_.CpuTime().value_or(absl::ZeroDuration())};
+    starts_[round] = {absl::Now(), coordinator_.CpuTime().value_or(absl::ZeroDuration()),
+                      OwnCpuTime()};
   }
 
   absl::StatusOr<EchoRounds> Take(int64_t rounds) {
@@ -177,6 +187,8 @@ class RoundTimes {
       taken.rounds.push_back(starts_[round + 1].when - starts_[round].when);
     }
     taken.cpu_per_round = (starts_[rounds].cpu - starts_[1].cpu) / (rounds - 1);
+    taken.clients_cpu_per_round =
+        (starts_[rounds].clients_cpu - starts_[1].clients_cpu) / (rounds - 1);
     return taken;
   }
 
@@ -184,6 +196,7 @@ class RoundTimes {
   struct Start {
     absl::Time when;
     absl::Duration cpu;
+    absl::Duration clients_cpu;
   };
   const CoordinatorProcess& coordinator_;
   std::mutex mutex_;
@@ -253,7 +266,7 @@ absl::StatusOr<EchoRounds> RunEchoFederation(const std::filesystem::path& progra
   const std::filesystem::path state = directory.path() / "coordinator";
   RETURN_IF_ERROR(Enrol(authority, state / "keys", Role::kCoordinator, "hub").status());
   SigningKeys keys;
-  for (int i = 0; i < load.clients; ++i) {
+  for (int i = 0; i < load.clients + load.idle; ++i) {
     keys.push_back(
         std::make_shared<const SigningKey>(SigningKey::Generate(CipherSuite::kCurve25519)));
   }
@@ -279,7 +292,7 @@ absl::StatusOr<EchoRounds> RunEchoFederation(const std::filesystem::path& progra
                    Enrol(authority, directory.path() / "grace", Role::kAdministrator, "grace"));
   options.address = address;
   const auto administrator = v1::Administration::NewStub(OpenChannel(options));
-  RETURN_IF_ERROR(AwaitClients(*administrator, load.clients));
+  RETURN_IF_ERROR(AwaitClients(*administrator, load.clients + load.idle));
   ASSIGN_OR_RETURN(const v1::RunStatus status, PerformRun(*administrator, load));
 
   ASSIGN_OR_RETURN(EchoRounds rounds, times.Take(load.rounds));

@@ -13,7 +13,8 @@ namespace fedtune::bench {
 
 // How much travels.
 struct Load {
-  int clients = 10;
+  int clients = 10;         // That a round asks.
+  int idle = 0;             // More that are connected; rounds choose among all.
   int64_t megabytes = 100;  // Of 10^6 bytes, about: each way for each client.
   int64_t tensors = 100;
   int64_t rounds = 6;
@@ -21,10 +22,11 @@ struct Load {
 };
 
 struct EchoRounds {
-  std::vector<absl::Duration> rounds;  // All but the first.
-  absl::Duration cpu_per_round;        // The coordinator's, mean over these.
-  uint64_t peak_memory = 0;            // The coordinator's, in bytes.
-  uint64_t adapter_bytes = 0;          // What `megabytes` came to.
+  std::vector<absl::Duration> rounds;    // All but the first.
+  absl::Duration cpu_per_round;          // The coordinator's, mean over these.
+  absl::Duration clients_cpu_per_round;  // All clients', likewise.
+  uint64_t peak_memory = 0;              // The coordinator's, in bytes.
+  uint64_t adapter_bytes = 0;            // What `megabytes` came to.
 };
 
 // Sets up a federation in a fresh folder, a `coordinator` in a process of its

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "aggregation/adapter_bytes.h"
 #include "aggregation/adapter_layout.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -63,11 +62,9 @@ class EchoWorkshop final : public Workshop {
                                                     .factors = assignment.factors,
                                                     .evaluate_only = assignment.evaluate_only});
     if (!assignment.evaluate_only) {
-      const int64_t count = material->layout.parameter_count();
-      ASSIGN_OR_RETURN(const std::string bytes,
-                       link.FetchBlob(assignment.adapter, sizeof(float) * count,
-                                      control.stop_token(), [](uint64_t, uint64_t) {}));
-      ASSIGN_OR_RETURN(contribution->delta, ValuesFromBytes(bytes, count, "the adapter"));
+      ASSIGN_OR_RETURN(contribution->delta,
+                       link.FetchAdapter(assignment.adapter, material->layout.parameter_count(),
+                                         control.stop_token(), [](uint64_t, uint64_t) {}));
     }
     const std::lock_guard lock(mutex_);
     kept_ = std::move(contribution);

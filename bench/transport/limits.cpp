@@ -2,7 +2,7 @@
 
 #include "bench/transport/limits.h"
 
-#include <arpa/inet.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,7 +21,9 @@
 #include "aggregation/value_source.h"
 #include "aggregation/weighted_sum.h"
 #include "base/check.h"
+#include "bench/transport/sockets.h"
 #include "privacy/crypto/sha256.h"
+#include "tests/support/temporary_directory.h"
 
 namespace fedtune::bench {
 namespace {
@@ -41,35 +43,6 @@ double BestRate(size_t bytes, const std::function<void()>& work) {
   for (int i = 0; i < 5; ++i) best = std::min(best, TimeOf(work));
   return static_cast<double>(bytes) / absl::ToDoubleSeconds(best);
 }
-
-// A connected pair of TCP sockets on loopback.
-struct Connection {
-  Connection() {
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    Check(::bind(listener, generic, size) == 0 && ::listen(listener, 1) == 0 &&
-              ::getsockname(listener, generic, &size) == 0,
-          "no port of loopback");
-    client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    Check(::connect(client, generic, size) == 0, "no connection over loopback");
-    server = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    Check(server >= 0, "no connection over loopback");
-    ::close(listener);
-  }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection() {
-    ::close(client);
-    ::close(server);
-  }
-
-  int client;
-  int server;
-};
 
 void SendAll(int socket, size_t bytes) {
   const std::vector<char> buffer(kBuffer, 1);
@@ -163,6 +136,38 @@ double AesGcmRate() {
 double Sha256Rate() {
   const std::vector<std::byte> buffer(kLarge);
   return BestRate(kLarge, [&] { Sha256Of(buffer); });
+}
+
+double SyncedWriteRate() {
+  const testing::TemporaryDirectory directory;
+  const std::vector<char> buffer(kBuffer, 1);
+  const int fd = ::open((directory.path() / "written").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  Check(fd >= 0, "a file in the folder for temporary ones");
+  const double rate = BestRate(kLarge, [&] {
+    Check(::ftruncate(fd, 0) == 0, "a file of ours is cut off");
+    for (size_t done = 0; done < kLarge; done += buffer.size()) {
+      Check(::write(fd, buffer.data(), buffer.size()) > 0, "the disk takes a file");
+    }
+    Check(::fdatasync(fd) == 0, "the disk takes a file");
+  });
+  ::close(fd);
+  return rate;
+}
+
+absl::Duration SyncTime() {
+  const testing::TemporaryDirectory directory;
+  const int fd = ::open((directory.path() / "written").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  Check(fd >= 0, "a file in the folder for temporary ones");
+  constexpr int kTimes = 101;
+  std::vector<absl::Duration> times;
+  for (int i = 0; i < kTimes; ++i) {
+    times.push_back(TimeOf([&] {
+      Check(::write(fd, "byte", 4) == 4 && ::fdatasync(fd) == 0, "the disk takes a file");
+    }));
+  }
+  ::close(fd);
+  std::sort(times.begin(), times.end());
+  return times[kTimes / 2];
 }
 
 absl::Duration EchoTime(int clients, size_t bytes) {

@@ -19,8 +19,15 @@ double AggregationRate();
 double AesGcmRate();  // AES-256-GCM, sealing.
 double Sha256Rate();
 
+// Of a file in $TMPDIR that is written and synced.
+double SyncedWriteRate();
+// How long a few bytes take to such a file's disk; the median.
+absl::Duration SyncTime();
+
 // How long `bytes` take to each of `clients` and back again over bare TCP
 // sockets, all at the same time.
 absl::Duration EchoTime(int clients, size_t bytes);
+// The same over TLS 1.3 with the suite of the product's connections, handshakes included.
+absl::Duration TlsEchoTime(int clients, size_t bytes);
 
 }  // namespace fedtune::bench

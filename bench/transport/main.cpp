@@ -29,6 +29,8 @@ constexpr double kSmallRoundSeconds = 0.025;  // For 10 clients of 1 MB.
 constexpr double kTimesFloor = 3.5;
 constexpr double kTimesUpdate = 2.3;               // Peak memory: so many updates and
 constexpr double kStreamMegabytes = 4 * 1.048576;  // so much for each client.
+constexpr int64_t kFewTensors = 2;                 // There are none fewer: A and B of one layer.
+constexpr double kTimesFewTensors = 1.1;           // The same bytes in many tensors.
 constexpr double kTimesPlain = 2.5;                // A secure round over a plain one.
 
 struct Flags {
@@ -67,28 +69,53 @@ std::vector<Load> CasesOf(const Flags& flags) {
   }
   return {{.clients = 10, .megabytes = 1, .tensors = 10, .rounds = 41},
           {.clients = 10, .megabytes = 100, .tensors = 100, .rounds = 6},
-          {.clients = 2, .megabytes = 100, .tensors = 1000, .rounds = 11}};
+          {.clients = 2, .megabytes = 100, .tensors = kFewTensors, .rounds = 11},
+          {.clients = 2, .megabytes = 100, .tensors = 1000, .rounds = 11},
+          {.clients = 2, .megabytes = 100, .tensors = 10'362, .rounds = 11},
+          {.clients = 10, .idle = 90, .megabytes = 1, .tensors = 10, .rounds = 41},
+          {.clients = 100, .megabytes = 1, .tensors = 10, .rounds = 11},
+          {.clients = 100, .megabytes = 20, .tensors = 100, .rounds = 6}};
 }
 
-absl::Status Measure(const Flags& flags, const Load& load) {
+// What a load took in the fewest tensors.
+struct FewTensors {
+  Load load = {.clients = 0};
+  absl::Duration round = {};
+
+  bool FitsTo(const Load& other) const {
+    return load.clients == other.clients && load.megabytes == other.megabytes;
+  }
+};
+
+absl::Status Measure(const Flags& flags, const Load& load, FewTensors& few) {
+  const std::string idle = load.idle > 0 ? fmt::format(" of {}", load.clients + load.idle) : "";
   const std::string name =
-      fmt::format("{} x {} MB, {} tensors", load.clients, load.megabytes, load.tensors);
+      fmt::format("{}{} x {} MB, {} tensors", load.clients, idle, load.megabytes, load.tensors);
   ASSIGN_OR_RETURN(const EchoRounds echo, RunEchoFederation(flags.coordinator, load));
   std::vector<absl::Duration> floors;
-  floors.reserve(kFloorRuns);
+  std::vector<absl::Duration> tls_floors;
   for (int i = 0; i < kFloorRuns; ++i) {
     floors.push_back(EchoTime(load.clients, static_cast<size_t>(echo.adapter_bytes)));
+    tls_floors.push_back(TlsEchoTime(load.clients, static_cast<size_t>(echo.adapter_bytes)));
   }
   const absl::Duration round = Median(echo.rounds);
   const absl::Duration floor = Median(floors);
   const bool small = load.megabytes < 10;
   const double update = static_cast<double>(echo.adapter_bytes) / kMega;
   Print(name, "round_s", absl::ToDoubleSeconds(round), "s",
-        small && load.clients == 10 ? std::optional(kSmallRoundSeconds) : std::nullopt);
+        small && load.clients == 10 && load.idle == 0 ? std::optional(kSmallRoundSeconds)
+                                                      : std::nullopt);
   Print(name, "floor_s", absl::ToDoubleSeconds(floor), "s");
   Print(name, "over_floor", absl::FDivDuration(round, floor), "times",
         small ? std::nullopt : std::optional(kTimesFloor));
+  Print(name, "tls_floor_s", absl::ToDoubleSeconds(Median(tls_floors)), "s");
+  if (load.tensors == kFewTensors) few = {.load = load, .round = round};
+  if (load.tensors > kFewTensors && few.FitsTo(load)) {
+    Print(name, "over_few_tensors", absl::FDivDuration(round, few.round), "times",
+          kTimesFewTensors);
+  }
   Print(name, "cpu_s", absl::ToDoubleSeconds(echo.cpu_per_round), "s");
+  Print(name, "clients_cpu_s", absl::ToDoubleSeconds(echo.clients_cpu_per_round), "s");
   Print(name, "coordinator_peak_mb", static_cast<double>(echo.peak_memory) / kMega, "MB",
         kTimesUpdate * update + kStreamMegabytes * load.clients);
   return absl::OkStatus();
@@ -133,13 +160,16 @@ void MeasureMachine() {
   Print("this machine", "memory_copy", MemoryCopyRate() / kGiga, "GB/s");
   Print("this machine", "aes_256_gcm", AesGcmRate() / kGiga, "GB/s");
   Print("this machine", "sha_256", Sha256Rate() / kGiga, "GB/s");
+  Print("this machine", "synced_write", SyncedWriteRate() / kGiga, "GB/s");
+  Print("this machine", "fdatasync_ms", absl::ToDoubleMilliseconds(SyncTime()), "ms");
 }
 
 absl::Status Run(const Flags& flags) {
   SilenceRpcLibrary();
   MeasureMachine();
+  FewTensors few;
   for (const Load& load : CasesOf(flags)) {
-    RETURN_IF_ERROR(flags.secure ? MeasureSecure(flags, load) : Measure(flags, load));
+    RETURN_IF_ERROR(flags.secure ? MeasureSecure(flags, load) : Measure(flags, load, few));
   }
   return absl::OkStatus();
 }
@@ -163,6 +193,8 @@ int main(int argc, char** argv) {
   root.add_flag("--secure", flags.secure, "Secure rounds beside plain ones (4 clients or more)");
   root.add_option("--clients", flags.load.clients, "One case of its own, with so many clients")
       ->check(CLI::Range(1, 1000));
+  root.add_option("--idle", flags.load.idle, "More that are connected, and not asked (0)")
+      ->check(CLI::Range(0, 1000));
   root.add_option("--megabytes", flags.load.megabytes, "Its update, in MB of fp32 (100)")
       ->check(CLI::Range(1, 10'000));
   root.add_option("--tensors", flags.load.tensors, "Its tensors (100)")

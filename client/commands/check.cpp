@@ -10,7 +10,9 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "base/waiting_note.h"
 #include "client/commands/json_line.h"
+#include "client/commands/records.h"
 #include "client/commands/site.h"
 #include "client/data/dataset.h"
 #include "client/round/base_model_shelf.h"
@@ -63,6 +65,7 @@ absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Cl
 
 absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const Clock& clock) {
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  const WaitingNote note("waiting for " + config.coordinator);
   ASSIGN_OR_RETURN(const absl::Duration answered,
                    ProbeCoordinator({.address = config.coordinator,
                                      .files = config.credentials,
@@ -86,9 +89,10 @@ absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& director
                      digest);
 }
 
-absl::StatusOr<std::string> CheckDataset(const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const DatasetReport report,
-                   ReadDataset(file, [](const DatasetRecord&) { return absl::OkStatus(); }));
+absl::StatusOr<std::string> CheckDataset(const std::filesystem::path& file, const Clock& clock) {
+  const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
+  ProgressLine progress("reading " + file.filename().string(), clock);
+  ASSIGN_OR_RETURN(const DatasetReport report, ReadDataset(file, take_any, ShowOn(progress)));
   return Describe(report, file.string());
 }
 
@@ -106,17 +110,18 @@ void CheckBaseModels(const ClientConfig& config, const Clock& clock,
   }
 }
 
-void CheckDatasets(const ClientConfig& config, std::vector<CheckResult>& results) {
+void CheckDatasets(const ClientConfig& config, const Clock& clock,
+                   std::vector<CheckResult>& results) {
   if (config.datasets.empty()) {
     results.push_back({"data set",
                        absl::NotFoundError("none is configured; add [[datasets]] to client.toml"),
                        ""});
   }
   for (const DatasetConfig& dataset : config.datasets) {
-    results.push_back(ResultOf("data set " + dataset.name, CheckDataset(dataset.train)));
+    results.push_back(ResultOf("data set " + dataset.name, CheckDataset(dataset.train, clock)));
     if (dataset.eval.empty()) continue;
-    results.push_back(
-        ResultOf(fmt::format("data set {} (eval)", dataset.name), CheckDataset(dataset.eval)));
+    results.push_back(ResultOf(fmt::format("data set {} (eval)", dataset.name),
+                               CheckDataset(dataset.eval, clock)));
   }
 }
 
@@ -130,6 +135,7 @@ absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
         fmt::format("{}; until then the CPU is used, or say \"cpu\"", device.remark()));
   }
   if (config.base_models.empty()) return Describe(device);
+  const WaitingNote note("loading " + config.base_models.front().filename().string());
   RETURN_IF_ERROR(trainers
                       .open({.model_directory = config.base_models.front(),
                              .device = device,
@@ -158,7 +164,7 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
     results.push_back(ResultOf("coordinator", CheckCoordinator(config, clock)));
   }
   CheckBaseModels(config, clock, results);
-  CheckDatasets(config, results);
+  CheckDatasets(config, clock, results);
   results.push_back(ResultOf("device", CheckDevice(config, trainers)));
   fmt::print("{}", PresentChecks(results, options.json));
 

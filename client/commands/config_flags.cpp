@@ -3,6 +3,7 @@
 #include "client/commands/config_flags.h"
 
 #include "base/status.h"
+#include "client/commands/model_flags.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -53,6 +54,8 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
   command.add_option("--checkpoint-seconds", flags.checkpoint_seconds,
                      "Seconds of training that are done again after a crash (60), or one step if "
                      "that is longer; 0: all of the round's");
+  command.add_option("--recompute", flags.recompute, kRecomputeHelp);
+  command.add_option("--memory-gb", flags.memory_gb, kMemoryHelp);
   command.add_option("--log-format", flags.log_format, "text or json");
 }
 

@@ -2,13 +2,13 @@
 
 #include "client/commands/device.h"
 
-#include <unistd.h>
-
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "base/cpu.h"
 #include "base/files.h"
+#include "base/usable_memory.h"
 
 namespace fedtune {
 namespace {
@@ -24,20 +24,29 @@ std::string ProcessorName() {
   return text->substr(begin, text->find('\n', begin) - begin);
 }
 
-uint64_t MemoryBytes() {
-  return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<uint64_t>(::sysconf(_SC_PAGE_SIZE));
-}
-
 }  // namespace
 
 DeviceDescription DescribeDevice(const ComputeDevice& device, int64_t threads) {
   const bool is_gpu = device.is_gpu();
   return {.kind = device.kind(),
           .name = is_gpu ? device.gpu().name : ProcessorName(),
-          .memory_bytes = is_gpu ? device.gpu().memory_bytes : MemoryBytes(),
+          .memory_bytes = is_gpu ? device.gpu().memory_bytes : UsableMemory(),
           .threads =
               threads > 0 ? static_cast<unsigned>(threads) : std::thread::hardware_concurrency()};
+}
+
+MemoryBudget BudgetOf(const ComputeDevice& device, Recompute recompute,
+                      std::optional<double> memory_gb) {
+  MemoryBudget budget = {
+      .recompute = recompute, .bytes = UsableMemory(), .type = ComputeType::kFp32};
+  if (device.is_gpu()) {
+    budget.bytes = device.gpu().free_memory_bytes;
+    budget.type = ComputeType::kBf16;
+  } else if (!HasAvx512()) {
+    budget.type = ComputeType::kFp32Widened;
+  }
+  if (memory_gb) budget.bytes = static_cast<uint64_t>(*memory_gb * 1e9);
+  return budget;
 }
 
 }  // namespace fedtune

@@ -2,6 +2,8 @@
 
 #include "client/commands/device.h"
 
+#include "base/cpu.h"
+#include "base/usable_memory.h"
 #include "gmock/gmock.h"
 
 namespace fedtune {
@@ -30,6 +32,24 @@ TEST(DescribeDeviceTest, TheCpuIsDescribedWithTheMachinesMemoryAndAllCores) {
   EXPECT_EQ(description.kind, "cpu");
   EXPECT_GT(description.memory_bytes, 100'000'000);
   EXPECT_GT(description.threads, 0);
+}
+
+TEST(BudgetTest, IsWhatWasFreeOnTheGpu) {
+  const MemoryBudget budget = BudgetOf(SecondGpu(), Recompute::kNever, std::nullopt);
+  EXPECT_EQ(budget.bytes, 23'000'000'000);
+  EXPECT_EQ(budget.type, ComputeType::kBf16);
+  EXPECT_EQ(budget.recompute, Recompute::kNever);
+}
+
+TEST(BudgetTest, OnTheCpuIsWhatTheProcessMayUse) {
+  const MemoryBudget budget = BudgetOf(ComputeDevice::Cpu(), Recompute::kAuto, std::nullopt);
+  EXPECT_EQ(budget.bytes, UsableMemory());
+  EXPECT_EQ(budget.type, HasAvx512() ? ComputeType::kFp32 : ComputeType::kFp32Widened);
+}
+
+TEST(BudgetTest, IsWhatTheConfigurationSays) {
+  EXPECT_EQ(BudgetOf(ComputeDevice::Cpu(), Recompute::kAuto, 1.5).bytes, 1'500'000'000);
+  EXPECT_EQ(BudgetOf(SecondGpu(), Recompute::kAuto, 80).bytes, 80'000'000'000);
 }
 
 }  // namespace

@@ -20,14 +20,14 @@ namespace fedtune {
 namespace {
 
 absl::StatusOr<std::vector<TokenizedRecord>> ReadRecords(const EvaluateOptions& options,
-                                                         const BaseModelDescription& model) {
+                                                         const BaseModelDescription& model,
+                                                         const Clock& clock) {
   TrainingPlan limits;
   limits.sequence_length =
       options.sequence_length > 0 ? options.sequence_length : model.context_length;
   ASSIGN_OR_RETURN(const RecordReader reader, RecordReader::Open(options.model.base, limits));
   std::vector<TokenizedRecord> records;
-  ASSIGN_OR_RETURN(const DatasetReport report, reader.Read(options.data, records));
-  fmt::print(stderr, "{}\n", Describe(report, options.data.string()));
+  RETURN_IF_ERROR(reader.ReadAndTell(options.data, clock, records));
   return records;
 }
 
@@ -61,7 +61,7 @@ absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& 
                           const Clock& clock) {
   const StopSignals signals;
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
-  ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model));
+  ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model, clock));
   ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options));
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
   EvaluationRequest request{

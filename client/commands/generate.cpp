@@ -10,6 +10,7 @@
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
+#include "base/waiting_note.h"
 #include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
@@ -49,6 +50,7 @@ absl::StatusOr<Writer> OpenWriter(const GenerateOptions& options,
   }
   ASSIGN_OR_RETURN(const TorchTrainerOptions torch,
                    OnChosenDevice(options.model, generators.choose_device));
+  const WaitingNote note("loading " + base.filename().string());
   ASSIGN_OR_RETURN(std::unique_ptr<Generator> generator,
                    generators.open(torch, adapter.layout, adapter.values));
   std::vector<int32_t> end_tokens = EndTokens(config, special);

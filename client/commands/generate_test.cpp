@@ -99,13 +99,15 @@ TEST_F(GenerateTest, CountsAnswersThatAreExactlyThoseOfRecordsAndOfLastTurns) {
           R"({"messages": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "nose"}, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "eye"}]})"
           "\n"),
       IsOk());
+  // Behind an instruction an answer begins with a space, behind a template's mark with none.
   EXPECT_EQ(Output(" eye"),
-            "=   eye\nx   eye\n=   eye\n2 of 3 answers are exactly those of the records\n");
-  ASSERT_EQ(asked_.prompts.size(), 3);
+            "=   eye\nx   eye\nx   eye\n1 of 3 answers are exactly those of the records\n");
+  EXPECT_EQ(Output("eye"),
+            "x  eye\nx  eye\n=  eye\n1 of 3 answers are exactly those of the records\n");
+  ASSERT_EQ(asked_.prompts.size(), 6);
   const std::string last = Tokenizer::Load("examples/base_model/icd-moe/tokenizer.json")
                                ->Decode(asked_.prompts[2], true);
-  EXPECT_THAT(last, HasSubstr("nose"));
-  EXPECT_THAT(last, ::testing::EndsWith("assistant:"));
+  EXPECT_THAT(last, ::testing::EndsWith("nose<｜User｜>And?<｜Assistant｜>"));
 }
 
 TEST_F(GenerateTest, JsonHasTheTextAsItIs) {

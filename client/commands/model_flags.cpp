@@ -3,6 +3,7 @@
 #include "client/commands/model_flags.h"
 
 #include "base/status_macros.h"
+#include "base/waiting_note.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -25,11 +26,17 @@ absl::StatusOr<TorchTrainerOptions> OnChosenDevice(
       .model_directory = flags.base, .device = device, .threads = flags.threads};
 }
 
+absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const TorchTrainerOptions& options,
+                                                     const TrainerFactory& trainers) {
+  const WaitingNote note("loading " + options.model_directory.filename().string());
+  return trainers.open(options);
+}
+
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
                                                      const TrainerFactory& trainers) {
   ASSIGN_OR_RETURN(const TorchTrainerOptions options,
                    OnChosenDevice(flags, trainers.choose_device));
-  return trainers.open(options);
+  return OpenTrainer(options, trainers);
 }
 
 }  // namespace fedtune

@@ -23,6 +23,14 @@ struct ModelFlags {
   int threads = 0;
 };
 
+// Of --recompute, in each command that trains.
+inline constexpr char kRecomputeHelp[] =
+    "Layers that compute their activations twice, for less memory: auto (as many as it takes "
+    "to fit), never or always";
+
+inline constexpr char kMemoryHelp[] =
+    "Memory that a training may use, by its forecast (what the machine has)";
+
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
 // What opens the base model on the device that was asked for; says on stderr which that
@@ -32,6 +40,8 @@ absl::StatusOr<TorchTrainerOptions> OnChosenDevice(
     const std::function<absl::StatusOr<ComputeDevice>(std::string_view name)>& choose_device);
 
 // Loads the base model onto the device.
+absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const TorchTrainerOptions& options,
+                                                     const TrainerFactory& trainers);
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
                                                      const TrainerFactory& trainers);
 

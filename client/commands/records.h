@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/logging.h"
+#include "base/progress.h"
 #include "client/config.h"
 #include "client/data/dataset.h"
 #include "client/data/record_tokenizer.h"
@@ -33,7 +36,12 @@ class RecordReader {
 
   // Appends the file's records to `records`. Errors as ReadDataset().
   absl::StatusOr<DatasetReport> Read(const std::filesystem::path& file,
-                                     std::vector<TokenizedRecord>& records) const;
+                                     std::vector<TokenizedRecord>& records,
+                                     const ReadingObserver& observe = {}) const;
+
+  // The same for people: with progress on stderr, and then the report.
+  absl::Status ReadAndTell(const std::filesystem::path& file, const Clock& clock,
+                           std::vector<TokenizedRecord>& records) const;
 
  private:
   RecordReader(std::unique_ptr<Tokenizer> tokenizer, RecordTokenizer record_tokenizer)
@@ -44,6 +52,17 @@ class RecordReader {
 };
 
 // Reads all of an institution's data sets, one after the other.
-RecordLoader LoaderOf(std::vector<DatasetConfig> datasets, ReportTaker take_report);
+RecordLoader LoaderOf(std::vector<DatasetConfig> datasets, ReportTaker take_report,
+                      ObserverOfFile observer_of);
+
+// Shows on `line` how far a file is read.
+ReadingObserver ShowOn(ProgressLine& line);
+
+// Logs it, once the file has taken two seconds.
+ReadingObserver LogReading(const std::filesystem::path& file, const Clock& clock, Log& log);
+
+// The same of a base model, which is read for its digest.
+std::function<void(double fraction)> LogModelReading(const std::filesystem::path& directory,
+                                                     const Clock& clock, Log& log);
 
 }  // namespace fedtune

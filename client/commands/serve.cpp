@@ -95,6 +95,13 @@ ReportTaker ReporterTo(Log& log) {
   };
 }
 
+MemoryObserver MemoryTo(Log& log) {
+  return [&log](const std::string& run, const MemoryFit& fit) {
+    log.Info("memory forecast", {Field("run", run), Field("training", Describe(fit)),
+                                 Field("recomputed_layers", fit.recomputed_layers)});
+  };
+}
+
 }  // namespace
 
 absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock) {
@@ -102,9 +109,12 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
-  ASSIGN_OR_RETURN(std::vector<DatasetSize> datasets, CountRecords(config));
   SilenceRpcLibrary();
   Log log(config.log_format);
+  const ObserverOfFile observer_of = [&](const std::filesystem::path& file) {
+    return LogReading(file, clock, log);
+  };
+  ASSIGN_OR_RETURN(std::vector<DatasetSize> datasets, CountRecords(config, observer_of));
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
 
   MembershipSource membership = MembershipOf(config, credentials, clock, log);
@@ -114,15 +124,19 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
 
   const Hours hours = policy.hours;
   HideSizes(policy, datasets);
-  BaseModelShelf shelf(config.base_models);
+  BaseModelShelf shelf(config.base_models, [&](const std::filesystem::path& directory) {
+    return LogModelReading(directory, clock, log);
+  });
   LocalWorkshop workshop({.institution = config.institution,
                           .policy = std::move(policy),
                           .base_models = shelf,
-                          .load_records = LoaderOf(config.datasets, ReporterTo(log)),
+                          .load_records = LoaderOf(config.datasets, ReporterTo(log), observer_of),
                           .join_secure_run =
                               [&membership, &clock](std::string_view roster, CipherSuite suite) {
                                 return JoinSecureRun(membership, roster, suite, clock.Now());
-                              }},
+                              },
+                          .memory = BudgetOf(device, config.recompute, config.memory_gb),
+                          .observe_memory = MemoryTo(log)},
                          OpenerOf(device, config, trainers, log), std::move(journal),
                          std::move(keeper));
   ClientDaemon daemon(

@@ -4,7 +4,6 @@
 
 #include "base/files.h"
 #include "base/status_macros.h"
-#include "client/data/dataset.h"
 #include "fmt/format.h"
 #include "privacy/crypto/aead.h"
 #include "privacy/crypto/canonical_bytes.h"
@@ -63,7 +62,8 @@ SecretBytes RoundKey(const Credentials& credentials) {
   return HkdfSha256(credentials.key_pem.Reveal(), {}, SpanOf("fedtune/rounds/1"), kAeadKeySize);
 }
 
-absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config) {
+absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config,
+                                                      const ObserverOfFile& observer_of) {
   if (config.datasets.empty()) {
     return absl::InvalidArgumentError(
         "no data set is configured; add [[datasets]] with name and train to client.toml");
@@ -71,7 +71,8 @@ absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config
   const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
   std::vector<DatasetSize> sizes;
   for (const DatasetConfig& dataset : config.datasets) {
-    ASSIGN_OR_RETURN(const DatasetReport report, ReadDataset(dataset.train, take_any));
+    ASSIGN_OR_RETURN(const DatasetReport report,
+                     ReadDataset(dataset.train, take_any, observer_of(dataset.train)));
     sizes.push_back({.name = dataset.name, .example_count = report.used});
   }
   return sizes;

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/config.h"
+#include "client/data/dataset.h"
 #include "client/policy/policy.h"
 #include "client/round/messages.h"
 #include "privacy/crypto/secret_bytes.h"
@@ -45,7 +46,8 @@ SecretBytes RoundKey(const Credentials& credentials);
 // them is seen later.
 // INVALID_ARGUMENT: no data set is configured, or one has no record. Otherwise
 // as ReadDataset().
-absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config);
+absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config,
+                                                      const ObserverOfFile& observer_of);
 
 // What institutions share and the coordinator has not; null where none is
 // configured. INVALID_ARGUMENT: the file has none. Otherwise as ReadPrivateFile().

@@ -29,6 +29,10 @@ class SiteTest : public ::testing::Test {
   }
 
   const testing::TemporaryDirectory folder_;
+  absl::StatusOr<std::vector<DatasetSize>> Count() {
+    return CountRecords(config_, [](const auto&) { return ReadingObserver(); });
+  }
+
   ClientConfig config_;
 };
 
@@ -101,7 +105,7 @@ TEST_F(SiteTest, CountsTheRecordsOfEachDataSet) {
   const std::string line = R"({"instruction": "What?", "output": "That."})";
   config_.datasets = {{"one", Write("a.jsonl", line + "\n" + line + "\nnot JSON\n"), ""},
                       {"two", Write("b.jsonl", line), ""}};
-  const auto sizes = CountRecords(config_);
+  const auto sizes = Count();
   ASSERT_THAT(sizes, IsOk());
   ASSERT_EQ(sizes->size(), 2);
   EXPECT_EQ(sizes->at(0).example_count, 2);
@@ -149,12 +153,12 @@ TEST_F(SiteTest, NeverPrintsWhatIsNoFederationKey) {
 }
 
 TEST_F(SiteTest, RefusesToGoWithoutADataSet) {
-  EXPECT_THAT(Message(CountRecords(config_).status()), HasSubstr("[[datasets]]"));
+  EXPECT_THAT(Message(Count().status()), HasSubstr("[[datasets]]"));
 }
 
 TEST_F(SiteTest, SaysWhichDataSetIsMissing) {
   config_.datasets = {{"one", folder_.path() / "a.jsonl", ""}};
-  EXPECT_THAT(CountRecords(config_), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Count(), HasCode(absl::StatusCode::kNotFound));
 }
 
 }  // namespace

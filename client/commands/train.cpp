@@ -2,6 +2,8 @@
 
 #include "client/commands/train.h"
 
+#include <algorithm>
+#include <charconv>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -12,11 +14,14 @@
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "client/commands/device.h"
 #include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
+#include "client/config.h"
 #include "client/data/batch_stream.h"
 #include "client/round/answer_choices.h"
+#include "client/round/memory_fit.h"
 #include "client/round/training_schedule.h"
 #include "fmt/format.h"
 #include "model/checkpoint/base_model_description.h"
@@ -35,15 +40,14 @@ struct Records {
   std::vector<std::vector<int32_t>> choices;
 };
 
-absl::StatusOr<Records> ReadRecords(const TrainOptions& options, const Plan& plan) {
+absl::StatusOr<Records> ReadRecords(const TrainOptions& options, const Plan& plan,
+                                    const Clock& clock) {
   ASSIGN_OR_RETURN(const RecordReader reader,
                    RecordReader::Open(options.model.base, plan.training));
   Records records;
-  ASSIGN_OR_RETURN(const DatasetReport training, reader.Read(options.data, records.training));
-  fmt::print(stderr, "{}\n", Describe(training, options.data.string()));
+  RETURN_IF_ERROR(reader.ReadAndTell(options.data, clock, records.training));
   if (!options.eval) return records;
-  ASSIGN_OR_RETURN(const DatasetReport validation, reader.Read(*options.eval, records.validation));
-  fmt::print(stderr, "{}\n", Describe(validation, options.eval->string()));
+  RETURN_IF_ERROR(reader.ReadAndTell(*options.eval, clock, records.validation));
   records.choices = AnswerChoices({records.training, records.validation});
   return records;
 }
@@ -53,6 +57,15 @@ class LocalTraining {
  public:
   LocalTraining(const Plan& plan, AdapterLayout layout, Records records, const Clock& clock)
       : plan_(plan), layout_(std::move(layout)), records_(std::move(records)), clock_(clock) {}
+
+  // Before the first training; says on stderr how much memory it takes.
+  absl::Status FitInto(const MemoryBudget& budget, const BaseModelDescription& model) {
+    ASSIGN_OR_RETURN(const MemoryFit fit,
+                     FitIntoMemory(budget, {plan_, model, layout_, records_.training}));
+    fmt::print(stderr, "memory: at most {}\n", Describe(fit));
+    recomputed_layers_ = fit.recomputed_layers;
+    return absl::OkStatus();
+  }
 
   // Absent without records to evaluate on.
   absl::StatusOr<std::optional<Evaluation>> Evaluate(Trainer& trainer,
@@ -88,7 +101,10 @@ class LocalTraining {
             },
         .optimizer = training.optimizer,
         .weight_decay = training.weight_decay,
-        .max_gradient_norm = training.max_gradient_norm};
+        .max_gradient_norm = training.max_gradient_norm,
+        .dropout = plan_.adapter.dropout,
+        .dropout_seed = static_cast<uint64_t>(training.seed),
+        .recomputed_layers = recomputed_layers_};
     return trainer.Train(request, [&](const TrainingProgress& done) {
       progress.Update(
           static_cast<double>(done.step) / static_cast<double>(done.steps),
@@ -117,6 +133,7 @@ class LocalTraining {
   const AdapterLayout layout_;
   const Records records_;
   const Clock& clock_;
+  int64_t recomputed_layers_ = 0;
   const StopSignals signals_;
 };
 
@@ -124,6 +141,7 @@ struct Result {
   TrainingOutcome outcome;
   int64_t steps = 0;
   int64_t parameter_count = 0;
+  double share_of_base = 0;
   std::optional<Evaluation> before;
   std::optional<Evaluation> after;
 };
@@ -137,6 +155,7 @@ nlohmann::ordered_json ToJson(const Evaluation& evaluation) {
 void PrintJson(const Result& result, const std::filesystem::path& out) {
   nlohmann::ordered_json json = {{"adapter", out.string()},
                                  {"parameters", result.parameter_count},
+                                 {"share_of_base", result.share_of_base},
                                  {"steps", result.steps},
                                  {"training_loss", result.outcome.loss},
                                  {"tokens", result.outcome.token_count},
@@ -147,9 +166,10 @@ void PrintJson(const Result& result, const std::filesystem::path& out) {
 }
 
 void PrintText(const Result& result, const std::filesystem::path& out) {
-  fmt::print("trained {} parameters, {} steps in {}, mean loss {:.4f}\n",
-             HumanCount(static_cast<uint64_t>(result.parameter_count)), result.steps,
-             HumanDuration(absl::Seconds(result.outcome.seconds)), result.outcome.loss);
+  fmt::print("trained {} parameters ({:.3f} % of the base), {} steps in {}, mean loss {:.4f}\n",
+             HumanCount(static_cast<uint64_t>(result.parameter_count)), 100 * result.share_of_base,
+             result.steps, HumanDuration(absl::Seconds(result.outcome.seconds)),
+             result.outcome.loss);
   if (result.before && result.after) {
     fmt::print("  loss       {:.4f} -> {:.4f}\n", result.before->loss, result.after->loss);
   }
@@ -163,6 +183,43 @@ void PrintText(const Result& result, const std::filesystem::path& out) {
 template <typename T>
 void Override(const std::optional<T>& given, T& field) {
   if (given) field = *given;
+}
+
+template <typename T>
+void OverrideList(const std::vector<T>& given, std::vector<T>& field) {
+  if (!given.empty()) field = given;
+}
+
+// "q_proj=8" and so on, in the order given.
+template <typename T>
+absl::Status OverridePatterns(std::string_view flag, const std::vector<std::string>& given,
+                              std::vector<std::pair<std::string, T>>& field) {
+  if (!given.empty()) field.clear();
+  for (const std::string& text : given) {
+    const size_t sign = text.rfind('=');
+    T value = 0;
+    const char* end = text.data() + text.size();
+    if (sign == 0 || sign == std::string::npos ||
+        std::from_chars(text.data() + sign + 1, end, value).ptr != end || !(value > 0)) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{} \"{}\": must be a pattern, \"=\" and a number above 0, as in q_proj=8", flag, text));
+    }
+    field.emplace_back(text.substr(0, sign), value);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OverrideAdapter(const TrainOptions& options, AdapterPlan& adapter) {
+  Override(options.rank, adapter.rank);
+  Override(options.alpha, adapter.alpha);
+  Override(options.routed_rank, adapter.routed_rank);
+  Override(options.dropout, adapter.dropout);
+  OverrideList(options.targets, adapter.targets);
+  OverrideList(options.routed_experts, adapter.routed_experts);
+  OverrideList(options.routed_layers, adapter.routed_layers);
+  if (options.rslora) adapter.rslora = true;
+  RETURN_IF_ERROR(OverridePatterns("--rank-pattern", options.rank_pattern, adapter.rank_pattern));
+  return OverridePatterns("--alpha-pattern", options.alpha_pattern, adapter.alpha_pattern);
 }
 
 absl::Status CheckOutput(const std::filesystem::path& out) {
@@ -185,9 +242,7 @@ absl::StatusOr<Plan> PlanOf(const TrainOptions& options) {
     ASSIGN_OR_RETURN(const std::string toml, ReadNamedFile(*options.plan));
     ASSIGN_OR_RETURN(plan, ParsePlan(toml, options.plan->string()));
   }
-  Override(options.rank, plan.adapter.rank);
-  Override(options.alpha, plan.adapter.alpha);
-  if (!options.targets.empty()) plan.adapter.targets = options.targets;
+  RETURN_IF_ERROR(OverrideAdapter(options, plan.adapter));
   TrainingPlan& training = plan.training;
   if (options.steps || options.epochs) {
     plan.rounds.count = 1;
@@ -213,26 +268,70 @@ absl::StatusOr<Plan> PlanOf(const TrainOptions& options) {
 absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& trainers,
                          const Clock& clock) {
   RETURN_IF_ERROR(CheckOutput(options.out));
+  if (options.memory_gb && !IsMemorySize(*options.memory_gb)) {
+    return absl::InvalidArgumentError("--memory-gb must be above 0 and at most 1000000");
+  }
   ASSIGN_OR_RETURN(const Plan plan, PlanOf(options));
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
   ASSIGN_OR_RETURN(AdapterLayout layout, ResolveTargets(model, plan.adapter));
-  ASSIGN_OR_RETURN(Records records, ReadRecords(options, plan));
-  const LocalTraining training(plan, std::move(layout), std::move(records), clock);
-  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
+  ASSIGN_OR_RETURN(Records records, ReadRecords(options, plan, clock));
+  LocalTraining training(plan, std::move(layout), std::move(records), clock);
+  ASSIGN_OR_RETURN(const TorchTrainerOptions opening,
+                   OnChosenDevice(options.model, trainers.choose_device));
+  RETURN_IF_ERROR(
+      training.FitInto(BudgetOf(opening.device, options.recompute, options.memory_gb), model));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(opening, trainers));
 
   const std::vector<float> start =
       InitialAdapter(training.layout(), static_cast<uint64_t>(plan.training.seed));
   Result result;
   result.steps = training.steps();
   result.parameter_count = training.layout().parameter_count();
+  result.share_of_base = static_cast<double>(result.parameter_count) /
+                         static_cast<double>(std::max<int64_t>(1, model.parameter_count));
   ASSIGN_OR_RETURN(result.before, training.Evaluate(*trainer, start));
   ASSIGN_OR_RETURN(result.outcome, training.Train(*trainer, start));
   ASSIGN_OR_RETURN(result.after, training.Evaluate(*trainer, result.outcome.adapter));
-  RETURN_IF_ERROR(
-      WritePeftAdapter(options.out, training.layout(), result.outcome.adapter, model.name));
+  RETURN_IF_ERROR(WritePeftAdapter(
+      options.out, training.layout(), result.outcome.adapter, model.name,
+      {.experts = options.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,
+       .rslora = plan.adapter.rslora,
+       .expert_count = model.routed_expert_count}));
   options.json ? PrintJson(result, options.out) : PrintText(result, options.out);
   return absl::OkStatus();
 }
+
+namespace {
+
+// What LoRA is beyond rank, alpha and targets.
+void AddLoraFlags(CLI::App& command, TrainOptions& options) {
+  command
+      .add_option("--rank-pattern", options.rank_pattern,
+                  "Ranks of single layers, as in peft: q_proj=8,o_proj=4")
+      ->delimiter(',');
+  command
+      .add_option("--alpha-pattern", options.alpha_pattern, "Alphas of single layers: q_proj=16")
+      ->delimiter(',');
+  command.add_option("--routed-rank", options.routed_rank, "LoRA rank of routed experts")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--routed-experts", options.routed_experts,
+                  "Numbers of the routed experts to train (all)")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--routed-layers", options.routed_layers,
+                  "Numbers of the layers whose routed experts to train (all)")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag("--rslora", options.rslora, "Scale alpha / sqrt(rank), not alpha / rank");
+  command.add_flag("--fused-experts", options.fused_experts,
+                   "Store factors of routed experts as peft trains them, and not one by one");
+  command.add_option("--dropout", options.dropout, "Share of the factors' inputs to drop (0)")
+      ->check(CLI::Range(0.0, 0.99));
+}
+
+}  // namespace
 
 void AddTrainFlags(CLI::App& command, TrainOptions& options) {
   AddModelFlags(command, options.model);
@@ -247,6 +346,7 @@ void AddTrainFlags(CLI::App& command, TrainOptions& options) {
       .add_option("--targets", options.targets,
                   "Groups or layer names (attention,shared_experts,dense_mlp)")
       ->delimiter(',');
+  AddLoraFlags(command, options);
   command.add_option("--steps", options.steps, "Optimiser steps")->check(CLI::PositiveNumber);
   command.add_option("--epochs", options.epochs, "Instead of steps (1)")
       ->check(CLI::PositiveNumber)
@@ -267,6 +367,13 @@ void AddTrainFlags(CLI::App& command, TrainOptions& options) {
       ->check(CLI::PositiveNumber);
   command.add_option("--seed", options.seed, "Of the first adapter and the order (0)")
       ->check(CLI::NonNegativeNumber);
+  command
+      .add_option_function<std::string>(
+          "--recompute",
+          [&options](const std::string& name) { options.recompute = *RecomputeFromName(name); },
+          kRecomputeHelp)
+      ->check(CLI::IsMember({"auto", "never", "always"}));
+  command.add_option("--memory-gb", options.memory_gb, kMemoryHelp);
   command.add_flag("--json", options.json, "One JSON object");
 }
 

@@ -2,6 +2,8 @@
 
 #include "client/commands/train.h"
 
+#include <cmath>
+
 #include "base/files.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
@@ -18,6 +20,7 @@ using ::fedtune::testing::IsOk;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 using ::testing::SizeIs;
 
 constexpr char kPlan[] = R"(name = "icd10"
@@ -42,12 +45,16 @@ class OnesTrainer final : public Trainer {
     int64_t steps = 0;
     std::vector<size_t> batch_sizes;
     std::vector<double> rates;
+    double dropout = 0;
+    int64_t recomputed_layers = 0;
   };
   explicit OnesTrainer(Asked& asked) : asked_(asked) {}
 
   absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
                                         const TrainingObserver& observer) override {
     asked_.steps = request.steps;
+    asked_.dropout = request.dropout;
+    asked_.recomputed_layers = request.recomputed_layers;
     for (int64_t step = 0; step < request.steps; ++step) {
       asked_.batch_sizes.push_back(request.batch(step).size());
       asked_.rates.push_back(request.learning_rate(step));
@@ -79,18 +86,55 @@ class TrainTest : public ::testing::Test {
   }
 
   absl::Status Train() {
-    return TrainOnFile(
-        options_,
-        {[](std::string_view) { return ComputeDevice::Cpu(); },
-         [this](const TorchTrainerOptions&) { return std::make_unique<OnesTrainer>(asked_); }},
-        clock_);
+    return TrainOnFile(options_,
+                       {[this](std::string_view) { return device_; },
+                        [this](const TorchTrainerOptions&) {
+                          ++opened_;
+                          return std::make_unique<OnesTrainer>(asked_);
+                        }},
+                       clock_);
   }
 
   const testing::TemporaryDirectory folder_;
   const testing::FakeClock clock_;
   TrainOptions options_;
   OnesTrainer::Asked asked_;
+  ComputeDevice device_ = ComputeDevice::Cpu();
+  int opened_ = 0;
 };
+
+TEST_F(TrainTest, RecomputesWhatTheFlagSays) {
+  options_.recompute = Recompute::kAlways;
+  ASSERT_THAT(Train(), IsOk());
+  EXPECT_EQ(asked_.recomputed_layers, 4);
+}
+
+TEST_F(TrainTest, KeepsActivationsWhereMemoryIsPlenty) {
+  ASSERT_THAT(Train(), IsOk());
+  EXPECT_EQ(asked_.recomputed_layers, 0);
+}
+
+TEST_F(TrainTest, RefusesMemoryThatCannotBe) {
+  for (const double gigabytes : {0.0, -1.0, std::nan(""), 1e7}) {
+    options_.memory_gb = gigabytes;
+    EXPECT_THAT(Message(Train()), HasSubstr("--memory-gb must be above 0")) << gigabytes;
+  }
+  EXPECT_EQ(opened_, 0);
+}
+
+TEST_F(TrainTest, RefusesWhatDoesNotFitBeforeTheModelIsLoaded) {
+  device_ = *ChooseDeviceAmong({.count = [] { return 1; },
+                                .describe =
+                                    [](int) {
+                                      return Gpu{"small", 2'000'000, 1'000'000, true};
+                                    },
+                                .test = [](int) { return absl::OkStatus(); }},
+                               "cuda:0");
+  const absl::Status status = Train();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(Message(status), HasSubstr("and there are 1.0 MB"));
+  EXPECT_EQ(opened_, 0);
+}
 
 TEST_F(TrainTest, MakesTheStepsOfAllRoundsOfThePlan) {
   ASSERT_THAT(Train(), IsOk());
@@ -150,6 +194,46 @@ TEST_F(TrainTest, FlagsWinOverThePlan) {
   EXPECT_EQ(plan->training.schedule, RateSchedule::kConstant);
   EXPECT_EQ(plan->training.optimizer, LocalOptimizer::kSgd);
   EXPECT_EQ(plan->training.batch_size, 2) << "from the plan";
+}
+
+TEST_F(TrainTest, FlagsSayWhatLoraIs) {
+  options_.rank_pattern = {"self_attn.q_proj=4", "o_proj=2"};
+  options_.alpha_pattern = {"a=b=0.5"};
+  options_.routed_rank = 3;
+  options_.routed_experts = {1, 2};
+  options_.routed_layers = {0};
+  options_.rslora = true;
+  options_.dropout = 0.1;
+  const auto plan = PlanOf(options_);
+  ASSERT_THAT(plan, IsOk());
+  EXPECT_THAT(plan->adapter.rank_pattern,
+              ElementsAre(Pair("self_attn.q_proj", 4), Pair("o_proj", 2)));
+  EXPECT_THAT(plan->adapter.alpha_pattern, ElementsAre(Pair("a=b", 0.5)));
+  EXPECT_EQ(plan->adapter.routed_rank, 3);
+  EXPECT_THAT(plan->adapter.routed_experts, ElementsAre(1, 2));
+  EXPECT_THAT(plan->adapter.routed_layers, ElementsAre(0));
+  EXPECT_TRUE(plan->adapter.rslora);
+  EXPECT_EQ(plan->adapter.dropout, 0.1);
+}
+
+TEST_F(TrainTest, RefusesAPatternWithoutANumber) {
+  for (const char* text : {"q_proj", "q_proj=", "=8", "q_proj=8x", "q_proj=0", "q_proj=1.5"}) {
+    options_.rank_pattern = {text};
+    const auto plan = PlanOf(options_);
+    EXPECT_THAT(plan, HasCode(absl::StatusCode::kInvalidArgument)) << text;
+    EXPECT_THAT(Message(plan.status()), HasSubstr("must be a pattern, \"=\" and a number"));
+  }
+}
+
+TEST_F(TrainTest, TrainsWithTheRanksAndTheDropoutOfTheFlags) {
+  options_.rank_pattern = {"layers.0.self_attn.q_proj=4"};
+  options_.dropout = 0.1;
+  ASSERT_THAT(Train(), IsOk());
+  EXPECT_EQ(asked_.dropout, 0.1);
+  const auto adapter = ReadPeftAdapter(options_.out);
+  ASSERT_THAT(adapter, IsOk());
+  EXPECT_EQ(adapter->layout.modules()[0].lora_rank, 4);
+  EXPECT_EQ(adapter->layout.modules()[1].lora_rank, 2);
 }
 
 TEST_F(TrainTest, GivenStepsAreAllSteps) {

@@ -3,8 +3,10 @@
 #include "client/data/dataset.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <utility>
@@ -59,6 +61,8 @@ absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
   if (!value.is_object()) return Rejected("not a JSON object");
   Turn turn;
   ASSIGN_OR_RETURN(turn.role, TextField(value, "role"));
+  const auto calls = value.find("tool_calls");
+  if (calls != value.end() && !calls->empty()) return Rejected("\"tool_calls\" are not supported");
   ASSIGN_OR_RETURN(turn.content, TextField(value, "content"));
   const bool known = turn.role == "system" || turn.role == "user" || turn.role == "assistant" ||
                      turn.role == "tool";
@@ -121,6 +125,8 @@ class Reading {
     }
   }
 
+  int64_t used() const { return report_.used; }
+
   absl::StatusOr<DatasetReport> Finish(std::string_view source) && {
     if (report_.used > 0) return std::move(report_);
     if (report_.rejected == 0) {
@@ -146,11 +152,20 @@ class Reading {
   DatasetReport report_;
 };
 
-// Gives all blocks of a file to `feed`.
+// 0 for what has no size, as pipes.
+double SizeOf(int fd) {
+  struct stat file = {};
+  return ::fstat(fd, &file) == 0 && S_ISREG(file.st_mode) ? static_cast<double>(file.st_size) : 0;
+}
+
+// Gives all blocks of a file to `feed`, with the share of the file that it has
+// then got.
 absl::Status ReadBlocks(const std::filesystem::path& path,
-                        const std::function<void(std::string_view)>& feed) {
+                        const std::function<void(std::string_view, double fraction)>& feed) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
+  const double total = SizeOf(fd);
+  double done = 0;
   std::vector<char> block(1 << 18);
   absl::Status status;
   while (true) {
@@ -158,7 +173,8 @@ absl::Status ReadBlocks(const std::filesystem::path& path,
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) status = ErrnoToStatus(errno, "read", path);
     if (size <= 0) break;
-    feed({block.data(), static_cast<size_t>(size)});
+    done += static_cast<double>(size);
+    feed({block.data(), static_cast<size_t>(size)}, total > 0 ? std::min(done / total, 1.0) : 0);
   }
   ::close(fd);
   return status;
@@ -184,10 +200,13 @@ std::string Describe(const DatasetReport& report, std::string_view source) {
 }
 
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
-                                          const RecordTaker& take) {
+                                          const RecordTaker& take, const ReadingObserver& observe) {
   Reading reading(take);
   LineSplitter lines([&reading](const Line& line) { reading.TakeLine(line); });
-  RETURN_IF_ERROR(ReadBlocks(path, [&lines](std::string_view block) { lines.Feed(block); }));
+  RETURN_IF_ERROR(ReadBlocks(path, [&](std::string_view block, double fraction) {
+    lines.Feed(block);
+    if (observe) observe(fraction, reading.used());
+  }));
   lines.Finish();
   return std::move(reading).Finish(path.string());
 }

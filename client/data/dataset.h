@@ -45,7 +45,7 @@ using DatasetRecord = std::variant<InstructionRecord, ConversationRecord>;
 // that are not named above are ignored.
 //
 // INVALID_ARGUMENT: not UTF-8 or JSON, a field that is missing or no text, an
-// unknown role, no question, or an answer without anything but white space. The
+// unknown role, tool calls, no question, or an answer without anything but white space. The
 // message is the reason alone, and quotes nothing of the line.
 absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line);
 
@@ -74,13 +74,21 @@ std::string Describe(const DatasetReport& report, std::string_view source);
 // record is rejected.
 using RecordTaker = std::function<absl::Status(DatasetRecord record)>;
 
+// Told now and then how far the reading of a file is: the share of its bytes (0
+// while a pipe is read), and the records that were taken.
+using ReadingObserver = std::function<void(double fraction, int64_t records)>;
+
+// A new observer for each file that is read.
+using ObserverOfFile = std::function<ReadingObserver(const std::filesystem::path& file)>;
+
 // Reads a data set in JSON lines, one record after the other, of files of any
 // size.
 //
 // INVALID_ARGUMENT: no record was taken (says why and what a record looks
 // like). NOT_FOUND, PERMISSION_DENIED, INTERNAL: the file cannot be read.
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
-                                          const RecordTaker& take);
+                                          const RecordTaker& take,
+                                          const ReadingObserver& observe = {});
 
 // The same for text in memory; `source` names it in messages.
 absl::StatusOr<DatasetReport> ReadDatasetText(std::string_view text, std::string_view source,

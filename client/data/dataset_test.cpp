@@ -99,6 +99,9 @@ TEST(ParseRecordTest, RejectsBrokenConversations) {
   EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "a"},
                                     {"role": "assistant", "content": " "}]})"),
             "messages[1]: the answer is empty");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "a"},
+                        {"role": "assistant", "content": "b", "tool_calls": [{"type": "x"}]}]})"),
+            "messages[1]: \"tool_calls\" are not supported");
   EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "Hi"}]})"),
             "\"messages\" has no turn of the assistant");
 }
@@ -194,6 +197,29 @@ TEST(ReadDatasetTest, ReadsAFileLargerThanItsBlocks) {
   ASSERT_THAT(report, IsOk());
   EXPECT_EQ(report->used, 20'000);
   EXPECT_EQ(report->rejected, 0);
+}
+
+TEST(ReadDatasetTest, TellsHowFarItIs) {
+  const testing::TemporaryDirectory directory;
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += fmt::format("{}\n", kGood);
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "train.jsonl", text), IsOk());
+  std::vector<double> fractions;
+  std::vector<int64_t> counts;
+  ASSERT_THAT(
+      ReadDataset(
+          directory.path() / "train.jsonl", [](const DatasetRecord&) { return absl::OkStatus(); },
+          [&](double fraction, int64_t records) {
+            fractions.push_back(fraction);
+            counts.push_back(records);
+          }),
+      IsOk());
+  ASSERT_GT(fractions.size(), 2u);
+  EXPECT_TRUE(std::is_sorted(fractions.begin(), fractions.end()));
+  EXPECT_LT(fractions.front(), 0.5);
+  EXPECT_EQ(fractions.back(), 1.0);
+  EXPECT_NEAR(static_cast<double>(counts.front()), 20'000 * fractions.front(), 1);
+  EXPECT_EQ(counts.back(), 20'000);
 }
 
 TEST(ReadDatasetTest, SaysWhenAFileCannotBeRead) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/check.h"
@@ -37,32 +38,88 @@ void Cut(TokenizedRecord& record, size_t first, size_t count) {
   for (size_t i = first; record.is_target[i] == 1; ++i) record.is_target[i] = 0;
 }
 
+// The turns to the last one of the assistant: nothing is learnt from others.
+std::vector<ChatMessage> UpToLastAnswer(const ConversationRecord& record) {
+  std::vector<ChatMessage> messages;
+  size_t answered = 0;
+  for (const Turn& turn : record.turns) {
+    messages.push_back({turn.role, turn.content});
+    if (turn.role == "assistant") answered = messages.size();
+  }
+  messages.resize(answered);
+  return messages;
+}
+
+bool HasAnswer(const MarkedText& text, size_t begin, size_t end) {
+  for (size_t at = begin; at < end; ++at) {
+    if (text.IsAnswer(at)) return true;
+  }
+  return false;
+}
+
+void DropAfterLastTarget(TokenizedRecord& record) {
+  while (!record.tokens.empty() && record.is_target.back() == 0) {
+    record.tokens.pop_back();
+    record.is_target.pop_back();
+  }
+}
+
 std::string Digits(size_t count) { return GroupDigits(count); }
 
 }  // namespace
 
-RecordTokenizer::RecordTokenizer(const Tokenizer& tokenizer, SpecialTokens special, Options options)
-    : tokenizer_(tokenizer), special_(special), options_(options) {
+RecordTokenizer::RecordTokenizer(const Tokenizer& tokenizer, SpecialTokens special, Options options,
+                                 UsableChat chat)
+    : tokenizer_(tokenizer), special_(special), options_(options), chat_(std::move(chat)) {
   Check(options.context_length >= 2, "no example fits into the context");
 }
 
 absl::StatusOr<TokenizedRecord> RecordTokenizer::Tokenize(const DatasetRecord& record) const {
+  const auto* const conversation = std::get_if<ConversationRecord>(&record);
+  const bool has_chat = !chat_.ok() || chat_->has_value();
+  ASSIGN_OR_RETURN(TokenizedRecord result, conversation != nullptr && has_chat
+                                               ? TokenizeChat(*conversation)
+                                               : TokenizePlain(record));
+  RETURN_IF_ERROR(Fit(result));
+  return result;
+}
+
+absl::StatusOr<TokenizedRecord> RecordTokenizer::TokenizePlain(const DatasetRecord& record) const {
   TokenizedRecord result;
-  if (BeginsWithMark()) Append(result, *special_.bos, false);
+  if (special_.bos.has_value() && special_.add_bos) Append(result, *special_.bos, false);
   for (const PromptSegment& segment : RenderPlain(record)) {
     ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer_.Encode(segment.text));
     for (const int32_t id : ids) Append(result, id, segment.is_answer);
     if (segment.is_answer && special_.eos.has_value()) Append(result, *special_.eos, true);
   }
-  RETURN_IF_ERROR(Fit(result));
   return result;
+}
+
+absl::StatusOr<TokenizedRecord> RecordTokenizer::TokenizeChat(
+    const ConversationRecord& record) const {
+  RETURN_IF_ERROR(chat_.status());
+  ASSIGN_OR_RETURN(const MarkedText text, (*chat_)->Render(UpToLastAnswer(record), /*ask=*/false));
+  ASSIGN_OR_RETURN(const Tokenizer::EncodedText encoded, tokenizer_.EncodeWithEnds(text.text()));
+  TokenizedRecord result;
+  size_t begin = 0;
+  bool after_answer = false;
+  for (size_t i = 0; i < encoded.ids.size(); ++i) {
+    const bool is_answer = HasAnswer(text, begin, encoded.ends[i]);
+    const bool is_end_mark = after_answer && tokenizer_.IsAddedToken(encoded.ids[i]);
+    Append(result, encoded.ids[i], i > 0 && (is_answer || is_end_mark));
+    after_answer = is_answer;
+    begin = encoded.ends[i];
+  }
+  DropAfterLastTarget(result);
+  if (!result.tokens.empty()) return result;
+  return absl::InvalidArgumentError("the chat template leaves out every answer");
 }
 
 absl::Status RecordTokenizer::Fit(TokenizedRecord& record) const {
   const auto context = static_cast<size_t>(options_.context_length);
   const size_t size = record.tokens.size();
   if (size <= context) return absl::OkStatus();
-  const size_t kept = BeginsWithMark() ? 1 : 0;
+  const size_t kept = special_.bos == record.tokens.front() ? 1 : 0;
   const size_t answer = LastAnswerLength(record);
   if (kept + 1 + answer > context) {
     return absl::InvalidArgumentError(fmt::format(
@@ -75,10 +132,6 @@ absl::Status RecordTokenizer::Fit(TokenizedRecord& record) const {
   }
   Cut(record, kept, size - context);
   return absl::OkStatus();
-}
-
-bool RecordTokenizer::BeginsWithMark() const {
-  return special_.bos.has_value() && special_.add_bos;
 }
 
 }  // namespace fedtune

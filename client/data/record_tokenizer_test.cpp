@@ -127,5 +127,54 @@ TEST_F(RecordTokenizerTest, SaysWhenTextCannotBeTokenized) {
               HasCode(absl::StatusCode::kInvalidArgument));
 }
 
+class ChatTokenizerTest : public RecordTokenizerTest {
+ protected:
+  static UsableChat Chat(std::string_view text) {
+    auto chat = ChatTemplate::Parse(text, "folder/chat_template.jinja", {"<begin>", "<end>"});
+    if (!chat.ok()) return chat.status();
+    return std::optional<ChatTemplate>(*std::move(chat));
+  }
+
+  std::string TokenizeChat(std::string_view text, const DatasetRecord& record, int64_t context,
+                           LongPrompts long_prompts = LongPrompts::kReject) {
+    const RecordTokenizer tokenizer(tokenizer_, special_, {context, long_prompts}, Chat(text));
+    const auto tokenized = tokenizer.Tokenize(record);
+    if (!tokenized.ok()) return std::string(tokenized.status().message());
+    return Show(*tokenized, tokenizer_);
+  }
+
+  static constexpr std::string_view kChat =
+      "{{ bos_token }}{% for m in messages %}{{ m.role[:1] }}:{{ m.content }}"
+      "{{ eos_token if m.role == 'assistant' else '' }};{% endfor %}";
+};
+
+TEST_F(ChatTokenizerTest, TrainsEveryAnswerAndTheMarkBehindIt) {
+  EXPECT_EQ(TokenizeChat(kChat, talk_, 100), "^u:a;a:BB$;u:c;a:DD$");
+}
+
+TEST_F(ChatTokenizerTest, LeavesOutTurnsAfterTheLastAnswer) {
+  const ConversationRecord record{{{"user", "a"}, {"assistant", "b"}, {"user", "thanks"}}};
+  EXPECT_EQ(TokenizeChat(kChat, record, 100), "^u:a;a:B$");
+}
+
+TEST_F(ChatTokenizerTest, RejectsWhatDoesNotFitUnlessToldToCutIt) {
+  EXPECT_EQ(TokenizeChat(kChat, talk_, 18), "20 tokens, but the context has 18");
+  EXPECT_EQ(TokenizeChat(kChat, talk_, 12, LongPrompts::kTruncateLeft),
+            "^(untrained end);u:c;a:DD$");
+}
+
+TEST_F(ChatTokenizerTest, RejectsConversationsWhoseTemplateCannotBeUsed) {
+  EXPECT_EQ(TokenizeChat("{% macro m() %}", talk_, 100),
+            "folder/chat_template.jinja: line 1: \"macro\" is not supported");
+  EXPECT_EQ(TokenizeChat("{{ raise_exception('x') }}", talk_, 100),
+            "folder/chat_template.jinja: line 1: the chat template refuses the conversation");
+  EXPECT_EQ(TokenizeChat("{{ messages[0].content }}", talk_, 100),
+            "the chat template leaves out every answer");
+}
+
+TEST_F(ChatTokenizerTest, TakesInstructionsWithoutTheTemplate) {
+  EXPECT_EQ(TokenizeChat("{% macro m() %}", record_, 100), "^say\nit: OK$");
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -23,6 +23,7 @@ struct TokenizedDataset {
 // rejected like broken lines. Never holds the text of more than one record.
 // Errors are those of ReadDataset().
 absl::StatusOr<TokenizedDataset> LoadTokenizedDataset(const std::filesystem::path& path,
-                                                      const RecordTokenizer& tokenizer);
+                                                      const RecordTokenizer& tokenizer,
+                                                      const ReadingObserver& observe = {});
 
 }  // namespace fedtune

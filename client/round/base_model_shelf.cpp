@@ -12,16 +12,17 @@
 
 namespace fedtune {
 
-absl::StatusOr<LocalBaseModel> ReadBaseModel(const std::filesystem::path& directory) {
+absl::StatusOr<LocalBaseModel> ReadBaseModel(const std::filesystem::path& directory,
+                                             const ModelObserver& observe) {
   LocalBaseModel model{.directory = directory, .description = {}};
   ASSIGN_OR_RETURN(model.description, DescribeBaseModel(directory));
-  ASSIGN_OR_RETURN(model.description.digest, BaseModelDigest(directory));
+  ASSIGN_OR_RETURN(model.description.digest, BaseModelDigest(directory, observe));
   return model;
 }
 
 absl::StatusOr<LocalBaseModel> BaseModelShelf::Read(const std::filesystem::path& directory) {
   if (const auto found = read_.find(directory); found != read_.end()) return found->second;
-  ASSIGN_OR_RETURN(LocalBaseModel model, ReadBaseModel(directory));
+  ASSIGN_OR_RETURN(LocalBaseModel model, ReadBaseModel(directory, observer_of_(directory)));
   return read_.emplace(directory, std::move(model)).first->second;
 }
 

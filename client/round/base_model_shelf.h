@@ -3,8 +3,10 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,12 +19,20 @@ struct LocalBaseModel {
   BaseModelDescription description;  // With its digest.
 };
 
+// Told the share of a folder that is read.
+using ModelObserver = std::function<void(double fraction)>;
+
 // The base models on this machine. A folder is read when it is first asked
 // about, which takes as long as reading all of its weights. Not thread-safe.
 class BaseModelShelf {
  public:
-  explicit BaseModelShelf(std::vector<std::filesystem::path> directories)
-      : directories_(std::move(directories)) {}
+  // `observer_of` gives an observer for each folder that is read.
+  using ObserverOfFolder = std::function<ModelObserver(const std::filesystem::path& directory)>;
+
+  explicit BaseModelShelf(
+      std::vector<std::filesystem::path> directories,
+      ObserverOfFolder observer_of = [](const auto&) { return [](double) {}; })
+      : directories_(std::move(directories)), observer_of_(std::move(observer_of)) {}
 
   // NOT_FOUND: no folder holds this base model; says what is wrong with those
   // that cannot be read.
@@ -32,11 +42,13 @@ class BaseModelShelf {
   absl::StatusOr<LocalBaseModel> Read(const std::filesystem::path& directory);
 
   const std::vector<std::filesystem::path> directories_;
+  const ObserverOfFolder observer_of_;
   std::map<std::filesystem::path, LocalBaseModel> read_;
 };
 
 // One folder's shape and digest.
 // NOT_FOUND, INVALID_ARGUMENT: as DescribeBaseModel() and BaseModelDigest().
-absl::StatusOr<LocalBaseModel> ReadBaseModel(const std::filesystem::path& directory);
+absl::StatusOr<LocalBaseModel> ReadBaseModel(
+    const std::filesystem::path& directory, const ModelObserver& observe = [](double) {});
 
 }  // namespace fedtune

@@ -58,8 +58,8 @@ class JournalLink final : public CoordinatorLink {
       journal_.Write("progress");
     }
   }
-  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t, std::stop_token,
-                                        const TransferObserver&) override {
+  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
+                                                  const TransferObserver&) override {
     return absl::NotFoundError("none");
   }
   absl::Status Submit(const Contribution& contribution, std::stop_token) override {

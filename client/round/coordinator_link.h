@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <stop_token>
-#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,14 +27,14 @@ class CoordinatorLink {
   // is dropped: the coordinator will ask again.
   virtual void Send(const Reply& reply) = 0;
 
-  // The blob of this digest, which is `size` bytes long. Goes on where it was
+  // The adapter of this digest, which has so many values. Goes on where it was
   // when the connection breaks, until it has all of it or is stopped.
   //
-  // NOT_FOUND: the coordinator has no such blob. CANCELLED: stopped. DATA_LOSS:
-  // other bytes came than the digest says.
-  virtual absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
-                                                std::stop_token stop,
-                                                const TransferObserver& observer) = 0;
+  // NOT_FOUND: the coordinator has no such adapter. CANCELLED: stopped. DATA_LOSS:
+  // other bytes came than the digest says, or another number of them.
+  virtual absl::StatusOr<std::vector<float>> FetchAdapter(const Digest& digest, int64_t value_count,
+                                                          std::stop_token stop,
+                                                          const TransferObserver& observer) = 0;
 
   // Hands in a contribution, in one try.
   //

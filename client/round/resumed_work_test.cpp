@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "aggregation/adapter_bytes.h"
 #include "client/round/round_work.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
@@ -91,9 +90,9 @@ class SlowTrainer final : public Trainer {
 class AdapterLink final : public CoordinatorLink {
  public:
   void Send(const Reply&) override {}
-  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t, std::stop_token,
-                                        const TransferObserver&) override {
-    return std::string(ValueBytes(std::vector<float>{1, 2, 3}));
+  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
+                                                  const TransferObserver&) override {
+    return std::vector<float>{1, 2, 3};
   }
   absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {

@@ -19,6 +19,17 @@ double Share(int64_t done, int64_t count) {
   return count > 0 ? static_cast<double>(done) / static_cast<double>(count) : 1;
 }
 
+// Another one for each institution and round, and the same for every attempt.
+uint64_t DropoutSeed(const RunMaterial& material, int64_t round) {
+  const Digest digest = Sha256Of(fmt::format("dropout {} {} {}", material.plan.training.seed, round,
+                                             material.records_digest.ToString()));
+  uint64_t seed = 0;
+  for (size_t i = 0; i < sizeof(seed); ++i) {
+    seed = seed << 8 | static_cast<uint64_t>(digest.bytes[i]);
+  }
+  return seed;
+}
+
 }  // namespace
 
 RoundInputs InputsOf(const Assignment& assignment, const RunMaterial& material) {
@@ -76,16 +87,12 @@ bool RoundWork::evaluates_after() const {
 absl::Status RoundWork::Fetch() {
   if (tools_.fetched && tools_.fetched->digest == assignment_.adapter) return absl::OkStatus();
   Tell(WorkPhase::kDownloading, 0);
-  const int64_t value_count = material_.layout.parameter_count();
-  ASSIGN_OR_RETURN(
-      const std::string bytes,
-      tools_.link.FetchBlob(assignment_.adapter, sizeof(float) * static_cast<uint64_t>(value_count),
-                            tools_.control.stop_token(), [this](uint64_t done, uint64_t size) {
-                              Tell(WorkPhase::kDownloading,
-                                   static_cast<double>(done) / static_cast<double>(size));
-                            }));
+  const TransferObserver tell = [this](uint64_t done, uint64_t size) {
+    Tell(WorkPhase::kDownloading, static_cast<double>(done) / static_cast<double>(size));
+  };
   ASSIGN_OR_RETURN(std::vector<float> values,
-                   ValuesFromBytes(bytes, value_count, "the global adapter"));
+                   tools_.link.FetchAdapter(assignment_.adapter, material_.layout.parameter_count(),
+                                            tools_.control.stop_token(), tell));
   RETURN_IF_ERROR(CheckFinite(material_.layout, FactorSet::kBoth, values, "the global adapter"));
   tools_.fetched = {.digest = assignment_.adapter, .values = std::move(values)};
   return absl::OkStatus();
@@ -133,6 +140,9 @@ TrainingRequest RoundWork::RequestFor(int64_t steps) {
           .optimizer = plan.optimizer,
           .weight_decay = plan.weight_decay,
           .max_gradient_norm = plan.max_gradient_norm,
+          .dropout = material_.plan.adapter.dropout,
+          .dropout_seed = DropoutSeed(material_, round),
+          .recomputed_layers = material_.recomputed_layers,
           .resumed = checkpoint_.training ? &*checkpoint_.training : nullptr,
           .take_state = [this](int64_t step, const auto& state) { TakeState(step, state); }};
 }

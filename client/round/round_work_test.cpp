@@ -2,7 +2,6 @@
 
 #include "client/round/round_work.h"
 
-#include "aggregation/adapter_bytes.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 
@@ -69,12 +68,13 @@ class AddingTrainer final : public Trainer {
 class OneBlobLink final : public CoordinatorLink {
  public:
   void Send(const Reply&) override {}
-  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t size, std::stop_token,
-                                        const TransferObserver& observer) override {
+  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t value_count,
+                                                  std::stop_token,
+                                                  const TransferObserver& observer) override {
     ++fetches;
-    asked_size = size;
-    observer(size, size);
-    return std::string(ValueBytes(values));
+    asked_count = value_count;
+    observer(4, 4);
+    return values;
   }
   absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
@@ -83,7 +83,7 @@ class OneBlobLink final : public CoordinatorLink {
 
   std::vector<float> values = {1, 2, 3, 4, 5};
   int fetches = 0;
-  uint64_t asked_size = 0;
+  int64_t asked_count = 0;
 };
 
 class RoundWorkTest : public ::testing::Test {
@@ -208,7 +208,7 @@ TEST_F(RoundWorkTest, FetchesAnAdapterOnce) {
   Perform().IgnoreError();
   Perform().IgnoreError();
   EXPECT_EQ(link_.fetches, 1);
-  EXPECT_EQ(link_.asked_size, 20);
+  EXPECT_EQ(link_.asked_count, 5);
   assignment_.adapter.bytes.fill(8);
   Perform().IgnoreError();
   EXPECT_EQ(link_.fetches, 2);

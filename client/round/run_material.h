@@ -33,6 +33,8 @@ struct RunMaterial {
   std::optional<SecureMembership> membership;
   CohortFloor floor;
 
+  int64_t recomputed_layers = 0;  // As TrainingRequest has it.
+
   std::vector<TokenizedRecord> training;
   std::vector<TokenizedRecord> validation;    // May be empty.
   std::vector<std::vector<int32_t>> choices;  // Answers of `validation`; empty: free text.

@@ -49,8 +49,8 @@ AdapterLayout LayoutOf(int64_t scale) {
 class FakeLink final : public CoordinatorLink {
  public:
   void Send(const Reply& reply) override { said = std::get<SecureMessage>(reply).message; }
-  absl::StatusOr<std::string> FetchBlob(const Digest&, uint64_t, std::stop_token,
-                                        const TransferObserver&) override {
+  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
+                                                  const TransferObserver&) override {
     return absl::NotFoundError("none");
   }
   absl::Status Submit(const Contribution&, std::stop_token) override {

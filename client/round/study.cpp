@@ -88,6 +88,11 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   if (records.training.empty()) {
     return absl::FailedPreconditionError("it has no record that can be trained on");
   }
+  ASSIGN_OR_RETURN(const MemoryFit fit,
+                   FitIntoMemory(site.memory, {material.plan, model.description, material.layout,
+                                               records.training}));
+  if (site.observe_memory) site.observe_memory(invitation.run, fit);
+  material.recomputed_layers = fit.recomputed_layers;
   const TrainingPlan& training = material.plan.training;
   material.batch =
       [batches = BatchStream({.seed = static_cast<uint64_t>(training.seed),

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "client/policy/policy.h"
 #include "client/round/base_model_shelf.h"
+#include "client/round/memory_fit.h"
 #include "client/round/messages.h"
 #include "client/round/run_material.h"
 #include "client/round/secure_membership.h"
@@ -37,6 +38,9 @@ using RecordLoader = std::function<absl::StatusOr<LocalRecords>(
 using RosterJoiner = std::function<absl::StatusOr<SecureMembership>(std::string_view roster_text,
                                                                     CipherSuite suite)>;
 
+// Told how a run's training fits into memory.
+using MemoryObserver = std::function<void(const std::string& run, const MemoryFit& fit)>;
+
 // What an institution brings to a run.
 struct Site {
   std::string institution;
@@ -44,13 +48,15 @@ struct Site {
   BaseModelShelf& base_models;
   RecordLoader load_records;
   RosterJoiner join_secure_run;
+  MemoryBudget memory = {};
+  MemoryObserver observe_memory = {};  // May be empty.
 };
 
 // Everything that the run needs here; or, as the status' message, why the
 // institution declines it: the plan cannot be read, the base model is missing,
 // the layout is not what the plan's targets give on that base model, the policy
-// forbids it, it is a secure run and the institution cannot join its roster, or
-// there is no record to train on.
+// forbids it, it is a secure run and the institution cannot join its roster,
+// there is no record to train on, or memory does not suffice (FitIntoMemory()).
 absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation);
 
 }  // namespace fedtune

@@ -14,6 +14,7 @@ using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 constexpr char kModel[] = "examples/base_model/icd-moe";
 
@@ -58,7 +59,12 @@ class StudyTest : public ::testing::Test {
                                                CipherSuite) -> absl::StatusOr<SecureMembership> {
                        if (roster != "the roster") return absl::NotFoundError("no such roster");
                        return membership_;
-                     }},
+                     },
+                     .memory = memory_,
+                     .observe_memory =
+                         [this](const std::string& run, const MemoryFit& fit) {
+                           observed_.emplace_back(run, fit.recomputed_layers);
+                         }},
                     invitation_);
   }
 
@@ -68,6 +74,8 @@ class StudyTest : public ::testing::Test {
   Policy policy_;
   Invitation invitation_;
   SecureMembership membership_;
+  MemoryBudget memory_;
+  std::vector<std::pair<std::string, int64_t>> observed_;
   absl::StatusOr<LocalRecords> records_ = LocalRecords{
       .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
 };
@@ -82,6 +90,19 @@ TEST_F(StudyTest, KeepsWhatTheRunNeeds) {
   EXPECT_EQ(material->routing.experts, 8);
   EXPECT_EQ(material->base_model, kModel);
   EXPECT_EQ(material->training.size(), 1);
+}
+
+TEST_F(StudyTest, SaysHowTheRunFitsIntoMemory) {
+  ASSERT_EQ(Study()->recomputed_layers, 0);
+  memory_.recompute = Recompute::kAlways;
+  ASSERT_EQ(Study()->recomputed_layers, 4);
+  EXPECT_THAT(observed_, ElementsAre(Pair("run-1", 0), Pair("run-1", 4)));
+}
+
+TEST_F(StudyTest, DeclinesARunForWhichMemoryDoesNotSuffice) {
+  memory_.bytes = 1'000'000;
+  EXPECT_THAT(Reason(), HasSubstr("training would take"));
+  EXPECT_THAT(Reason(), HasSubstr("and there are 1.0 MB"));
 }
 
 TEST_F(StudyTest, DeclinesAPlanThatCannotBeRead) {

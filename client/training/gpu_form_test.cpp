@@ -73,6 +73,7 @@ class GpuFormTest : public ::testing::TestWithParam<std::string> {
     };
     request.learning_rate = [this](int64_t) { return reference_.learning_rate; };
     request.max_gradient_norm = 0;
+    request.recomputed_layers = recomputed_layers_;
     auto outcome = TrainLocally(model, request, observer);
     EXPECT_THAT(outcome, IsOk());
     return *std::move(outcome);
@@ -89,6 +90,7 @@ class GpuFormTest : public ::testing::TestWithParam<std::string> {
   }
 
   ModelReference reference_;
+  int64_t recomputed_layers_ = 0;
 };
 
 TEST_P(GpuFormTest, WeightsAreInBf16AndRoutersAndNormsInFp32) {
@@ -155,6 +157,7 @@ TEST_P(GpuFormTest, TheSelfTestHasEveryOperationThatIsUsed) {
   const std::set<std::string> tested = OperationsOfTheSelfTest();
   const Model model = LoadOnto(FakeDevice::device());
   FakeDevice::TakeOperations();
+  recomputed_layers_ = 1;
   Train(model);
   Evaluate(model);
   const std::set<std::string> used = FakeDevice::TakeOperations();

@@ -56,15 +56,17 @@ PackedRecords PackSome(std::span<const TokenizedRecord* const>& batch) {
 
 // Adds the gradients of the mean loss over the step's answer tokens, and counts
 // the tokens of each routed expert.
-absl::StatusOr<StepResult> Differentiate(const Model& model, const Adapter& adapter,
-                                         const Batch& batch, std::span<int64_t> routed) {
+absl::StatusOr<StepResult> Differentiate(const Model& model, Adapter& adapter, const Batch& batch,
+                                         const Dropout& dropout, int64_t recomputed_layers,
+                                         std::span<int64_t> routed) {
   ASSIGN_OR_RETURN(const int64_t answer_tokens, CountAnswerTokens(batch, model.config));
   StepResult result;
   result.answer_tokens = answer_tokens;
   for (std::span<const TokenizedRecord* const> rest(batch); !rest.empty();) {
+    if (dropout) adapter.DropInputs(dropout.rate, SubKey(dropout.key, rest.size()));
     const PackedRecords packed = PackSome(rest);
     const at::Tensor hidden =
-        HiddenStates(model, adapter, packed.batch, packed.wanted_rows, routed);
+        HiddenStates(model, adapter, packed.batch, packed.wanted_rows, routed, recomputed_layers);
     const at::Tensor loss =
         TokenLossSum(hidden, model.head, adapter.Of(model.head), packed.predictions.tokens);
     (loss / static_cast<double>(answer_tokens)).backward();
@@ -109,8 +111,12 @@ class Training {
   int64_t step() const { return step_; }
 
   absl::Status Step(const TrainingObserver& observer) {
-    ASSIGN_OR_RETURN(const StepResult result, Differentiate(model_, adapter_, request_.batch(step_),
-                                                            outcome_.routed_tokens));
+    const Dropout dropout = {.rate = request_.dropout,
+                             .key = SubKey(request_.dropout_seed, static_cast<uint64_t>(step_)),
+                             .first_row = 0};
+    ASSIGN_OR_RETURN(const StepResult result,
+                     Differentiate(model_, adapter_, request_.batch(step_), dropout,
+                                   request_.recomputed_layers, outcome_.routed_tokens));
     RETURN_IF_ERROR(CheckLoss(result.loss_sum, step_));
     optimizer_.Step(request_.learning_rate(step_));
     ++step_;
@@ -170,7 +176,7 @@ class Training {
 
   const Model& model_;
   const TrainingRequest& request_;
-  const Adapter adapter_;
+  Adapter adapter_;
   Optimizer optimizer_;
   TrainingOutcome outcome_;
   int64_t step_ = 0;

@@ -2,8 +2,10 @@
 
 #include "client/training/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "ATen/core/grad_mode.h"
@@ -12,6 +14,7 @@
 #include "ATen/ops/sqrt.h"
 #include "ATen/ops/zeros_like.h"
 #include "base/check.h"
+#include "model/transformer/parallel.h"
 
 namespace fedtune {
 namespace {
@@ -29,6 +32,23 @@ std::vector<float> Store(const at::Tensor& tensor) {
   const at::Tensor values = tensor.to(at::kCPU);
   const float* data = values.const_data_ptr<float>();
   return {data, data + values.numel()};
+}
+
+// On the CPU a sum of fixed parts, so that any number of threads gives equal bits.
+double Norm(const at::Tensor& values) {
+  if (!values.is_cpu()) return at::linalg_vector_norm(values, 2).item<double>();
+  constexpr int64_t kPart = 1 << 16;
+  const int64_t size = values.numel();
+  const float* data = values.const_data_ptr<float>();
+  std::vector<double> sums(static_cast<size_t>((size + kPart - 1) / kPart));
+  InParallel(std::ssize(sums), [&](int64_t part) {
+    double sum = 0;
+    for (int64_t i = part * kPart; i < std::min(size, (part + 1) * kPart); ++i) {
+      sum += static_cast<double>(data[i]) * static_cast<double>(data[i]);
+    }
+    sums[static_cast<size_t>(part)] = sum;
+  });
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
 }  // namespace
@@ -69,7 +89,7 @@ void Optimizer::Step(double learning_rate) {
 }
 
 void Optimizer::ClipGradients() {
-  const double norm = at::linalg_vector_norm(parameters_.gradients, 2).item<double>();
+  const double norm = Norm(parameters_.gradients);
   if (norm > options_.max_gradient_norm) {
     parameters_.gradients.mul_(options_.max_gradient_norm / (norm + 1e-6));
   }

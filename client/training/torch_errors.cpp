@@ -13,8 +13,8 @@ namespace {
 
 absl::Status OutOfMemory(const char* detail) {
   return absl::ResourceExhaustedError(fmt::format(
-      "out of memory ({}); use smaller batches, shorter sequences or a device with more "
-      "memory",
+      "out of memory ({}); use smaller batches, shorter sequences, recompute = \"always\" in "
+      "[training] of the client's configuration or a device with more memory",
       detail));
 }
 

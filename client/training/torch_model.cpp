@@ -9,7 +9,6 @@
 #include "ATen/Parallel.h"
 #include "base/status_macros.h"
 #include "c10/core/Device.h"
-#include "model/transformer/load_model.h"
 
 namespace fedtune {
 namespace {
@@ -20,11 +19,12 @@ int CountThreads(int wanted) {
 
 }  // namespace
 
-absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options) {
+absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options, ModelForm on_cpu) {
   const int threads = CountThreads(options.threads);
   at::set_num_threads(threads);
-  ASSIGN_OR_RETURN(Model model,
-                   LoadModel(options.model_directory, at::Device(options.device.kind())));
+  const at::Device device(options.device.kind());
+  ASSIGN_OR_RETURN(Model model, LoadModel(options.model_directory, device,
+                                          device.is_cpu() ? on_cpu : ModelForm::kForGpu));
   return TorchModel{std::move(model), threads};
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/training/torch_trainer.h"
+#include "model/transformer/load_model.h"
 #include "model/transformer/model.h"
 
 namespace fedtune {
@@ -14,7 +15,9 @@ struct TorchModel {
   int threads = 1;
 };
 
-// Errors as OpenTorchTrainer(). Throws what LibTorch throws.
-absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options);
+// A model on a CPU is in the form that is given. Errors as OpenTorchTrainer(). Throws
+// what LibTorch throws.
+absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options,
+                                          ModelForm on_cpu = ModelForm::kForCpu);
 
 }  // namespace fedtune

@@ -5,11 +5,14 @@
 #include <utility>
 
 #include "ATen/Parallel.h"
+#include "absl/functional/function_ref.h"
 #include "base/status_macros.h"
 #include "client/training/evaluation.h"
 #include "client/training/local_training.h"
+#include "client/training/tensor_memory.h"
 #include "client/training/torch_errors.h"
 #include "client/training/torch_model.h"
+#include "model/transformer/finite_weights.h"
 
 namespace fedtune {
 namespace {
@@ -20,30 +23,45 @@ class TorchTrainer final : public Trainer {
 
   absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
                                         const TrainingObserver& observer) override {
-    return CatchingTorch([&] {
-      at::set_num_threads(threads_);
-      return TrainLocally(model_, request, observer);
-    });
+    return Run<TrainingOutcome>([&] { return TrainLocally(model_, request, observer); });
   }
 
   absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest& request,
                                       const EvaluationObserver& observer) override {
-    return CatchingTorch([&] {
-      at::set_num_threads(threads_);
-      return EvaluateAdapter(model_, request, observer);
-    });
+    return Run<Evaluation>([&] { return EvaluateAdapter(model_, request, observer); });
   }
 
  private:
+  // In this trainer's threads, once the weights are known to be finite. Between two such
+  // works lie hours: none of the memory is kept.
+  template <typename Result>
+  absl::StatusOr<Result> Run(absl::FunctionRef<absl::StatusOr<Result>()> work) {
+    auto result = CatchingTorch([&]() -> absl::StatusOr<Result> {
+      at::set_num_threads(threads_);
+      RETURN_IF_ERROR(CheckWeights());
+      return work();
+    });
+    ReturnFreeMemory();
+    return result;
+  }
+
+  // Once: what was read from disk for it is used again at once.
+  absl::Status CheckWeights() {
+    if (!weights_are_checked_) RETURN_IF_ERROR(CheckFiniteWeights(model_));
+    weights_are_checked_ = true;
+    return absl::OkStatus();
+  }
+
   const Model model_;
   const int threads_;
+  bool weights_are_checked_ = false;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOptions& options) {
   return CatchingTorch([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
-    ASSIGN_OR_RETURN(TorchModel opened, OpenTorchModel(options));
+    ASSIGN_OR_RETURN(TorchModel opened, OpenTorchModel(options, ModelForm::kForCpuTraining));
     return std::make_unique<TorchTrainer>(std::move(opened.model), opened.threads);
   });
 }

@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/checkpoint/base_model_description.h"
+#include "model/transformer/matrix_products.h"
 #include "tests/support/model_reference.h"
 #include "tests/support/status_matchers.h"
 
@@ -159,6 +160,18 @@ TEST_F(TorchTrainerTest, TheNumberOfThreadsDoesNotChangeTheLossMuch) {
   const auto with_two = Open(kGolden / "model_b", 2)->Train(request);
   ASSERT_TRUE(with_one.ok() && with_two.ok());
   EXPECT_NEAR(with_one->loss, with_two->loss, 1e-5);
+}
+
+TEST_F(TorchTrainerTest, WithMatrixKernelsAnyNumberOfThreadsGivesEqualBits) {
+  if (!HasMatrixKernels()) GTEST_SKIP() << "this CPU has no matrix kernels";
+  TrainingRequest request = RequestFor(reference_, 3);
+  request.max_gradient_norm = 0.01;
+  const std::vector<float> alone = Trained(request);
+  for (const int threads : {2, 5}) {
+    const auto outcome = Open(kGolden / "model_b", threads)->Train(request);
+    ASSERT_TRUE(outcome.ok());
+    EXPECT_EQ(outcome->adapter, alone) << threads;
+  }
 }
 
 TEST_F(TorchTrainerTest, AFactorThatIsNotTrainedKeepsItsBits) {

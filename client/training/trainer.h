@@ -33,6 +33,15 @@ struct TrainingRequest {
   double weight_decay = 0;       // Decoupled; of the trained factors only.
   double max_gradient_norm = 1;  // Over all trained factors together; 0: no clipping.
 
+  // Dropout of the factors' inputs, in [0, 1); what is dropped depends on seed, step
+  // and layer alone.
+  double dropout = 0;
+  uint64_t dropout_seed = 0;
+
+  // Of so many of the first layers activations are not kept for the derivative but
+  // computed again: less memory, more time, the same bits.
+  int64_t recomputed_layers = 0;
+
   const TrainingState* resumed = nullptr;  // Goes on from here; null: from the start.
   StateTaker take_state = {};              // Before the observer; may be empty.
 };
@@ -97,7 +106,7 @@ struct Evaluation {
 // INVALID_ARGUMENT: the layout does not fit the base model, the adapter does
 // not fit the layout or the resumed state the request (CheckState()), a record
 // has no target, an unknown token or more tokens than the model's context, or
-// its answer is not a choice.
+// its answer is not a choice; or a weight of the base model is not finite.
 // CANCELLED: an observer said so. RESOURCE_EXHAUSTED: out of memory.
 // INTERNAL: the loss is not finite, or the numerics library failed.
 class Trainer {

@@ -13,8 +13,8 @@
 namespace fedtune {
 
 // A training between two of its steps: all that its later steps depend on besides
-// the request. There is no random number in it: batches and learning rates are pure
-// functions of the step, and nothing is dropped out. A training that goes on from
+// the request. There is no random number in it: batches, learning rates and what is
+// dropped out are pure functions of the step. A training that goes on from
 // it ends with the bits of one that was never interrupted, as far as a Trainer
 // gives equal bits at all.
 //

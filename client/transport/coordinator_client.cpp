@@ -6,6 +6,7 @@
 
 #include "client/transport/conversion.h"
 #include "client/transport/transfers.h"
+#include "proto/fedtune/v1/training.grpc.pb.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -32,26 +33,27 @@ CoordinatorClient::CoordinatorClient(const ChannelOptions& options, Greeting gre
                                      SessionListener& listener)
     : address_(options.address),
       channel_(OpenChannel(options)),
-      stub_(v1::Training::NewStub(channel_)),
       explainer_(std::make_unique<Explainer>(listener, options.address)),
       session_(channel_, std::move(greeting), *explainer_) {}
 
 void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
 
-absl::StatusOr<std::string> CoordinatorClient::FetchBlob(const Digest& digest, uint64_t size,
-                                                         std::stop_token stop,
-                                                         const TransferObserver& observer) {
-  return fedtune::FetchBlob(
-      *stub_, {.digest = digest, .size = size, .stop = std::move(stop), .observer = observer});
+absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
+    const Digest& digest, int64_t value_count, std::stop_token stop,
+    const TransferObserver& observer) {
+  return fedtune::FetchAdapter(*channel_, {.digest = digest,
+                                           .value_count = static_cast<size_t>(value_count),
+                                           .stop = std::move(stop),
+                                           .observer = observer});
 }
 
 absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
-  return SubmitContribution(*stub_, contribution, std::move(stop));
+  return SubmitContribution(*channel_, contribution, stop);
 }
 
 absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
                                              std::stop_token stop) {
-  return SubmitContribution(*stub_, contribution, std::move(stop));
+  return SubmitContribution(*channel_, contribution, stop);
 }
 
 absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,

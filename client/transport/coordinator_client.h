@@ -7,12 +7,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/round/coordinator_link.h"
 #include "client/transport/session.h"
-#include "proto/fedtune/v1/training.grpc.pb.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -25,8 +25,9 @@ class CoordinatorClient final : public CoordinatorLink {
   CoordinatorClient(const ChannelOptions& options, Greeting greeting, SessionListener& listener);
 
   void Send(const Reply& reply) override;
-  absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size, std::stop_token stop,
-                                        const TransferObserver& observer) override;
+  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest& digest, int64_t value_count,
+                                                  std::stop_token stop,
+                                                  const TransferObserver& observer) override;
   absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
   absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token stop) override;
 
@@ -36,7 +37,6 @@ class CoordinatorClient final : public CoordinatorLink {
 
   const std::string address_;
   const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::Training::Stub> stub_;
   const std::unique_ptr<SessionListener> explainer_;
   StandingSession session_;
 };

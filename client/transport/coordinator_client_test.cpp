@@ -3,9 +3,11 @@
 #include "client/transport/coordinator_client.h"
 
 #include <deque>
+#include <vector>
 
 #include "aggregation/adapter_bytes.h"
 #include "base/status.h"
+#include "base/status_macros.h"
 #include "client/transport/fake_coordinator.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
@@ -66,10 +68,14 @@ class CoordinatorClientTest : public ::testing::Test {
                                                Greeting{.client_version = "1"}, listener_);
   }
 
+  // Of the values with these bytes.
   absl::StatusOr<std::string> Fetch(CoordinatorClient& client, const std::string& expected,
                                     std::stop_token stop = {}) {
-    return client.FetchBlob(Sha256Of(expected), expected.size(), std::move(stop),
-                            [](uint64_t, uint64_t) {});
+    const auto count = static_cast<int64_t>(expected.size() / sizeof(float));
+    ASSIGN_OR_RETURN(
+        const std::vector<float> values,
+        client.FetchAdapter(Sha256Of(expected), count, std::move(stop), [](uint64_t, uint64_t) {}));
+    return std::string(ValueBytes(values));
   }
 
   const testing::TemporaryDirectory directory_;
@@ -127,38 +133,38 @@ TEST_F(CoordinatorClientTest, EndsTheSessionOnAnInstructionItDoesNotKnow) {
   EXPECT_THAT(listener_.Next(), HasSubstr("is it of another version?"));
 }
 
-TEST_F(CoordinatorClientTest, FetchesABlobInOrder) {
-  coordinator_.blob = std::string(2500, 'a') + "end";
+TEST_F(CoordinatorClientTest, FetchesAnAdapterInOrder) {
+  coordinator_.blob = std::string(2500, 'a') + "last";
   const auto client = Connect();
   const auto blob = Fetch(*client, coordinator_.blob);
   ASSERT_THAT(blob, IsOk());
   EXPECT_EQ(*blob, coordinator_.blob);
 }
 
-TEST_F(CoordinatorClientTest, GoesOnWithABlobWhereTheConnectionBroke) {
-  coordinator_.blob = std::string(5000, 'a') + "end";
+TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterWhereTheConnectionBroke) {
+  coordinator_.blob = std::string(5000, 'a') + "last";
   coordinator_.breaks_at = 3000;
   const auto client = Connect();
   EXPECT_THAT(Fetch(*client, coordinator_.blob), IsOk());
   EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
 }
 
-TEST_F(CoordinatorClientTest, RefusesABlobOfAnotherContent) {
+TEST_F(CoordinatorClientTest, RefusesAnAdapterOfAnotherContent) {
   coordinator_.blob = std::string(100, 'a');
   const auto client = Connect();
   EXPECT_THAT(Fetch(*client, std::string(100, 'b')), HasCode(absl::StatusCode::kDataLoss));
 }
 
-TEST_F(CoordinatorClientTest, RefusesABlobOfAnotherSize) {
+TEST_F(CoordinatorClientTest, RefusesAnAdapterOfAnotherSize) {
   coordinator_.blob = std::string(100, 'a');
   const auto client = Connect();
-  EXPECT_THAT(Fetch(*client, std::string(99, 'a')), HasCode(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(Fetch(*client, std::string(101, 'a')), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Fetch(*client, std::string(96, 'a')), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Fetch(*client, std::string(104, 'a')), HasCode(absl::StatusCode::kDataLoss));
 }
 
-TEST_F(CoordinatorClientTest, SaysThatThereIsNoSuchBlob) {
+TEST_F(CoordinatorClientTest, SaysThatThereIsNoSuchAdapter) {
   const auto client = Connect();
-  EXPECT_THAT(Fetch(*client, "x"), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Fetch(*client, "none"), HasCode(absl::StatusCode::kNotFound));
 }
 
 TEST_F(CoordinatorClientTest, StopsFetching) {

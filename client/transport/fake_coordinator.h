@@ -112,7 +112,7 @@ class FakeCoordinator final : public v1::Training::Service {
       }
       v1::BlobChunk chunk;
       chunk.set_offset(offset);
-      chunk.set_data(blob.substr(offset, 1000));
+      chunk.set_data(blob.substr(offset, 1001));  // Values are cut.
       offset += chunk.data().size();
       writer->Write(chunk);
     }

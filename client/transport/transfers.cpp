@@ -2,8 +2,12 @@
 
 #include "client/transport/transfers.h"
 
+#include <grpcpp/support/sync_stream.h>
+
 #include <algorithm>
 #include <condition_variable>
+#include <cstring>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -16,48 +20,95 @@
 #include "client/transport/backoff.h"
 #include "client/transport/conversion.h"
 #include "fmt/format.h"
+#include "proto/fedtune/v1/training.pb.h"
 #include "rpc/channel.h"
+#include "rpc/chunks.h"
 #include "rpc/upload.h"
 
 namespace fedtune {
 namespace {
 
-constexpr size_t kChunkBytes = 1 << 20;
+// The calls whose messages are bytes to this side: a chunk is not copied into one.
+using grpc::internal::RpcMethod;
+constexpr char kFetchBlob[] = "/fedtune.v1.Training/FetchBlob";
+constexpr char kSubmitContribution[] = "/fedtune.v1.Training/SubmitContribution";
+using BlobReader = grpc::ClientReader<grpc::ByteBuffer>;
+using ContributionWriter = grpc::ClientWriter<grpc::ByteBuffer>;
+
+std::unique_ptr<BlobReader> CallFetchBlob(grpc::ChannelInterface& channel,
+                                          grpc::ClientContext& context,
+                                          const v1::FetchBlobRequest& request) {
+  return std::unique_ptr<BlobReader>(grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(
+      &channel, RpcMethod(kFetchBlob, RpcMethod::SERVER_STREAMING), &context, request));
+}
+
+std::unique_ptr<ContributionWriter> CallSubmitContribution(
+    grpc::ChannelInterface& channel, grpc::ClientContext& context,
+    v1::SubmitContributionResponse& response) {
+  return std::unique_ptr<ContributionWriter>(
+      grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
+          &channel, RpcMethod(kSubmitContribution, RpcMethod::CLIENT_STREAMING), &context,
+          &response));
+}
 
 absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
-// What has come of a blob. Its digest grows with it, while more is on its way.
-struct PartialBlob {
-  std::string bytes = {};
-  Sha256 hash = {};
+// What has come of an adapter, where it is to stay. Its digest grows with it, while more
+// is on its way.
+class PartialAdapter {
+ public:
+  explicit PartialAdapter(size_t value_count) { values_.reserve(value_count); }
+
+  uint64_t size() const { return size_; }
+
+  // Piece by piece, so that what is set to zero before is in the cache still.
+  void Append(std::string_view piece) {
+    hash_.Update(piece);
+    values_.resize((size_ + piece.size() + sizeof(float) - 1) / sizeof(float));
+    std::memcpy(reinterpret_cast<char*>(values_.data()) + size_, piece.data(), piece.size());
+    size_ += piece.size();
+  }
+
+  Digest TakeDigest() { return std::move(hash_).Finish(); }
+  std::vector<float> TakeValues() { return std::move(values_); }
+
+ private:
+  std::vector<float> values_;
+  uint64_t size_ = 0;  // In bytes: the last value may have come in part.
+  Sha256 hash_;
 };
 
-// Appends one chunk, which must go on where `blob` ends.
-absl::Status Append(const v1::BlobChunk& chunk, const BlobRequest& request, PartialBlob& partial) {
-  std::string& blob = partial.bytes;
-  if (chunk.offset() != blob.size() || chunk.data().size() > request.size - blob.size()) {
+// Appends one chunk, which must go on where `adapter` ends.
+absl::Status Append(const ChunkView& chunk, const AdapterRequest& request,
+                    PartialAdapter& adapter) {
+  if (chunk.offset != adapter.size() || chunk.size() > request.size() - adapter.size()) {
     return absl::DataLossError(
         fmt::format("the coordinator sent bytes {} to {} of {}, where {} were expected from {} on",
-                    chunk.offset(), chunk.offset() + chunk.data().size(), request.digest.ToString(),
-                    request.size, blob.size()));
+                    chunk.offset, chunk.offset + chunk.size(), request.digest.ToString(),
+                    request.size(), adapter.size()));
   }
-  blob += chunk.data();
-  partial.hash.Update(chunk.data());
-  request.observer(blob.size(), request.size);
+  for (const std::string_view piece : chunk.pieces) {
+    if (!piece.empty()) adapter.Append(piece);
+  }
+  request.observer(adapter.size(), request.size());
   return absl::OkStatus();
 }
 
-// Reads on from where `blob` ends until the stream does.
-absl::Status ReadOn(v1::Training::Stub& stub, const BlobRequest& request, PartialBlob& blob) {
+// Reads on from where `adapter` ends until the stream does.
+absl::Status ReadOn(grpc::ChannelInterface& channel, const AdapterRequest& request,
+                    PartialAdapter& adapter) {
   grpc::ClientContext context;
   const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
   v1::FetchBlobRequest message;
   message.set_sha256(request.digest.bytes.data(), request.digest.bytes.size());
-  message.set_offset(blob.bytes.size());
-  const auto reader = stub.FetchBlob(&context, message);
-  v1::BlobChunk chunk;
-  while (reader->Read(&chunk)) {
-    if (const absl::Status status = Append(chunk, request, blob); !status.ok()) {
+  message.set_offset(adapter.size());
+  const auto reader = CallFetchBlob(channel, context, message);
+  grpc::ByteBuffer bytes;
+  while (reader->Read(&bytes)) {
+    const absl::StatusOr<ChunkView> chunk = ViewBlobChunk(bytes);
+    absl::Status status = chunk.ok() ? Append(*chunk, request, adapter)
+                                     : absl::DataLossError(chunk.status().message());
+    if (!status.ok()) {
       context.TryCancel();
       reader->Finish();
       return status;
@@ -67,7 +118,7 @@ absl::Status ReadOn(v1::Training::Stub& stub, const BlobRequest& request, Partia
 }
 
 // False: stopped meanwhile.
-bool Pause(absl::Duration duration, std::stop_token stop) {
+bool Pause(absl::Duration duration, const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any stopped;
   std::unique_lock lock(mutex);
@@ -75,20 +126,19 @@ bool Pause(absl::Duration duration, std::stop_token stop) {
   return !stop.stop_requested();
 }
 
-absl::StatusOr<std::string> Verified(const BlobRequest& request, PartialBlob blob) {
-  const size_t size = blob.bytes.size();
-  if (size == request.size && std::move(blob.hash).Finish() == request.digest) {
-    return std::move(blob.bytes);
+absl::StatusOr<std::vector<float>> Verified(const AdapterRequest& request, PartialAdapter adapter) {
+  const uint64_t size = adapter.size();
+  if (size == request.size() && adapter.TakeDigest() == request.digest) {
+    return adapter.TakeValues();
   }
   return absl::DataLossError(fmt::format("{} of {} came from the coordinator, and they are not {}",
-                                         HumanBytes(size), HumanBytes(request.size),
+                                         HumanBytes(size), HumanBytes(request.size()),
                                          request.digest.ToString()));
 }
 
 // Where a large contribution is to go on: what an earlier call has brought there is
 // not sent again. 0 if the coordinator does not say.
-size_t ReceivedBefore(grpc::ClientWriter<v1::SubmitContributionRequest>& writer,
-                      const grpc::ClientContext& context, size_t size) {
+size_t ReceivedBefore(ContributionWriter& writer, const grpc::ClientContext& context, size_t size) {
   writer.WaitForInitialMetadata();
   const auto& metadata = context.GetServerInitialMetadata();
   const auto found = metadata.find(kReceivedBytes);
@@ -100,30 +150,25 @@ size_t ReceivedBefore(grpc::ClientWriter<v1::SubmitContributionRequest>& writer,
 }
 
 // Stops where the coordinator does not listen (any more); Finish() says why.
-void WriteContribution(grpc::ClientWriter<v1::SubmitContributionRequest>& writer,
-                       const grpc::ClientContext& context, v1::ContributionHeader header,
-                       std::string_view bytes) {
-  v1::SubmitContributionRequest request;
-  *request.mutable_header() = std::move(header);
-  if (!writer.Write(request)) return;
+void WriteContribution(ContributionWriter& writer, const grpc::ClientContext& context,
+                       v1::ContributionHeader header, std::string_view bytes) {
+  v1::SubmitContributionRequest first;
+  *first.mutable_header() = std::move(header);
+  if (!writer.Write(BytesOf(first))) return;
   size_t offset = bytes.size() > kLargeUpload ? ReceivedBefore(writer, context, bytes.size()) : 0;
   for (; offset < bytes.size(); offset += kChunkBytes) {
-    v1::BlobChunk& chunk = *request.mutable_chunk();
-    chunk.set_offset(offset);
-    const std::string_view data = bytes.substr(offset, kChunkBytes);
-    chunk.set_data(data.data(), data.size());
     ReachFailPoint(FailPoint::kUploadChunk);
-    if (!writer.Write(request)) return;
+    if (!writer.Write(UploadChunkMessage(offset, bytes.substr(offset, kChunkBytes)))) return;
   }
   writer.WritesDone();
 }
 
-absl::Status Submit(v1::Training::Stub& stub, v1::ContributionHeader header, std::string_view bytes,
-                    const std::stop_token& stop) {
+absl::Status Submit(grpc::ChannelInterface& channel, v1::ContributionHeader header,
+                    std::string_view bytes, const std::stop_token& stop) {
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::SubmitContributionResponse response;
-  const auto writer = stub.SubmitContribution(&context, &response);
+  const auto writer = CallSubmitContribution(channel, context, response);
   WriteContribution(*writer, context, std::move(header), bytes);
   const absl::Status status = StatusFromRpc(writer->Finish());
   if (status.ok()) ReachFailPoint(FailPoint::kUploadTaken);
@@ -132,32 +177,33 @@ absl::Status Submit(v1::Training::Stub& stub, v1::ContributionHeader header, std
 
 }  // namespace
 
-absl::StatusOr<std::string> FetchBlob(v1::Training::Stub& stub, const BlobRequest& request) {
-  PartialBlob blob;
-  blob.bytes.reserve(request.size);
+absl::StatusOr<std::vector<float>> FetchAdapter(grpc::ChannelInterface& channel,
+                                                const AdapterRequest& request) {
+  PartialAdapter adapter(request.value_count);
   Backoff backoff;
   while (true) {
-    const size_t before = blob.bytes.size();
-    const absl::Status status = ReadOn(stub, request, blob);
+    const uint64_t before = adapter.size();
+    const absl::Status status = ReadOn(channel, request, adapter);
     if (request.stop.stop_requested()) return Stopped();
     if (status.ok()) break;
     if (!absl::IsUnavailable(status)) return Annotate(status, "adapter");
-    if (blob.bytes.size() > before) backoff.Reset();
+    if (adapter.size() > before) backoff.Reset();
     if (!Pause(backoff.Next(), request.stop)) return Stopped();
   }
-  return Verified(request, std::move(blob));
+  return Verified(request, std::move(adapter));
 }
 
-absl::Status SubmitContribution(v1::Training::Stub& stub, const Contribution& contribution,
-                                std::stop_token stop) {
-  return Submit(stub, HeaderToProto(contribution), ValueBytes(contribution.delta), std::move(stop));
+absl::Status SubmitContribution(grpc::ChannelInterface& channel, const Contribution& contribution,
+                                const std::stop_token& stop) {
+  return Submit(channel, HeaderToProto(contribution), ValueBytes(contribution.delta), stop);
 }
 
-absl::Status SubmitContribution(v1::Training::Stub& stub, const MaskedContribution& contribution,
-                                std::stop_token stop) {
+absl::Status SubmitContribution(grpc::ChannelInterface& channel,
+                                const MaskedContribution& contribution,
+                                const std::stop_token& stop) {
   const Bytes& elements = contribution.elements;
-  return Submit(stub, HeaderToProto(contribution),
-                {reinterpret_cast<const char*>(elements.data()), elements.size()}, std::move(stop));
+  return Submit(channel, HeaderToProto(contribution),
+                {reinterpret_cast<const char*>(elements.data()), elements.size()}, stop);
 }
 
 }  // namespace fedtune

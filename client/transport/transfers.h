@@ -2,33 +2,39 @@
 
 #pragma once
 
+#include <grpcpp/channel.h>
+
+#include <cstddef>
 #include <cstdint>
 #include <stop_token>
-#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/round/coordinator_link.h"
 #include "client/round/messages.h"
-#include "proto/fedtune/v1/training.grpc.pb.h"
 
 namespace fedtune {
 
-// One blob and how to get it; see CoordinatorLink::FetchBlob().
-struct BlobRequest {
+// One adapter and how to get it; see CoordinatorLink::FetchAdapter().
+struct AdapterRequest {
   Digest digest;
-  uint64_t size = 0;
+  size_t value_count = 0;
   std::stop_token stop;
   const TransferObserver& observer;
+
+  uint64_t size() const { return value_count * sizeof(float); }
 };
-absl::StatusOr<std::string> FetchBlob(v1::Training::Stub& stub, const BlobRequest& request);
+absl::StatusOr<std::vector<float>> FetchAdapter(grpc::ChannelInterface& channel,
+                                                const AdapterRequest& request);
 
 // See CoordinatorLink::Submit().
-absl::Status SubmitContribution(v1::Training::Stub& stub, const Contribution& contribution,
-                                std::stop_token stop);
+absl::Status SubmitContribution(grpc::ChannelInterface& channel, const Contribution& contribution,
+                                const std::stop_token& stop);
 
 // See CoordinatorLink::SubmitMasked().
-absl::Status SubmitContribution(v1::Training::Stub& stub, const MaskedContribution& contribution,
-                                std::stop_token stop);
+absl::Status SubmitContribution(grpc::ChannelInterface& channel,
+                                const MaskedContribution& contribution,
+                                const std::stop_token& stop);
 
 }  // namespace fedtune

@@ -45,31 +45,38 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
                                                            const RunId& run,
                                                            const ContributionHeader& header) const {
   const auto driver = parts_.runs.Find(run);
-  return driver == nullptr ? NotUnderWay(run) : driver->CheckContribution(from, header);
+  absl::StatusOr<Admission> admission =
+      driver == nullptr ? NotUnderWay(run) : driver->CheckContribution(from, header);
+  if (absl::IsFailedPrecondition(admission.status()) ||
+      absl::IsPermissionDenied(admission.status())) {
+    parts_.log.Info("contribution refused",
+                    {Field("run", run.value), Field("round", header.round),
+                     Field("client", from.value), Field("why", Message(admission.status()))});
+  }
+  return admission;
 }
 
-absl::StatusOr<Admission> ClientGateway::TakeContribution(const Institution& from, const RunId& run,
-                                                          const ContributionHeader& header,
-                                                          VerifiedValues delta) {
-  const auto driver = parts_.runs.Find(run);
-  if (driver == nullptr) return NotUnderWay(run);
-  {
-    const std::lock_guard lock(mutex_);
-    not_kept_.erase(from);
+// Who takes it; null, and it has its outcome: nobody.
+std::shared_ptr<RunDriver> ClientGateway::Taker(const RunId& run, HandedIn& handed) {
+  std::shared_ptr<RunDriver> driver = parts_.runs.Find(run);
+  if (driver == nullptr) {
+    handed.outcome = NotUnderWay(run);
+    return nullptr;
   }
-  return driver->TakeContribution(from, header, std::move(delta));
+  const std::lock_guard lock(mutex_);
+  not_kept_.erase(handed.from);
+  return driver;
 }
 
-absl::StatusOr<Admission> ClientGateway::TakeMaskedInput(const Institution& from, const RunId& run,
-                                                         const ContributionHeader& header,
-                                                         MaskedInput& input) {
-  const auto driver = parts_.runs.Find(run);
-  if (driver == nullptr) return NotUnderWay(run);
-  {
-    const std::lock_guard lock(mutex_);
-    not_kept_.erase(from);
-  }
-  return driver->TakeMaskedInput(from, header, input);
+void ClientGateway::Take(const RunId& run, std::span<HandedIn* const> handed_in) {
+  std::shared_ptr<RunDriver> driver;
+  for (HandedIn* handed : handed_in) driver = Taker(run, *handed);
+  if (driver != nullptr) driver->Take(handed_in);
+}
+
+void ClientGateway::TakeLater(const RunId& run, HandedIn& handed) {
+  if (const auto driver = Taker(run, handed)) return driver->TakeLater(handed);
+  std::exchange(handed.decided, nullptr)();
 }
 
 absl::StatusOr<SpooledBytes> ClientGateway::NewBytes(const Institution& from, const RunId& run,

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,6 +17,7 @@
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/client_records.h"
 #include "coordinator/driver/contribution_buffer.h"
+#include "coordinator/driver/handed_in.h"
 #include "coordinator/driver/masked_input.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/storage/run_store.h"
@@ -50,18 +52,15 @@ class ClientGateway {
   void Receive(const Institution& from, const RunId& run, ClientEvent event);
 
   // As Run::CheckContribution(); FAILED_PRECONDITION also: the run is not under
-  // way.
+  // way. What is out of place is refused, and the log says so.
   absl::StatusOr<Admission> CheckContribution(const Institution& from, const RunId& run,
                                               const ContributionHeader& header) const;
 
-  // As RunDriver::TakeContribution().
-  absl::StatusOr<Admission> TakeContribution(const Institution& from, const RunId& run,
-                                             const ContributionHeader& header,
-                                             VerifiedValues delta);
+  // As RunDriver::Take(): contributions to one run that have come at the same time.
+  void Take(const RunId& run, std::span<HandedIn* const> handed_in);
 
-  // As RunDriver::TakeMaskedInput().
-  absl::StatusOr<Admission> TakeMaskedInput(const Institution& from, const RunId& run,
-                                            const ContributionHeader& header, MaskedInput& input);
+  // As RunDriver::TakeLater(); `decided` may be called at once.
+  void TakeLater(const RunId& run, HandedIn& handed);
 
   // For a masked input that was just checked; with what a call that was cut off has
   // left of it. UNAVAILABLE: there is no space on the disk now. FAILED_PRECONDITION:
@@ -87,6 +86,7 @@ class ClientGateway {
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
+  std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed);
   absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
                                         const ContributionHeader& header) const;
 

@@ -16,17 +16,25 @@ namespace fedtune {
 // The values of a global adapter under their name. Cheap to copy; immutable.
 class GlobalAdapter {
  public:
-  explicit GlobalAdapter(std::vector<float> values)
-      : values_(std::make_shared<const std::vector<float>>(std::move(values))),
-        digest_(Sha256Of(bytes())) {}
+  explicit GlobalAdapter(std::vector<float> values) {
+    auto owner = std::make_shared<const std::vector<float>>(std::move(values));
+    const auto bytes = std::as_bytes(std::span(*owner));
+    blob_ = Blob(std::move(owner), bytes);
+    digest_ = Sha256Of(bytes);
+  }
 
-  const std::vector<float>& values() const { return *values_; }
-  std::span<const std::byte> bytes() const { return std::as_bytes(std::span(*values_)); }
+  // The same, where `stored` lies. Requires: the bytes of `digest`, whole values.
+  GlobalAdapter(Blob stored, const Digest& digest) : blob_(std::move(stored)), digest_(digest) {}
+
+  std::span<const float> values() const {
+    return {reinterpret_cast<const float*>(bytes().data()), bytes().size() / sizeof(float)};
+  }
+  std::span<const std::byte> bytes() const { return blob_.bytes(); }
   const Digest& digest() const { return digest_; }
-  Blob blob() const { return Blob(values_, bytes()); }
+  const Blob& blob() const { return blob_; }
 
  private:
-  std::shared_ptr<const std::vector<float>> values_;
+  Blob blob_;
   Digest digest_;
 };
 

@@ -52,10 +52,10 @@ class JournalWriter {
                                 .number = next_++}));
   }
 
-  // Takes back the last Note(), which Store() could not store.
-  void Forget() {
-    waiting_.pop_back();
-    --next_;
+  // Takes back the last `count` of Note(), which Store() could not store.
+  void Forget(size_t count) {
+    waiting_.resize(waiting_.size() - count);
+    next_ -= count;
   }
 
   // Stores all that waits. Errors as RunStore; everything waits on then.

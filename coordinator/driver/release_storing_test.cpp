@@ -13,6 +13,7 @@
 #include "aggregation/adapter_bytes.h"
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/run_parts.h"
+#include "coordinator/storage/forwarding_store.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "gmock/gmock.h"
@@ -31,60 +32,18 @@ using testing::TinyModelJson;
 const Institution kAda{"ada"};
 
 // A store that refuses the first releases.
-class RefusingStore final : public RunStore {
+class RefusingStore final : public ForwardingStore {
  public:
   RefusingStore(RunStore& store, absl::Status refusal, int count)
-      : store_(store), refusal_(std::move(refusal)), left_(count) {}
+      : ForwardingStore(store), refusal_(std::move(refusal)), left_(count) {}
 
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
-    return left_ > 0 && left_-- > 0 ? refusal_ : store_.SaveRelease(id, release);
+    return left_ > 0 && left_-- > 0 ? refusal_ : ForwardingStore::SaveRelease(id, release);
   }
   int left() const { return left_; }
 
-  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
-                      std::span<const std::byte> adapter) override {
-    return store_.Insert(run, clients, adapter);
-  }
-  absl::StatusOr<RunRecord> Get(const RunId& id) const override { return store_.Get(id); }
-  absl::StatusOr<std::optional<RunRecord>> FindByRequest(std::string_view id) const override {
-    return store_.FindByRequest(id);
-  }
-  absl::StatusOr<std::vector<RunRecord>> List() const override { return store_.List(); }
-  absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
-    return store_.SaveClients(id, clients);
-  }
-  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
-    return store_.OpenJournal(id, attempt, entry);
-  }
-  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
-    return store_.AppendToJournal(id, entries);
-  }
-  absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
-    return store_.Journal(id);
-  }
-  absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
-    return store_.SetPause(id, reason);
-  }
-  absl::Status End(const RunId& id, const RunEnding& ending) override {
-    return store_.End(id, ending);
-  }
-  absl::Status Reopen(const RunId& id) override { return store_.Reopen(id); }
-  absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override {
-    return store_.Releases(id);
-  }
-  absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const override {
-    return store_.Clients(id);
-  }
-  absl::StatusOr<std::vector<EvaluationSummary>> Evaluations(const RunId& id) const override {
-    return store_.Evaluations(id);
-  }
-  absl::StatusOr<Blob> GetBlob(const Digest& digest) const override {
-    return store_.GetBlob(digest);
-  }
-
  private:
-  RunStore& store_;
-  const absl::Status refusal_;
+  absl::Status refusal_;
   int left_;  // Used by one release at a time.
 };
 
@@ -144,7 +103,10 @@ class ReleaseStoringTest : public ::testing::Test {
     ContributionBuffer buffer =
         *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, run->id(), ones.size()));
     ASSERT_THAT(buffer.Append(0, ones), IsOk());
-    ASSERT_THAT(run->TakeContribution(kAda, header, *std::move(buffer).Finish()), IsOk());
+    HandedIn handed{.from = kAda, .header = header, .what = *std::move(buffer).Finish()};
+    HandedIn* const one = &handed;
+    run->Take({&one, 1});
+    ASSERT_THAT(*handed.outcome, IsOk());
   }
   ~ReleaseStoringTest() override {
     if (runs_ != nullptr) runs_->Shutdown();

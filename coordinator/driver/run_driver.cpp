@@ -59,6 +59,7 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
       resume_(std::move(parts.resume)),
       old_journal_(std::move(parts.journal)),
       adapter_(std::move(parts.adapter)),
+      pack_(around_.spool, record_.id.value),
       last_release_(std::move(parts.last_release)),
       optimizer_(std::move(parts.optimizer)) {}
 
@@ -97,6 +98,7 @@ absl::Status RunDriver::Begin() {
   const RunView view = run.view();
   if (is_new) {
     RETURN_IF_ERROR(around_.store.Insert(record_, view.clients, adapter_->bytes()));
+    LeaveInStore(*adapter_);
   }
   if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id()));
   run_.emplace(std::move(run));
@@ -341,7 +343,8 @@ void RunDriver::CarryOut(const OpenAggregation& effect) {
   sum_.reset();
   masked_sum_.reset();
   if (!effect.restored) {
-    around_.spool.Remove(id().value);
+    pack_.Clear();
+    around_.work.Add(around_.spool.SetAside(id().value, {pack_.name()}));
     restored_.clear();
   }
   if (plan_.aggregation.mode == AggregationMode::kPlain) {
@@ -378,6 +381,7 @@ void RunDriver::CarryOut(const TellRunEnded& effect) {
 }
 
 void RunDriver::CarryOut(const EndRun& effect) {
+  pack_.Close();
   sum_.reset();
   masked_sum_.reset();
   around_.log.Info("run ended", {Field("run", id().value), Field("state", ToString(effect.state)),

@@ -2,12 +2,14 @@
 
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -22,6 +24,7 @@
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/handed_in.h"
 #include "coordinator/driver/journal_writer.h"
 #include "coordinator/driver/masked_sum.h"
 #include "coordinator/driver/roster.h"
@@ -102,20 +105,19 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   absl::StatusOr<Admission> CheckContribution(const Institution& from,
                                               const ContributionHeader& header) const;
 
-  // Checks again, adds `delta` to the round's sum and tells the run. Requires:
-  // CheckContribution() accepted the header before, and `delta` is what it
-  // promised.
+  // Checks again, adds each to the round's sum and tells the run; each has its outcome
+  // then, whatever becomes of the others. All are stored in one transaction, those of
+  // calls on other threads that come meanwhile in the next one. Requires:
+  // CheckContribution() accepted the headers before, and what was handed in is what
+  // they promised; masked inputs have the root of their admission.
   //
-  // INVALID_ARGUMENT: a value that is not finite. UNAVAILABLE: it cannot be stored
-  // now. Else as CheckContribution().
-  absl::StatusOr<Admission> TakeContribution(const Institution& from,
-                                             const ContributionHeader& header,
-                                             VerifiedValues delta);
+  // Outcomes: INVALID_ARGUMENT: a value that is not finite. UNAVAILABLE: it cannot be
+  // stored now. Else as CheckContribution().
+  void Take(std::span<HandedIn* const> handed_in);
 
-  // The same for a masked input of a secure run, whose chunks have the root of the
-  // admission.
-  absl::StatusOr<Admission> TakeMaskedInput(const Institution& from,
-                                            const ContributionHeader& header, MaskedInput& input);
+  // The same without waiting for the disk: `decided` of what was handed in is called on
+  // a thread of the work queue; it must live until then.
+  void TakeLater(HandedIn& handed);
 
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);
@@ -139,10 +141,20 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
 
   RunDriver(Parts parts, const RunSurroundings& surroundings);
 
+  // Contributions on their way in; in run_contributions.cpp.
+  std::optional<absl::StatusOr<Admission>> BringIn(HandedIn& handed) const;
+  void Arrive(HandedIn& handed);
+  void TakeArrived();
+  std::vector<HandedIn*> NextTogether();
+
   // All that follow up to CarryOut: with mutex_ held.
-  absl::Status CheckIsThere(const ContributionHeader& header, SpooledValues& values) const;
-  absl::Status StoreTaken(const Institution& from, const ContributionHeader& header,
-                          std::string spool_file, absl::Duration now);
+  void TakeTogether(std::vector<HandedIn*> together);
+  absl::StatusOr<Admission> Admit(HandedIn& handed) const;
+  bool HasRoomBeside(const HandedIn& handed, int64_t its_weight, const VerifiedValues*& largest,
+                     int64_t& weight) const;
+  absl::Status CheckIsThere(const SpooledBytes& bytes) const;
+  absl::Status StoreTaken(std::span<HandedIn* const> together, absl::Duration now);
+  absl::StatusOr<Admission> Count(HandedIn& handed, absl::Duration now);
   ContributionRecord RecordOf(const Institution& from, const ContributionHeader& header,
                               const Admission& admission) const;
   void Follow(Effects effects, absl::Duration now);
@@ -175,6 +187,10 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void MakeNext(const std::shared_ptr<PendingRelease>& pending, const MeanSource& mean);
   void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
+
+  // A large adapter that is stored is read from its file from now on: the system has
+  // the memory back whenever it needs it.
+  void LeaveInStore(GlobalAdapter& adapter) const;
   void TryToStore(const RunEnding& ending, bool again);
 
   absl::Status SetPause(std::optional<std::string> pause);
@@ -192,6 +208,13 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   const std::shared_ptr<const RunTexts> texts_;
   const std::shared_ptr<RunWatchers> watchers_;
 
+  std::mutex arrived_mutex_;
+  std::vector<HandedIn*> arrived_;  // For TakeArrived().
+  bool takes_arrived_ = false;      // Which is under way, or in the work queue.
+
+  std::mutex queue_mutex_;       // Never held while something else is waited for.
+  std::deque<HandedIn*> queue_;  // Contributions that wait for whoever has mutex_.
+
   mutable std::mutex mutex_;
   RunRecord record_;                      // Its id never changes and may be read without the lock.
   std::optional<ResumePoint> resume_;     // Until the run begins.
@@ -199,6 +222,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   std::optional<Run> run_;                // From then on.
   std::optional<GlobalAdapter> adapter_;  // The newest; none once the run has ended.
   JournalWriter journal_;
+  SpoolPack pack_;              // Small contributions to the open attempt.
   Effects outbox_;              // To be carried out as soon as the journal is stored.
   bool store_refuses_ = false;  // A timer will try again.
   bool told_store_refuses_ = false;

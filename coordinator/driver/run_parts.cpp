@@ -44,24 +44,23 @@ absl::StatusOr<std::string> AgreedDigest(const Plan& plan, const BaseModelDescri
   return plan.base_digest.empty() ? model.digest : plan.base_digest;
 }
 
-absl::StatusOr<std::string> ReadBlob(const RunStore& store, const Digest& digest,
-                                     std::string_view what) {
-  ASSIGN_OR_RETURN(const Blob blob, store.GetBlob(digest));
-  if (Sha256Of(blob.bytes()) != digest) {
-    return absl::DataLossError(fmt::format("{} is damaged on the disk", what));
-  }
-  return std::string(reinterpret_cast<const char*>(blob.bytes().data()), blob.size());
+absl::StatusOr<Blob> ReadBlob(const RunStore& store, const Digest& digest, std::string_view what) {
+  ASSIGN_OR_RETURN(Blob blob, store.GetBlob(digest));
+  if (Sha256Of(blob.bytes()) == digest) return blob;
+  return absl::DataLossError(fmt::format("{} is damaged on the disk", what));
 }
 
 absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriver::Parts& parts) {
   const int64_t size = parts.layout.parameter_count();
-  ASSIGN_OR_RETURN(const std::string bytes, ReadBlob(store, record.adapter, "the newest adapter"));
-  ASSIGN_OR_RETURN(std::vector<float> values, ValuesFromBytes(bytes, size, "the newest adapter"));
-  parts.adapter.emplace(std::move(values));
+  ASSIGN_OR_RETURN(Blob adapter, ReadBlob(store, record.adapter, "the newest adapter"));
+  RETURN_IF_ERROR(CheckByteCount(adapter.size(), size, "the newest adapter"));
+  parts.adapter.emplace(std::move(adapter), record.adapter);
   if (!record.optimizer_state.has_value()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::string state,
+  ASSIGN_OR_RETURN(const Blob state,
                    ReadBlob(store, *record.optimizer_state, "the server optimiser's state"));
-  ASSIGN_OR_RETURN(parts.optimizer, ServerOptimizerStateFromBytes(state, size));
+  ASSIGN_OR_RETURN(parts.optimizer,
+                   ServerOptimizerStateFromBytes(
+                       {reinterpret_cast<const char*>(state.bytes().data()), state.size()}, size));
   return absl::OkStatus();
 }
 

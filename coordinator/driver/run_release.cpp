@@ -3,6 +3,7 @@
 // From a complete round to the next adapter in the store, on a thread of the work
 // queue; run_driver.cpp does the rest.
 
+#include <span>
 #include <utility>
 
 #include "aggregation/masked_vector.h"
@@ -19,6 +20,9 @@ namespace {
 
 // Few rounds are so large that more would help.
 constexpr int kUnmaskThreads = 2;
+
+// Adapters of so many bytes are not kept in memory of our own.
+constexpr size_t kLargeAdapter = size_t{4} << 20;
 
 // Whether the store may take later what it does not take now.
 bool MayPass(const absl::Status& stored) {
@@ -96,7 +100,9 @@ void RunDriver::MakeNext(const std::shared_ptr<PendingRelease>& pending, const M
   OptimizedAdapter incoming;
   {
     const std::lock_guard lock(mutex_);
-    incoming.values = adapter_->values();
+    const std::span<const float> values = adapter_->values();
+    incoming.values.reserve(values.size());
+    incoming.values.assign(values.begin(), values.end());
   }
   // A secure round may turn out to be of no use.
   if (pending->masked_sum.has_value()) {
@@ -136,7 +142,15 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
     });
   }
   if (!stored.ok()) return Receive(ReleaseFailed{std::string(Message(stored))});
+  LeaveInStore(*pending->adapter);
   Publish(*pending, release.record);
+}
+
+void RunDriver::LeaveInStore(GlobalAdapter& adapter) const {
+  if (adapter.bytes().size() < kLargeAdapter) return;
+  absl::StatusOr<Blob> stored = around_.store.GetBlob(adapter.digest());
+  if (!stored.ok() || stored->size() != adapter.bytes().size()) return;
+  adapter = GlobalAdapter(*std::move(stored), adapter.digest());
 }
 
 void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& record) {

@@ -104,4 +104,19 @@ absl::Status SpooledBytes::Keep() {
   return absl::OkStatus();
 }
 
+absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all) {
+  std::vector<SpooledBytes*> small;
+  std::vector<std::span<const std::byte>> contents;
+  for (SpooledBytes* bytes : all) {
+    if (!bytes->in_memory() || bytes->size_ == 0 || !bytes->name_.empty()) continue;
+    small.push_back(bytes);
+    contents.push_back(std::as_bytes(std::span(bytes->memory_)));
+  }
+  if (small.empty()) return absl::OkStatus();
+  absl::StatusOr<std::vector<std::string>> names = pack.Keep(contents);
+  RETURN_IF_ERROR(TryAgain(names.status()));
+  for (size_t i = 0; i < small.size(); ++i) small[i]->name_ = std::move((*names)[i]);
+  return absl::OkStatus();
+}
+
 }  // namespace fedtune

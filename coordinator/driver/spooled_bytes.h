@@ -52,9 +52,13 @@ class SpooledBytes {
   // by name(). UNAVAILABLE: the disk does not take them now.
   absl::Status Keep();
 
+  // The same for all of those that are in memory and not kept yet, with one sync.
+  static absl::Status KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all);
+
   // Empty until they are kept; and if there are no bytes.
   const std::string& name() const { return name_; }
 
+  bool in_memory() const;
   uint64_t size() const { return size_; }
   uint64_t received() const { return received_; }
   bool complete() const { return received_ == size_; }
@@ -71,8 +75,6 @@ class SpooledBytes {
  private:
   SpooledBytes(const Spool& spool, RunId run, uint64_t size)
       : spool_(&spool), run_(std::move(run)), size_(size) {}
-
-  bool in_memory() const;
 
   const Spool* spool_;
   RunId run_;

@@ -91,6 +91,19 @@ TEST_F(AccessTest, RefusesAnExpiredCertificate) {
               HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
 }
 
+TEST_F(AccessTest, ASessionEndsWithItsCertificate) {
+  const absl::Time expires = absl::Now() + absl::Seconds(15);
+  const MemberKeys keys = federation_.Issue(Role::kClient, "ada", expires - absl::Hours(1));
+  FakeClient ada(federation_.Connect(server_->port(), keys));
+  ada.SayHello();
+  EXPECT_TRUE(ada.Receive().has_welcome());
+  EXPECT_FALSE(ada.Receive().has_welcome()) << "nothing is said until the session ends";
+  const grpc::Status end = ada.End();
+  EXPECT_THAT(end, HasGrpcCode(grpc::StatusCode::UNAUTHENTICATED));
+  EXPECT_THAT(end.error_message(), HasSubstr("has expired"));
+  EXPECT_GT(absl::Now(), expires - absl::Seconds(1));
+}
+
 TEST_F(AccessTest, SaysThatThePortIsInUse) {
   const auto second = Server::Start({.listen = fmt::format("127.0.0.1:{}", server_->port()),
                                      .credentials = credentials_,

@@ -11,6 +11,7 @@
 #include "coordinator/rpc/status_conversion.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "fmt/format.h"
+#include "rpc/chunks.h"
 
 namespace fedtune {
 
@@ -197,13 +198,16 @@ absl::Status AdministrationService::Models(v1::ListModelsResponse& response) con
   return absl::OkStatus();
 }
 
-grpc::ServerWriteReactor<v1::BlobChunk>* AdministrationService::FetchBlob(
-    Context* context, const v1::FetchBlobRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AdministrationService::FetchBlob(
+    Context* context, const grpc::ByteBuffer* request) {
   const auto caller = parts_.callers.Check(*context, "/fedtune.v1.Administration/FetchBlob");
   if (!caller.ok()) return StreamBlob(caller.status(), 0);
-  const auto digest = DigestFromBytes(request->sha256(), "sha256");
+  grpc::ByteBuffer bytes = *request;
+  const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
+  if (!message.ok()) return StreamBlob(message.status(), 0);
+  const auto digest = DigestFromBytes(message->sha256(), "sha256");
   if (!digest.ok()) return StreamBlob(digest.status(), 0);
-  return StreamBlob(parts_.blobs.FetchBlob(*digest), request->offset());
+  return StreamBlob(parts_.blobs.FetchBlob(*digest), message->offset());
 }
 
 }  // namespace fedtune

@@ -10,9 +10,13 @@
 
 namespace fedtune {
 
+// The call that carries blobs gets and gives messages as bytes: rpc/chunks.h.
+using RawAdministrationService =
+    v1::Administration::WithRawCallbackMethod_FetchBlob<v1::Administration::CallbackService>;
+
 // The Administration RPCs: authenticate, convert, delegate, convert back.
 // Thread-safe.
-class AdministrationService final : public v1::Administration::CallbackService {
+class AdministrationService final : public RawAdministrationService {
  public:
   // All must outlive the service and its calls.
   struct Parts {
@@ -48,8 +52,8 @@ class AdministrationService final : public v1::Administration::CallbackService {
                                       v1::ClientStatus* response) override;
   grpc::ServerUnaryReactor* ListModels(Context* context, const v1::ListModelsRequest* request,
                                        v1::ListModelsResponse* response) override;
-  grpc::ServerWriteReactor<v1::BlobChunk>* FetchBlob(Context* context,
-                                                     const v1::FetchBlobRequest* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchBlob(Context* context,
+                                                        const grpc::ByteBuffer* request) override;
 
  private:
   // Answers with what `handle` returns, if the caller may call `rpc` at all.

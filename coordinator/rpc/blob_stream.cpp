@@ -3,17 +3,14 @@
 #include "coordinator/rpc/blob_stream.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "coordinator/rpc/refused_call.h"
 #include "fmt/format.h"
+#include "rpc/chunks.h"
 
 namespace fedtune {
-namespace {
-
-constexpr size_t kChunkBytes = size_t{1} << 20;
-
-}  // namespace
 
 BlobStream::BlobStream(Blob blob, size_t offset) : blob_(std::move(blob)), offset_(offset) {
   Next();
@@ -28,14 +25,14 @@ void BlobStream::Next() {
   const auto rest = blob_.bytes().subspan(offset_);
   if (rest.empty()) return Finish(grpc::Status::OK);
   const size_t size = std::min(rest.size(), kChunkBytes);
-  chunk_.set_offset(offset_);
-  chunk_.set_data(rest.data(), size);
+  chunk_ = BlobChunkMessage(offset_, {reinterpret_cast<const char*>(rest.data()), size},
+                            std::make_shared<const Blob>(blob_));
   offset_ += size;
   StartWrite(&chunk_);
 }
 
-grpc::ServerWriteReactor<v1::BlobChunk>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset) {
-  using Refused = RefusedCall<grpc::ServerWriteReactor<v1::BlobChunk>>;
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset) {
+  using Refused = RefusedCall<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
   if (!blob.ok()) return new Refused(blob.status());
   if (offset > blob->size()) {
     return new Refused(absl::OutOfRangeError(

@@ -4,14 +4,15 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/storage/blob.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
-#include "proto/fedtune/v1/blob.pb.h"
 
 namespace fedtune {
 
-// Sends a blob from an offset on, the next chunk when the last one has been
-// taken off its hands. Deletes itself.
-class BlobStream final : public grpc::ServerWriteReactor<v1::BlobChunk> {
+// Sends a blob from an offset on in messages BlobChunk, the next one when the last one
+// has been taken off its hands. They refer to the blob's bytes, wherever these lie:
+// nothing is copied on the way to the connection. Deletes itself.
+class BlobStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   BlobStream(Blob blob, size_t offset);
 
@@ -22,11 +23,11 @@ class BlobStream final : public grpc::ServerWriteReactor<v1::BlobChunk> {
 
   const Blob blob_;
   size_t offset_;
-  v1::BlobChunk chunk_;
+  grpc::ByteBuffer chunk_;
 };
 
 // A stream of `blob`, or a call that is refused because there is none or because
 // it is shorter than `offset`.
-grpc::ServerWriteReactor<v1::BlobChunk>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset);
 
 }  // namespace fedtune

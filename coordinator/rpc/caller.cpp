@@ -38,6 +38,9 @@ constexpr std::array kPermissions = {
     Permission{"/fedtune.v1.Administration/FetchBlob", Role::kAdministrator},
 };
 
+// Certificates; a few kB each.
+constexpr size_t kMostRemembered = 4096;
+
 // The certificate that the handshake has verified, in PEM.
 absl::StatusOr<std::string_view> PeerCertificate(const grpc::AuthContext& context) {
   if (context.IsPeerAuthenticated()) {
@@ -49,26 +52,41 @@ absl::StatusOr<std::string_view> PeerCertificate(const grpc::AuthContext& contex
 
 }  // namespace
 
+absl::Status HasExpired(const Identity& identity) {
+  return absl::UnauthenticatedError(
+      fmt::format("the certificate of {} has expired; renew it", Describe(identity)));
+}
+
 bool MayCall(Role role, std::string_view rpc) {
   return std::any_of(kPermissions.begin(), kPermissions.end(), [&](const Permission& permission) {
     return permission.role == role && permission.rpc == rpc;
   });
 }
 
+absl::StatusOr<Certificate> CallerCheck::Read(std::string_view pem) const {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = read_.find(pem);
+    if (found != read_.end()) return found->second;
+  }
+  ASSIGN_OR_RETURN(Certificate certificate, ParseCertificate(pem));
+  const std::lock_guard lock(mutex_);
+  if (read_.size() >= kMostRemembered) read_.clear();
+  read_.emplace(pem, certificate);
+  return certificate;
+}
+
 absl::StatusOr<Caller> CallerCheck::Check(const grpc::CallbackServerContext& context,
                                           std::string_view rpc) const {
   const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
   ASSIGN_OR_RETURN(const std::string_view pem, PeerCertificate(*auth));
-  const absl::StatusOr<Certificate> certificate = ParseCertificate(pem);
+  const absl::StatusOr<Certificate> certificate = Read(pem);
   if (!certificate.ok()) {
     return absl::UnauthenticatedError(
         fmt::format("the certificate is none of a member: {}", Message(certificate.status())));
   }
   const Identity& identity = certificate->identity;
-  if (certificate->not_after < clock_.Now()) {
-    return absl::UnauthenticatedError(
-        fmt::format("the certificate of {} has expired; renew it", Describe(identity)));
-  }
+  if (certificate->not_after < clock_.Now()) return HasExpired(identity);
   if (identity.federation != federation_) {
     return absl::PermissionDeniedError(
         fmt::format("{} is not of federation {}", Describe(identity), federation_));

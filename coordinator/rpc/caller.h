@@ -2,13 +2,17 @@
 
 #pragma once
 
+#include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "grpcpp/server_context.h"
+#include "privacy/identity/certificate.h"
 #include "privacy/identity/identity.h"
 
 namespace fedtune {
@@ -36,9 +40,18 @@ class CallerCheck {
                                std::string_view rpc) const;
 
  private:
+  // As ParseCertificate(), which takes longer than all else of a small call: every
+  // call of a connection shows the same certificate.
+  absl::StatusOr<Certificate> Read(std::string_view pem) const;
+
   const std::string federation_;
   const Clock& clock_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, Certificate, std::less<>> read_;  // By their PEM.
 };
+
+// UNAUTHENTICATED: the member's certificate has expired since the connection was made.
+absl::Status HasExpired(const Identity& identity);
 
 // Whether members of `role` may call `rpc`.
 bool MayCall(Role role, std::string_view rpc);

@@ -15,7 +15,7 @@ namespace fedtune {
 
 ContributionUpload* ContributionUpload::Start(const Surroundings& around, Institution from,
                                               grpc::CallbackServerContext& context,
-                                              v1::SubmitContributionResponse* response) {
+                                              grpc::ByteBuffer* response) {
   const std::shared_ptr<ContributionUpload> upload(
       new ContributionUpload(around, std::move(from), context, response));
   upload->self_ = upload;
@@ -26,7 +26,7 @@ ContributionUpload* ContributionUpload::Start(const Surroundings& around, Instit
 
 ContributionUpload::ContributionUpload(const Surroundings& around, Institution from,
                                        grpc::CallbackServerContext& context,
-                                       v1::SubmitContributionResponse* response)
+                                       grpc::ByteBuffer* response)
     : gateway_(around.gateway),
       timers_(around.timers),
       clock_(around.clock),
@@ -69,12 +69,12 @@ void ContributionUpload::Look() {
 void ContributionUpload::OnReadDone(bool ok) {
   {
     const std::lock_guard lock(mutex_);
-    pace_.Came(clock_.Monotonic(), ok ? request_.chunk().data().size() : 0);
+    pace_.Came(clock_.Monotonic(), ok ? request_.Length() : 0);
     if (finished_) return;
   }
-  if (!ok) return End(HandIn());
-  const absl::Status taken = Take(request_);
-  if (!taken.ok() || response_->repeated()) return End(taken);
+  if (!ok) return HandIn();
+  const absl::Status taken = Take();
+  if (!taken.ok() || repeated_) return End(taken);
   ReadOn();
 }
 
@@ -83,26 +83,45 @@ void ContributionUpload::End(const absl::Status& status) {
   if (for_good && named_.has_value() && !cut_off_) {
     gateway_.ContributionRefused(from_, named_->run, named_->round, named_->attempt, status);
   }
-  if (status.ok()) ReachFailPoint(FailPoint::kUploadAcknowledge);
+  if (status.ok()) {
+    Acknowledge();
+    ReachFailPoint(FailPoint::kUploadAcknowledge);
+  }
   if (!absl::IsUnavailable(status) || !admitted_) return FinishOnce(ToGrpcStatus(status));
   gateway_.CouldNotKeep(from_, status);
   FinishOnce(grpc::Status(grpc::StatusCode::UNAVAILABLE,
                           "the coordinator cannot keep the contribution now"));
 }
 
-absl::Status ContributionUpload::Take(const v1::SubmitContributionRequest& request) {
+absl::Status ContributionUpload::Take() {
+  if (submitted_.has_value()) {
+    if (const auto chunk = ViewUploadChunk(request_)) return Append(*chunk);
+  }
+  return TakeOther();
+}
+
+// The header, or what no program of ours sends.
+absl::Status ContributionUpload::TakeOther() {
+  ASSIGN_OR_RETURN(const v1::SubmitContributionRequest request,
+                   ParseMessage<v1::SubmitContributionRequest>(request_));
   if (!submitted_.has_value()) {
-    if (!request.has_header()) {
-      return absl::InvalidArgumentError("a contribution begins with its header");
-    }
-    return Begin(request.header());
+    if (request.has_header()) return Begin(request.header());
+    return absl::InvalidArgumentError("a contribution begins with its header");
   }
-  if (!request.has_chunk()) {
-    return absl::InvalidArgumentError("after its header a contribution has chunks only");
+  if (request.has_chunk()) {
+    return Append({.offset = request.chunk().offset(), .pieces = {request.chunk().data()}});
   }
-  const v1::BlobChunk& chunk = request.chunk();
-  return masked_.has_value() ? masked_->Append(chunk.offset(), chunk.data())
-                             : buffer_->Append(chunk.offset(), chunk.data());
+  return absl::InvalidArgumentError("after its header a contribution has chunks only");
+}
+
+absl::Status ContributionUpload::Append(const ChunkView& chunk) {
+  uint64_t offset = chunk.offset;
+  for (const std::string_view piece : chunk.pieces) {
+    RETURN_IF_ERROR(masked_.has_value() ? masked_->Append(offset, piece)
+                                        : buffer_->Append(offset, piece));
+    offset += piece.size();
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
@@ -111,7 +130,7 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
   ASSIGN_OR_RETURN(const Admission admission,
                    gateway_.CheckContribution(from_, submitted_->run, submitted_->header));
   admitted_ = true;
-  response_->set_repeated(admission.repeated);
+  repeated_ = admission.repeated;
   if (admission.repeated) return absl::OkStatus();
   if (admission.chunk_root.has_value()) {
     chunk_root_ = *admission.chunk_root;
@@ -129,16 +148,19 @@ void ContributionUpload::TellReceived(uint64_t bytes) {
   StartSendInitialMetadata();
 }
 
-absl::StatusOr<Admission> ContributionUpload::HandInMasked() {
-  cut_off_ = !masked_->complete();
-  RETURN_IF_ERROR(masked_->Finish(chunk_root_));
-  return gateway_.TakeMaskedInput(from_, submitted_->run, submitted_->header, *masked_);
+// The outcome comes on another thread: those of the connections do not wait for the
+// disk, and what comes meanwhile is stored together.
+void ContributionUpload::HandIn() {
+  if (const absl::Status ready = MakeReady(); !ready.ok()) return End(ready);
+  handed_->decided = [self = shared_from_this()] { self->Decided(); };
+  gateway_.TakeLater(submitted_->run, *handed_);
 }
 
-absl::Status ContributionUpload::HandIn() {
+absl::Status ContributionUpload::MakeReady() {
   if (masked_.has_value()) {
-    ASSIGN_OR_RETURN(const Admission admission, HandInMasked());
-    response_->set_repeated(admission.repeated);
+    cut_off_ = !masked_->complete();
+    RETURN_IF_ERROR(masked_->Finish(chunk_root_));
+    handed_.emplace(HandedIn{.from = from_, .header = submitted_->header, .what = &*masked_});
     return absl::OkStatus();
   }
   if (!buffer_.has_value()) {
@@ -146,11 +168,22 @@ absl::Status ContributionUpload::HandIn() {
   }
   cut_off_ = !buffer_->complete();
   ASSIGN_OR_RETURN(VerifiedValues values, (*std::move(buffer_)).Finish());
-  ASSIGN_OR_RETURN(
-      const Admission admission,
-      gateway_.TakeContribution(from_, submitted_->run, submitted_->header, std::move(values)));
-  response_->set_repeated(admission.repeated);
+  handed_.emplace(HandedIn{.from = from_, .header = submitted_->header, .what = std::move(values)});
   return absl::OkStatus();
+}
+
+void ContributionUpload::Decided() {
+  const absl::StatusOr<Admission>& admission = *handed_->outcome;
+  repeated_ = admission.ok() && admission->repeated;
+  End(admission.status());
+}
+
+// The response goes with the call, which may have ended.
+void ContributionUpload::Acknowledge() {
+  v1::SubmitContributionResponse response;
+  response.set_repeated(repeated_);
+  const std::lock_guard lock(mutex_);
+  if (!finished_) *response_ = BytesOf(response);
 }
 
 }  // namespace fedtune

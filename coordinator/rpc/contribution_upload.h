@@ -15,8 +15,10 @@
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/rpc/upload_pace.h"
 #include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
+#include "rpc/chunks.h"
 
 namespace fedtune {
 
@@ -26,7 +28,7 @@ namespace fedtune {
 // call that ends too early may have been cut off: its client may send again, and a
 // large contribution goes on where it was. One that comes too slowly (UploadPace) is
 // ended as if it had been cut off. Keeps itself alive until it is done.
-class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContributionRequest>,
+class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                                  public std::enable_shared_from_this<ContributionUpload> {
  public:
   // What all uploads share; it must outlive them.
@@ -39,12 +41,11 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   // The others must outlive the call, too.
   static ContributionUpload* Start(const Surroundings& around, Institution from,
                                    grpc::CallbackServerContext& context,
-                                   v1::SubmitContributionResponse* response);
+                                   grpc::ByteBuffer* response);
 
  private:
   ContributionUpload(const Surroundings& around, Institution from,
-                     grpc::CallbackServerContext& context,
-                     v1::SubmitContributionResponse* response);
+                     grpc::CallbackServerContext& context, grpc::ByteBuffer* response);
 
   void OnReadDone(bool ok) override;
   void OnCancel() override {}
@@ -57,11 +58,15 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
     int64_t attempt = 0;
   };
 
-  absl::Status Take(const v1::SubmitContributionRequest& request);
+  absl::Status Take();
+  absl::Status TakeOther();
+  absl::Status Append(const ChunkView& chunk);
   absl::Status Begin(const v1::ContributionHeader& message);
   void TellReceived(uint64_t bytes);
-  absl::Status HandIn();
-  absl::StatusOr<Admission> HandInMasked();
+  void HandIn();
+  absl::Status MakeReady();
+  void Decided();
+  void Acknowledge();
   void End(const absl::Status& status);
 
   void ReadOn();
@@ -75,15 +80,17 @@ class ContributionUpload final : public grpc::ServerReadReactor<v1::SubmitContri
   const Clock& clock_;
   const Institution from_;
   grpc::CallbackServerContext& context_;
-  v1::SubmitContributionResponse* const response_;
-  v1::SubmitContributionRequest request_;
+  grpc::ByteBuffer* const response_;
+  grpc::ByteBuffer request_;        // A SubmitContributionRequest.
   std::optional<NamedWork> named_;  // As soon as a header has been read.
   std::optional<SubmittedHeader> submitted_;
   // One of them, unless it is a repeated one.
   std::optional<ContributionBuffer> buffer_;
   std::optional<MaskedInput> masked_;
-  Digest chunk_root_;      // Of the masked one.
-  bool admitted_ = false;  // A round takes it, once it has come.
+  Digest chunk_root_;               // Of the masked one.
+  std::optional<HandedIn> handed_;  // When all has come.
+  bool admitted_ = false;           // A round takes it, once it has come.
+  bool repeated_ = false;
   bool cut_off_ = false;
 
   std::mutex mutex_;

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <limits>
 
+#include "coordinator/storage/backup.h"
 #include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
@@ -93,6 +94,21 @@ class LargeContributionTest : public ServerTest {
     return begin;
   }
 
+  // What they send is not finite.
+  void CoyAndDanFailTheRound() {
+    const std::vector<float> not_finite = Values(std::numeric_limits<float>::infinity());
+    EXPECT_THAT(Submit(*coy_, not_finite), HasGrpcCode(INVALID_ARGUMENT));
+    EXPECT_THAT(Submit(*dan_, not_finite), HasGrpcCode(INVALID_ARGUMENT));
+  }
+
+  void StartAgainWithAdaAndBea() {
+    StartServer();
+    ada_ = ConnectClient("ada");
+    bea_ = ConnectClient("bea");
+    ada_->Join(10);
+    bea_->Join(30);
+  }
+
   std::filesystem::path State(std::string_view folder) const {
     return directory_.path() / "state" / folder;
   }
@@ -159,19 +175,42 @@ TEST_F(LargeContributionTest, NothingOfItIsOnTheDiskAfterTheRun) {
 
 TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
   const std::vector<float> before = Adapter(work_.adapter_sha256());
-  const std::vector<float> not_finite = Values(std::numeric_limits<float>::infinity());
-  EXPECT_THAT(Submit(*coy_, not_finite), HasGrpcCode(INVALID_ARGUMENT));
-  EXPECT_THAT(Submit(*dan_, not_finite), HasGrpcCode(INVALID_ARGUMENT));
+  CoyAndDanFailTheRound();
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
   BreakOff(*bea_, Values(1));
   server_.reset();
-  StartServer();
-  ada_ = ConnectClient("ada");
-  bea_ = ConnectClient("bea");
-  ada_->Join(10);
-  bea_->Join(30);
+  StartAgainWithAdaAndBea();
   const v1::RoundAssignment again = bea_->Receive().round_assignment();
   EXPECT_EQ(again.attempt(), work_.attempt());
+  ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+  const v1::RoundAssignment next = ada_->Receive().round_assignment();
+  EXPECT_EQ(next.round(), 1);
+  const std::vector<float> after = Adapter(next.adapter_sha256());
+  for (size_t i = 0; i < after.size(); ++i) {
+    ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
+  }
+}
+
+// A backup has no spool: of what is acknowledged and in no release yet it knows only
+// that it was there. Clients hand it in again, and it counts once.
+TEST_F(LargeContributionTest, AfterARestoreClientsHandInAgainWhatTheBackupDoesNotHave) {
+  const std::vector<float> before = Adapter(work_.adapter_sha256());
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  const auto backup = BackUp(State(""), directory_.path() / "backups", absl::Now());
+  ASSERT_THAT(backup, IsOk());
+  server_.reset();
+  std::filesystem::rename(State(""), directory_.path() / "lost");
+  ASSERT_THAT(Restore(*backup, State("")), IsOk());
+  StartAgainWithAdaAndBea();
+  const v1::RoundAssignment again = ada_->Receive().round_assignment();
+  EXPECT_EQ(again.round(), work_.round());
+  EXPECT_EQ(again.attempt(), work_.attempt());
+  const std::string bytes(ValueBytes(Values(1)));
+  v1::SubmitContributionResponse response;
+  ASSERT_THAT(ada_->Submit(ada_->HeaderFor(work_, bytes), bytes, &response), IsGrpcOk());
+  EXPECT_FALSE(response.repeated());
+  bea_->Receive();
   ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
   const v1::RoundAssignment next = ada_->Receive().round_assignment();
   EXPECT_EQ(next.round(), 1);

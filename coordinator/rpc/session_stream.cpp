@@ -2,6 +2,7 @@
 
 #include "coordinator/rpc/session_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -14,15 +15,27 @@ namespace {
 // More than any run has to say before a client reads again.
 constexpr size_t kMaxWaitingMessages = 256;
 
+// The time of day may jump meanwhile.
+constexpr absl::Duration kLooksAtCertificate = absl::Seconds(30);
+
 }  // namespace
 
-SessionStream* SessionStream::Begin(ClientGateway& gateway, const Caller& caller,
-                                    OpenStreams& streams) {
-  const std::shared_ptr<SessionStream> session(new SessionStream(gateway, caller));
+SessionStream* SessionStream::Begin(const ContributionUpload::Surroundings& around,
+                                    const Caller& caller, OpenStreams& streams) {
+  const std::shared_ptr<SessionStream> session(new SessionStream(around, caller));
   session->self_ = session;
   session->ReadNext();
+  session->LookAtCertificate();
   streams.Add(session);
   return session.get();
+}
+
+void SessionStream::LookAtCertificate() {
+  const absl::Duration left = caller_.certificate_expires - clock_.Now();
+  if (left < absl::ZeroDuration()) return Close(HasExpired(caller_.identity));
+  timers_.After(std::min(left + absl::Seconds(1), kLooksAtCertificate), [weak = weak_from_this()] {
+    if (const auto session = weak.lock()) session->LookAtCertificate();
+  });
 }
 
 void SessionStream::ReadNext() {

@@ -11,6 +11,7 @@
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/client_line.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/open_streams.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
@@ -18,23 +19,25 @@
 namespace fedtune {
 
 // One client's standing line: reads what it says, writes what it is told, one
-// message at a time and in order. Thread-safe; keeps itself alive until the call
-// is over.
+// message at a time and in order. It ends when the client's certificate expires, within
+// half a minute whatever clocks do. Thread-safe; keeps itself alive until the call is
+// over.
 class SessionStream final
     : public grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>,
       public ClientLine,
       public StandingStream,
       public std::enable_shared_from_this<SessionStream> {
  public:
-  // `gateway` must outlive the call.
-  static SessionStream* Begin(ClientGateway& gateway, const Caller& caller, OpenStreams& streams);
+  // `around` must outlive the call.
+  static SessionStream* Begin(const ContributionUpload::Surroundings& around, const Caller& caller,
+                              OpenStreams& streams);
 
   void Send(const ClientCommand& command) override;
   void Close(absl::Status reason) override;
 
  private:
-  SessionStream(ClientGateway& gateway, const Caller& caller)
-      : gateway_(gateway), caller_(caller) {}
+  SessionStream(const ContributionUpload::Surroundings& around, const Caller& caller)
+      : gateway_(around.gateway), timers_(around.timers), clock_(around.clock), caller_(caller) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -43,12 +46,15 @@ class SessionStream final
 
   absl::Status Take(const v1::ClientMessage& message);
   void SayHello(const v1::Hello& hello);
+  void LookAtCertificate();
   void Leave();
   void ReadNext();
   void Enqueue(v1::CoordinatorMessage message);
   void WriteNext();  // With mutex_ held.
 
   ClientGateway& gateway_;
+  TimerQueue& timers_;
+  const Clock& clock_;
   const Caller caller_;
   std::shared_ptr<SessionStream> self_;  // Until OnDone().
   v1::ClientMessage incoming_;           // One read at a time.

@@ -8,6 +8,7 @@
 #include "coordinator/rpc/refused_call.h"
 #include "coordinator/rpc/session_stream.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "rpc/chunks.h"
 
 namespace fedtune {
 namespace {
@@ -24,19 +25,22 @@ grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* TrainingServ
   using Reactor = grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/Session");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
-  return SessionStream::Begin(gateway_, *caller, streams_);
+  return SessionStream::Begin(around_, *caller, streams_);
 }
 
-grpc::ServerWriteReactor<v1::BlobChunk>* TrainingService::FetchBlob(
-    grpc::CallbackServerContext* context, const v1::FetchBlobRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* TrainingService::FetchBlob(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/FetchBlob");
   if (!caller.ok()) return StreamBlob(caller.status(), 0);
-  return StreamBlob(FindBlob(gateway_, *request), request->offset());
+  grpc::ByteBuffer bytes = *request;
+  const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
+  if (!message.ok()) return StreamBlob(message.status(), 0);
+  return StreamBlob(FindBlob(gateway_, *message), message->offset());
 }
 
-grpc::ServerReadReactor<v1::SubmitContributionRequest>* TrainingService::SubmitContribution(
-    grpc::CallbackServerContext* context, v1::SubmitContributionResponse* response) {
-  using Reactor = grpc::ServerReadReactor<v1::SubmitContributionRequest>;
+grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+  using Reactor = grpc::ServerReadReactor<grpc::ByteBuffer>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/SubmitContribution");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
   return ContributionUpload::Start(around_, {caller->identity.name}, *context, response);

@@ -10,8 +10,13 @@
 
 namespace fedtune {
 
+// The calls that carry blobs get and give messages as bytes: rpc/chunks.h.
+using RawTrainingService = v1::Training::WithRawCallbackMethod_FetchBlob<
+    v1::Training::WithRawCallbackMethod_SubmitContribution<
+        v1::Training::WithCallbackMethod_Session<v1::Training::Service>>>;
+
 // The Training RPCs: authenticate, convert, delegate. Thread-safe.
-class TrainingService final : public v1::Training::CallbackService {
+class TrainingService final : public RawTrainingService {
  public:
   // All must outlive the service and its calls.
   TrainingService(const ContributionUpload::Surroundings& around, const CallerCheck& callers,
@@ -21,11 +26,11 @@ class TrainingService final : public v1::Training::CallbackService {
   grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* Session(
       grpc::CallbackServerContext* context) override;
 
-  grpc::ServerWriteReactor<v1::BlobChunk>* FetchBlob(grpc::CallbackServerContext* context,
-                                                     const v1::FetchBlobRequest* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchBlob(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request) override;
 
-  grpc::ServerReadReactor<v1::SubmitContributionRequest>* SubmitContribution(
-      grpc::CallbackServerContext* context, v1::SubmitContributionResponse* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* SubmitContribution(
+      grpc::CallbackServerContext* context, grpc::ByteBuffer* response) override;
 
  private:
   const ContributionUpload::Surroundings around_;

@@ -44,7 +44,8 @@ absl::Status BlobStore::Put(const Digest& digest, std::span<const std::byte> byt
   const std::lock_guard lock(writing_);
   const std::filesystem::path path = PathOf(digest);
   std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) return absl::OkStatus();
+  // A process before this one may have ended before it had synced the folder.
+  if (std::filesystem::exists(path, ignored)) return SyncDirectory(directory_);
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kBlobWriteBefore));
   RETURN_IF_ERROR(
       WriteFileAtomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <optional>
 #include <system_error>
 
 #include "base/fail_point.h"
@@ -21,7 +23,34 @@ namespace {
 
 constexpr std::string_view kUnique = "XXXXXX";
 
+// Between the name of a file with several things in it and where one of them begins.
+constexpr char kPlace = '+';
+
+struct Place {
+  std::string_view file;
+  std::optional<uint64_t> begin;  // None: that is no number.
+};
+
+Place PlaceOf(std::string_view name) {
+  const size_t at = name.find(kPlace);
+  if (at == name.npos) return {.file = name, .begin = 0};
+  uint64_t begin = 0;
+  const std::string_view digits = name.substr(at + 1);
+  const auto [end, error] = std::from_chars(digits.begin(), digits.end(), begin);
+  const bool is_number = error == std::errc() && end == digits.end();
+  return {.file = name.substr(0, at), .begin = is_number ? std::optional(begin) : std::nullopt};
+}
+
 std::string PrefixOf(std::string_view run) { return fmt::format("{}.", run); }
+
+using NameSet = std::set<std::string, std::less<>>;
+
+// In which files these lie.
+NameSet FilesOf(const std::set<std::string>& names) {
+  NameSet files;
+  for (const std::string& name : names) files.emplace(PlaceOf(name).file);
+  return files;
+}
 
 // The disk is to begin with so much at a time, while more is coming: whoever keeps
 // the file then waits for the rest alone. Only a hint, and errors of the disk are
@@ -55,12 +84,18 @@ bool IsLeft(const std::filesystem::path& path) {
 }  // namespace
 
 SpoolFile::SpoolFile(SpoolFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), at_end_(other.at_end_) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      path_(std::move(other.path_)),
+      at_end_(other.at_end_),
+      is_kept_(other.is_kept_),
+      begin_(other.begin_) {}
 
 SpoolFile& SpoolFile::operator=(SpoolFile&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(path_, other.path_);
   std::swap(at_end_, other.at_end_);
+  std::swap(is_kept_, other.is_kept_);
+  std::swap(begin_, other.begin_);
   return *this;
 }
 
@@ -87,6 +122,7 @@ absl::Status SpoolFile::Write(uint64_t offset, std::span<const std::byte> bytes)
 }
 
 absl::Status SpoolFile::Read(uint64_t offset, std::span<std::byte> bytes) const {
+  offset += begin_;
   while (!bytes.empty()) {
     const ssize_t read = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (read < 0 && errno == EINTR) continue;
@@ -102,8 +138,12 @@ absl::Status SpoolFile::Read(uint64_t offset, std::span<std::byte> bytes) const 
 
 absl::Status SpoolFile::Keep() {
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSpoolSync));
+  // A second sync may succeed although the pages of one that failed are gone. What was
+  // kept before is there.
+  if (!is_kept_) at_end_ = AtEnd::kRemoved;
   if (::fdatasync(fd_) != 0) return ErrnoToStatus(errno, "sync", path_);
-  RETURN_IF_ERROR(SyncDirectory(path_.parent_path()));
+  if (!is_kept_) RETURN_IF_ERROR(SyncDirectory(path_.parent_path()));
+  is_kept_ = true;
   at_end_ = AtEnd::kStays;
   ReachFailPoint(FailPoint::kSpoolKept);
   return absl::OkStatus();
@@ -167,18 +207,22 @@ absl::StatusOr<SpoolFile> Spool::CreateOrGoOn(std::string_view run, std::string_
 }
 
 absl::StatusOr<SpoolFile> Spool::Find(std::string_view name, uint64_t size) const {
-  const std::filesystem::path path = directory_ / name;
+  const auto [file_name, begin] = PlaceOf(name);
+  const std::filesystem::path path = directory_ / file_name;
   const absl::Status no_name =
       absl::NotFoundError(fmt::format("\"{}\" is not the name of a file in a spool", name));
-  if (path.parent_path() != directory_ || path.filename() != name) return no_name;
+  if (path.parent_path() != directory_ || path.filename() != file_name) return no_name;
+  if (!begin.has_value()) return no_name;
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
   SpoolFile file(fd, path, SpoolFile::AtEnd::kStays);
   if (!std::filesystem::is_regular_file(path)) return no_name;
   ASSIGN_OR_RETURN(const uint64_t there, file.Size());
-  if (there == size) return file;
+  file.begin_ = *begin;
+  const bool is_alone = file_name.size() == name.size();
+  if (is_alone ? there == size : *begin <= there && size <= there - *begin) return file;
   return absl::DataLossError(
-      fmt::format("{} has {} bytes, expected {}", path.string(), there, size));
+      fmt::format("{} has {} bytes, expected {}", path.string(), there, *begin + size));
 }
 
 void Spool::RemoveIf(const std::function<bool(const std::string&)>& unwanted) const {
@@ -191,10 +235,29 @@ void Spool::RemoveIf(const std::function<bool(const std::string&)>& unwanted) co
 void Spool::Remove(std::string_view run, const std::set<std::string>& wanted,
                    std::string_view slots) const {
   const std::string prefix = PrefixOf(run);
+  const NameSet wanted_files = FilesOf(wanted);
   RemoveIf([&](const std::string& name) {
     const bool left = !slots.empty() && name.starts_with(prefix + std::string(slots));
-    return name.starts_with(prefix) && !wanted.contains(name) && !left;
+    return name.starts_with(prefix) && !wanted_files.contains(name) && !left;
   });
+}
+
+// A name that begins with a dot is of no run: RemoveAllBut() finds what is left of it.
+std::function<void()> Spool::SetAside(std::string_view run,
+                                      const std::set<std::string>& wanted) const {
+  const std::string prefix = PrefixOf(run);
+  const NameSet wanted_files = FilesOf(wanted);
+  std::vector<std::filesystem::path> aside;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix) || wanted_files.contains(name)) continue;
+    std::filesystem::path unnamed = directory_ / ("." + name);
+    if (::rename(entry.path().c_str(), unnamed.c_str()) == 0) aside.push_back(std::move(unnamed));
+  }
+  return [aside = std::move(aside)] {
+    for (const std::filesystem::path& path : aside) ::unlink(path.c_str());
+  };
 }
 
 absl::Status Spool::RemoveAllBut(const std::set<std::string>& runs) const {
@@ -206,6 +269,31 @@ absl::Status Spool::RemoveAllBut(const std::set<std::string>& runs) const {
   }
   if (error) return ErrnoToStatus(error.value(), "list", directory_);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> SpoolPack::Keep(
+    std::span<const std::span<const std::byte>> contents) {
+  absl::StatusOr<std::vector<std::string>> names = Write(contents);
+  // Nobody knows what a file holds whose sync has failed; what it kept before is there.
+  if (!names.ok()) Close();
+  return names;
+}
+
+absl::StatusOr<std::vector<std::string>> SpoolPack::Write(
+    std::span<const std::span<const std::byte>> contents) {
+  if (!file_.has_value()) {
+    ASSIGN_OR_RETURN(file_, spool_.Create(run_, 0));
+  }
+  std::vector<std::string> names;
+  uint64_t end = end_;
+  for (const auto& content : contents) {
+    RETURN_IF_ERROR(file_->Write(end, content));
+    names.push_back(fmt::format("{}{}{}", file_->name(), kPlace, end));
+    end += content.size();
+  }
+  RETURN_IF_ERROR(file_->Keep());
+  end_ = end;
+  return names;
 }
 
 }  // namespace fedtune

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,7 +36,9 @@ class SpoolFile {
   absl::Status Read(uint64_t offset, std::span<std::byte> bytes) const;
 
   // Brings all that was written onto the disk; from then on the file stays, for
-  // Spool::Find(). INTERNAL: the disk does not take it; what it has is unknown.
+  // Spool::Find(). INTERNAL: the disk does not take it; what it has is unknown, and
+  // the file goes with the object, unless something was kept in it before: nobody may
+  // go on with it.
   absl::Status Keep();
 
   // It goes with the object after all.
@@ -60,6 +64,8 @@ class SpoolFile {
   int fd_;
   std::filesystem::path path_;
   AtEnd at_end_;
+  bool is_kept_ = false;
+  uint64_t begin_ = 0;  // What it gives to read; others are before it.
 };
 
 // The folder of what clients hand in for rounds that are open: a file for each
@@ -83,14 +89,19 @@ class Spool {
   absl::StatusOr<SpoolFile> CreateOrGoOn(std::string_view run, std::string_view slot,
                                          std::string_view content, uint64_t size) const;
 
-  // A file that was kept. NOT_FOUND: there is none. DATA_LOSS: it has another size.
+  // What was kept, a file or what is in one with others. NOT_FOUND: there is none.
+  // DATA_LOSS: it has another size.
   absl::StatusOr<SpoolFile> Find(std::string_view name, uint64_t size) const;
 
-  // Removes the files of `run` that are not `wanted`, but for those left in slots
+  // Removes the files of `run` in which nothing is `wanted`, but for those left in slots
   // that begin with `slots`, if it is not empty. What cannot be removed now is removed
   // another time. Those who have a file open keep its bytes.
   void Remove(std::string_view run, const std::set<std::string>& wanted = {},
               std::string_view slots = "") const;
+
+  // The same in two steps, as the disk takes its time to free large files: at once
+  // nobody finds them any more; what this returns frees their space.
+  std::function<void()> SetAside(std::string_view run, const std::set<std::string>& wanted) const;
 
   // Removes everything that is of none of these runs. Call it before clients connect.
   absl::Status RemoveAllBut(const std::set<std::string>& runs) const;
@@ -101,6 +112,41 @@ class Spool {
   void RemoveIf(const std::function<bool(const std::string&)>& unwanted) const;
 
   std::filesystem::path directory_;
+};
+
+// A file of small things that a run has kept, one behind the other: what comes at the
+// same time takes one sync. Its space is written again and again, which takes the disk
+// much less time than new files do. Not thread-safe.
+class SpoolPack {
+ public:
+  // `spool` must outlive it.
+  SpoolPack(const Spool& spool, std::string run) : spool_(spool), run_(std::move(run)) {}
+
+  // Brings them onto the disk. Gives the names by which Spool::Find() knows them, in
+  // order. RESOURCE_EXHAUSTED, INTERNAL: as SpoolFile::Write() and Keep(); none is kept.
+  absl::StatusOr<std::vector<std::string>> Keep(
+      std::span<const std::span<const std::byte>> contents);
+
+  // None of it is wanted any more.
+  void Clear() { end_ = 0; }
+
+  // Nor is there more to come: the file is left to Spool::Remove().
+  void Close() {
+    file_.reset();
+    Clear();
+  }
+
+  // The name of the file; empty: there is none yet.
+  std::string name() const { return file_.has_value() ? file_->name() : ""; }
+
+ private:
+  absl::StatusOr<std::vector<std::string>> Write(
+      std::span<const std::span<const std::byte>> contents);
+
+  const Spool& spool_;
+  const std::string run_;
+  std::optional<SpoolFile> file_;
+  uint64_t end_ = 0;  // Of what is wanted.
 };
 
 }  // namespace fedtune

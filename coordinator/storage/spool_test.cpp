@@ -28,6 +28,13 @@ class SpoolTest : public ::testing::Test {
     EXPECT_THAT(file->Keep(), IsOk());
     return file->name();
   }
+  std::string Found(const std::string& name, size_t size) {
+    const auto file = spool_.Find(name, size);
+    EXPECT_THAT(file, IsOk());
+    std::string bytes(size, ' ');
+    EXPECT_THAT(file->Read(0, std::as_writable_bytes(std::span(bytes))), IsOk());
+    return bytes;
+  }
   bool Has(const std::string& name) const {
     return std::filesystem::exists(directory_.path() / "spool" / name);
   }
@@ -75,6 +82,55 @@ TEST_F(SpoolTest, FindingAFileDoesNotRemoveIt) {
   const std::string name = Kept("run-1", "values");
   EXPECT_THAT(spool_.Find(name, 6), IsOk());
   EXPECT_TRUE(Has(name));
+}
+
+TEST_F(SpoolTest, ThingsOfAPackAreFoundEachByItsName) {
+  SpoolPack pack(spool_, "run-1");
+  const auto names = pack.Keep(std::vector{AsBytes("values"), AsBytes("")});
+  ASSERT_THAT(names, IsOk());
+  ASSERT_EQ(names->size(), 2u);
+  const auto more = pack.Keep(std::vector{AsBytes("more values")});
+  ASSERT_THAT(more, IsOk());
+  EXPECT_EQ(Found((*names)[0], 6), "values");
+  EXPECT_EQ(Found(more->front(), 11), "more values");
+  EXPECT_THAT(spool_.Find(more->front(), 12), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(spool_.Find((*names)[0] + "x", 6), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_F(SpoolTest, APackStaysAsLongAsOneOfItIsWanted) {
+  SpoolPack pack(spool_, "run-1");
+  const auto names = *pack.Keep(std::vector{AsBytes("values"), AsBytes("more values")});
+  spool_.Remove("run-1", {names[1]});
+  EXPECT_EQ(Found(names[1], 11), "more values");
+  spool_.Remove("run-1");
+  EXPECT_THAT(spool_.Find(names[1], 11), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_F(SpoolTest, APackThatIsClearedIsWrittenAgain) {
+  SpoolPack pack(spool_, "run-1");
+  const auto first = *pack.Keep(std::vector{AsBytes("values")});
+  pack.Clear();
+  const auto second = *pack.Keep(std::vector{AsBytes("others")});
+  EXPECT_EQ(first, second);
+  EXPECT_EQ(Found(second[0], 6), "others");
+}
+
+TEST_F(SpoolTest, WhatIsSetAsideIsNotFoundAndGoesLater) {
+  const std::string name = Kept("run-1", "values");
+  const std::string wanted = Kept("run-1", "wanted");
+  const std::function<void()> free = spool_.SetAside("run-1", {wanted});
+  EXPECT_THAT(spool_.Find(name, 6), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_TRUE(Has("." + name));
+  free();
+  EXPECT_FALSE(Has("." + name));
+  EXPECT_TRUE(Has(wanted));
+}
+
+TEST_F(SpoolTest, WhatAProcessLeftAsideGoesWithTheNextOne) {
+  const std::string name = Kept("run-1", "values");
+  spool_.SetAside("run-1", {});
+  ASSERT_THAT(spool_.RemoveAllBut({"run-1"}), IsOk());
+  EXPECT_FALSE(Has("." + name));
 }
 
 TEST_F(SpoolTest, RefusesAFileThatWasCutOff) {

@@ -16,7 +16,7 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kMaxInlineBytes = size_t{4} << 20;
+constexpr size_t kMaxInlineBytes = size_t{256} << 10;
 
 bool IsLarge(std::span<const std::byte> blob) { return blob.size() > kMaxInlineBytes; }
 

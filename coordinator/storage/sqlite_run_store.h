@@ -15,10 +15,10 @@
 
 namespace fedtune {
 
-// Runs in SQLite. Blobs of up to 4 MiB lie in the database as well, so that a
-// release is one transaction and one sync; larger ones lie in a folder and are
-// synced there before the transaction that names them begins, so that nobody
-// else waits for them.
+// Runs in SQLite. Blobs of up to 256 KiB lie in the database as well, so that a
+// release is one transaction and one sync; larger ones, which SQLite would write page
+// by page and twice, lie in a folder and are synced there before the transaction that
+// names them begins, so that nobody else waits for them.
 class SqliteRunStore final : public RunStore {
  public:
   struct Options {

@@ -168,7 +168,7 @@ ALTER TABLE runs ADD COLUMN pause TEXT;  -- Why it pauses; NULL: it does not.
 
 constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable, kPauses};
 
-// A release of a small adapter writes about 2 MB. Moving it from the log into
+// A release with a small adapter writes some 100 kB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.
 constexpr int kPagesInLog = 16384;
 

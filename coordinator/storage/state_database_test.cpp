@@ -71,7 +71,7 @@ class StateDatabaseTest : public ::testing::Test {
   const std::unique_ptr<RunStore> runs_ =
       *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
   SqliteFederationStore clients_{state_};
-  const std::string adapter_ = std::string(size_t{1} << 20, '.');
+  const std::string adapter_ = std::string(size_t{200} << 10, '.');
 };
 
 TEST_F(StateDatabaseTest, NoWriterIsTurnedAwayHoweverManyThereAre) {

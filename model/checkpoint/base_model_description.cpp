@@ -2,6 +2,7 @@
 
 #include "model/checkpoint/base_model_description.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -43,6 +44,13 @@ absl::Status CheckLayers(const Checkpoint& checkpoint, const std::vector<LinearL
                     weight.name, ShapeToString(weight.shape), ShapeToString(shape)));
   }
   return absl::OkStatus();
+}
+
+bool HasFp16(const Checkpoint& checkpoint, const std::vector<LinearLayer>& layers) {
+  return std::any_of(layers.begin(), layers.end(), [&](const LinearLayer& layer) {
+    const TensorView* weight = checkpoint.Find(layer.name + ".weight");
+    return weight != nullptr && weight->type == TensorType::kF16;
+  });
 }
 
 // "models/tiny/" and "." have a name too.
@@ -102,11 +110,13 @@ absl::StatusOr<BaseModelDescription> DescribeBaseModel(const std::filesystem::pa
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   std::vector<LinearLayer> layers = LinearLayers(config);
   RETURN_IF_ERROR(CheckLayers(checkpoint, layers));
+  const bool has_fp16 = HasFp16(checkpoint, layers);
   return BaseModelDescription{.name = FolderName(directory),
                               .digest = "",
                               .model_type = config.model_type,
                               .parameter_count = checkpoint.parameter_count(),
                               .weight_bytes = checkpoint.weight_bytes(),
+                              .has_fp16 = has_fp16,
                               .layer_count = config.layer_count,
                               .hidden_size = config.hidden_size,
                               .vocabulary_size = config.vocabulary_size,
@@ -124,6 +134,7 @@ std::string ToJson(const BaseModelDescription& description) {
                        {"model_type", description.model_type},
                        {"parameter_count", description.parameter_count},
                        {"weight_bytes", description.weight_bytes},
+                       {"has_fp16", description.has_fp16},
                        {"layer_count", description.layer_count},
                        {"hidden_size", description.hidden_size},
                        {"vocabulary_size", description.vocabulary_size},
@@ -147,6 +158,7 @@ absl::StatusOr<BaseModelDescription> BaseModelDescriptionFromJson(std::string_vi
   reader.Optional("model_type", description.model_type);
   reader.Required("parameter_count", description.parameter_count, kCount);
   reader.Required("weight_bytes", description.weight_bytes, kCount);
+  reader.Optional("has_fp16", description.has_fp16);
   reader.Required("layer_count", description.layer_count, kCount);
   reader.Required("hidden_size", description.hidden_size, kCount);
   reader.Required("vocabulary_size", description.vocabulary_size, kCount);

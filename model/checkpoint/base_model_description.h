@@ -42,6 +42,7 @@ struct BaseModelDescription {
   std::string model_type;
   int64_t parameter_count = 0;
   int64_t weight_bytes = 0;  // On disk.
+  bool has_fp16 = false;     // Some linear layers are stored in fp16.
   int64_t layer_count = 0;
   int64_t hidden_size = 0;
   int64_t vocabulary_size = 0;

@@ -37,7 +37,7 @@ class DescribeBaseModelTest : public ::testing::Test {
   void WriteWeights() {
     const std::vector<std::byte> zeros(4096);
     for (TensorView& tensor : tensors_) {
-      size_t count = 4;
+      auto count = static_cast<size_t>(BytesPerValue(tensor.type));
       for (const int64_t size : tensor.shape) count *= static_cast<size_t>(size);
       tensor.bytes = std::span(zeros).first(count);
     }
@@ -69,6 +69,17 @@ TEST_F(DescribeBaseModelTest, SurvivesATripThroughJson) {
   const auto read = BaseModelDescriptionFromJson(ToJson(*description));
   ASSERT_THAT(read, IsOk());
   EXPECT_EQ(*read, *description);
+}
+
+TEST_F(DescribeBaseModelTest, SaysWhetherALinearLayerIsStoredInFp16) {
+  WriteWeights();
+  EXPECT_FALSE(DescribeBaseModel(directory_)->has_fp16);
+  tensors_.back().type = TensorType::kF16;
+  WriteWeights();
+  const auto description = DescribeBaseModel(directory_);
+  ASSERT_THAT(description, IsOk());
+  EXPECT_TRUE(description->has_fp16);
+  EXPECT_TRUE(BaseModelDescriptionFromJson(ToJson(*description))->has_fp16);
 }
 
 TEST_F(DescribeBaseModelTest, RefusesAWeightOfAnotherShape) {

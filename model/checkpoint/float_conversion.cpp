@@ -3,7 +3,9 @@
 #include "model/checkpoint/float_conversion.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 
@@ -70,6 +72,19 @@ uint16_t Bfloat16FromFloat(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffff) > kInfinity) return static_cast<uint16_t>(bits >> 16) | 0x40;
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+float FloatFromE4M3(uint8_t value) {
+  const int exponent = value >> 3 & 15, mantissa = value & 7;
+  float magnitude = 0;
+  if (exponent == 15 && mantissa == 7) {
+    magnitude = std::numeric_limits<float>::quiet_NaN();
+  } else if (exponent == 0) {
+    magnitude = std::ldexp(static_cast<float>(mantissa), -9);
+  } else {
+    magnitude = std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  }
+  return (value & 0x80) != 0 ? -magnitude : magnitude;
 }
 
 bool IsConvertibleToFloat(TensorType type) {

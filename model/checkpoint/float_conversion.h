@@ -17,6 +17,9 @@ uint16_t HalfFromFloat(float value);
 float FloatFromBfloat16(uint16_t bfloat16);
 uint16_t Bfloat16FromFloat(float value);
 
+// An 8-bit float with 4 bits of exponent, 3 of mantissa and no infinities.
+float FloatFromE4M3(uint8_t value);
+
 // F32, F16 and BF16: what the two functions below take.
 bool IsConvertibleToFloat(TensorType type);
 

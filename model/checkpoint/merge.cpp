@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
-#include <map>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "fmt/format.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/float_conversion.h"
+#include "model/checkpoint/merge_plan.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "model/checkpoint/staged_folder.h"
 
@@ -27,46 +29,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kPieceBytes = size_t{4} << 20;
-
-// What is added to one weight.
-struct LowRankUpdate {
-  const AdapterModule* module = nullptr;
-  std::span<const float> a;  // [lora_rank, in_features]
-  std::span<const float> b;  // [out_features, lora_rank]
-};
-
-// By the name of the weight.
-using Updates = std::map<std::string, LowRankUpdate, std::less<>>;
-
-Updates UpdatesOf(const AdapterLayout& layout, std::span<const float> values) {
-  Updates updates;
-  for (const AdapterTensor& tensor : layout.tensors()) {
-    const AdapterModule& module = layout.modules()[static_cast<size_t>(tensor.module_index)];
-    LowRankUpdate& update = updates[module.name + ".weight"];
-    update.module = &module;
-    (tensor.factor == Factor::kA ? update.a : update.b) =
-        values.subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size()));
-  }
-  return updates;
-}
-
-absl::Status CheckWeights(const Checkpoint& checkpoint, const Updates& updates) {
-  for (const auto& [name, update] : updates) {
-    ASSIGN_OR_RETURN(const TensorView weight, checkpoint.Get(name));
-    const std::vector<int64_t> shape = {update.module->out_features, update.module->in_features};
-    if (weight.shape != shape) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{}: tensor {} is {}, but the adapter is for {}", checkpoint.directory().string(), name,
-          ShapeToString(weight.shape), ShapeToString(shape)));
-    }
-    if (!IsConvertibleToFloat(weight.type)) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: tensor {} is {}; adapters can be merged into F32, F16 and BF16",
-                      checkpoint.directory().string(), name, ToString(weight.type)));
-    }
-  }
-  return absl::OkStatus();
-}
 
 // row += scale * b A, where b is a row of B; `delta` is room for one row.
 void AddUpdate(const LowRankUpdate& update, size_t row_index, std::span<float> row,
@@ -82,11 +44,53 @@ void AddUpdate(const LowRankUpdate& update, size_t row_index, std::span<float> r
   for (size_t i = 0; i < row.size(); ++i) row[i] += scale * delta[i];
 }
 
+// The rows of a weight that becomes another, as fp32.
+class WeightRows {
+ public:
+  // `scales` is that of a weight in blocks of FP8; null for the others.
+  WeightRows(const TensorView& weight, const TensorView* scales, const Fp8Blocks& blocks)
+      : weight_(weight), scales_(scales), blocks_(blocks) {}
+
+  const std::string& name() const { return weight_.name; }
+  size_t rows() const { return static_cast<size_t>(weight_.shape[0]); }
+  size_t width() const { return static_cast<size_t>(weight_.shape[1]); }
+  TensorType merged_type() const { return scales_ == nullptr ? weight_.type : TensorType::kBF16; }
+  size_t merged_row_bytes() const {
+    return width() * static_cast<size_t>(BytesPerValue(merged_type()));
+  }
+
+  void Read(size_t index, std::span<float> row) const {
+    const auto bytes = Bytes(index, 1);
+    if (scales_ == nullptr) return DecodeFloats(weight_.type, bytes, row);
+    const auto block_columns = static_cast<size_t>(blocks_.columns);
+    const size_t scales_a_row = static_cast<size_t>(scales_->shape[1]);
+    std::vector<float> scales(scales_a_row);
+    const size_t first = index / static_cast<size_t>(blocks_.rows) * scales_a_row * sizeof(float);
+    DecodeFloats(TensorType::kF32, scales_->bytes.subspan(first, scales_a_row * sizeof(float)),
+                 scales);
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = FloatFromE4M3(static_cast<uint8_t>(bytes[i])) * scales[i / block_columns];
+    }
+  }
+
+  void Release(size_t first, size_t count) const { MappedFile::Release(Bytes(first, count)); }
+
+ private:
+  std::span<const std::byte> Bytes(size_t first, size_t count) const {
+    const size_t row = width() * static_cast<size_t>(BytesPerValue(weight_.type));
+    return weight_.bytes.subspan(first * row, count * row);
+  }
+
+  const TensorView& weight_;
+  const TensorView* scales_;
+  const Fp8Blocks blocks_;
+};
+
 // Adds to how much has been written and tells it.
 class Meter {
  public:
-  Meter(int64_t total, const std::function<void(double)>& progress)
-      : total_(std::max<int64_t>(total, 1)), progress_(progress) {}
+  Meter(int64_t total, int64_t written, const std::function<void(double)>& progress)
+      : total_(std::max<int64_t>(total, 1)), written_(written), progress_(progress) {}
 
   void Add(size_t bytes) {
     written_ += static_cast<int64_t>(bytes);
@@ -95,7 +99,7 @@ class Meter {
 
  private:
   const int64_t total_;
-  int64_t written_ = 0;
+  int64_t written_;
   const std::function<void(double)>& progress_;
 };
 
@@ -108,51 +112,46 @@ class ShardMerger {
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min(bytes.size(), kPieceBytes));
       RETURN_IF_ERROR(Write(piece));
+      MappedFile::Release(piece);
       bytes = bytes.subspan(piece.size());
     }
     return absl::OkStatus();
   }
 
-  // Row by row, several rows at a time.
-  absl::Status Merge(const TensorView& weight, const LowRankUpdate& update) {
-    const auto width = static_cast<size_t>(update.module->in_features);
-    const size_t row_bytes = width * static_cast<size_t>(BytesPerValue(weight.type));
-    const auto rows = static_cast<size_t>(update.module->out_features);
+  // Row by row, several rows at a time, with what is added, if anything.
+  absl::Status Merge(const WeightRows& weight, const LowRankUpdate* update) {
+    const size_t row_bytes = weight.merged_row_bytes();
     const size_t rows_a_piece = std::max<size_t>(1, kPieceBytes / row_bytes);
-    for (size_t first = 0; first < rows; first += rows_a_piece) {
-      const size_t count = std::min(rows_a_piece, rows - first);
-      const auto bytes = weight.bytes.subspan(first * row_bytes, count * row_bytes);
-      ASSIGN_OR_RETURN(const std::vector<std::byte> merged,
-                       MergeRows(weight, bytes, update, first));
+    for (size_t first = 0; first < weight.rows(); first += rows_a_piece) {
+      const size_t count = std::min(rows_a_piece, weight.rows() - first);
+      std::vector<std::byte> merged(count * row_bytes);
+      for (size_t i = 0; i < count; ++i) {
+        RETURN_IF_ERROR(MergeRow(weight, first + i, update,
+                                 std::span(merged).subspan(i * row_bytes, row_bytes)));
+      }
       RETURN_IF_ERROR(Write(merged));
+      weight.Release(first, count);
     }
     return absl::OkStatus();
   }
 
  private:
-  // The rows in `bytes`, the first of which is row `first` of the weight.
-  static absl::StatusOr<std::vector<std::byte>> MergeRows(const TensorView& weight,
-                                                          std::span<const std::byte> bytes,
-                                                          const LowRankUpdate& update,
-                                                          size_t first) {
-    const auto width = static_cast<size_t>(update.module->in_features);
-    const size_t row_bytes = width * static_cast<size_t>(BytesPerValue(weight.type));
-    std::vector<float> row(width);
-    std::vector<float> delta(width);
-    std::vector<std::byte> merged(bytes.size());
-    for (size_t start = 0; start < bytes.size(); start += row_bytes) {
-      const auto target = std::span(merged).subspan(start, row_bytes);
-      DecodeFloats(weight.type, bytes.subspan(start, row_bytes), row);
-      AddUpdate(update, first + start / row_bytes, row, delta);
-      EncodeFloats(weight.type, row, target);
-      DecodeFloats(weight.type, target, row);  // As it will be read.
-      if (!std::all_of(row.begin(), row.end(), [](float value) { return std::isfinite(value); })) {
-        return absl::InvalidArgumentError(
-            fmt::format("tensor {} has a value after merging that is not finite in {}", weight.name,
-                        ToString(weight.type)));
-      }
+  static absl::Status MergeRow(const WeightRows& weight, size_t index, const LowRankUpdate* update,
+                               std::span<std::byte> merged) {
+    std::vector<float> row(weight.width());
+    weight.Read(index, row);
+    if (update != nullptr) {
+      std::vector<float> delta(row.size());
+      AddUpdate(*update, index, row, delta);
     }
-    return merged;
+    EncodeFloats(weight.merged_type(), row, merged);
+    DecodeFloats(weight.merged_type(), merged, row);  // As it will be read.
+    if (std::all_of(row.begin(), row.end(), [](float value) { return std::isfinite(value); })) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        fmt::format("tensor {} has a value after merging that is not finite in {}", weight.name(),
+                    ToString(weight.merged_type())));
   }
 
   absl::Status Write(std::span<const std::byte> bytes) {
@@ -165,23 +164,77 @@ class ShardMerger {
   Meter& meter_;
 };
 
-absl::Status MergeShard(const SafetensorsFile& shard, const Updates& updates,
-                        const fs::path& folder, Meter& meter) {
-  std::vector<TensorInfo> infos;
-  infos.reserve(shard.tensors().size());
-  for (const TensorView& tensor : shard.tensors()) {
-    infos.push_back({.name = tensor.name, .type = tensor.type, .shape = tensor.shape});
-  }
-  ASSIGN_OR_RETURN(
-      SafetensorsWriter writer,
-      SafetensorsWriter::Create(folder / shard.path().filename(), infos, shard.metadata()));
+absl::Status MergeShard(const Checkpoint& checkpoint, const SafetensorsFile& shard,
+                        const MergePlan& plan, const fs::path& folder, Meter& meter) {
+  ASSIGN_OR_RETURN(SafetensorsWriter writer,
+                   SafetensorsWriter::Create(folder / shard.path().filename(),
+                                             plan.TensorsOf(shard), shard.metadata()));
   ShardMerger merger(writer, meter);
   for (const TensorView& tensor : shard.tensors()) {
-    const auto update = updates.find(tensor.name);
-    RETURN_IF_ERROR(update == updates.end() ? merger.Copy(tensor.bytes)
-                                            : merger.Merge(tensor, update->second));
+    if (plan.Drops(tensor.name)) continue;
+    const LowRankUpdate* update = plan.UpdateOf(tensor.name);
+    if (plan.Widens(tensor.name)) {
+      const TensorView* scales = checkpoint.Find(tensor.name + "_scale_inv");
+      RETURN_IF_ERROR(merger.Merge({tensor, scales, plan.blocks()}, update));
+    } else if (update != nullptr) {
+      RETURN_IF_ERROR(merger.Merge({tensor, nullptr, {}}, update));
+    } else {
+      RETURN_IF_ERROR(merger.Copy(tensor.bytes));
+    }
   }
   return std::move(writer).Finish();
+}
+
+int64_t MergedBytes(const MergePlan& plan, const SafetensorsFile& shard) {
+  int64_t bytes = 0;
+  for (const TensorInfo& tensor : plan.TensorsOf(shard)) bytes += ByteCount(tensor);
+  return bytes;
+}
+
+// Whether an earlier attempt has completed the shard: files get their names when
+// they are synced.
+bool IsMerged(const MergePlan& plan, const SafetensorsFile& shard, const fs::path& folder) {
+  const auto file = SafetensorsFile::Open(folder / shard.path().filename());
+  if (!file.ok()) return false;  // Then it is written again.
+  const std::vector<TensorInfo> expected = plan.TensorsOf(shard);
+  return std::equal(expected.begin(), expected.end(), file->tensors().begin(),
+                    file->tensors().end(), [](const TensorInfo& info, const TensorView& tensor) {
+                      return info.name == tensor.name && info.type == tensor.type &&
+                             info.shape == tensor.shape;
+                    });
+}
+
+// FNV-1a over words.
+class Fingerprint {
+ public:
+  void Add(uint64_t word) { state_ = (state_ ^ word) * 0x100000001b3; }
+  void Add(std::string_view text) {
+    for (const char c : text) Add(static_cast<uint64_t>(static_cast<unsigned char>(c)));
+    Add(text.size());
+  }
+  uint64_t state() const { return state_; }
+
+ private:
+  uint64_t state_ = 0xcbf29ce484222325;
+};
+
+// All that a merged checkpoint depends on: the adapter, and the base's files as far
+// as their names, sizes and times tell.
+absl::StatusOr<std::string> MarkOf(const Checkpoint& checkpoint, const AdapterLayout& layout,
+                                   std::span<const float> values) {
+  Fingerprint adapter, base;
+  adapter.Add(layout.ToJson());
+  for (const float value : values) adapter.Add(uint64_t{std::bit_cast<uint32_t>(value)});
+  base.Add(fs::absolute(checkpoint.directory()).string());
+  for (const SafetensorsFile& shard : checkpoint.shards()) {
+    std::error_code error;
+    const fs::file_time_type time = fs::last_write_time(shard.path(), error);
+    if (error) return ErrnoToStatus(error.value(), "look at", shard.path());
+    base.Add(shard.path().filename().string());
+    base.Add(shard.file_size());
+    base.Add(static_cast<uint64_t>(time.time_since_epoch().count()));
+  }
+  return fmt::format("merge 1: adapter {:016x}, base {:016x}\n", adapter.state(), base.state());
 }
 
 // Files whose content is or lists weights: the merged ones replace them.
@@ -193,13 +246,18 @@ bool HoldsWeights(const fs::path& file) {
          (name.ends_with(".index.json") && name != kWeightsIndexFile);
 }
 
-absl::Status CopyOtherFiles(const fs::path& base, const fs::path& folder) {
+absl::Status WriteOtherFiles(const fs::path& base, const MergePlan& plan, const fs::path& folder) {
+  ASSIGN_OR_RETURN(const auto changed, plan.ChangedFiles());
+  for (const auto& [name, content] : changed) {
+    RETURN_IF_ERROR(WriteFileAtomically(folder / name, content));
+  }
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(base, error)) {
     const fs::path& path = entry.path();
     std::error_code unreadable;
     if (!entry.is_regular_file(unreadable) || HoldsWeights(path)) continue;
     if (path.filename().string().starts_with('.')) continue;
+    if (changed.contains(path.filename().string())) continue;
     ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
     RETURN_IF_ERROR(WriteFileAtomically(folder / path.filename(), content));
   }
@@ -223,14 +281,23 @@ absl::Status MergeAdapter(const fs::path& base, const AdapterLayout& layout,
   Check(values.size() == static_cast<size_t>(layout.parameter_count()),
         "an adapter has as many values as its layout");
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(base));
-  const Updates updates = UpdatesOf(layout, values);
-  RETURN_IF_ERROR(CheckWeights(checkpoint, updates));
-  ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Create(target));
-  RETURN_IF_ERROR(CheckSpace(folder.path(), checkpoint.weight_bytes()));
-  RETURN_IF_ERROR(CopyOtherFiles(base, folder.path()));
-  Meter meter(checkpoint.weight_bytes(), progress);
+  ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Create(checkpoint, layout, values));
+  ASSIGN_OR_RETURN(const std::string mark, MarkOf(checkpoint, layout, values));
+  ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Resume(target, mark));
+  int64_t total = 0, needed = 0;
+  std::vector<const SafetensorsFile*> left;
   for (const SafetensorsFile& shard : checkpoint.shards()) {
-    RETURN_IF_ERROR(MergeShard(shard, updates, folder.path(), meter));
+    const int64_t bytes = MergedBytes(plan, shard);
+    total += bytes;
+    if (IsMerged(plan, shard, folder.path())) continue;
+    needed += bytes;
+    left.push_back(&shard);
+  }
+  RETURN_IF_ERROR(CheckSpace(folder.path(), needed));
+  RETURN_IF_ERROR(WriteOtherFiles(base, plan, folder.path()));
+  Meter meter(total, total - needed, progress);
+  for (const SafetensorsFile* shard : left) {
+    RETURN_IF_ERROR(MergeShard(checkpoint, *shard, plan, folder.path(), meter));
   }
   return std::move(folder).Commit();
 }

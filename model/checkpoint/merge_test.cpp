@@ -2,7 +2,11 @@
 
 #include "model/checkpoint/merge.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -140,6 +144,78 @@ TEST_F(MergeAdapterTest, ReplacesWhatADeadAttemptLeft) {
   ASSERT_THAT(WriteFileAtomically(folder_.path() / "merged.partial/junk", "x"), IsOk());
   ASSERT_THAT(Merge(), IsOk());
   EXPECT_FALSE(std::filesystem::exists(target_ / "junk"));
+}
+
+// Merges in a process that is killed before its last file is complete.
+void MergeUntilKilled(const std::function<void(const std::function<void(double)>&)>& merge) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    merge([](double fraction) {
+      if (fraction > 0.9) ::_exit(7);  // All is written, and the last file has no name yet.
+    });
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
+TEST_F(MergeAdapterTest, GoesOnWhereAKilledOneWas) {
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"up", 2, 1, 1, 2}});
+  const std::vector<float> values = {1, 2, 3};
+  MergeUntilKilled([&](const auto& progress) {
+    // The first shard is complete, the second has not all its bytes.
+    (void)MergeAdapter(base_, *layout, values, target_, progress);
+  });
+  const auto partial = folder_.path() / "merged.partial";
+  ASSERT_TRUE(std::filesystem::exists(partial / "1.safetensors"));
+  ASSERT_FALSE(std::filesystem::exists(partial / "2.safetensors"));
+  const auto written = std::filesystem::last_write_time(partial / "1.safetensors");
+  double first = -1;
+  ASSERT_THAT(MergeAdapter(base_, *layout, values, target_,
+                           [&](double fraction) { first = first < 0 ? fraction : first; }),
+              IsOk());
+  EXPECT_EQ(std::filesystem::last_write_time(target_ / "1.safetensors"), written);
+  EXPECT_GT(first, 0.7) << "what was done counts";
+  const auto merged = Checkpoint::Open(target_);
+  ASSERT_THAT(merged, IsOk());
+  EXPECT_THAT(Decode(*merged->Find("up.weight")), ElementsAre(5, 13));
+  for (const auto& entry : std::filesystem::directory_iterator(target_)) {
+    EXPECT_NE(entry.path().extension(), ".partial");
+    EXPECT_NE(entry.path().filename(), ".mark");
+  }
+}
+
+TEST_F(MergeAdapterTest, BeginsAgainWithAnotherAdapterOrBase) {
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"q", 3, 2, 1, 2}});
+  const std::vector<float> other = {1, 1, 1, 1, 1};
+  MergeUntilKilled([&](const auto& progress) {
+    (void)MergeAdapter(base_, *layout, other, target_, [&](double fraction) {
+      if (fraction > 0.9) progress(fraction);  // The first shard, with q, is complete.
+    });
+  });
+  ASSERT_TRUE(std::filesystem::exists(folder_.path() / "merged.partial" / "1.safetensors"));
+  ASSERT_THAT(Merge(), IsOk());
+  const auto merged = Checkpoint::Open(target_);
+  EXPECT_THAT(Decode(*merged->Find("q.weight")), ElementsAre(21, 2, 43, 44, 5, 86));
+}
+
+TEST_F(MergeAdapterTest, WritesAShardAgainThatIsNotWhatItShouldBe) {
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"q", 3, 2, 1, 2}});
+  MergeUntilKilled([&](const auto& progress) {
+    (void)MergeAdapter(base_, *layout, std::vector<float>{1, 0, 2, 10, 20}, target_,
+                       [&](double fraction) {
+                         if (fraction > 0.9) progress(fraction);
+                       });
+  });
+  std::filesystem::resize_file(folder_.path() / "merged.partial" / "1.safetensors", 100);
+  ASSERT_THAT(Merge(), IsOk());
+  const auto merged = Checkpoint::Open(target_);
+  ASSERT_THAT(merged, IsOk());
+  EXPECT_THAT(Decode(*merged->Find("q.weight")), ElementsAre(21, 2, 43, 44, 5, 86));
 }
 
 TEST_F(MergeAdapterTest, NamesALayerThatTheModelDoesNotHave) {

@@ -86,6 +86,24 @@ void ReadQuantization(ConfigReader& reader, ModelConfig& config) {
   if (valid) config.fp8_blocks = {(*block)[0].get<int64_t>(), (*block)[1].get<int64_t>()};
 }
 
+}  // namespace
+
+absl::StatusOr<Fp8Blocks> ParseFp8Blocks(std::string_view text, std::string_view source) {
+  ASSIGN_OR_RETURN(const json object, ParseJson(text, source));
+  if (!object.is_object()) {
+    return absl::InvalidArgumentError(fmt::format("{}: not a model configuration", source));
+  }
+  ConfigReader reader(object, std::string(source));
+  ModelConfig config;
+  ReadQuantization(reader, config);
+  reader.Require(config.fp8_blocks.has_value(), "quantization_config",
+                 "does not say how large the blocks of 8-bit weights are");
+  RETURN_IF_ERROR(reader.Finish());
+  return *config.fp8_blocks;
+}
+
+namespace {
+
 void ReadEosTokens(ConfigReader& reader, std::vector<int64_t>& tokens) {
   const json* value = reader.Find("eos_token_id");
   if (value == nullptr) return;

@@ -160,6 +160,11 @@ struct ModelConfig {
 // run (says which ones we can), or values that cannot work, a line each.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json, std::string_view source);
 
+// The blocks of the 8-bit weights that a config.json speaks of.
+//
+// INVALID_ARGUMENT: it speaks of none, or of others than FP8's E4M3.
+absl::StatusOr<Fp8Blocks> ParseFp8Blocks(std::string_view json, std::string_view source);
+
 // Reads `directory`/config.json. NOT_FOUND, or as ParseModelConfig().
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory);
 

@@ -6,14 +6,18 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/expert_name.h"
 #include "model/checkpoint/float_conversion.h"
 #include "model/checkpoint/peft_config.h"
+#include "model/checkpoint/peft_experts.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "model/checkpoint/staged_folder.h"
@@ -59,12 +63,6 @@ absl::Status Invalid(std::string_view problem) {
 
 absl::Status CheckTensor(const TensorView& tensor, const std::optional<FactorName>& name) {
   if (!name) return Invalid(fmt::format("tensor {} is not a LoRA factor", tensor.name));
-  if (name->module.ends_with(".experts") || name->module.ends_with(".base_layer")) {
-    return Invalid(
-        fmt::format("tensor {} holds fused factors of routed experts, which are not "
-                    "supported; save one pair for each expert",
-                    tensor.name));
-  }
   if (tensor.shape.size() != 2) {
     return Invalid(
         fmt::format("tensor {} is {}, not a matrix", tensor.name, ShapeToString(tensor.shape)));
@@ -113,18 +111,108 @@ absl::StatusOr<AdapterModule> ModuleOf(const FactorPair& pair, const PeftConfig&
                        .alpha = config.AlphaOf(pair.module)};
 }
 
-// Appends the tensor's values, all finite.
-absl::Status Append(const TensorView& tensor, std::vector<float>& values) {
-  const size_t start = values.size();
-  values.resize(start + static_cast<size_t>(tensor.value_count()));
-  const std::span<float> added = std::span(values).subspan(start);
-  DecodeFloats(tensor.type, tensor.bytes, added);
+// The tensor's values, all finite.
+absl::StatusOr<std::vector<float>> ValuesOf(const TensorView& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.value_count()));
+  DecodeFloats(tensor.type, tensor.bytes, values);
   const auto bad =
-      std::find_if_not(added.begin(), added.end(), [](float v) { return std::isfinite(v); });
-  if (bad == added.end()) return absl::OkStatus();
+      std::find_if_not(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+  if (bad == values.end()) return values;
   return Invalid(fmt::format("tensor {} has the value {} at index {}", tensor.name, *bad,
-                             bad - added.begin()));
+                             bad - values.begin()));
 }
+
+// Which parameter of the routed experts a pair is of, whose module is their
+// container, or what peft calls its inner layer where it adapts both.
+absl::StatusOr<std::string> ParameterOf(const FactorPair& pair, bool is_one_of_two,
+                                        const PeftConfig& config) {
+  constexpr std::string_view kInner = ".base_layer";
+  std::string experts = pair.module;
+  if (experts.ends_with(kInner)) {
+    experts.resize(experts.size() - kInner.size());
+    return experts + ".gate_up_proj";
+  }
+  const bool gate_up = config.TargetsParameter(experts + ".gate_up_proj");
+  if (is_one_of_two || (config.TargetsParameter(experts + ".down_proj") && !gate_up)) {
+    return experts + ".down_proj";
+  }
+  if (gate_up && !config.TargetsParameter(experts + ".down_proj")) {
+    return experts + ".gate_up_proj";
+  }
+  return Invalid(
+      fmt::format("tensor {}: target_parameters in {} does not say whether it is of "
+                  "gate_up_proj or of down_proj",
+                  pair.a->name, kConfigFile));
+}
+
+bool IsFused(std::string_view module) {
+  return module.ends_with(".experts") || module.ends_with(".experts.base_layer");
+}
+
+// Puts modules and values together in the order of the file.
+class AdapterReader {
+ public:
+  AdapterReader(const PeftConfig& config, const std::vector<FactorPair>& pairs) : config_(config) {
+    for (const FactorPair& pair : pairs) names_.insert(pair.module);
+  }
+
+  absl::Status Add(const FactorPair& pair) {
+    if (IsFused(pair.module)) return AddFused(pair);
+    ASSIGN_OR_RETURN(AdapterModule module, ModuleOf(pair, config_));
+    ASSIGN_OR_RETURN(const std::vector<float> a, ValuesOf(*pair.a));
+    ASSIGN_OR_RETURN(const std::vector<float> b, ValuesOf(*pair.b));
+    Add(std::move(module), a, b);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<PeftAdapter> Finish() && {
+    absl::StatusOr<AdapterLayout> layout = AdapterLayout::Create(std::move(modules_));
+    if (!layout.ok()) return Invalid(Message(layout.status()));
+    return PeftAdapter{.layout = *std::move(layout),
+                       .values = std::move(values_),
+                       .base_model = config_.base_model};
+  }
+
+ private:
+  absl::Status AddFused(const FactorPair& pair) {
+    const bool is_one_of_two = names_.contains(pair.module + ".base_layer");
+    ASSIGN_OR_RETURN(const std::string name, ParameterOf(pair, is_one_of_two, config_));
+    if (pair.b->shape[1] != pair.a->shape[0]) {
+      return Invalid(fmt::format("tensors {} and {} differ in rank", pair.a->name, pair.b->name));
+    }
+    FactorMatrices parameter{.name = name,
+                             .rank = config_.RankOf(name),
+                             .in_features = pair.a->shape[1],
+                             .out_features = pair.b->shape[0],
+                             .a = {},
+                             .b = {}};
+    ASSIGN_OR_RETURN(parameter.a, ValuesOf(*pair.a));
+    ASSIGN_OR_RETURN(parameter.b, ValuesOf(*pair.b));
+    const double scale = config_.AlphaOf(name) / static_cast<double>(parameter.rank);
+    absl::StatusOr<ExpertModules> split = SplitExperts(parameter, scale);
+    if (!split.ok()) return Invalid(Message(split.status()));
+    for (size_t i = 0; i < split->modules.size(); ++i) {
+      Add(std::move(split->modules[i]), split->factors[i].a, split->factors[i].b);
+    }
+    return absl::OkStatus();
+  }
+
+  void Add(AdapterModule module, std::span<const float> a, std::span<const float> b) {
+    const auto is_zero = [](float value) { return value == 0; };
+    if (ExpertName::Parse(module.name) && std::all_of(a.begin(), a.end(), is_zero) &&
+        std::all_of(b.begin(), b.end(), is_zero)) {
+      return;
+    }
+    modules_.push_back(std::move(module));
+    values_.insert(values_.end(), a.begin(), a.end());
+    values_.insert(values_.end(), b.begin(), b.end());
+  }
+
+  const PeftConfig& config_;
+  std::set<std::string> names_;
+  std::vector<AdapterModule> modules_;
+  std::vector<float> values_;
+};
 
 absl::Status CheckModule(const AdapterModule& found, const AdapterModule& expected) {
   const auto shape = [](const AdapterModule& module) {
@@ -153,24 +241,64 @@ std::map<std::string_view, int64_t> OffsetsOf(const AdapterLayout& layout) {
   return offsets;
 }
 
+TensorView FactorTensor(std::string_view module, Factor factor, std::vector<int64_t> shape,
+                        std::span<const float> values) {
+  return {.name = fmt::format("{}{}{}", kPrefix, module, SuffixOf(factor)),
+          .type = TensorType::kF32,
+          .shape = std::move(shape),
+          .bytes = std::as_bytes(values)};
+}
+
+// Factors of single modules; of routed experts only where they are stored so.
+std::vector<TensorView> SingleTensors(const StackedAdapter& adapter, PeftExperts experts) {
+  std::vector<TensorView> tensors;
+  for (const AdapterTensor& tensor : adapter.layout.tensors()) {
+    const auto& name = adapter.layout.modules()[static_cast<size_t>(tensor.module_index)].name;
+    if (experts == PeftExperts::kFused && ExpertName::Parse(name)) continue;
+    tensors.push_back(FactorTensor(
+        name, tensor.factor, {tensor.rows, tensor.columns},
+        std::span(adapter.values)
+            .subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size()))));
+  }
+  return tensors;
+}
+
+// peft wraps the experts once for each parameter: gate_up_proj first, and so inside.
+std::string WrapperOf(const FactorMatrices& parameter, const std::vector<FactorMatrices>& all) {
+  const std::string experts = parameter.name.substr(0, parameter.name.rfind('.'));
+  const bool has_outer = std::any_of(all.begin(), all.end(), [&](const FactorMatrices& other) {
+    return other.name == experts + ".down_proj";
+  });
+  return parameter.name.ends_with(".gate_up_proj") && has_outer ? experts + ".base_layer" : experts;
+}
+
+void AddFusedTensors(const std::vector<FactorMatrices>& fused, std::vector<TensorView>& tensors) {
+  for (const FactorMatrices& parameter : fused) {
+    const std::string wrapper = WrapperOf(parameter, fused);
+    const int64_t ranks = static_cast<int64_t>(parameter.a.size()) / parameter.in_features;
+    tensors.push_back(
+        FactorTensor(wrapper, Factor::kA, {ranks, parameter.in_features}, parameter.a));
+    tensors.push_back(
+        FactorTensor(wrapper, Factor::kB, {parameter.out_features, ranks}, parameter.b));
+  }
+}
+
 }  // namespace
 
 absl::Status WritePeftAdapter(const std::filesystem::path& directory, const AdapterLayout& layout,
-                              std::span<const float> values, std::string_view base_model) {
+                              std::span<const float> values, std::string_view base_model,
+                              const PeftForm& form) {
   Check(values.size() == static_cast<size_t>(layout.parameter_count()),
         "an adapter has as many values as its layout");
-  ASSIGN_OR_RETURN(const std::string config, PeftConfigJson(layout, base_model));
-  std::vector<TensorView> tensors;
-  tensors.reserve(layout.tensors().size());
-  for (const AdapterTensor& tensor : layout.tensors()) {
-    const auto& module = layout.modules()[static_cast<size_t>(tensor.module_index)].name;
-    const auto part =
-        values.subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size()));
-    tensors.push_back({.name = fmt::format("{}{}{}", kPrefix, module, SuffixOf(tensor.factor)),
-                       .type = TensorType::kF32,
-                       .shape = {tensor.rows, tensor.columns},
-                       .bytes = std::as_bytes(part)});
-  }
+  ASSIGN_OR_RETURN(const StackedAdapter stacked,
+                   StackExperts(layout, values, form.expert_count.value_or(0)));
+  const std::string config = PeftConfigJson(
+      stacked.layout, base_model,
+      {.rslora = form.rslora, .base_has_experts = form.expert_count.value_or(1) > 0});
+  std::vector<TensorView> tensors = SingleTensors(stacked, form.experts);
+  std::vector<FactorMatrices> fused;
+  if (form.experts == PeftExperts::kFused) fused = FuseExperts(stacked.layout, stacked.values);
+  AddFusedTensors(fused, tensors);
   ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Create(directory));
   RETURN_IF_ERROR(WriteSafetensors(folder.path() / kWeightsFile, tensors, {{"format", "pt"}}));
   RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kConfigFile, config));
@@ -182,19 +310,9 @@ absl::StatusOr<PeftAdapter> ReadPeftAdapter(const std::filesystem::path& directo
   ASSIGN_OR_RETURN(const PeftConfig config, ParsePeftConfig(text, kConfigFile));
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(directory / kWeightsFile));
   ASSIGN_OR_RETURN(const std::vector<FactorPair> pairs, FindPairs(file));
-  std::vector<AdapterModule> modules;
-  modules.reserve(pairs.size());
-  PeftAdapter adapter{.layout = {}, .values = {}, .base_model = config.base_model};
-  for (const FactorPair& pair : pairs) {
-    ASSIGN_OR_RETURN(AdapterModule module, ModuleOf(pair, config));
-    modules.push_back(std::move(module));
-    RETURN_IF_ERROR(Append(*pair.a, adapter.values));
-    RETURN_IF_ERROR(Append(*pair.b, adapter.values));
-  }
-  absl::StatusOr<AdapterLayout> layout = AdapterLayout::Create(std::move(modules));
-  if (!layout.ok()) return Invalid(std::string(layout.status().message()));
-  adapter.layout = *std::move(layout);
-  return adapter;
+  AdapterReader reader(config, pairs);
+  for (const FactorPair& pair : pairs) RETURN_IF_ERROR(reader.Add(pair));
+  return std::move(reader).Finish();
 }
 
 absl::StatusOr<std::vector<float>> ReadPeftAdapter(const std::filesystem::path& directory,

@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,24 +17,40 @@
 namespace fedtune {
 
 // An adapter as PEFT stores it: adapter_config.json and
-// adapter_model.safetensors, with one pair of factors for each module and each
-// routed expert.
+// adapter_model.safetensors, with one pair of factors for each module. Those of
+// routed experts are stored one by one, or fused as peft trains them under
+// transformers 5 (model/checkpoint/peft_experts.h).
 struct PeftAdapter {
   AdapterLayout layout;       // In the order of the file.
   std::vector<float> values;  // As the layout says.
   std::string base_model;     // The name it was trained from; may be empty.
 };
 
-// Writes a folder that peft's PeftModel.from_pretrained() loads completely.
-// `values` must be as many as the layout has. Nothing half-written gets the
-// folder's name.
-//
-// ALREADY_EXISTS: the folder is there and not empty. INVALID_ARGUMENT: routed
-// experts that peft cannot hold. RESOURCE_EXHAUSTED: the disk is full.
-absl::Status WritePeftAdapter(const std::filesystem::path& directory, const AdapterLayout& layout,
-                              std::span<const float> values, std::string_view base_model);
+// How routed experts are stored. peft 0.21 reads both; vLLM and peft under
+// transformers 4 read kSingle.
+enum class PeftExperts : uint8_t { kSingle, kFused };
 
-// Reads any such folder; factors in F32, F16 or BF16.
+struct PeftForm {
+  PeftExperts experts = PeftExperts::kSingle;
+  bool rslora = false;  // Say use_rslora.
+  // How many routed experts a layer of the base model has. Absent: at least as many
+  // as the adapter. Of a base without any, peft adapts all layers as plain modules.
+  std::optional<int64_t> expert_count = std::nullopt;
+};
+
+// Writes a folder that peft's PeftModel.from_pretrained() loads completely.
+// `values` must be as many as the layout has. peft adapts all routed experts of a
+// layer alike; where the adapter does not, factors of zeros are added. Nothing
+// half-written gets the folder's name.
+//
+// ALREADY_EXISTS: the folder is there and not empty. INVALID_ARGUMENT: as
+// StackExperts(). RESOURCE_EXHAUSTED: the disk is full.
+absl::Status WritePeftAdapter(const std::filesystem::path& directory, const AdapterLayout& layout,
+                              std::span<const float> values, std::string_view base_model,
+                              const PeftForm& form = {});
+
+// Reads any such folder; factors in F32, F16 or BF16. Projections of routed experts
+// whose factors are all zero are left out.
 //
 // NOT_FOUND: a file is missing. INVALID_ARGUMENT: names the tensor that is
 // missing, unknown, of the wrong shape or has a value that is not finite.

@@ -121,14 +121,6 @@ TEST_F(PeftAdapterTest, RefusesATensorThatIsNoFactor) {
   EXPECT_THAT(Error(), HasSubstr("tensor lm_head.weight is not a LoRA factor"));
 }
 
-TEST_F(PeftAdapterTest, RefusesFusedExperts) {
-  Write();
-  Rewrite([](std::vector<TensorView>& tensors) {
-    tensors[0].name = "base_model.model.model.layers.1.mlp.experts.lora_A.weight";
-  });
-  EXPECT_THAT(Error(), HasSubstr("fused factors of routed experts"));
-}
-
 TEST_F(PeftAdapterTest, RefusesARankThatTheConfigurationDoesNotName) {
   Write();
   Rewrite([](std::vector<TensorView>& tensors) {

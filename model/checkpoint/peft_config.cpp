@@ -3,11 +3,11 @@
 #include "model/checkpoint/peft_config.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <optional>
+#include <utility>
 
 #include "base/json.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/checkpoint/config_reader.h"
@@ -21,55 +21,32 @@ using nlohmann::json;
 constexpr Range kRank = {1, 1 << 20};
 constexpr Range kAlpha = {0, 1e9};
 
-// Whether `pattern` is `name` or its end, at a dot.
-bool Matches(std::string_view name, std::string_view pattern) {
-  return name == pattern || (name.size() > pattern.size() && name.ends_with(pattern) &&
-                             name[name.size() - pattern.size() - 1] == '.');
-}
-
-// The value of the longest pattern that fits; nothing when none does.
+// `file` is `reader`'s object in the order of the file, in which the first pattern
+// that matches counts.
 template <typename T>
-std::optional<T> Match(const std::map<std::string, T>& patterns, std::string_view name) {
-  std::optional<T> best;
-  size_t length = 0;
-  for (const auto& [pattern, value] : patterns) {
-    if (pattern.size() < length || !Matches(name, pattern)) continue;
-    best = value;
-    length = pattern.size();
-  }
-  return best;
-}
-
-// What `patterns` say about a module under any of the names that peft knows it
-// by. Fused gate and up projections have twice the rank and alpha.
-template <typename T>
-T ValueOf(const std::map<std::string, T>& patterns, T usual, std::string_view module) {
-  if (const auto value = Match(patterns, module)) return *value;
-  if (const auto value = Match(patterns, fmt::format("{}.weight", module))) return *value;
-  const auto expert = ExpertName::Parse(module);
-  if (!expert) return usual;
-  const auto fused = Match(patterns, expert->FusedParameter());
-  if (!fused) return usual;
-  return expert->IsGateOrUp() ? *fused / 2 : *fused;
-}
-
-bool IsPlainPattern(std::string_view pattern) {
-  return !pattern.empty() && std::all_of(pattern.begin(), pattern.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '_' || c == '.' || c == '-';
-  });
-}
-
-template <typename T>
-void ReadPattern(ConfigReader& reader, std::string_view key, Range range,
-                 std::map<std::string, T>& patterns) {
+void ReadPattern(ConfigReader& reader, const nlohmann::ordered_json& file, const char* key,
+                 Range range, NamePatterns<T>& patterns) {
   const json* object = reader.FindObject(key);
   if (object == nullptr) return;
   ConfigReader inner(*object, fmt::format("in {}", key));
-  for (const auto& [pattern, value] : object->items()) {
-    inner.Require(IsPlainPattern(pattern), pattern, "is a regular expression; give plain names");
-    inner.Required(pattern, patterns[pattern], range);
+  for (const auto& [text, unused] : file.at(key).items()) {
+    absl::StatusOr<NamePattern> pattern = NamePattern::Create(text);
+    inner.Require(pattern.ok(), text, pattern.ok() ? "" : Message(pattern.status()));
+    T value = {};
+    inner.Required(text, value, range);
+    if (pattern.ok()) patterns.emplace_back(*std::move(pattern), value);
   }
   reader.Take(inner);
+}
+
+void ReadTargetParameters(ConfigReader& reader, std::vector<std::string>& parameters) {
+  const json* list = reader.Find("target_parameters");
+  if (list == nullptr) return;
+  const bool are_names =
+      list->is_array() &&
+      std::all_of(list->begin(), list->end(), [](const json& j) { return j.is_string(); });
+  reader.Require(are_names, "target_parameters", "is not a list of names");
+  if (are_names) parameters = list->get<std::vector<std::string>>();
 }
 
 // Parts that change what an adapter computes and that we do not have.
@@ -91,13 +68,38 @@ void RefuseUnknownParts(ConfigReader& reader) {
 
 }  // namespace
 
+PeftConfig::Found PeftConfig::Find(std::string_view module) const {
+  const auto expert = ExpertName::Parse(module);
+  const std::string names[] = {std::string(module), fmt::format("{}.weight", module),
+                               expert ? expert->FusedParameter() : ""};
+  for (const std::string& name : names) {
+    const auto own_rank = FirstMatch(rank_pattern, name);
+    const auto own_alpha = FirstMatch(alpha_pattern, name);
+    if (!own_rank && !own_alpha) continue;
+    const bool shared = expert && expert->IsGateOrUp() && name == expert->FusedParameter();
+    return {own_rank.value_or(rank), own_alpha.value_or(alpha), shared ? 2 : 1};
+  }
+  return {rank, alpha, 1};
+}
+
 int64_t PeftConfig::RankOf(std::string_view module) const {
-  return ValueOf(rank_pattern, rank, module);
+  const Found found = Find(module);
+  return std::max<int64_t>(1, found.rank / found.sharers);
 }
 
 double PeftConfig::AlphaOf(std::string_view module) const {
-  const double value = ValueOf(alpha_pattern, alpha, module);
-  return rank_stabilised ? value * std::sqrt(static_cast<double>(RankOf(module))) : value;
+  const Found found = Find(module);
+  const double alone = found.alpha / static_cast<double>(found.sharers);
+  return rank_stabilised ? alone * std::sqrt(static_cast<double>(found.rank)) : alone;
+}
+
+bool PeftConfig::TargetsParameter(std::string_view parameter) const {
+  return std::any_of(target_parameters.begin(), target_parameters.end(),
+                     [&](std::string_view target) {
+                       return parameter == target ||
+                              (parameter.ends_with(target) && parameter.size() > target.size() &&
+                               parameter[parameter.size() - target.size() - 1] == '.');
+                     });
 }
 
 absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_view source) {
@@ -112,12 +114,10 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_vi
   reader.Required("lora_alpha", config.alpha, kAlpha);
   reader.Optional("use_rslora", config.rank_stabilised);
   reader.Optional("base_model_name_or_path", config.base_model);
-  ReadPattern(reader, "rank_pattern", kRank, config.rank_pattern);
-  for (const auto& [pattern, rank] : config.rank_pattern) {
-    reader.Require(!pattern.ends_with("gate_up_proj") || rank % 2 == 0, pattern,
-                   "has an odd rank, which two projections cannot share");
-  }
-  ReadPattern(reader, "alpha_pattern", kAlpha, config.alpha_pattern);
+  const auto file = nlohmann::ordered_json::parse(text);  // It is JSON, as ParseJson() knows.
+  ReadPattern(reader, file, "rank_pattern", kRank, config.rank_pattern);
+  ReadPattern(reader, file, "alpha_pattern", kAlpha, config.alpha_pattern);
+  ReadTargetParameters(reader, config.target_parameters);
   RETURN_IF_ERROR(reader.Finish());
   return config;
 }

@@ -21,12 +21,6 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-uint64_t ByteCount(const TensorInfo& tensor) {
-  auto count = static_cast<uint64_t>(BytesPerValue(tensor.type));
-  for (const int64_t size : tensor.shape) count *= static_cast<uint64_t>(size);
-  return count;
-}
-
 // Length and JSON, padded so that the tensors start at a multiple of
 // kAlignment.
 std::string Header(std::span<const TensorInfo> tensors,
@@ -35,7 +29,7 @@ std::string Header(std::span<const TensorInfo> tensors,
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const TensorInfo& tensor : tensors) {
-    const uint64_t end = offset + ByteCount(tensor);
+    const uint64_t end = offset + static_cast<uint64_t>(ByteCount(tensor));
     header.push_back({tensor.name,
                       {{"dtype", std::string(ToString(tensor.type))},
                        {"shape", tensor.shape},
@@ -51,6 +45,12 @@ std::string Header(std::span<const TensorInfo> tensors,
 }
 
 }  // namespace
+
+int64_t ByteCount(const TensorInfo& tensor) {
+  int64_t count = BytesPerValue(tensor.type);
+  for (const int64_t size : tensor.shape) count *= size;
+  return count;
+}
 
 // The open temporary file.
 struct SafetensorsWriter::File {
@@ -87,7 +87,7 @@ absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Create(
       return absl::InvalidArgumentError(
           fmt::format("{}: two tensors of the name {}", path.string(), tensor.name));
     }
-    file->bytes_left += ByteCount(tensor);
+    file->bytes_left += static_cast<uint64_t>(ByteCount(tensor));
   }
   file->path = path;
   file->temporary = fmt::format("{}.{}.partial", path.string(), ::getpid());

@@ -24,6 +24,9 @@ struct TensorInfo {
   std::vector<int64_t> shape;
 };
 
+// Bytes of its values.
+int64_t ByteCount(const TensorInfo& tensor);
+
 // Writes a safetensors file piece by piece, whatever its size, under a
 // temporary name; Finish() gives it the final one. Bytes of tensors start at a
 // multiple of 64. Movable; not thread-safe.

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +16,9 @@ namespace fedtune {
 namespace {
 
 namespace fs = std::filesystem;
+
+// What the folder's files depend on.
+constexpr char kMarkFile[] = ".mark";
 
 // "out/" and "out" name the same folder.
 fs::path WithoutTrailingSlash(const fs::path& path) {
@@ -45,6 +49,28 @@ absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
   return StagedFolder(std::move(staging), target);
 }
 
+absl::StatusOr<StagedFolder> StagedFolder::Resume(const fs::path& requested,
+                                                  std::string_view mark) {
+  const fs::path target = WithoutTrailingSlash(requested);
+  RETURN_IF_ERROR(CheckNothingAt(target));
+  fs::path staging = target;
+  staging += ".partial";
+  const absl::StatusOr<std::string> found = ReadFile(staging / kMarkFile);
+  if (!found.ok() || *found != mark) {
+    ASSIGN_OR_RETURN(StagedFolder fresh, Create(requested));
+    RETURN_IF_ERROR(WriteFileAtomically(fresh.path() / kMarkFile, mark));
+    return fresh;
+  }
+  StagedFolder folder(staging, target);
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(staging, error)) {
+    if (entry.path().extension() == ".partial") fs::remove(entry.path(), error);
+    if (error) return ErrnoToStatus(error.value(), "remove", entry.path());
+  }
+  return error ? absl::StatusOr<StagedFolder>(ErrnoToStatus(error.value(), "list", staging))
+               : std::move(folder);
+}
+
 StagedFolder::StagedFolder(fs::path staging, fs::path target)
     : staging_(std::move(staging)), target_(std::move(target)) {}
 
@@ -63,6 +89,9 @@ StagedFolder::~StagedFolder() {
 }
 
 absl::Status StagedFolder::Commit() && {
+  if (std::error_code error; !fs::remove(staging_ / kMarkFile, error) && error) {
+    return ErrnoToStatus(error.value(), "remove", staging_ / kMarkFile);
+  }
   if (std::rename(staging_.c_str(), target_.c_str()) != 0) {
     return ErrnoToStatus(errno, "rename to", target_);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,6 +22,11 @@ class StagedFolder {
   // ALREADY_EXISTS: as CheckNothingAt(). PERMISSION_DENIED, INTERNAL: the folder
   // cannot be made.
   static absl::StatusOr<StagedFolder> Create(const std::filesystem::path& target);
+
+  // The same, but what an earlier attempt with the same `mark`, which must say all
+  // that the files depend on, has completed stays. What it was writing goes.
+  static absl::StatusOr<StagedFolder> Resume(const std::filesystem::path& target,
+                                             std::string_view mark);
 
   StagedFolder(StagedFolder&& other) noexcept;
   StagedFolder& operator=(StagedFolder&& other) noexcept;

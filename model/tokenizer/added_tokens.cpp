@@ -2,31 +2,25 @@
 
 #include "model/tokenizer/added_tokens.h"
 
-#include <oniguruma.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/tokenizer/characters.h"
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/utf8.h"
 
 namespace fedtune {
 namespace {
 
-bool IsSpace(uint32_t code_point) { return ONIGENC_IS_CODE_SPACE(ONIG_ENCODING_UTF8, code_point); }
-
-// What UTS 18 counts as \w; Oniguruma leaves the two joiners out.
-bool IsWord(uint32_t code_point) {
-  return code_point == 0x200C || code_point == 0x200D ||
-         ONIGENC_IS_CODE_WORD(ONIG_ENCODING_UTF8, code_point);
-}
+bool IsSpace(uint32_t code_point) { return KindOf(code_point) == CharacterKind::kSpace; }
 
 bool StandsAlone(std::string_view text, size_t begin, size_t end) {
-  const bool word_before = begin > 0 && IsWord(LastCodePoint(text.substr(0, begin)).value);
-  const bool word_after = end < text.size() && IsWord(FirstCodePoint(text.substr(end)).value);
+  const bool word_before = begin > 0 && IsWordCharacter(LastCodePoint(text.substr(0, begin)).value);
+  const bool word_after =
+      end < text.size() && IsWordCharacter(FirstCodePoint(text.substr(end)).value);
   return !word_before && !word_after;
 }
 

@@ -16,6 +16,13 @@ namespace {
 // These bytes stand in no well-formed UTF-8 (RFC 3629).
 constexpr bool NeverInUtf8(int byte) { return byte == 0xC0 || byte == 0xC1 || byte >= 0xF5; }
 
+// Bytes without which a vocabulary is not one of bytes.
+constexpr bool IsCommon(int byte) {
+  return (byte >= 0x20 && byte < 0x7F) || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+constexpr int32_t kNoToken = -1;
+
 // Settings that change the result and that no byte-level model uses.
 absl::Status CheckSettings(const JsonFields& fields) {
   ASSIGN_OR_RETURN(const std::string type, fields.String("type"));
@@ -69,7 +76,9 @@ absl::StatusOr<BytePairModel> BytePairModel::FromJson(const nlohmann::json& sect
   ASSIGN_OR_RETURN(const nlohmann::json* merges, fields.Array("merges"));
   BytePairModel model;
   RETURN_IF_ERROR(model.ReadVocabulary(*vocab, fields.where() + ".vocab"));
-  RETURN_IF_ERROR(model.FindBytes(fields.where() + ".vocab"));
+  ASSIGN_OR_RETURN(const bool byte_fallback, fields.Bool("byte_fallback", false));
+  const bool has_substitute = byte_fallback || !fields.Any("unk_token").is_null();
+  RETURN_IF_ERROR(model.FindBytes(fields.where() + ".vocab", has_substitute));
   RETURN_IF_ERROR(model.ReadMerges(*merges, fields.where() + ".merges"));
   model.FindWholeWords(ignore_merges);
   return model;
@@ -86,7 +95,7 @@ absl::Status BytePairModel::ReadVocabulary(const nlohmann::json& vocab, const st
   return absl::OkStatus();
 }
 
-absl::Status BytePairModel::FindBytes(const std::string& where) {
+absl::Status BytePairModel::FindBytes(const std::string& where, bool has_substitute) {
   bytes_.resize(static_cast<size_t>(vocabulary_.id_end()));
   for (int32_t id = 0; id < vocabulary_.id_end(); ++id) {
     const std::optional<std::string_view> token = vocabulary_.Token(id);
@@ -97,12 +106,12 @@ absl::Status BytePairModel::FindBytes(const std::string& where) {
   for (int byte = 0; byte < 256; ++byte) {
     const std::string token = TokenOfBytes(std::string(1, static_cast<char>(byte)));
     const std::optional<int32_t> id = vocabulary_.Find(token);
-    if (!id.has_value() && !NeverInUtf8(byte)) {
+    if (!id.has_value() && !NeverInUtf8(byte) && (has_substitute || IsCommon(byte))) {
       return absl::InvalidArgumentError(fmt::format(
           "{}: has no token \"{}\" for the byte {:#04x}; only byte-level tokenizers are supported",
           where, token, byte));
     }
-    byte_tokens_[static_cast<size_t>(byte)] = id.value_or(0);
+    byte_tokens_[static_cast<size_t>(byte)] = id.value_or(kNoToken);
   }
   return absl::OkStatus();
 }
@@ -159,7 +168,10 @@ void BytePairModel::Encode(std::string_view word, std::vector<int32_t>& ids) con
     return;
   }
   const size_t first = ids.size();
-  for (const char byte : word) ids.push_back(byte_tokens_[static_cast<uint8_t>(byte)]);
+  for (const char byte : word) {
+    const int32_t token = byte_tokens_[static_cast<uint8_t>(byte)];
+    if (token != kNoToken) ids.push_back(token);
+  }
   rules_.Apply(ids, first);
 }
 

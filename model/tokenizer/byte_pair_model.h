@@ -24,8 +24,12 @@ class BytePairModel {
  public:
   // Reads the section "model" of a tokenizer file.
   //
-  // INVALID_ARGUMENT: another type than BPE, dropout, word affixes, a byte that
-  // no token stands for (so unk_token and byte_fallback, which are ignored,
+  // Where there is neither unk_token nor byte_fallback, rare bytes may have no
+  // token (SmolLM2 has none for some control characters): Encode() leaves them out,
+  // as Hugging Face's tokenizers do.
+  //
+  // INVALID_ARGUMENT: another type than BPE, dropout, word affixes, another byte
+  // that no token stands for (so unk_token and byte_fallback, which are ignored,
   // never matter), a merge of tokens that are not in the vocabulary, two tokens
   // with one id, an ill-typed field.
   static absl::StatusOr<BytePairModel> FromJson(const nlohmann::json& section, std::string where);
@@ -44,14 +48,14 @@ class BytePairModel {
  private:
   BytePairModel() = default;
   absl::Status ReadVocabulary(const nlohmann::json& vocab, const std::string& where);
-  absl::Status FindBytes(const std::string& where);
+  absl::Status FindBytes(const std::string& where, bool has_substitute);
   absl::Status ReadMerges(const nlohmann::json& merges, const std::string& where);
   absl::Status AddMerge(std::string_view left, std::string_view right, int64_t rank);
   void FindWholeWords(bool ignore_merges);
 
   TokenTable vocabulary_;
   std::vector<std::string> bytes_;          // By id; empty in a hole.
-  std::array<int32_t, 256> byte_tokens_{};  // The token of each byte.
+  std::array<int32_t, 256> byte_tokens_{};  // The token of each byte, or -1.
   MergeRules rules_;
 
   // The words that become one token. Most words of a text are among them, so

@@ -95,6 +95,17 @@ TEST(BytePairModelTest, RefusesAVocabularyWithoutAByteThatTextCanHave) {
   ExpectRefused(section, "model.vocab: has no token \"\u0120\" for the byte 0x20");
 }
 
+TEST(BytePairModelTest, LeavesOutRareBytesWithoutATokenAsHuggingFaceDoes) {
+  nlohmann::json section = SmallModel();
+  section["vocab"].erase("\u0104");  // Byte 4.
+  EXPECT_THAT(Encode(section,
+                     "ab\x04"
+                     "c"),
+              ElementsAre(257));
+  section["unk_token"] = "<unk>";
+  ExpectRefused(section, "model.vocab: has no token \"\u0104\" for the byte 0x04");
+}
+
 TEST(BytePairModelTest, DoesNotNeedBytesThatNoTextHas) {
   nlohmann::json section = SmallModel();
   section["vocab"].erase("\u00FF");

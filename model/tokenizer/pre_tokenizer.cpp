@@ -2,6 +2,8 @@
 
 #include "model/tokenizer/pre_tokenizer.h"
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -9,6 +11,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/tokenizer/family_splitter.h"
 #include "model/tokenizer/json_fields.h"
 
 namespace fedtune {
@@ -52,6 +55,14 @@ absl::StatusOr<Splitter> ParseSplit(const JsonFields& fields) {
   return Splitter(std::move(pattern), {.behaviour = behaviour, .invert = invert});
 }
 
+// The expression of a step that ParseSplit() takes, if the step only isolates
+// what it matches; else nothing.
+std::string IsolatedExpression(const JsonFields& fields) {
+  const nlohmann::json expression = fields.Any("pattern").value("Regex", nlohmann::json());
+  const bool isolates = fields.Any("behavior") == "Isolated" && fields.Any("invert") != true;
+  return isolates && expression.is_string() ? expression.get<std::string>() : std::string();
+}
+
 Regex CompileOwn(std::string_view expression) {
   absl::StatusOr<Regex> regex = Regex::Compile(expression);
   Check(regex.ok(), "an expression of our own does not compile");
@@ -70,6 +81,7 @@ absl::StatusOr<PreTokenizer> PreTokenizer::FromJson(const nlohmann::json& sectio
                                                     std::string where) {
   PreTokenizer result;
   RETURN_IF_ERROR(result.AddStep(section, where));
+  result.RecogniseFamily();
   if (result.has_byte_level_) return result;
   return absl::InvalidArgumentError(
       fmt::format("{}: has no step ByteLevel; only byte-level tokenizers are supported", where));
@@ -84,11 +96,11 @@ absl::Status PreTokenizer::AddStep(const nlohmann::json& step, std::string where
         fmt::format("{}: step \"{}\" after ByteLevel is not supported", fields.where(), type));
   }
   if (type == "Split") {
-    ASSIGN_OR_RETURN(Splitter splitter, ParseSplit(fields));
-    splitters_.push_back(std::move(splitter));
+    RETURN_IF_ERROR(AddSplit(fields));
   } else if (type == "Digits") {
     ASSIGN_OR_RETURN(Splitter splitter, ParseDigits(fields));
     splitters_.push_back(std::move(splitter));
+    expressions_.emplace_back();
   } else if (type == "ByteLevel") {
     has_byte_level_ = true;
     ASSIGN_OR_RETURN(add_prefix_space_, fields.Bool("add_prefix_space"));
@@ -112,6 +124,18 @@ absl::Status PreTokenizer::AddSequence(const nlohmann::json& steps, const std::s
   return absl::OkStatus();
 }
 
+absl::Status PreTokenizer::AddSplit(const JsonFields& fields) {
+  ASSIGN_OR_RETURN(Splitter splitter, ParseSplit(fields));
+  splitters_.push_back(std::move(splitter));
+  expressions_.push_back(IsolatedExpression(fields));
+  return absl::OkStatus();
+}
+
+void PreTokenizer::RecogniseFamily() {
+  is_family_ = std::equal(expressions_.begin(), expressions_.end(), std::begin(kFamilyExpressions),
+                          std::end(kFamilyExpressions));
+}
+
 void PreTokenizer::PutSpaceBeforeEach(Words& words) const {
   for (std::string_view& word : words.words) {
     if (word.starts_with(' ')) continue;
@@ -124,8 +148,12 @@ absl::Status PreTokenizer::Split(std::string_view text, Words& words) const {
   words.owned.clear();
   words.words.clear();
   if (text.empty()) return absl::OkStatus();
-  words.words.push_back(text);
-  for (const Splitter& splitter : splitters_) RETURN_IF_ERROR(splitter.Apply(words.words));
+  if (is_family_) {
+    SplitAsFamily(text, words.words);
+  } else {
+    words.words.push_back(text);
+    for (const Splitter& splitter : splitters_) RETURN_IF_ERROR(splitter.Apply(words.words));
+  }
   if (add_prefix_space_) PutSpaceBeforeEach(words);
   for (const Splitter& splitter : byte_level_splitters_) {
     RETURN_IF_ERROR(splitter.Apply(words.words));

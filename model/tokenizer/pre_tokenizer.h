@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/splitter.h"
 #include "nlohmann/json.hpp"
 
@@ -40,10 +41,15 @@ class PreTokenizer {
  private:
   PreTokenizer() = default;
   absl::Status AddStep(const nlohmann::json& step, std::string where);
+  absl::Status AddSplit(const JsonFields& fields);
   absl::Status AddSequence(const nlohmann::json& steps, const std::string& where);
   void PutSpaceBeforeEach(Words& words) const;
 
+  void RecogniseFamily();
+
   std::vector<Splitter> splitters_;
+  std::vector<std::string> expressions_;        // Of `splitters_`; empty where it is no plain one.
+  bool is_family_ = false;                      // `splitters_` do what SplitAsFamily() does.
   std::vector<Splitter> byte_level_splitters_;  // One when ByteLevel splits itself.
   bool add_prefix_space_ = false;
   bool has_byte_level_ = false;

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "fmt/format.h"
+#include "model/tokenizer/characters.h"
 #include "model/tokenizer/utf8.h"
 
 namespace fedtune {
@@ -24,11 +25,14 @@ const OnigUChar* Begin(std::string_view text) {
 }
 const OnigUChar* End(std::string_view text) { return Begin(text) + text.size(); }
 
-// Oniguruma wants to hear once which encodings will be used.
+// Oniguruma wants to hear once which encodings will be used, and of younger
+// characters before anything is compiled.
 bool Initialized() {
   static const bool initialized = [] {
     OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
-    return onig_initialize(encodings, 1) == ONIG_NORMAL;
+    if (onig_initialize(encodings, 1) != ONIG_NORMAL) return false;
+    DefineYoungerProperties();
+    return true;
   }();
   return initialized;
 }

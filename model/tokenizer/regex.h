@@ -24,7 +24,8 @@ struct ByteRange {
 };
 
 // A compiled regular expression over UTF-8, in Oniguruma's own syntax: the one
-// that the expressions of tokenizer files are written in. Thread-safe.
+// that the expressions of tokenizer files are written in, with the characters of
+// Unicode 16 (see DefineYoungerProperties()). Thread-safe.
 class Regex {
  public:
   // INVALID_ARGUMENT: not an expression (says why), or longer than 64 KiB.

@@ -3,6 +3,7 @@
 #include "model/tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/files.h"
@@ -69,6 +70,14 @@ absl::Status CheckVersion(const JsonFields& file) {
       fmt::format("{}: version \"{}\" is not supported; only 1.0 is", file.where(), version));
 }
 
+// Where `part` begins in `text`; 0 if it is no part of it.
+size_t OffsetIn(std::string_view text, std::string_view part) {
+  const std::less_equal<> precedes;
+  const bool within = precedes(text.data(), part.data()) &&
+                      precedes(part.data() + part.size(), text.data() + text.size());
+  return within ? static_cast<size_t>(part.data() - text.data()) : 0;
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model)
@@ -103,6 +112,19 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& tokenizer
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8) const {
+  std::vector<int32_t> ids;
+  RETURN_IF_ERROR(Encode(utf8, ids, nullptr));
+  return ids;
+}
+
+absl::StatusOr<Tokenizer::EncodedText> Tokenizer::EncodeWithEnds(std::string_view utf8) const {
+  EncodedText encoded;
+  RETURN_IF_ERROR(Encode(utf8, encoded.ids, &encoded.ends));
+  return encoded;
+}
+
+absl::Status Tokenizer::Encode(std::string_view utf8, std::vector<int32_t>& ids,
+                               std::vector<size_t>* ends) const {
   if (utf8.size() > kMaxTextBytes) {
     return absl::InvalidArgumentError(
         fmt::format("text of {} bytes; at most {} are taken at once", utf8.size(), kMaxTextBytes));
@@ -110,17 +132,32 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8) co
   if (const std::optional<size_t> at = FindInvalidUtf8(utf8)) {
     return absl::InvalidArgumentError(fmt::format("text is not UTF-8 (at byte {})", *at));
   }
-  std::vector<int32_t> ids;
   Words words;
   for (const AddedTokens::Piece& piece : added_.Split(utf8)) {
     if (piece.token != nullptr) {
       ids.push_back(piece.token->id);
+      if (ends != nullptr) ends->push_back(OffsetIn(utf8, piece.text) + piece.text.size());
       continue;
     }
     RETURN_IF_ERROR(pre_tokenizer_.Split(piece.text, words));
-    for (const std::string_view word : words.words) model_.Encode(word, ids);
+    for (const std::string_view word : words.words) {
+      const size_t first = ids.size();
+      model_.Encode(word, ids);
+      if (ends != nullptr) AppendEnds(utf8, word, std::span(ids).subspan(first), *ends);
+    }
   }
-  return ids;
+  return absl::OkStatus();
+}
+
+void Tokenizer::AppendEnds(std::string_view text, std::string_view word,
+                           std::span<const int32_t> ids, std::vector<size_t>& ends) const {
+  const size_t last = ends.empty() ? 0 : ends.back();
+  const size_t offset = OffsetIn(text, word);
+  size_t end = std::max(last, offset);  // A word that is not in the text has no offset.
+  for (const int32_t id : ids) {
+    end = std::min(end + model_.Bytes(id).value_or("").size(), text.size());
+    ends.push_back(end);
+  }
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {

@@ -25,8 +25,9 @@ namespace fedtune {
 //   ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(folder / "tokenizer.json"));
 //   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode("Heart failure:"));
 //
-// The one known difference: characters younger than Unicode 14, which the
-// system's Oniguruma does not classify, may be split elsewhere.
+// Characters are those of Unicode 16, as in Hugging Face's library. The one known
+// difference: where an expression of the file names them otherwise than by the short
+// name of a general category (\w, \p{Han}), those younger than Unicode 14 are left out.
 //
 // The file's sections "truncation" and "padding" are not applied, nor is its
 // "post_processor": whoever wants a begin or an end mark puts it there, see
@@ -49,6 +50,17 @@ class Tokenizer {
   // RESOURCE_EXHAUSTED: an expression of the file tries too many ways to match.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view utf8) const;
 
+  // The same, with the byte of `utf8` at which each token ends: exact unless the
+  // file removes text or puts a space before words.
+  struct EncodedText {
+    std::vector<int32_t> ids;
+    std::vector<size_t> ends;  // One for each id, never falling.
+  };
+  absl::StatusOr<EncodedText> EncodeWithEnds(std::string_view utf8) const;
+
+  // Whether the file lists this id under "added_tokens", as it does marks.
+  bool IsAddedToken(int32_t id) const { return added_.Token(id) != nullptr; }
+
   // The text of `ids`, without that of special tokens if `skip_special`. Ids
   // that are no token are left out: models have more rows than tokens. Tokens
   // can end inside a character; what does not make one up becomes U+FFFD.
@@ -61,6 +73,11 @@ class Tokenizer {
   std::optional<int32_t> TokenId(std::string_view token) const;
 
  private:
+  absl::Status Encode(std::string_view utf8, std::vector<int32_t>& ids,
+                      std::vector<size_t>* ends) const;
+  void AppendEnds(std::string_view text, std::string_view word, std::span<const int32_t> ids,
+                  std::vector<size_t>& ends) const;
+
   Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model);
 
   AddedTokens added_;

@@ -2,8 +2,6 @@
 
 // Compares with what Hugging Face's libraries made of the same texts.
 
-#include <zlib.h>
-
 #include <random>
 #include <sstream>
 
@@ -13,29 +11,19 @@
 #include "gtest/gtest.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/utf8.h"
+#include "tests/support/compressed_file.h"
 #include "tests/support/status_matchers.h"
 
 namespace fedtune {
 namespace {
 
 using testing::IsOk;
+using testing::ReadCompressed;
 
 const std::filesystem::path kDeepSeekV3 = "../shared/data/tokenizers/deepseek-v3-tokenizer";
 const std::filesystem::path kDemoTokenizer = "examples/base_model/icd-moe/tokenizer.json";
 const std::filesystem::path kDemoGoldens = "tests/interop/golden/demo_tokenizer.jsonl";
 const std::filesystem::path kPipelines = "model/tokenizer/testdata/pipelines.jsonl";
-
-std::string ReadCompressed(const std::filesystem::path& path) {
-  std::string content;
-  const gzFile file = gzopen(path.c_str(), "rb");
-  EXPECT_NE(file, nullptr) << path;
-  char block[1 << 16];
-  for (int size = 0; (size = gzread(file, block, sizeof(block))) > 0;) {
-    content.append(block, static_cast<size_t>(size));
-  }
-  gzclose(file);
-  return content;
-}
 
 std::vector<nlohmann::json> ReadLines(const std::filesystem::path& path) {
   const auto content = ReadFile(path);

@@ -54,6 +54,13 @@ std::string RandomText(std::mt19937& random) {
   return text;
 }
 
+TEST(TokenizerTest, SaysWhereEachTokenEnds) {
+  const auto encoded = SmallWithMarks().EncodeWithEnds("abc<user> \u00E9a");
+  ASSERT_THAT(encoded, IsOk());
+  EXPECT_THAT(encoded->ids, ElementsAre(257, 300, ' ', 0xC3, 0xA9, 'a'));
+  EXPECT_THAT(encoded->ends, ElementsAre(3, 9, 10, 11, 12, 13));
+}
+
 TEST(TokenizerTest, EncodesWordByWord) {
   EXPECT_THAT(*Small().Encode("abc abc"), ElementsAre(257, ' ', 257));
   EXPECT_THAT(*Small().Encode(""), ElementsAre());

@@ -104,6 +104,13 @@ std::vector<float> Adapter::Store() const {
   return stored;
 }
 
+void Adapter::DropInputs(double rate, uint64_t key) {
+  drops_inputs_ = rate > 0;
+  for (size_t i = 0; i < factors_.size(); ++i) {
+    factors_[i].dropout = {.rate = rate, .key = SubKey(key, i), .first_row = 0};
+  }
+}
+
 void Adapter::Train(FactorSet factors) {
   for (LoraFactors& lora : factors_) {
     if (!lora.defined()) continue;

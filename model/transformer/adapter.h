@@ -46,6 +46,12 @@ class Adapter {
   // From now on these factors are differentiated, and no others.
   void Train(FactorSet factors);
 
+  // From now on, until the next call, a pass drops inputs of the factors with this
+  // rate: others for each layer and key. A derivative must be taken before the
+  // next call. An adapter begins without dropout.
+  void DropInputs(double rate, uint64_t key);
+  bool drops_inputs() const { return drops_inputs_; }
+
   // What is trained. LibTorch adds to the gradients in place; zero them between
   // steps.
   const at::Tensor& trained_values() const { return trained_values_; }
@@ -68,6 +74,7 @@ class Adapter {
   std::vector<Place> places_;
   std::vector<LoraFactors> factors_;  // By the linear layer's index.
   LoraFactors none_;
+  bool drops_inputs_ = false;
 };
 
 }  // namespace fedtune

@@ -10,6 +10,7 @@
 #include "ATen/ops/scaled_dot_product_attention.h"
 #include "base/overloaded.h"
 #include "model/transformer/attention_heads.h"
+#include "model/transformer/cpu_attention.h"
 #include "model/transformer/gather.h"
 
 namespace fedtune {
@@ -90,6 +91,9 @@ at::Tensor AttendedValues(const at::Tensor& x, const AttentionWeights& weights,
                               return MakeGqaHeads(x, gqa, shape, adapter, context.rotations);
                             }},
                  weights.heads);
+  if (CanAttendOnCpu(rows, context.plan)) {
+    return AttendOnCpu(rows, context.plan, shape.softmax_scale, ValueDim(shape));
+  }
   at::Tensor values = AttendSlots(rows, context.plan, shape.softmax_scale);
   if (!context.plan.in_order) values = SelectRows(values, context.plan.slot_of_row);
   return values.narrow(2, 0, ValueDim(shape)).reshape({x.size(0), -1});

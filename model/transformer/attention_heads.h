@@ -10,6 +10,9 @@
 
 namespace fedtune {
 
+// The norms inside the latent projections have a fixed epsilon of their own.
+inline constexpr double kLatentNormEpsilon = 1e-6;
+
 // What meets in attention: [rows, heads, head size]. All heads have a key and a
 // value of their own, and positions are in queries and keys.
 struct Heads {

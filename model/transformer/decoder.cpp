@@ -29,11 +29,11 @@ constexpr size_t kPieceTokens = 256;
 
 at::Tensor InHeads(const at::Tensor& x, int64_t heads) { return x.view({x.size(0), heads, -1}); }
 
-// The whole weight of a layer with its factors.
+// The whole weight of a layer: with its factors in `type`, without any as it is stored.
 at::Tensor Adapted(const Linear& linear, const Adapter& adapter, at::ScalarType type) {
   const LoraFactors& lora = adapter.Of(linear);
-  at::Tensor weight = linear.weight.to(type);
-  return lora.defined() ? weight + (lora.scale * at::mm(lora.b, lora.a)).to(type) : weight;
+  if (!lora.defined()) return linear.weight;
+  return linear.weight.to(type) + (lora.scale * at::mm(lora.b, lora.a)).to(type);
 }
 
 }  // namespace
@@ -42,7 +42,8 @@ Decoder::Decoder(const Model& model, const Adapter& adapter, int64_t capacity)
     : model_(model),
       adapter_(adapter),
       shape_(AttentionShapeOf(model.config)),
-      capacity_(capacity) {
+      capacity_(capacity),
+      token_pass_(TokenPass::Create(model, adapter, capacity)) {
   const at::NoGradGuard no_grad;
   for (const DecoderLayer& layer : model.layers) {
     std::visit([&](const auto& weights) { caches_.emplace_back(MakeCache(weights)); },
@@ -50,18 +51,16 @@ Decoder::Decoder(const Model& model, const Adapter& adapter, int64_t capacity)
   }
 }
 
-Decoder::LatentCache Decoder::MakeCache(const MlaWeights& weights) const {
+LatentCache Decoder::MakeCache(const MlaWeights& weights) const {
   const MlaConfig& mla = std::get<MlaConfig>(shape_.config);
   const auto options = at::TensorOptions(model_.compute_type).device(model_.device());
   const at::Tensor up = Adapted(weights.kv_b_proj, adapter_, model_.compute_type)
                             .view({shape_.heads, -1, mla.kv_lora_rank});
   return {at::empty({capacity_, mla.kv_lora_rank}, options),
-          at::empty({capacity_, mla.qk_rope_head_dim}, options),
-          up.narrow(1, 0, mla.qk_nope_head_dim),
-          up.narrow(1, mla.qk_nope_head_dim, mla.v_head_dim).transpose(1, 2)};
+          at::empty({capacity_, mla.qk_rope_head_dim}, options), up};
 }
 
-Decoder::HeadCache Decoder::MakeCache(const GqaWeights& /*weights*/) const {
+HeadCache Decoder::MakeCache(const GqaWeights& /*weights*/) const {
   const GqaConfig& gqa = std::get<GqaConfig>(shape_.config);
   const auto options = at::TensorOptions(model_.compute_type).device(model_.device());
   const std::vector<int64_t> size = {gqa.key_value_head_count, capacity_, gqa.head_dim};
@@ -95,12 +94,15 @@ at::Tensor Decoder::Attend(const at::Tensor& x, const MlaWeights& weights,
   const at::Tensor by_head = q.transpose(0, 1);  // [heads, tokens, nope + rope]
   const at::Tensor latents = cache.latents.narrow(0, 0, so_far);
   const at::Tensor rotary_keys = cache.rotary_keys.narrow(0, 0, so_far);
-  const at::Tensor q_latent = at::bmm(by_head.narrow(2, 0, mla.qk_nope_head_dim), cache.key_up);
+  const at::Tensor up = cache.up.to(model_.compute_type);
+  const at::Tensor key_up = up.narrow(1, 0, mla.qk_nope_head_dim);
+  const at::Tensor value_up = up.narrow(1, mla.qk_nope_head_dim, mla.v_head_dim).transpose(1, 2);
+  const at::Tensor q_latent = at::bmm(by_head.narrow(2, 0, mla.qk_nope_head_dim), key_up);
   const at::Tensor q_rotary = by_head.narrow(2, mla.qk_nope_head_dim, mla.qk_rope_head_dim);
   const at::Tensor scores =
       at::matmul(q_latent, latents.t()) + at::matmul(q_rotary, rotary_keys.t());
   const at::Tensor seen = at::matmul(Shares(scores), latents);
-  return at::bmm(seen, cache.value_up).transpose(0, 1).reshape({tokens, -1});
+  return at::bmm(seen, value_up).transpose(0, 1).reshape({tokens, -1});
 }
 
 at::Tensor Decoder::Attend(const at::Tensor& x, const GqaWeights& weights,
@@ -155,20 +157,37 @@ at::Tensor Decoder::AppendPiece(std::span<const int32_t> tokens) {
   return x.narrow(0, count - 1, 1);
 }
 
+at::Tensor Decoder::Logits(const at::Tensor& last) {
+  if (!HasTokenPass()) {
+    const at::Tensor normed = RmsNorm(last, model_.norm, model_.config.rms_norm_epsilon);
+    return LinearForward(normed, model_.head, adapter_.Of(model_.head))
+        .squeeze(0)
+        .to(at::kCPU, at::kFloat);
+  }
+  at::Tensor logits = at::empty({model_.config.vocabulary_size}, at::kFloat);
+  token_pass_->MakeLogits(last.const_data_ptr<float>(), logits.mutable_data_ptr<float>());
+  return logits;
+}
+
+at::Tensor Decoder::AppendToken(int32_t token) {
+  at::Tensor logits = at::empty({model_.config.vocabulary_size}, at::kFloat);
+  token_pass_->Read(token, length_, caches_, logits.mutable_data_ptr<float>());
+  ++length_;
+  return logits;
+}
+
 at::Tensor Decoder::Append(std::span<const int32_t> tokens) {
   Check(!tokens.empty() && std::ssize(tokens) <= capacity_ - length_,
         "at least one token, and room for all");
   const at::NoGradGuard no_grad;
+  if (tokens.size() == 1 && HasTokenPass()) return AppendToken(tokens[0]);
   at::Tensor last;
   while (!tokens.empty()) {
     const auto piece = tokens.first(std::min(tokens.size(), kPieceTokens));
     last = AppendPiece(piece);
     tokens = tokens.subspan(piece.size());
   }
-  const at::Tensor normed = RmsNorm(last, model_.norm, model_.config.rms_norm_epsilon);
-  return LinearForward(normed, model_.head, adapter_.Of(model_.head))
-      .squeeze(0)
-      .to(at::kCPU, at::kFloat);
+  return Logits(last);
 }
 
 }  // namespace fedtune

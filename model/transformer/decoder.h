@@ -3,13 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <variant>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "model/transformer/adapter.h"
+#include "model/transformer/decoder_caches.h"
 #include "model/transformer/model.h"
+#include "model/transformer/token_pass.h"
 
 namespace fedtune {
 
@@ -38,17 +40,6 @@ class Decoder {
   int64_t capacity() const { return capacity_; }
 
  private:
-  struct LatentCache {
-    at::Tensor latents;      // [capacity, kv_lora_rank]
-    at::Tensor rotary_keys;  // [capacity, qk_rope_head_dim]
-    at::Tensor key_up;       // Of kv_b_proj with its factors: [heads, nope, kv_lora_rank]
-    at::Tensor value_up;     // [heads, kv_lora_rank, v_head_dim]
-  };
-  struct HeadCache {
-    at::Tensor keys;    // [key heads, capacity, head_dim]
-    at::Tensor values;  // The same.
-  };
-
   LatentCache MakeCache(const MlaWeights& weights) const;
   HeadCache MakeCache(const GqaWeights& weights) const;
 
@@ -58,7 +49,12 @@ class Decoder {
   at::Tensor Attend(const at::Tensor& x, const GqaWeights& weights, const at::Tensor& rotations,
                     HeadCache& cache) const;
 
+  // Returns what the last layer makes of the last token, [1, hidden].
   at::Tensor AppendPiece(std::span<const int32_t> tokens);
+  at::Tensor Logits(const at::Tensor& last);
+  at::Tensor AppendToken(int32_t token);
+
+  bool HasTokenPass() const { return token_pass_ != nullptr && !adapter_.drops_inputs(); }
 
   // Softmax over the tokens so far of scores, [groups, tokens, so far]; none sees a
   // later one.
@@ -69,7 +65,8 @@ class Decoder {
   const AttentionShape shape_;
   const int64_t capacity_;
   int64_t length_ = 0;
-  std::vector<std::variant<LatentCache, HeadCache>> caches_;  // By layer.
+  std::vector<AttentionCache> caches_;           // By layer.
+  const std::unique_ptr<TokenPass> token_pass_;  // Where there are kernels for it.
 };
 
 }  // namespace fedtune

@@ -3,10 +3,14 @@
 #include "model/transformer/decoder.h"
 
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "ATen/Parallel.h"
 #include "ATen/TensorOperators.h"
+#include "ATen/ops/equal.h"
 #include "ATen/ops/from_blob.h"
 #include "ATen/ops/max.h"
 #include "gtest/gtest.h"
@@ -19,6 +23,37 @@ namespace {
 
 using testing::IsOk;
 using testing::ModelReference;
+
+using Change = std::function<void(at::Tensor& weight)>;
+
+void ForEachWeight(MlpWeights& mlp, const Change& change) {
+  for (Linear* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj}) change(linear->weight);
+}
+
+// All matrices but routers.
+void ForEachWeight(Model& model, const Change& change) {
+  change(model.embedding);
+  change(model.head.weight);
+  for (DecoderLayer& layer : model.layers) {
+    change(layer.attention.o_proj.weight);
+    if (auto* mla = std::get_if<MlaWeights>(&layer.attention.heads)) {
+      for (auto* linear : {&mla->q_proj, &mla->q_a_proj, &mla->q_b_proj}) {
+        if (*linear) change((*linear)->weight);
+      }
+      for (Linear* linear : {&mla->kv_a_proj, &mla->kv_b_proj}) change(linear->weight);
+    } else {
+      auto& gqa = std::get<GqaWeights>(layer.attention.heads);
+      for (Linear* linear : {&gqa.q_proj, &gqa.k_proj, &gqa.v_proj}) change(linear->weight);
+    }
+    if (auto* mlp = std::get_if<MlpWeights>(&layer.mlp)) {
+      ForEachWeight(*mlp, change);
+      continue;
+    }
+    auto& moe = std::get<MoeWeights>(layer.mlp);
+    for (MlpWeights& expert : moe.experts) ForEachWeight(expert, change);
+    if (moe.shared) ForEachWeight(*moe.shared, change);
+  }
+}
 
 // Each golden model, with the adapter of its golden files.
 class DecoderTest : public ::testing::TestWithParam<std::string> {
@@ -86,6 +121,34 @@ TEST_P(DecoderTest, APromptOfManyPiecesIsAsIfItWereOne) {
     logits = pieces.Append(std::span(prompt).subspan(i, 20));
   }
   EXPECT_LT((logits - expected).abs().max().item<double>(), 2e-4);
+}
+
+TEST_P(DecoderTest, AnyNumberOfThreadsGivesTheSameBits) {
+  const std::vector<int32_t>& tokens = reference_.records.back().tokens;
+  const int threads = at::get_num_threads();
+  std::vector<at::Tensor> logits;
+  for (const int some : {1, 2, 3}) {
+    at::set_num_threads(some);
+    Decoder decoder(model_, adapter_, std::ssize(tokens));
+    for (const int32_t token : tokens) logits.push_back(decoder.Append({&token, 1}));
+  }
+  at::set_num_threads(threads);
+  for (size_t i = tokens.size(); i < logits.size(); ++i) {
+    EXPECT_TRUE(at::equal(logits[i], logits[i % tokens.size()])) << i;
+  }
+}
+
+TEST_P(DecoderTest, NarrowWeightsAreAsIfTheyHadBeenWidened) {
+  const std::vector<int32_t>& tokens = reference_.records.back().tokens;
+  Model wide = model_;
+  ForEachWeight(model_, [](at::Tensor& weight) { weight = weight.to(at::kBFloat16); });
+  ForEachWeight(wide, [](at::Tensor& weight) { weight = weight.to(at::kBFloat16).to(at::kFloat); });
+  Decoder decoder(model_, adapter_, std::ssize(tokens)),
+      expected(wide, adapter_, std::ssize(tokens));
+  for (const int32_t token : tokens) {
+    const at::Tensor logits = decoder.Append({&token, 1});
+    EXPECT_LT((logits - expected.Append({&token, 1})).abs().max().item<double>(), 1e-4);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, DecoderTest,

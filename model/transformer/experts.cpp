@@ -18,6 +18,8 @@
 #include "ATen/ops/silu.h"
 #include "ATen/ops/silu_backward.h"
 #include "ATen/ops/zeros.h"
+#include "model/transformer/cpu_experts.h"
+#include "model/transformer/cpu_moe.h"
 #include "model/transformer/differentiable.h"
 
 namespace fedtune {
@@ -209,7 +211,7 @@ at::Tensor ApplyExpertsInTurn(const at::Tensor& x, std::span<const MlpWeights> e
   });
 }
 
-ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count) {
+ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count, SlotPadding padding) {
   const at::Tensor choices = experts.to(at::kCPU).contiguous();
   const std::span<const int64_t> expert_of_choice(choices.const_data_ptr<int64_t>(),
                                                   static_cast<size_t>(choices.numel()));
@@ -217,7 +219,9 @@ ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count) {
   plan.rows.resize(static_cast<size_t>(expert_count));
   for (const int64_t expert : expert_of_choice) ++plan.rows[static_cast<size_t>(expert)];
   plan.counts = plan.rows;
-  for (int64_t& count : plan.counts) count = WithPadding(count);
+  if (padding == SlotPadding::kRounded) {
+    for (int64_t& count : plan.counts) count = WithPadding(count);
+  }
   std::vector<int64_t> next(plan.counts.size());
   std::exclusive_scan(plan.counts.begin(), plan.counts.end(), next.begin(), int64_t{0});
   const auto options = at::TensorOptions(at::kLong);
@@ -240,11 +244,18 @@ at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeCon
                     const Adapter& adapter, std::span<int64_t> routed) {
   const Routing routing =
       Route(x, weights.gate, adapter.Of(weights.gate), weights.choice_bias, moe);
-  const ExpertPlan plan = PlanExperts(routing.experts, moe.routed_expert_count);
+  const bool on_cpu = CpuExperts::CanCompute(x, weights.experts, adapter);
+  const ExpertPlan plan = PlanExperts(routing.experts, moe.routed_expert_count,
+                                      on_cpu ? SlotPadding::kNone : SlotPadding::kRounded);
   std::transform(routed.begin(), routed.end(), plan.rows.begin(), routed.begin(), std::plus<>());
-  const at::Tensor slots = Dispatch(x, plan, moe.experts_per_token);
-  const at::Tensor done = ApplyExperts(slots, weights, adapter, plan.counts);
-  at::Tensor y = Combine(done, routing.weights, plan);
+  at::Tensor y;
+  if (on_cpu) {
+    y = ApplyExpertsOnCpu(x, weights.experts, adapter, plan, routing.weights);
+  } else {
+    const at::Tensor slots = Dispatch(x, plan, moe.experts_per_token);
+    const at::Tensor done = ApplyExperts(slots, weights, adapter, plan.counts);
+    y = Combine(done, routing.weights, plan);
+  }
   return weights.shared ? y + ApplyMlp(x, *weights.shared, adapter) : y;
 }
 

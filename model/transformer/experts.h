@@ -39,8 +39,12 @@ struct ExpertPlan {
   at::Tensor slot_of_choice;
 };
 
+// Whether each expert gets more slots than it has rows, so that there are few
+// different numbers of them.
+enum class SlotPadding : bool { kNone, kRounded };
+
 // Equal choices stay in the order of their rows.
-ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count);
+ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count, SlotPadding padding);
 
 // All experts in one grouped product each for gate with up, and for down.
 // `gate_up` and `down` are as in MoeWeights; for weights that are not adapted.

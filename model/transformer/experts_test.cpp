@@ -29,7 +29,7 @@ std::vector<int64_t> Begins(const ExpertPlan& plan) {
 TEST(PlanExpertsTest, EveryChoiceHasASlotAmongItsExperts) {
   for (const int64_t rows : {1, 5, 127, 300}) {
     const at::Tensor choices = Choices(rows);
-    const ExpertPlan plan = PlanExperts(choices, 4);
+    const ExpertPlan plan = PlanExperts(choices, 4, SlotPadding::kRounded);
     const std::vector<int64_t> begins = Begins(plan);
     for (int64_t i = 0; i < 2 * rows; ++i) {
       const auto expert = static_cast<size_t>(choices.view(-1)[i].item<int64_t>());
@@ -42,8 +42,9 @@ TEST(PlanExpertsTest, EveryChoiceHasASlotAmongItsExperts) {
 }
 
 TEST(PlanExpertsTest, PadsLargeNumbersOfSlotsToFiveBinaryDigits) {
-  EXPECT_THAT(PlanExperts(Choices(100), 4).counts, testing::ElementsAre(100, 50, 50, 0));
-  const ExpertPlan plan = PlanExperts(Choices(301), 4);
+  EXPECT_THAT(PlanExperts(Choices(100), 4, SlotPadding::kRounded).counts,
+              testing::ElementsAre(100, 50, 50, 0));
+  const ExpertPlan plan = PlanExperts(Choices(301), 4, SlotPadding::kRounded);
   EXPECT_THAT(plan.counts, testing::ElementsAre(304, 152, 152, 0));
   EXPECT_THAT(plan.rows, testing::ElementsAre(301, 151, 150, 0));
   EXPECT_EQ(plan.row_of_slot.size(0), 304 + 2 * 152);

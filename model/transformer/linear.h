@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ATen/core/Tensor.h"
+#include "model/transformer/dropout.h"
 
 namespace fedtune {
 
@@ -13,13 +14,19 @@ namespace fedtune {
 struct Linear {
   at::Tensor weight;  // [out, in]
   int64_t index = 0;  // Among the model's linear layers.
+
+  // Whether x, and the gradient of y, are rounded to bf16 for a weight in bf16 where
+  // the CPU has kernels for that (HasBf16Kernels()).
+  bool rounds_inputs = false;
 };
 
-// What LoRA adds to a linear layer: scale * (x A^T) B^T. B A is never formed.
+// What LoRA adds to a linear layer: scale * (x A^T) B^T, where dropout may have
+// changed x. B A is never formed.
 struct LoraFactors {
   at::Tensor a;  // [rank, in], fp32; undefined where a layer is not adapted.
   at::Tensor b;  // [out, rank], fp32.
   double scale = 0;
+  Dropout dropout;  // Of this pass.
 
   bool defined() const { return a.defined(); }
 };

@@ -11,14 +11,17 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/transformer/matrix_products.h"
 #include "model/transformer/rotary.h"
 #include "model/transformer/weight_reader.h"
 
 namespace fedtune {
 namespace {
 
-// Up to here the weights fit twice (as stored and in fp32) into any memory.
+// Up to here the weights fit twice (as stored and in fp32) into any memory, and up
+// to there nobody waits for a training.
 constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
+constexpr int64_t kMaxExactParameters = int64_t{1} << 26;
 
 // Puts a model's layers together from a checkpoint's weights.
 class ModelBuilder {
@@ -26,6 +29,7 @@ class ModelBuilder {
   ModelBuilder(const ModelConfig& config, const Checkpoint& checkpoint, at::Device device,
                ModelForm form)
       : config_(config),
+        checkpoint_(checkpoint),
         reader_(checkpoint, device),
         linear_layers_(LinearLayers(config)),
         form_(form) {
@@ -35,6 +39,9 @@ class ModelBuilder {
     } else if (checkpoint.parameter_count() <= kMaxWidenedParameters) {
       weight_type_ = at::kFloat;
     }
+    const bool is_small = checkpoint.parameter_count() < kMaxExactParameters;
+    keeps_bf16_ = HasMatrixKernels() && form_ != ModelForm::kForGpu &&
+                  (!is_small || form_ == ModelForm::kForCpuInBf16);
   }
 
   absl::StatusOr<Model> Build() {
@@ -46,7 +53,8 @@ class ModelBuilder {
       model.layers.push_back(TakeLayer(i));
     }
     model.norm = TakeNorm("model.norm", config_.hidden_size);
-    model.head = config_.tie_embeddings ? Linear{model.embedding, -1} : TakeLinear("lm_head");
+    model.head = config_.tie_embeddings ? Linear{model.embedding, -1, rounds_inputs()}
+                                        : TakeLinear("lm_head");
     RETURN_IF_ERROR(reader_.status());
     model.linear_layers = std::move(linear_layers_);
     model.rotary_frequencies = TakeFrequencies(model.device());
@@ -149,7 +157,7 @@ class ModelBuilder {
     at::Tensor weight = layer.kind == LayerKind::kRouter
                             ? reader_.Take(name + ".weight", shape, at::kFloat)
                             : TakeWeight(name, shape);
-    return {std::move(weight), static_cast<int64_t>(index)};
+    return {std::move(weight), static_cast<int64_t>(index), rounds_inputs()};
   }
 
   at::Tensor TakeWeight(const std::string& name, const std::vector<int64_t>& shape) {
@@ -157,8 +165,18 @@ class ModelBuilder {
       return reader_.TakeScaled(name + ".weight", shape, *config_.fp8_blocks,
                                 weight_type_.value_or(at::kBFloat16));
     }
-    return weight_type_ ? reader_.Take(name + ".weight", shape, *weight_type_)
-                        : reader_.TakeAsStored(name + ".weight", shape);
+    if (!weight_type_) return reader_.TakeAsStored(name + ".weight", shape);
+    return reader_.Take(name + ".weight", shape, StaysBf16(name) ? at::kBFloat16 : *weight_type_);
+  }
+
+  bool rounds_inputs() const {
+    return form_ == ModelForm::kForCpuTraining || form_ == ModelForm::kForCpuInBf16;
+  }
+
+  bool StaysBf16(const std::string& name) const {
+    if (!keeps_bf16_) return false;
+    const absl::StatusOr<TensorView> stored = checkpoint_.Get(name + ".weight");
+    return stored.ok() && stored->type == TensorType::kBF16;
   }
 
   at::Tensor TakeNorm(const std::string& name, int64_t size) {
@@ -172,11 +190,13 @@ class ModelBuilder {
   }
 
   const ModelConfig& config_;
+  const Checkpoint& checkpoint_;
   WeightReader reader_;
   std::vector<LinearLayer> linear_layers_;
   const ModelForm form_;
   absl::flat_hash_map<std::string, size_t> index_;
   std::optional<at::ScalarType> weight_type_;  // None: as stored.
+  bool keeps_bf16_ = false;                    // Where a weight is stored in it.
 };
 
 }  // namespace

@@ -13,9 +13,18 @@ namespace fedtune {
 
 // How a model is kept and computed.
 enum class ModelForm : uint8_t {
-  // Everything in fp32: small models are widened when they are loaded, large
-  // ones stay memory-mapped as they are and are widened while they are used.
+  // Everything is computed in fp32. Small models' weights are widened when they are
+  // loaded. Of models from 2^26 parameters on, those in bf16 stay memory-mapped where
+  // there are kernels for them (HasMatrixKernels()); from 2^30 on all stay as they
+  // are. They are widened while they are used.
   kForCpu,
+
+  // The same, but linear layers whose weights stay in bf16 round their inputs to it,
+  // too, where that makes them faster (HasBf16Kernels()).
+  kForCpuTraining,
+
+  // The same, as if no model were small: tests see by small ones what large ones do.
+  kForCpuInBf16,
 
   // Weights and activations in bf16, but for routers and norms; routed experts
   // side by side for grouped products.

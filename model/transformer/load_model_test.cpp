@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/checkpoint/safetensors_writer.h"
+#include "model/transformer/finite_weights.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -22,6 +23,7 @@ namespace {
 
 using testing::HasCode;
 using ::testing::HasSubstr;
+using testing::IsOk;
 
 // A tensor as it goes into a checkpoint that is not quite right.
 struct Changed {
@@ -82,10 +84,24 @@ TEST_F(LoadModelTest, RefusesAValueThatIsNotFinite) {
          const float bad = NAN;
          std::memcpy(tensor.bytes.data() + 40, &bad, sizeof(bad));
        }));
-  for (const ModelForm form : {ModelForm::kForCpu, ModelForm::kForGpu}) {
-    ExpectRefused(absl::StatusCode::kInvalidArgument,
-                  std::string(kOneWeight) + " has a value that is not finite", form);
-  }
+  ExpectRefused(absl::StatusCode::kInvalidArgument,
+                std::string(kOneWeight) + " has a value that is not finite", ModelForm::kForGpu);
+}
+
+TEST_F(LoadModelTest, ValuesThatStayInTheFileAreLookedAtBeforeTheyAreUsed) {
+  Copy("v3_b", In(kOneWeight, [](Changed& tensor) {
+         const float bad = INFINITY;
+         std::memcpy(tensor.bytes.data() + 40, &bad, sizeof(bad));
+       }));
+  const auto model = LoadModel(directory_.path(), at::kCPU);
+  ASSERT_THAT(model, IsOk());
+  const absl::Status status = CheckFiniteWeights(*model);
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr(std::string(kOneWeight) + " has a value that is not finite"));
+  const auto good = LoadModel("tests/interop/golden/v3_b", at::kCPU);
+  ASSERT_THAT(good, IsOk());
+  EXPECT_THAT(CheckFiniteWeights(*good), IsOk());
 }
 
 TEST_F(LoadModelTest, RefusesAModelWithoutOneOfItsWeights) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -15,15 +16,19 @@
 #include "ATen/ops/log_softmax.h"
 #include "ATen/ops/zeros.h"
 #include "base/check.h"
+#include "model/transformer/cpu_linear.h"
 #include "model/transformer/differentiable.h"
+#include "model/transformer/parallel.h"
+#include "model/transformer/vector_kernels.h"
 
 namespace fedtune {
 namespace {
 
-constexpr int64_t kLogitsInMemory = int64_t{1} << 24;  // 64 MiB in fp32.
+constexpr int64_t kLogitsInMemory = int64_t{1} << 22;  // 16 MiB in fp32.
+constexpr int64_t kFewestRows = 128;                   // But no fewer: products want some.
 
 int64_t RowsInMemory(const Linear& head) {
-  return std::max<int64_t>(1, kLogitsInMemory / head.weight.size(0));
+  return std::max(kFewestRows, kLogitsInMemory / head.weight.size(0));
 }
 
 // Calls `use` with the first row and the number of rows of each chunk.
@@ -47,20 +52,50 @@ struct LossSum {
   at::Tensor a, b;
 };
 
+// The factors for the rows from `row` on.
+LoraFactors From(int64_t row, LoraFactors lora) {
+  lora.dropout.first_row = row;
+  return lora;
+}
+
 void AddTo(at::Tensor& sum, const at::Tensor& part) {
   if (!part.defined()) return;
   sum = sum.defined() ? sum.add_(part) : part;
 }
 
-void AddChunk(const at::Tensor& hidden, const at::Tensor& targets, const Linear& head,
-              const LoraFactors& lora, LossSum& sum) {
+// Writes the derivatives over the logits, and returns the sum of the losses.
+double LossOnCpu(const at::Tensor& logits, const at::Tensor& targets) {
+  const int64_t rows = logits.size(0), size = logits.size(1);
+  std::vector<double> losses(static_cast<size_t>(rows));
+  auto* values = logits.mutable_data_ptr<float>();
+  const auto* target = targets.const_data_ptr<int64_t>();
+  InParallel(rows, [&](int64_t row) {
+    losses[static_cast<size_t>(row)] = LossRow(values + row * size, size, target[row]);
+  });
+  return std::reduce(losses.begin(), losses.end());
+}
+
+// The logits of a chunk become the derivatives by them.
+at::Tensor LogitGradients(const at::Tensor& hidden, const at::Tensor& targets, const Linear& head,
+                          const LoraFactors& lora, LossSum& sum) {
+  if (HaveKernels(hidden, head)) {
+    at::Tensor logits = LinearForward(hidden, head, lora);
+    sum.loss.add_(LossOnCpu(logits, targets));
+    return logits;
+  }
   const at::Tensor column = targets.unsqueeze(1);
   at::Tensor log_likelihoods = LogLikelihoods(hidden, head, lora);
   sum.loss.sub_(log_likelihoods.gather(1, column).sum());
   at::Tensor gradient = log_likelihoods.exp_();
   gradient.scatter_add_(1, column, at::full({column.size(0), 1}, -1, gradient.options()));
-  const LinearGradients gradients = LinearBackward(gradient.to(hidden.scalar_type()), hidden, head,
-                                                   lora, InputGradient::kCompute);
+  return gradient.to(hidden.scalar_type());
+}
+
+void AddChunk(const at::Tensor& hidden, const at::Tensor& targets, const Linear& head,
+              const LoraFactors& lora, LossSum& sum) {
+  const at::Tensor gradient = LogitGradients(hidden, targets, head, lora, sum);
+  const LinearGradients gradients =
+      LinearBackward(gradient, hidden, head, lora, InputGradient::kCompute);
   sum.hidden.push_back(gradients.x);
   AddTo(sum.a, gradients.a);
   AddTo(sum.b, gradients.b);
@@ -99,7 +134,8 @@ at::Tensor TokenLossSum(const at::Tensor& hidden, const Linear& head, const Lora
     at::NoGradGuard no_grad;
     sum.loss = at::zeros({}, hidden.options().dtype(at::kFloat));
     ForEachChunk(hidden.size(0), RowsInMemory(head), [&](int64_t begin, int64_t count) {
-      AddChunk(hidden.narrow(0, begin, count), tokens.narrow(0, begin, count), head, lora, sum);
+      AddChunk(hidden.narrow(0, begin, count), tokens.narrow(0, begin, count), head,
+               From(begin, lora), sum);
     });
   }
   std::vector<at::Tensor> gradients = {at::cat(sum.hidden), sum.a, sum.b};

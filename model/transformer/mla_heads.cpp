@@ -14,9 +14,6 @@
 namespace fedtune {
 namespace {
 
-// The norms inside the latent projections have a fixed epsilon of their own.
-constexpr double kLatentNormEpsilon = 1e-6;
-
 // The width that values are padded to with zeros. The CPU's fused attention
 // wants it to be that of the keys; elsewhere there is no padding.
 int64_t ValueWidth(const MlaConfig& mla, at::Device device) {

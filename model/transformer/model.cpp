@@ -3,6 +3,7 @@
 #include "model/transformer/model.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "ATen/TensorOperators.h"
 #include "ATen/ops/embedding.h"
@@ -10,6 +11,7 @@
 #include "base/check.h"
 #include "base/overloaded.h"
 #include "model/transformer/gather.h"
+#include "model/transformer/recomputation.h"
 #include "model/transformer/rms_norm.h"
 #include "model/transformer/rotary.h"
 
@@ -45,6 +47,46 @@ at::Tensor ApplyLayer(at::Tensor x, const DecoderLayer& layer, const Model& mode
   return x + ApplyFeedForward(RmsNorm(x, layer.mlp_norm, epsilon), layer, model, adapter, routed);
 }
 
+// What of the adapter changes a layer; undefined where a part is not adapted.
+class LayerFactors {
+ public:
+  LayerFactors(const DecoderLayer& layer, const Adapter& adapter) : adapter_(adapter) {
+    std::visit([this](const auto& heads) { Add(heads); }, layer.attention.heads);
+    Add(layer.attention.o_proj);
+    std::visit([this](const auto& mlp) { Add(mlp); }, layer.mlp);
+  }
+
+  std::vector<at::Tensor> Take() && { return std::move(factors_); }
+
+ private:
+  void Add(const Linear& linear) {
+    const LoraFactors& lora = adapter_.Of(linear);
+    factors_.insert(factors_.end(), {lora.a, lora.b});
+  }
+  template <typename T>
+  void Add(const std::optional<T>& part) {
+    if (part) Add(*part);
+  }
+  void Add(const MlaWeights& mla) {
+    for (const auto* linear : {&mla.q_proj, &mla.q_a_proj, &mla.q_b_proj}) Add(*linear);
+    for (const Linear* linear : {&mla.kv_a_proj, &mla.kv_b_proj}) Add(*linear);
+  }
+  void Add(const GqaWeights& gqa) {
+    for (const Linear* linear : {&gqa.q_proj, &gqa.k_proj, &gqa.v_proj}) Add(*linear);
+  }
+  void Add(const MlpWeights& mlp) {
+    for (const Linear* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj}) Add(*linear);
+  }
+  void Add(const MoeWeights& moe) {
+    Add(moe.gate);
+    for (const MlpWeights& expert : moe.experts) Add(expert);
+    Add(moe.shared);
+  }
+
+  const Adapter& adapter_;
+  std::vector<at::Tensor> factors_;
+};
+
 bool HasRoutedExperts(const DecoderLayer& layer) {
   return std::holds_alternative<MoeWeights>(layer.mlp);
 }
@@ -75,18 +117,27 @@ int64_t Model::routed_layer_count() const {
 }
 
 at::Tensor HiddenStates(const Model& model, const Adapter& adapter, const PackedBatch& batch,
-                        std::span<const int64_t> wanted_rows, std::span<int64_t> routed) {
+                        std::span<const int64_t> wanted_rows, std::span<int64_t> routed,
+                        int64_t recomputed_layers) {
   Check(routed.empty() ||
             std::ssize(routed) == model.routed_layer_count() * model.config.moe.routed_expert_count,
         "a counter for each routed expert");
-  const AttentionContext context = ContextOf(model, batch);
+  const auto context = std::make_shared<const AttentionContext>(ContextOf(model, batch));
   const at::Tensor wanted = ToDevice(wanted_rows, model.device());
   at::Tensor x = at::embedding(model.embedding, ToDevice(batch.tokens(), model.device()))
                      .to(model.compute_type);
   for (const DecoderLayer& layer : model.layers) {
-    const bool is_last = &layer == &model.layers.back();
-    x = ApplyLayer(x, layer, model, adapter, context, is_last ? wanted : at::Tensor(),
-                   TakeCounters(layer, model, routed));
+    const at::Tensor rows = &layer == &model.layers.back() ? wanted : at::Tensor();
+    const auto apply = [&layer, &model, &adapter, context, rows](const at::Tensor& input,
+                                                                 std::span<int64_t> counters = {}) {
+      return ApplyLayer(input, layer, model, adapter, *context, rows, counters);
+    };
+    const std::span<int64_t> counters = TakeCounters(layer, model, routed);
+    if (recomputed_layers-- > 0) {
+      x = Recomputed(apply(x, counters), x, LayerFactors(layer, adapter).Take(), apply);
+    } else {
+      x = apply(x, counters);
+    }
   }
   return RmsNorm(x, model.norm, model.config.rms_norm_epsilon);
 }

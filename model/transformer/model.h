@@ -55,7 +55,11 @@ at::Tensor ApplyFeedForward(const at::Tensor& x, const DecoderLayer& layer, cons
 // `routed` is empty, or has a counter for each expert of each layer with routed
 // experts, layer by layer, to which the rows that the router sends there are
 // added. The last layer routes only the wanted rows.
+//
+// Of the first `recomputed_layers`, or all if there are not as many, the inputs alone
+// are kept for the derivative, which computes the rest once more (Recomputed()).
 at::Tensor HiddenStates(const Model& model, const Adapter& adapter, const PackedBatch& batch,
-                        std::span<const int64_t> wanted_rows, std::span<int64_t> routed = {});
+                        std::span<const int64_t> wanted_rows, std::span<int64_t> routed = {},
+                        int64_t recomputed_layers = 0);
 
 }  // namespace fedtune

@@ -135,6 +135,7 @@ AttentionPlan PlanAttention(const PackedBatch& batch, at::Device device) {
   std::vector<Group> groups = GroupsOf(batch.segments());
   SortGroups(groups);
   AttentionPlan plan;
+  plan.segments = batch.segments();
   std::vector<int64_t> row_of_slot;
   std::vector<int64_t> slot_of_row(batch.tokens().size());
   for (size_t begin = 0, end = 0; begin < groups.size(); begin = end) {

@@ -66,6 +66,7 @@ struct AttentionBlock {
 
 // How the rows of a packed batch are laid out for attention.
 struct AttentionPlan {
+  std::vector<Segment> segments;  // Of the batch.
   std::vector<AttentionBlock> blocks;
   at::Tensor row_of_slot;  // [slots]; padding repeats a row.
   at::Tensor slot_of_row;  // [rows]

@@ -15,15 +15,18 @@ struct ProductShape {
   int64_t out_features = 0;
 };
 
+enum class ProductWeights : bool { kFp32, kBf16 };
+
 struct ProductTimes {
   double wall_seconds = 0;
   double cpu_seconds = 0;  // Of all threads.
 };
 
-// For benchmarks: how long the bare fp32 products of these layers take on the
-// CPU, forwards (x W^T) and for the gradient of x (y W), with the kernels that
-// the model uses. Each layer has a weight of its own, as in the model.
-ProductTimes TimeProducts(std::span<const ProductShape> shapes);
+// For benchmarks: how long the bare products of these layers take on the CPU,
+// forwards (x W^T) and for the gradient of x (y W), with LibTorch's kernels, where x
+// has the weights' type, or with ours, where it is fp32, whichever take less
+// processor time for a shape. Each layer has a weight of its own, as in the model.
+ProductTimes TimeProducts(std::span<const ProductShape> shapes, ProductWeights weights);
 
 // What this process has used so far.
 double ProcessCpuSeconds();

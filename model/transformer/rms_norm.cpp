@@ -2,14 +2,22 @@
 
 #include "model/transformer/rms_norm.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "ATen/TensorOperators.h"
 #include "ATen/core/grad_mode.h"
+#include "ATen/ops/empty.h"
 #include "ATen/ops/linalg_vector_norm.h"
 #include "ATen/ops/mul.h"
 #include "model/transformer/differentiable.h"
+#include "model/transformer/matrix_products.h"
+#include "model/transformer/parallel.h"
+#include "model/transformer/vector_kernels.h"
 
 namespace fedtune {
 namespace {
@@ -30,9 +38,58 @@ at::Tensor RmsNormBackward(const at::Tensor& y_gradient, const at::Tensor& x,
   return scaled.mul_(inverse).addcmul_(x, factor);
 }
 
+bool HasKernel(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 2 && x.stride(1) == 1 &&
+         HasMatrixKernels();
+}
+
+// Calls `work` with each row, on all threads.
+void ForEachRow(int64_t rows, const std::function<void(int64_t)>& work) {
+  constexpr int64_t kRowsTogether = 64;
+  InParallel((rows + kRowsTogether - 1) / kRowsTogether, [&](int64_t task) {
+    const int64_t end = std::min(rows, (task + 1) * kRowsTogether);
+    for (int64_t row = task * kRowsTogether; row < end; ++row) work(row);
+  });
+}
+
+at::Tensor RmsNormBackwardOnCpu(const at::Tensor& y_gradient, const at::Tensor& x,
+                                const at::Tensor& weight, const std::vector<float>& inverse) {
+  const int64_t size = x.size(1), stride = x.stride(0);
+  at::Tensor x_gradient = at::empty(x.sizes(), x.options());
+  const float *from = y_gradient.const_data_ptr<float>(), *values = x.const_data_ptr<float>();
+  auto* to = x_gradient.mutable_data_ptr<float>();
+  ForEachRow(x.size(0), [&](int64_t row) {
+    RmsNormRowBackward(from + row * size, values + row * stride, weight.const_data_ptr<float>(),
+                       inverse[static_cast<size_t>(row)], size, to + row * size);
+  });
+  return x_gradient;
+}
+
+at::Tensor RmsNormOnCpu(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  const int64_t rows = x.size(0), size = x.size(1), stride = x.stride(0);
+  at::Tensor y;
+  {
+    at::NoGradGuard no_grad;
+    y = at::empty(x.sizes(), x.options());
+  }
+  std::vector<float> inverse(static_cast<size_t>(rows));
+  const float* values = x.const_data_ptr<float>();
+  auto* normed = y.mutable_data_ptr<float>();
+  ForEachRow(rows, [&](int64_t row) {
+    inverse[static_cast<size_t>(row)] = RmsNormRow(
+        values + row * stride, weight.const_data_ptr<float>(), epsilon, size, normed + row * size);
+  });
+  return Differentiable(
+      y, {x}, [x, weight, inverse = std::move(inverse)](const std::vector<at::Tensor>& gradients) {
+        return std::vector<at::Tensor>{
+            RmsNormBackwardOnCpu(gradients[0].contiguous(), x, weight, inverse)};
+      });
+}
+
 }  // namespace
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (HasKernel(x)) return RmsNormOnCpu(x, weight, epsilon);
   at::Tensor wide, inverse, y;
   {
     at::NoGradGuard no_grad;

@@ -12,6 +12,7 @@
 #include "ATen/ops/polar.h"
 #include "ATen/ops/view_as_complex.h"
 #include "ATen/ops/view_as_real.h"
+#include "model/transformer/parallel.h"
 
 namespace fedtune {
 namespace {
@@ -59,7 +60,42 @@ at::Tensor Rotations(const at::Tensor& positions, const at::Tensor& frequencies,
   return at::polar(at::full_like(angles, factor), angles);
 }
 
+namespace {
+
+// The same where x lies in memory that this program sees, as fp32.
+void RotateOnCpu(const at::Tensor& x, const at::Tensor& rotations, RotaryPairs pairs) {
+  const int64_t heads = x.size(1), half = x.size(2) / 2;
+  const bool halves = pairs == RotaryPairs::kHalves;
+  const int64_t step = halves ? 1 : 2, partner = halves ? half : 1;
+  const at::Tensor rows = rotations.resolve_conj().contiguous();
+  const auto* turns = rows.const_data_ptr<c10::complex<float>>();
+  auto* values = x.mutable_data_ptr<float>();
+  constexpr int64_t kRowsTogether = 64;
+  const auto rotate_head = [&](const c10::complex<float>* turn, float* head) {
+    for (int64_t i = 0; i < half; ++i) {
+      float &a = head[i * step], &b = head[i * step + partner];
+      const c10::complex<float> turned = c10::complex<float>(a, b) * turn[i];
+      a = turned.real();
+      b = turned.imag();
+    }
+  };
+  InParallel((x.size(0) + kRowsTogether - 1) / kRowsTogether, [&](int64_t task) {
+    const int64_t end = std::min(x.size(0), (task + 1) * kRowsTogether);
+    for (int64_t row = task * kRowsTogether; row < end; ++row) {
+      for (int64_t head = 0; head < heads; ++head) {
+        rotate_head(turns + row * half, values + row * x.stride(0) + head * x.stride(1));
+      }
+    }
+  });
+}
+
+}  // namespace
+
 void RotateInPlace(at::Tensor x, const at::Tensor& rotations, RotaryPairs pairs) {
+  if (x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(2) == 1) {
+    RotateOnCpu(x, rotations, pairs);
+    return;
+  }
   const int64_t half = x.size(2) / 2;
   const bool halves = pairs == RotaryPairs::kHalves;
   const auto in_pairs = [&](const at::Tensor& values) {

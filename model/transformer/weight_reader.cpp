@@ -77,7 +77,10 @@ at::Tensor WeightReader::Finite(std::string_view name, at::Tensor values) {
 at::Tensor WeightReader::Take(std::string_view name, const std::vector<int64_t>& shape,
                               at::ScalarType type) {
   const at::Tensor view = View(name, shape);
-  return view.defined() ? Finite(name, view.to(device_, type)) : view;
+  if (!view.defined()) return view;
+  at::Tensor taken = view.to(device_, type);
+  const bool stays = taken.is_same(view) && shape.size() > 1;
+  return stays ? taken : Finite(name, std::move(taken));
 }
 
 at::Tensor WeightReader::TakeAsStored(std::string_view name, const std::vector<int64_t>& shape) {

@@ -23,8 +23,8 @@ class WeightReader {
       : checkpoint_(checkpoint), device_(device) {}
 
   // The tensor as `type` on the device; a copy unless it is of that type, on
-  // the CPU and aligned: then the checkpoint must outlive it. All values must be
-  // finite.
+  // the CPU and aligned: then the checkpoint must outlive it. Values that are copied,
+  // and those of vectors, must be finite; others are not read (CheckFiniteWeights()).
   at::Tensor Take(std::string_view name, const std::vector<int64_t>& shape, at::ScalarType type);
 
   // The same in the type that the checkpoint has it in. No value is looked at, so

@@ -80,10 +80,9 @@ absl::Status CheckMerkleProof(const Digest& leaf, size_t index, size_t count,
     if (last == 0) return absl::InvalidArgumentError("the Merkle proof is too long");
     if (index % 2 == 1 || index == last) {
       hash = Node(sibling, hash);
-      while (index % 2 == 0 && index != 0) {
-        index /= 2;
-        last /= 2;
-      }
+      const int levels = std::countr_zero(index);  // It is not 0: last is not.
+      index >>= levels;
+      last >>= levels;
     } else {
       hash = Node(hash, sibling);
     }

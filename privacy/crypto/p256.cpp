@@ -139,6 +139,16 @@ absl::StatusOr<OpensslPtr<EVP_PKEY>> P256PublicKey(std::span<const uint8_t> poin
   return absl::InvalidArgumentError("this public key is no point of P-256");
 }
 
+absl::Status CheckP256Pair(EVP_PKEY* key) {
+  const OpensslPtr<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr));
+  Check(context != nullptr, "OpenSSL checks keys");
+  if (EVP_PKEY_check(context.get()) == 1) return absl::OkStatus();
+  TakeOpensslError();
+  return absl::InvalidArgumentError(
+      "the numbers in this private key are not those of a P-256 key; the file is damaged: use "
+      "a copy, or make a new key");
+}
+
 std::vector<uint8_t> P256Point(const EVP_PKEY* key) {
   // By its coordinates: a key may have been read in compressed form, and would be
   // given in it.

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "privacy/crypto/openssl_ptr.h"
 #include "privacy/crypto/secret_bytes.h"
@@ -26,6 +27,10 @@ OpensslPtr<EVP_PKEY> P256KeyFromScalar(const SecretBytes& scalar);
 
 // INVALID_ARGUMENT: another size, or no point of the curve.
 absl::StatusOr<OpensslPtr<EVP_PKEY>> P256PublicKey(std::span<const uint8_t> point);
+
+// That a P-256 key pair which OpenSSL has read is one: it reads scalars of any
+// size, and any public key beside them. INVALID_ARGUMENT: it is none.
+absl::Status CheckP256Pair(EVP_PKEY* key);
 
 // Requires: a P-256 key.
 std::vector<uint8_t> P256Point(const EVP_PKEY* key);

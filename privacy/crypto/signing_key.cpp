@@ -11,6 +11,7 @@
 #include <climits>
 
 #include "base/check.h"
+#include "base/status_macros.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/p256.h"
 
@@ -111,6 +112,7 @@ absl::StatusOr<SigningKey> SigningKey::ParsePem(std::string_view pem) {
   if (EVP_PKEY_is_a(key.get(), "EC") == 1 &&
       EVP_PKEY_get_group_name(key.get(), group, sizeof(group), nullptr) == 1 &&
       std::string_view(group) == "prime256v1") {
+    RETURN_IF_ERROR(CheckP256Pair(key.get()));
     return SigningKey(CipherSuite::kNistP256, std::move(key));
   }
   return NoSigningKey("a signing key is an Ed25519 or a P-256 key, and this is another kind");

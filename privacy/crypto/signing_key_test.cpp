@@ -2,6 +2,11 @@
 
 #include "privacy/crypto/signing_key.h"
 
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/escaping.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/hex.h"
@@ -14,6 +19,11 @@ using testing::FromHex;
 using testing::HasCode;
 using testing::IsOk;
 using Octets = std::vector<uint8_t>;
+
+std::string FromHexText(std::string_view hex) {
+  const Octets octets = FromHex(hex);
+  return {octets.begin(), octets.end()};
+}
 
 const Octets kMessage = {'h', 'e', 'l', 'l', 'o'};
 
@@ -92,6 +102,33 @@ TEST(SigningKeyPemTest, ReadsAKeyWhosePublicPartIsCompressed) {
   EXPECT_THAT(
       VerifySignature(CipherSuite::kNistP256, key->public_key(), kMessage, key->Sign(kMessage)),
       IsOk());
+}
+
+// The key above with another private scalar, of at most 40 bytes.
+std::string KeyWithScalar(const std::string& scalar) {
+  const std::string rest = FromHexText(
+      "a00a06082a8648ce3d030107a14403420004a01330a94b39af936d4f811cdea323378fc9261ab90ec3b4af8a1e48"
+      "3088fc0118c83df7e7a4a6043ed16a709538d0c7a186a5de34662f87413f6ce4d4dfefb0");
+  const std::string body =
+      FromHexText("02010104") + static_cast<char>(scalar.size()) + scalar + rest;
+  const std::string der = FromHexText("30") + static_cast<char>(body.size()) + body;
+  return "-----BEGIN EC PRIVATE KEY-----\n" + absl::Base64Escape(der) +
+         "\n-----END EC PRIVATE KEY-----\n";
+}
+
+TEST(SigningKeyPemTest, RefusesScalarsThatAreNotThoseOfTheirPublicKey) {
+  const std::string right =
+      FromHexText("c42c326bf30f4cb73a8d536d6207d2590ce6f5729223ba5ad956b91725de856d");
+  EXPECT_THAT(SigningKey::ParsePem(KeyWithScalar(right)), IsOk());
+  const std::string of_another =
+      FromHexText("c42c326bf30f4cb73a8d536d6207d2590ce6f5729223ba5ad956b91725de856e");
+  const std::string order =
+      FromHexText("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+  for (const std::string& wrong :
+       {of_another, order, std::string(32, '\0'), std::string(40, '\xff')}) {
+    EXPECT_THAT(SigningKey::ParsePem(KeyWithScalar(wrong)),
+                HasCode(absl::StatusCode::kInvalidArgument));
+  }
 }
 
 // RFC 8032 section 7.1, test 2.

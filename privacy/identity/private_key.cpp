@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/openssl_error.h"
+#include "privacy/crypto/p256.h"
 #include "privacy/identity/pem.h"
 #include "privacy/identity/private_file.h"
 #include "privacy/identity/public_key.h"
@@ -46,6 +47,7 @@ absl::StatusOr<PrivateKey> PrivateKey::ParsePem(std::string_view pem) {
     return absl::InvalidArgumentError(fmt::format("no private key in PEM ({})", reason));
   }
   RETURN_IF_ERROR(CheckIsP256(key.get()));
+  RETURN_IF_ERROR(CheckP256Pair(key.get()));
   return PrivateKey(std::move(key));
 }
 

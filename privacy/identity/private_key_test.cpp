@@ -31,6 +31,14 @@ o5nAjbklQE4T4tR8EWcB9PgvY7Ec6nRIe0Rgr3SgrgNDVnbTH/6HvIx2TVG/ZRsN
 -----END EC PRIVATE KEY-----
 )";
 
+// A P-256 key of no use, its private part made greater by one.
+constexpr char kScalarOfAnother[] = R"(-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIMQsMmvzD0y3Oo1TbWIH0lkM5vVykiO6WtlWuRcl3oVuoAoGCCqGSM49
+AwEHoUQDQgAEoBMwqUs5r5NtT4Ec3qMjN4/JJhq5DsO0r4oeSDCI/AEYyD3356Sm
+BD7RanCVONDHoYal3jRmL4dBP2zk1N/vsA==
+-----END EC PRIVATE KEY-----
+)";
+
 class PrivateKeyTest : public ::testing::Test {
  protected:
   // Writes `content` to a file with these permissions and loads it.
@@ -106,6 +114,12 @@ TEST_F(PrivateKeyTest, RefusesAnotherCurve) {
   const absl::Status status = LoadStatus(kOnP384, kPrivate);
   EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(std::string(Message(status)), HasSubstr("P-256"));
+}
+
+TEST_F(PrivateKeyTest, RefusesAPrivatePartThatIsNotItsPublicPartsOwn) {
+  const absl::Status status = LoadStatus(kScalarOfAnother, kPrivate);
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("damaged"));
 }
 
 TEST_F(PrivateKeyTest, RefusesAPassphraseInsteadOfAskingForIt) {

@@ -2,6 +2,7 @@
 
 #include "privacy/secure_aggregation/neighbor_graph.h"
 
+#include <algorithm>
 #include <set>
 
 #include "gmock/gmock.h"
@@ -18,17 +19,21 @@ TEST(NeighborGraphTest, InACompleteGraphEveryoneIsANeighbour) {
   EXPECT_FALSE(graph.AreNeighbors(3, 3));
 }
 
+void ExpectNeighborsWhoBothKnow(const NeighborGraph& graph, int client, int degree) {
+  const auto neighborhood = graph.ClosedNeighborhood(client);
+  EXPECT_EQ(std::ssize(neighborhood), degree + 1);
+  EXPECT_TRUE(std::is_sorted(neighborhood.begin(), neighborhood.end()));
+  for (const int other : neighborhood) {
+    EXPECT_EQ(graph.AreNeighbors(other, client), other != client);
+  }
+}
+
 TEST(NeighborGraphTest, InAHararyGraphEveryoneHasAsManyAndBothKnow) {
   for (const int clients : {5, 64, 301}) {
     for (const int degree : {2, 4}) {
       const NeighborGraph graph = NeighborGraph::Harary(clients, degree, Sha256Of("seed"));
       for (int client = 0; client < clients; ++client) {
-        const auto neighborhood = graph.ClosedNeighborhood(client);
-        EXPECT_EQ(std::ssize(neighborhood), degree + 1);
-        EXPECT_TRUE(std::is_sorted(neighborhood.begin(), neighborhood.end()));
-        for (const int other : neighborhood) {
-          EXPECT_EQ(graph.AreNeighbors(other, client), other != client);
-        }
+        ExpectNeighborsWhoBothKnow(graph, client, degree);
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include "privacy/secure_aggregation/ring.h"
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
@@ -45,10 +46,9 @@ TEST(RingTest, SumsOfPackedVectorsAreThoseOfTheValues) {
     std::vector<uint32_t> expected(1001);
     for (int client = 0; client < 5; ++client) {
       std::vector<uint32_t> values(1001);
-      for (size_t i = 0; i < values.size(); ++i) {
-        values[i] = static_cast<uint32_t>(random());
-        expected[i] = (expected[i] + values[i]) & RingMask(bits);
-      }
+      std::generate(values.begin(), values.end(), [&] { return static_cast<uint32_t>(random()); });
+      std::transform(values.begin(), values.end(), expected.begin(), expected.begin(),
+                     [bits](uint32_t a, uint32_t b) { return (a + b) & RingMask(bits); });
       std::vector<uint8_t> packed(values.size() * BytesPerElement(bits));
       PackRing(bits, values, packed);
       AddPacked(bits, packed, sum);

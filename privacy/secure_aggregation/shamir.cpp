@@ -80,6 +80,15 @@ class Coefficients {
   uint32_t counter_ = 0;
 };
 
+// Of the polynomial with these coefficients, the constant one first.
+uint64_t ValueAt(std::span<const uint64_t> polynomial, uint64_t point) {
+  uint64_t value = 0;
+  for (size_t power = polynomial.size(); power-- > 0;) {
+    value = Add61(Multiply61(value, point), polynomial[power]);
+  }
+  return value;
+}
+
 void WriteLimb(std::vector<uint8_t>& share, size_t limb, uint64_t value) {
   std::memcpy(share.data() + 8 * limb, &value, sizeof(value));
 }
@@ -101,16 +110,14 @@ std::vector<SecretBytes> SplitSecretWith(
       polynomial[static_cast<size_t>(power)] = coefficient(limb, power);
     }
     for (int point = 1; point <= count; ++point) {
-      uint64_t value = 0;
-      for (size_t power = polynomial.size(); power-- > 0;) {
-        value = Add61(Multiply61(value, static_cast<uint64_t>(point)), polynomial[power]);
-      }
-      WriteLimb(shares[static_cast<size_t>(point - 1)], limb, value);
+      WriteLimb(shares[static_cast<size_t>(point - 1)], limb,
+                ValueAt(polynomial, static_cast<uint64_t>(point)));
     }
   }
   OPENSSL_cleanse(polynomial.data(), polynomial.size() * sizeof(uint64_t));
   OPENSSL_cleanse(limbs.data(), sizeof(limbs));
   std::vector<SecretBytes> secrets;
+  secrets.reserve(shares.size());
   for (std::vector<uint8_t>& share : shares) secrets.emplace_back(std::move(share));
   return secrets;
 }
@@ -122,7 +129,7 @@ std::vector<SecretBytes> SplitSecret(const SecretBytes& secret, int threshold, i
                          [&coefficients](size_t, int) { return coefficients.Next(); });
 }
 
-absl::StatusOr<SecretCombiner> SecretCombiner::Create(std::vector<uint32_t> points) {
+absl::StatusOr<SecretCombiner> SecretCombiner::Create(const std::vector<uint32_t>& points) {
   if (points.empty()) return absl::InvalidArgumentError("a secret is not rebuilt from no shares");
   std::vector<uint64_t> weights;
   for (const uint32_t& at : points) {

@@ -40,7 +40,7 @@ std::vector<SecretBytes> SplitSecretWith(
 class SecretCombiner {
  public:
   // INVALID_ARGUMENT: no point, a point of 0, or one that comes twice.
-  static absl::StatusOr<SecretCombiner> Create(std::vector<uint32_t> points);
+  static absl::StatusOr<SecretCombiner> Create(const std::vector<uint32_t>& points);
 
   // The secret whose shares at the points, in their order, are these. Shares that
   // do not belong together give another secret.

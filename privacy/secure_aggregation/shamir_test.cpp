@@ -31,6 +31,7 @@ SecretBytes Random(uint32_t seed) {
 absl::StatusOr<SecretBytes> Combine(const std::vector<SecretBytes>& shares,
                                     const std::vector<uint32_t>& points) {
   std::vector<const SecretBytes*> chosen;
+  chosen.reserve(points.size());
   for (const uint32_t point : points) chosen.push_back(&shares[point - 1]);
   absl::StatusOr<SecretCombiner> combiner = SecretCombiner::Create(points);
   if (!combiner.ok()) return combiner.status();

@@ -3,9 +3,14 @@
 """Rounds beside a thousand connections that do nothing.
 
     idle_connections_test.py PROGRAMS_DIR
+
+What they cost a round is measured by the time that the coordinator computes: on a machine
+with other work the time that passes says nothing.
 """
 
 import contextlib
+import os
+import pathlib
 import resource
 import socket
 import ssl
@@ -63,12 +68,29 @@ class IdleConnectionsTest(unittest.TestCase):
         self.federation.wait_for_clients(len(CLIENTS))
         self.open = self.enterContext(contextlib.ExitStack())
 
-    def seconds_of_a_run(self):
-        """A run that ends well, from its start to its last release."""
-        begin = time.monotonic()
+    def coordinator(self, file):
+        pid = self.federation.processes["coordinator"].pid
+        return pathlib.Path(f"/proc/{pid}/{file}").read_text(encoding="ascii")
+
+    def computed(self):
+        """Seconds of the processor that the coordinator has taken so far."""
+        fields = self.coordinator("stat").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self):
+        lines = self.coordinator("status").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+    def cost_of_a_run(self):
+        """What one that ends well takes of the processor, and of time."""
+        begin, before = time.monotonic(), self.computed()
         state = self.federation.wait_for_end(self.federation.start_run(plan()))
         self.assertEqual(state["state"], "finished", state["reason"])
-        return time.monotonic() - begin
+        return self.computed() - before, time.monotonic() - begin
+
+    def cost_of_runs(self):
+        """Medians of three."""
+        return [sorted(values)[1] for values in zip(*(self.cost_of_a_run() for _ in range(3)))]
 
     def connect(self):
         host, port = self.federation.address.rsplit(":", 1)
@@ -83,14 +105,18 @@ class IdleConnectionsTest(unittest.TestCase):
             context.wrap_socket(self.connect(), server_hostname="coordinator.fedtune"))
 
     def test_they_do_not_hold_up_a_round_and_are_ended(self):
-        self.seconds_of_a_run()
-        alone = sorted(self.seconds_of_a_run() for _ in range(3))[1]
+        self.cost_of_a_run()
+        (alone, alone_s), memory = self.cost_of_runs(), self.memory_mib()
         idle = [self.connect() for _ in range(HALF_OPEN)]
         idle += [self.handshake() for _ in range(HANDSHAKEN)]
-        beside = sorted(self.seconds_of_a_run() for _ in range(3))[1]
-        print(f"a run of 40 rounds: {alone:.2f} s alone, {beside:.2f} s beside {len(idle)} idle "
-              "connections (medians of 3)", file=sys.stderr)
-        self.assertLess(beside, 10 * alone)
+        beside, beside_s = self.cost_of_runs()
+        print(f"a run of 40 rounds took the coordinator {alone:.2f} s of the processor alone and "
+              f"{beside:.2f} s beside {len(idle)} idle connections ({alone_s:.2f} and "
+              f"{beside_s:.2f} s passed; medians of 3), which took "
+              f"{self.memory_mib() - memory:.0f} MiB", file=sys.stderr)
+        # It is a tenth at most; the rest is what other work on the machine does to figures.
+        self.assertLess(beside, 1.5 * alone)
+        self.assertLess(beside_s, 10 * alone_s)
         begin = time.monotonic()
         for connection in idle:
             connection.settimeout(patient(60))
@@ -100,7 +126,7 @@ class IdleConnectionsTest(unittest.TestCase):
             except ConnectionResetError:
                 pass
         self.assertLess(time.monotonic() - begin, patient(60))
-        self.seconds_of_a_run()
+        self.cost_of_a_run()
 
 
 if __name__ == "__main__":

@@ -207,12 +207,12 @@ def compute(folder: Path, sequences: Sequences, routed: bool) -> tuple[dict, dic
     return facts, tensors
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Writes the golden files, or compares with them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("models", nargs="*", default=[*tiny_models.CONFIGS, "icd_moe"])
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     failed = False
     for name in arguments.models:
         folder = golden.GOLDEN / name

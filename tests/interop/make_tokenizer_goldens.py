@@ -95,12 +95,12 @@ def lines() -> list[str]:
     return [json.dumps(record, ensure_ascii=True) for record in out]
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Writes the golden file, or compares with it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("--out", type=Path, default=OUT)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     fresh = lines()
     if not arguments.check:
         arguments.out.write_text("\n".join(fresh) + "\n", encoding="utf-8")

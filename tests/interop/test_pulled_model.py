@@ -9,10 +9,13 @@ import pytest
 import tiny_models
 import torch
 
+import check_pulled_model
 import golden_files as golden
 import make_model_goldens as models
 import peft_form
 import reference_lora as lora
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 HERE = Path(__file__).parent
 BASE = golden.GOLDEN / "model_b"
@@ -39,23 +42,20 @@ def write_all(folder: Path, adapter: lora.Adapter) -> None:
     model.save_pretrained(folder / "merged")
 
 
-def check(folder: Path) -> subprocess.CompletedProcess:
-    """Runs the script on a folder made by `write_all`."""
+def words(folder: Path) -> list[str]:
+    """The script's arguments for a folder made by `write_all`."""
     paths = {"--adapter": folder / "adapter", "--base": BASE, "--merged": folder / "merged"}
     paths["--expected"] = folder / "expected.json"
-    arguments = [str(x) for pair in paths.items() for x in pair]
-    command = [sys.executable, HERE / "check_pulled_model.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return [str(x) for pair in paths.items() for x in pair]
 
 
 def test_right_files_pass(tmp_path: Path, adapter: lora.Adapter) -> None:
     """The documented form is loaded completely by plain peft."""
     write_all(tmp_path, adapter)
-    done = check(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert check_pulled_model.main(words(tmp_path)) == 0
 
 
-def test_dropped_factors_are_noticed(tmp_path: Path) -> None:
+def test_dropped_factors_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Shared and dense projections in `target_modules` are lost by peft; that must fail."""
     adapter = lora.random_adapter(tiny_models.load(BASE).config, RANK, routed=False, seed=3)
     write_all(tmp_path, adapter)
@@ -63,13 +63,14 @@ def test_dropped_factors_are_noticed(tmp_path: Path) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config.update(target_modules=list(adapter), target_parameters=None)
     path.write_text(json.dumps(config), encoding="utf-8")
-    done = check(tmp_path)
-    assert done.returncode == 1 and "FAIL adapter" in done.stdout, done.stdout + done.stderr
+    assert check_pulled_model.main(words(tmp_path)) == 1
+    assert "FAIL adapter" in capsys.readouterr().out
 
 
 def test_a_wrong_merge_is_noticed(tmp_path: Path) -> None:
-    """A merged checkpoint that lacks the adapter."""
+    """A merged checkpoint that lacks the adapter; told by the script's exit status, too."""
     write_all(tmp_path, lora.random_adapter(tiny_models.load(BASE).config, RANK, routed=False, seed=3))
     tiny_models.load(BASE).save_pretrained(tmp_path / "merged")
-    done = check(tmp_path)
+    command = [sys.executable, HERE / "check_pulled_model.py", *words(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "FAIL merged" in done.stdout, done.stdout + done.stderr

@@ -234,10 +234,9 @@ def build(config: dict):
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields), dtype=torch.float32)
 
 
-def random_model(name: str, **changes):
-    """A model with weights large enough that routing and attention matter; `changes` are to its configuration."""
-    model = build(configuration(name, **changes))
-    generator = torch.Generator().manual_seed(SEED + list(CONFIGS).index(name))
+def fill(model, seed: int):
+    """The model with weights large enough that routing and attention matter."""
+    generator = torch.Generator().manual_seed(seed)
     for parameter_name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
         if parameter_name.endswith("norm.weight"):
@@ -250,6 +249,11 @@ def random_model(name: str, **changes):
         if buffer_name.endswith("e_score_correction_bias"):
             buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
     return model
+
+
+def random_model(name: str, **changes):
+    """One of those above; `changes` are to its configuration."""
+    return fill(build(configuration(name, **changes)), SEED + list(CONFIGS).index(name))
 
 
 def save(name: str, folder: Path, **changes) -> None:

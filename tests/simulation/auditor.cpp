@@ -3,6 +3,7 @@
 #include "tests/simulation/auditor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -13,6 +14,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/driver/run_overview.h"
+#include "coordinator/rounds/round_journal.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "fmt/format.h"
 #include "plan/routing_shape.h"
@@ -68,13 +70,17 @@ void Auditor::ToldAssignment(const Institution& client, const v1::RoundAssignmen
   const std::optional<RunRecord> stored = disk();
   Expect(stored.has_value(), "I1: a client hears of a run that is not stored");
   if (!stored.has_value()) return;
-  Expect(stored->rounds_done == assignment.round(),
-         fmt::format("I1: round {} is announced, and {} are stored", assignment.round(),
-                     stored->rounds_done));
-  Expect(BytesOf(assignment.adapter_sha256()) ==
-             Bytes(stored->adapter.bytes.begin(), stored->adapter.bytes.end()),
-         fmt::format("I1: round {} begins from an adapter that is not the stored one",
-                     assignment.round()));
+  const int64_t round = assignment.round();
+  const int64_t late = stored->rounds_done - round;
+  Expect(late == 0 || (plan_.rounds.stragglers == Stragglers::kKeep && late > 0 &&
+                       late <= plan_.rounds.max_staleness),
+         fmt::format("I1: round {} is announced, and {} are stored", round, stored->rounds_done));
+  Expect(!last_round_before_pause_.has_value() || round <= *last_round_before_pause_,
+         fmt::format("I1: round {} is announced although the run is paused", round));
+  if (round > released()) return;
+  const Digest& adapter = adapters_[static_cast<size_t>(round)];
+  Expect(BytesOf(assignment.adapter_sha256()) == Bytes(adapter.bytes.begin(), adapter.bytes.end()),
+         fmt::format("I1: round {} begins from an adapter that is not the stored one", round));
 }
 
 void Auditor::ToldSecurely(const v1::SecureAggregationMessage& message) {
@@ -159,6 +165,27 @@ void Auditor::Started(const RunRecord& run, std::vector<float> adapter) {
   adapters_ = {run.initial_adapter};
 }
 
+void Auditor::Journalled(const std::string& bytes) {
+  const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(bytes);
+  Expect(entry.ok(), "a journal's entry can be read");
+  if (!entry.ok()) return;
+  if (const auto* opened = std::get_if<AttemptOpened>(&entry->what)) {
+    const Attempt attempt{opened->round, opened->attempt};
+    Expect(attempt > open_,
+           fmt::format("I1: {} is opened after {}", Name(attempt.first, attempt.second),
+                       Name(open_.first, open_.second)));
+    open_ = attempt;
+    return;
+  }
+  const auto* received = std::get_if<ReceivedFromClient>(&entry->what);
+  const auto* taken =
+      received == nullptr ? nullptr : std::get_if<ContributionTaken>(&received->event);
+  if (taken == nullptr) return;
+  const ContributionHeader& header = taken->header;
+  taken_[{received->from, header.sha256}] = {
+      .home = open_, .asked = {received->from, header.round, header.attempt}};
+}
+
 void Auditor::Released(const NewRelease& release) {
   const RoundSummary& summary = release.record.summary;
   const Attempt attempt{summary.round, summary.attempt};
@@ -181,30 +208,76 @@ void Auditor::CheckContributors(const NewRelease& release, const Attempt& attemp
   Expect(burnt || schedule_.secure || std::ssize(release.contributions) >= plan_.rounds.quorum,
          fmt::format("{} is released below the quorum", where));
   int64_t examples = 0;
-  std::set<Asked> counted;
+  std::set<Institution> counted;
   for (const ContributionRecord& contribution : release.contributions) {
-    const Institution& client = contribution.institution;
-    const Asked asked{client, attempt.first, attempt.second};
-    Expect(counted.insert(asked).second,
-           fmt::format("I2: {} is counted twice in {}", client.value, where));
-    Expect(asked_.contains(asked),
-           fmt::format("I2: {} is counted in {}, and was not asked", client.value, where));
-    Expect(submitted_.contains(asked),
-           fmt::format("I2: {} is counted in {}, and sent nothing for it", client.value, where));
+    Expect(counted.insert(contribution.institution).second,
+           fmt::format("I2: {} is counted twice in {}", contribution.institution.value, where));
+    CheckOrigin(contribution, attempt);
     examples += contribution.example_count;
-    Expect(schedule_.secure || reported_.contains({client, contribution.example_count}),
-           fmt::format("I4: {} weighs in {} what it never said", client.value, where));
   }
   Expect(schedule_.secure || examples == release.record.summary.example_count,
          fmt::format("I4: {} counts {} records, and its contributors have {}", where,
                      release.record.summary.example_count, examples));
-  if (burnt) return;
+  if (!burnt) CheckAcknowledged(release, attempt);
+}
+
+void Auditor::CheckOrigin(const ContributionRecord& contribution, const Attempt& attempt) {
+  const std::string where = Name(attempt.first, attempt.second);
+  const Institution& client = contribution.institution;
+  const Asked asked = OriginOf(contribution, attempt);
+  Expect(asked_.contains(asked),
+         fmt::format("I2: {} is counted in {}, and was not asked", client.value, where));
+  Expect(submitted_.contains(asked),
+         fmt::format("I2: {} is counted in {}, and sent nothing for it", client.value, where));
+  if (schedule_.secure) return;
+  const auto& [counted, is_new] =
+      counted_in_.try_emplace({client, contribution.sha256}, attempt.first);
+  Expect(is_new, fmt::format("I2: {} is counted in round {}, and for the same in round {}",
+                             client.value, attempt.first, counted->second));
+  Expect(reported_.contains({client, contribution.example_count}),
+         fmt::format("I4: {} weighs in {} what it never said", client.value, where));
+  const int64_t weight = WeightOf(contribution, attempt);
+  Expect(contribution.weight == weight,
+         fmt::format("I4: {} has the weight {} in {}, and should {}", client.value,
+                     contribution.weight, where, weight));
+  late_ += std::get<1>(asked) < attempt.first ? 1 : 0;
+}
+
+// What is taken counts where it is taken, or nowhere if that attempt fails.
+void Auditor::CheckAcknowledged(const NewRelease& release, const Attempt& attempt) {
+  std::set<Asked> counted;
+  for (const ContributionRecord& contribution : release.contributions) {
+    counted.insert(OriginOf(contribution, attempt));
+  }
+  std::map<Asked, Attempt> homes;
+  for (const auto& [sent, taken] : taken_) homes[taken.asked] = taken.home;
   for (const Asked& asked : acknowledged_) {
     const auto& [client, round, number] = asked;
-    if (Attempt(round, number) != attempt || counted.contains(asked)) continue;
+    const auto home = homes.find(asked);
+    const Attempt counts_in = home == homes.end() ? Attempt(round, number) : home->second;
+    if (counts_in != attempt || counted.contains(asked)) continue;
     Violates(fmt::format("I1: {}'s contribution to {} was acknowledged and is not counted",
-                         client.value, where));
+                         client.value, Name(round, number)));
   }
+}
+
+// Where it was trained.
+Auditor::Asked Auditor::OriginOf(const ContributionRecord& contribution,
+                                 const Attempt& attempt) const {
+  const auto taken = taken_.find({contribution.institution, contribution.sha256});
+  if (taken != taken_.end() && taken->second.home == attempt) return taken->second.asked;
+  return {contribution.institution, attempt.first, attempt.second};
+}
+
+// FedBuff's, in 256ths: w / sqrt(1 + rounds late).
+int64_t Auditor::WeightOf(const ContributionRecord& contribution, const Attempt& attempt) const {
+  const int64_t weight =
+      plan_.aggregation.weights == ContributionWeights::kUniform ? 1 : contribution.example_count;
+  if (!schedule_.keeps_stragglers) return weight;
+  const auto late =
+      static_cast<double>(attempt.first - std::get<1>(OriginOf(contribution, attempt)));
+  return std::max<int64_t>(1,
+                           std::llround(256.0 * static_cast<double>(weight) / std::sqrt(1 + late)));
 }
 
 void Auditor::CheckSum(const NewRelease& release, const Attempt& attempt) {
@@ -226,23 +299,21 @@ void Auditor::CheckSum(const NewRelease& release, const Attempt& attempt) {
 }
 
 absl::StatusOr<OptimizedAdapter> Auditor::PlainStep(const NewRelease& release) const {
-  const int64_t round = release.record.summary.round;
-  const FactorSet factors = TrainedFactors(plan_.aggregation.method, round);
+  const Attempt attempt{release.record.summary.round, release.record.summary.attempt};
+  const FactorSet factors = TrainedFactors(plan_.aggregation.method, attempt.first);
   WeightedSum sum(*layout_, factors);
   for (const ContributionRecord& contribution : release.contributions) {
-    const Asked asked{contribution.institution, round, release.record.summary.attempt};
-    const auto delta = deltas_.find({asked, contribution.sha256});
+    const auto delta = deltas_.find({OriginOf(contribution, attempt), contribution.sha256});
     if (delta == deltas_.end()) {
       return absl::NotFoundError(
           fmt::format("{} sent no such contribution", contribution.institution.value));
     }
     ValueRange range;
     range.Add(delta->second);
-    const int64_t weight =
-        plan_.aggregation.weights == ContributionWeights::kUniform ? 1 : contribution.example_count;
-    RETURN_IF_ERROR(sum.Add(std::make_shared<ValuesInMemory>(delta->second), range, weight));
+    RETURN_IF_ERROR(sum.Add(std::make_shared<ValuesInMemory>(delta->second), range,
+                            WeightOf(contribution, attempt)));
   }
-  return NextAdapter(*layout_, newest_, sum, ServerStepOf(plan_, round));
+  return NextAdapter(*layout_, newest_, sum, ServerStepOf(plan_, attempt.first));
 }
 
 absl::StatusOr<OptimizedAdapter> Auditor::SecureStep(const NewRelease& release,
@@ -293,10 +364,11 @@ void Auditor::AfterEach(absl::Duration now) {
   Excuse(now);
 }
 
-void Auditor::Restarted(std::optional<int64_t> attempt, int64_t rounds_done) {
+void Auditor::Restarted(std::optional<int64_t> attempt, int64_t rounds_done, bool may_be_over) {
   const std::optional<RunView> seen = view();
   if (!attempt.has_value() || !seen.has_value() || HasEnded(seen->state)) return;
-  Expect(seen->rounds_done == rounds_done && seen->attempt == *attempt,
+  const bool is_next = may_be_over && seen->attempt == *attempt + 1;
+  Expect(seen->rounds_done == rounds_done && (seen->attempt == *attempt || is_next),
          fmt::format("I1: {} was under way, and a new process does not go on with it",
                      Name(rounds_done, *attempt)));
 }

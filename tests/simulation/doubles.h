@@ -27,6 +27,9 @@ class Doubles {
   virtual RunStore& Store(RunStore& disk) { return disk; }
   virtual std::unique_ptr<TimerQueue> Timers(std::unique_ptr<TimerQueue> timers) { return timers; }
 
+  // Whether the disk of the contributions says that it has them and has not.
+  virtual bool LosesSyncs() { return false; }
+
   // A coordinator's process has ended.
   virtual void CoordinatorEnded() {}
 

@@ -36,13 +36,25 @@ FaultMix DrawMix(Draws& draws) {
   mix.answer_lost = Likely(draws, 0.3);
   mix.late_duplicate = Likely(draws, 0.4);
   mix.slow_call = Likely(draws, 0.5);
+  mix.joined = Likely(draws, 0.9);
   mix.training_fails = Likely(draws, 0.1);
   mix.declines = Likely(draws, 0.1);
   mix.full_client_disk = Likely(draws, 0.05);
   if (draws.Chance(0.3)) mix.latency = draws.Between(absl::Milliseconds(100), absl::Seconds(5));
   if (draws.Chance(0.3)) mix.training = draws.Between(absl::Seconds(20), absl::Minutes(2));
   if (draws.Chance(0.2)) mix.pause = draws.Between(absl::Seconds(20), absl::Minutes(2));
+  if (draws.Chance(0.3)) mix.retries = 1 + draws.Below(2);
   return mix;
+}
+
+// Of [rounds], whom it asks, and how it takes those who are late.
+std::string CohortOf(const SchedulePlan& plan) {
+  if (plan.asynchronous) {
+    return fmt::format("asynchronous = true\nmax_staleness = {}\n", plan.max_staleness);
+  }
+  std::string toml = fmt::format("cohort_size = {}\n", plan.cohort_size);
+  if (!plan.keeps_stragglers) return toml;
+  return toml + fmt::format("stragglers = \"keep\"\nmax_staleness = {}\n", plan.max_staleness);
 }
 
 // A seed of the run besides: which records, which cohort.
@@ -53,13 +65,13 @@ std::string TomlOf(const SchedulePlan& plan, Draws& draws) {
       "name = \"simulated\"\nbase_model = \"icd-moe\"\n"
       "[adapter]\nrank = 1\ntargets = [\"q_proj\"]\n"
       "[training]\nsteps = 1\nbatch_size = 1\nseed = {}\n"
-      "[rounds]\ncount = {}\nquorum = {}\ncohort_size = {}\nclose_at = {}\ndeadline = \"{}s\"\n"
-      "[aggregation]\nmode = \"{}\"\nmethod = \"{}\"\nweights = \"{}\"\n"
+      "[rounds]\ncount = {}\nquorum = {}\nclose_at = {}\ndeadline = \"{}s\"\n"
+      "{}[aggregation]\nmode = \"{}\"\nmethod = \"{}\"\nweights = \"{}\"\n"
       "[server]\noptimizer = \"{}\"\n",
-      draws.Below(1000), plan.rounds, plan.quorum, plan.cohort_size, plan.close_at,
-      absl::ToInt64Seconds(plan.deadline), plan.secure ? "secure" : "plain",
-      kMethods[draws.Below(2)], draws.Chance(0.5) ? "examples" : "uniform",
-      kOptimizers[draws.Below(3)]);
+      draws.Below(1000), plan.rounds, plan.quorum, plan.close_at,
+      absl::ToInt64Seconds(plan.deadline), CohortOf(plan), plan.secure ? "secure" : "plain",
+      plan.keeps_stragglers ? "fedit" : kMethods[draws.Below(2)],
+      draws.Chance(0.5) ? "examples" : "uniform", kOptimizers[draws.Below(3)]);
   if (plan.secure) {
     toml += fmt::format(
         "[secure]\nmin_cohort = 3\nmax_cohort = {}\nassumed_corrupt = 0\n"
@@ -67,6 +79,18 @@ std::string TomlOf(const SchedulePlan& plan, Draws& draws) {
         plan.clients, absl::ToInt64Seconds(plan.phase_deadline));
   }
   return toml;
+}
+
+// Stragglers are there where a round closes before all have answered.
+void DrawLateness(SchedulePlan& plan, Draws& draws, bool quiet) {
+  plan.keeps_stragglers = true;
+  plan.max_staleness = 1 + draws.Below(3);
+  if (quiet) return;
+  plan.asynchronous = draws.Chance(0.5);
+  if (plan.asynchronous) plan.cohort_size = 0;
+  if (!plan.asynchronous && !draws.Chance(0.7)) return;
+  const int64_t asked = plan.cohort_size > 0 ? plan.cohort_size : plan.clients;
+  plan.close_at = plan.quorum + draws.Below(asked - plan.quorum + 1);
 }
 
 }  // namespace
@@ -82,6 +106,7 @@ SchedulePlan DrawPlan(Draws& draws, bool quiet) {
     plan.cohort_size = plan.quorum + draws.Below(plan.clients - plan.quorum + 1);
   }
   if (!quiet && draws.Chance(0.3)) plan.close_at = plan.quorum;
+  if (!plan.secure && draws.Chance(0.5)) DrawLateness(plan, draws, quiet);
   plan.deadline = draws.Between(absl::Seconds(60), absl::Seconds(180));
   plan.deadline = absl::Floor(plan.deadline, absl::Seconds(1));
   plan.phase_deadline = absl::Seconds(10 + draws.Below(30));

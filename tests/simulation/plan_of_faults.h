@@ -23,6 +23,7 @@ struct FaultMix {
   absl::Duration clock_step = absl::InfiniteDuration();  // A client's time of day.
   absl::Duration stop = absl::InfiniteDuration();        // By an administrator.
   absl::Duration pause = absl::InfiniteDuration();       // Likewise, and some time later resumed.
+  int64_t retries = 0;                                   // Of a run that failed or was stopped.
 
   // Per occasion.
   double crash_at_store = 0;  // The coordinator ends before or after a write.
@@ -33,6 +34,7 @@ struct FaultMix {
   double answer_lost = 0;     // Was carried out, and the client does not know.
   double late_duplicate = 0;  // Arrives once more, much later.
   double slow_call = 0;       // Takes long between its header and its end.
+  double joined = 0;          // A contribution waits for others and is stored with them.
   double training_fails = 0;
   double declines = 0;  // The client does not want the run.
   double full_client_disk = 0;
@@ -48,6 +50,9 @@ struct SchedulePlan {
   int64_t quorum = 2;
   int64_t cohort_size = 0;
   int64_t close_at = 0;
+  bool keeps_stragglers = false;
+  bool asynchronous = false;
+  int64_t max_staleness = 0;
   absl::Duration deadline;
   absl::Duration phase_deadline;
   absl::Duration calm;

@@ -10,9 +10,10 @@
 #include "base/sqlite/sqlite.h"
 #include "base/status.h"
 #include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/run_overview.h"
 #include "coordinator/rounds/round_journal.h"
+#include "coordinator/storage/forwarding_store.h"
 #include "privacy/secure_aggregation/messages.h"
-#include "simulation/forwarding_store.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -35,6 +36,12 @@ struct KeptRelease {
   std::vector<std::byte> optimizer_state;
   NewRelease release;
 };
+
+bool IsContribution(const std::string& bytes) {
+  const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(bytes);
+  const auto* received = std::get_if<ReceivedFromClient>(&entry->what);
+  return received != nullptr && std::holds_alternative<ContributionTaken>(received->event);
+}
 
 // The coordinator tells of a release before it is on the disk: it gets there with
 // the next change only.
@@ -120,13 +127,42 @@ class ForgetsContributions final : public Doubles {
     using ForwardingStore::ForwardingStore;
     absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
       std::vector<std::string> entries = *ForwardingStore::Journal(id);
-      std::erase_if(entries, [](const std::string& bytes) {
-        const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(bytes);
-        const auto* received = std::get_if<ReceivedFromClient>(&entry->what);
-        return received != nullptr && std::holds_alternative<ContributionTaken>(received->event);
-      });
+      std::erase_if(entries, IsContribution);
       return entries;
     }
+  };
+  std::optional<ForgetfulStore> store_;
+};
+
+// Of several contributions that are taken together the first one is stored.
+class StoresTheFirstOfSeveral final : public Doubles {
+ public:
+  RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
+  void CoordinatorEnded() override { store_->left_out = 0; }
+
+ private:
+  struct ForgetfulStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+      left_out = 0;
+      return ForwardingStore::OpenJournal(id, attempt, entry);
+    }
+    absl::Status AppendToJournal(const RunId& id,
+                                 const std::vector<std::string>& entries) override {
+      std::vector<std::string> stored;
+      bool has_one = false;
+      for (const std::string& bytes : entries) {
+        if (IsContribution(bytes) && std::exchange(has_one, true)) {
+          ++left_out;
+          continue;
+        }
+        JournalEntry entry = *JournalEntryFromBytes(bytes);
+        entry.number -= left_out;
+        stored.push_back(ToBytes(entry));
+      }
+      return ForwardingStore::AppendToJournal(id, stored);
+    }
+    uint64_t left_out = 0;  // Since the journal was opened.
   };
   std::optional<ForgetfulStore> store_;
 };
@@ -277,6 +313,115 @@ class BelievesInSilence final : public Doubles {
   }
 };
 
+// The coordinator does not wait for the disk before it says that it has a contribution.
+class SkipsTheSpoolsSync final : public Doubles {
+ public:
+  bool LosesSyncs() override { return true; }
+};
+
+// The journal gets to the disk with the next change only.
+class WritesTheJournalLate final : public Doubles {
+ public:
+  RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
+  void CoordinatorEnded() override { store_->unwritten.clear(); }
+
+ private:
+  struct LateStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    absl::Status AppendToJournal(const RunId& id,
+                                 const std::vector<std::string>& entries) override {
+      return ForwardingStore::AppendToJournal(id, std::exchange(unwritten, entries));
+    }
+    absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+      unwritten.clear();
+      return ForwardingStore::OpenJournal(id, attempt, entry);
+    }
+    std::vector<std::string> unwritten;
+  };
+  std::optional<LateStore> store_;
+};
+
+// After a restart, what was late and has been counted counts in the open round as well.
+class CountsLateOnesAgain final : public Doubles {
+ public:
+  void CoordinatorEnded() override { restarted_ = true; }
+  void Arriving(ContributionHeader& header, const RunView& view) override {
+    if (header.round >= view.rounds_done) return;
+    if (!late_.contains(header.sha256)) return late_.insert(header.sha256), void();
+    if (!restarted_) return;
+    header.round = view.rounds_done;
+    header.attempt = view.attempt;
+    header.adapter = view.adapter;
+  }
+
+ private:
+  std::set<Digest> late_;
+  bool restarted_ = false;
+};
+
+// A new process takes the late contributions in its journal for new ones.
+class ForgetsLateness final : public Doubles {
+ public:
+  RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
+
+ private:
+  struct ForgetfulStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override {
+      std::vector<std::string> entries = *ForwardingStore::Journal(id);
+      std::optional<AttemptOpened> opened;
+      for (std::string& bytes : entries) {
+        absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(bytes);
+        if (const auto* opening = std::get_if<AttemptOpened>(&entry->what)) opened = *opening;
+        auto* received = std::get_if<ReceivedFromClient>(&entry->what);
+        auto* taken =
+            received == nullptr ? nullptr : std::get_if<ContributionTaken>(&received->event);
+        if (taken == nullptr || taken->header.round == opened->round) continue;
+        taken->header.round = opened->round;
+        taken->header.attempt = opened->attempt;
+        taken->header.adapter = disk().Get(id)->adapter;
+        bytes = ToBytes(*entry);
+      }
+      return entries;
+    }
+  };
+  std::optional<ForgetfulStore> store_;
+};
+
+// A new process does not know that the run is to pause.
+class ForgetsThePause final : public Doubles {
+ public:
+  RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
+
+ private:
+  struct ForgetfulStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    absl::StatusOr<std::vector<RunRecord>> List() const override {
+      auto records = ForwardingStore::List();
+      for (RunRecord& record : *records) record.pause.reset();
+      return records;
+    }
+  };
+  std::optional<ForgetfulStore> store_;
+};
+
+// A run that is tried again begins to count its attempts anew.
+class CountsAttemptsAnew final : public Doubles {
+ public:
+  RunStore& Store(RunStore& disk) override { return store_.emplace(disk); }
+
+ private:
+  struct ForgetfulStore final : ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    absl::StatusOr<RunRecord> Get(const RunId& id) const override {
+      auto record = ForwardingStore::Get(id);
+      if (record.ok() && HasEnded(record->state)) record->attempts_opened = 0;
+      return record;
+    }
+  };
+  std::optional<ForgetfulStore> store_;
+};
+
 template <typename Bug>
 PlantedBug Named(std::string name, std::string violation) {
   return {std::move(name), std::move(violation), [] { return std::make_unique<Bug>(); }};
@@ -290,6 +435,8 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Named<CountsRetriesTwice>("RetryCountsTwice", "is not the step by its contributors' sum"),
       Named<ForgetsContributions>("ContributionsAreForgottenAtARestart",
                                   "acknowledged and is not counted"),
+      Named<StoresTheFirstOfSeveral>("OfSeveralTogetherOneIsStored",
+                                     "acknowledged and is not counted"),
       Named<ForgetsTheAttempt>("SurvivorsAreNamedAnewAfterARestart", "survivors are named in two"),
       Named<NeverTicks>("DeadlineNeverTicks", "has not ended by its deadline"),
       Named<TakesOldAttempts>("ClosedAttemptIsTaken", "sent nothing for it"),
@@ -301,6 +448,15 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Named<LosesJournals>("ClientLosesItsJournal", "says one thing two ways"),
       Named<MasksTwice>("MaskServesTwice", "masks twice"),
       Named<BelievesInSilence>("LostContributionIsAcknowledged", "acknowledged and is not counted"),
+      Named<SkipsTheSpoolsSync>("AcknowledgedBeforeTheSpoolIsSynced",
+                                "acknowledged and is not counted"),
+      Named<WritesTheJournalLate>("AcknowledgedBeforeTheJournalIsStored",
+                                  "acknowledged and is not counted"),
+      Named<CountsLateOnesAgain>("KeptContributionCountsTwiceAfterARestart",
+                                 "and for the same in round"),
+      Named<ForgetsLateness>("LateContributionIsNotDiscountedAfterARestart", "has the weight"),
+      Named<ForgetsThePause>("PauseIsForgottenAtARestart", "although the run is paused"),
+      Named<CountsAttemptsAnew>("RetryNumbersAttemptsAnew", "is opened after"),
   };
   return bugs;
 }

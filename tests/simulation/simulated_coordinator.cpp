@@ -10,10 +10,11 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/run_administration.h"
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/storage/federation_store.h"
-#include "simulation/forwarding_store.h"
+#include "coordinator/storage/forwarding_store.h"
 #include "simulation/virtual_queues.h"
 #include "tests/simulation/federation.h"
 
@@ -21,6 +22,7 @@ namespace fedtune::simulation {
 namespace {
 
 constexpr char kName[] = "hub";
+constexpr int64_t kTries = 30;
 
 absl::Status Gone() { return absl::UnavailableError("nobody answers"); }
 
@@ -28,6 +30,11 @@ ClientRecord RecordOf(const Institution& client) {
   ClientRecord record;
   record.institution = client;
   return record;
+}
+
+const std::filesystem::path& Made(const std::filesystem::path& directory) {
+  std::filesystem::create_directory(directory);
+  return directory;
 }
 
 Spool OpenSpool(const std::filesystem::path& directory) {
@@ -80,17 +87,34 @@ class SimulatedCoordinator::FaultyStore final : public ForwardingStore {
     return Change("store the clients", [&] { return disk().SaveClients(id, clients); });
   }
   absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
-    return Change("open a journal", [&] { return disk().OpenJournal(id, attempt, entry); });
+    machine_.is_to_open_ = true;
+    return Change("open a journal", [&]() -> absl::Status {
+      RETURN_IF_ERROR(disk().OpenJournal(id, attempt, entry));
+      machine_.is_to_open_ = false;
+      machine_.auditor_.Journalled(std::string(entry));
+      return absl::OkStatus();
+    });
   }
   absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
-    return Change(fmt::format("add {} to the journal", entries.size()),
-                  [&] { return disk().AppendToJournal(id, entries); });
+    return Change(fmt::format("add {} to the journal", entries.size()), [&]() -> absl::Status {
+      RETURN_IF_ERROR(disk().AppendToJournal(id, entries));
+      machine_.has_just_added_ = true;
+      for (const std::string& entry : entries) machine_.auditor_.Journalled(entry);
+      return absl::OkStatus();
+    });
   }
   absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
     return Change("store a pause", [&] { return disk().SetPause(id, reason); });
   }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return Change("store the end", [&] { return disk().End(id, ending); });
+  }
+  absl::Status Reopen(const RunId& id) override {
+    return Change("open the run again", [&]() -> absl::Status {
+      RETURN_IF_ERROR(disk().Reopen(id));
+      machine_.auditor_.Retried();
+      return absl::OkStatus();
+    });
   }
 
  private:
@@ -154,6 +178,7 @@ struct SimulatedCoordinator::Process {
   Roster roster;
   std::optional<ActiveRuns> runs;
   std::optional<ClientGateway> gateway;
+  std::optional<RunAdministration> administration;
 };
 
 SimulatedCoordinator::SimulatedCoordinator(Ground& ground, Auditor& auditor, Doubles& doubles,
@@ -162,8 +187,12 @@ SimulatedCoordinator::SimulatedCoordinator(Ground& ground, Auditor& auditor, Dou
       auditor_(auditor),
       doubles_(doubles),
       uploads_(std::move(uploads)),
+      spool_disk_(Made(uploads_)),
       disk_([this](const NewRelease& release) { auditor_.Released(release); }),
-      faulty_(std::make_unique<FaultyStore>(*this, doubles_.Store(disk_))) {
+      faulty_(std::make_unique<FaultyStore>(*this, doubles_.Store(disk_))),
+      retries_left_(ground.plan.faults.retries),
+      tries_left_(retries_left_ * kTries) {
+  if (doubles_.LosesSyncs()) spool_disk_.LoseSyncs();
   auditor_.disk = [this]() -> std::optional<RunRecord> {
     const auto run = disk_.Get(kRun);
     return run.ok() ? std::optional(*run) : std::nullopt;
@@ -196,7 +225,11 @@ void SimulatedCoordinator::Do(const std::shared_ptr<Process>& process,
 
 void SimulatedCoordinator::EndHereAtTimes(double likelihood, std::string_view where) {
   if (!ground_.Happens(likelihood)) return;
-  Crash(where);
+  if (ground_.draws.Chance(0.5)) {
+    CutPower(where);
+  } else {
+    Crash(where);
+  }
   throw ProcessEnded();
 }
 
@@ -230,13 +263,22 @@ void SimulatedCoordinator::Start() {
                                                .spool = process.spool,
                                                .clock = process.clock,
                                                .log = process.log});
+  process.administration.emplace(
+      RunAdministration::Parts{.roster = process.roster,
+                               .runs = *process.runs,
+                               .run_store = process.store,
+                               .federation_store = process.federation_store,
+                               .clients = process.records,
+                               .clock = process.clock});
   const std::optional<RunRecord> before = auditor_.disk();
   const bool is_open = before.has_value() && !disk_.Journal(kRun)->empty();
+  const bool may_be_over = is_to_open_ || has_just_added_;
+  is_to_open_ = has_just_added_ = false;
   const absl::Status resumed = Do([](Process& p) { return p.runs->ResumeAll(); });
   auditor_.Excuse(ground_.scheduler.now());
   if (resumed.ok() && process_ != nullptr) {
     auditor_.Restarted(is_open ? std::optional(before->attempts_opened) : std::nullopt,
-                       before.has_value() ? before->rounds_done : 0);
+                       before.has_value() ? before->rounds_done : 0, may_be_over);
   }
   if (resumed.ok() || process_ == nullptr) return;
   Crash(Message(resumed));
@@ -246,9 +288,17 @@ void SimulatedCoordinator::Crash(std::string_view where) {
   if (process_ == nullptr) return;
   ground_.Say(kName, fmt::format("process ends {}", where));
   ended_.push_back(std::exchange(process_, nullptr));
+  joined_.clear();
   doubles_.CoordinatorEnded();
   ground_.scheduler.After(ground_.draws.Between(absl::Milliseconds(200), absl::Seconds(15)),
                           [this] { Start(); });
+}
+
+void SimulatedCoordinator::CutPower(std::string_view where) {
+  if (process_ == nullptr) return;
+  Crash(fmt::format("by a power cut {}", where));
+  spool_disk_.CutPower(ground_.draws.Next());
+  if (doubles_.LosesSyncs()) spool_disk_.LoseSyncs();
 }
 
 void SimulatedCoordinator::FillDisk(absl::Duration how_long) {
@@ -272,6 +322,12 @@ bool SimulatedCoordinator::has_ended() const {
   return run.ok() && HasEnded(run->state);
 }
 
+bool SimulatedCoordinator::is_over() const {
+  const auto run = disk_.Get(kRun);
+  if (!run.ok() || !HasEnded(run->state)) return false;
+  return run->state == RunState::kFinished || retries_left_ == 0 || tries_left_ == 0;
+}
+
 // ---- Administrators ----
 
 void SimulatedCoordinator::StartRun() {
@@ -283,7 +339,8 @@ void SimulatedCoordinator::StartRun() {
                                     .base_model_json = Federation::Get().model_json(),
                                     .started_by = "grace"},
                                    kRun, process.federation_store, process.clock.Now()));
-    auditor_.Started(parts.record, parts.adapter->values());
+    const auto values = parts.adapter->values();
+    auditor_.Started(parts.record, {values.begin(), values.end()});
     return process.runs->Start(std::move(parts)).status();
   });
   ground_.Say("grace", fmt::format("starts the run: {}", started.ok() ? "done" : Message(started)));
@@ -293,10 +350,8 @@ void SimulatedCoordinator::StartRun() {
 void SimulatedCoordinator::StopRun() {
   ground_.Say("grace", "stops the run");
   const absl::Status stopped = Do([](Process& process) -> absl::Status {
-    const std::shared_ptr<RunDriver> run = process.runs->Find(kRun);
-    if (run == nullptr) return absl::NotFoundError("it has not begun, or has ended");
-    run->Stop("it costs too much");
-    return absl::OkStatus();
+    if (process.runs->Find(kRun) == nullptr) return absl::NotFoundError("it is not under way");
+    return process.administration->Stop(kRun, "it costs too much").status();
   });
   // Of what the disk did not take the log warns.
   const absl::Duration now = ground_.scheduler.now();
@@ -304,24 +359,34 @@ void SimulatedCoordinator::StopRun() {
 }
 
 void SimulatedCoordinator::PauseRun() {
-  const absl::Status paused = WithRun([](RunDriver& run) { return run.Pause("the site moves"); });
-  ground_.Say("grace", fmt::format("pauses the run: {}", paused.ok() ? "done" : Message(paused)));
+  const absl::StatusOr<RunOverview> paused =
+      Do([](Process& process) { return process.administration->Pause(kRun, "the site moves"); });
+  ground_.Say("grace",
+              fmt::format("pauses the run: {}", paused.ok() ? "done" : Message(paused.status())));
+  if (!paused.ok()) return;
+  const RunView& view = paused->view;
+  auditor_.Paused(view.rounds_done - (view.state == RunState::kPaused ? 1 : 0));
 }
 
 void SimulatedCoordinator::ResumeRun() {
   if (has_ended()) return;
-  const absl::Status resumed = WithRun([](RunDriver& run) { return run.Resume(); });
+  auditor_.Resumes();
+  const absl::Status resumed =
+      Do([](Process& process) { return process.administration->Resume(kRun); }).status();
   ground_.Say("grace",
               fmt::format("resumes the run: {}", resumed.ok() ? "done" : Message(resumed)));
   if (!resumed.ok()) ground_.scheduler.After(absl::Seconds(2), [this] { ResumeRun(); });
 }
 
-absl::Status SimulatedCoordinator::WithRun(const std::function<absl::Status(RunDriver&)>& what) {
-  return Do([&](Process& process) -> absl::Status {
-    const std::shared_ptr<RunDriver> run = process.runs->Find(kRun);
-    if (run == nullptr) return absl::NotFoundError("it has not begun, or has ended");
-    return what(*run);
-  });
+void SimulatedCoordinator::RetryRun() {
+  if (is_over() || !has_ended()) return;
+  --tries_left_;
+  const absl::Status retried =
+      Do([](Process& process) { return process.administration->Retry(kRun); }).status();
+  ground_.Say("grace",
+              fmt::format("tries the run again: {}", retried.ok() ? "done" : Message(retried)));
+  if (has_ended()) return ground_.scheduler.After(absl::Seconds(5), [this] { RetryRun(); });
+  --retries_left_;
 }
 
 // ---- Clients ----
@@ -400,8 +465,8 @@ absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes
   if (upload.process != process_) return Gone();
   if (upload.repeated) return absl::OkStatus();
   return Do([&](Process& process) -> absl::Status {
-    const absl::Status taken = upload.masked.has_value() ? TakeMasked(process, upload, bytes)
-                                                         : TakePlain(process, upload, bytes, whole);
+    const absl::Status taken =
+        upload.masked.has_value() ? TakeMasked(upload, bytes) : TakePlain(upload, bytes, whole);
     const bool for_good = absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken);
     if (for_good && whole) {
       const ContributionHeader& head = upload.submitted.header;
@@ -412,18 +477,13 @@ absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes
   });
 }
 
-absl::Status SimulatedCoordinator::TakeMasked(Process& process, Upload& upload,
-                                              std::string_view bytes) {
+absl::Status SimulatedCoordinator::TakeMasked(Upload& upload, std::string_view bytes) {
   RETURN_IF_ERROR(AppendTo(*upload.masked, bytes));
   RETURN_IF_ERROR(upload.masked->Finish(upload.chunk_root));
-  const SubmittedHeader& submitted = upload.submitted;
-  return process.gateway
-      ->TakeMaskedInput(upload.from, submitted.run, submitted.header, *upload.masked)
-      .status();
+  return HandIn({.from = upload.from, .header = upload.submitted.header, .what = &*upload.masked});
 }
 
-absl::Status SimulatedCoordinator::TakePlain(Process& process, Upload& upload,
-                                             std::string_view bytes, bool whole) {
+absl::Status SimulatedCoordinator::TakePlain(Upload& upload, std::string_view bytes, bool whole) {
   const auto& [run, head] = upload.submitted;
   std::vector<float> arrived(bytes.size() / sizeof(float));
   if (!arrived.empty()) std::memcpy(arrived.data(), bytes.data(), arrived.size() * sizeof(float));
@@ -431,11 +491,25 @@ absl::Status SimulatedCoordinator::TakePlain(Process& process, Upload& upload,
     ContributionHeader other = head;
     other.sha256 = Sha256Of(ValueBytes(arrived));
     bytes = ValueBytes(arrived);
-    ASSIGN_OR_RETURN(upload.buffer, process.gateway->NewBuffer(upload.from, run, other));
+    ASSIGN_OR_RETURN(upload.buffer, process_->gateway->NewBuffer(upload.from, run, other));
   }
   RETURN_IF_ERROR(AppendTo(*upload.buffer, bytes));
   ASSIGN_OR_RETURN(VerifiedValues values, (*std::move(upload.buffer)).Finish());
-  return process.gateway->TakeContribution(upload.from, run, head, std::move(values)).status();
+  return HandIn({.from = upload.from, .header = head, .what = std::move(values)});
+}
+
+// Whoever has waited long enough brings all that have come meanwhile.
+absl::Status SimulatedCoordinator::HandIn(HandedIn handed) {
+  joined_.push_back(&handed);
+  if (ground_.Happens(ground_.plan.faults.joined)) {
+    const std::shared_ptr<Process> process = process_;
+    ground_.scheduler.Pause(ground_.draws.Between(absl::Milliseconds(10), absl::Seconds(5)));
+    if (process != process_) throw ProcessEnded();
+  }
+  if (!handed.outcome.has_value()) {
+    process_->gateway->Take(kRun, std::exchange(joined_, {}));
+  }
+  return handed.outcome->status();
 }
 
 }  // namespace fedtune::simulation

@@ -19,14 +19,16 @@
 #include "tests/simulation/doubles.h"
 #include "tests/simulation/ground.h"
 #include "tests/simulation/memory_run_store.h"
+#include "tests/support/lossy_disk.h"
 
 namespace fedtune::simulation {
 
 inline const RunId kRun{"run-0001"};
 
 // The coordinator's machine: its disk, and one process after another. A process is
-// the real ActiveRuns with its RunDriver, Roster and ClientGateway; what is not real
-// is the disk, the network, and who does its work and wakes it.
+// the real ActiveRuns with its RunDriver, Roster, ClientGateway and RunAdministration;
+// what is not real is the store, the network, and who does its work and wakes it. The
+// spool is real, in a folder that loses what was not synced when the power is cut.
 class SimulatedCoordinator {
  public:
   // All must outlive it. `uploads`: a folder for contributions on their way.
@@ -37,6 +39,7 @@ class SimulatedCoordinator {
   // Begins a process unless one is there; the next ones begin by themselves.
   void Start();
   void Crash(std::string_view where);
+  void CutPower(std::string_view where);
   void FillDisk(absl::Duration how_long);
   void HoldStore(absl::Duration how_long);
 
@@ -46,10 +49,19 @@ class SimulatedCoordinator {
   void PauseRun();
   // As often as it takes.
   void ResumeRun();
+  // A run that failed or was stopped, if it is to be tried again.
+  void RetryRun();
+
+  // Call it after everything that happens.
+  void AfterEach() {
+    if (process_ != nullptr) has_just_added_ = false;
+  }
 
   bool is_up() const { return process_ != nullptr; }
   int64_t generation() const { return generation_; }
   bool has_ended() const;
+  // Has ended, and is not tried again.
+  bool is_over() const;
 
   // A client's line; `tell` is called with each message, `close` at the end.
   struct Line {
@@ -75,14 +87,13 @@ class SimulatedCoordinator {
   class ToldLine;
   struct Process;
 
-  absl::Status WithRun(const std::function<absl::Status(RunDriver&)>& what);
-
   ActiveRuns::Queues QueuesOf(const std::shared_ptr<Process>& process);
   template <typename F>
   auto Do(F what) -> decltype(what(std::declval<Process&>()));
   void Do(const std::shared_ptr<Process>& process, const std::function<void()>& what);
-  static absl::Status TakeMasked(Process& process, Upload& upload, std::string_view bytes);
-  absl::Status TakePlain(Process& process, Upload& upload, std::string_view bytes, bool whole);
+  absl::Status TakeMasked(Upload& upload, std::string_view bytes);
+  absl::Status TakePlain(Upload& upload, std::string_view bytes, bool whole);
+  absl::Status HandIn(HandedIn handed);
   void EndHereAtTimes(double likelihood, std::string_view where);
   std::optional<RunView> View();
 
@@ -90,13 +101,19 @@ class SimulatedCoordinator {
   Auditor& auditor_;
   Doubles& doubles_;
   const std::filesystem::path uploads_;
+  testing::LossyDisk spool_disk_;
   MemoryRunStore disk_;
   std::unique_ptr<FaultyStore> faulty_;
   absl::Duration full_until_ = absl::ZeroDuration();
   absl::Duration held_until_ = absl::ZeroDuration();
   std::shared_ptr<Process> process_;
+  std::vector<HandedIn*> joined_;                // What has come, and waits for more.
   std::vector<std::shared_ptr<Process>> ended_;  // Others may still point into them.
   int64_t generation_ = 0;
+  bool is_to_open_ = false;      // A journal, when the disk takes it.
+  bool has_just_added_ = false;  // To the journal, and its process may have ended at that.
+  int64_t retries_left_ = 0;
+  int64_t tries_left_ = 0;  // Until it gives up.
 };
 
 }  // namespace fedtune::simulation

@@ -70,6 +70,7 @@ World::World(uint64_t seed, Doubles& doubles, bool quiet)
       ground_(seed, quiet,
               [this] {
                 CheckGeneration();
+                coordinator_.AfterEach();
                 auditor_.AfterEach(ground_.scheduler.now());
               }),
       auditor_(ground_.plan, [this](std::string_view what) { ground_.Say("VIOLATION", what); }),
@@ -95,17 +96,28 @@ void World::Run() {
   ground_.scheduler.After(absl::Seconds(1), [this] { coordinator_.StartRun(); });
   BeginFaults();
   const absl::Duration horizon = Horizon();
-  while (!coordinator_.has_ended() && ground_.scheduler.now() < horizon) {
+  while (!coordinator_.is_over() && ground_.scheduler.now() < horizon) {
+    TryAgainIfEnded();
     if (!ground_.scheduler.Step()) break;
   }
   auditor_.AtTheEnd();
+}
+
+void World::TryAgainIfEnded() {
+  if (!coordinator_.has_ended()) {
+    is_tried_again_ = false;
+  } else if (!std::exchange(is_tried_again_, true)) {
+    ground_.scheduler.After(ground_.draws.Between(absl::Seconds(1), absl::Minutes(1)),
+                            [this] { coordinator_.RetryRun(); });
+  }
 }
 
 // Every round may be tried twice, and the store may wait.
 absl::Duration World::Horizon() const {
   const SchedulePlan& plan = ground_.plan;
   const absl::Duration attempt = 2 * plan.deadline + 3 * plan.phase_deadline + absl::Minutes(1);
-  return plan.calm + absl::Minutes(10) + 2 * (plan.rounds + 1) * attempt;
+  return plan.calm + absl::Minutes(10) +
+         2 * (plan.rounds + 1) * (plan.faults.retries + 1) * attempt;
 }
 
 std::string World::Story() const {
@@ -116,8 +128,12 @@ std::string World::Story() const {
 
 std::string World::Summary() const {
   const std::optional<RunRecord> run = auditor_.disk();
+  const SchedulePlan& plan = ground_.plan;
   return fmt::format("{}, {}, {} rounds released, {} of them burnt",
-                     ground_.plan.secure ? "secure" : "plain",
+                     plan.secure             ? "secure"
+                     : plan.asynchronous     ? "asynchronous"
+                     : plan.keeps_stragglers ? "plain, keeping stragglers"
+                                             : "plain",
                      run.has_value() ? ToString(run->state) : "not started", auditor_.released(),
                      auditor_.burnt());
 }
@@ -291,7 +307,10 @@ void World::Repeat(absl::Duration mean, const std::function<void()>& fault) {
 void World::BeginFaults() {
   const FaultMix& faults = ground_.plan.faults;
   Draws& draws = ground_.draws;
-  Repeat(faults.coordinator_crash, [this] { coordinator_.Crash("by a power cut"); });
+  Repeat(faults.coordinator_crash, [this, &draws] {
+    if (draws.Chance(0.5)) return coordinator_.CutPower("at any time");
+    coordinator_.Crash("by a signal");
+  });
   Repeat(faults.client_crash, [this] { AnyClient().Crash(); });
   Repeat(faults.cut, [this, &draws] {
     if (links_.empty()) return;

@@ -34,7 +34,7 @@ class World final : public ClientSurroundings {
   // All that happened, a line each.
   std::string Story() const;
 
-  // How it ended: "secure, finished, 2 rounds released, 1 without contributions".
+  // How it ended: "secure, finished, 2 rounds released, 1 of them burnt".
   std::string Summary() const;
 
   // ---- ClientSurroundings ----
@@ -72,6 +72,7 @@ class World final : public ClientSurroundings {
   void BeginFaults();
   SimulatedClient& AnyClient();
   absl::Duration Horizon() const;
+  void TryAgainIfEnded();
 
   Doubles& doubles_;
   const std::filesystem::path directory_;
@@ -81,6 +82,7 @@ class World final : public ClientSurroundings {
   std::vector<std::unique_ptr<SimulatedClient>> clients_;
   std::vector<std::shared_ptr<Link>> links_;
   std::map<Institution, absl::Duration> cut_off_;  // Until when.
+  bool is_tried_again_ = false;
 };
 
 }  // namespace fedtune::simulation

@@ -9,9 +9,10 @@ say how long, with how many, and which faults. What the seed repeats is the choi
 faults, not the moments at which they strike. `tests/run.sh soak` runs it.
 
 Throughout, and at the end: every round has one release, in order, of the first process
-that made it; a round that was seen never changes; no client counts twice; runs end well;
-the coordinator's store is whole. In the second half the coordinator is left alone, and
-its memory and its descriptors do not grow.
+that made it; a round that was seen never changes; no client counts twice; runs end well,
+or without the quorum that a round needs, as on a machine that has too much to do, and then
+go on from there when they are tried again; the coordinator's store is whole. In the second
+half the coordinator is left alone, and its memory and its descriptors do not grow.
 """
 
 import json
@@ -33,6 +34,7 @@ SEED = int(os.environ.get("FEDTUNE_SOAK_SEED", str(int(time.time()))))
 PAUSE_S = (0.2, 2.0)      # Between faults.
 MAY_GROW_MIB = 24         # Of memory, for what malloc keeps.
 MAY_GROW_FILES = CLIENTS  # For connections that end and begin.
+RETRIES = 10              # Of one run that has lost its quorum.
 
 # What a release was is so for ever.
 FIXED = ("round", "attempts", "contributions", "examples", "training_loss", "adapter", "started",
@@ -59,7 +61,7 @@ seed = {seed}
 [rounds]
 count = {rounds}
 quorum = {quorum}
-deadline = "10s"
+deadline = "15s"
 [aggregation]
 mode = "{mode}"
 method = "fedit"
@@ -86,6 +88,7 @@ class Soak:
         self.begin = time.monotonic()
         self.seen = {}       # What was released, by run and round.
         self.ended = []      # States of runs.
+        self.retries = 0
         self.faults = {}
         self.samples = []    # Memory and descriptors of the coordinator, when left alone.
 
@@ -196,16 +199,27 @@ class Soak:
             # All come back from what struck the run before.
             self.federation.wait_for_clients(CLIENTS)
             run = self.federation.start_run(plan(mode, 30, number))
-            state = None
-            while state is None:
-                time.sleep(self.random.uniform(*PAUSE_S))
-                if self.elapsed() < 1:
-                    self.strike()
-                if self.elapsed() > 0.5:
-                    self.sample()
-                state = self.look_at(run)
+            state = self.strike_until_it_ends(run)
+            for _ in range(RETRIES):
+                if state["state"] != "failed" or "contributions it needs" not in state["reason"]:
+                    break
+                self.retries += 1
+                self.federation.wait_for_clients(CLIENTS)
+                self.federation.fedtune("run", "retry", run)
+                state = self.strike_until_it_ends(run)
             self.ended.append(state["state"])
             require(state["state"] == "finished", f"{run} has {state['state']}: {state['reason']}")
+
+    def strike_until_it_ends(self, run):
+        state = None
+        while state is None:
+            time.sleep(self.random.uniform(*PAUSE_S))
+            if self.elapsed() < 1:
+                self.strike()
+            if self.elapsed() > 0.5:
+                self.sample()
+            state = self.look_at(run)
+        return state
 
     def check_at_the_end(self):
         for run in self.seen:
@@ -222,7 +236,7 @@ class Soak:
         rounds = sum(len(released) for released in self.seen.values())
         print(json.dumps({
             "seed": SEED, "minutes": MINUTES, "clients": CLIENTS, "runs": len(self.ended),
-            "rounds": rounds, "faults": self.faults,
+            "retries": self.retries, "rounds": rounds, "faults": self.faults,
             "memory_growth_mib": round(self.growth(0), 1) if len(self.samples) > 5 else None,
             "memory_mib": round(self.samples[-1][0], 1) if self.samples else None,
             "descriptor_growth": self.growth(1) if len(self.samples) > 5 else None}))

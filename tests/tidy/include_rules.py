@@ -44,6 +44,7 @@ CONFINED = {
     "ATen/": TORCH,
     "c10/": TORCH,
     "oniguruma.h": ["model/tokenizer"],
+    "re2/": ["model/checkpoint"],
     "toml++/": ["base"],
     "spdlog/": ["base"],
     "CLI/": ["base", "ca", "cli", "coordinator", "client", "simulation", "bench", "tests"],

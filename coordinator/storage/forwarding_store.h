@@ -9,7 +9,7 @@
 
 #include "coordinator/storage/run_store.h"
 
-namespace fedtune::simulation {
+namespace fedtune {
 
 // A store that passes everything on to another one; others override what they do
 // differently.
@@ -68,4 +68,4 @@ class ForwardingStore : public RunStore {
   RunStore& disk_;
 };
 
-}  // namespace fedtune::simulation
+}  // namespace fedtune

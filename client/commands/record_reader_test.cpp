@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/files.h"
+#include "client/commands/records.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::FakeClock;
+using ::fedtune::testing::IsOk;
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::internal::CaptureStderr;
+using ::testing::internal::GetCapturedStderr;
+
+constexpr char kModel[] = "examples/base_model/icd-moe";
+constexpr int64_t kMany = 200'000;
+
+// A data set of kMany records on the disk, and a clock.
+class ManyRecordsTest : public ::testing::Test {
+ protected:
+  ManyRecordsTest() {
+    std::string text;
+    for (int64_t i = 0; i < kMany; ++i) {
+      text += fmt::format(
+          "{{\"instruction\": \"Which code has case {}?\", \"output\": \"I50.1\"}}\n", i);
+    }
+    EXPECT_THAT(WriteFileAtomically(file_, text), IsOk());
+  }
+
+  const testing::TemporaryDirectory folder_;
+  const std::filesystem::path file_ = folder_.path() / "train.jsonl";
+  FakeClock clock_;
+};
+
+TEST_F(ManyRecordsTest, AreLoggedWhileARunIsStudied) {
+  Log log;
+  // A second goes by for each block.
+  const RecordLoader load = LoaderOf(
+      {{.name = "cases", .train = file_, .eval = {}}}, [](const auto&, const auto&) {},
+      [&](const std::filesystem::path& file) -> ReadingObserver {
+        return [this, observe = LogReading(file, clock_, log)](double fraction, int64_t records) {
+          clock_.Advance(absl::Seconds(1));
+          observe(fraction, records);
+        };
+      });
+  CaptureStderr();
+  const auto records = load(kModel, TrainingPlan());
+  const std::string logged = GetCapturedStderr();
+  ASSERT_THAT(records, IsOk());
+  EXPECT_THAT(records->training, SizeIs(kMany));
+  EXPECT_THAT(logged,
+              AllOf(HasSubstr(fmt::format("reading data set file={} done=4%", file_.string())),
+                    HasSubstr("done=24% records=48"), HasSubstr("records_per_second=40")));
+  EXPECT_EQ(std::count(logged.begin(), logged.end(), '\n'), 5) << "at 2 s, 12 s, ... 42 s of 49";
+}
+
+TEST(ShowOnTest, CountsTheRecordsWhereAPersonWaits) {
+  FakeClock clock;
+  std::FILE* const stream = std::tmpfile();
+  ProgressLine line("reading", clock, stream);
+  const ReadingObserver observe = ShowOn(line);
+  clock.Advance(absl::Seconds(2));
+  observe(0.5, 100'000);
+  std::string text(static_cast<size_t>(std::ftell(stream)), '\0');
+  std::rewind(stream);
+  ASSERT_EQ(std::fread(text.data(), 1, text.size(), stream), text.size());
+  std::fclose(stream);
+  EXPECT_THAT(text, EndsWith("50 %   100,000 records   2.0 s left\n"));
+}
+
+TEST(LogModelReadingTest, SaysWhichAndHowFar) {
+  FakeClock clock;
+  Log log;
+  CaptureStderr();
+  const auto observe = LogModelReading("/models/lite", clock, log);
+  observe(0.1);
+  clock.Advance(absl::Seconds(3));
+  observe(0.25);
+  EXPECT_THAT(GetCapturedStderr(),
+              EndsWith(" info reading base model path=/models/lite done=25%\n"));
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/round/memory_fit.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/units.h"
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+namespace fedtune {
+namespace {
+
+std::string Bytes(int64_t bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
+
+// A training of the need, or of one that is like it but for a few numbers.
+class Forecast {
+ public:
+  Forecast(const MemoryBudget& budget, const TrainingNeed& need)
+      : budget_(budget), model_(need.model), layout_(need.layout), plan_(need.plan) {
+    size_t longest = 1;
+    for (const TokenizedRecord& record : need.records) {
+      longest = std::max(longest, record.tokens.size());
+    }
+    training().sequence_length =
+        std::min(plan_.training.sequence_length, static_cast<int64_t>(longest));
+  }
+
+  TrainingPlan& training() { return plan_.training; }
+  void Choose(Recompute recompute) { budget_.recompute = recompute; }
+
+  PlanCost Cost(int64_t recomputed_layers) const {
+    return EstimateCost(plan_, model_, layout_, budget_.type, recomputed_layers);
+  }
+
+  bool Fits(const PlanCost& cost) const {
+    return static_cast<uint64_t>(cost.memory_bytes()) <= budget_.bytes;
+  }
+
+  // The fewest layers with which it fits; none if it does not, however many.
+  std::optional<int64_t> FewestLayers() const {
+    for (int64_t layers = fewest(); layers <= most(); ++layers) {
+      if (Fits(Cost(layers))) return layers;
+    }
+    return std::nullopt;
+  }
+
+  // That takes the least memory.
+  PlanCost Least() const {
+    PlanCost least = Cost(fewest());
+    for (int64_t layers = fewest() + 1; layers <= most(); ++layers) {
+      const PlanCost cost = Cost(layers);
+      if (cost.memory_bytes() < least.memory_bytes()) least = cost;
+    }
+    return least;
+  }
+
+  int64_t layers() const { return model_.layer_count; }
+
+ private:
+  int64_t fewest() const { return budget_.recompute == Recompute::kAlways ? layers() : 0; }
+  int64_t most() const { return budget_.recompute == Recompute::kNever ? 0 : layers(); }
+
+  MemoryBudget budget_;
+  const BaseModelDescription& model_;
+  const AdapterLayout& layout_;
+  Plan plan_;
+};
+
+// The largest value of a number of the training below its own, halved again and again,
+// with which it fits; none if that does not help.
+std::optional<int64_t> HalvedUntilItFits(Forecast forecast, int64_t TrainingPlan::*number) {
+  int64_t& value = forecast.training().*number;
+  while (value > 1) {
+    value /= 2;
+    if (forecast.FewestLayers()) return value;
+  }
+  return std::nullopt;
+}
+
+// What each on its own would make it fit.
+std::vector<std::string> Remedies(const MemoryBudget& budget, Forecast forecast) {
+  std::vector<std::string> remedies;
+  if (budget.recompute != Recompute::kAuto) {
+    Forecast recomputed = forecast;
+    recomputed.Choose(Recompute::kAuto);
+    if (const auto layers = recomputed.FewestLayers()) {
+      remedies.push_back(fmt::format(
+          "recompute = \"auto\" in [training] of the client's configuration (--recompute auto): {} "
+          "of {} layers would compute their activations twice",
+          *layers, forecast.layers()));
+    }
+  }
+  if (const auto length = HalvedUntilItFits(forecast, &TrainingPlan::sequence_length)) {
+    remedies.push_back(
+        fmt::format("records of at most {} tokens (sequence_length; the longest has "
+                    "{})",
+                    *length, forecast.training().sequence_length));
+  }
+  if (const auto batch = HalvedUntilItFits(forecast, &TrainingPlan::batch_size)) {
+    remedies.push_back(
+        fmt::format("batch_size = {} (it is {})", *batch, forecast.training().batch_size));
+  }
+  const PlanCost least = forecast.Least();
+  const auto others = static_cast<double>(least.memory_bytes() - least.adapter_bytes);
+  const double room = static_cast<double>(budget.bytes) - others;
+  if (room > 0 && least.adapter_bytes > 0) {
+    const double share = std::min(1.0, room / static_cast<double>(least.adapter_bytes));
+    remedies.push_back(fmt::format(
+        "at most {} trained parameters (rank, targets; there are {})",
+        HumanCount(static_cast<uint64_t>(share * static_cast<double>(least.trained_parameters))),
+        HumanCount(static_cast<uint64_t>(least.trained_parameters))));
+  }
+  return remedies;
+}
+
+std::string Advice(const MemoryBudget& budget, const Forecast& forecast, const PlanCost& least) {
+  if (static_cast<uint64_t>(least.program_bytes + least.weight_bytes) > budget.bytes) {
+    return "the base model alone does not fit: take a smaller one, or a machine with more memory";
+  }
+  const std::vector<std::string> remedies = Remedies(budget, forecast);
+  if (remedies.empty()) {
+    return "no single change makes it fit; take shorter records (sequence_length), fewer of them "
+           "at a time (batch_size) and fewer trained parameters (rank, targets) together";
+  }
+  return fmt::format("any of these makes it fit: {}", fmt::join(remedies, "; "));
+}
+
+absl::Status Refuse(const MemoryBudget& budget, const Forecast& forecast) {
+  const PlanCost least = forecast.Least();
+  return absl::ResourceExhaustedError(fmt::format(
+      "training would take {} of memory (program {}, weights {}, adapter {}, activations {}{}), "
+      "and there are {}; {}; how much a training may use can be set (memory_gb in [training] of "
+      "the client's configuration, --memory-gb)",
+      Bytes(least.memory_bytes()), Bytes(least.program_bytes), Bytes(least.weight_bytes),
+      Bytes(least.adapter_bytes), Bytes(least.activation_bytes),
+      budget.recompute == Recompute::kNever ? ""
+                                            : ", where layers compute them twice to save memory",
+      HumanBytes(budget.bytes), Advice(budget, forecast, least)));
+}
+
+}  // namespace
+
+absl::StatusOr<MemoryFit> FitIntoMemory(const MemoryBudget& budget, const TrainingNeed& need) {
+  const Forecast forecast(budget, need);
+  const std::optional<int64_t> layers = forecast.FewestLayers();
+  if (!layers) return Refuse(budget, forecast);
+  return MemoryFit{.recomputed_layers = *layers,
+                   .layers = forecast.layers(),
+                   .bytes = forecast.Cost(*layers).memory_bytes(),
+                   .bytes_if_kept = forecast.Cost(0).memory_bytes(),
+                   .limit = budget.bytes};
+}
+
+std::string Describe(const MemoryFit& fit) {
+  std::string text = fmt::format("{} of {}", Bytes(fit.bytes), HumanBytes(fit.limit));
+  if (fit.recomputed_layers == 0) return text;
+  return fmt::format("{}, as {} of {} layers compute their activations twice ({} if none did)",
+                     text, fit.recomputed_layers, fit.layers, Bytes(fit.bytes_if_kept));
+}
+
+}  // namespace fedtune

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/training/tensor_memory.h"
+
+#include <malloc.h>
+
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "c10/core/Allocator.h"
+#include "c10/core/CPUAllocator.h"
+#include "c10/util/Exception.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+// malloc()'s block stands before the tensor's values: there is room, because it
+// lies at a multiple of 16 bytes, and the values at the next one of 64.
+void Free(void* values) {
+  if (values == nullptr) return;
+  void* block = nullptr;
+  std::memcpy(&block, static_cast<std::byte*>(values) - sizeof(block), sizeof(block));
+  std::free(block);
+}
+
+class MallocAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t size) override {
+    const c10::Device cpu(c10::DeviceType::CPU);
+    if (size == 0) return {nullptr, nullptr, &Free, cpu};
+    void* block = size <= SIZE_MAX - kAlignment ? std::malloc(size + kAlignment) : nullptr;
+    TORCH_CHECK(block != nullptr, "not enough memory: ", size, " bytes for a tensor");
+    const size_t rest = reinterpret_cast<uintptr_t>(block) % kAlignment;
+    std::byte* values = static_cast<std::byte*>(block) + (kAlignment - rest);
+    std::memcpy(values - sizeof(block), &block, sizeof(block));
+    return {values, values, &Free, cpu};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &Free; }
+
+  void copy_data(void* to, const void* from, size_t size) const override {
+    default_copy_data(to, from, size);
+  }
+};
+
+}  // namespace
+
+void KeepTensorsTogether() {
+  static MallocAllocator allocator;
+  c10::SetCPUAllocator(&allocator);
+  // One heap for all threads: the others of glibc's end at 64 MB, and give back what
+  // becomes free whatever their threshold says. A sanitizer's malloc ignores all this.
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+}
+
+void ReturnFreeMemory() { malloc_trim(0); }
+
+}  // namespace fedtune

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/client_gateway.h"
+
+#include <string>
+#include <vector>
+
+#include "coordinator/storage/sqlite_federation_store.h"
+#include "coordinator/storage/sqlite_run_store.h"
+#include "coordinator/storage/state_database.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using testing::HasCode;
+using ::testing::HasSubstr;
+
+class ClientGatewayTest : public ::testing::Test {
+ protected:
+  const testing::TemporaryDirectory directory_;
+  const std::shared_ptr<StateDatabase> state_ =
+      *OpenStateDatabase(directory_.path() / kDatabaseName);
+  const std::unique_ptr<RunStore> store_ =
+      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / kBlobsName});
+  SqliteFederationStore federation_store_{state_};
+  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
+  const SystemClock clock_ = {};
+  std::vector<std::string> logged_;
+  Log log_{[this](std::string_view line) { logged_.emplace_back(line); }};
+  Roster roster_;
+  ClientRecords records_{federation_store_, log_};
+  ActiveRuns runs_{*store_, spool_, roster_, nullptr, clock_, log_};
+  ClientGateway gateway_{{.roster = roster_,
+                          .runs = runs_,
+                          .run_store = *store_,
+                          .clients = records_,
+                          .spool = spool_,
+                          .clock = clock_,
+                          .log = log_}};
+};
+
+// What was recorded of another run and is sent again.
+TEST_F(ClientGatewayTest, AContributionThatIsOutOfPlaceIsRefusedAndLogged) {
+  ContributionHeader header;
+  header.round = 3;
+  header.attempt = 1;
+  EXPECT_THAT(gateway_.CheckContribution({"ada"}, {"run-0bad"}, header),
+              HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(logged_,
+              ElementsAre(AllOf(HasSubstr("contribution refused"), HasSubstr("run=run-0bad"),
+                                HasSubstr("round=3"), HasSubstr("client=ada"))));
+}
+
+}  // namespace
+}  // namespace fedtune

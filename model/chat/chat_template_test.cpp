@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/chat/chat_template.h"
+
+#include <string>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+const std::vector<ChatMessage> kTalk = {{"user", "Hi"}, {"assistant", "Hello"}};
+
+// What is written, with the assistant's words in brackets; or why nothing is.
+std::string Write(std::string_view source, const std::vector<ChatMessage>& messages = kTalk) {
+  const auto chat = ChatTemplate::Parse(source, "model", {.bos = "<b>", .eos = "<e>"});
+  if (!chat.ok()) return std::string(chat.status().message());
+  const auto text = chat->Render(messages, /*ask=*/false);
+  if (!text.ok()) return std::string(text.status().message());
+  std::string shown;
+  bool inside = false;
+  for (size_t at = 0; at < text->size(); ++at) {
+    if (text->IsAnswer(at) != inside) shown += inside ? "]" : "[";
+    inside = text->IsAnswer(at);
+    shown += text->text()[at];
+  }
+  return inside ? shown + "]" : shown;
+}
+
+TEST(ChatTemplateTest, WritesWhatTransformersWrites) {
+  const auto content = ReadFile("tests/interop/golden/chat.json");
+  ASSERT_THAT(content, IsOk());
+  const auto golden = ParseJson(*content, "chat.json");
+  ASSERT_THAT(golden, IsOk());
+  const ChatTemplate::Marks marks{golden->at("marks").at("bos").get<std::string>(),
+                                  golden->at("marks").at("eos").get<std::string>()};
+  ASSERT_GE(golden->at("cases").size(), 7u);
+  for (const nlohmann::json& one : golden->at("cases")) {
+    SCOPED_TRACE(one.at("name"));
+    const auto chat = ChatTemplate::Parse(one.at("template").get<std::string>(), "golden", marks);
+    ASSERT_THAT(chat, IsOk()) << chat.status();
+    for (const nlohmann::json& rendering : one.at("renderings")) {
+      std::vector<ChatMessage> messages;
+      for (const nlohmann::json& message : rendering.at("messages")) {
+        messages.push_back(
+            {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+      }
+      for (const bool ask : {false, true}) {
+        const auto text = chat->Render(messages, ask);
+        ASSERT_THAT(text, IsOk()) << text.status();
+        EXPECT_EQ(text->text(), rendering.at(ask ? "asked" : "text").get<std::string>());
+      }
+    }
+  }
+}
+
+TEST(ChatTemplateTest, MarksWhatTheAssistantSaid) {
+  EXPECT_EQ(Write("{% for m in messages %}{{ m.role ~ ':' ~ m.content }};{% endfor %}"),
+            "user:Hi;assistant:[Hello];");
+}
+
+TEST(ChatTemplateTest, KeepsTheMarksOfPartsOfAnAnswer) {
+  const std::string last = "{{ '(' + messages[-1].content.split('</think>')[-1].strip() + ')' }}";
+  EXPECT_EQ(Write(last, {{"user", "Hi"}, {"assistant", "hm</think> Hello "}}), "([Hello])");
+}
+
+TEST(ChatTemplateTest, RefusesWhatItDoesNotSupportByLineAndName) {
+  EXPECT_EQ(Write("a\n{% macro x() %}"), "model: line 2: \"macro\" is not supported");
+  EXPECT_EQ(Write("{{ open('/etc/passwd') }}"),
+            "model: line 1: function \"open\" is not supported");
+  EXPECT_EQ(Write("{{ messages | tojson }}"),
+            "model: line 1: filter \"tojson\" is not supported with these values");
+  EXPECT_EQ(Write("{{ ''.join(messages) }}"),
+            "model: line 1: method \"join\" is not supported with these values");
+  EXPECT_EQ(Write("{{ 1 is odd }}"),
+            "model: line 1: test \"odd\" is not supported with these values");
+}
+
+TEST(ChatTemplateTest, RefusesWhatIsNoTemplate) {
+  EXPECT_EQ(Write("{{ 1"), "model: line 1: a tag does not end");
+  EXPECT_EQ(Write("{# 1"), "model: line 1: a comment does not end");
+  EXPECT_EQ(Write("{{ 'x }}"), "model: line 1: a text does not end");
+  EXPECT_EQ(Write("{% if 1 %}"), "model: line 1: \"endif\" is missing");
+  EXPECT_EQ(Write("{% endfor %}"), "model: line 1: \"endfor\" without what it belongs to");
+  EXPECT_EQ(Write("{{ 1 2 }}"), "model: line 1: \"2\" is not expected here");
+  EXPECT_EQ(Write("\xFF"), "model: not UTF-8 (at byte 0)");
+}
+
+TEST(ChatTemplateTest, SaysNothingOfARecordThatItRefuses) {
+  EXPECT_EQ(Write("{{ raise_exception(messages[0].content) }}"),
+            "model: line 1: the chat template refuses the conversation");
+}
+
+TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {
+  const std::vector<ChatMessage> many(1000, {"user", "x"});
+  EXPECT_EQ(Write("{% for a in messages %}{% for b in messages %}{% for c in messages %}"
+                  "{% set d = 1 %}{% endfor %}{% endfor %}{% endfor %}",
+                  many),
+            "model: line 1: the chat template takes too many steps");
+  EXPECT_EQ(Write("{% set n = namespace(t='xx') %}{% for a in messages %}"
+                  "{% set n.t = n.t + n.t %}{% endfor %}",
+                  many),
+            "model: line 1: the chat template writes too much");
+  EXPECT_EQ(Write("{{ (messages[0].content.split('x') | length) }}",
+                  {{"user", std::string(size_t{1} << 17, 'x')}}),
+            "model: line 1: the chat template splits text in too many parts");
+  EXPECT_THAT(Write("{{ " + std::string(200, '(') + "1" + std::string(200, ')') + " }}"),
+              HasSubstr("nested too deeply"));
+}
+
+class ChatTemplateFileTest : public ::testing::Test {
+ protected:
+  void Put(const std::string& name, const std::string& content) {
+    ASSERT_THAT(WriteFileAtomically(folder_.path() / name, content), IsOk());
+  }
+  std::string Load() {
+    const auto chat = ChatTemplate::Load(folder_.path());
+    if (!chat.ok()) return std::string(chat.status().message());
+    if (!chat->has_value()) return "none";
+    return (*chat)->Render(kTalk, /*ask=*/true)->text();
+  }
+
+  const testing::TemporaryDirectory folder_;
+};
+
+TEST_F(ChatTemplateFileTest, AModelMayHaveNone) {
+  EXPECT_EQ(Load(), "none");
+  Put("tokenizer_config.json", "{}");
+  EXPECT_EQ(Load(), "none");
+}
+
+TEST_F(ChatTemplateFileTest, TheConfigurationHasItAndItsMarks) {
+  Put("tokenizer_config.json",
+      R"({"chat_template": "{{ bos_token ~ eos_token }}", "bos_token": "B", "eos_token": {"content": "E"}})");
+  EXPECT_EQ(Load(), "BE");
+}
+
+TEST_F(ChatTemplateFileTest, OfSeveralTheDefaultIsTaken) {
+  Put("tokenizer_config.json",
+      R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})");
+  EXPECT_EQ(Load(), "d");
+}
+
+TEST_F(ChatTemplateFileTest, AFileOfItsOwnComesFirst) {
+  Put("tokenizer_config.json", R"({"chat_template": "c"})");
+  Put("chat_template.jinja", "f\n");
+  EXPECT_EQ(Load(), "f");
+}
+
+TEST_F(ChatTemplateFileTest, NamesTheFileOfAProblem) {
+  Put("tokenizer_config.json", R"({"chat_template": 1})");
+  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: \"chat_template\" is neither text"));
+  Put("tokenizer_config.json", R"({"chat_template": "{% import 'x' %}"})");
+  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: chat_template: line 1: \"import\" is not"));
+  Put("tokenizer_config.json", "[]");
+  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: not a JSON object"));
+}
+
+}  // namespace
+}  // namespace fedtune

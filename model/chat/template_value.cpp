@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/chat/template_value.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr size_t kMaxTextBytes = size_t{64} << 20;
+constexpr int64_t kMaxNumber = int64_t{1} << 31;
+
+absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+
+absl::StatusOr<TemplateValue> Join(MarkedText left, const MarkedText& right) {
+  if (left.size() + right.size() > kMaxTextBytes) {
+    return absl::ResourceExhaustedError("the chat template writes too much");
+  }
+  left += right;
+  return TemplateValue{std::move(left)};
+}
+
+absl::StatusOr<TemplateValue> Calculate(std::string_view sign, int64_t left, int64_t right) {
+  if (std::abs(left) > kMaxNumber || std::abs(right) > kMaxNumber)
+    return Wrong("a number is too large");
+  if (sign == "+") return TemplateValue{left + right};
+  if (sign == "-") return TemplateValue{left - right};
+  if (sign == "*") return TemplateValue{left * right};
+  if (right == 0) return Wrong("a division by zero");
+  const int64_t rest = left % right;
+  const bool down = rest != 0 && (rest < 0) != (right < 0);
+  if (sign == "%") return TemplateValue{down ? rest + right : rest};
+  return TemplateValue{left / right - (down ? 1 : 0)};
+}
+
+absl::StatusOr<bool> IsIn(const TemplateValue& what, const TemplateValue& where) {
+  if (const TemplateList* list = where.list()) {
+    return std::any_of(list->begin(), list->end(),
+                       [&](const TemplateValue& one) { return AreEqual(one, what); });
+  }
+  if (what.text() != nullptr && where.text() != nullptr) {
+    return where.text()->text().find(what.text()->text()) != std::string::npos;
+  }
+  if (what.text() != nullptr && where.object() != nullptr) {
+    return where.object()->contains(what.text()->text());
+  }
+  return Wrong("\"in\" is not for these values");
+}
+
+absl::StatusOr<bool> Compare(std::string_view sign, const TemplateValue& left,
+                             const TemplateValue& right) {
+  const int64_t* const a = left.As<int64_t>();
+  const int64_t* const b = right.As<int64_t>();
+  if (a == nullptr || b == nullptr) return Wrong(fmt::format("\"{}\" is only for numbers", sign));
+  if (sign == "<") return *a < *b;
+  if (sign == ">") return *a > *b;
+  return sign == "<=" ? *a <= *b : *a >= *b;
+}
+
+// A limit of a slice as Python takes it.
+absl::StatusOr<size_t> Limit(const TemplateValue& limit, size_t size, size_t otherwise) {
+  if (limit.is_undefined() || limit.is_none()) return otherwise;
+  const int64_t* const number = limit.As<int64_t>();
+  if (number == nullptr) return Wrong("a slice's limit is no number");
+  const auto end = static_cast<int64_t>(size);
+  return static_cast<size_t>(std::clamp<int64_t>(*number < 0 ? *number + end : *number, 0, end));
+}
+
+bool IsAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<uint8_t>(c) < 0x80; });
+}
+
+}  // namespace
+
+const TemplateList* TemplateValue::list() const {
+  const auto* pointer = As<std::shared_ptr<const TemplateList>>();
+  return pointer == nullptr ? nullptr : pointer->get();
+}
+
+const TemplateObject* TemplateValue::object() const {
+  const auto* pointer = As<std::shared_ptr<const TemplateObject>>();
+  return pointer == nullptr ? nullptr : pointer->get();
+}
+
+TemplateValue TextValue(std::string text) { return {MarkedText(std::move(text))}; }
+TemplateValue ListValue(TemplateList list) {
+  return {std::make_shared<const TemplateList>(std::move(list))};
+}
+TemplateValue ObjectValue(TemplateObject object) {
+  return {std::make_shared<const TemplateObject>(std::move(object))};
+}
+
+bool IsTrue(const TemplateValue& value) {
+  if (const bool* const boolean = value.As<bool>()) return *boolean;
+  if (const int64_t* const number = value.As<int64_t>()) return *number != 0;
+  if (const MarkedText* const text = value.text()) return text->size() > 0;
+  if (const TemplateList* const list = value.list()) return !list->empty();
+  if (const TemplateObject* const object = value.object()) return !object->empty();
+  return false;
+}
+
+bool AreEqual(const TemplateValue& left, const TemplateValue& right) {
+  if (left.is.index() != right.is.index()) return false;
+  if (const bool* const boolean = left.As<bool>()) return *boolean == *right.As<bool>();
+  if (const int64_t* const number = left.As<int64_t>()) return *number == *right.As<int64_t>();
+  if (const MarkedText* const text = left.text()) return text->text() == right.text()->text();
+  if (const TemplateList* const list = left.list()) {
+    return std::equal(list->begin(), list->end(), right.list()->begin(), right.list()->end(),
+                      AreEqual);
+  }
+  if (left.object() != nullptr) return left.object() == right.object();
+  return true;
+}
+
+absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value) {
+  if (const MarkedText* const text = value.text()) return *text;
+  if (value.is_undefined()) return MarkedText();
+  if (value.is_none()) return MarkedText("None");
+  if (const bool* const boolean = value.As<bool>()) return MarkedText(*boolean ? "True" : "False");
+  if (const int64_t* const number = value.As<int64_t>()) return MarkedText(std::to_string(*number));
+  return Wrong("a list or an object is written out");
+}
+
+absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member) {
+  if (target.is_undefined()) return Wrong("something is asked of what is not there");
+  if (const MarkedText* const name = member.text()) {
+    if (target.object() == nullptr) return TemplateValue();
+    const auto found = target.object()->find(name->text());
+    return found == target.object()->end() ? TemplateValue() : found->second;
+  }
+  const int64_t* const number = member.As<int64_t>();
+  if (number == nullptr) return Wrong("a member is neither a name nor a number");
+  if (target.list() == nullptr) return TemplateValue();
+  const auto size = static_cast<int64_t>(target.list()->size());
+  const int64_t at = *number < 0 ? *number + size : *number;
+  if (at < 0 || at >= size) return TemplateValue();
+  return (*target.list())[static_cast<size_t>(at)];
+}
+
+absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const TemplateValue& begin,
+                                      const TemplateValue& end) {
+  const MarkedText* const text = target.text();
+  if (text != nullptr && !IsAscii(text->text())) return Wrong("a slice of text that is not ASCII");
+  if (text == nullptr && target.list() == nullptr) return Wrong("a slice of neither text nor list");
+  const size_t size = text != nullptr ? text->size() : target.list()->size();
+  ASSIGN_OR_RETURN(const size_t from, Limit(begin, size, 0));
+  ASSIGN_OR_RETURN(const size_t to, Limit(end, size, size));
+  if (text != nullptr)
+    return TemplateValue{text->Part(std::min(from, to), std::max(from, to) - from)};
+  const TemplateList& list = *target.list();
+  if (from >= to) return ListValue({});
+  return ListValue(TemplateList(list.begin() + static_cast<ptrdiff_t>(from),
+                                list.begin() + static_cast<ptrdiff_t>(to)));
+}
+
+absl::StatusOr<TemplateValue> Combine(std::string_view sign, const TemplateValue& left,
+                                      const TemplateValue& right) {
+  if (sign == "==") return TemplateValue{AreEqual(left, right)};
+  if (sign == "!=") return TemplateValue{!AreEqual(left, right)};
+  if (sign == "in") {
+    ASSIGN_OR_RETURN(const bool is_in, IsIn(left, right));
+    return TemplateValue{is_in};
+  }
+  if (sign[0] == '<' || sign[0] == '>') {
+    ASSIGN_OR_RETURN(const bool holds, Compare(sign, left, right));
+    return TemplateValue{holds};
+  }
+  if (sign == "~") {
+    ASSIGN_OR_RETURN(MarkedText first, WrittenOut(left));
+    ASSIGN_OR_RETURN(const MarkedText second, WrittenOut(right));
+    return Join(std::move(first), second);
+  }
+  if (sign == "+" && left.text() != nullptr && right.text() != nullptr) {
+    return Join(*left.text(), *right.text());
+  }
+  const int64_t* const a = left.As<int64_t>();
+  const int64_t* const b = right.As<int64_t>();
+  if (a != nullptr && b != nullptr) return Calculate(sign, *a, *b);
+  return Wrong(fmt::format("\"{}\" is not for these values", sign));
+}
+
+}  // namespace fedtune

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/chat/marked_text.h"
+
+namespace fedtune {
+
+struct TemplateValue;
+using TemplateList = std::vector<TemplateValue>;
+using TemplateObject = std::map<std::string, TemplateValue, std::less<>>;
+
+// What an expression of a template gives. Lists and objects are shared, not copied.
+struct TemplateValue {
+  struct Undefined {};
+  struct None {};
+
+  std::variant<Undefined, None, bool, int64_t, MarkedText, std::shared_ptr<const TemplateList>,
+               std::shared_ptr<const TemplateObject>>
+      is = Undefined{};
+
+  template <typename Kind>
+  const Kind* As() const {
+    return std::get_if<Kind>(&is);
+  }
+  const MarkedText* text() const { return As<MarkedText>(); }
+  const TemplateList* list() const;
+  const TemplateObject* object() const;
+  bool is_undefined() const { return As<Undefined>() != nullptr; }
+  bool is_none() const { return As<None>() != nullptr; }
+};
+
+TemplateValue TextValue(std::string text);
+TemplateValue ListValue(TemplateList list);
+TemplateValue ObjectValue(TemplateObject object);
+
+// What Python's bool() says.
+bool IsTrue(const TemplateValue& value);
+
+// Whether both are the same; things of different kinds are not.
+bool AreEqual(const TemplateValue& left, const TemplateValue& right);
+
+// As Jinja writes it out.
+//
+// INVALID_ARGUMENT: a list or an object.
+absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value);
+
+// `target.name`, `target[name]` or `target[number]`; undefined if there is none.
+//
+// INVALID_ARGUMENT: `target` is undefined, or `member` neither text nor a number.
+absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member);
+
+// `target[begin:end]`, where a limit may be undefined.
+//
+// INVALID_ARGUMENT: neither a text of ASCII nor a list, or a limit is no number.
+absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const TemplateValue& begin,
+                                      const TemplateValue& end);
+
+// `left sign right` for +, -, ~, %, *, //, in and comparisons. Texts have at most
+// 64 MiB.
+//
+// INVALID_ARGUMENT: not for these values. RESOURCE_EXHAUSTED: text is too long.
+absl::StatusOr<TemplateValue> Combine(std::string_view sign, const TemplateValue& left,
+                                      const TemplateValue& right);
+
+}  // namespace fedtune

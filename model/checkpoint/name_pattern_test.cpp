@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/name_pattern.h"
+
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+constexpr char kQuery[] = "model.layers.1.self_attn.q_proj";
+
+bool Matches(std::string_view pattern, std::string_view name = kQuery) {
+  const auto created = NamePattern::Create(pattern);
+  EXPECT_THAT(created, IsOk());
+  return created.ok() && created->Matches(name);
+}
+
+TEST(NamePatternTest, MatchesWholeNamesAndTheirEnds) {
+  for (const char* pattern : {kQuery, "q_proj", "self_attn.q_proj", "1.self_attn.q_proj"}) {
+    EXPECT_TRUE(Matches(pattern)) << pattern;
+  }
+}
+
+TEST(NamePatternTest, MatchesNothingWithinAName) {
+  for (const char* pattern :
+       {"proj", "_proj", "self_attn", "layers", "x.q_proj", "q_proj.weight"}) {
+    EXPECT_FALSE(Matches(pattern)) << pattern;
+  }
+  EXPECT_FALSE(Matches("model.layers.1.self_attn.q_proj", "q_proj"));
+}
+
+TEST(NamePatternTest, TakesADotForAnyCharacterAsPeftDoes) {
+  EXPECT_TRUE(Matches("self.attn.q.proj"));
+}
+
+TEST(NamePatternTest, TakesRegularExpressions) {
+  EXPECT_TRUE(Matches(R"(layers\.[01]\..*)"));
+  EXPECT_TRUE(Matches("(k|q)_proj"));
+  EXPECT_TRUE(Matches("k_proj|q_proj"));
+  EXPECT_TRUE(Matches(R"(.*\.q_proj)"));
+  EXPECT_FALSE(Matches(R"(layers\.[2-9]\..*)"));
+  EXPECT_FALSE(Matches("q_pro?"));
+}
+
+TEST(NamePatternTest, MatchesInLinearTime) {
+  EXPECT_FALSE(Matches("(a*)*(a*)*b", std::string(10'000, 'a')));
+}
+
+TEST(NamePatternTest, RefusesWhatIsNoPattern) {
+  EXPECT_THAT(NamePattern::Create(""), HasCode(absl::StatusCode::kInvalidArgument));
+  const auto broken = NamePattern::Create("q_(proj");
+  ASSERT_THAT(broken, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(broken.status()), HasSubstr("\"q_(proj\" is not a regular expression"));
+  EXPECT_THAT(NamePattern::Create(std::string(1001, 'a')),
+              HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(NamePattern::Create("(a{1000}){1000}"), HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(NamePatternTest, TheFirstOfSeveralCounts) {
+  NamePatterns<int> patterns;
+  patterns.emplace_back(*NamePattern::Create("q_proj"), 1);
+  patterns.emplace_back(*NamePattern::Create("self_attn.q_proj"), 2);
+  patterns.emplace_back(*NamePattern::Create("o_proj"), 3);
+  EXPECT_EQ(FirstMatch(patterns, kQuery), 1);
+  EXPECT_EQ(FirstMatch(patterns, "model.layers.1.self_attn.o_proj"), 3);
+  EXPECT_EQ(FirstMatch(patterns, "lm_head"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace fedtune

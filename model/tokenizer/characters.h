@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+
+namespace fedtune {
+
+// What Unicode says about a character, as far as tokenizers ask.
+enum class CharacterKind : uint8_t {
+  kOther,        // Control, format, private use, unassigned.
+  kLetter,       // General category L.
+  kMark,         // M
+  kNumber,       // N
+  kPunctuation,  // P
+  kSymbol,       // S
+  kSpace,        // White space, line ends included: \s.
+};
+
+// Of a code point up to U+10FFFF, in Unicode 16: what the system's Oniguruma
+// says, and the characters that it is too old to know. Thread-safe.
+CharacterKind KindOf(uint32_t code_point);
+
+// Whether it is a letter, a mark, a digit or a connector, as UTS 18 has \w.
+// Thread-safe.
+bool IsWordCharacter(uint32_t code_point);
+
+// Makes the short names of the general categories that have grown (\p{L},
+// \p{Lu}, ...) mean those of Unicode 16 in all expressions that are compiled
+// from then on. Once is enough. Other names (\p{Letter}, \p{Han}, \w) keep the
+// meaning that the system's Oniguruma gives them.
+void DefineYoungerProperties();
+
+}  // namespace fedtune

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/cpu_experts.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "ATen/Parallel.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/empty_like.h"
+#include "ATen/ops/zeros_like.h"
+#include "model/transformer/parallel.h"
+#include "model/transformer/vector_kernels.h"
+
+namespace fedtune {
+namespace {
+
+// Slots that go through an expert together: few enough that all threads have
+// work, enough that its weights are worth packing.
+int64_t SlotsTogether(int64_t slots) {
+  constexpr int64_t kAtLeast = 128, kAtMost = 512;
+  return std::clamp<int64_t>(slots / (4 * at::get_num_threads()), kAtLeast, kAtMost);
+}
+
+// Room for `count` rows, which stays this thread's.
+Rows Scratch(int64_t count, int64_t size) {
+  thread_local std::vector<float> values;
+  values.resize(std::max(values.size(), static_cast<size_t>(count * size)));
+  return {values.data(), size};
+}
+
+bool IsTrained(const at::Tensor& factor) { return factor.defined() && factor.requires_grad(); }
+
+}  // namespace
+
+bool CpuExperts::CanCompute(const at::Tensor& x, std::span<const MlpWeights> experts,
+                            const Adapter& adapter) {
+  constexpr int64_t kFewestRows = 4;  // Fewer are not worth packing the weights.
+  if (x.size(0) < kFewestRows || experts.empty() || adapter.drops_inputs()) return false;
+  return std::all_of(experts.begin(), experts.end(), [&](const MlpWeights& expert) {
+    return HaveKernels(x, expert.gate_proj) && HaveKernels(x, expert.up_proj) &&
+           HaveKernels(x, expert.down_proj);
+  });
+}
+
+CpuExperts::CpuExperts(at::Tensor x, std::span<const MlpWeights> experts, const Adapter& adapter,
+                       Slots slots)
+    : x_(std::move(x)), experts_(experts), adapter_(&adapter), slots_(std::move(slots)) {
+  slot_count_ = std::reduce(slots_.counts.begin(), slots_.counts.end());
+  const int64_t together = SlotsTogether(slot_count_);
+  int64_t begin = 0;
+  for (size_t i = 0; i < slots_.counts.size(); begin += slots_.counts[i], ++i) {
+    const int64_t count = slots_.counts[i], expert = static_cast<int64_t>(i);
+    if (count == 0) continue;
+    whole_.push_back({expert, begin, count});
+    const int64_t pieces = (count + together - 1) / together;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const int64_t from = count * piece / pieces, to = count * (piece + 1) / pieces;
+      tasks_.push_back({expert, begin + from, to - from});
+    }
+    const Layers layers = LayersOf(expert);
+    low_count_ = std::max(low_count_, layers.down.low + RankOf(*layers.down.lora));
+  }
+}
+
+CpuExperts::Layers CpuExperts::LayersOf(int64_t expert) const {
+  const MlpWeights& weights = experts_[static_cast<size_t>(expert)];
+  const LoraFactors& gate = adapter_->Of(weights.gate_proj);
+  const LoraFactors& up = adapter_->Of(weights.up_proj);
+  return {{&weights.gate_proj, &gate, 0},
+          {&weights.up_proj, &up, RankOf(gate)},
+          {&weights.down_proj, &adapter_->Of(weights.down_proj), RankOf(gate) + RankOf(up)}};
+}
+
+std::vector<at::Tensor> CpuExperts::Factors() const {
+  std::vector<at::Tensor> factors;
+  for (const MlpWeights& expert : experts_) {
+    for (const Linear* linear : {&expert.gate_proj, &expert.up_proj, &expert.down_proj}) {
+      const LoraFactors& lora = adapter_->Of(*linear);
+      factors.insert(factors.end(), {lora.a, lora.b});
+    }
+  }
+  return factors;
+}
+
+const int64_t* CpuExperts::IndexOf(const Task& task) const {
+  if (!slots_.row_of_slot.defined()) return nullptr;
+  return slots_.row_of_slot.const_data_ptr<int64_t>() + task.begin;
+}
+
+// The rows of the task's slots.
+LeftFactor CpuExperts::InputsOf(const Task& task, const at::Tensor& rows) const {
+  const int64_t* index = IndexOf(task);
+  return {rows.const_data_ptr<float>() + (index == nullptr ? task.begin * rows.size(1) : 0),
+          rows.size(1), 1, index};
+}
+
+RightFactor CpuExperts::InputsByDepth(const Task& task, const at::Tensor& rows) const {
+  const LeftFactor inputs = InputsOf(task, rows);
+  return {inputs.data, inputs.stride, RightOrder::kByDepth, RightType::kFp32, inputs.rows};
+}
+
+at::Tensor CpuExperts::Forward() {
+  gate_ = at::empty({slot_count_, width()}, x_.options());
+  up_ = at::empty({slot_count_, width()}, x_.options());
+  low_ = at::empty({slot_count_, low_count_}, x_.options());
+  at::Tensor y = at::empty({slot_count_, hidden_size()}, x_.options());
+  const Rows rows = RowsOf(y);
+  InParallel(std::ssize(tasks_),
+             [&](int64_t task) { ForwardTask(tasks_[static_cast<size_t>(task)], rows); });
+  return y;
+}
+
+void CpuExperts::ForwardTask(const Task& task, Rows y) {
+  const Layers layers = LayersOf(task.expert);
+  const Rows gate = RowsOf(gate_).From(task.begin), up = RowsOf(up_).From(task.begin);
+  const Rows low = RowsOf(low_).From(task.begin);
+  const LeftFactor x = InputsOf(task, x_);
+  const auto apply = [&](const Layer& layer, const LeftFactor& inputs, Rows outputs) {
+    ForwardRows(*layer.linear, *layer.lora, inputs, task.count, low.FromColumn(layer.low), outputs);
+  };
+  apply(layers.gate, x, gate);
+  apply(layers.up, x, up);
+  const Rows hidden = Scratch(task.count, width());
+  for (int64_t i = 0; i < task.count; ++i) {
+    SwiGlu(gate.From(i).data, up.From(i).data, width(), hidden.From(i).data);
+  }
+  apply(layers.down, LeftOf(hidden), y.From(task.begin));
+}
+
+CpuExperts::Gradients CpuExperts::Backward(const at::Tensor& y_gradient, const at::Tensor& weights,
+                                           InputGradient input_gradient) {
+  Gradients gradients;
+  hidden_ = at::empty_like(gate_);
+  low_gradient_ = at::empty_like(low_);
+  if (weights.defined()) gradients.weights = at::empty({slot_count_}, x_.options());
+  if (input_gradient == InputGradient::kCompute) {
+    gradients.slots = at::empty({slot_count_, hidden_size()}, x_.options());
+  }
+  InParallel(std::ssize(tasks_), [&](int64_t task) {
+    BackwardTask(tasks_[static_cast<size_t>(task)], y_gradient, weights, gradients);
+  });
+  MakeFactorGradients(y_gradient, gradients.factors);
+  return gradients;
+}
+
+// From the gradient by `hidden` to those by gate and up, and what the weights
+// change.
+void CpuExperts::WeighSlots(const Task& task, const Layer& down, const at::Tensor& weights,
+                            Rows h_gradient, const Gradients& gradients) {
+  const Rows gate = RowsOf(gate_).From(task.begin), up = RowsOf(up_).From(task.begin);
+  const Rows hidden = RowsOf(hidden_).From(task.begin);
+  const Rows low = RowsOf(low_).From(task.begin).FromColumn(down.low);
+  const Rows low_gradient = RowsOf(low_gradient_).From(task.begin).FromColumn(down.low);
+  const float* weight = weights.defined() ? weights.const_data_ptr<float>() + task.begin : nullptr;
+  for (int64_t i = 0; i < task.count; ++i) {
+    const float by_weight = SwiGluBackward(h_gradient.From(i).data, weight ? weight[i] : 1, width(),
+                                           gate.From(i).data, up.From(i).data, hidden.From(i).data);
+    if (weight == nullptr) continue;
+    gradients.weights.mutable_data_ptr<float>()[task.begin + i] = by_weight;
+    Scale(weight[i], RankOf(*down.lora), low.From(i).data);
+    Scale(weight[i], RankOf(*down.lora), low_gradient.From(i).data);
+  }
+}
+
+void CpuExperts::BackwardTask(const Task& task, const at::Tensor& y_gradient,
+                              const at::Tensor& weights, const Gradients& gradients) {
+  const Layers layers = LayersOf(task.expert);
+  const Rows low_gradient = RowsOf(low_gradient_).From(task.begin);
+  std::vector<MatrixTerm> terms;
+  const auto append = [&](const Layer& layer, const LeftFactor& gradient) {
+    const Rows low = low_gradient.FromColumn(layer.low);
+    if (layer.lora->defined()) LowGradientRows(*layer.lora, gradient, task.count, low);
+    AppendInputTerms(*layer.linear, *layer.lora, gradient, low, terms);
+  };
+  append(layers.down, InputsOf(task, y_gradient));
+  const Rows h_gradient = Scratch(task.count, width());
+  Multiply(terms, {h_gradient.data, h_gradient.stride, task.count, width()});
+  WeighSlots(task, layers.down, weights, h_gradient, gradients);
+  terms.clear();
+  append(layers.gate, LeftOf(RowsOf(gate_).From(task.begin)));
+  append(layers.up, LeftOf(RowsOf(up_).From(task.begin)));
+  if (!gradients.slots.defined()) return;
+  const Rows slots = RowsOf(gradients.slots).From(task.begin);
+  Multiply(terms, {slots.data, slots.stride, task.count, hidden_size()});
+}
+
+void CpuExperts::MakeFactorGradients(const at::Tensor& y_gradient,
+                                     std::vector<at::Tensor>& gradients) {
+  for (const at::Tensor& factor : Factors()) {
+    gradients.push_back(IsTrained(factor) ? at::empty_like(factor) : at::Tensor());
+  }
+  constexpr int64_t kParts = 6;
+  for (size_t expert = 0; expert < slots_.counts.size(); ++expert) {
+    if (slots_.counts[expert] > 0) continue;
+    for (size_t i = 0; i < kParts; ++i) gradients[kParts * expert + i] = at::Tensor();
+  }
+  InParallel(kParts * std::ssize(whole_), [&](int64_t task) {
+    FactorGradientTask(whole_[static_cast<size_t>(task / kParts)], task % kParts, y_gradient,
+                       gradients);
+  });
+}
+
+void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
+                                    const std::vector<at::Tensor>& gradients) {
+  const at::Tensor& gradient = gradients[static_cast<size_t>(6 * slots.expert + part)];
+  if (!gradient.defined()) return;
+  const Layers layers = LayersOf(slots.expert);
+  const auto rows = [&](const at::Tensor& values) {
+    return RightOf(RowsOf(values).From(slots.begin));
+  };
+  const auto low = [&](const at::Tensor& values, const Layer& layer) {
+    return RowsOf(values).From(slots.begin).FromColumn(layer.low);
+  };
+  const int64_t layer_index = part / 2;
+  const Layer& layer = layer_index == 0 ? layers.gate : layer_index == 1 ? layers.up : layers.down;
+  if (part % 2 == 0) {
+    const RightFactor x = layer_index == 2 ? rows(hidden_) : InputsByDepth(slots, x_);
+    GradientOfA(low(low_gradient_, layer), x, slots.count, {0, gradient.size(1)}, gradient);
+  } else {
+    const RightFactor by_y =
+        layer_index == 2 ? InputsByDepth(slots, y_gradient) : rows(layer_index == 0 ? gate_ : up_);
+    GradientOfB(low(low_, layer), by_y, slots.count, {0, gradient.size(0)}, gradient);
+  }
+}
+
+}  // namespace fedtune

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "model/transformer/adapter.h"
+#include "model/transformer/cpu_linear.h"
+#include "model/transformer/mlp.h"
+
+namespace fedtune {
+
+// Experts, or one MLP, on a CPU with matrix kernels. Each expert takes its rows
+// from where they lie, and what is between its layers stays in the cache.
+class CpuExperts {
+ public:
+  // counts[i] slots are the i-th expert's, one behind the other. A slot takes the
+  // row that the index says, and the slot's own without one.
+  struct Slots {
+    std::vector<int64_t> counts;
+    at::Tensor row_of_slot;  // int64, contiguous.
+  };
+
+  // Whether there are kernels for x and all weights, and rows enough to be worth it.
+  // There are none with dropout.
+  static bool CanCompute(const at::Tensor& x, std::span<const MlpWeights> experts,
+                         const Adapter& adapter);
+
+  // Experts and adapter must outlive it. x is contiguous.
+  CpuExperts(at::Tensor x, std::span<const MlpWeights> experts, const Adapter& adapter,
+             Slots slots);
+
+  // What the experts make of x: [slots, hidden].
+  at::Tensor Forward();
+
+  // Undefined where not asked for.
+  struct Gradients {
+    at::Tensor slots;                 // [slots, hidden]: by x, of each slot alone.
+    at::Tensor weights;               // [slots]
+    std::vector<at::Tensor> factors;  // In the order of Factors().
+  };
+
+  // Given the gradient by y, [rows, hidden], which is the sum of each row's slots
+  // times their weights, fp32, or of the slots themselves without weights. Behind
+  // Forward(), once.
+  Gradients Backward(const at::Tensor& y_gradient, const at::Tensor& weights,
+                     InputGradient input_gradient);
+
+  // Of each expert gate, up, down and A before B; undefined where there are none.
+  std::vector<at::Tensor> Factors() const;
+
+ private:
+  // Some slots of one expert, which go through it together.
+  struct Task {
+    int64_t expert;
+    int64_t begin;
+    int64_t count;
+  };
+
+  // One layer of an expert, and where its low-rank values are among a slot's.
+  struct Layer {
+    const Linear* linear;
+    const LoraFactors* lora;
+    int64_t low;
+  };
+  struct Layers {
+    Layer gate, up, down;
+  };
+
+  // Some columns of the gradients of an expert's factors.
+  struct FactorTask {
+    Task slots;
+    int64_t part;
+    int64_t columns;
+  };
+
+  Layers LayersOf(int64_t expert) const;
+  int64_t width() const { return experts_[0].gate_proj.weight.size(0); }
+  int64_t hidden_size() const { return x_.size(1); }
+  const int64_t* IndexOf(const Task& task) const;
+  LeftFactor InputsOf(const Task& task, const at::Tensor& rows) const;
+  RightFactor InputsByDepth(const Task& task, const at::Tensor& rows) const;
+
+  void ForwardTask(const Task& task, Rows y);
+  void BackwardTask(const Task& task, const at::Tensor& y_gradient, const at::Tensor& weights,
+                    const Gradients& gradients);
+  void WeighSlots(const Task& task, const Layer& down, const at::Tensor& weights, Rows h_gradient,
+                  const Gradients& gradients);
+  void MakeFactorGradients(const at::Tensor& y_gradient, std::vector<at::Tensor>& gradients);
+  void FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
+                          const std::vector<at::Tensor>& gradients);
+
+  const at::Tensor x_;
+  const std::span<const MlpWeights> experts_;
+  const Adapter* adapter_;
+  Slots slots_;
+  std::vector<Task> whole_;  // All slots of each expert that has some.
+  std::vector<Task> tasks_;  // The same in pieces.
+  int64_t slot_count_ = 0;
+  int64_t low_count_ = 0;
+  at::Tensor gate_, up_;  // [slots, width]; in the end their gradients.
+  at::Tensor low_;        // [slots, low_count_]: scale * x A^T of gate, up and down.
+  at::Tensor hidden_;     // [slots, width], while gradients are computed.
+  at::Tensor low_gradient_;
+};
+
+}  // namespace fedtune

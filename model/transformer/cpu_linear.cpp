@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/cpu_linear.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "ATen/Parallel.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/empty_like.h"
+#include "model/transformer/parallel.h"
+#include "model/transformer/vector_kernels.h"
+
+namespace fedtune {
+namespace {
+
+bool HaveKernelsFor(const at::Tensor& weight) {
+  const at::ScalarType type = weight.scalar_type();
+  return (type == at::kFloat || type == at::kBFloat16) && weight.is_contiguous();
+}
+
+RightType TypeOf(const Linear& linear) {
+  if (linear.weight.scalar_type() == at::kFloat) return RightType::kFp32;
+  return linear.rounds_inputs && HasBf16Kernels() ? RightType::kBf16ByBf16 : RightType::kBf16;
+}
+
+// A weight or factor, [out, in], as what rows of `in` values are multiplied with.
+RightFactor Forwards(const at::Tensor& weight, RightType type = RightType::kFp32) {
+  return {weight.const_data_ptr(), weight.size(1), RightOrder::kByColumn, type, nullptr};
+}
+
+// The same for rows of `out` values.
+RightFactor Backwards(const at::Tensor& weight, RightType type = RightType::kFp32) {
+  return {weight.const_data_ptr(), weight.size(1), RightOrder::kByDepth, type, nullptr};
+}
+
+void ScaleRows(double factor, int64_t count, int64_t size, Rows rows) {
+  for (int64_t i = 0; i < count; ++i) {
+    Scale(static_cast<float>(factor), size, rows.From(i).data);
+  }
+}
+
+// left^T right, for `count` rows of each.
+void TransposedProduct(Rows left, const RightFactor& right, int64_t count,
+                       const MatrixResult& result) {
+  const LeftFactor transposed = {left.data, 1, left.stride, nullptr};
+  const MatrixTerm term = {transposed, right, count};
+  Multiply({&term, 1}, result);
+}
+
+// Rows that a task takes, as many as make packing the weight worth it.
+int64_t RowsOfTask(int64_t rows) {
+  constexpr int64_t kAtLeast = 128, kAtMost = 512;
+  const int64_t tasks = 2 * at::get_num_threads();
+  return std::clamp((rows + tasks - 1) / tasks, kAtLeast, kAtMost);
+}
+
+// Calls `work` with the first row and the number of rows of each task.
+void ForRows(int64_t rows, const std::function<void(int64_t, int64_t)>& work) {
+  const int64_t size = RowsOfTask(rows);
+  InParallel((rows + size - 1) / size,
+             [&](int64_t task) { work(task * size, std::min(size, rows - task * size)); });
+}
+
+// Cuts columns so that all threads have some, in whole panels.
+void ForColumns(int64_t columns, const std::function<void(ColumnRange)>& work) {
+  constexpr int64_t kAtLeast = 96;
+  const int64_t size = std::max(kAtLeast, columns / at::get_num_threads() / 48 * 48);
+  InParallel((columns + size - 1) / size, [&](int64_t task) {
+    work({task * size, std::min(columns, (task + 1) * size)});
+  });
+}
+
+}  // namespace
+
+bool HaveKernels(const at::Tensor& x, const Linear& linear) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && HaveKernelsFor(linear.weight) &&
+         HasMatrixKernels();
+}
+
+Rows RowsOf(const at::Tensor& x) {
+  if (x.numel() == 0) return {};
+  return {x.mutable_data_ptr<float>(), x.stride(0)};
+}
+
+LeftFactor LeftOf(Rows rows) { return {rows.data, rows.stride, 1, nullptr}; }
+
+RightFactor RightOf(Rows rows, const int64_t* index) {
+  return {rows.data, rows.stride, RightOrder::kByDepth, RightType::kFp32, index};
+}
+
+int64_t RankOf(const LoraFactors& lora) { return lora.defined() ? lora.a.size(0) : 0; }
+
+void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& x, int64_t count,
+                 Rows low, Rows y) {
+  const int64_t in = linear.weight.size(1), out = linear.weight.size(0), rank = RankOf(lora);
+  std::vector<MatrixTerm> terms = {{x, Forwards(linear.weight, TypeOf(linear)), in}};
+  if (rank > 0) {
+    const MatrixTerm down = {x, Forwards(lora.a), in};
+    Multiply({&down, 1}, {low.data, low.stride, count, rank});
+    ScaleRows(lora.scale, count, rank, low);
+    terms.push_back({LeftOf(low), Forwards(lora.b), rank});
+  }
+  Multiply(terms, {y.data, y.stride, count, out});
+}
+
+void LowGradientRows(const LoraFactors& lora, const LeftFactor& y_gradient, int64_t count,
+                     Rows low) {
+  const MatrixTerm term = {y_gradient, Backwards(lora.b), lora.b.size(0)};
+  Multiply({&term, 1}, {low.data, low.stride, count, RankOf(lora)});
+  ScaleRows(lora.scale, count, RankOf(lora), low);
+}
+
+void AppendInputTerms(const Linear& linear, const LoraFactors& lora, const LeftFactor& y_gradient,
+                      Rows low_gradient, std::vector<MatrixTerm>& terms) {
+  terms.push_back({y_gradient, Backwards(linear.weight, TypeOf(linear)), linear.weight.size(0)});
+  if (!lora.defined()) return;
+  terms.push_back({LeftOf(low_gradient), Backwards(lora.a), RankOf(lora)});
+}
+
+void GradientOfA(Rows low_gradient, const RightFactor& x, int64_t count, ColumnRange columns,
+                 const at::Tensor& a_gradient) {
+  TransposedProduct(low_gradient, FromColumn(x, columns.begin), count,
+                    {a_gradient.mutable_data_ptr<float>() + columns.begin, a_gradient.size(1),
+                     a_gradient.size(0), columns.end - columns.begin});
+}
+
+void GradientOfB(Rows low, const RightFactor& y_gradient, int64_t count, ColumnRange columns,
+                 const at::Tensor& b_gradient) {
+  const int64_t rank = b_gradient.size(1), size = columns.end - columns.begin;
+  std::vector<float> by_rank(static_cast<size_t>(rank * size));
+  TransposedProduct(low, FromColumn(y_gradient, columns.begin), count,
+                    {by_rank.data(), size, rank, size});
+  float* values = b_gradient.mutable_data_ptr<float>() + columns.begin * rank;
+  for (int64_t column = 0; column < size; ++column) {
+    for (int64_t r = 0; r < rank; ++r) {
+      values[column * rank + r] = by_rank[static_cast<size_t>(r * size + column)];
+    }
+  }
+}
+
+CpuLinearResult CpuLinearForward(const at::Tensor& x, const Linear& linear,
+                                 const LoraFactors& lora) {
+  CpuLinearResult result;
+  result.y = at::empty({x.size(0), linear.weight.size(0)}, x.options());
+  if (lora.defined()) result.low = at::empty({x.size(0), RankOf(lora)}, x.options());
+  const Rows inputs = RowsOf(x), y = RowsOf(result.y);
+  const Rows low = lora.defined() ? RowsOf(result.low) : Rows();
+  ForRows(x.size(0), [&](int64_t begin, int64_t count) {
+    ForwardRows(linear, lora, LeftOf(inputs.From(begin)), count, low.From(begin), y.From(begin));
+  });
+  return result;
+}
+
+LinearGradients CpuLinearBackward(const at::Tensor& y_gradient, const at::Tensor& x,
+                                  const at::Tensor& low, const Linear& linear,
+                                  const LoraFactors& lora, InputGradient input_gradient) {
+  LinearGradients gradients;
+  const int64_t rows = x.size(0), in = x.size(1), out = y_gradient.size(1);
+  const at::Tensor low_gradient = lora.defined() ? at::empty_like(low) : at::Tensor();
+  if (input_gradient == InputGradient::kCompute) gradients.x = at::empty({rows, in}, x.options());
+  const Rows by_low = lora.defined() ? RowsOf(low_gradient) : Rows();
+  ForRows(rows, [&](int64_t begin, int64_t count) {
+    const LeftFactor by_y = LeftOf(RowsOf(y_gradient).From(begin));
+    if (lora.defined()) LowGradientRows(lora, by_y, count, by_low.From(begin));
+    if (!gradients.x.defined()) return;
+    std::vector<MatrixTerm> terms;
+    AppendInputTerms(linear, lora, by_y, by_low.From(begin), terms);
+    const Rows by_x = RowsOf(gradients.x).From(begin);
+    Multiply(terms, {by_x.data, by_x.stride, count, in});
+  });
+  if (lora.defined() && lora.a.requires_grad()) {
+    gradients.a = at::empty_like(lora.a);
+    ForColumns(in, [&](ColumnRange columns) {
+      GradientOfA(by_low, RightOf(RowsOf(x)), rows, columns, gradients.a);
+    });
+  }
+  if (lora.defined() && lora.b.requires_grad()) {
+    gradients.b = at::empty_like(lora.b);
+    ForColumns(out, [&](ColumnRange columns) {
+      GradientOfB(RowsOf(low), RightOf(RowsOf(y_gradient)), rows, columns, gradients.b);
+    });
+  }
+  return gradients;
+}
+
+}  // namespace fedtune

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "absl/status/status.h"
+#include "model/transformer/model.h"
+
+namespace fedtune {
+
+// Reads the weights that a loaded model computes with where they lie in its
+// checkpoint's files, which opening it does not, on all threads.
+//
+// INVALID_ARGUMENT: one of them has a value that is not finite; says which.
+absl::Status CheckFiniteWeights(const Model& model);
+
+}  // namespace fedtune

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "model/transformer/avx512.h"
+#include "model/transformer/matrix_tiles.h"
+
+namespace fedtune {
+
+#if defined(__x86_64__)
+
+namespace {
+
+constexpr int64_t kVector = 16;
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Load(const float* values) {
+  return _mm512_loadu_ps(values);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Load(const uint16_t* values) {
+  const auto* bits = reinterpret_cast<const __m256i*>(values);
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(bits));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+inline float Widened(float value) { return value; }
+inline float Widened(uint16_t value) {
+  return std::bit_cast<float>(static_cast<uint32_t>(value) << 16);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 UnpackLow(__m512 a, __m512 b) {
+  return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 UnpackHigh(__m512 a, __m512 b) {
+  return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+
+// Pairs, then fours of rows, whose columns come to lie together in each quarter
+// of a vector.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline void InterleaveRows(
+    __m512 (&rows)[16]) {
+  __m512 pairs[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    rows[i] = UnpackLow(pairs[i], pairs[i + 2]);
+    rows[i + 1] = UnpackHigh(pairs[i], pairs[i + 2]);
+    rows[i + 2] = UnpackLow(pairs[i + 1], pairs[i + 3]);
+    rows[i + 3] = UnpackHigh(pairs[i + 1], pairs[i + 3]);
+  }
+}
+
+// out[k][n] = rows[n][k] for 16 rows and columns.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void Transpose(__m512 (&rows)[16], float* out,
+                                                                     int64_t out_stride) {
+  InterleaveRows(rows);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512 even = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0x88);
+    const __m512 odd = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0xdd);
+    const __m512 even_below = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0x88);
+    const __m512 odd_below = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0xdd);
+    _mm512_storeu_ps(out + j * out_stride, _mm512_shuffle_f32x4(even, even_below, 0x88));
+    _mm512_storeu_ps(out + (4 + j) * out_stride, _mm512_shuffle_f32x4(odd, odd_below, 0x88));
+    _mm512_storeu_ps(out + (8 + j) * out_stride, _mm512_shuffle_f32x4(even, even_below, 0xdd));
+    _mm512_storeu_ps(out + (12 + j) * out_stride, _mm512_shuffle_f32x4(odd, odd_below, 0xdd));
+  }
+}
+
+// One panel of a factor that is stored column by column.
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackByColumn(
+    const Value* values, int64_t stride, int64_t depth, int64_t columns, float* panel) {
+  const int64_t width = PanelWidth(columns);
+  const int64_t whole_depth = depth / kVector * kVector;
+  for (int64_t n = 0; n < width; n += kVector) {
+    const int64_t some = std::min<int64_t>(kVector, columns - n);
+    const int64_t done = some == kVector ? whole_depth : 0;
+    for (int64_t k = 0; k < done; k += kVector) {
+      __m512 rows[kVector];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kVector; ++i) rows[i] = Load(values + (n + i) * stride + k);
+      Transpose(rows, panel + k * width + n, width);
+    }
+    for (int64_t k = done; k < depth; ++k) {
+      float* row = panel + k * width + n;
+      for (int64_t i = 0; i < some; ++i) row[i] = Widened(values[(n + i) * stride + k]);
+      std::fill(row + some, row + kVector, 0.0F);
+    }
+  }
+}
+
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackRow(const Value* values,
+                                                                   int64_t columns, float* row) {
+  const int64_t whole = columns / kVector * kVector;
+  for (int64_t n = 0; n < whole; n += kVector) _mm512_storeu_ps(row + n, Load(values + n));
+  if (whole == columns) return;
+  for (int64_t n = whole; n < columns; ++n) row[n] = Widened(values[n]);
+  std::fill(row + columns, row + whole + kVector, 0.0F);
+}
+
+// The row of depth k.
+template <typename Value>
+const Value* RowOf(const RightFactor& right, const Value* values, int64_t k) {
+  return values + (right.rows != nullptr ? right.rows[k] : k) * right.stride;
+}
+
+// So many rows ahead is read what is packed next: rows lie too far from each other
+// for the CPU to guess.
+constexpr int64_t kRowsAhead = 24;
+
+template <typename Value>
+inline void ReadAhead(const Value* row, int64_t columns) {
+  constexpr int64_t kLine = 64 / sizeof(Value);
+  for (int64_t n = 0; n < columns; n += kLine) _mm_prefetch(row + n, _MM_HINT_T0);
+}
+
+// Where the panel of column n begins; all before it are whole.
+inline float* PanelOf(float* panels, int64_t n, int64_t rows) { return panels + n * rows; }
+
+// All panels of a factor that is stored by depth, row by row.
+template <typename Value>
+void PackByDepth(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
+                 int64_t columns, float* panels) {
+  const auto* values = static_cast<const Value*>(right.data);
+  for (int64_t k = 0; k < depth; ++k) {
+    if (k + kRowsAhead < depth) {
+      ReadAhead(RowOf(right, values, from + k + kRowsAhead) + begin, columns);
+    }
+    const Value* row = RowOf(right, values, from + k) + begin;
+    for (int64_t n = 0; n < columns; n += kPanelColumns) {
+      const int64_t some = std::min(kPanelColumns, columns - n);
+      PackRow(row + n, some, PanelOf(panels, n, depth) + k * PanelWidth(some));
+    }
+  }
+}
+
+template <typename Value>
+float* PackPanelsOf(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
+                    int64_t columns, float* panels) {
+  if (right.order == RightOrder::kByDepth) {
+    PackByDepth<Value>(right, from, depth, begin, columns, panels);
+  } else {
+    const auto* values = static_cast<const Value*>(right.data);
+    for (int64_t n = 0; n < columns; n += kPanelColumns) {
+      PackByColumn(values + (begin + n) * right.stride + from, right.stride, depth,
+                   std::min(kPanelColumns, columns - n), PanelOf(panels, n, depth));
+    }
+  }
+  return panels + depth * PanelWidth(columns);
+}
+
+// Two bf16 values as they lie one behind the other.
+inline uint32_t PairAt(const uint16_t* values) {
+  uint32_t pair = 0;
+  std::memcpy(&pair, values, sizeof(pair));
+  return pair;
+}
+
+// Writes a pair where an fp32 value would lie.
+inline void StorePair(uint32_t pair, float* to) { std::memcpy(to, &pair, sizeof(pair)); }
+
+// One panel of a factor that is stored column by column, where pairs lie together.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackPairsByColumn(
+    const uint16_t* values, int64_t stride, int64_t depth, int64_t columns, float* panel) {
+  const int64_t width = PanelWidth(columns), pairs = PairsOf(depth);
+  const int64_t whole_pairs = depth / 2 / kVector * kVector;
+  for (int64_t n = 0; n < width; n += kVector) {
+    const int64_t some = std::min<int64_t>(kVector, columns - n);
+    const int64_t done = some == kVector ? whole_pairs : 0;
+    for (int64_t k = 0; k < done; k += kVector) {
+      __m512 rows[kVector];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kVector; ++i) {
+        rows[i] = _mm512_castsi512_ps(_mm512_loadu_si512(values + (n + i) * stride + 2 * k));
+      }
+      Transpose(rows, panel + k * width + n, width);
+    }
+    for (int64_t k = done; k < pairs; ++k) {
+      float* row = panel + k * width + n;
+      for (int64_t i = 0; i < some; ++i) {
+        const uint16_t* pair = values + (n + i) * stride + 2 * k;
+        StorePair(2 * k + 1 < depth ? PairAt(pair) : *pair, row + i);
+      }
+      std::fill(row + some, row + kVector, 0.0F);
+    }
+  }
+}
+
+// Pairs of one value of `first` and one of `second` each; without the latter they
+// are half zero.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackPairRow(const uint16_t* first,
+                                                                       const uint16_t* second,
+                                                                       int64_t columns,
+                                                                       float* row) {
+  for (int64_t n = 0; n < columns; n += kVector) {
+    const int64_t some = std::min<int64_t>(kVector, columns - n);
+    const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
+    __m512i pairs = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, first + n));
+    if (second != nullptr) {
+      const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, second + n));
+      pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(high, 16));
+    }
+    _mm512_storeu_si512(row + n, pairs);
+  }
+}
+
+// All panels of a factor that is stored by depth, two rows at a time.
+void PackPairsByDepth(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
+                      int64_t columns, float* panels) {
+  const auto* values = static_cast<const uint16_t*>(right.data);
+  const auto row = [&](int64_t k) { return RowOf(right, values, from + k) + begin; };
+  for (int64_t k = 0; k < depth; k += 2) {
+    for (int64_t ahead = k + kRowsAhead; ahead < std::min(k + kRowsAhead + 2, depth); ++ahead) {
+      ReadAhead(row(ahead), columns);
+    }
+    const uint16_t* second = k + 1 < depth ? row(k + 1) : nullptr;
+    for (int64_t n = 0; n < columns; n += kPanelColumns) {
+      const int64_t some = std::min(kPanelColumns, columns - n);
+      PackPairRow(row(k) + n, second == nullptr ? nullptr : second + n, some,
+                  PanelOf(panels, n, PairsOf(depth)) + k / 2 * PanelWidth(some));
+    }
+  }
+}
+
+// `count` values from `values` on, `step` apart, as pairs.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void RoundToPairs(
+    const float* values, int64_t step, int64_t count, float* pairs) {
+  constexpr int64_t kTogether = 2 * kVector;
+  float gathered[kTogether];
+  for (int64_t k = 0; k < count; k += kTogether) {
+    const int64_t some = std::min(kTogether, count - k);
+    const float* from = values + k;
+    if (step != 1 || some < kTogether) {
+      for (int64_t i = 0; i < some; ++i) gathered[i] = values[(k + i) * step];
+      std::fill(gathered + some, gathered + kTogether, 0.0F);
+      from = gathered;
+    }
+    const __m512bh rounded =
+        _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + kVector), _mm512_loadu_ps(from));
+    const int64_t room = std::min<int64_t>(kVector, PairsOf(count - k));
+    const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(room)) - 1);
+    _mm512_mask_storeu_epi32(pairs + k / 2, mask, reinterpret_cast<__m512i>(rounded));
+  }
+}
+
+}  // namespace
+
+float* PackPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
+                  int64_t columns, float* panels) {
+  return right.type == RightType::kBf16
+             ? PackPanelsOf<uint16_t>(right, from, depth, begin, columns, panels)
+             : PackPanelsOf<float>(right, from, depth, begin, columns, panels);
+}
+
+float* PackPairPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
+                      int64_t columns, float* panels) {
+  if (right.order == RightOrder::kByDepth) {
+    PackPairsByDepth(right, from, depth, begin, columns, panels);
+  } else {
+    const auto* values = static_cast<const uint16_t*>(right.data);
+    for (int64_t n = 0; n < columns; n += kPanelColumns) {
+      PackPairsByColumn(values + (begin + n) * right.stride + from, right.stride, depth,
+                        std::min(kPanelColumns, columns - n), PanelOf(panels, n, PairsOf(depth)));
+    }
+  }
+  return panels + PairsOf(depth) * PanelWidth(columns);
+}
+
+void PackPairRows(const LeftFactor& left, int64_t from, int64_t depth, int64_t count,
+                  float* pairs) {
+  for (int64_t i = 0; i < count; ++i, pairs += PairsOf(depth)) {
+    const int64_t row = left.rows != nullptr ? left.rows[i] : i;
+    RoundToPairs(left.data + row * left.stride + from * left.step, left.step, depth, pairs);
+  }
+}
+
+#else
+
+namespace {
+constexpr char kNoKernels[] = "a CPU without matrix kernels";
+}  // namespace
+
+float* PackPanels(const RightFactor& /*right*/, int64_t /*from*/, int64_t /*depth*/,
+                  int64_t /*begin*/, int64_t /*columns*/, float* panels) {
+  Check(false, kNoKernels);
+  return panels;
+}
+
+float* PackPairPanels(const RightFactor& /*right*/, int64_t /*from*/, int64_t /*depth*/,
+                      int64_t /*begin*/, int64_t /*columns*/, float* panels) {
+  Check(false, kNoKernels);
+  return panels;
+}
+
+void PackPairRows(const LeftFactor& /*left*/, int64_t /*from*/, int64_t /*depth*/,
+                  int64_t /*count*/, float* /*pairs*/) {
+  Check(false, kNoKernels);
+}
+
+#endif
+
+}  // namespace fedtune

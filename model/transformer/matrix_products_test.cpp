@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/matrix_products.h"
+
+#include <vector>
+
+#include "ATen/Parallel.h"
+#include "ATen/TensorOperators.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/from_blob.h"
+#include "ATen/ops/linalg_vector_norm.h"
+#include "ATen/ops/linspace.h"
+#include "ATen/ops/mm.h"
+#include "gtest/gtest.h"
+
+namespace fedtune {
+namespace {
+
+// Values in [-1, 1] without a pattern along either side.
+at::Tensor Matrix(int64_t rows, int64_t columns) {
+  return at::linspace(0, static_cast<double>(rows * columns), rows * columns, at::kDouble)
+      .mul_(12.9898)
+      .sin_()
+      .to(at::kFloat)
+      .view({rows, columns});
+}
+
+LeftFactor LeftOf(const at::Tensor& x) {
+  return {x.const_data_ptr<float>(), x.stride(0), x.stride(1), nullptr};
+}
+
+RightFactor RightOf(const at::Tensor& x, RightOrder order, RightType bf16_type = RightType::kBf16) {
+  const bool is_bf16 = x.scalar_type() == at::kBFloat16;
+  return {x.const_data_ptr(), x.size(1), order, is_bf16 ? bf16_type : RightType::kFp32, nullptr};
+}
+
+at::Tensor Product(const std::vector<MatrixTerm>& terms, int64_t rows, int64_t columns) {
+  at::Tensor y = at::empty({rows, columns});
+  MultiplyInParallel(terms, {y.mutable_data_ptr<float>(), columns, rows, columns});
+  return y;
+}
+
+// The CPU adds a product of bf16 values up in two steps that are rounded each, by
+// which long sums are less exact.
+constexpr double kBf16Sums = 1e-5;
+
+void ExpectProduct(const at::Tensor& y, const at::Tensor& x, const at::Tensor& w,
+                   double tolerance = 1e-6) {
+  const at::Tensor expected = at::mm(x.to(at::kDouble), w.to(at::kDouble));
+  const auto norm = [](const at::Tensor& m) { return at::linalg_vector_norm(m).item<double>(); };
+  EXPECT_LE(norm(y - expected), tolerance * norm(x) * norm(w.to(at::kFloat)));
+}
+
+class MatrixProductsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!HasMatrixKernels()) GTEST_SKIP() << "this CPU has no matrix kernels";
+  }
+  void TearDown() override { at::set_num_threads(1); }
+};
+
+TEST_F(MatrixProductsTest, AreRightForEverySizeAndOrder) {
+  for (const int64_t rows : {1, 7, 16, 33, 300}) {
+    for (const int64_t depth : {1, 16, 37, 400}) {
+      for (const int64_t columns : {1, 16, 50, 200}) {
+        const at::Tensor x = Matrix(rows, depth), w = Matrix(depth, columns);
+        const at::Tensor by_column = w.t().contiguous(), turned = x.t().contiguous().t();
+        for (const at::Tensor& left : {x, turned}) {
+          const MatrixTerm one = {LeftOf(left), RightOf(w, RightOrder::kByDepth), depth};
+          ExpectProduct(Product({one}, rows, columns), x, w);
+          const MatrixTerm two = {LeftOf(left), RightOf(by_column, RightOrder::kByColumn), depth};
+          ExpectProduct(Product({two}, rows, columns), x, w);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(MatrixProductsTest, WidenBf16) {
+  const at::Tensor x = Matrix(40, 70), w = Matrix(70, 100).to(at::kBFloat16);
+  const at::Tensor by_column = w.t().contiguous();
+  ExpectProduct(Product({{LeftOf(x), RightOf(w, RightOrder::kByDepth), 70}}, 40, 100), x, w);
+  ExpectProduct(Product({{LeftOf(x), RightOf(by_column, RightOrder::kByColumn), 70}}, 40, 100), x,
+                w);
+}
+
+// As WidenBf16, but with x rounded, which is all that may differ from what is exact.
+TEST_F(MatrixProductsTest, MultiplyBf16ByBf16ForEverySizeAndOrder) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  for (const int64_t rows : {1, 7, 16, 33, 300}) {
+    for (const int64_t depth : {1, 2, 31, 32, 37, 801}) {
+      for (const int64_t columns : {1, 16, 50, 200}) {
+        const at::Tensor x = Matrix(rows, depth), rounded = x.to(at::kBFloat16).to(at::kFloat);
+        const at::Tensor w = Matrix(depth, columns).to(at::kBFloat16);
+        const at::Tensor by_column = w.t().contiguous(), turned = x.t().contiguous().t();
+        for (const at::Tensor& left : {x, turned}) {
+          for (const RightFactor& right :
+               {RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16),
+                RightOf(by_column, RightOrder::kByColumn, RightType::kBf16ByBf16)}) {
+            ExpectProduct(Product({{LeftOf(left), right, depth}}, rows, columns), rounded, w,
+                          kBf16Sums);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(MatrixProductsTest, MultiplyChosenRowsOfBf16) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  const at::Tensor x = Matrix(50, 90).to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor w = Matrix(90, 60).to(at::kBFloat16);
+  const std::vector<int64_t> chosen = {49, 3, 3, 0, 17, 20, 21, 4, 48, 9, 11};
+  const at::Tensor index = at::from_blob(const_cast<int64_t*>(chosen.data()), {11}, at::kLong);
+  MatrixTerm term = {LeftOf(x), RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16), 90};
+  term.left.rows = chosen.data();
+  ExpectProduct(Product({term}, 11, 60), x.index_select(0, index), w);
+
+  const at::Tensor left = x.narrow(1, 0, 11);
+  MatrixTerm by_depth = {LeftOf(left), term.right, 11};
+  by_depth.right.rows = chosen.data();
+  ExpectProduct(Product({by_depth}, 50, 60), left, w.index_select(0, index));
+}
+
+TEST_F(MatrixProductsTest, AddTermsOfBothTypesUp) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  const at::Tensor x = Matrix(50, 90).to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor w = Matrix(90, 60).to(at::kBFloat16), tail = w.narrow(0, 71, 19).to(at::kFloat);
+  const at::Tensor y =
+      Product({{LeftOf(x.narrow(1, 0, 71)),
+                RightOf(w.narrow(0, 0, 71), RightOrder::kByDepth, RightType::kBf16ByBf16), 71},
+               {LeftOf(x.narrow(1, 71, 19)), RightOf(tail, RightOrder::kByDepth), 19}},
+              50, 60);
+  ExpectProduct(y, x, w);
+}
+
+TEST_F(MatrixProductsTest, AddTermsUp) {
+  const at::Tensor x = Matrix(50, 90), w = Matrix(90, 60);
+  const at::Tensor head = x.narrow(1, 0, 70), tail = x.narrow(1, 70, 20);
+  const at::Tensor y =
+      Product({{LeftOf(head), RightOf(w.narrow(0, 0, 70), RightOrder::kByDepth), 70},
+               {LeftOf(tail), RightOf(w.narrow(0, 70, 20), RightOrder::kByDepth), 20}},
+              50, 60);
+  ExpectProduct(y, x, w);
+}
+
+TEST_F(MatrixProductsTest, TakeRowsFromWhereTheyLie) {
+  const at::Tensor x = Matrix(50, 90), w = Matrix(90, 60);
+  const std::vector<int64_t> chosen = {49, 3, 3, 0, 17, 20, 21, 4, 48, 9};
+  const at::Tensor index = at::from_blob(const_cast<int64_t*>(chosen.data()), {10}, at::kLong);
+  MatrixTerm term = {LeftOf(x), RightOf(w, RightOrder::kByDepth), 90};
+  term.left.rows = chosen.data();
+  ExpectProduct(Product({term}, 10, 60), x.index_select(0, index), w);
+
+  const at::Tensor left = Matrix(30, 10);
+  MatrixTerm by_depth = {LeftOf(left), RightOf(w, RightOrder::kByDepth), 10};
+  by_depth.right.rows = chosen.data();
+  ExpectProduct(Product({by_depth}, 30, 60), left, w.index_select(0, index));
+}
+
+TEST_F(MatrixProductsTest, HaveEqualBitsOnAnyNumberOfThreads) {
+  const at::Tensor x = Matrix(700, 900), w = Matrix(300, 900), narrow = w.to(at::kBFloat16);
+  std::vector<RightFactor> rights = {RightOf(w, RightOrder::kByColumn),
+                                     RightOf(narrow, RightOrder::kByColumn)};
+  if (HasBf16Kernels()) {
+    rights.push_back(RightOf(narrow, RightOrder::kByColumn, RightType::kBf16ByBf16));
+  }
+  for (const RightFactor& right : rights) {
+    const MatrixTerm term = {LeftOf(x), right, 900};
+    at::set_num_threads(1);
+    const at::Tensor alone = Product({term}, 700, 300);
+    for (const int threads : {2, 3, 16}) {
+      at::set_num_threads(threads);
+      EXPECT_TRUE(Product({term}, 700, 300).equal(alone)) << threads;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/matrix_tiles.h"
+
+#include <array>
+#include <type_traits>
+
+#include "base/check.h"
+#include "base/cpu.h"
+#include "model/transformer/avx512.h"
+
+namespace fedtune {
+
+#if defined(__x86_64__)
+
+namespace {
+
+constexpr int kVector = 16;
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 AddProducts(
+    std::integral_constant<TileValues, TileValues::kFp32> /*values*/, __m512 sum, __m512 left,
+    __m512 right) {
+  return _mm512_fmadd_ps(left, right, sum);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512 AddProducts(
+    std::integral_constant<TileValues, TileValues::kBf16Pairs> /*values*/, __m512 sum, __m512 left,
+    __m512 right) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(left), reinterpret_cast<__m512bh>(right));
+}
+
+// Of instructions for bf16 a compiler makes none but those it is told to, so that
+// tiles of fp32 values run without them.
+template <TileValues kValues, int kRows, int kVectors>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void ComputeTileOf(
+    const Tile& tile) {
+  std::array<const float*, kRows> left;
+  __m512 sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    left[i] = tile.left[i];
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) sums[i][j] = _mm512_setzero_ps();
+  }
+  const auto rest = static_cast<int>(tile.columns) - kVector * (kVectors - 1);
+  const auto last = static_cast<__mmask16>((1U << rest) - 1);
+  const float* right = tile.right;
+  const int64_t step = tile.left_step, right_step = tile.right_step;
+  for (int64_t k = 0, at = 0; k < tile.depth; ++k, at += step, right += right_step) {
+    __m512 columns[kVectors];
+#pragma GCC unroll 3
+    for (int j = 0; j + 1 < kVectors; ++j) columns[j] = _mm512_loadu_ps(right + kVector * j);
+    columns[kVectors - 1] = _mm512_maskz_loadu_ps(last, right + kVector * (kVectors - 1));
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const __m512 value = _mm512_set1_ps(left[i][at]);
+#pragma GCC unroll 3
+      for (int j = 0; j < kVectors; ++j) {
+        sums[i][j] = AddProducts(std::integral_constant<TileValues, kValues>(), sums[i][j], value,
+                                 columns[j]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    float* result = tile.result + i * tile.result_stride;
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) {
+      const auto mask = j + 1 < kVectors ? static_cast<__mmask16>(0xffff) : last;
+      __m512 sum = sums[i][j];
+      if (tile.add) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, result + kVector * j), sum);
+      _mm512_mask_storeu_ps(result + kVector * j, mask, sum);
+    }
+  }
+}
+
+using TileFunction = void (*)(const Tile& tile);
+
+template <TileValues kValues, int kRows>
+constexpr std::array<TileFunction, 3> kTilesOfRows = {ComputeTileOf<kValues, kRows, 1>,
+                                                      ComputeTileOf<kValues, kRows, 2>,
+                                                      ComputeTileOf<kValues, kRows, 3>};
+
+template <TileValues kValues>
+constexpr std::array<std::array<TileFunction, 3>, kTileRows> kTiles = {
+    kTilesOfRows<kValues, 1>, kTilesOfRows<kValues, 2>, kTilesOfRows<kValues, 3>,
+    kTilesOfRows<kValues, 4>, kTilesOfRows<kValues, 5>, kTilesOfRows<kValues, 6>,
+    kTilesOfRows<kValues, 7>, kTilesOfRows<kValues, 8>};
+
+}  // namespace
+
+bool HasMatrixKernels() { return HasAvx512(); }
+
+bool HasBf16Kernels() {
+  static const bool has = HasMatrixKernels() && __builtin_cpu_supports("avx512bf16");
+  return has;
+}
+
+void ComputeTile(const Tile& tile) {
+  const auto vectors = static_cast<size_t>((tile.columns + kVector - 1) / kVector);
+  const auto& tiles = tile.values == TileValues::kBf16Pairs ? kTiles<TileValues::kBf16Pairs>
+                                                            : kTiles<TileValues::kFp32>;
+  tiles[static_cast<size_t>(tile.rows - 1)][vectors - 1](tile);
+}
+
+#else
+
+bool HasMatrixKernels() { return false; }
+
+bool HasBf16Kernels() { return false; }
+
+void ComputeTile(const Tile& /*tile*/) { Check(false, "a CPU without matrix kernels"); }
+
+#endif
+
+}  // namespace fedtune

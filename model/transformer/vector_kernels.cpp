@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/transformer/vector_kernels.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "model/transformer/avx512.h"
+
+namespace fedtune {
+
+#if defined(__x86_64__)
+
+namespace {
+
+constexpr int64_t kVector = 16;
+
+// Those of the values from `begin` to `size` that are in one vector.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __mmask16 MaskOf(int64_t begin,
+                                                                              int64_t size) {
+  const int64_t some = size - begin;
+  return some >= kVector ? static_cast<__mmask16>(0xffff)
+                         : static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
+}
+
+// e^x to about one unit in the last place (the polynomial is Cephes').
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Exp(__m512 x) {
+  x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(88.72F)), _mm512_set1_ps(-103.9F));
+  const __m512 power = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)),
+                                            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 r = _mm512_fnmadd_ps(power, _mm512_set1_ps(0.693359375F), x);
+  r = _mm512_fnmadd_ps(power, _mm512_set1_ps(-2.12194440e-4F), r);
+  __m512 p = _mm512_set1_ps(1.9875691500e-4F);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1F));
+  p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1)));
+  return _mm512_scalef_ps(p, power);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Sigmoid(__m512 x) {
+  const __m512 one = _mm512_set1_ps(1);
+  return _mm512_div_ps(one, _mm512_add_ps(one, Exp(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float LargestOf(const float* values,
+                                                                      int64_t size) {
+  __m512 largest = _mm512_set1_ps(values[0]);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    largest = _mm512_mask_max_ps(largest, mask, largest, _mm512_maskz_loadu_ps(mask, values + i));
+  }
+  return _mm512_reduce_max_ps(largest);
+}
+
+}  // namespace
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SwiGlu(const float* gate,
+                                                                  const float* up, int64_t size,
+                                                                  float* hidden) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 g = _mm512_maskz_loadu_ps(mask, gate + i);
+    const __m512 activation = _mm512_mul_ps(g, Sigmoid(g));
+    _mm512_mask_storeu_ps(hidden + i, mask,
+                          _mm512_mul_ps(activation, _mm512_maskz_loadu_ps(mask, up + i)));
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float SwiGluBackward(
+    const float* h_gradient, float weight, int64_t size, float* gate, float* up, float* hidden) {
+  __m512 sum = _mm512_setzero_ps();
+  const __m512 one = _mm512_set1_ps(1), factor = _mm512_set1_ps(weight);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 g = _mm512_maskz_loadu_ps(mask, gate + i);
+    const __m512 u = _mm512_maskz_loadu_ps(mask, up + i);
+    const __m512 gradient = _mm512_maskz_loadu_ps(mask, h_gradient + i);
+    const __m512 sigmoid = Sigmoid(g);
+    const __m512 activation = _mm512_mul_ps(g, sigmoid);
+    const __m512 h = _mm512_mul_ps(activation, u);
+    sum = _mm512_fmadd_ps(gradient, h, sum);
+    const __m512 weighted = _mm512_mul_ps(gradient, factor);
+    // silu'(g) = sigmoid(g) + silu(g) (1 - sigmoid(g))
+    const __m512 slope = _mm512_fmadd_ps(activation, _mm512_sub_ps(one, sigmoid), sigmoid);
+    _mm512_mask_storeu_ps(hidden + i, mask, h);
+    _mm512_mask_storeu_ps(up + i, mask, _mm512_mul_ps(weighted, activation));
+    _mm512_mask_storeu_ps(gate + i, mask, _mm512_mul_ps(_mm512_mul_ps(weighted, u), slope));
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float RmsNormRow(const float* x,
+                                                                       const float* weight,
+                                                                       double epsilon, int64_t size,
+                                                                       float* y) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __m512 values = _mm512_maskz_loadu_ps(MaskOf(i, size), x + i);
+    sum = _mm512_fmadd_ps(values, values, sum);
+  }
+  const double mean = static_cast<double>(_mm512_reduce_add_ps(sum)) / static_cast<double>(size);
+  const auto inverse = static_cast<float>(1 / std::sqrt(mean + epsilon));
+  const __m512 factor = _mm512_set1_ps(inverse);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 normed = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), factor);
+    _mm512_mask_storeu_ps(y + i, mask,
+                          _mm512_mul_ps(normed, _mm512_maskz_loadu_ps(mask, weight + i)));
+  }
+  return inverse;
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void RmsNormRowBackward(
+    const float* y_gradient, const float* x, const float* weight, float inverse_rms, int64_t size,
+    float* x_gradient) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y_gradient + i),
+                                        _mm512_maskz_loadu_ps(mask, weight + i));
+    sum = _mm512_fmadd_ps(scaled, _mm512_maskz_loadu_ps(mask, x + i), sum);
+  }
+  const float along = _mm512_reduce_add_ps(sum) / static_cast<float>(size);
+  const __m512 factor = _mm512_set1_ps(inverse_rms);
+  const __m512 back = _mm512_set1_ps(-along * inverse_rms * inverse_rms * inverse_rms);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y_gradient + i),
+                                        _mm512_maskz_loadu_ps(mask, weight + i));
+    const __m512 kept = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), back);
+    _mm512_mask_storeu_ps(x_gradient + i, mask, _mm512_fmadd_ps(scaled, factor, kept));
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SoftmaxRow(float* scores, int64_t seen,
+                                                                      int64_t size, float scale) {
+  const float most = LargestOf(scores, seen);
+  const __m512 factor = _mm512_set1_ps(scale), shift = _mm512_set1_ps(-scale * most);
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < seen; i += kVector) {
+    const __mmask16 mask = MaskOf(i, seen);
+    const __m512 values = _mm512_maskz_loadu_ps(mask, scores + i);
+    const __m512 power = Exp(_mm512_fmadd_ps(values, factor, shift));
+    sum = _mm512_mask_add_ps(sum, mask, sum, power);
+    _mm512_mask_storeu_ps(scores + i, mask, power);
+  }
+  Scale(1 / _mm512_reduce_add_ps(sum), seen, scores);
+  std::fill(scores + seen, scores + size, 0.0F);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SoftmaxRowBackward(const float* shares,
+                                                                              int64_t size,
+                                                                              float scale,
+                                                                              float* gradients) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, shares + i),
+                          _mm512_maskz_loadu_ps(mask, gradients + i), sum);
+  }
+  const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum)), factor = _mm512_set1_ps(scale);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 share = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, shares + i), factor);
+    const __m512 change = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, gradients + i), mean);
+    _mm512_mask_storeu_ps(gradients + i, mask, _mm512_mul_ps(share, change));
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] double LossRow(float* logits, int64_t size,
+                                                                     int64_t target) {
+  const float most = LargestOf(logits, size);
+  const double target_logit = static_cast<double>(logits[target]) - static_cast<double>(most);
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 values = _mm512_maskz_loadu_ps(mask, logits + i);
+    const __m512 power = Exp(_mm512_sub_ps(values, _mm512_set1_ps(most)));
+    sum = _mm512_mask_add_ps(sum, mask, sum, power);
+    _mm512_mask_storeu_ps(logits + i, mask, power);
+  }
+  const float total = _mm512_reduce_add_ps(sum);
+  Scale(1 / total, size, logits);
+  logits[target] -= 1;
+  return std::log(static_cast<double>(total)) - target_logit;
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void Scale(float factor, int64_t size,
+                                                                 float* values) {
+  const __m512 by = _mm512_set1_ps(factor);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    _mm512_mask_storeu_ps(values + i, mask,
+                          _mm512_mul_ps(by, _mm512_maskz_loadu_ps(mask, values + i)));
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void AddScaled(const float* values,
+                                                                     float factor, int64_t size,
+                                                                     float* sum) {
+  const __m512 by = _mm512_set1_ps(factor);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 added = _mm512_fmadd_ps(by, _mm512_maskz_loadu_ps(mask, values + i),
+                                         _mm512_maskz_loadu_ps(mask, sum + i));
+    _mm512_mask_storeu_ps(sum + i, mask, added);
+  }
+}
+
+#else
+
+void SwiGlu(const float*, const float*, int64_t, float*) { Check(false, "a CPU without kernels"); }
+
+float SwiGluBackward(const float*, float, int64_t, float*, float*, float*) {
+  Check(false, "a CPU without kernels");
+  return 0;
+}
+
+float RmsNormRow(const float*, const float*, double, int64_t, float*) {
+  Check(false, "a CPU without kernels");
+  return 0;
+}
+
+void RmsNormRowBackward(const float*, const float*, const float*, float, int64_t, float*) {
+  Check(false, "a CPU without kernels");
+}
+
+void SoftmaxRow(float*, int64_t, int64_t, float) { Check(false, "a CPU without kernels"); }
+
+void SoftmaxRowBackward(const float*, int64_t, float, float*) {
+  Check(false, "a CPU without kernels");
+}
+
+double LossRow(float*, int64_t, int64_t) {
+  Check(false, "a CPU without kernels");
+  return 0;
+}
+
+void Scale(float, int64_t, float*) { Check(false, "a CPU without kernels"); }
+
+void AddScaled(const float*, float, int64_t, float*) { Check(false, "a CPU without kernels"); }
+
+#endif
+
+}  // namespace fedtune

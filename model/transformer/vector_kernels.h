@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstdint>
+
+namespace fedtune {
+
+// Functions over rows of fp32 values for the CPUs of HasMatrixKernels(), on this
+// thread. Sums are added up in an order that depends on the row's length alone.
+
+// hidden = silu(gate) * up.
+void SwiGlu(const float* gate, const float* up, int64_t size, float* hidden);
+
+// Given h_gradient, the derivative by `hidden` before `weight` was multiplied in,
+// writes what SwiGlu() does to `hidden`, and over gate and up their gradients.
+// Returns the derivative by `weight`, the sum of h_gradient * hidden.
+float SwiGluBackward(const float* h_gradient, float weight, int64_t size, float* gate, float* up,
+                     float* hidden);
+
+// y = x / sqrt(mean(x^2) + epsilon) * weight; returns what x was multiplied with
+// before the weight.
+float RmsNormRow(const float* x, const float* weight, double epsilon, int64_t size, float* y);
+
+// The gradient of x, given what RmsNormRow() returned.
+void RmsNormRowBackward(const float* y_gradient, const float* x, const float* weight,
+                        float inverse_rms, int64_t size, float* x_gradient);
+
+// The negative log-likelihood of `target` under softmax(logits), over which its
+// derivatives are written.
+double LossRow(float* logits, int64_t size, int64_t target);
+
+// The softmax of scale * the first `seen` of the scores, in place; the others, up
+// to `size`, become zero.
+void SoftmaxRow(float* scores, int64_t seen, int64_t size, float scale);
+
+// Given shares of SoftmaxRow(), the derivatives by them become those by the scores.
+void SoftmaxRowBackward(const float* shares, int64_t size, float scale, float* gradients);
+
+// values *= factor.
+void Scale(float factor, int64_t size, float* values);
+
+// sum += factor * values.
+void AddScaled(const float* values, float factor, int64_t size, float* sum);
+
+}  // namespace fedtune
