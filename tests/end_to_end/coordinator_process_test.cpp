@@ -91,8 +91,10 @@ TEST_F(CoordinatorProcessTest, OneWhoseDirectoryIsReplacedEnds) {
   berta.SayHello();
   ASSERT_TRUE(berta.Receive().has_welcome());
   const std::filesystem::path elsewhere = directory_.path() / "elsewhere";
+  coordinator_->Pause();
   std::filesystem::rename(State(), elsewhere);
   std::filesystem::copy(elsewhere, State());
+  coordinator_->Signal(SIGCONT);
   EXPECT_THAT(TryToStartRun(), HasGrpcCode(grpc::StatusCode::UNAVAILABLE));
   EXPECT_EQ(coordinator_->Wait(kSoon), 1);
   EXPECT_THAT(coordinator_->Errors(), HasSubstr("was moved, removed or replaced"));

@@ -58,6 +58,12 @@ class ChildProcess {
   pid_t pid() const { return pid_; }
   void Signal(int signal) const { ::kill(pid_, signal); }
 
+  // Returns when all of its threads stand still. SIGCONT lets it go on.
+  void Pause() const {
+    Signal(SIGSTOP);
+    Check(::waitpid(pid_, nullptr, WUNTRACED) == pid_, "the program stops");
+  }
+
   // The next line of its stdout; what there is of one when it has ended.
   std::string ReadLine() {
     std::string line;
