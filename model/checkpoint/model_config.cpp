@@ -45,6 +45,17 @@ YarnScaling ReadYarn(ConfigReader& reader) {
   return yarn;
 }
 
+Llama3Scaling ReadLlama3(ConfigReader& reader) {
+  Llama3Scaling llama3;
+  reader.Required("factor", llama3.factor, {1, 1e6});
+  reader.Required("original_max_position_embeddings", llama3.original_context_length, {1, 1 << 30});
+  reader.Required("low_freq_factor", llama3.low_frequency_factor, {1e-3, 1e6});
+  reader.Required("high_freq_factor", llama3.high_frequency_factor, {1e-3, 1e6});
+  reader.Require(llama3.high_frequency_factor > llama3.low_frequency_factor, "high_freq_factor",
+                 "is not above low_freq_factor");
+  return llama3;
+}
+
 // What `rope_scaling` and `rope_parameters` have in common.
 void ReadScaling(ConfigReader& reader, RopeConfig& rope) {
   std::string type = "default";
@@ -54,10 +65,13 @@ void ReadScaling(ConfigReader& reader, RopeConfig& rope) {
     rope.yarn = ReadYarn(reader);
   } else if (type == "linear") {
     reader.Required("factor", rope.linear_factor, {1, 1e6});
+  } else if (type == "llama3") {
+    rope.llama3 = ReadLlama3(reader);
   } else {
-    reader.Require(
-        type == "default", "rope_type",
-        fmt::format("is \"{}\"; \"default\", \"linear\" and \"yarn\" are supported", type));
+    reader.Require(type == "default", "rope_type",
+                   fmt::format("is \"{}\"; \"default\", \"linear\", \"yarn\" and \"llama3\" are "
+                               "supported",
+                               type));
   }
 }
 

@@ -34,6 +34,19 @@ struct YarnScaling {
   friend bool operator==(const YarnScaling&, const YarnScaling&) = default;
 };
 
+// The extension of Llama 3.1's context (Grattafiori et al., 2024), which R1's distilled
+// Llamas have: a pair that turns less than `low_frequency_factor` times within the
+// original context is slowed by the factor, one that turns more than
+// `high_frequency_factor` times is left alone.
+struct Llama3Scaling {
+  double factor = 1;
+  int64_t original_context_length = 0;
+  double low_frequency_factor = 1;
+  double high_frequency_factor = 4;
+
+  friend bool operator==(const Llama3Scaling&, const Llama3Scaling&) = default;
+};
+
 // Which values of a rotary part form the pairs that are turned.
 enum class RotaryPairs : uint8_t {
   kNeighbours,  // 0 and 1, 2 and 3, and so on.
@@ -45,6 +58,7 @@ struct RopeConfig {
   double theta = 10000;
   double linear_factor = 1;  // Positions are divided by it (Chen et al., 2023).
   std::optional<YarnScaling> yarn = std::nullopt;
+  std::optional<Llama3Scaling> llama3 = std::nullopt;
   RotaryPairs pairs = RotaryPairs::kNeighbours;
 
   // What cosines and sines are multiplied by.

@@ -181,6 +181,15 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"/eos_token_id", json::array({-1}), "eos_token_id is not a list of tokens"},
         Fault{"/eos_token_id", "end", "eos_token_id is not a number"},
         Fault{"/rope_scaling", json({{"type", "linear"}}), "in rope_scaling: factor is missing"},
+        Fault{"/rope_scaling", json({{"rope_type", "llama3"}, {"factor", 8}}),
+              "in rope_scaling: original_max_position_embeddings is missing"},
+        Fault{"/rope_scaling",
+              json({{"rope_type", "llama3"},
+                    {"factor", 8},
+                    {"low_freq_factor", 4},
+                    {"high_freq_factor", 4},
+                    {"original_max_position_embeddings", 64}}),
+              "high_freq_factor is not above low_freq_factor"},
         Fault{"/quantization_config", json::object(), "in quantization_config: quant_method is"},
         Fault{"/quantization_config", json({{"quant_method", "bitsandbytes"}}),
               "quant_method is \"bitsandbytes\""},
@@ -246,8 +255,15 @@ TEST(ModelConfigTest, ReadsDeepSeekLlmAndItsMixtureOfExperts) {
   EXPECT_EQ(llama->rope, (RopeConfig{.theta = 100000,
                                      .linear_factor = 4.0,
                                      .yarn = std::nullopt,
+                                     .llama3 = std::nullopt,
                                      .pairs = RotaryPairs::kHalves}));
   EXPECT_EQ(LinearLayers(*llama).size(), 30U * 7 + 1);
+  config["rope_scaling"] = {{"factor", 8.0},
+                            {"high_freq_factor", 3.0},
+                            {"low_freq_factor", 2.0},
+                            {"original_max_position_embeddings", 8192},
+                            {"rope_type", "llama3"}};
+  EXPECT_EQ(Parse(config)->rope.llama3, (Llama3Scaling{8, 8192, 2, 3}));
   config.update({{"model_type", "deepseek"},
                  {"n_routed_experts", 64},
                  {"n_shared_experts", 2},

@@ -39,18 +39,32 @@ std::vector<double> YarnRamp(const RopeConfig& rope, int64_t dimension) {
   return ramp;
 }
 
+// The same in Llama 3.1's way, for a pair of this frequency in radians a position.
+double Llama3Ramp(const Llama3Scaling& scaling, double frequency) {
+  const double low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
+  const double turns =
+      static_cast<double>(scaling.original_context_length) * frequency / (2 * std::numbers::pi);
+  return std::clamp((high - turns) / (high - low), 0.0, 1.0);
+}
+
+// A frequency of which the part `ramp` is divided by the factor.
+double Stretched(double frequency, double ramp, double factor) {
+  return frequency / factor * ramp + frequency * (1 - ramp);
+}
+
 }  // namespace
 
 std::vector<float> RotaryFrequencies(const RopeConfig& rope, int64_t dimension) {
   std::vector<float> frequencies(static_cast<size_t>(dimension / 2));
-  const std::vector<double> ramp =
-      rope.yarn ? YarnRamp(rope, dimension) : std::vector<double>(frequencies.size());
+  const std::vector<double> yarn = rope.yarn ? YarnRamp(rope, dimension) : std::vector<double>();
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double exponent = 2 * static_cast<double>(i) / static_cast<double>(dimension);
-    const double frequency = std::pow(rope.theta, -exponent);
-    const double stretched = rope.yarn ? frequency / rope.yarn->factor : frequency;
-    const double mixed = stretched * ramp[i] + frequency * (1 - ramp[i]);
-    frequencies[i] = static_cast<float>(mixed / rope.linear_factor);
+    double frequency = std::pow(rope.theta, -exponent) / rope.linear_factor;
+    if (rope.yarn) frequency = Stretched(frequency, yarn[i], rope.yarn->factor);
+    if (rope.llama3) {
+      frequency = Stretched(frequency, Llama3Ramp(*rope.llama3, frequency), rope.llama3->factor);
+    }
+    frequencies[i] = static_cast<float>(frequency);
   }
   return frequencies;
 }

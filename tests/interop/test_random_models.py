@@ -24,11 +24,14 @@ Fields = dict[str, object]
 
 
 def draw_rotary(draw: random.Random, *, latent: bool) -> Fields:
-    """Positions as they are, stretched, or YaRN's; two mscale values exist for latent attention only."""
-    kind = draw.choice(["default", "default", "linear", "yarn"])
+    """Positions as they are, stretched, Llama 3.1's, or YaRN's; two mscale values exist for latent attention only."""
+    kind = draw.choice(["default", "default", "linear", "llama3", "yarn"])
     if kind == "default":
         return {}
     scaling: Fields = {"type": kind, "factor": draw.choice([2.0, 4.0, 40.0])}
+    if kind == "llama3":
+        scaling |= {"original_max_position_embeddings": draw.choice([16, 64])}
+        scaling |= {"low_freq_factor": draw.choice([0.5, 1.0]), "high_freq_factor": draw.choice([2.0, 4.0])}
     if kind == "yarn":
         scaling |= {"original_max_position_embeddings": draw.choice([16, 32, 64])}
         scaling |= {"beta_fast": draw.choice([8.0, 32.0]), "beta_slow": 1.0}
