@@ -2,9 +2,32 @@
 
 #pragma once
 
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
 namespace fedtune {
 
-// Whether this CPU has the parts of AVX-512 that our kernels use: F, BW, DQ and VL.
-bool HasAvx512();
+// Which instructions our kernels use, each level with those before it.
+enum class CpuLevel : uint8_t {
+  kPortable,   // LibTorch's kernels alone.
+  kAvx512,     // AVX-512 F, BW, DQ and VL.
+  kAvx512Bf16  // AVX-512 BF16.
+};
+
+// "portable", "avx512" or "avx512_bf16"; the highest level for an empty text.
+// InvalidArgument for another name, which says what is known.
+absl::StatusOr<CpuLevel> ParseCpuLimit(std::string_view name);
+
+// The highest level that this CPU has and that the environment variable FEDTUNE_CPU
+// allows, if it names a level: one machine can so stand for another. Read once.
+CpuLevel UsableCpuLevel();
+
+inline bool HasAvx512() { return UsableCpuLevel() >= CpuLevel::kAvx512; }
+
+// The error of ParseCpuLimit() for FEDTUNE_CPU; nothing is limited then.
+absl::Status CheckCpuVariable();
 
 }  // namespace fedtune

@@ -2,6 +2,7 @@
 
 #include "client/training/device.h"
 
+#include "base/cpu.h"
 #include "base/status_macros.h"
 #include "c10/core/Device.h"
 #include "client/training/gpu.h"
@@ -23,6 +24,7 @@ absl::Status TestGpu(int index) {
 }  // namespace
 
 absl::StatusOr<ComputeDevice> ChooseDevice(std::string_view name) {
+  RETURN_IF_ERROR(CheckCpuVariable());
   return ChooseDeviceAmong({CountGpus, DescribeGpu, TestGpu}, name);
 }
 

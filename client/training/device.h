@@ -12,6 +12,7 @@ namespace fedtune {
 // ChooseDeviceAmong() this machine's GPUs; there are none for a program that was
 // not built for them. The self-test compares each operation that training and
 // evaluation use with the CPU's. It takes seconds: choose once, at start-up.
+// InvalidArgument, too, where CheckCpuVariable() is.
 absl::StatusOr<ComputeDevice> ChooseDevice(std::string_view name);
 
 }  // namespace fedtune

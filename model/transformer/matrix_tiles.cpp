@@ -91,10 +91,7 @@ constexpr std::array<std::array<TileFunction, 3>, kTileRows> kTiles = {
 
 bool HasMatrixKernels() { return HasAvx512(); }
 
-bool HasBf16Kernels() {
-  static const bool has = HasMatrixKernels() && __builtin_cpu_supports("avx512bf16");
-  return has;
-}
+bool HasBf16Kernels() { return UsableCpuLevel() >= CpuLevel::kAvx512Bf16; }
 
 void ComputeTile(const Tile& tile) {
   const auto vectors = static_cast<size_t>((tile.columns + kVector - 1) / kVector);
