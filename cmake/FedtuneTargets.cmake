@@ -44,16 +44,17 @@ endfunction()
 add_custom_target(all_tests)
 add_custom_target(fuzz_targets)
 
-# fedtune_test(<name> [THREADS] [LONG] [TOGETHER] DEPS ...): builds <name>.cpp and
+# fedtune_test(<name> [THREADS] [LONG] [TOGETHER] [LESSER_CPUS] DEPS ...): builds <name>.cpp and
 # registers its cases, one by one; under a sanitizer, where a process takes long to
 # start and to end, all of them as one test. Tests run from the repository's root.
 # THREADS: it starts threads; the thread sanitizer has nothing to say about any other,
 # so only these are built for it. LONG: it is started before others, under a sanitizer
 # in four parts. TOGETHER: always one test, because with LibTorch, too, a process takes
-# a hundred times as long to start as a case to run. A test's own code is not optimised:
+# a hundred times as long to start as a case to run. LESSER_CPUS: once more as on CPUs
+# that have less (base/cpu.h), but for sanitizers. A test's own code is not optimised:
 # compiling it well costs more than running it once.
 function(fedtune_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADS;LONG;TOGETHER" "" "DEPS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADS;LONG;TOGETHER;LESSER_CPUS" "" "DEPS")
   if(FEDTUNE_SANITIZE STREQUAL thread AND NOT arg_THREADS)
     return()
   endif()
@@ -80,6 +81,12 @@ function(fedtune_test name)
   else()
     add_test(NAME ${name} COMMAND ${name} --gtest_brief WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES ${properties})
+  endif()
+  if(arg_LESSER_CPUS AND NOT FEDTUNE_SANITIZE)
+    foreach(level portable avx512)
+      add_test(NAME ${name}.${level} COMMAND ${name} --gtest_brief WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+      set_tests_properties(${name}.${level} PROPERTIES ${properties} ENVIRONMENT "FEDTUNE_CPU=${level}")
+    endforeach()
   endif()
 endfunction()
 
