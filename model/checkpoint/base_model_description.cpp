@@ -13,6 +13,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/checkpoint/model_config.h"
+#include "model/checkpoint/one_model.h"
 
 namespace fedtune {
 namespace {
@@ -110,6 +111,7 @@ absl::StatusOr<BaseModelDescription> DescribeBaseModel(const std::filesystem::pa
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   std::vector<LinearLayer> layers = LinearLayers(config);
   RETURN_IF_ERROR(CheckLayers(checkpoint, layers));
+  RETURN_IF_ERROR(CheckOneModel(config, checkpoint));
   const bool has_fp16 = HasFp16(checkpoint, layers);
   return BaseModelDescription{.name = FolderName(directory),
                               .digest = "",

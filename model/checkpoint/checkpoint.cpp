@@ -82,9 +82,10 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
     ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(directory / kSingleWeightsFile));
     shards.push_back(std::move(file));
   } else {
-    return absl::NotFoundError(fmt::format("{} holds no weights (neither {} nor {})",
-                                           directory.string(), kSingleWeightsFile,
-                                           kWeightsIndexFile));
+    return absl::NotFoundError(
+        fmt::format("{} holds no weights (neither {} nor {}); transformers' save_pretrained() "
+                    "writes them in this form",
+                    directory.string(), kSingleWeightsFile, kWeightsIndexFile));
   }
   return Checkpoint(directory, std::move(shards));
 }

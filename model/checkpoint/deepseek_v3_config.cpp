@@ -28,6 +28,8 @@ ModelConfig ReadCommon(ConfigReader& reader, RotaryPairs pairs) {
   config.moe = ReadExperts(reader, config);
   if (config.moe.routed_expert_count > 0) ReadRouter(reader, config.moe);
   config.rope = ReadRopeConfig(reader, pairs);
+  config.prediction_layers = 1;
+  reader.Optional("num_nextn_predict_layers", config.prediction_layers, {0, 100});
   return config;
 }
 

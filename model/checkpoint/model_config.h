@@ -147,6 +147,7 @@ struct ModelConfig {
   std::string model_type;
   int64_t hidden_size = 0;
   int64_t layer_count = 0;
+  int64_t prediction_layers = 0;  // For multi-token prediction, behind those; left out.
   int64_t head_count = 0;
   int64_t vocabulary_size = 0;
   int64_t context_length = 0;  // Of the tokens that we can compute.

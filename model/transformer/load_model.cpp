@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/one_model.h"
 #include "model/transformer/matrix_products.h"
 #include "model/transformer/rotary.h"
 #include "model/transformer/weight_reader.h"
@@ -211,6 +212,7 @@ absl::StatusOr<Model> LoadModel(const std::filesystem::path& directory, at::Devi
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
   ModelBuilder builder(config, checkpoint, device, form);
   ASSIGN_OR_RETURN(Model model, builder.Build());
+  RETURN_IF_ERROR(CheckOneModel(config, checkpoint));
   model.files = std::make_shared<const Checkpoint>(std::move(checkpoint));
   return model;
 }

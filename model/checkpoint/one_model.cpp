@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/one_model.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+constexpr std::string_view kLayers = "model.layers.";
+constexpr std::string_view kHead = "lm_head.weight";
+constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+
+absl::Status Contradiction(const Checkpoint& checkpoint, std::string_view tensor,
+                           std::string_view field) {
+  return absl::InvalidArgumentError(
+      fmt::format("{}: config.json says {}, but there is a tensor {}; the weights and the "
+                  "configuration are not of one model",
+                  checkpoint.directory().string(), field, tensor));
+}
+
+// Of "model.layers.12.mlp.gate.weight" 12.
+std::optional<int64_t> LayerOf(std::string_view tensor) {
+  if (!tensor.starts_with(kLayers)) return std::nullopt;
+  tensor.remove_prefix(kLayers.size());
+  tensor = tensor.substr(0, tensor.find('.'));
+  int64_t layer = 0;
+  const auto [end, error] = std::from_chars(tensor.begin(), tensor.end(), layer);
+  if (error != std::errc() || end != tensor.end()) return std::nullopt;
+  return layer;
+}
+
+absl::Status CheckLayerCount(const ModelConfig& config, const Checkpoint& checkpoint) {
+  for (const SafetensorsFile& shard : checkpoint.shards()) {
+    for (const TensorView& tensor : shard.tensors()) {
+      const std::optional<int64_t> layer = LayerOf(tensor.name);
+      if (!layer || *layer < config.layer_count + config.prediction_layers) continue;
+      return Contradiction(checkpoint, tensor.name,
+                           fmt::format("num_hidden_layers is {}", config.layer_count));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBiases(const ModelConfig& config, const Checkpoint& checkpoint) {
+  for (const LinearLayer& layer : LinearLayers(config)) {
+    const TensorView* bias = checkpoint.Find(layer.name + ".bias");
+    if (bias == nullptr) continue;
+    return Contradiction(checkpoint, bias->name, "nothing of biases, which are not supported");
+  }
+  return absl::OkStatus();
+}
+
+// Looks at 64 places, so that gigabytes need not be read: a head that was trained for
+// itself differs everywhere.
+bool LooksEqual(const TensorView& a, const TensorView& b) {
+  constexpr size_t kPlaces = 64, kBytes = 1024;
+  if (a.type != b.type || a.shape != b.shape) return false;
+  const size_t size = a.bytes.size(), part = std::min(size, kBytes);
+  for (size_t place = 0; place < kPlaces; ++place) {
+    const size_t begin = (size - part) * place / (kPlaces - 1);
+    if (!std::ranges::equal(a.bytes.subspan(begin, part), b.bytes.subspan(begin, part))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+absl::Status CheckTiedHead(const Checkpoint& checkpoint) {
+  const TensorView* head = checkpoint.Find(kHead);
+  const TensorView* embedding = checkpoint.Find(kEmbedding);
+  if (head == nullptr || embedding == nullptr || LooksEqual(*head, *embedding)) {
+    return absl::OkStatus();
+  }
+  return Contradiction(checkpoint, fmt::format("{} that differs from {}", kHead, kEmbedding),
+                       "tie_word_embeddings is true");
+}
+
+}  // namespace
+
+absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoint) {
+  RETURN_IF_ERROR(CheckLayerCount(config, checkpoint));
+  RETURN_IF_ERROR(CheckBiases(config, checkpoint));
+  return config.tie_embeddings ? CheckTiedHead(checkpoint) : absl::OkStatus();
+}
+
+}  // namespace fedtune

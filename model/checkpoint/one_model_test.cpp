@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "model/checkpoint/one_model.h"
+
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "model/checkpoint/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::IsOk;
+
+constexpr int64_t kVocabulary = 64;
+constexpr int64_t kHidden = 64;
+
+// Two layers, and whatever a test adds to their checkpoint.
+class OneModelTest : public ::testing::Test {
+ protected:
+  OneModelTest() {
+    config_.layer_count = 2;
+    config_.hidden_size = kHidden;
+    config_.vocabulary_size = kVocabulary;
+    config_.dense_width = 2;
+    config_.attention = GqaConfig{1, 2};
+    Add("model.layers.0.input_layernorm.weight");
+    Add("model.layers.1.input_layernorm.weight");
+    Add("model.embed_tokens.weight");
+  }
+
+  std::vector<float>& Add(std::string name) {
+    values_.emplace_back(kVocabulary * kHidden, 0.5F);
+    tensors_.push_back({std::move(name), TensorType::kF32, {kVocabulary, kHidden}, {}});
+    return values_.back();
+  }
+
+  absl::Status Check() {
+    for (size_t i = 0; i < tensors_.size(); ++i) {
+      tensors_[i].bytes = std::as_bytes(std::span(values_[i]));
+    }
+    const auto written = WriteSafetensors(folder_.path() / kSingleWeightsFile, tensors_, {});
+    if (!written.ok()) return written;
+    const auto checkpoint = Checkpoint::Open(folder_.path());
+    return checkpoint.ok() ? CheckOneModel(config_, *checkpoint) : checkpoint.status();
+  }
+
+  std::string Error() { return std::string(Check().message()); }
+
+  ModelConfig config_;
+
+ private:
+  const testing::TemporaryDirectory folder_;
+  std::vector<std::vector<float>> values_;
+  std::vector<TensorView> tensors_;
+};
+
+TEST_F(OneModelTest, LeavesOutWhatChangesNothing) {
+  Add("model.layers.0.self_attn.rotary_emb.inv_freq");
+  Add("model.layers.x.weight");
+  Add("vision.weight");
+  EXPECT_THAT(Check(), IsOk());
+}
+
+TEST_F(OneModelTest, RefusesALayerBeyondTheLast) {
+  Add("model.layers.2.mlp.up_proj.weight");
+  EXPECT_THAT(Error(), AllOf(HasSubstr("num_hidden_layers is 2"),
+                             HasSubstr("model.layers.2.mlp.up_proj.weight")));
+}
+
+TEST_F(OneModelTest, LeavesOutLayersForMultiTokenPrediction) {
+  config_.prediction_layers = 1;
+  Add("model.layers.2.mlp.up_proj.weight");
+  EXPECT_THAT(Check(), IsOk());
+  Add("model.layers.3.mlp.up_proj.weight");
+  EXPECT_THAT(Error(), HasSubstr("model.layers.3.mlp.up_proj.weight"));
+}
+
+TEST_F(OneModelTest, RefusesABias) {
+  Add("model.layers.1.self_attn.q_proj.bias");
+  EXPECT_THAT(Error(), HasSubstr("model.layers.1.self_attn.q_proj.bias"));
+}
+
+TEST_F(OneModelTest, TakesATiedHeadThatIsStoredTwice) {
+  config_.tie_embeddings = true;
+  Add("lm_head.weight");
+  EXPECT_THAT(Check(), IsOk());
+}
+
+TEST_F(OneModelTest, RefusesATiedHeadOfItsOwn) {
+  config_.tie_embeddings = true;
+  Add("lm_head.weight").back() = 1;
+  EXPECT_THAT(Error(), AllOf(HasSubstr("tie_word_embeddings is true"),
+                             HasSubstr("lm_head.weight that differs from model.embed_tokens")));
+}
+
+}  // namespace
+}  // namespace fedtune
