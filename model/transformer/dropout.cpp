@@ -5,29 +5,41 @@
 #include <algorithm>
 
 #include "ATen/Parallel.h"
+#include "ATen/TensorOperators.h"
+#include "ATen/core/grad_mode.h"
+#include "ATen/ops/arange.h"
+#include "ATen/ops/bitwise_right_shift.h"
 #include "ATen/ops/empty.h"
+#include "ATen/ops/stack.h"
 
 namespace fedtune {
 namespace {
 
 constexpr uint64_t kGamma = 0x9e3779b97f4a7c15;
+constexpr uint64_t kFirstFactor = 0xbf58476d1ce4e5b9;
+constexpr uint64_t kSecondFactor = 0x94d049bb133111eb;
 constexpr int64_t kValuesAThread = 1 << 15;
+
+// On a device, whose random numbers take 8 bytes each.
+constexpr int64_t kValuesTogether = 1 << 23;
 
 // The finaliser of SplitMix64 (Steele et al., 2014).
 uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  x = (x ^ (x >> 30)) * kFirstFactor;
+  x = (x ^ (x >> 27)) * kSecondFactor;
   return x ^ (x >> 31);
 }
 
-}  // namespace
+// Two values from each random number, of 32 bits: those below it are dropped.
+uint32_t Threshold(const Dropout& dropout) {
+  return static_cast<uint32_t>(std::min(dropout.rate * 0x1p32, 0x1p32 - 1));
+}
 
-uint64_t SubKey(uint64_t key, uint64_t index) { return Mix(key + kGamma * (index + 1)); }
+float Kept(const Dropout& dropout) { return static_cast<float>(1 / (1 - dropout.rate)); }
 
-at::Tensor DropoutMask(const at::Tensor& x, const Dropout& dropout) {
-  // Two values from each random number, of 32 bits.
-  const auto threshold = static_cast<uint32_t>(std::min(dropout.rate * 0x1p32, 0x1p32 - 1));
-  const auto kept = static_cast<float>(1 / (1 - dropout.rate));
+at::Tensor MaskOnCpu(const at::Tensor& x, const Dropout& dropout) {
+  const uint32_t threshold = Threshold(dropout);
+  const float kept = Kept(dropout);
   const int64_t first = dropout.first_row * x.size(1);
   at::Tensor mask = at::empty(x.sizes(), at::kFloat);
   float* values = mask.mutable_data_ptr<float>();
@@ -39,7 +51,56 @@ at::Tensor DropoutMask(const at::Tensor& x, const Dropout& dropout) {
       values[i] = bits < threshold ? 0 : kept;
     }
   });
-  return mask.to(x.device(), x.scalar_type());
+  return mask.to(x.scalar_type());
+}
+
+// x ^ (x >> bits) of numbers without sign, whose shifts bring zeros.
+void XorShift(const at::Tensor& x, int64_t bits) {
+  x.bitwise_xor_(at::bitwise_right_shift(x, bits).bitwise_and_((int64_t{1} << (64 - bits)) - 1));
+}
+
+// The random numbers from `first` on: SubKey(), on a device. Integers there have a
+// sign, which sums and products modulo 2^64 do not see.
+at::Tensor RandomNumbers(uint64_t key, int64_t first, int64_t count, at::Device device) {
+  at::Tensor x =
+      at::arange(first + 1, first + 1 + count, at::TensorOptions(at::kLong).device(device));
+  x.mul_(static_cast<int64_t>(kGamma)).add_(static_cast<int64_t>(key));
+  XorShift(x, 30);
+  x.mul_(static_cast<int64_t>(kFirstFactor));
+  XorShift(x, 27);
+  x.mul_(static_cast<int64_t>(kSecondFactor));
+  XorShift(x, 31);
+  return x;
+}
+
+// Whether each of `count` values from the place `first` on is kept.
+at::Tensor AreKept(const Dropout& dropout, int64_t first, int64_t count, at::Device device) {
+  const int64_t number = first / 2, skipped = first % 2;
+  const at::Tensor random = RandomNumbers(dropout.key, number, (skipped + count + 1) / 2, device);
+  constexpr int64_t kLow = 0xffffffff;
+  const at::Tensor bits =
+      at::stack({random & kLow, at::bitwise_right_shift(random, 32).bitwise_and_(kLow)}, 1);
+  return bits.view(-1).narrow(0, skipped, count) >= static_cast<int64_t>(Threshold(dropout));
+}
+
+at::Tensor MaskOnDevice(const at::Tensor& x, const Dropout& dropout) {
+  at::Tensor mask = at::empty(x.sizes(), x.options());
+  const at::Tensor values = mask.view(-1);
+  const int64_t first = dropout.first_row * x.size(1);
+  for (int64_t begin = 0; begin < mask.numel(); begin += kValuesTogether) {
+    const int64_t count = std::min(kValuesTogether, mask.numel() - begin);
+    values.narrow(0, begin, count).copy_(AreKept(dropout, first + begin, count, x.device()));
+  }
+  return mask.mul_(Kept(dropout));
+}
+
+}  // namespace
+
+uint64_t SubKey(uint64_t key, uint64_t index) { return Mix(key + kGamma * (index + 1)); }
+
+at::Tensor DropoutMask(const at::Tensor& x, const Dropout& dropout) {
+  const at::NoGradGuard no_grad;
+  return x.is_cpu() ? MaskOnCpu(x, dropout) : MaskOnDevice(x, dropout);
 }
 
 }  // namespace fedtune

@@ -13,10 +13,13 @@
 #include "ATen/ops/stack.h"
 #include "ATen/ops/zeros.h"
 #include "gtest/gtest.h"
+#include "model/transformer/fake_device.h"
 #include "model/transformer/linear.h"
 
 namespace fedtune {
 namespace {
+
+using testing::FakeDevice;
 
 at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
   return at::randn(shape, at::detail::createCPUGenerator(seed));
@@ -83,6 +86,30 @@ TEST(DropoutMaskTest, IsTheSameOnAnyNumberOfThreadsAndInPieces) {
   EXPECT_TRUE(
       mask.narrow(0, 107, 20)
           .equal(DropoutMask(x.narrow(0, 107, 20), {.rate = 0.3, .key = 9, .first_row = 107})));
+}
+
+// A device has its own way to the same random numbers.
+TEST(DropoutMaskTest, IsTheSameOnADeviceThatIsNotTheCpu) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const uint64_t key : {uint64_t{5}, SubKey(1, 2), ~uint64_t{0}}) {
+      for (const int64_t first_row : {0, 1, 1'000'001}) {
+        const Dropout dropout = {.rate = 0.3, .key = key, .first_row = first_row};
+        const at::Tensor x = at::zeros({31, 57}, type);
+        const at::Tensor mask = DropoutMask(x.to(FakeDevice::device()), dropout);
+        EXPECT_EQ(mask.device(), FakeDevice::device());
+        EXPECT_EQ(mask.scalar_type(), type);
+        EXPECT_TRUE(mask.to(at::kCPU).equal(DropoutMask(x, dropout))) << key << ' ' << first_row;
+      }
+    }
+  }
+}
+
+// More values than random numbers are made of at once.
+TEST(DropoutMaskTest, OfManyValuesIsTheSameOnADeviceThatIsNotTheCpu) {
+  const at::Tensor x = at::zeros({9, 1'000'003}, at::kBFloat16);
+  const Dropout dropout = {.rate = 0.3, .key = 5, .first_row = 0};
+  const at::Tensor mask = DropoutMask(x.to(FakeDevice::device()), dropout);
+  EXPECT_TRUE(mask.to(at::kCPU).equal(DropoutMask(x, dropout)));
 }
 
 TEST_F(LoraDropoutTest, ARateOfZeroIsNone) {

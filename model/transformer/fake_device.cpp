@@ -179,6 +179,9 @@ TORCH_LIBRARY_IMPL(aten, Conjugate, library) {
 
 }  // namespace
 
+// Here, so that whoever asks for the device has what is registered above, too.
+at::Device FakeDevice::device() { return {kType, 0}; }
+
 std::set<std::string> FakeDevice::TakeOperations() {
   Notes& notes = TheNotes();
   const std::lock_guard lock(notes.mutex);

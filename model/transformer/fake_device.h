@@ -16,7 +16,7 @@ namespace fedtune::testing {
 // it from their start. Thread-safe; one for the whole process.
 class FakeDevice {
  public:
-  static at::Device device() { return {at::kPrivateUse1, 0}; }
+  static at::Device device();
 
   // What it was asked to compute since the last call, each with the type of the
   // first operand: "aten::mm BFloat16".
