@@ -78,6 +78,7 @@ std::vector<Piece> PiecesOf(const std::vector<TensorView>& matrices) {
 }  // namespace
 
 absl::Status CheckFiniteWeights(const Model& model) {
+  if (!model.device().is_cpu()) return absl::OkStatus();
   const std::vector<TensorView> matrices = MatricesOf(model);
   const std::vector<Piece> pieces = PiecesOf(matrices);
   std::atomic<size_t> first_bad = matrices.size();

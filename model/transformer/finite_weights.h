@@ -8,7 +8,8 @@
 namespace fedtune {
 
 // Reads the weights that a loaded model computes with where they lie in its
-// checkpoint's files, which opening it does not, on all threads.
+// checkpoint's files, which opening it does not, on all threads. On another device than
+// the CPU there are none: opening looked at what it copied there.
 //
 // INVALID_ARGUMENT: one of them has a value that is not finite; says which.
 absl::Status CheckFiniteWeights(const Model& model);

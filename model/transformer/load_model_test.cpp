@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/checkpoint/safetensors_writer.h"
+#include "model/transformer/fake_device.h"
 #include "model/transformer/finite_weights.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -21,6 +23,7 @@
 namespace fedtune {
 namespace {
 
+using testing::FakeDevice;
 using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
@@ -102,6 +105,19 @@ TEST_F(LoadModelTest, ValuesThatStayInTheFileAreLookedAtBeforeTheyAreUsed) {
   const auto good = LoadModel("tests/interop/golden/v3_b", at::kCPU);
   ASSERT_THAT(good, IsOk());
   EXPECT_THAT(CheckFiniteWeights(*good), IsOk());
+}
+
+// They were looked at when they were copied there, and files are large.
+TEST_F(LoadModelTest, ValuesOnAnotherDeviceAreNotReadFromTheFileAgain) {
+  Copy("v3_b", [](std::vector<Changed>&) {});
+  const auto model = LoadModel(directory_.path(), FakeDevice::device());
+  ASSERT_THAT(model, IsOk());
+  const size_t size = std::filesystem::file_size(directory_.path() / "model.safetensors");
+  std::fstream file(directory_.path() / "model.safetensors", std::ios::in | std::ios::out);
+  file.seekp(static_cast<std::streamoff>(size / 2));
+  file << std::string(size / 2, '\xff');
+  file.close();
+  EXPECT_THAT(CheckFiniteWeights(*model), IsOk());
 }
 
 TEST_F(LoadModelTest, RefusesAModelWithoutOneOfItsWeights) {
