@@ -2,6 +2,9 @@
 
 #include "model/transformer/linear.h"
 
+#include <utility>
+#include <vector>
+
 #include "ATen/core/grad_mode.h"
 #include "model/transformer/cpu_linear.h"
 #include "model/transformer/differentiable.h"
@@ -44,6 +47,14 @@ at::Tensor ApplyLinearOnCpu(const at::Tensor& x, const Linear& linear, const Lor
 // `x`'s type wins: frozen weights widen, fp32 factors follow a narrower x.
 at::Tensor As(const at::Tensor& tensor, const at::Tensor& x) {
   return tensor.scalar_type() == x.scalar_type() ? tensor : tensor.to(x.scalar_type());
+}
+
+// Of a layer without factors, whose derivative needs no x.
+at::Tensor WithFrozenDerivative(at::Tensor y, const at::Tensor& x, const Linear& linear) {
+  return Differentiable(std::move(y), {x}, [linear](const std::vector<at::Tensor>& gradients) {
+    const at::Tensor& by_y = gradients[0];
+    return std::vector<at::Tensor>{Product(by_y, As(linear.weight, by_y).t())};
+  });
 }
 
 }  // namespace
@@ -97,6 +108,7 @@ at::Tensor ApplyLinear(const at::Tensor& x, const Linear& linear, const LoraFact
   if (UsesKernels(x, linear, lora)) return ApplyLinearOnCpu(x, linear, lora);
   at::Tensor y = LinearForward(x, linear, lora);
   if (!NeedsGradient({x, lora.a, lora.b})) return y;
+  if (!lora.defined()) return WithFrozenDerivative(std::move(y), x, linear);
   const auto wanted = x.requires_grad() ? InputGradient::kCompute : InputGradient::kSkip;
   return Differentiable(
       y, {x, lora.a, lora.b}, [x, linear, lora, wanted](const std::vector<at::Tensor>& gradients) {

@@ -90,19 +90,17 @@ at::Tensor RmsNormOnCpu(const at::Tensor& x, const at::Tensor& weight, double ep
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   if (HasKernel(x)) return RmsNormOnCpu(x, weight, epsilon);
-  at::Tensor wide, inverse, y;
+  at::Tensor inverse, y;
   {
     at::NoGradGuard no_grad;
-    wide = x.to(at::kFloat);
+    const at::Tensor wide = x.to(at::kFloat);
     inverse = InverseRms(wide, epsilon);
     y = (wide * inverse).mul_(weight).to(x.scalar_type());
   }
-  const at::ScalarType type = x.scalar_type();
-  return Differentiable(y, {x},
-                        [wide, weight, inverse, type](const std::vector<at::Tensor>& gradients) {
-                          return std::vector<at::Tensor>{
-                              RmsNormBackward(gradients[0], wide, weight, inverse).to(type)};
-                        });
+  return Differentiable(y, {x}, [x, weight, inverse](const std::vector<at::Tensor>& gradients) {
+    return std::vector<at::Tensor>{
+        RmsNormBackward(gradients[0], x.to(at::kFloat), weight, inverse).to(x.scalar_type())};
+  });
 }
 
 }  // namespace fedtune
