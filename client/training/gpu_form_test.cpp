@@ -12,11 +12,13 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
+#include "ATen/TensorOperators.h"
 #include "client/training/evaluation.h"
 #include "client/training/local_training.h"
 #include "client/training/training_device_tests.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
+#include "model/transformer/decoder.h"
 #include "model/transformer/fake_device.h"
 #include "model/transformer/load_model.h"
 #include "model/transformer/logits.h"
@@ -73,6 +75,7 @@ class GpuFormTest : public ::testing::TestWithParam<std::string> {
     };
     request.learning_rate = [this](int64_t) { return reference_.learning_rate; };
     request.max_gradient_norm = 0;
+    request.dropout = dropout_;
     request.recomputed_layers = recomputed_layers_;
     auto outcome = TrainLocally(model, request, observer);
     EXPECT_THAT(outcome, IsOk());
@@ -89,7 +92,18 @@ class GpuFormTest : public ::testing::TestWithParam<std::string> {
     return *evaluation;
   }
 
+  // The logits behind a prompt and behind each of two more tokens.
+  std::vector<at::Tensor> Read(const Model& model) const {
+    auto adapter = Adapter::Create(reference_.layout, model.linear_layers, model.device());
+    EXPECT_THAT(adapter, IsOk());
+    EXPECT_THAT(adapter->Load(reference_.adapter), IsOk());
+    Decoder decoder(model, *adapter, 8);
+    return {decoder.Append(std::vector<int32_t>{0, 9, 17, 33}),
+            decoder.Append(std::vector<int32_t>{40}), decoder.Append(std::vector<int32_t>{41})};
+  }
+
   ModelReference reference_;
+  double dropout_ = 0;
   int64_t recomputed_layers_ = 0;
 };
 
@@ -153,13 +167,23 @@ TEST_P(GpuFormTest, AnotherDeviceThanTheCpuDoesTheSame) {
   EXPECT_NEAR(Evaluate(there).loss / Evaluate(here).loss, 1, 0.02);
 }
 
+TEST_P(GpuFormTest, AnotherDeviceThanTheCpuReadsATextTheSame) {
+  const std::vector<at::Tensor> here = Read(LoadOnto(at::kCPU));
+  const std::vector<at::Tensor> there = Read(LoadOnto(FakeDevice::device()));
+  for (size_t i = 0; i < here.size(); ++i) {
+    EXPECT_LT((there[i] - here[i]).norm().item<float>(), 0.02 * here[i].norm().item<float>()) << i;
+  }
+}
+
 TEST_P(GpuFormTest, TheSelfTestHasEveryOperationThatIsUsed) {
   const std::set<std::string> tested = OperationsOfTheSelfTest();
   const Model model = LoadOnto(FakeDevice::device());
   FakeDevice::TakeOperations();
+  dropout_ = 0.1;
   recomputed_layers_ = 1;
   Train(model);
   Evaluate(model);
+  Read(model);
   const std::set<std::string> used = FakeDevice::TakeOperations();
   EXPECT_GT(used.size(), 40);
   std::vector<std::string> missing;

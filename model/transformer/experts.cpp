@@ -3,24 +3,19 @@
 #include "model/transformer/experts.h"
 
 #include <algorithm>
-#include <bit>
 #include <functional>
-#include <numeric>
 #include <span>
 #include <utility>
 
 #include "ATen/TensorOperators.h"
 #include "ATen/core/grad_mode.h"
-#include "ATen/ops/_grouped_mm.h"
 #include "ATen/ops/cat.h"
-#include "ATen/ops/empty.h"
-#include "ATen/ops/from_blob.h"
 #include "ATen/ops/silu.h"
 #include "ATen/ops/silu_backward.h"
-#include "ATen/ops/zeros.h"
 #include "model/transformer/cpu_experts.h"
 #include "model/transformer/cpu_moe.h"
 #include "model/transformer/differentiable.h"
+#include "model/transformer/grouped_experts.h"
 
 namespace fedtune {
 namespace {
@@ -41,18 +36,11 @@ at::Tensor Dispatch(const at::Tensor& x, const ExpertPlan& plan, int64_t choices
                         });
 }
 
-// The rows of `slots` by row and choice: [rows, choices, width].
-at::Tensor ByChoice(const at::Tensor& slots, const ExpertPlan& plan, int64_t choices) {
-  return slots.index_select(0, plan.slot_of_choice).unflatten(0, {-1, choices});
-}
-
 // Gradients of Combine()'s slots and weights.
 Tensors CombineBackward(const at::Tensor& y_gradient, const at::Tensor& slots,
                         const at::Tensor& weights, const ExpertPlan& plan) {
-  at::Tensor weight_of_slot = at::zeros({slots.size(0), 1}, slots.options());
-  weight_of_slot.index_copy_(0, plan.slot_of_choice,
-                             weights.reshape({-1, 1}).to(slots.scalar_type()));
-  at::Tensor slot_gradient = y_gradient.index_select(0, plan.row_of_slot).mul_(weight_of_slot);
+  at::Tensor slot_gradient = y_gradient.index_select(0, plan.row_of_slot)
+                                 .mul_(WeightOfSlot(weights, plan, slots.scalar_type()));
   at::Tensor products = ByChoice(slots, plan, weights.size(1)).mul_(y_gradient.unsqueeze(1));
   return {slot_gradient, products.sum(2).to(weights.scalar_type())};
 }
@@ -157,14 +145,6 @@ class ExpertLoop {
   at::Tensor gate_, up_;
 };
 
-// Rounded up to five binary digits where it is large. oneDNN prepares itself
-// for every new number of rows, which costs more than a few rows too many.
-int64_t WithPadding(int64_t count) {
-  if (count < 128) return count;
-  const auto step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(count) / 16));
-  return (count + step - 1) / step * step;
-}
-
 bool AdaptsAny(const std::vector<MlpWeights>& experts, const Adapter& adapter) {
   return std::any_of(experts.begin(), experts.end(), [&](const MlpWeights& expert) {
     return adapter.Of(expert.gate_proj).defined() || adapter.Of(expert.up_proj).defined() ||
@@ -172,27 +152,17 @@ bool AdaptsAny(const std::vector<MlpWeights>& experts, const Adapter& adapter) {
   });
 }
 
-at::Tensor ApplyExperts(const at::Tensor& slots, const MoeWeights& weights, const Adapter& adapter,
-                        const std::vector<int64_t>& counts) {
-  if (weights.gate_up.defined() && !AdaptsAny(weights.experts, adapter)) {
-    return ApplyGroupedExperts(slots, weights.gate_up, weights.down, counts);
+// The sum over each row's experts, times `weights`, [rows, choices].
+at::Tensor MixExperts(const at::Tensor& x, const MoeWeights& moe, const Adapter& adapter,
+                      const ExpertPlan& plan, const at::Tensor& weights) {
+  if (moe.gate_up.defined() && !AdaptsAny(moe.experts, adapter)) {
+    return MixGroupedExperts(x, {moe.gate_up, moe.down}, plan, weights);
   }
-  return ApplyExpertsInTurn(slots, weights.experts, adapter, counts);
+  const at::Tensor slots = Dispatch(x, plan, weights.size(1));
+  return Combine(ApplyExpertsInTurn(slots, moe.experts, adapter, plan.counts), weights, plan);
 }
 
 }  // namespace
-
-at::Tensor ApplyGroupedExperts(const at::Tensor& slots, const at::Tensor& gate_up,
-                               const at::Tensor& down, const std::vector<int64_t>& counts) {
-  std::vector<int32_t> ends(counts.size());
-  std::partial_sum(counts.begin(), counts.end(), ends.begin());
-  const at::Tensor offsets =
-      at::from_blob(ends.data(), {static_cast<int64_t>(ends.size())}, at::kInt)
-          .to(slots.device(), at::kInt, /*non_blocking=*/false, /*copy=*/true);
-  const std::vector<at::Tensor> halves =
-      at::_grouped_mm(slots, gate_up.transpose(1, 2), offsets).chunk(2, 1);
-  return at::_grouped_mm(at::silu(halves[0]) * halves[1], down.transpose(1, 2), offsets);
-}
 
 at::Tensor ApplyExpertsInTurn(const at::Tensor& x, std::span<const MlpWeights> experts,
                               const Adapter& adapter, const std::vector<int64_t>& counts) {
@@ -211,51 +181,18 @@ at::Tensor ApplyExpertsInTurn(const at::Tensor& x, std::span<const MlpWeights> e
   });
 }
 
-ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count, SlotPadding padding) {
-  const at::Tensor choices = experts.to(at::kCPU).contiguous();
-  const std::span<const int64_t> expert_of_choice(choices.const_data_ptr<int64_t>(),
-                                                  static_cast<size_t>(choices.numel()));
-  ExpertPlan plan;
-  plan.rows.resize(static_cast<size_t>(expert_count));
-  for (const int64_t expert : expert_of_choice) ++plan.rows[static_cast<size_t>(expert)];
-  plan.counts = plan.rows;
-  if (padding == SlotPadding::kRounded) {
-    for (int64_t& count : plan.counts) count = WithPadding(count);
-  }
-  std::vector<int64_t> next(plan.counts.size());
-  std::exclusive_scan(plan.counts.begin(), plan.counts.end(), next.begin(), int64_t{0});
-  const auto options = at::TensorOptions(at::kLong);
-  const int64_t slot_count = std::reduce(plan.counts.begin(), plan.counts.end());
-  at::Tensor rows = at::zeros({slot_count}, options);
-  at::Tensor slots = at::empty({choices.numel()}, options);
-  auto* row_of_slot = rows.mutable_data_ptr<int64_t>();
-  auto* slot_of_choice = slots.mutable_data_ptr<int64_t>();
-  for (size_t i = 0; i < expert_of_choice.size(); ++i) {
-    const int64_t slot = next[static_cast<size_t>(expert_of_choice[i])]++;
-    slot_of_choice[i] = slot;
-    row_of_slot[slot] = static_cast<int64_t>(i) / choices.size(1);
-  }
-  plan.row_of_slot = rows.to(experts.device());
-  plan.slot_of_choice = slots.to(experts.device());
-  return plan;
-}
-
 at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeConfig& moe,
                     const Adapter& adapter, std::span<int64_t> routed) {
   const Routing routing =
       Route(x, weights.gate, adapter.Of(weights.gate), weights.choice_bias, moe);
-  const bool on_cpu = CpuExperts::CanCompute(x, weights.experts, adapter);
+  const bool by_kernels = CpuExperts::CanCompute(x, weights.experts, adapter);
+  const bool by_onednn = x.is_cpu() && !by_kernels;
   const ExpertPlan plan = PlanExperts(routing.experts, moe.routed_expert_count,
-                                      on_cpu ? SlotPadding::kNone : SlotPadding::kRounded);
+                                      by_onednn ? SlotPadding::kRounded : SlotPadding::kNone);
   std::transform(routed.begin(), routed.end(), plan.rows.begin(), routed.begin(), std::plus<>());
-  at::Tensor y;
-  if (on_cpu) {
-    y = ApplyExpertsOnCpu(x, weights.experts, adapter, plan, routing.weights);
-  } else {
-    const at::Tensor slots = Dispatch(x, plan, moe.experts_per_token);
-    const at::Tensor done = ApplyExperts(slots, weights, adapter, plan.counts);
-    y = Combine(done, routing.weights, plan);
-  }
+  const at::Tensor y = by_kernels
+                           ? ApplyExpertsOnCpu(x, weights.experts, adapter, plan, routing.weights)
+                           : MixExperts(x, weights, adapter, plan, routing.weights);
   return weights.shared ? y + ApplyMlp(x, *weights.shared, adapter) : y;
 }
 

@@ -9,6 +9,7 @@
 
 #include "ATen/core/Tensor.h"
 #include "model/transformer/adapter.h"
+#include "model/transformer/expert_plan.h"
 #include "model/transformer/mlp.h"
 #include "model/transformer/router.h"
 
@@ -28,28 +29,6 @@ struct MoeWeights {
   at::Tensor gate_up;
   at::Tensor down;
 };
-
-// The rows of a batch sorted by expert: row r's j-th choice is slot
-// slot_of_choice[r * experts_per_token + j]. Slots that are nobody's choice are
-// padding: they hold row 0, and their results are ignored.
-struct ExpertPlan {
-  std::vector<int64_t> rows;    // Of each expert.
-  std::vector<int64_t> counts;  // Its slots, with padding.
-  at::Tensor row_of_slot;
-  at::Tensor slot_of_choice;
-};
-
-// Whether each expert gets more slots than it has rows, so that there are few
-// different numbers of them.
-enum class SlotPadding : bool { kNone, kRounded };
-
-// Equal choices stay in the order of their rows.
-ExpertPlan PlanExperts(const at::Tensor& experts, int64_t expert_count, SlotPadding padding);
-
-// All experts in one grouped product each for gate with up, and for down.
-// `gate_up` and `down` are as in MoeWeights; for weights that are not adapted.
-at::Tensor ApplyGroupedExperts(const at::Tensor& slots, const at::Tensor& gate_up,
-                               const at::Tensor& down, const std::vector<int64_t>& counts);
 
 // One expert after the other. Differentiable with respect to the slots and the
 // factors; experts and adapter must outlive the derivative.

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "model/transformer/experts.h"
-
 #include <numeric>
 
 #include "ATen/ops/from_blob.h"
 #include "ATen/ops/zeros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/transformer/expert_plan.h"
 
 namespace fedtune {
 namespace {

@@ -5,13 +5,13 @@
 #include <string>
 #include <utility>
 
-#include "ATen/ops/cat.h"
+#include "ATen/ops/empty.h"
 #include "ATen/ops/from_blob.h"
-#include "ATen/ops/stack.h"
 #include "absl/container/flat_hash_map.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/checkpoint/one_model.h"
+#include "model/transformer/grouped_experts.h"
 #include "model/transformer/matrix_products.h"
 #include "model/transformer/rotary.h"
 #include "model/transformer/weight_reader.h"
@@ -125,29 +125,29 @@ class ModelBuilder {
     return weights;
   }
 
-  // Grouped products want rows of a multiple of 16 bytes.
   bool CanGroupExperts() const {
-    return form_ == ModelForm::kForGpu && config_.hidden_size % 8 == 0 &&
-           config_.moe.expert_width % 8 == 0;
+    return form_ == ModelForm::kForGpu &&
+           CanGroup(config_.moe.routed_expert_count, config_.moe.expert_width, config_.hidden_size);
   }
 
   // Moves the experts' weights into one tensor for each grouped product.
   static void GroupExperts(MoeWeights& weights) {
-    std::vector<at::Tensor> gates, ups, downs;
-    for (const MlpWeights& expert : weights.experts) {
-      gates.push_back(expert.gate_proj.weight);
-      ups.push_back(expert.up_proj.weight);
-      downs.push_back(expert.down_proj.weight);
+    const at::Tensor& one = weights.experts[0].gate_proj.weight;
+    const int64_t width = one.size(0), hidden = one.size(1), count = std::ssize(weights.experts);
+    weights.gate_up = at::empty({count, 2 * width, hidden}, one.options());
+    weights.down = at::empty({count, hidden, width}, one.options());
+    for (int64_t i = 0; i < count; ++i) {
+      MlpWeights& expert = weights.experts[static_cast<size_t>(i)];
+      const at::Tensor gate_up = weights.gate_up.select(0, i);
+      MoveInto(gate_up.narrow(0, 0, width), expert.gate_proj);
+      MoveInto(gate_up.narrow(0, width, width), expert.up_proj);
+      MoveInto(weights.down.select(0, i), expert.down_proj);
     }
-    weights.gate_up = at::cat({at::stack(gates), at::stack(ups)}, 1);
-    weights.down = at::stack(downs);
-    const int64_t width = gates[0].size(0);
-    for (size_t i = 0; i < weights.experts.size(); ++i) {
-      const at::Tensor gate_up = weights.gate_up.select(0, static_cast<int64_t>(i));
-      weights.experts[i].gate_proj.weight = gate_up.narrow(0, 0, width);
-      weights.experts[i].up_proj.weight = gate_up.narrow(0, width, width);
-      weights.experts[i].down_proj.weight = weights.down.select(0, static_cast<int64_t>(i));
-    }
+  }
+
+  static void MoveInto(const at::Tensor& place, Linear& linear) {
+    place.copy_(linear.weight);
+    linear.weight = place;
   }
 
   Linear TakeLinear(const std::string& name) {

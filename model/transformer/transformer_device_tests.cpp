@@ -10,12 +10,18 @@
 #include "ATen/ops/arange.h"
 #include "ATen/ops/embedding.h"
 #include "ATen/ops/from_blob.h"
+#include "ATen/ops/full_like.h"
+#include "ATen/ops/stack.h"
 #include "base/check.h"
 #include "fmt/format.h"
 #include "model/transformer/attention.h"
+#include "model/transformer/decoder.h"
+#include "model/transformer/dropout.h"
 #include "model/transformer/experts.h"
+#include "model/transformer/grouped_experts.h"
 #include "model/transformer/loss.h"
 #include "model/transformer/mlp.h"
+#include "model/transformer/model.h"
 #include "model/transformer/rms_norm.h"
 #include "model/transformer/rotary.h"
 #include "model/transformer/router.h"
@@ -55,6 +61,8 @@ class AdaptedLayers {
     Check(adapter_.Load({values.const_data_ptr<float>(), count}).ok(), "values of the layout");
     adapter_.Train(FactorSet::kBoth);
   }
+
+  void Drop(double rate) { adapter_.DropInputs(rate, /*key=*/11); }
 
   const Linear& operator[](size_t index) const { return linear_[index]; }
   const LoraFactors& lora(size_t index) const { return adapter_.Of(linear_[index]); }
@@ -97,10 +105,19 @@ Results RunEmbedding(at::Device device) {
   return {at::embedding(TestNumbers({50, 64}, 1, device), tokens.to(device))};
 }
 
-Results RunLinear(at::Device device) {
-  const AdaptedLayers layers({{64, 48}}, device);
+Results RunLinear(double dropout, at::Device device) {
+  AdaptedLayers layers({{64, 48}}, device);
+  layers.Drop(dropout);
   const at::Tensor x = Input(32, device);
   return layers.WithGradients(ApplyLinear(x, layers[0], layers.lora(0)), x);
+}
+
+// Of an odd number of values, so that one random number is for two rows.
+Results RunDropout(at::Device device) {
+  const at::Tensor x = TestNumbers({9, 7}, 1, device);
+  constexpr uint64_t kKey = 0xfedcba9876543210;
+  return {DropoutMask(x, {.rate = 0.3, .key = kKey, .first_row = 0}),
+          DropoutMask(x, {.rate = 0.3, .key = kKey, .first_row = 9})};
 }
 
 Results RunNorm(at::Device device) {
@@ -125,21 +142,32 @@ AttentionContext ContextOf(const PackedBatch& batch, int64_t rope, at::Device de
 }
 
 // Two heads, and queries that come from a latent.
-Results RunAttention(const MlaConfig& mla, const PackedBatch& batch, at::Device device) {
-  const AttentionShape shape = {mla, 2, 0.2, RotaryPairs::kNeighbours};
+constexpr int64_t kHeads = 2;
+
+std::vector<LayerSize> ProjectionSizes(const MlaConfig& mla) {
   const int64_t q = mla.q_lora_rank, kv = mla.kv_lora_rank;
-  const AdaptedLayers layers({{64, q},
-                              {q, 2 * mla.qk_head_dim()},
-                              {64, kv + mla.qk_rope_head_dim},
-                              {kv, 2 * (mla.qk_nope_head_dim + mla.v_head_dim)}},
-                             device);
+  return {{64, q},
+          {q, kHeads * mla.qk_head_dim()},
+          {64, kv + mla.qk_rope_head_dim},
+          {kv, kHeads * (mla.qk_nope_head_dim + mla.v_head_dim)}};
+}
+
+// Of the first layers, which have the sizes above.
+MlaWeights ProjectionsOf(const AdaptedLayers& layers, const MlaConfig& mla, at::Device device) {
   MlaWeights weights;
   weights.q_a_proj = layers[0];
-  weights.q_a_norm = TestNumbers({q}, 3, device, at::kFloat);
+  weights.q_a_norm = TestNumbers({mla.q_lora_rank}, 3, device, at::kFloat);
   weights.q_b_proj = layers[1];
   weights.kv_a_proj = layers[2];
-  weights.kv_a_norm = TestNumbers({kv}, 4, device, at::kFloat);
+  weights.kv_a_norm = TestNumbers({mla.kv_lora_rank}, 4, device, at::kFloat);
   weights.kv_b_proj = layers[3];
+  return weights;
+}
+
+Results RunAttention(const MlaConfig& mla, const PackedBatch& batch, at::Device device) {
+  const AttentionShape shape = {mla, kHeads, 0.2, RotaryPairs::kNeighbours};
+  const AdaptedLayers layers(ProjectionSizes(mla), device);
+  const MlaWeights weights = ProjectionsOf(layers, mla, device);
   const at::Tensor x = Input(batch.rows(), device);
   const at::Tensor y = AttendedValues(x, {weights, {}}, shape, layers.adapter(),
                                       ContextOf(batch, mla.qk_rope_head_dim, device));
@@ -218,12 +246,28 @@ Results RunRouter(ExpertChoice choice, at::Device device) {
   return results;
 }
 
-// One expert has no rows.
-Results RunGroupedExperts(at::Device device) {
-  const at::Tensor x = Input(40, device);
-  const at::Tensor gate_up = TestNumbers({4, 2 * kWidth, 64}, 2, device) * 0.2;
-  const at::Tensor down = TestNumbers({4, 64, kWidth}, 3, device) * 0.2;
-  return WithGradient(ApplyGroupedExperts(x, gate_up, down, {16, 0, 21, 3}), x);
+struct MixtureSize {
+  int64_t rows = 0;
+  int64_t hidden = 0;
+  int64_t width = 0;
+};
+
+// GPUs have a kernel for few rows or columns, and one for more than 128 of each.
+constexpr MixtureSize kSmallMixture = {40, 64, kWidth};
+constexpr MixtureSize kLargeMixture = {320, 192, 136};
+
+// Everybody's second choice is expert 3, and expert 1 has no rows.
+Results RunGroupedExperts(const MixtureSize& size, at::Device device) {
+  const at::Tensor row = at::arange(size.rows, at::TensorOptions(at::kLong));
+  const at::Tensor choices = at::stack({row % 2 * 2, at::full_like(row, 3)}, 1).to(device);
+  const at::Tensor x = TestNumbers({size.rows, size.hidden}, 1, device).requires_grad_();
+  const at::Tensor weights = TestNumbers({size.rows, 2}, 4, device, at::kFloat).requires_grad_();
+  const GroupedWeights experts = {TestNumbers({4, 2 * size.width, size.hidden}, 2, device) * 0.2,
+                                  TestNumbers({4, size.hidden, size.width}, 3, device) * 0.2};
+  const ExpertPlan plan = PlanExperts(choices, 4, SlotPadding::kNone);
+  Results results = WithGradient(MixGroupedExperts(x, experts, plan, weights), x);
+  results.push_back(weights.grad());
+  return results;
 }
 
 std::vector<LayerSize> ExpertSizes(int64_t experts) {
@@ -279,6 +323,39 @@ Results RunEvaluationLoss(at::Device device) {
   return {at::from_blob(losses.data(), {4}, at::kFloat).clone()};
 }
 
+// ---- Generation ----
+
+// One layer, and a tied head.
+Model SmallModel(const AdaptedLayers& layers, const MlaConfig& mla, at::Device device) {
+  const auto norm = [&](double seed) { return TestNumbers({64}, seed, device, at::kFloat); };
+  Model model;
+  model.config.hidden_size = 64;
+  model.config.head_count = kHeads;
+  model.config.vocabulary_size = kVocabulary;
+  model.config.attention = mla;
+  model.embedding = TestNumbers({kVocabulary, 64}, 1, device);
+  model.layers.push_back({norm(6),
+                          {ProjectionsOf(layers, mla, device), layers[4]},
+                          norm(7),
+                          MlpWeights{layers[5], layers[6], layers[7]}});
+  model.norm = norm(8);
+  model.head = {model.embedding, -1};
+  model.rotary_frequencies = TestNumbers({mla.qk_rope_head_dim / 2}, 2, device, at::kFloat);
+  model.compute_type = at::kBFloat16;
+  return model;
+}
+
+// The logits behind a prompt and behind one token more.
+Results RunDecoder(at::Device device) {
+  std::vector<LayerSize> sizes = ProjectionSizes(kSmallHeads);
+  sizes.insert(sizes.end(), {{kHeads * kSmallHeads.v_head_dim, 64}, {64, 96}, {64, 96}, {96, 64}});
+  const AdaptedLayers layers(sizes, device);
+  const Model model = SmallModel(layers, kSmallHeads, device);
+  Decoder decoder(model, layers.adapter(), 8);
+  const std::vector<int32_t> prompt = {3, 14, 15, 89, 26};
+  return {decoder.Append(prompt), decoder.Append(std::span(prompt).first(1))};
+}
+
 }  // namespace
 
 std::vector<DeviceTest> TransformerDeviceTests() {
@@ -289,7 +366,9 @@ std::vector<DeviceTest> TransformerDeviceTests() {
       {"copying there and back", RunCopies, 0},
       {"an adapter's way there and back", RunAdapter, 0},
       {"an embedding", RunEmbedding, 0},
-      {"a linear layer with LoRA", RunLinear, kOfBf16},
+      {"a linear layer with LoRA", with(RunLinear, 0.0), kOfBf16},
+      {"dropout", RunDropout, 0},
+      {"a linear layer with dropout", with(RunLinear, 0.3), kOfBf16},
       {"a norm", RunNorm, kOfBf16},
       {"an MLP", RunMlp, kOfBf16},
       {"causal attention", with(RunCausalAttention, kSmallHeads), kOfBf16},
@@ -300,11 +379,13 @@ std::vector<DeviceTest> TransformerDeviceTests() {
       {"a router", with(RunRouter, ExpertChoice::kGreedy), kOfBf16},
       {"a router with groups", with(RunRouter, ExpertChoice::kGroupLimitedGreedy), kOfBf16},
       {"a router with biased groups", with(RunRouter, ExpertChoice::kBiasedGroups), kOfBf16},
-      {"a grouped product", RunGroupedExperts, kOfBf16},
+      {"grouped products", with(RunGroupedExperts, kSmallMixture), kOfBf16},
+      {"large grouped products", with(RunGroupedExperts, kLargeMixture), kOfBf16},
       {"adapted experts", RunExpertsInTurn, kOfBf16},
       {"a mixture of experts", RunMixture, kOfBf16},
       {"the loss of training", RunTrainingLoss, kOfBf16},
       {"the loss of evaluation", RunEvaluationLoss, kOfBf16},
+      {"reading a text", RunDecoder, kOfBf16},
   };
 }
 
