@@ -52,6 +52,8 @@ absl::StatusOr<TestedGpu> TestOne(const GpuAccess& gpus, int index) {
                     "help",
                     index, gpu.name, Message(test)));
   }
+  // The test has loaded what takes memory of its own, and keeps it.
+  ASSIGN_OR_RETURN(gpu, gpus.describe(index));
   return TestedGpu{std::move(gpu), SecondsSince(start)};
 }
 

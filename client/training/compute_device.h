@@ -16,8 +16,8 @@ namespace fedtune {
 struct Gpu {
   std::string name;  // "NVIDIA H100 80GB HBM3"
   uint64_t memory_bytes = 0;
-  uint64_t free_memory_bytes = 0;
-  bool has_bf16 = false;  // In hardware: compute capability 8.0 or higher.
+  uint64_t free_memory_bytes = 0;  // Once CUDA and the self-test have taken theirs.
+  bool has_bf16 = false;           // In hardware: compute capability 8.0 or higher.
 };
 
 // How GPUs are counted (CountGpus), described (DescribeGpu) and tested: OK, or

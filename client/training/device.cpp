@@ -6,6 +6,7 @@
 #include "base/status_macros.h"
 #include "c10/core/Device.h"
 #include "client/training/gpu.h"
+#include "client/training/gpu_settings.h"
 #include "client/training/torch_errors.h"
 #include "client/training/training_device_tests.h"
 #include "model/transformer/transformer_device_tests.h"
@@ -15,9 +16,11 @@ namespace {
 
 absl::Status TestGpu(int index) {
   return CatchingTorch([&] {
+    ApplyGpuSettings();
     const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
     RETURN_IF_ERROR(RunDeviceTests(TransformerDeviceTests(), device));
-    return RunDeviceTests(TrainingDeviceTests(), device);
+    RETURN_IF_ERROR(RunDeviceTests(TrainingDeviceTests(), device));
+    return ReturnFreeGpuMemory();
   });
 }
 

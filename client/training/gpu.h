@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/training/compute_device.h"
 
@@ -17,5 +18,10 @@ absl::StatusOr<int> CountGpus();
 
 // INTERNAL: CUDA fails on this GPU; says how.
 absl::StatusOr<Gpu> DescribeGpu(int index);
+
+// Gives all GPUs back the memory that LibTorch keeps for tensors to come.
+//
+// INTERNAL: CUDA fails; says how.
+absl::Status ReturnFreeGpuMemory();
 
 }  // namespace fedtune

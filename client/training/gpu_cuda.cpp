@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "base/status_macros.h"
+#include "c10/cuda/CUDACachingAllocator.h"
 #include "c10/cuda/CUDAFunctions.h"
 #include "c10/cuda/CUDAGuard.h"
 #include "client/training/gpu.h"
@@ -39,6 +40,13 @@ absl::StatusOr<Gpu> DescribeGpu(int index) {
                .memory_bytes = total,
                .free_memory_bytes = free,
                .has_bf16 = properties.major >= 8};
+  });
+}
+
+absl::Status ReturnFreeGpuMemory() {
+  return CatchingTorch([] {
+    c10::cuda::CUDACachingAllocator::emptyCache();
+    return absl::OkStatus();
   });
 }
 

@@ -9,6 +9,7 @@
 #include "ATen/Parallel.h"
 #include "base/status_macros.h"
 #include "c10/core/Device.h"
+#include "client/training/gpu.h"
 
 namespace fedtune {
 namespace {
@@ -25,6 +26,7 @@ absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options, Mo
   const at::Device device(options.device.kind());
   ASSIGN_OR_RETURN(Model model, LoadModel(options.model_directory, device,
                                           device.is_cpu() ? on_cpu : ModelForm::kForGpu));
+  if (!device.is_cpu()) RETURN_IF_ERROR(ReturnFreeGpuMemory());
   return TorchModel{std::move(model), threads};
 }
 

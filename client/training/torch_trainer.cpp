@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "base/status_macros.h"
 #include "client/training/evaluation.h"
+#include "client/training/gpu.h"
 #include "client/training/local_training.h"
 #include "client/training/tensor_memory.h"
 #include "client/training/torch_errors.h"
@@ -42,6 +43,9 @@ class TorchTrainer final : public Trainer {
       return work();
     });
     ReturnFreeMemory();
+    if (model_.device().is_cpu()) return result;
+    const absl::Status returned = ReturnFreeGpuMemory();
+    if (result.ok()) RETURN_IF_ERROR(returned);
     return result;
   }
 
