@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <new>
+#include <string_view>
 
 #include "c10/util/Exception.h"
 #include "fmt/format.h"
@@ -18,6 +19,13 @@ absl::Status OutOfMemory(const char* detail) {
       detail));
 }
 
+// Not all memory of a GPU is asked for by LibTorch's allocator, which says so with a
+// type of its own: its libraries name the error.
+bool NamesMemory(std::string_view message) {
+  return message.find("out of memory") != std::string_view::npos ||
+         message.find("ALLOC_FAILED") != std::string_view::npos;
+}
+
 }  // namespace
 
 absl::Status StatusOfException() {
@@ -28,6 +36,9 @@ absl::Status StatusOfException() {
   } catch (const std::bad_alloc& error) {
     return OutOfMemory(error.what());
   } catch (const c10::Error& error) {
+    if (NamesMemory(error.what_without_backtrace())) {
+      return OutOfMemory(error.what_without_backtrace());
+    }
     return absl::InternalError(fmt::format("LibTorch: {}", error.what_without_backtrace()));
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
