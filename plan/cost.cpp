@@ -3,6 +3,7 @@
 #include "plan/cost.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -26,7 +27,7 @@ constexpr double kLogitsTogether = 1 << 22;
 constexpr double kFewestLogitRows = 128;
 
 // Measured with bench/run.sh train: what the program holds before it trains, and
-// how much more the heap holds than what is alive in it. Of GPUs it is a guess.
+// how much more the heap holds than what is alive in it. Of GPUs the latter is a guess.
 constexpr int64_t kProgramBytes = 150'000'000;
 constexpr double kHeapOverhead = 1.05;
 constexpr double kGpuHeapOverhead = 1.3;
@@ -109,8 +110,36 @@ double ExpertShare(const BaseModelDescription& model) {
          static_cast<double>(std::max<int64_t>(1, model.routed_expert_count));
 }
 
+// How a client computes what activations are of.
+struct Computation {
+  const BaseModelDescription& model;
+  bool on_gpu = false;
+
+  // Adapted experts on a GPU go one after the other, which keeps what all of them took
+  // and gave.
+  bool experts_in_turn = false;
+};
+
+Computation ComputationOf(const BaseModelDescription& model, const AdapterLayout& layout,
+                          ComputeType type) {
+  std::set<std::string_view> experts;
+  for (const LinearLayer& layer : model.linear_layers) {
+    if (layer.kind == LayerKind::kRoutedExpert) experts.insert(layer.name);
+  }
+  const bool on_gpu = type == ComputeType::kBf16;
+  const bool adapted =
+      std::any_of(layout.modules().begin(), layout.modules().end(),
+                  [&](const AdapterModule& module) { return experts.contains(module.name); });
+  return {model, on_gpu, on_gpu && adapted};
+}
+
+int64_t ExpertValues(const LinearLayer& layer, const Computation& computation) {
+  const bool takes_and_gives = computation.experts_in_turn && EndsIn(layer, "down_proj");
+  return MlpValues(layer) + (takes_and_gives ? 2 * layer.out_features : 0);
+}
+
 // Values that one token leaves behind for the backward pass in a linear layer.
-double KeptValues(const LinearLayer& layer, const BaseModelDescription& model) {
+double KeptValues(const LinearLayer& layer, const Computation& computation) {
   switch (layer.kind) {
     case LayerKind::kAttention:
       return static_cast<double>(AttentionValues(layer));
@@ -119,7 +148,7 @@ double KeptValues(const LinearLayer& layer, const BaseModelDescription& model) {
     case LayerKind::kHead:
       return 0;
     case LayerKind::kRoutedExpert:
-      return ExpertShare(model) * static_cast<double>(MlpValues(layer));
+      return ExpertShare(computation.model) * static_cast<double>(ExpertValues(layer, computation));
     default:
       return static_cast<double>(MlpValues(layer));
   }
@@ -135,14 +164,14 @@ std::string_view TransformerLayerOf(const LinearLayer& layer) {
 }
 
 // The same by transformer layer, in their order; what is in none is as the layer before.
-std::vector<double> KeptValuesByLayer(const BaseModelDescription& model) {
+std::vector<double> KeptValuesByLayer(const Computation& computation) {
   std::vector<double> values(1);
   std::string_view current;
-  for (const LinearLayer& layer : model.linear_layers) {
+  for (const LinearLayer& layer : computation.model.linear_layers) {
     const std::string_view own = TransformerLayerOf(layer);
     if (!own.empty() && !current.empty() && own != current) values.push_back(0);
     if (!own.empty()) current = own;
-    values.back() += KeptValues(layer, model);
+    values.back() += KeptValues(layer, computation);
   }
   return values;
 }
@@ -153,11 +182,11 @@ struct TokenValues {
   double in_the_backward_pass = 0;  // In the worst of the recomputed layers.
 };
 
-TokenValues ValuesPerToken(const BaseModelDescription& model, int64_t recomputed_layers) {
-  const auto input = static_cast<double>(model.hidden_size);
+TokenValues ValuesPerToken(const Computation& computation, int64_t recomputed_layers) {
+  const auto input = static_cast<double>(computation.model.hidden_size);
   double inputs = 0;
   TokenValues values;
-  for (const double kept : KeptValuesByLayer(model)) {
+  for (const double kept : KeptValuesByLayer(computation)) {
     if (recomputed_layers-- > 0) {
       inputs += input;
       values.in_the_backward_pass = std::max(values.in_the_backward_pass, inputs + kept);
@@ -170,12 +199,15 @@ TokenValues ValuesPerToken(const BaseModelDescription& model, int64_t recomputed
 }
 
 // Values a token needs while one layer's experts are differentiated: its gradient
-// and what the last projection took, for each expert.
-double PassingValuesPerToken(const BaseModelDescription& model) {
+// and what the last projection took, for each expert; on a GPU, where operations write
+// new tensors, twice.
+double PassingValuesPerToken(const Computation& computation) {
+  const BaseModelDescription& model = computation.model;
+  const int64_t times = computation.on_gpu ? 2 : 1;
   for (const LinearLayer& layer : model.linear_layers) {
     if (layer.kind != LayerKind::kRoutedExpert || !EndsIn(layer, "down_proj")) continue;
-    return static_cast<double>(model.experts_per_token) *
-           static_cast<double>(layer.out_features + layer.in_features);
+    return static_cast<double>(times * model.experts_per_token *
+                               (layer.out_features + layer.in_features));
   }
   return 0;
 }
@@ -186,18 +218,18 @@ double LogitValues(const BaseModelDescription& model, double tokens) {
   return std::min(tokens, std::max(kFewestLogitRows, kLogitsTogether / vocabulary)) * vocabulary;
 }
 
-int64_t ActivationBytes(const TrainingPlan& training, const BaseModelDescription& model,
-                        ComputeType type, int64_t recomputed_layers) {
+int64_t ActivationBytes(const TrainingPlan& training, const Computation& computation,
+                        int64_t recomputed_layers) {
   const auto length = static_cast<double>(training.sequence_length);
   const double tokens = std::min(static_cast<double>(training.batch_size) * length,
                                  std::max(kTokensTogether, length));
-  const TokenValues of_token = ValuesPerToken(model, recomputed_layers);
-  const double experts = tokens * PassingValuesPerToken(model);
-  const double values = std::max(
-      tokens * of_token.behind_the_forward_pass + std::max(experts, LogitValues(model, tokens)),
-      tokens * of_token.in_the_backward_pass + experts);
-  return static_cast<int64_t>(type == ComputeType::kBf16 ? kGpuHeapOverhead * 2 * values
-                                                         : kHeapOverhead * 4 * values);
+  const TokenValues of_token = ValuesPerToken(computation, recomputed_layers);
+  const double experts = tokens * PassingValuesPerToken(computation);
+  const double values = std::max(tokens * of_token.behind_the_forward_pass +
+                                     std::max(experts, LogitValues(computation.model, tokens)),
+                                 tokens * of_token.in_the_backward_pass + experts);
+  return static_cast<int64_t>(computation.on_gpu ? kGpuHeapOverhead * 2 * values
+                                                 : kHeapOverhead * 4 * values);
 }
 
 // Weights in bf16 of a model that is not small stay as they are on a CPU with AVX-512;
@@ -232,7 +264,8 @@ PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
   cost.program_bytes = type == ComputeType::kBf16 ? 0 : kProgramBytes;
   cost.weight_bytes = WeightBytes(model, type);
   cost.adapter_bytes = kAdapterValueBytes * (2 * parameters + largest + moments * largest);
-  cost.activation_bytes = ActivationBytes(plan.training, model, type, recomputed_layers);
+  cost.activation_bytes =
+      ActivationBytes(plan.training, ComputationOf(model, layout, type), recomputed_layers);
   return cost;
 }
 

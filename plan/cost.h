@@ -59,7 +59,9 @@ enum class ComputeType : uint8_t {
 //                     one, gradients, and M moments (AdamW 2, SGD 0)
 //   activation_bytes  1.05 b * (tokens * what a token leaves behind for the
 //                     backward pass + what one layer's experts, or the logits,
-//                     need for a moment); 1.05 is for the heap's gaps, on GPUs 1.3
+//                     need for a moment, on GPUs twice as much); 1.05 is for the
+//                     heap's gaps, on GPUs 1.3. Adapted routed experts on GPUs leave
+//                     what they took and gave, too
 //
 // Of the first `recomputed_layers`, or all if there are not as many, a token leaves only
 // its input behind, of hidden_size values, but for the one layer whose derivative is
@@ -68,9 +70,10 @@ enum class ComputeType : uint8_t {
 // Tokens are batch_size * sequence_length, at most 8,192 at a time: an upper
 // bound for shorter records. Attention scores are computed in tiles and not
 // kept. On CPUs the sum is within 10 % of what bench/run.sh train measures; it
-// prints both. On GPUs it is a guess. `layout` is the adapter that the plan has
-// for this model. Requires: a plan of ParsePlan(), as far as aggregation goes, and
-// RoutingShapeOf() takes the model.
+// prints both. On GPUs it is more than the
+// tensors have (bench/train/gpu_memory_test); what else CUDA takes is a guess. `layout` is the
+// adapter that the plan has for this model. Requires: a plan of ParsePlan(), as far as aggregation
+// goes, and RoutingShapeOf() takes the model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers = 0);
 
