@@ -102,6 +102,8 @@ bool Mentions(const absl::Status& status, std::string_view words) {
 std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetSslTargetNameOverride(kCoordinatorHost);
+  // Else a channel would go on with the connection of another to the same address.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 15'000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);

@@ -13,47 +13,59 @@ namespace fedtune {
 
 class CoordinatorClient::Explainer final : public SessionListener {
  public:
-  Explainer(SessionListener& listener, std::string address)
-      : listener_(listener), address_(std::move(address)) {}
+  Explainer(SessionListener& listener, CoordinatorClient& client)
+      : listener_(listener), client_(client) {}
 
   void OnWelcome(const Welcome& welcome) override { listener_.OnWelcome(welcome); }
   void OnInstruction(const Instruction& instruction) override {
     listener_.OnInstruction(instruction);
   }
   void OnLost(const absl::Status& reason, absl::Duration retry_in) override {
-    listener_.OnLost(ExplainFailure(reason, address_), retry_in);
+    if (absl::IsUnauthenticated(reason)) client_.Reopen();
+    listener_.OnLost(ExplainFailure(reason, client_.options_.address), retry_in);
   }
 
  private:
   SessionListener& listener_;
-  const std::string address_;
+  CoordinatorClient& client_;
 };
 
 CoordinatorClient::CoordinatorClient(const ChannelOptions& options, Greeting greeting,
                                      SessionListener& listener)
-    : address_(options.address),
+    : options_(options),
       channel_(OpenChannel(options)),
-      explainer_(std::make_unique<Explainer>(listener, options.address)),
-      session_(channel_, std::move(greeting), *explainer_) {}
+      explainer_(std::make_unique<Explainer>(listener, *this)),
+      session_([this] { return channel(); }, std::move(greeting), *explainer_) {}
+
+std::shared_ptr<grpc::Channel> CoordinatorClient::channel() const {
+  const std::lock_guard lock(mutex_);
+  return channel_;
+}
+
+void CoordinatorClient::Reopen() {
+  std::shared_ptr<grpc::Channel> opened = OpenChannel(options_);
+  const std::lock_guard lock(mutex_);
+  channel_.swap(opened);
+}
 
 void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
 
 absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
     const Digest& digest, int64_t value_count, std::stop_token stop,
     const TransferObserver& observer) {
-  return fedtune::FetchAdapter(*channel_, {.digest = digest,
-                                           .value_count = static_cast<size_t>(value_count),
-                                           .stop = std::move(stop),
-                                           .observer = observer});
+  return fedtune::FetchAdapter(*channel(), {.digest = digest,
+                                            .value_count = static_cast<size_t>(value_count),
+                                            .stop = std::move(stop),
+                                            .observer = observer});
 }
 
 absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
-  return SubmitContribution(*channel_, contribution, stop);
+  return SubmitContribution(*channel(), contribution, stop);
 }
 
 absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
                                              std::stop_token stop) {
-  return SubmitContribution(*channel_, contribution, stop);
+  return SubmitContribution(*channel(), contribution, stop);
 }
 
 absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,

@@ -5,6 +5,7 @@
 #include <grpcpp/channel.h>
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,7 +19,9 @@
 namespace fedtune {
 
 // The coordinator over gRPC. The standing session begins with this object and
-// ends with it. Thread-safe.
+// ends with it. Where the coordinator does not accept the certificate, the next
+// session is held over a new connection: only a handshake shows a renewed one.
+// Thread-safe.
 class CoordinatorClient final : public CoordinatorLink {
  public:
   // `listener` must outlive this object.
@@ -35,8 +38,12 @@ class CoordinatorClient final : public CoordinatorLink {
   // Hands on what the session says, in words for people.
   class Explainer;
 
-  const std::string address_;
-  const std::shared_ptr<grpc::Channel> channel_;
+  std::shared_ptr<grpc::Channel> channel() const;
+  void Reopen();
+
+  const ChannelOptions options_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<grpc::Channel> channel_;  // Guarded by mutex_.
   const std::unique_ptr<SessionListener> explainer_;
   StandingSession session_;
 };

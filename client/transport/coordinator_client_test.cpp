@@ -126,6 +126,20 @@ TEST_F(CoordinatorClientTest, ComesBackAfterTheSessionEnds) {
   EXPECT_EQ(listener_.Next(), "welcome to north");
 }
 
+TEST_F(CoordinatorClientTest, ComesBackOverTheSameConnection) {
+  coordinator_.first_answer = {grpc::StatusCode::UNAVAILABLE, "busy"};
+  const auto client = Connect();
+  EXPECT_EQ(coordinator_.NextPeer(), coordinator_.NextPeer());
+}
+
+TEST_F(CoordinatorClientTest, ShowsItsCertificateAnewWhereTheOldOneIsNotGoodAnyMore) {
+  coordinator_.first_answer = {grpc::StatusCode::UNAUTHENTICATED, "it has expired; renew it"};
+  const auto client = Connect();
+  EXPECT_EQ(listener_.Next(), "lost: it has expired; renew it");
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  EXPECT_NE(coordinator_.NextPeer(), coordinator_.NextPeer());
+}
+
 TEST_F(CoordinatorClientTest, EndsTheSessionOnAnInstructionItDoesNotKnow) {
   coordinator_.script = {v1::CoordinatorMessage()};
   const auto client = Connect();

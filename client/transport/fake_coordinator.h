@@ -74,6 +74,7 @@ class FakeCoordinator final : public v1::Training::Service {
 
   std::vector<v1::CoordinatorMessage> script;  // Sent after the welcome.
   bool ends_first_session = false;
+  grpc::Status first_answer;  // To the first session; unless OK it ends there.
   std::string blob;
   size_t breaks_at = 0;               // The first fetch ends here; 0: it does not.
   grpc::Status verdict;               // On contributions.
@@ -82,13 +83,16 @@ class FakeCoordinator final : public v1::Training::Service {
   // ---- What it was told; each waits until there is one ----
 
   v1::ClientMessage NextMessage() { return Next(messages_); }
+  std::string NextPeer() { return Next(peers_); }  // Of a session: who calls, from which port.
   v1::ContributionHeader NextHeader() { return Next(headers_); }
   std::string NextDelta() { return Next(deltas_); }
 
  private:
   grpc::Status Session(
-      grpc::ServerContext*,
+      grpc::ServerContext* context,
       grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::ClientMessage>* stream) override {
+    Put(peers_, context->peer());
+    if (!first_answer.ok()) return std::exchange(first_answer, grpc::Status::OK);
     v1::ClientMessage hello;
     stream->Read(&hello);
     Put(messages_, hello);
@@ -153,6 +157,7 @@ class FakeCoordinator final : public v1::Training::Service {
   std::mutex mutex_;
   std::condition_variable put_;
   std::deque<v1::ClientMessage> messages_;
+  std::deque<std::string> peers_;
   std::deque<v1::ContributionHeader> headers_;
   std::deque<std::string> deltas_;
   int port_ = 0;

@@ -107,9 +107,9 @@ class StandingSession::Line final
   std::optional<absl::Status> status_;
 };
 
-StandingSession::StandingSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
-                                 SessionListener& listener)
-    : stub_(v1::Training::NewStub(std::move(channel))),
+StandingSession::StandingSession(std::function<std::shared_ptr<grpc::Channel>()> channel,
+                                 Greeting greeting, SessionListener& listener)
+    : channel_(std::move(channel)),
       greeting_(std::move(greeting)),
       listener_(listener),
       thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
@@ -138,7 +138,8 @@ void StandingSession::Run(std::stop_token stop) {
 }
 
 absl::Status StandingSession::HoldLine(std::stop_token stop, bool& welcomed) {
-  Line line(*stub_, greeting_, listener_);
+  const auto stub = v1::Training::NewStub(channel_());
+  Line line(*stub, greeting_, listener_);
   {
     const std::lock_guard lock(mutex_);
     line_ = &line;

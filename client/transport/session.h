@@ -4,6 +4,7 @@
 
 #include <grpcpp/channel.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -20,8 +21,9 @@ namespace fedtune {
 // for as long as this object lives. Thread-safe.
 class StandingSession {
  public:
-  // `listener` must outlive the session.
-  StandingSession(std::shared_ptr<grpc::Channel> channel, Greeting greeting,
+  // Each session is held over the channel that `channel` returns when it begins.
+  // `listener`, and what `channel` uses, must outlive this object.
+  StandingSession(std::function<std::shared_ptr<grpc::Channel>()> channel, Greeting greeting,
                   SessionListener& listener);
 
   // Ends the session and waits for its threads.
@@ -36,7 +38,7 @@ class StandingSession {
   void Run(std::stop_token stop);
   absl::Status HoldLine(std::stop_token stop, bool& welcomed);
 
-  const std::unique_ptr<v1::Training::Stub> stub_;
+  const std::function<std::shared_ptr<grpc::Channel>()> channel_;
   const Greeting greeting_;
   SessionListener& listener_;
 
