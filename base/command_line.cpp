@@ -2,8 +2,12 @@
 
 #include "base/command_line.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -53,9 +57,29 @@ std::string FullName(const CLI::App& command) {
   return parent == nullptr ? command.get_name() : FullName(*parent) + " " + command.get_name();
 }
 
+// A file or a connection of ours that took the place of a stream which the caller has
+// closed would be printed into.
+void FillStandardStreams() {
+  int fd = ::open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
+  if (fd >= 0) ::close(fd);
+}
+
+// Of a value for which a flag has a least one, but no greatest.
+constexpr std::string_view kNoGreatest = "17976931348623157";
+
+std::string ValueProblem(const CLI::ParseError& error) {
+  const std::string problem = error.what();
+  const size_t range = problem.find(" not in range");
+  if (range == std::string::npos || problem.find(kNoGreatest, range) == std::string::npos) {
+    return problem;
+  }
+  return problem.substr(0, range) + " is too small";
+}
+
 // What is wrong with the usage of `command`, the last that was understood.
 std::string Problem(const CLI::App& command, const CLI::ParseError& error) {
-  if (command.get_require_subcommand_min() == 0) return error.what();
+  if (command.get_require_subcommand_min() == 0) return ValueProblem(error);
   const std::vector<std::string> unknown = command.remaining();
   std::vector<std::string> names;
   for (const CLI::App* known : command.get_subcommands([](const CLI::App*) { return true; })) {
@@ -168,7 +192,15 @@ void CommandLine::AddCompletion() {
 }
 
 int CommandLine::Run(int argc, const char* const* argv) {
+  FillStandardStreams();
   AddCompletion();
+  const int code = ParseAndRun(argc, argv);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  PrintError(absl::InternalError("the output could not be written; is the disk full?"));
+  return code == static_cast<int>(ExitCode::kDone) ? static_cast<int>(ExitCode::kFailed) : code;
+}
+
+int CommandLine::ParseAndRun(int argc, const char* const* argv) {
   try {
     root_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -179,6 +211,14 @@ int CommandLine::Run(int argc, const char* const* argv) {
   return ExitCodeFor(status);
 }
 
-absl::Status CommandLine::RunChosen() const { return actions_.at(&Chosen(root_))(); }
+absl::Status CommandLine::RunChosen() const {
+  try {
+    return actions_.at(&Chosen(root_))();
+  } catch (const std::system_error&) {
+    // fmt::print() throws where it cannot write; Run() says so.
+    if (std::ferror(stdout) != 0) return absl::OkStatus();
+    throw;
+  }
+}
 
 }  // namespace fedtune

@@ -82,6 +82,7 @@ class CommandLine {
  private:
   CLI::App& AddCommand(CLI::App& parent, const CommandText& text);
   void AddCompletion();
+  int ParseAndRun(int argc, const char* const* argv);
   absl::Status RunChosen() const;
 
   CLI::App root_;

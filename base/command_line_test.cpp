@@ -2,13 +2,21 @@
 
 #include "base/command_line.h"
 
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/files.h"
 #include "base/shell_completion.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -30,10 +38,12 @@ struct Program {
   Program() : line({"kiln", "Fires pots.", {"kiln fire --degrees 900"}}) {
     CLI::App& fire = line.Add({"fire", "Fires the kiln.", {"kiln fire --degrees 900"}}, [this] {
       ++fired;
+      if (work) work();
       return answer;
     });
     fire.add_option("--degrees", degrees, "How hot it's to be")->required();
     fire.add_flag("-q,--quiet", quiet, "Say nothing");
+    fire.add_option("--pots", pots, "How many")->check(CLI::PositiveNumber);
     CLI::App& pot = line.AddGroup({"pot", "Works with pots.", {}});
     line.AddTo(pot, {"list", "Lists pots.", {}}, [this] {
       ++listed;
@@ -49,7 +59,9 @@ struct Program {
 
   CommandLine line;
   absl::Status answer;
+  std::function<void()> work;
   int degrees = 0;
+  int pots = 1;
   bool quiet = false;
   int fired = 0;
   int listed = 0;
@@ -111,6 +123,49 @@ TEST(CommandLineTest, ExplainsWrongUsageAndNamesTheHelp) {
   EXPECT_THAT(said, HasSubstr("error: --degrees is required\n"));
   EXPECT_THAT(said, HasSubstr("see: kiln fire --help\n"));
   EXPECT_EQ(program.fired, 0);
+}
+
+TEST(CommandLineTest, SaysOfANumberThatItIsTooSmall) {
+  Program program;
+  CaptureStderr();
+  EXPECT_EQ(program.Run({"fire", "--degrees", "900", "--pots", "0"}), 2);
+  EXPECT_THAT(GetCapturedStderr(), HasSubstr("error: --pots: Value 0 is too small\n"));
+}
+
+// Runs the program in this process, whose stdout is a full disk, and ends it.
+[[noreturn]] void FireOntoAFullDisk(int lines) {
+  Program program;
+  program.work = [lines] {
+    for (int i = 0; i < lines; ++i) fmt::print("pot {} is done\n", i);
+  };
+  Check(std::freopen("/dev/full", "w", stdout) != nullptr, "/dev/full");
+  std::_Exit(program.Run({"fire", "--degrees", "900"}));
+}
+
+TEST(CommandLineDeathTest, SaysThatItsOutputCouldNotBeWritten) {
+  EXPECT_EXIT(FireOntoAFullDisk(1), ::testing::ExitedWithCode(1),
+              "error: the output could not be written; is the disk full\\?");
+}
+
+TEST(CommandLineDeathTest, SaysSoOfMuchOutput) {
+  EXPECT_EXIT(FireOntoAFullDisk(100'000), ::testing::ExitedWithCode(1),
+              "error: the output could not be written; is the disk full\\?");
+}
+
+// Runs the program in this process without standard streams; ends with the first
+// descriptor that a file of its work gets.
+[[noreturn]] void FireWithoutStreams() {
+  Program program;
+  int first = 0;
+  program.work = [&first] { first = ::open("/dev/null", O_RDONLY); };
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(stream);
+  program.Run({"fire", "--degrees", "900"});
+  std::_Exit(first);
+}
+
+TEST(CommandLineDeathTest, LetsNoFileTakeThePlaceOfAClosedStream) {
+  EXPECT_EXIT(
+      FireWithoutStreams(), [](int status) { return WEXITSTATUS(status) > STDERR_FILENO; }, "");
 }
 
 TEST(CommandLineTest, RefusesAnUnknownCommand) {

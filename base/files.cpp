@@ -136,11 +136,16 @@ absl::Status MakeDirectories(const std::filesystem::path& path) {
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without waiting for who writes into a pipe.
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
   struct stat status;
   if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
-  if (!S_ISREG(status.st_mode)) return ErrnoToStatus(EISDIR, "read", path);
+  if (S_ISDIR(status.st_mode)) return ErrnoToStatus(EISDIR, "read", path);
+  if (!S_ISREG(status.st_mode)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read {}: it is a pipe or a device; a file is needed", path.string()));
+  }
   const auto size = static_cast<size_t>(status.st_size);
   if (size == 0) return MappedFile({});
   void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);

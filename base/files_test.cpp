@@ -2,6 +2,8 @@
 
 #include "base/files.h"
 
+#include <sys/stat.h>
+
 #include <string>
 #include <vector>
 
@@ -47,6 +49,19 @@ TEST(MappedFileTest, MapsAnEmptyFile) {
 }
 
 TEST(MappedFileTest, RefusesADirectory) { EXPECT_FALSE(MappedFile::Open("/tmp").ok()); }
+
+TEST(MappedFileTest, RefusesADevice) {
+  const absl::Status status = MappedFile::Open("/dev/null").status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Message(status), "cannot read /dev/null: it is a pipe or a device; a file is needed");
+}
+
+TEST(MappedFileTest, RefusesAPipeWithoutWaitingForItsOtherEnd) {
+  const testing::TemporaryDirectory directory;
+  const std::filesystem::path pipe = directory.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(MappedFile::Open(pipe), HasCode(absl::StatusCode::kInvalidArgument));
+}
 
 TEST(ReadNamedFileTest, CallsAMissingFileWrongUsage) {
   const auto text = ReadNamedFile("/nowhere/plan.toml");
