@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/host_and_port.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/toml.h"
@@ -31,11 +32,6 @@ bool IsNumber(std::string_view text, int64_t low, int64_t high) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
-}
-
-bool IsAddress(std::string_view text) {
-  const size_t colon = text.rfind(':');
-  return colon != std::string_view::npos && colon > 0 && IsNumber(text.substr(colon + 1), 1, 65535);
 }
 
 bool IsDevice(std::string_view text) {
@@ -105,7 +101,7 @@ class ConfigReader {
 void ReadConnection(ConfigReader& reader, const ClientFlags& flags, ClientConfig& config) {
   const Setting coordinator{reader.root(), "coordinator", "--coordinator"};
   reader.Read(coordinator, flags.coordinator, config.coordinator);
-  if (!IsAddress(config.coordinator)) {
+  if (!IsHostAndPort(config.coordinator)) {
     reader.Reject(coordinator, "must be the coordinator's address, \"host:port\"");
   }
   const Setting institution{reader.root(), "institution", "--institution"};

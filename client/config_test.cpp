@@ -120,6 +120,15 @@ TEST(ConfigTest, FlagsAloneAreEnough) {
   EXPECT_THAT(ParseClientConfig("", "", flags), IsOk());
 }
 
+TEST(ConfigTest, RefusesAnAddressWithAScheme) {
+  ClientFlags flags;
+  flags.coordinator = "https://here:7443";
+  flags.institution = "uke";
+  flags.state_dir = "/s";
+  EXPECT_EQ(Message(ParseClientConfig("", "", flags).status()),
+            "--coordinator must be the coordinator's address, \"host:port\"");
+}
+
 TEST(ConfigTest, SpeaksOfFlagsWhereThereIsNoFile) {
   ClientFlags flags;
   flags.datasets = {"notes:n.jsonl", "notes:m.jsonl"};
