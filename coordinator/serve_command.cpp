@@ -22,6 +22,7 @@
 #include "coordinator/storage/directory_lock.h"
 #include "fmt/format.h"
 #include "privacy/identity/signing_roster.h"
+#include "rpc/channel.h"
 
 namespace fedtune {
 namespace {
@@ -98,6 +99,7 @@ void RaiseFileLimit() {
 absl::Status Serve(const ServeOptions& options) {
   const EndSignals signals;
   RaiseFileLimit();
+  SilenceRpcLibrary();
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));

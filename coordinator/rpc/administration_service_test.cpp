@@ -387,6 +387,14 @@ TEST_F(AdministrationServiceTest, SaysThatThereIsNoSuchRun) {
   EXPECT_THAT(Administrator()->GetRun(&context, request, &response), HasGrpcCode(NOT_FOUND));
 }
 
+TEST_F(AdministrationServiceTest, AnswersALongIdWithAMessageThatArrives) {
+  grpc::ClientContext context;
+  v1::GetRunRequest request;
+  request.set_run_id(std::string(100'000, 'x'));
+  v1::GetRunResponse response;
+  EXPECT_THAT(Administrator()->GetRun(&context, request, &response), HasGrpcCode(NOT_FOUND));
+}
+
 TEST_F(AdministrationServiceTest, RefusesAPrefixOfSeveralRuns) {
   auto ada = ConnectClient("ada");
   StartRun(1, 1);

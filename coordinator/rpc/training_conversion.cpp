@@ -164,7 +164,7 @@ absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message) {
 }
 
 absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& message) {
-  SubmittedHeader submitted{.run = {message.run_id()}, .header = {}};
+  SubmittedHeader submitted{.run = {Shorten(message.run_id())}, .header = {}};
   ContributionHeader& header = submitted.header;
   header.round = message.round();
   header.attempt = message.attempt();

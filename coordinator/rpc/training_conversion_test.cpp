@@ -27,6 +27,16 @@ TEST(TrainingConversionTest, ReasonsOfAClientMayBeShown) {
   EXPECT_EQ(std::get<ClientFailed>(FromMessage(failed)->event).reason, kHarmless);
 }
 
+TEST(TrainingConversionTest, TheRunOfAContributionStaysShort) {
+  v1::ContributionHeader header;
+  header.set_run_id(std::string(100'000, 'x'));
+  for (std::string* digest :
+       {header.mutable_adapter_sha256(), header.mutable_layout_sha256(), header.mutable_sha256()}) {
+    digest->assign(32, 'd');
+  }
+  EXPECT_EQ(FromMessage(header)->run.value.size(), 200);
+}
+
 TEST(TrainingConversionTest, WhatAClientSaysOfItsDeviceMayBeShown) {
   v1::Hello hello;
   hello.set_client_version(kHostile);
