@@ -157,7 +157,10 @@ std::string ClientTable(const v1::ListClientsResponse& clients, absl::Time now) 
     table.Add({client.institution(), client.connected() ? "connected" : "offline",
                HumanAgo(absl::FromUnixMillis(client.last_seen_unix_ms()), now),
                client.device_kind(), HumanBytes(client.memory_bytes()),
-               GroupDigits(static_cast<uint64_t>(client.example_count())), runs});
+               client.example_count() == 0
+                   ? "-"
+                   : GroupDigits(static_cast<uint64_t>(client.example_count())),
+               runs});
   }
   return table.ToString();
 }
@@ -173,7 +176,9 @@ std::string ClientDetails(const v1::ClientStatus& client, absl::Time now) {
                   client.device_name().empty() ? "" : fmt::format(" ({})", client.device_name()),
                   client.threads(), client.threads() == 1 ? "" : "s",
                   HumanBytes(client.memory_bytes())));
-  text += Row("records", GroupDigits(static_cast<uint64_t>(client.example_count())));
+  text += Row("records", client.example_count() == 0
+                             ? "not told"
+                             : GroupDigits(static_cast<uint64_t>(client.example_count())));
   const absl::Time expires = absl::FromUnixMillis(client.certificate_expires_unix_ms());
   text += Row("certificate", fmt::format("until {}", absl::FormatTime("%Y-%m-%d %H:%M", expires,
                                                                       absl::UTCTimeZone())));

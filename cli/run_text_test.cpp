@@ -68,6 +68,16 @@ TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
   EXPECT_EQ(PauseText(run), "paused after 2 of 12 rounds: maintenance");
 }
 
+TEST(ClientTableTest, TakesNoRecordsForNotToldHowMany) {
+  v1::ListClientsResponse clients;
+  v1::ClientStatus& client = *clients.add_clients();
+  EXPECT_THAT(ClientTable(clients, absl::UnixEpoch()), HasSubstr("  -\n"));
+  EXPECT_THAT(ClientDetails(client, absl::UnixEpoch()), HasSubstr("records       not told"));
+  client.set_example_count(1450);
+  EXPECT_THAT(ClientTable(clients, absl::UnixEpoch()), HasSubstr("  1,450"));
+  EXPECT_THAT(ClientDetails(client, absl::UnixEpoch()), HasSubstr("records       1,450"));
+}
+
 TEST(RunTableTest, ShowsRunsThatArePausedOrAboutTo) {
   v1::ListRunsResponse runs;
   v1::RunStatus& pausing = *runs.add_runs();

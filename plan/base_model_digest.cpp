@@ -54,10 +54,10 @@ absl::StatusOr<std::vector<ModelFile>> ModelFiles(const fs::path& directory) {
        entry.increment(error)) {
     if (!BelongsToModel(entry->path())) continue;
     const uint64_t size = entry->file_size(error);
-    if (error) return ErrnoToStatus(error.value(), "cannot read", entry->path());
+    if (error) return ErrnoToStatus(error.value(), "read", entry->path());
     files.push_back({entry->path().filename().string(), size});
   }
-  if (error) return ErrnoToStatus(error.value(), "cannot read the base model in", directory);
+  if (error) return ErrnoToStatus(error.value(), "read the base model in", directory);
   std::sort(files.begin(), files.end(),
             [](const ModelFile& a, const ModelFile& b) { return a.name < b.name; });
   return files;

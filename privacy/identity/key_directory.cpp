@@ -131,7 +131,9 @@ absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files, Role r
                                             absl::Time now) {
   absl::StatusOr<PrivateKey> key = PrivateKey::Load(files.key);
   if (absl::IsNotFound(key.status())) {
-    return Annotate(key.status(), "no key yet; make one with the command \"keys\"");
+    return Annotate(
+        key.status(),
+        fmt::format("no key yet; make one with \"fedtune-ca request --role {}\"", RoleName(role)));
   }
   RETURN_IF_ERROR(key.status());
   ASSIGN_OR_RETURN(std::string pem, ReadIssued(files.certificate));

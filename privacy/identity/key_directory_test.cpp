@@ -106,7 +106,8 @@ TEST_F(KeyDirectoryTest, MakesNothingForAWrongName) {
 
 TEST_F(KeyDirectoryTest, SaysThatAKeyIsMissing) {
   fs::remove(files_.key);
-  EXPECT_THAT(Refusal(absl::StatusCode::kNotFound), HasSubstr("make one with the command"));
+  EXPECT_THAT(Refusal(absl::StatusCode::kNotFound),
+              HasSubstr("make one with \"fedtune-ca request --role client\""));
 }
 
 TEST_F(KeyDirectoryTest, SaysWhoSendsAMissingCertificate) {
