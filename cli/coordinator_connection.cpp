@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/host_and_port.h"
 #include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -23,6 +24,9 @@ namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
 
+// A run's every round comes with the tokens that each expert had: 44 kB a round of V3.
+constexpr int kMostMessageBytes = 1 << 30;
+
 // A call that does not wait for ever, nor in silence.
 class BoundedContext : public grpc::ClientContext {
  public:
@@ -36,7 +40,7 @@ class BoundedContext : public grpc::ClientContext {
 
 v1::GetRunRequest RunRequest(const std::string& run_id) {
   v1::GetRunRequest request;
-  request.set_run_id(run_id);
+  request.set_run_id(PrintableText(run_id));
   return request;
 }
 
@@ -50,13 +54,20 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                     "--coordinator",
                     DefaultConfigurationFile().string()));
   }
+  if (!IsHostAndPort(configuration.coordinator)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "\"{}\" is not a coordinator's address; write host:port, as in fl.example.org:7443",
+        configuration.coordinator));
+  }
   const CredentialFiles files = {configuration.key, configuration.certificate,
                                  configuration.authority};
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(files, Role::kAdministrator, absl::Now()));
   SilenceRpcLibrary();
-  auto channel =
-      OpenChannel({configuration.coordinator, files, credentials.certificate.identity.federation});
+  auto channel = OpenChannel({.address = configuration.coordinator,
+                              .files = files,
+                              .federation = credentials.certificate.identity.federation,
+                              .most_message_bytes = kMostMessageBytes});
   return CoordinatorConnection(configuration.coordinator,
                                v1::Administration::NewStub(std::move(channel)));
 }
@@ -82,8 +93,8 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& 
                                                              const std::string& reason) const {
   BoundedContext context(address_);
   v1::StopRunRequest request;
-  request.set_run_id(run_id);
-  request.set_reason(reason);
+  request.set_run_id(PrintableText(run_id));
+  request.set_reason(PrintableText(reason));
   v1::StopRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->StopRun(&context, request, &response)));
   MakePrintable(response);
@@ -94,8 +105,8 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::PauseRun(const std::string&
                                                               const std::string& reason) const {
   BoundedContext context(address_);
   v1::PauseRunRequest request;
-  request.set_run_id(run_id);
-  request.set_reason(reason);
+  request.set_run_id(PrintableText(run_id));
+  request.set_reason(PrintableText(reason));
   v1::PauseRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->PauseRun(&context, request, &response)));
   MakePrintable(response);
@@ -105,7 +116,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::PauseRun(const std::string&
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::ResumeRun(const std::string& run_id) const {
   BoundedContext context(address_);
   v1::ResumeRunRequest request;
-  request.set_run_id(run_id);
+  request.set_run_id(PrintableText(run_id));
   v1::ResumeRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->ResumeRun(&context, request, &response)));
   MakePrintable(response);
@@ -115,7 +126,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::ResumeRun(const std::string
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::RetryRun(const std::string& run_id) const {
   BoundedContext context(address_);
   v1::RetryRunRequest request;
-  request.set_run_id(run_id);
+  request.set_run_id(PrintableText(run_id));
   v1::RetryRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->RetryRun(&context, request, &response)));
   MakePrintable(response);
@@ -150,7 +161,7 @@ absl::StatusOr<v1::ClientStatus> CoordinatorConnection::GetClient(
     const std::string& institution) const {
   BoundedContext context(address_);
   v1::GetClientRequest request;
-  request.set_institution(institution);
+  request.set_institution(PrintableText(institution));
   v1::ClientStatus response;
   RETURN_IF_ERROR(Explain(stub_->GetClient(&context, request, &response)));
   MakePrintable(response);
@@ -174,7 +185,7 @@ absl::Status CoordinatorConnection::WatchRun(
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::WatchRunRequest request;
-  request.set_run_id(run_id);
+  request.set_run_id(PrintableText(run_id));
   const auto reader = stub_->WatchRun(&context, request);
   v1::RunStatus run;
   std::optional<WaitingNote> note(std::in_place, "waiting for " + address_);

@@ -8,6 +8,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <cstdlib>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -93,6 +94,17 @@ std::string_view WhyUnreachable(std::string_view message) {
   return message;
 }
 
+// The RPC library goes by way of a proxy where the environment names one.
+std::string ByWayOf() {
+  for (const char* name : {"grpc_proxy", "https_proxy", "http_proxy"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    return fmt::format(
+        " (the way there is by the proxy that {} names, unless no_proxy names the host)", name);
+  }
+  return "";
+}
+
 bool Mentions(const absl::Status& status, std::string_view words) {
   return Message(status).find(words) != std::string_view::npos;
 }
@@ -104,6 +116,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   arguments.SetSslTargetNameOverride(kCoordinatorHost);
   // Else a channel would go on with the connection of another to the same address.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetMaxReceiveMessageSize(options.most_message_bytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 15'000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
@@ -134,8 +147,8 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
         "valid yet by this machine's clock",
         address));
   }
-  return absl::UnavailableError(fmt::format("cannot reach the coordinator at {}: {}", address,
-                                            WhyUnreachable(Message(status))));
+  return absl::UnavailableError(fmt::format("cannot reach the coordinator at {}: {}{}", address,
+                                            WhyUnreachable(Message(status)), ByWayOf()));
 }
 
 void SilenceRpcLibrary() {

@@ -18,6 +18,7 @@ struct ChannelOptions {
   std::string address;  // "host:port"
   CredentialFiles files;
   std::string federation;  // Of our own certificate.
+  int most_message_bytes = 4 << 20;
 };
 
 // A connection over mutual TLS to the coordinator of our federation and to

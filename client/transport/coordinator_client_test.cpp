@@ -2,6 +2,7 @@
 
 #include "client/transport/coordinator_client.h"
 
+#include <cstdlib>
 #include <deque>
 #include <vector>
 
@@ -140,6 +141,21 @@ TEST_F(CoordinatorClientTest, ShowsItsCertificateAnewWhereTheOldOneIsNotGoodAnyM
   EXPECT_NE(coordinator_.NextPeer(), coordinator_.NextPeer());
 }
 
+TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
+  coordinator_.script = {AssignmentOf(std::string(5 << 20, 'x'))};
+  ChannelOptions options = OptionsFor(coordinator_.address());
+  {
+    const CoordinatorClient client(options, Greeting{.client_version = "1"}, listener_);
+    EXPECT_EQ(listener_.Next(), "welcome to north");
+    EXPECT_THAT(listener_.Next(), HasSubstr("lost: "));
+  }
+  Listener patient;
+  options.most_message_bytes = 6 << 20;
+  const CoordinatorClient client(options, Greeting{.client_version = "1"}, patient);
+  EXPECT_EQ(patient.Next(), "welcome to north");
+  EXPECT_THAT(patient.Next(), HasSubstr("assigned "));
+}
+
 TEST_F(CoordinatorClientTest, EndsTheSessionOnAnInstructionItDoesNotKnow) {
   coordinator_.script = {v1::CoordinatorMessage()};
   const auto client = Connect();
@@ -262,6 +278,14 @@ TEST_F(CoordinatorClientTest, SaysThatNobodyAnswers) {
   const auto probe = ProbeCoordinator(OptionsFor("localhost:1"), absl::Seconds(20));
   EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_THAT(Message(probe.status()), HasSubstr("cannot reach the coordinator at localhost:1"));
+}
+
+TEST_F(CoordinatorClientTest, SaysThatAProxyIsInTheWay) {
+  ::setenv("https_proxy", "http://127.0.0.1:1", /*replace=*/1);
+  const auto probe = ProbeCoordinator(OptionsFor(coordinator_.address()), absl::Seconds(20));
+  ::unsetenv("https_proxy");
+  EXPECT_THAT(Message(probe.status()), HasSubstr("nobody listens there"));
+  EXPECT_THAT(Message(probe.status()), HasSubstr("by the proxy that https_proxy names"));
 }
 
 TEST_F(CoordinatorClientTest, RefusesACoordinatorOfAnotherAuthority) {

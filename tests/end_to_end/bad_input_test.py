@@ -10,9 +10,12 @@ coordinator/rpc/training_service_test.cpp: no client of ours makes one.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import signal
+import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -194,6 +197,21 @@ class BadInputTest(unittest.TestCase):
         done = self.federation.fedtune("run", "list", keys=keys, expect=3)
         self.refused(done, "certificate of another authority", "ask its custodian")
 
+    def test_a_stranger_writes_no_line_of_its_own_into_the_log(self):
+        host, port = self.federation.address.split(":")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with socket.create_connection((host, int(port))) as connection:
+            try:
+                with context.wrap_socket(connection) as stranger:
+                    self.assertEqual(stranger.recv(1), b"")
+            except OSError:
+                pass  # Refused in the handshake, or after it.
+        self.federation.clients()  # A call after it: by now it is in the log, if ever.
+        for line in self.federation.log("coordinator").splitlines():
+            self.assertRegex(line, r"^\d{4}-\d{2}-\d{2}T\S+ (info|warning|error) ")
+
     def test_a_port_that_is_in_use(self):
         port = self.federation.address.split(":")[-1]
         keys = self.folder / "coordinator/keys"
@@ -208,6 +226,24 @@ class BadInputTest(unittest.TestCase):
                  for flag in self.federation.connection()]
         done = self.federation.run("fedtune", *flags, "run", "list", expect=4)
         self.refused(done, "cannot reach the coordinator at 127.0.0.1:1: nobody listens there")
+
+    def test_an_address_with_a_scheme(self):
+        flags = [f"https://{flag}" if flag == self.federation.address else flag
+                 for flag in self.federation.connection()]
+        done = self.federation.run("fedtune", *flags, "run", "list", expect=2)
+        self.refused(done, f'"https://{self.federation.address}" is not a coordinator\'s address',
+                     "write host:port")
+
+    # ---- Words of another encoding ----
+
+    def test_text_that_is_not_utf_8(self):
+        latin = os.fsdecode("für".encode("latin-1"))
+        done = self.federation.fedtune("run", "stop", "run-none", "--reason", latin, expect=1)
+        self.refused(done, "there is no run run-none")
+        done = self.federation.fedtune("run", "show", latin, expect=1)
+        self.refused(done, "there is no run f\\xfcr")
+        done = self.federation.fedtune("client", "show", latin, expect=1)
+        self.refused(done, "no client of f\\xfcr was ever seen")
 
     # ---- Disks ----
 
