@@ -2,14 +2,7 @@
 
 #include "coordinator/rpc/listening.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
-#include <cstring>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -74,60 +67,23 @@ std::shared_ptr<grpc::ServerCredentials> MutualTls(const ListeningOptions& optio
   return grpc::experimental::TlsServerCredentials(tls);
 }
 
-// gRPC does not say why it cannot listen, so try it first.
-absl::Status CheckAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) {
-    return absl::InvalidArgumentError(fmt::format(
-        "\"{}\" is no address to listen on; write host:port, as in 0.0.0.0:7443", address));
-  }
-  const std::string port = address.substr(colon + 1);
-  int number = 0;
-  const auto [end, problem] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (problem != std::errc() || end != port.data() + port.size() || number < 0 || number > 65535) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot listen on {}: a port is a number from 0 to 65535", address));
-  }
-  std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int code = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (code != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot listen on {}: {}", address, ::gai_strerror(code)));
-  }
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
-  const int fd = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int yes = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  const int error = ::bind(fd, found->ai_addr, found->ai_addrlen) == 0 ? 0 : errno;
-  ::close(fd);
-  if (error == 0) return absl::OkStatus();
-  if (error == EADDRINUSE) {
-    return absl::FailedPreconditionError(
-        fmt::format("port {} is in use by another process; choose another with --listen", port));
-  }
-  return absl::InvalidArgumentError(
-      fmt::format("cannot listen on {}: {}", address, std::strerror(error)));
-}
-
 }  // namespace
 
 absl::StatusOr<Listening> Listen(const ListeningOptions& options,
-                                 const std::vector<grpc::Service*>& services) {
-  RETURN_IF_ERROR(CheckAddress(options.address));
+                                 const std::vector<grpc::Service*>& services, Log& log) {
+  using Connections = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  Listening listening;
+  ASSIGN_OR_RETURN(listening.acceptor, ConnectionAcceptor::Bind(options.address));
   grpc::ServerBuilder builder;
   SetLimits(builder);
-  Listening listening;
-  builder.AddListeningPort(options.address, MutualTls(options), &listening.port);
+  auto connections = builder.experimental().AddExternalConnectionAcceptor(Connections::FROM_FD,
+                                                                          MutualTls(options));
   for (grpc::Service* service : services) builder.RegisterService(service);
   listening.server = builder.BuildAndStart();
-  if (listening.server == nullptr || listening.port == 0) {
+  if (listening.server == nullptr) {
     return absl::UnavailableError(fmt::format("cannot listen on {}", options.address));
   }
+  listening.acceptor->HandTo(std::move(connections), log);
   return listening;
 }
 

@@ -8,6 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/logging.h"
+#include "coordinator/rpc/connection_acceptor.h"
 #include "grpcpp/server.h"
 #include "grpcpp/support/server_callback.h"
 #include "privacy/identity/key_directory.h"
@@ -22,16 +24,16 @@ struct ListeningOptions {
 
 struct Listening {
   std::unique_ptr<grpc::Server> server;
-  int port = 0;
+  std::unique_ptr<ConnectionAcceptor> acceptor;  // Ends before its server.
 };
 
 // Serves `services`, which must outlive the server, to whoever shows a
 // certificate of the federation's authority, within limits on what one of them
-// can take up.
+// can take up. `log` must outlive what is returned.
 //
-// UNAVAILABLE: the port is in use. INVALID_ARGUMENT: the address is none of this
-// machine.
+// FAILED_PRECONDITION: the port is in use. INVALID_ARGUMENT: the address is none of
+// this machine.
 absl::StatusOr<Listening> Listen(const ListeningOptions& options,
-                                 const std::vector<grpc::Service*>& services);
+                                 const std::vector<grpc::Service*>& services, Log& log);
 
 }  // namespace fedtune

@@ -102,11 +102,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(p.listening, Listen({.address = options.listen,
                                         .credentials = options.credentials,
                                         .reload_interval = options.reload_interval},
-                                       {&p.training_service, &p.administration_service}));
+                                       {&p.training_service, &p.administration_service}, log));
   return server;
 }
 
-int Server::port() const { return parts_->listening.port; }
+int Server::port() const { return parts_->listening.acceptor->port(); }
 
 const std::string& Server::federation() const { return parts_->federation; }
 
@@ -115,6 +115,7 @@ void Server::Shutdown(absl::Duration patience) {
     const absl::Status reason = absl::UnavailableError("the coordinator is shutting down");
     parts_->roster.CloseAll(reason);
     parts_->streams.CloseAll(reason);
+    parts_->listening.acceptor.reset();
     if (parts_->listening.server != nullptr) {
       parts_->listening.server->Shutdown(std::chrono::system_clock::now() +
                                          absl::ToChronoMilliseconds(patience));

@@ -9,9 +9,11 @@ and harms nobody but the one who gave it. Contributions that are wrong are in
 coordinator/rpc/training_service_test.cpp: no client of ours makes one.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -211,6 +213,20 @@ class BadInputTest(unittest.TestCase):
         self.federation.clients()  # A call after it: by now it is in the log, if ever.
         for line in self.federation.log("coordinator").splitlines():
             self.assertRegex(line, r"^\d{4}-\d{2}-\d{2}T\S+ (info|warning|error) ")
+
+    def test_more_connections_than_descriptors(self):
+        process = self.federation.processes["coordinator"]
+        descriptors = len(os.listdir(f"/proc/{process.pid}/fd"))
+        limit = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors + 2, limit[1]))
+        host, port = self.federation.address.split(":")
+        with contextlib.ExitStack() as connections:
+            for _ in range(8):
+                connections.enter_context(socket.create_connection((host, int(port))))
+            self.federation.wait_until(
+                "a word of it", lambda: "ulimit -n" in self.federation.log("coordinator"))
+        self.assertTrue(self.federation.clients(), "they are gone, and it serves again")
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limit)
 
     def test_a_port_that_is_in_use(self):
         port = self.federation.address.split(":")[-1]
