@@ -223,7 +223,8 @@ std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunSta
   for (const v1::RunClient& client : now.clients()) {
     const v1::RunClient* known = Find(before, client.institution());
     if (known != nullptr && known->state() == client.state()) continue;
-    if (known != nullptr && known->state() == "offline" && client.state() != "declined") {
+    if (known != nullptr && known->state() == "offline" && client.state() != "declined" &&
+        now.ended_unix_ms() == 0) {
       news.push_back(fmt::format("{} is back", client.institution()));
     }
     if (std::string text = ClientNews(client); !text.empty()) news.push_back(std::move(text));

@@ -189,6 +189,15 @@ TEST(WatchTextTest, TellsWhatAWatcherMustNotMiss) {
   EXPECT_THAT(WatchNews(now, now), IsEmpty());
 }
 
+TEST(WatchTextTest, NobodyIsBackBecauseTheRunHasEnded) {
+  v1::RunStatus before = ThirdRound();
+  Add(before, "uke", "offline");
+  v1::RunStatus now = ThirdRound();
+  now.set_ended_unix_ms(1);
+  Add(now, "uke", "done");
+  EXPECT_THAT(WatchNews(before, now), IsEmpty());
+}
+
 TEST(WatchTextTest, AccuracyIsSaidToBeAmongTheOwnAnswers) {
   v1::RunStatus run = ThirdRound();
   run.set_state(v1::RunStatus::STATE_FINISHED);

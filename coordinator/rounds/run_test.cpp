@@ -293,6 +293,12 @@ TEST_F(RunTest, ShowsWhatEveryClientIsDoing) {
   EXPECT_EQ(ViewOf(kUke).state, ClientStanding::kDone);
 }
 
+TEST_F(RunTest, CutsALongReasonBetweenCharacters) {
+  StartWith({kCharite, kUke});
+  Does(kUke, ProgressReported{0, 1, ReportedPhase::kWaiting, 0, 0, std::string(499, 'x') + "ü"});
+  EXPECT_EQ(ViewOf(kUke).reason, std::string(499, 'x'));
+}
+
 TEST_F(RunTest, CountsTheRoundsAClientContributedTo) {
   StartWith({kCharite, kUke});
   Contribute(kUke);

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "base/overloaded.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/run.h"
@@ -42,7 +43,7 @@ absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
 }  // namespace
 
 std::string ShortReason(std::string text) {
-  if (text.size() > kMaxReasonLength) text.resize(kMaxReasonLength);
+  if (text.size() > kMaxReasonLength) text = PrintableText(text, kMaxReasonLength);
   return text;
 }
 
