@@ -151,6 +151,11 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
                                             WhyUnreachable(Message(status)), ByWayOf()));
 }
 
+absl::Status ExplainLostConnection(const absl::Status& status, std::string_view address) {
+  const bool is_answer = WhyUnreachable(Message(status)) == Message(status);
+  return is_answer ? status : ExplainFailure(status, address);
+}
+
 void SilenceRpcLibrary() {
   gpr_set_log_function([](gpr_log_func_args*) {});
 }

@@ -35,6 +35,10 @@ absl::Status StatusFromRpc(const grpc::Status& status);
 // What a failed call says to people, with the connection's address.
 absl::Status ExplainFailure(const absl::Status& status, std::string_view address);
 
+// The same where the connection is why the call failed; what the coordinator itself
+// has answered, also that something is to be tried again, stays as it is.
+absl::Status ExplainLostConnection(const absl::Status& status, std::string_view address);
+
 // Keeps the RPC library's own lines out of our log. Call it once, before all
 // else.
 void SilenceRpcLibrary();

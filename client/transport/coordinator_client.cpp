@@ -60,12 +60,14 @@ absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
 }
 
 absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
-  return SubmitContribution(*channel(), contribution, stop);
+  return ExplainLostConnection(SubmitContribution(*channel(), contribution, stop),
+                               options_.address);
 }
 
 absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
                                              std::stop_token stop) {
-  return SubmitContribution(*channel(), contribution, stop);
+  return ExplainLostConnection(SubmitContribution(*channel(), contribution, stop),
+                               options_.address);
 }
 
 absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,

@@ -270,6 +270,22 @@ TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
   EXPECT_EQ(Message(status), "round 4 is closed");
 }
 
+TEST_F(CoordinatorClientTest, PassesOnThatAContributionIsToComeAgain) {
+  coordinator_.verdict = {grpc::StatusCode::UNAVAILABLE, "no space for it now"};
+  const auto client = Connect();
+  const absl::Status status = client->Submit(Contribution{.id = {.run = "run-1"}}, {});
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Message(status), "no space for it now");
+}
+
+TEST_F(CoordinatorClientTest, SaysThatAContributionCannotReachTheCoordinator) {
+  CoordinatorClient client(OptionsFor("localhost:1"), Greeting{.client_version = "1"}, listener_);
+  const absl::Status status = client.Submit(Contribution{.id = {.run = "run-1"}}, {});
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Message(status),
+            "cannot reach the coordinator at localhost:1: nobody listens there; is it running?");
+}
+
 TEST_F(CoordinatorClientTest, FindsTheCoordinatorWithoutASession) {
   EXPECT_THAT(ProbeCoordinator(OptionsFor(coordinator_.address()), absl::Seconds(20)), IsOk());
 }
