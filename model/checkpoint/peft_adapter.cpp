@@ -291,7 +291,9 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
   Check(values.size() == static_cast<size_t>(layout.parameter_count()),
         "an adapter has as many values as its layout");
   ASSIGN_OR_RETURN(const StackedAdapter stacked,
-                   StackExperts(layout, values, form.expert_count.value_or(0)));
+                   StackExperts(layout, values,
+                                {.expert_count = form.expert_count.value_or(0),
+                                 .stored_single = form.experts == PeftExperts::kSingle}));
   const std::string config = PeftConfigJson(
       stacked.layout, base_model,
       {.rslora = form.rslora, .base_has_experts = form.expert_count.value_or(1) > 0});

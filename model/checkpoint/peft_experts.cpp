@@ -62,6 +62,15 @@ struct Stack {
   }
 };
 
+// Down of rank 1 for all, which will be of zeros.
+void AddMissingDown(Stack& stack) {
+  if (stack.gate_up.lora_rank == 0 || stack.down.lora_rank > 0) return;
+  stack.down.in_features = stack.gate_up.out_features;
+  stack.down.out_features = stack.gate_up.in_features;
+  stack.down.lora_rank = 1;
+  stack.down.alpha = stack.gate_up.scale();
+}
+
 // What is stacked so far.
 class StackedBuilder {
  public:
@@ -115,7 +124,8 @@ class StackedBuilder {
 };
 
 absl::StatusOr<std::map<std::string, Stack>> CollectStacks(const std::vector<Placed>& places,
-                                                           int64_t expert_count) {
+                                                           const Stacking& stacking) {
+  const int64_t expert_count = stacking.expert_count;
   std::map<std::string, Stack> stacks;
   for (const Placed& placed : places) {
     const auto expert = ExpertName::Parse(placed.module.name);
@@ -128,6 +138,9 @@ absl::StatusOr<std::map<std::string, Stack>> CollectStacks(const std::vector<Pla
     stack.experts = expert->experts;
     stack.count = std::max(stack.count, expert_count);
     stack.Add(*expert, placed);
+  }
+  if (stacking.stored_single) {
+    for (auto& [experts, stack] : stacks) AddMissingDown(stack);
   }
   return stacks;
 }
@@ -173,9 +186,10 @@ FusedParameter EmptyParameter(const std::string& name, const AdapterModule& modu
 }  // namespace
 
 absl::StatusOr<StackedAdapter> StackExperts(const AdapterLayout& layout,
-                                            std::span<const float> values, int64_t expert_count) {
+                                            std::span<const float> values,
+                                            const Stacking& stacking) {
   const std::vector<Placed> places = PlacesOf(layout, values);
-  ASSIGN_OR_RETURN(auto stacks, CollectStacks(places, expert_count));
+  ASSIGN_OR_RETURN(auto stacks, CollectStacks(places, stacking));
   StackedBuilder builder;
   for (const Placed& placed : places) {
     const auto expert = ExpertName::Parse(placed.module.name);

@@ -29,14 +29,20 @@ struct StackedAdapter {
   std::vector<float> values;
 };
 
+struct Stacking {
+  int64_t expert_count = 0;  // Of a layer of the base model; 0: as many as the adapter has.
+  bool stored_single = true;
+};
+
 // Adds to an adapter what stacking wants: projections of zeros and ranks filled up
 // with zeros. Where scales differ, values of B change, so that each projection adds
-// what it did. `expert_count` is how many experts a layer of the base model has; 0:
-// as many as the adapter has.
+// what it did. Beside single factors of gate or up there is always down: peft looks
+// for the former where they are while it adapts both parameters.
 //
 // INVALID_ARGUMENT: an expert with a number of `expert_count` or more.
 absl::StatusOr<StackedAdapter> StackExperts(const AdapterLayout& layout,
-                                            std::span<const float> values, int64_t expert_count);
+                                            std::span<const float> values,
+                                            const Stacking& stacking);
 
 // The factors of a parameter, or of one module.
 struct FactorMatrices {

@@ -17,9 +17,11 @@
 namespace fedtune {
 namespace {
 
+using ::testing::Contains;
 using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
+using ::testing::Not;
 
 constexpr int64_t kHidden = 3, kWidth = 2;
 
@@ -140,6 +142,26 @@ TEST_F(PeftExpertsTest, ASubsetIsFilledUpAndLeftOutAgain) {
   for (const PeftExperts form : {PeftExperts::kSingle, PeftExperts::kFused}) {
     const PeftAdapter read = Reread(adapter, {.experts = form, .expert_count = 5});
     EXPECT_EQ(Changes(read.layout, read.values), Changes(adapter.layout, adapter.values));
+  }
+}
+
+std::vector<std::string> TensorsOf(const std::filesystem::path& adapter) {
+  const auto file = SafetensorsFile::Open(adapter / "adapter_model.safetensors");
+  EXPECT_THAT(file, IsOk());
+  std::vector<std::string> names;
+  for (const TensorView& tensor : file->tensors()) names.push_back(tensor.name);
+  return names;
+}
+
+// peft would drop single factors of gate_proj and up_proj, with a warning at most.
+TEST_F(PeftExpertsTest, GateOrUpAloneHaveADownOfZerosBesideThemWhereFactorsAreSingle) {
+  for (const char* projection : {"gate_proj", "up_proj"}) {
+    const Named adapter = Adapter({Expert(0, projection), Expert(1, projection)});
+    const PeftAdapter read = Reread(adapter, {});
+    EXPECT_THAT(TensorsOf(last_), Contains(HasSubstr("experts.1.down_proj.lora_B")));
+    EXPECT_EQ(Changes(read.layout, read.values), Changes(adapter.layout, adapter.values));
+    Reread(adapter, {.experts = PeftExperts::kFused});
+    EXPECT_THAT(TensorsOf(last_), Not(Contains(HasSubstr("base_layer"))));
   }
 }
 

@@ -166,7 +166,9 @@ ADAPTERS = {
     "mixed-fused": ["--targets", "all-linear", *MIXED, "--fused-experts"],
     "subset": ["--targets", "attention,routed_experts", *SUBSET],
     "subset-fused": ["--targets", "attention,routed_experts", *SUBSET, "--fused-experts"],
+    "up": ["--targets", "up_proj"],
     "up-fused": ["--targets", "up_proj", "--fused-experts"],
+    "gate": ["--targets", "gate_proj"],
 }
 
 
