@@ -3,6 +3,7 @@
 #include "model/checkpoint/peft_config.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -49,6 +50,25 @@ void ReadTargetParameters(ConfigReader& reader, std::vector<std::string>& parame
   if (are_names) parameters = list->get<std::vector<std::string>>();
 }
 
+// Before the first step peft subtracts what some initial factors add from the base
+// model's weights, and it does so again when it loads them.
+void RefuseChangedBase(ConfigReader& reader) {
+  constexpr std::array<std::string_view, 4> kLeaveTheBase = {"gaussian", "eva", "orthogonal",
+                                                             "mica"};
+  const json* initial = reader.Find("init_lora_weights");
+  if (initial == nullptr || initial->is_boolean()) return;
+  std::string name;
+  reader.Optional("init_lora_weights", name);
+  reader.Require(std::ranges::find(kLeaveTheBase, name) != kLeaveTheBase.end(), "init_lora_weights",
+                 fmt::format("is \"{}\", which changes weights of the base model, too; save the "
+                             "adapter with peft's path_initial_model_for_weight_conversion",
+                             name));
+}
+
+bool IsOff(const json* value) {
+  return value == nullptr || value->empty() || (value->is_boolean() && !value->get<bool>());
+}
+
 // Parts that change what an adapter computes and that we do not have.
 void RefuseUnknownParts(ConfigReader& reader) {
   std::string type;
@@ -62,8 +82,12 @@ void RefuseUnknownParts(ConfigReader& reader) {
   std::string bias = "none";
   reader.Optional("bias", bias);
   reader.Require(bias == "none", "bias", "is trained, which is not supported");
-  const json* saved = reader.Find("modules_to_save");
-  reader.Require(saved == nullptr || saved->empty(), "modules_to_save", "is not supported");
+  for (const char* key : {"modules_to_save", "trainable_token_indices", "layer_replication",
+                          "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config",
+                          "monteclora_config"}) {
+    reader.Require(IsOff(reader.Find(key)), key, "is not supported");
+  }
+  RefuseChangedBase(reader);
 }
 
 }  // namespace

@@ -36,6 +36,23 @@ TEST(PeftConfigTest, ReadsRankAndAlpha) {
   EXPECT_EQ(config->AlphaOf("model.layers.0.self_attn.q_proj"), 32);
 }
 
+TEST(PeftConfigTest, TakesInitialFactorsThatLeaveTheBaseModelAsItIs) {
+  json plain = Plain();
+  for (const json& initial : {json(true), json(false), json(nullptr), json("gaussian"), json("eva"),
+                              json("orthogonal"), json("mica")}) {
+    plain["init_lora_weights"] = initial;
+    EXPECT_THAT(Parse(plain), IsOk()) << initial;
+  }
+}
+
+TEST(PeftConfigTest, TakesWhatIsSwitchedOff) {
+  json plain = Plain();
+  plain["use_bdlora"] = false;
+  plain["layer_replication"] = nullptr;
+  plain["modules_to_save"] = json::array();
+  EXPECT_THAT(Parse(plain), IsOk());
+}
+
 TEST(PeftConfigTest, AppliesTheFirstPatternOfTheFile) {
   const auto config = ParsePeftConfig(
       R"({"peft_type": "LORA", "r": 16, "lora_alpha": 32,
@@ -116,6 +133,19 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"/fan_in_fan_out", true, "fan_in_fan_out is true"},
                       Fault{"/bias", "all", "bias is trained"},
                       Fault{"/modules_to_save", {"lm_head"}, "modules_to_save is not supported"},
+                      Fault{"/trainable_token_indices", {3}, "trainable_token_indices is not"},
+                      Fault{"/layer_replication", {{0, 1}}, "layer_replication is not supported"},
+                      Fault{"/alora_invocation_tokens", {3}, "alora_invocation_tokens is not"},
+                      Fault{"/use_bdlora", {{"nblocks", 2}}, "use_bdlora is not supported"},
+                      Fault{"/arrow_config", {{"top_k", 2}}, "arrow_config is not supported"},
+                      Fault{"/kasa_config", {{"beta", 1}}, "kasa_config is not supported"},
+                      Fault{"/monteclora_config", {{"a", 1}}, "monteclora_config is not supported"},
+                      Fault{"/init_lora_weights", "pissa_niter_4",
+                            "init_lora_weights is \"pissa_niter_4\", which changes weights of the "
+                            "base model, too; save the adapter with peft's "
+                            "path_initial_model_for_weight_conversion"},
+                      Fault{"/init_lora_weights", "olora", "init_lora_weights is \"olora\""},
+                      Fault{"/init_lora_weights", "loftq", "init_lora_weights is \"loftq\""},
                       Fault{"/rank_pattern", 3, "rank_pattern is not an object"},
                       Fault{"/rank_pattern", {{"q_proj", 0}}, "in rank_pattern: q_proj is 0"},
                       Fault{"/target_parameters", "all", "target_parameters is not a list"},
