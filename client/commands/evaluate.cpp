@@ -34,7 +34,8 @@ absl::StatusOr<std::vector<TokenizedRecord>> ReadRecords(const EvaluateOptions& 
 // An adapter of nothing when none is given: the request wants a layout.
 absl::StatusOr<PeftAdapter> ReadAdapter(const EvaluateOptions& options) {
   if (!options.adapter) return PeftAdapter();
-  return ReadPeftAdapter(*options.adapter);
+  ASSIGN_OR_RETURN(const Checkpoint base, Checkpoint::Open(options.model.base));
+  return ReadPeftAdapter(*options.adapter, base);
 }
 
 void Print(const Evaluation& evaluation, size_t choice_count, bool json) {

@@ -21,6 +21,7 @@
 #include "model/checkpoint/safetensors.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "model/checkpoint/staged_folder.h"
+#include "model/checkpoint/stored_base_weights.h"
 
 namespace fedtune {
 namespace {
@@ -50,6 +51,10 @@ std::optional<FactorName> ParseFactorName(std::string_view tensor) {
   return std::nullopt;
 }
 
+bool IsStoredWeight(std::string_view tensor) {
+  return tensor.starts_with(kPrefix) && tensor.ends_with(".weight") && !ParseFactorName(tensor);
+}
+
 // Both factors of a module, in the order in which modules first appear.
 struct FactorPair {
   std::string module;
@@ -74,11 +79,19 @@ absl::Status CheckTensor(const TensorView& tensor, const std::optional<FactorNam
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<FactorPair>> FindPairs(const SafetensorsFile& file) {
+// `base` may be null.
+absl::StatusOr<std::vector<FactorPair>> FindPairs(const SafetensorsFile& file,
+                                                  const Checkpoint* base) {
   std::vector<FactorPair> pairs;
   std::map<std::string, size_t> places;
   for (const TensorView& tensor : file.tensors()) {
     const std::optional<FactorName> name = ParseFactorName(tensor.name);
+    if (base != nullptr && IsStoredWeight(tensor.name)) {
+      const absl::Status status =
+          CheckStoredBaseWeight(tensor, tensor.name.substr(kPrefix.size()), *base);
+      if (!status.ok()) return Invalid(Message(status));
+      continue;
+    }
     RETURN_IF_ERROR(CheckTensor(tensor, name));
     const auto [place, is_new] = places.try_emplace(name->module, pairs.size());
     if (is_new) pairs.push_back({.module = name->module});
@@ -307,14 +320,27 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
   return std::move(folder).Commit();
 }
 
-absl::StatusOr<PeftAdapter> ReadPeftAdapter(const std::filesystem::path& directory) {
+namespace {
+
+absl::StatusOr<PeftAdapter> Read(const std::filesystem::path& directory, const Checkpoint* base) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(directory / kConfigFile));
   ASSIGN_OR_RETURN(const PeftConfig config, ParsePeftConfig(text, kConfigFile));
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(directory / kWeightsFile));
-  ASSIGN_OR_RETURN(const std::vector<FactorPair> pairs, FindPairs(file));
+  ASSIGN_OR_RETURN(const std::vector<FactorPair> pairs, FindPairs(file, base));
   AdapterReader reader(config, pairs);
   for (const FactorPair& pair : pairs) RETURN_IF_ERROR(reader.Add(pair));
   return std::move(reader).Finish();
+}
+
+}  // namespace
+
+absl::StatusOr<PeftAdapter> ReadPeftAdapter(const std::filesystem::path& directory) {
+  return Read(directory, nullptr);
+}
+
+absl::StatusOr<PeftAdapter> ReadPeftAdapter(const std::filesystem::path& directory,
+                                            const Checkpoint& base) {
+  return Read(directory, &base);
 }
 
 absl::StatusOr<std::vector<float>> ReadPeftAdapter(const std::filesystem::path& directory,

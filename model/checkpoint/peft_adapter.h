@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
+#include "model/checkpoint/checkpoint.h"
 
 namespace fedtune {
 
@@ -55,6 +56,11 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
 // NOT_FOUND: a file is missing. INVALID_ARGUMENT: names the tensor that is
 // missing, unknown, of the wrong shape or has a value that is not finite.
 absl::StatusOr<PeftAdapter> ReadPeftAdapter(const std::filesystem::path& directory);
+
+// The same, with `base` at hand: the file may hold weights beside the factors, as peft
+// stores them, if they are those of the base model (stored_base_weights.h).
+absl::StatusOr<PeftAdapter> ReadPeftAdapter(const std::filesystem::path& directory,
+                                            const Checkpoint& base);
 
 // The same, in the order of `layout`, which names exactly the modules that must
 // be there, with their ranks and scales.

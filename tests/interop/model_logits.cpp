@@ -33,7 +33,7 @@ struct Options {
 
 absl::StatusOr<Adapter> ReadAdapter(const Options& options, const Model& model) {
   if (!options.adapter) return Adapter();
-  ASSIGN_OR_RETURN(const PeftAdapter stored, ReadPeftAdapter(*options.adapter));
+  ASSIGN_OR_RETURN(const PeftAdapter stored, ReadPeftAdapter(*options.adapter, *model.files));
   ASSIGN_OR_RETURN(Adapter adapter,
                    Adapter::Create(stored.layout, model.linear_layers, model.device()));
   RETURN_IF_ERROR(adapter.Load(stored.values));

@@ -1,0 +1,123 @@
+"""Adapters as peft makes them of many configurations: ours computes what peft computes, or says what it does not have.
+
+The programs are those of the build that `run.sh` makes, or of FEDTUNE_PROGRAMS.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(os.environ.get("FEDTUNE_PROGRAMS", ROOT / "build" / "dev" / "bin"))
+TOKENS = [[3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43], [2, 4]]
+TOLERANCE = 1e-4
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+EQUAL = {
+    "patterns": (
+        "llama_mha",
+        {
+            "target_modules": ATTENTION,
+            "rank_pattern": {r"^model\.layers\.0\.self_attn\.q_proj": 2, "v_proj": 3},
+            "alpha_pattern": {r".*\.2\..*": 5, "^o_proj": 9},
+            "use_rslora": True,
+        },
+    ),
+    "head": ("llama_mha", {"target_modules": [*ATTENTION, "lm_head"]}),
+    "head of a mixture": ("v3_b", {"target_modules": ["kv_b_proj", "lm_head"]}),
+    "everything but": ("llama_gqa", {"target_modules": "all-linear", "exclude_modules": ["v_proj"]}),
+    "all-linear": ("model_b", {"target_modules": "all-linear"}),
+    "shared experts by expression": ("v3_a", {"target_modules": r".*shared_experts\.(gate|up|down)_proj"}),
+    "a layer": ("model_b", {"target_modules": ["o_proj"], "layers_to_transform": 1}),
+    "orthogonal": ("llama_mha", {"target_modules": ATTENTION, "init_lora_weights": "orthogonal"}),
+    "router and experts": (
+        "v3_b",
+        {"target_modules": ["o_proj"], "target_parameters": ["mlp.gate.weight", "mlp.experts.down_proj"]},
+    ),
+}
+REFUSED = {
+    "use_dora": {"use_dora": True},
+    "bias": {"bias": "lora_only"},
+    "lora_bias": {"lora_bias": True},
+    "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "trainable_token_indices": {"trainable_token_indices": [3]},
+    "layer_replication": {"layer_replication": [[0, 2], [1, 2]]},
+    "alora_invocation_tokens": {"alora_invocation_tokens": [3, 5]},
+    "init_lora_weights": {"init_lora_weights": "pissa"},
+}
+
+
+def save_adapter(base: Path, folder: Path, **configuration) -> None:
+    """What peft saves after a training that moved everything."""
+    model = get_peft_model(tiny_models.load(base), LoraConfig(task_type="CAUSAL_LM", r=4, **configuration))
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in sorted(model.named_parameters()):
+        if ".lora_" in name and parameter.requires_grad:
+            parameter.data = 0.2 * torch.randn(parameter.shape, generator=generator)
+    model.save_pretrained(folder)
+
+
+def ours(base: Path, adapter: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Our program with the adapter."""
+    tokens = folder / "tokens.json"
+    tokens.write_text(json.dumps({"token_ids": TOKENS}), encoding="utf-8")
+    command = [PROGRAMS / "model_logits", "--base", base, "--adapter", adapter, "--tokens", tokens]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@torch.no_grad()
+def logits(model) -> list[torch.Tensor]:
+    """Those of transformers or peft."""
+    return [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0] for ids in TOKENS]
+
+
+@pytest.mark.parametrize("case", EQUAL)
+def test_logits(tmp_path: Path, case: str) -> None:
+    """With an adapter that matters."""
+    name, configuration = EQUAL[case]
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save(name, base)
+    save_adapter(base, adapter, **configuration)
+    done = ours(base, adapter, tmp_path)
+    assert done.returncode == 0, done.stderr
+    untouched = logits(tiny_models.load(base))
+    expected = logits(PeftModel.from_pretrained(tiny_models.load(base), adapter).eval())
+    for our, their, without in zip(json.loads(done.stdout)["logits"], expected, untouched, strict=True):
+        assert (their - without).abs().max() > 100 * TOLERANCE
+        assert (torch.tensor(our) - their).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_we_do_not_have_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
+    """And not left out."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save("llama_mha", base)
+    save_adapter(base, adapter, target_modules=ATTENTION, **REFUSED[key])
+    done = ours(base, adapter, tmp_path)
+    assert done.returncode != 0
+    assert f"adapter_config.json: {key} " in done.stderr
+
+
+def test_a_head_of_ones_own_beside_its_factors_is_refused(tmp_path: Path) -> None:
+    """peft would put it in the base model's place."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save("llama_mha", base)
+    save_adapter(base, adapter, target_modules=["lm_head"])
+    other = tmp_path / "other"
+    tiny_models.save("llama_mha", other)
+    weights = other / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["lm_head.weight"][5] += 1
+    save_file(tensors, weights, {"format": "pt"})
+    done = ours(other, adapter, tmp_path)
+    assert done.returncode != 0
+    assert "lm_head.base_layer.weight is a weight of the base model, but differs" in done.stderr
