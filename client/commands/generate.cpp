@@ -28,12 +28,17 @@ struct Writer {
   Tokenizer tokenizer;
   SpecialTokens special;
   std::vector<int32_t> end_tokens;
+  int64_t context_length = 0;
   std::unique_ptr<Generator> generator;
 };
 
-// Those of the configuration and the tokenizer's own.
-std::vector<int32_t> EndTokens(const ModelConfig& config, const SpecialTokens& special) {
+// Those of both configurations and the tokenizer's own.
+absl::StatusOr<std::vector<int32_t>> EndTokens(const std::filesystem::path& base,
+                                               const ModelConfig& config,
+                                               const SpecialTokens& special) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> generation, ReadGenerationEosTokens(base));
   std::vector<int32_t> tokens(config.eos_tokens.begin(), config.eos_tokens.end());
+  tokens.insert(tokens.end(), generation.begin(), generation.end());
   if (special.eos) tokens.push_back(*special.eos);
   return tokens;
 }
@@ -46,15 +51,17 @@ absl::StatusOr<Writer> OpenWriter(const GenerateOptions& options,
   ASSIGN_OR_RETURN(SpecialTokens special, LoadSpecialTokens(base, tokenizer));
   PeftAdapter adapter;
   if (options.adapter) {
-    ASSIGN_OR_RETURN(adapter, ReadPeftAdapter(*options.adapter));
+    ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(base));
+    ASSIGN_OR_RETURN(adapter, ReadPeftAdapter(*options.adapter, checkpoint));
   }
   ASSIGN_OR_RETURN(const TorchTrainerOptions torch,
                    OnChosenDevice(options.model, generators.choose_device));
   const WaitingNote note("loading " + base.filename().string());
   ASSIGN_OR_RETURN(std::unique_ptr<Generator> generator,
                    generators.open(torch, adapter.layout, adapter.values));
-  std::vector<int32_t> end_tokens = EndTokens(config, special);
-  return Writer{std::move(tokenizer), special, std::move(end_tokens), std::move(generator)};
+  ASSIGN_OR_RETURN(std::vector<int32_t> end_tokens, EndTokens(base, config, special));
+  return Writer{std::move(tokenizer), special, std::move(end_tokens), config.context_length,
+                std::move(generator)};
 }
 
 // One text after the other, with progress and until a signal.
@@ -65,10 +72,16 @@ class Writing {
 
   absl::StatusOr<GeneratedText> Write(std::span<const int32_t> prompt, ProgressLine& progress,
                                       double begin, double share) const {
+    const int64_t room = writer_.context_length - std::ssize(prompt);
+    if (room < 1) {
+      return absl::InvalidArgumentError(
+          fmt::format("a prompt of {} tokens fills the model's context of {}: shorten it",
+                      prompt.size(), writer_.context_length));
+    }
     int64_t count = 0;
     return writer_.generator->Generate(
         {.prompt = prompt,
-         .max_tokens = options_.max_tokens,
+         .max_tokens = std::min(options_.max_tokens, room),
          .end_tokens = writer_.end_tokens,
          .sampling = options_.sampling},
         [&](int32_t) {
@@ -133,6 +146,11 @@ class Writing {
     return static_cast<size_t>(record.is_target.rend() - before);
   }
 
+  std::string_view EndOf(const GeneratedText& text) const {
+    if (text.ended) return "end token";
+    return std::ssize(text.tokens) < options_.max_tokens ? "context" : "max tokens";
+  }
+
   void Print(const GeneratedText& text, absl::Duration took) const {
     const std::string written = writer_.tokenizer.Decode(text.tokens, /*skip_special=*/true);
     if (!options_.json) {
@@ -141,7 +159,7 @@ class Writing {
     }
     fmt::print("{}", JsonLine({{"text", written},
                                {"tokens", text.tokens.size()},
-                               {"ended_by", text.ended ? "end token" : "max tokens"},
+                               {"ended_by", EndOf(text)},
                                {"seconds", absl::ToDoubleSeconds(took)}}));
   }
 
@@ -187,7 +205,9 @@ void AddGenerateFlags(CLI::App& command, GenerateOptions& options) {
   command.add_option("--adapter", options.adapter, "Folder of an adapter; none: the base alone");
   command.add_option("--prompt", options.prompt, "Text to go on with, as it stands");
   command.add_option("--data", options.data, "Records in JSON lines, to be answered");
-  command.add_option("--max-tokens", options.max_tokens, "New tokens at most")
+  command
+      .add_option("--max-tokens", options.max_tokens,
+                  "New tokens at most, as far as the model's context goes")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command

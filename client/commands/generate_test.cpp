@@ -26,6 +26,7 @@ class Parrot final : public Generator {
   struct Asked {
     std::vector<std::vector<int32_t>> prompts;
     std::vector<int32_t> end_tokens;
+    int64_t max_tokens = 0;
   };
   Parrot(Asked& asked, std::vector<int32_t> answer) : asked_(asked), answer_(std::move(answer)) {}
 
@@ -33,6 +34,7 @@ class Parrot final : public Generator {
                                          const TokenObserver& observer) override {
     asked_.prompts.emplace_back(request.prompt.begin(), request.prompt.end());
     asked_.end_tokens.assign(request.end_tokens.begin(), request.end_tokens.end());
+    asked_.max_tokens = request.max_tokens;
     for (const int32_t token : answer_) {
       if (!observer(token)) return absl::CancelledError("");
     }
@@ -50,6 +52,13 @@ class GenerateTest : public ::testing::Test {
 
   std::vector<int32_t> Tokens(const std::string& text) {
     return *Tokenizer::Load("examples/base_model/icd-moe/tokenizer.json")->Encode(text);
+  }
+
+  // A text of as many tokens.
+  static std::string Words(int count) {
+    std::string words;
+    for (int i = 0; i < count; ++i) words += " a";
+    return words;
   }
 
   // What the command prints when the model says `answer` to everything.
@@ -85,6 +94,32 @@ TEST_F(GenerateTest, GoesOnWithAPromptBehindTheBeginMark) {
   expected.insert(expected.begin(), 0);
   EXPECT_EQ(asked_.prompts[0], expected);
   EXPECT_THAT(asked_.end_tokens, ::testing::Contains(1));
+}
+
+TEST_F(GenerateTest, EndsWithTheTokensOfGenerationConfigToo) {
+  const std::filesystem::path base = folder_.path() / "base";
+  std::filesystem::copy("examples/base_model/icd-moe", base);
+  ASSERT_THAT(WriteFileAtomically(base / "generation_config.json", R"({"eos_token_id": [1, 77]})"),
+              IsOk());
+  options_.model.base = base;
+  options_.prompt = "a";
+  Output("b");
+  EXPECT_THAT(asked_.end_tokens, ::testing::IsSupersetOf({1, 77}));
+}
+
+TEST_F(GenerateTest, WritesNoFurtherThanTheContextGoes) {
+  options_.prompt = Words(508);
+  Output("b");
+  EXPECT_EQ(asked_.prompts[0].size(), 509U);
+  EXPECT_EQ(asked_.max_tokens, 512 - 509);
+}
+
+TEST_F(GenerateTest, RefusesAPromptThatFillsTheContext) {
+  options_.prompt = Words(511);
+  const absl::Status status = GenerateText(options_, Saying({}), clock_);
+  ASSERT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(status.message(),
+            "a prompt of 512 tokens fills the model's context of 512: shorten it");
 }
 
 TEST_F(GenerateTest, CountsAnswersThatAreExactlyThoseOfRecordsAndOfLastTurns) {

@@ -227,6 +227,23 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_
       "{}: model_type \"{}\" is not supported; these are: {}", source, name, SupportedTypes()));
 }
 
+absl::StatusOr<std::vector<int64_t>> ReadGenerationEosTokens(
+    const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "generation_config.json";
+  std::vector<int64_t> tokens;
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return tokens;
+  RETURN_IF_ERROR(text.status());
+  ASSIGN_OR_RETURN(const json object, ParseJson(*text, path.string()));
+  if (!object.is_object()) {
+    return absl::InvalidArgumentError(fmt::format("{}: not a JSON object", path.string()));
+  }
+  ConfigReader reader(object, path.string());
+  ReadEosTokens(reader, tokens);
+  RETURN_IF_ERROR(reader.Finish());
+  return tokens;
+}
+
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));

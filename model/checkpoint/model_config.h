@@ -183,6 +183,11 @@ absl::StatusOr<Fp8Blocks> ParseFp8Blocks(std::string_view json, std::string_view
 // Reads `directory`/config.json. NOT_FOUND, or as ParseModelConfig().
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory);
 
+// The end tokens in `directory`/generation_config.json, often more than config.json's;
+// none if there is no such file. INVALID_ARGUMENT: it is not what transformers writes.
+absl::StatusOr<std::vector<int64_t>> ReadGenerationEosTokens(
+    const std::filesystem::path& directory);
+
 // The model's linear layers, layer by layer; the head last, unless it is tied.
 std::vector<LinearLayer> LinearLayers(const ModelConfig& config);
 
