@@ -44,11 +44,21 @@ uint64_t ReadLittleEndian64(std::span<const std::byte> bytes) {
   return value;
 }
 
+// What a clone without Git LFS has in the place of a large file.
+bool IsGitLfsPointer(std::span<const std::byte> file) {
+  constexpr std::string_view kBegin = "version https://git-lfs";
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  return text.starts_with(kBegin);
+}
+
 // The JSON text of the header.
 absl::StatusOr<std::string_view> HeaderText(std::span<const std::byte> file,
                                             std::string_view source) {
   if (file.size() < kLengthBytes) {
     return Invalid(source, "{} bytes are too few for a safetensors file", file.size());
+  }
+  if (IsGitLfsPointer(file)) {
+    return Invalid(source, "is a pointer of Git LFS, not the weights: run git lfs pull");
   }
   const uint64_t length = ReadLittleEndian64(file);
   if (length > kMaxSafetensorsHeaderBytes) {

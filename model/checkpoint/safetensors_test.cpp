@@ -77,6 +77,11 @@ TEST(ParseSafetensorsTest, RefusesAFileOfAFewBytes) {
   EXPECT_THAT(ErrorOf("abc"), HasSubstr("3 bytes are too few"));
 }
 
+TEST(ParseSafetensorsTest, KnowsWhatACloneWithoutGitLfsHasInPlaceOfWeights) {
+  EXPECT_THAT(ErrorOf("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+              HasSubstr("is a pointer of Git LFS, not the weights: run git lfs pull"));
+}
+
 TEST(ParseSafetensorsTest, RefusesAHeaderBeyondTheLimit) {
   EXPECT_THAT(ErrorOf("garbage, not a model"), HasSubstr("not a safetensors file"));
 }
