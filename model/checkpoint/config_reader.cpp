@@ -89,7 +89,9 @@ void ConfigReader::Require(bool condition, std::string_view key, std::string_vie
 }
 
 void ConfigReader::Take(const ConfigReader& other) {
-  problems_.insert(problems_.end(), other.problems_.begin(), other.problems_.end());
+  for (const std::string& problem : other.problems_) {
+    problems_.push_back(fmt::format("{}: {}", source_, problem));
+  }
 }
 
 absl::Status ConfigReader::Finish() const {

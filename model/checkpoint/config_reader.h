@@ -46,7 +46,7 @@ class ConfigReader {
   // Notes the problem unless `condition`.
   void Require(bool condition, std::string_view key, std::string_view problem);
 
-  // Notes what another reader of the same file found.
+  // Notes what a reader of a part found, with this one's source before it.
   void Take(const ConfigReader& other);
 
   bool ok() const { return problems_.empty(); }

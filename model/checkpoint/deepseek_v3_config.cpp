@@ -12,7 +12,10 @@ void ReadRouter(ConfigReader& reader, MoeConfig& moe) {
   moe.scores = RouterScores::kSigmoid;
   moe.choice = ExpertChoice::kBiasedGroups;
   moe.weight_scaling = WeightScaling::kNormalizeAndScale;
-  reader.Optional("routed_scaling_factor", moe.routed_scaling_factor, {1e-6, 1e6});
+  // Without it transformers takes 2.5, and DeepSeek's own code 1.
+  reader.Required("routed_scaling_factor", moe.routed_scaling_factor, {1e-6, 1e6});
+  moe.normalize_weights = true;
+  reader.Optional("norm_topk_prob", moe.normalize_weights);
   const RouterWords words = ReadRouterWords(reader, {"sigmoid", "noaux_tc"});
   reader.Require(words.scoring == "sigmoid", "scoring_func",
                  fmt::format("is \"{}\"; this architecture has \"sigmoid\"", words.scoring));

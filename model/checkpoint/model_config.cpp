@@ -196,11 +196,13 @@ RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs) {
   RopeConfig rope;
   rope.pairs = pairs;
   reader.Optional("rope_theta", rope.theta, kTheta);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+  // Where both are, transformers goes by the older one.
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
     const json* object = reader.FindObject(key);
-    if (object == nullptr) continue;
+    if (object == nullptr || object->empty()) continue;
     ConfigReader inner(*object, fmt::format("in {}", key));
     inner.Optional("rope_theta", rope.theta, kTheta);
+    rope = RopeConfig{.theta = rope.theta, .pairs = rope.pairs};
     ReadScaling(inner, rope);
     reader.Take(inner);
   }

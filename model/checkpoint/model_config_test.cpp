@@ -75,6 +75,19 @@ TEST(ModelConfigTest, ReadsRopeParametersAsRopeScaling) {
   EXPECT_EQ(*parsed, *Parse(Lite()));
 }
 
+TEST(ModelConfigTest, GoesByRopeScalingWhereRopeParametersStretchInAnotherWay) {
+  json config = Lite();
+  config["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 3}, {"rope_theta", 500.0}};
+  config.erase("rope_theta");
+  const auto yarn = Parse(config);
+  ASSERT_THAT(yarn, IsOk());
+  EXPECT_EQ(yarn->rope.yarn, Parse(Lite())->rope.yarn);
+  EXPECT_EQ(yarn->rope.linear_factor, 1);
+  EXPECT_EQ(yarn->rope.theta, 500);
+  config["rope_scaling"] = json::object();
+  EXPECT_EQ(Parse(config)->rope.linear_factor, 3);
+}
+
 TEST(ModelConfigTest, ReadsPlainRope) {
   json config = Lite();
   config["rope_scaling"] = nullptr;
@@ -234,6 +247,14 @@ TEST(ModelConfigTest, ReadsDeepSeekV3) {
   EXPECT_EQ(LinearLayers(*config).size(), 61U * 5 + 3 * 3 + 58 * (1 + 256 * 3 + 3) + 1);
 }
 
+TEST(ModelConfigTest, DeepSeekV3NormalisesWeightsUnlessItSaysOtherwise) {
+  json config = V3();
+  config.erase("norm_topk_prob");
+  EXPECT_TRUE(Parse(config)->moe.normalize_weights);
+  config["norm_topk_prob"] = false;
+  EXPECT_FALSE(Parse(config)->moe.normalize_weights);
+}
+
 TEST(ModelConfigTest, TheSparseAttentionOfDeepSeekV32BoundsTheContext) {
   json config = V3();
   config["model_type"] = "deepseek_v32";
@@ -306,6 +327,7 @@ INSTANTIATE_TEST_SUITE_P(
     ModelConfigTest, FaultyV3Test,
     ::testing::Values(Fault{"/scoring_func", "softmax", "this architecture has \"sigmoid\""},
                       Fault{"/topk_method", "greedy", "this architecture has \"noaux_tc\""},
+                      Fault{"/routed_scaling_factor", nullptr, "routed_scaling_factor is missing"},
                       Fault{"/n_group", nullptr, "n_group is missing"},
                       Fault{"/n_group", 256, "n_group leaves a group with too few experts"}));
 

@@ -57,6 +57,17 @@ absl::Status CheckBiases(const ModelConfig& config, const Checkpoint& checkpoint
   return absl::OkStatus();
 }
 
+absl::Status CheckSharedExperts(const ModelConfig& config, const Checkpoint& checkpoint) {
+  if (config.moe.shared_expert_count > 0) return absl::OkStatus();
+  for (int64_t layer = 0; layer < config.layer_count; ++layer) {
+    const TensorView* shared =
+        checkpoint.Find(fmt::format("{}{}.mlp.shared_experts.up_proj.weight", kLayers, layer));
+    if (shared == nullptr) continue;
+    return Contradiction(checkpoint, shared->name, "nothing of n_shared_experts");
+  }
+  return absl::OkStatus();
+}
+
 // Looks at 64 places, so that gigabytes need not be read: a head that was trained for
 // itself differs everywhere.
 bool LooksEqual(const TensorView& a, const TensorView& b) {
@@ -87,6 +98,7 @@ absl::Status CheckTiedHead(const Checkpoint& checkpoint) {
 absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoint) {
   RETURN_IF_ERROR(CheckLayerCount(config, checkpoint));
   RETURN_IF_ERROR(CheckBiases(config, checkpoint));
+  RETURN_IF_ERROR(CheckSharedExperts(config, checkpoint));
   return config.tie_embeddings ? CheckTiedHead(checkpoint) : absl::OkStatus();
 }
 

@@ -90,6 +90,14 @@ TEST_F(OneModelTest, RefusesABias) {
   EXPECT_THAT(Error(), HasSubstr("model.layers.1.self_attn.q_proj.bias"));
 }
 
+TEST_F(OneModelTest, RefusesSharedExpertsThatAreNotCounted) {
+  Add("model.layers.1.mlp.shared_experts.up_proj.weight");
+  EXPECT_THAT(Error(), AllOf(HasSubstr("n_shared_experts"),
+                             HasSubstr("model.layers.1.mlp.shared_experts.up_proj.weight")));
+  config_.moe.shared_expert_count = 1;
+  EXPECT_THAT(Check(), IsOk());
+}
+
 TEST_F(OneModelTest, TakesATiedHeadThatIsStoredTwice) {
   config_.tie_embeddings = true;
   Add("lm_head.weight");
