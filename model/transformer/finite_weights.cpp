@@ -55,6 +55,7 @@ bool AllFinite(const TensorView& tensor, std::span<const std::byte> bytes) {
 // some that were copied.
 std::vector<TensorView> MatricesOf(const Model& model) {
   std::vector<std::string> names = {"model.embed_tokens"};
+  if (model.config.tie_embeddings) names.emplace_back("lm_head");
   for (const LinearLayer& layer : model.linear_layers) names.push_back(layer.name);
   std::vector<TensorView> matrices;
   for (const std::string& name : names) {

@@ -48,8 +48,7 @@ class ModelBuilder {
   absl::StatusOr<Model> Build() {
     Model model;
     model.config = config_;
-    model.embedding =
-        TakeWeight("model.embed_tokens", {config_.vocabulary_size, config_.hidden_size});
+    model.embedding = TakeWeight(EmbeddingName(), {config_.vocabulary_size, config_.hidden_size});
     for (int64_t i = 0; i < config_.layer_count && reader_.status().ok(); ++i) {
       model.layers.push_back(TakeLayer(i));
     }
@@ -64,6 +63,15 @@ class ModelBuilder {
   }
 
  private:
+  // A tied matrix is stored once; accelerate, for one, keeps it under the head's name.
+  std::string EmbeddingName() const {
+    constexpr char kUsual[] = "model.embed_tokens", kHead[] = "lm_head";
+    const auto is_there = [this](std::string_view name) {
+      return checkpoint_.Find(fmt::format("{}.weight", name)) != nullptr;
+    };
+    return config_.tie_embeddings && !is_there(kUsual) && is_there(kHead) ? kHead : kUsual;
+  }
+
   DecoderLayer TakeLayer(int64_t index) {
     const std::string name = fmt::format("model.layers.{}.", index);
     DecoderLayer layer;

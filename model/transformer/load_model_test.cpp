@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ATen/ops/equal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/checkpoint/safetensors.h"
@@ -123,6 +124,23 @@ TEST_F(LoadModelTest, ValuesOnAnotherDeviceAreNotReadFromTheFileAgain) {
 TEST_F(LoadModelTest, RefusesAModelWithoutOneOfItsWeights) {
   Copy("v3_b", Without(kOneWeight));
   ExpectRefused(absl::StatusCode::kNotFound, kOneWeight);
+}
+
+TEST_F(LoadModelTest, FindsATiedMatrixUnderTheHeadsName) {
+  Copy("llama_gqa", In("model.embed_tokens.weight",
+                       [](Changed& tensor) { tensor.info.name = "lm_head.weight"; }));
+  const auto renamed = LoadModel(directory_.path(), at::kCPU);
+  const auto usual = LoadModel("tests/interop/golden/llama_gqa", at::kCPU);
+  ASSERT_THAT(renamed, IsOk());
+  ASSERT_THAT(usual, IsOk());
+  EXPECT_TRUE(renamed->embedding.equal(usual->embedding));
+  EXPECT_TRUE(renamed->head.weight.equal(usual->embedding));
+  EXPECT_THAT(CheckFiniteWeights(*renamed), IsOk());
+}
+
+TEST_F(LoadModelTest, NamesTheUsualPlaceOfATiedMatrixThatIsNowhere) {
+  Copy("llama_gqa", Without("model.embed_tokens.weight"));
+  ExpectRefused(absl::StatusCode::kNotFound, "model.embed_tokens.weight");
 }
 
 TEST_F(LoadModelTest, RefusesARouterWithoutItsBiases) {
