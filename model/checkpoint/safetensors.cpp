@@ -228,8 +228,7 @@ absl::StatusOr<SafetensorsContent> ParseSafetensors(std::span<const std::byte> f
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  ASSIGN_OR_RETURN(SafetensorsContent content,
-                   ParseSafetensors(file.bytes(), path.filename().string()));
+  ASSIGN_OR_RETURN(SafetensorsContent content, ParseSafetensors(file.bytes(), path.string()));
   return SafetensorsFile(path, std::move(file), std::move(content));
 }
 
