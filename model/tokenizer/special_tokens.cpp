@@ -76,7 +76,6 @@ absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& mod
   SpecialTokens tokens;
   ASSIGN_OR_RETURN(tokens.bos, find("bos_token"));
   ASSIGN_OR_RETURN(tokens.eos, find("eos_token"));
-  ASSIGN_OR_RETURN(tokens.pad, find("pad_token"));
   ASSIGN_OR_RETURN(tokens.add_bos, by_name.Bool("add_bos_token", true));
   return tokens;
 }

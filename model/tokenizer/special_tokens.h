@@ -15,7 +15,6 @@ namespace fedtune {
 struct SpecialTokens {
   std::optional<int32_t> bos = {};  // Before a text.
   std::optional<int32_t> eos = {};  // After a text.
-  std::optional<int32_t> pad = {};  // Fills up a batch.
 
   // Whether the model saw `bos` before its texts in training: true unless
   // tokenizer_config.json says "add_bos_token": false.

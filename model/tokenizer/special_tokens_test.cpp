@@ -40,25 +40,29 @@ class SpecialTokensTest : public ::testing::Test {
 };
 
 TEST_F(SpecialTokensTest, AreReadByName) {
-  Write("tokenizer_config.json",
-        R"({"bos_token": "ab", "eos_token": {"content": "abc"}, "pad_token": null})");
+  Write("tokenizer_config.json", R"({"bos_token": "ab", "eos_token": {"content": "abc"}})");
   EXPECT_EQ(Load().bos, 256);
   EXPECT_EQ(Load().eos, 257);
-  EXPECT_EQ(Load().pad, std::nullopt);
   EXPECT_TRUE(Load().add_bos);
 }
 
 TEST_F(SpecialTokensTest, AreReadByIdWhereThereIsNoName) {
   Write("tokenizer_config.json", R"({"bos_token": "ab"})");
-  Write("config.json", R"({"bos_token_id": 1, "eos_token_id": [2, 3], "pad_token_id": null})");
+  Write("config.json", R"({"bos_token_id": 1, "eos_token_id": [2, 3]})");
   EXPECT_EQ(Load().bos, 256);
   EXPECT_EQ(Load().eos, 2);
-  EXPECT_EQ(Load().pad, std::nullopt);
 }
 
 TEST_F(SpecialTokensTest, AreNotThereWithoutFiles) {
   EXPECT_EQ(Load().bos, std::nullopt);
   EXPECT_EQ(Load().eos, std::nullopt);
+}
+
+// Nothing is padded, and Llamas say -1 for "none".
+TEST_F(SpecialTokensTest, DoNotMindATokenForPaddingThatIsNone) {
+  Write("tokenizer_config.json", R"({"eos_token": "ab", "pad_token": "<pad>"})");
+  Write("config.json", R"({"pad_token_id": -1})");
+  EXPECT_EQ(Load().eos, 256);
 }
 
 TEST_F(SpecialTokensTest, SayWhetherABeginMarkIsWanted) {
