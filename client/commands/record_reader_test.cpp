@@ -65,6 +65,28 @@ TEST_F(ManyRecordsTest, AreLoggedWhileARunIsStudied) {
   EXPECT_EQ(std::count(logged.begin(), logged.end(), '\n'), 5) << "at 2 s, 12 s, ... 42 s of 49";
 }
 
+TEST(RecordReaderTest, RejectsRecordsBeyondTheModelsContextOneByOne) {
+  const testing::TemporaryDirectory folder;
+  std::string words;
+  for (int i = 0; i < 600; ++i) words += " a";
+  const std::string line = R"({{"instruction": "{}", "output": "b"}})"
+                           "\n";
+  const std::string text =
+      fmt::format(fmt::runtime(line), "a") + fmt::format(fmt::runtime(line), words);
+  ASSERT_THAT(WriteFileAtomically(folder.path() / "train.jsonl", text), IsOk());
+  TrainingPlan plan;
+  plan.sequence_length = 100'000;
+  const auto reader = RecordReader::Open(kModel, plan);
+  ASSERT_THAT(reader, IsOk());
+  std::vector<TokenizedRecord> records;
+  const auto report = reader->Read(folder.path() / "train.jsonl", records);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(records, SizeIs(1));
+  ASSERT_THAT(report->rejections, SizeIs(1));
+  EXPECT_EQ(report->rejections[0].line, 2);
+  EXPECT_THAT(report->rejections[0].reason, HasSubstr("the context has 512"));
+}
+
 TEST(ShowOnTest, CountsTheRecordsWhereAPersonWaits) {
   FakeClock clock;
   std::FILE* const stream = std::tmpfile();

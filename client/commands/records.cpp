@@ -14,6 +14,7 @@
 #include "client/data/tokenized_dataset.h"
 #include "client/round/answer_choices.h"
 #include "fmt/format.h"
+#include "model/checkpoint/model_config.h"
 #include "model/tokenizer/special_tokens.h"
 
 namespace fedtune {
@@ -28,9 +29,10 @@ absl::StatusOr<RecordReader> RecordReader::Open(const std::filesystem::path& bas
   ASSIGN_OR_RETURN(Tokenizer loaded, Tokenizer::Load(base_model / "tokenizer.json"));
   auto tokenizer = std::make_unique<Tokenizer>(std::move(loaded));
   ASSIGN_OR_RETURN(const SpecialTokens special, LoadSpecialTokens(base_model, *tokenizer));
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(base_model));
   RecordTokenizer record_tokenizer(
       *tokenizer, special,
-      {.context_length = plan.sequence_length,
+      {.context_length = std::min(plan.sequence_length, config.context_length),
        .long_prompts = plan.truncate_prompts ? LongPrompts::kTruncateLeft : LongPrompts::kReject},
       ChatTemplate::Load(base_model));
   return RecordReader(std::move(tokenizer), std::move(record_tokenizer));

@@ -34,8 +34,8 @@ struct GeneratedText {
 // equal tokens wherever logits are equal.
 //
 // INVALID_ARGUMENT: an empty prompt, an unknown token, more tokens than the model's
-// context has, or sampling out of its range. CANCELLED: an observer said so.
-// RESOURCE_EXHAUSTED: out of memory. INTERNAL: the numerics library failed.
+// context has, sampling out of its range, or weights that are not finite. CANCELLED: an observer
+// said so. RESOURCE_EXHAUSTED: out of memory. INTERNAL: the numerics library failed.
 class Generator {
  public:
   virtual ~Generator() = default;

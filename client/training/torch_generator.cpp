@@ -3,6 +3,8 @@
 #include "client/training/torch_generator.h"
 
 #include <algorithm>
+#include <cmath>
+#include <span>
 #include <utility>
 
 #include "ATen/Parallel.h"
@@ -11,6 +13,7 @@
 #include "client/training/torch_model.h"
 #include "fmt/format.h"
 #include "model/transformer/decoder.h"
+#include "model/transformer/finite_weights.h"
 
 namespace fedtune {
 namespace {
@@ -54,6 +57,7 @@ class TorchGenerator final : public Generator {
     GeneratedText text;
     at::Tensor logits = decoder.Append(request.prompt);
     while (true) {
+      RETURN_IF_ERROR(CheckLogits(logits));
       const int32_t token =
           sampler.Choose({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())});
       text.ended = std::find(request.end_tokens.begin(), request.end_tokens.end(), token) !=
@@ -64,6 +68,17 @@ class TorchGenerator final : public Generator {
       if (std::ssize(text.tokens) == request.max_tokens) return text;
       logits = decoder.Append({&token, 1});
     }
+  }
+
+  absl::Status CheckLogits(const at::Tensor& logits) const {
+    const std::span<const float> values(logits.const_data_ptr<float>(),
+                                        static_cast<size_t>(logits.numel()));
+    if (std::ranges::all_of(values, [](float x) { return std::isfinite(x); })) {
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(CheckFiniteWeights(model_.model));
+    return absl::InvalidArgumentError(
+        "the model computes values that are not finite; is the adapter damaged?");
   }
 
   const TorchModel model_;

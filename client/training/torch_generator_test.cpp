@@ -2,14 +2,21 @@
 
 #include "client/training/torch_generator.h"
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/checkpoint/safetensors_writer.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace fedtune {
 namespace {
@@ -77,6 +84,31 @@ TEST(TorchGeneratorTest, EndsWhenItsObserverSaysSo) {
                                    [&](int32_t) { return ++tokens < 3; });
   EXPECT_THAT(text, HasCode(absl::StatusCode::kCancelled));
   EXPECT_EQ(tokens, 3);
+}
+
+// The golden model in a folder, but for one value of one weight.
+void SpoilOneValue(const std::filesystem::path& golden, std::string_view name,
+                   const std::filesystem::path& folder) {
+  std::filesystem::copy_file(golden / "config.json", folder / "config.json");
+  const auto file = *SafetensorsFile::Open(golden / "model.safetensors");
+  std::vector<TensorView> tensors = file.tensors();
+  const auto spoilt = std::ranges::find(tensors, name, &TensorView::name);
+  ASSERT_NE(spoilt, tensors.end());
+  std::vector<std::byte> bytes(spoilt->bytes.begin(), spoilt->bytes.end());
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data(), &nan, sizeof nan);
+  spoilt->bytes = bytes;
+  ASSERT_THAT(WriteSafetensors(folder / "model.safetensors", tensors, {}), IsOk());
+}
+
+TEST(TorchGeneratorTest, NamesAWeightThatIsNotFinite) {
+  const testing::TemporaryDirectory folder;
+  constexpr char kWeight[] = "model.layers.1.self_attn.o_proj.weight";
+  SpoilOneValue(kGolden / "v3_b", kWeight, folder.path());
+  const auto text =
+      Open(folder.path())->Generate({.prompt = kPrompt, .max_tokens = 2, .end_tokens = {}});
+  EXPECT_THAT(text, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(text.status().message()), ::testing::HasSubstr(kWeight));
 }
 
 TEST(TorchGeneratorTest, RefusesWhatTheModelCannotRead) {
