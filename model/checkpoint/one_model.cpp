@@ -62,7 +62,7 @@ absl::Status CheckSharedExperts(const ModelConfig& config, const Checkpoint& che
   for (int64_t layer = 0; layer < config.layer_count; ++layer) {
     const TensorView* shared =
         checkpoint.Find(fmt::format("{}{}.mlp.shared_experts.up_proj.weight", kLayers, layer));
-    if (shared == nullptr) continue;
+    if (shared == nullptr || shared->bytes.empty()) continue;
     return Contradiction(checkpoint, shared->name, "nothing of n_shared_experts");
   }
   return absl::OkStatus();
