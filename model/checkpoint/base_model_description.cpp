@@ -110,8 +110,8 @@ absl::StatusOr<BaseModelDescription> DescribeBaseModel(const std::filesystem::pa
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(directory));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   std::vector<LinearLayer> layers = LinearLayers(config);
-  RETURN_IF_ERROR(CheckLayers(checkpoint, layers));
   RETURN_IF_ERROR(CheckOneModel(config, checkpoint));
+  RETURN_IF_ERROR(CheckLayers(checkpoint, layers));
   const bool has_fp16 = HasFp16(checkpoint, layers);
   return BaseModelDescription{.name = FolderName(directory),
                               .digest = "",

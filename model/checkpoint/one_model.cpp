@@ -68,6 +68,21 @@ absl::Status CheckSharedExperts(const ModelConfig& config, const Checkpoint& che
   return absl::OkStatus();
 }
 
+// transformers holds experts so in memory, and so does what is saved without its
+// save_pretrained().
+absl::Status CheckExpertsAreSingle(const ModelConfig& config, const Checkpoint& checkpoint) {
+  for (int64_t layer = 0; layer < config.layer_count; ++layer) {
+    const TensorView* fused =
+        checkpoint.Find(fmt::format("{}{}.mlp.experts.gate_up_proj", kLayers, layer));
+    if (fused == nullptr) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{}: tensor {} has all experts of a layer, which must be stored one by one; "
+                    "transformers' from_pretrained() and save_pretrained() make it so",
+                    checkpoint.directory().string(), fused->name));
+  }
+  return absl::OkStatus();
+}
+
 // Looks at 64 places, so that gigabytes need not be read: a head that was trained for
 // itself differs everywhere.
 bool LooksEqual(const TensorView& a, const TensorView& b) {
@@ -99,6 +114,7 @@ absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoi
   RETURN_IF_ERROR(CheckLayerCount(config, checkpoint));
   RETURN_IF_ERROR(CheckBiases(config, checkpoint));
   RETURN_IF_ERROR(CheckSharedExperts(config, checkpoint));
+  RETURN_IF_ERROR(CheckExpertsAreSingle(config, checkpoint));
   return config.tie_embeddings ? CheckTiedHead(checkpoint) : absl::OkStatus();
 }
 

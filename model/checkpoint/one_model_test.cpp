@@ -98,6 +98,12 @@ TEST_F(OneModelTest, RefusesSharedExpertsThatAreNotCounted) {
   EXPECT_THAT(Check(), IsOk());
 }
 
+TEST_F(OneModelTest, SaysWhatToDoWithExpertsInOneTensor) {
+  Add("model.layers.1.mlp.experts.gate_up_proj");
+  EXPECT_THAT(Error(), AllOf(HasSubstr("model.layers.1.mlp.experts.gate_up_proj has all experts"),
+                             HasSubstr("save_pretrained()")));
+}
+
 TEST_F(OneModelTest, TakesATiedHeadThatIsStoredTwice) {
   config_.tie_embeddings = true;
   Add("lm_head.weight");

@@ -218,9 +218,9 @@ absl::StatusOr<Model> LoadModel(const std::filesystem::path& directory, at::Devi
                                 ModelForm form) {
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(directory));
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
+  RETURN_IF_ERROR(CheckOneModel(config, checkpoint));
   ModelBuilder builder(config, checkpoint, device, form);
   ASSIGN_OR_RETURN(Model model, builder.Build());
-  RETURN_IF_ERROR(CheckOneModel(config, checkpoint));
   model.files = std::make_shared<const Checkpoint>(std::move(checkpoint));
   return model;
 }
