@@ -9,6 +9,7 @@
 
 #include "aggregation/adapter_init.h"
 #include "bench/train/random_model.h"
+#include "bench/train/small_mixture.h"
 #include "client/training/local_training.h"
 #include "client/training/tensor_counter.h"
 #include "gtest/gtest.h"
@@ -26,26 +27,16 @@ using ::fedtune::testing::TensorCounter;
 
 constexpr int64_t kLayers = 4;
 constexpr int64_t kRecords = 128;
-
 constexpr int64_t kLength = 16;
 
-// Values as wide as keys, as which the CPU's attention pads them.
-constexpr char kConfig[] = R"({
-  "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_act": "silu",
-  "attention_bias": false, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "vocab_size": 512,
-  "max_position_embeddings": 2048, "tie_word_embeddings": false, "hidden_size": 256,
-  "intermediate_size": 512, "moe_intermediate_size": 128, "num_hidden_layers": 4,
-  "first_k_dense_replace": 1, "moe_layer_freq": 1, "n_routed_experts": 8,
-  "num_experts_per_tok": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1,
-  "topk_method": "greedy", "norm_topk_prob": false, "routed_scaling_factor": 1.0,
-  "scoring_func": "softmax", "q_lora_rank": null, "kv_lora_rank": 64, "num_attention_heads": 8,
-  "num_key_value_heads": 8, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 48})";
+// As wide as keys, as which the CPU's attention pads values.
+constexpr int64_t kValueWidth = 48;
 
 class GpuMemoryTest : public ::testing::Test {
  protected:
   void SetUp() override {
     TensorCounter::Start();
-    ASSERT_THAT(WriteRandomModel(kConfig, folder_.path()), IsOk());
+    ASSERT_THAT(WriteRandomModel(SmallMixtureConfig(kLayers, kValueWidth), folder_.path()), IsOk());
     const auto description = DescribeBaseModel(folder_.path());
     ASSERT_THAT(description, IsOk());
     description_ = *description;

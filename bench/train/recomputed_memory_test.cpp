@@ -14,6 +14,7 @@
 
 #include "aggregation/adapter_init.h"
 #include "bench/train/random_model.h"
+#include "bench/train/small_mixture.h"
 #include "client/training/tensor_memory.h"
 #include "client/training/torch_trainer.h"
 #include "gtest/gtest.h"
@@ -30,22 +31,11 @@ using ::fedtune::testing::IsOk;
 
 constexpr int64_t kLayers = 6;
 
-// Small, but such that activations take more than all else.
-constexpr char kConfig[] = R"({
-  "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_act": "silu",
-  "attention_bias": false, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "vocab_size": 512,
-  "max_position_embeddings": 2048, "tie_word_embeddings": false, "hidden_size": 256,
-  "intermediate_size": 512, "moe_intermediate_size": 128, "num_hidden_layers": 6,
-  "first_k_dense_replace": 1, "moe_layer_freq": 1, "n_routed_experts": 8,
-  "num_experts_per_tok": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1,
-  "topk_method": "greedy", "norm_topk_prob": false, "routed_scaling_factor": 1.0,
-  "scoring_func": "softmax", "q_lora_rank": null, "kv_lora_rank": 64, "num_attention_heads": 8,
-  "num_key_value_heads": 8, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32})";
-
 class RecomputedMemoryTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_THAT(WriteRandomModel(kConfig, folder_.path()), IsOk());
+    ASSERT_THAT(WriteRandomModel(SmallMixtureConfig(kLayers, /*value_width=*/32), folder_.path()),
+                IsOk());
     plan_.aggregation.mode = AggregationMode::kPlain;
     plan_.aggregation.method = AggregationMethod::kFedit;
     plan_.adapter.targets = {"all-linear"};
