@@ -63,7 +63,7 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                                  configuration.authority};
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(files, Role::kAdministrator, absl::Now()));
-  SilenceRpcLibrary();
+  SetUpRpcLibrary();
   auto channel = OpenChannel({.address = configuration.coordinator,
                               .files = files,
                               .federation = credentials.certificate.identity.federation,

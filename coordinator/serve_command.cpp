@@ -99,7 +99,7 @@ void RaiseFileLimit() {
 absl::Status Serve(const ServeOptions& options) {
   const EndSignals signals;
   RaiseFileLimit();
-  SilenceRpcLibrary();
+  SetUpRpcLibrary();
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));

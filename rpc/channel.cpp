@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "base/printable_text.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -156,8 +157,9 @@ absl::Status ExplainLostConnection(const absl::Status& status, std::string_view 
   return is_answer ? status : ExplainFailure(status, address);
 }
 
-void SilenceRpcLibrary() {
+void SetUpRpcLibrary() {
   gpr_set_log_function([](gpr_log_func_args*) {});
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
 }  // namespace fedtune

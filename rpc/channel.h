@@ -39,8 +39,9 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
 // has answered, also that something is to be tried again, stays as it is.
 absl::Status ExplainLostConnection(const absl::Status& status, std::string_view address);
 
-// Keeps the RPC library's own lines out of our log. Call it once, before all
-// else.
-void SilenceRpcLibrary();
+// Keeps the RPC library's own lines out of our log, and its locks from watching in which
+// order they are taken: as Debian builds them they would end the process at an order
+// that differs, deadlock or not. Call it once, before all else.
+void SetUpRpcLibrary();
 
 }  // namespace fedtune

@@ -165,7 +165,7 @@ void MeasureMachine() {
 }
 
 absl::Status Run(const Flags& flags) {
-  SilenceRpcLibrary();
+  SetUpRpcLibrary();
   MeasureMachine();
   FewTensors few;
   for (const Load& load : CasesOf(flags)) {

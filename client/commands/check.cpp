@@ -154,7 +154,7 @@ std::string_view Verdict(const absl::Status& status) {
 absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock) {
   ASSIGN_OR_RETURN(const ClientConfig config, options.source.Load());
-  SilenceRpcLibrary();
+  SetUpRpcLibrary();
   std::vector<CheckResult> results;
   results.push_back(ResultOf("policy", CheckPolicy(config)));
   results.push_back(ResultOf("certificate", CheckCertificateFiles(config, clock)));

@@ -109,7 +109,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
-  SilenceRpcLibrary();
+  SetUpRpcLibrary();
   Log log(config.log_format);
   const ObserverOfFile observer_of = [&](const std::filesystem::path& file) {
     return LogReading(file, clock, log);
