@@ -48,7 +48,7 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
   absl::StatusOr<Admission> admission =
       driver == nullptr ? NotUnderWay(run) : driver->CheckContribution(from, header);
   if (absl::IsFailedPrecondition(admission.status()) ||
-      absl::IsPermissionDenied(admission.status())) {
+      absl::IsPermissionDenied(admission.status()) || absl::IsInvalidArgument(admission.status())) {
     parts_.log.Info("contribution refused",
                     {Field("run", run.value), Field("round", header.round),
                      Field("client", from.value), Field("why", Message(admission.status()))});
@@ -109,11 +109,11 @@ void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& wh
                      {Field("client", from.value), Field("why", Message(why))});
 }
 
-void ClientGateway::ContributionRefused(const Institution& from, const RunId& run, int64_t round,
-                                        int64_t attempt, const absl::Status& why) {
+void ClientGateway::ContributionRefused(const Institution& from, const RunId& run,
+                                        const ContributionHeader& header, const absl::Status& why) {
   Receive(from, run,
-          ClientFailed{.round = round,
-                       .attempt = attempt,
+          ClientFailed{.round = header.round,
+                       .attempt = header.attempt,
                        .reason = fmt::format("its contribution was refused: {}", Message(why))});
 }
 
