@@ -24,7 +24,12 @@ void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> lin
   parts_.log.Info("client connected",
                   {Field("client", client.institution.value), Field("version", client.version),
                    Field("device", client.device_kind)});
-  parts_.roster.Connect(client.institution, std::move(line));
+  if (parts_.roster.Connect(client.institution, std::move(line))) {
+    parts_.log.Warning(
+        "a client's session was replaced by a newer one; if that happens again and again, two "
+        "clients run with its key",
+        {Field("client", client.institution.value)});
+  }
   parts_.runs.ConnectionChanged(client.institution);
 }
 

@@ -55,7 +55,9 @@ TEST_F(TrainingServiceTest, ANewerSessionTakesOver) {
   auto old_session = ConnectClient("ada");
   auto new_session = ConnectClient("ada");
   old_session->Receive();
-  EXPECT_THAT(old_session->End(), HasGrpcCode(ABORTED));
+  const grpc::Status why = old_session->End();
+  EXPECT_THAT(why, HasGrpcCode(ABORTED));
+  EXPECT_THAT(why.error_message(), HasSubstr("two clients run with its key: stop one of them"));
   StartRun(1, 1);
   EXPECT_TRUE(new_session->Receive().has_run_invitation());
 }

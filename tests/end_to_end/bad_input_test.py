@@ -381,6 +381,21 @@ class BadInputTest(unittest.TestCase):
         done = self.federation.fedtune("run", "watch", run, expect=5)
         self.assertIn(f"{run} stopped after 0 of 2 rounds: seen \\x1b[2J enough", done.stderr)
 
+    def test_a_watch_goes_on_when_the_coordinator_is_back(self):
+        plan = self.file("long.toml", PLAN.replace("steps = 2", "steps = 400"))
+        watch = subprocess.Popen(
+            [self.federation.programs / "fedtune", *map(str, self.federation.connection()), "run",
+             "start", plan, "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        run = watch.stderr.readline().split()[0]
+        watch.stderr.readline()
+        self.federation.kill("coordinator")
+        self.assertIn("trying again for 10 min", watch.stderr.readline())
+        self.federation.start_coordinator(self.federation.address)
+        self.federation.fedtune("run", "stop", run, "--reason", "seen enough")
+        out, err = watch.communicate(timeout=patient(30))
+        self.assertEqual((watch.returncode, out), (5, ""), err)
+        self.assertIn(f"{run} stopped after 0 of 2 rounds: seen enough", err)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
