@@ -183,7 +183,10 @@ int64_t TakeInteger(std::string_view& bytes) {
 }  // namespace
 
 std::string ToBytes(const ServerOptimizerState& state) {
-  std::string bytes(kMagic);
+  std::string bytes;
+  bytes.reserve(kMagic.size() + 4 * sizeof(int64_t) +
+                sizeof(float) * (state.first_moment.size() + state.second_moment.size()));
+  bytes += kMagic;
   Append(bytes, state.steps_a);
   Append(bytes, state.steps_b);
   Append(bytes, static_cast<int64_t>(state.first_moment.size()));

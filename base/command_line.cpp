@@ -5,13 +5,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/cord.h"
+#include "base/exhaustion.h"
+#include "base/files.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/shell_completion.h"
@@ -21,9 +25,6 @@
 
 namespace fedtune {
 namespace {
-
-// Where a status carries the exit code that WithExitCode() chose.
-constexpr char kExitCodePayload[] = "fedtune/exit_code";
 
 constexpr char kExitCodes[] =
     "Exit codes:\n"
@@ -109,29 +110,14 @@ int Explain(const CLI::App& root, const CLI::ParseError& error) {
 
 }  // namespace
 
-int ExitCodeFor(const absl::Status& status) {
-  if (const auto chosen = status.GetPayload(kExitCodePayload)) {
-    return std::string(*chosen).front() - '0';
-  }
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return static_cast<int>(ExitCode::kDone);
-    case absl::StatusCode::kInvalidArgument:
-      return static_cast<int>(ExitCode::kUsage);
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kUnauthenticated:
-      return static_cast<int>(ExitCode::kRefused);
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-      return static_cast<int>(ExitCode::kUnreachable);
-    default:
-      return static_cast<int>(ExitCode::kFailed);
-  }
-}
-
-absl::Status WithExitCode(absl::Status status, ExitCode code) {
-  status.SetPayload(kExitCodePayload, absl::Cord(fmt::format("{}", static_cast<int>(code))));
-  return status;
+CLI::Validator IsSeed() {
+  const auto problem = [](const std::string& text) -> std::string {
+    int64_t seed = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+    const bool is_seed = error == std::errc() && end == text.data() + text.size() && seed >= 0;
+    return is_seed ? "" : fmt::format("{} is no whole number from 0 to {}", text, INT64_MAX);
+  };
+  return CLI::Validator(problem, "");
 }
 
 void PrintError(const absl::Status& status) {
@@ -192,6 +178,7 @@ void CommandLine::AddCompletion() {
 }
 
 int CommandLine::Run(int argc, const char* const* argv) {
+  ExplainExhaustion();
   FillStandardStreams();
   AddCompletion();
   const int code = ParseAndRun(argc, argv);
@@ -214,6 +201,8 @@ int CommandLine::ParseAndRun(int argc, const char* const* argv) {
 absl::Status CommandLine::RunChosen() const {
   try {
     return actions_.at(&Chosen(root_))();
+  } catch (const std::filesystem::filesystem_error& error) {
+    return OfNamedFile(ErrnoToStatus(error.code().value(), "look at", error.path1()));
   } catch (const std::system_error&) {
     // fmt::print() throws where it cannot write; Run() says so.
     if (std::ferror(stdout) != 0) return absl::OkStatus();

@@ -9,30 +9,16 @@
 #include "CLI/CLI.hpp"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "base/exit_code.h"
 
 namespace fedtune {
 
-// What every program of ours tells the shell. Documented for users: the values
-// do not change.
-enum class ExitCode : int {
-  kDone = 0,
-  kFailed = 1,
-  kUsage = 2,                // Wrong usage or configuration.
-  kRefused = 3,              // By a policy, a role or a signature.
-  kUnreachable = 4,          // The other side does not answer.
-  kEndedWithoutItsGoal = 5,  // A run was stopped or rolled back, or lost its quorum.
-};
-
-// INVALID_ARGUMENT is 2, PERMISSION_DENIED and UNAUTHENTICATED are 3,
-// UNAVAILABLE and DEADLINE_EXCEEDED are 4, any other error is 1, unless
-// WithExitCode() chose another.
-int ExitCodeFor(const absl::Status& status);
-
-// `status`, an error, with the exit code it is to end the program with.
-absl::Status WithExitCode(absl::Status status, ExitCode code);
-
 // "error: ..." on stderr.
 void PrintError(const absl::Status& status);
+
+// Of an option that takes a seed, which is a whole number from 0 to 2^63 - 1, as in
+// plans: the parser alone would make very large ones of others.
+CLI::Validator IsSeed();
 
 // The words of one command. `summary` is one sentence and the first line of
 // its --help; `examples` are whole command lines and stand at its end.
@@ -76,7 +62,8 @@ class CommandLine {
   CLI::App& AddTo(CLI::App& group, const CommandText& text, Action action);
 
   // Reads the arguments, runs the chosen command and returns the exit code.
-  // Wrong usage and errors are explained on stderr. Call it once.
+  // Wrong usage and errors are explained on stderr, memory that is not there, too
+  // (base/exhaustion.h). Call it once.
   int Run(int argc, const char* const* argv);
 
  private:

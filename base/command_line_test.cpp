@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <string>
@@ -44,6 +46,7 @@ struct Program {
     fire.add_option("--degrees", degrees, "How hot it's to be")->required();
     fire.add_flag("-q,--quiet", quiet, "Say nothing");
     fire.add_option("--pots", pots, "How many")->check(CLI::PositiveNumber);
+    fire.add_option("--seed", seed, "Of the glaze")->check(IsSeed());
     CLI::App& pot = line.AddGroup({"pot", "Works with pots.", {}});
     line.AddTo(pot, {"list", "Lists pots.", {}}, [this] {
       ++listed;
@@ -62,26 +65,11 @@ struct Program {
   std::function<void()> work;
   int degrees = 0;
   int pots = 1;
+  uint64_t seed = 1;
   bool quiet = false;
   int fired = 0;
   int listed = 0;
 };
-
-TEST(ExitCodeTest, FollowsTheKindOfError) {
-  EXPECT_EQ(ExitCodeFor(absl::OkStatus()), 0);
-  EXPECT_EQ(ExitCodeFor(absl::InternalError("")), 1);
-  EXPECT_EQ(ExitCodeFor(absl::InvalidArgumentError("")), 2);
-  EXPECT_EQ(ExitCodeFor(absl::PermissionDeniedError("")), 3);
-  EXPECT_EQ(ExitCodeFor(absl::UnauthenticatedError("")), 3);
-  EXPECT_EQ(ExitCodeFor(absl::UnavailableError("")), 4);
-  EXPECT_EQ(ExitCodeFor(absl::DeadlineExceededError("")), 4);
-}
-
-TEST(ExitCodeTest, CanBeChosen) {
-  EXPECT_EQ(
-      ExitCodeFor(WithExitCode(absl::AbortedError("quorum lost"), ExitCode::kEndedWithoutItsGoal)),
-      5);
-}
 
 TEST(CommandLineTest, RunsTheChosenCommandWithItsOptions) {
   Program program;
@@ -130,6 +118,35 @@ TEST(CommandLineTest, SaysOfANumberThatItIsTooSmall) {
   CaptureStderr();
   EXPECT_EQ(program.Run({"fire", "--degrees", "900", "--pots", "0"}), 2);
   EXPECT_THAT(GetCapturedStderr(), HasSubstr("error: --pots: Value 0 is too small\n"));
+}
+
+TEST(CommandLineTest, SaysOfANameThatCannotBeOneThatItIsNone) {
+  Program program;
+  const std::string name(5000, 'x');
+  program.work = [&name] { EXPECT_TRUE(std::filesystem::exists(name)); };
+  CaptureStderr();
+  EXPECT_EQ(program.Run({"fire", "--degrees", "900"}), 1);
+  EXPECT_THAT(GetCapturedStderr(), HasSubstr(name + ": File name too long\n"));
+}
+
+class SeedTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(SeedTest, IsRefused) {
+  Program program;
+  CaptureStderr();
+  EXPECT_EQ(program.Run({"fire", "--degrees", "900", "--seed", GetParam()}), 2);
+  EXPECT_THAT(GetCapturedStderr(), HasSubstr("is no whole number from 0 to 9223372036854775807\n"));
+  EXPECT_EQ(program.seed, 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Wrong, SeedTest,
+                         ::testing::Values("-1", "1.5", "many", "9223372036854775808",
+                                           "99999999999999999999999"));
+
+TEST(CommandLineTest, TakesTheLargestSeed) {
+  Program program;
+  EXPECT_EQ(program.Run({"fire", "--degrees", "900", "--seed", "9223372036854775807"}), 0);
+  EXPECT_EQ(program.seed, uint64_t{INT64_MAX});
 }
 
 // Runs the program in this process, whose stdout is a full disk, and ends it.

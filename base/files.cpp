@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -69,7 +70,8 @@ absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesy
     case EACCES:
     case EPERM:
     case EROFS:
-      return absl::PermissionDeniedError(message);
+      // No policy or role of a federation: those have an exit code of their own.
+      return WithExitCode(absl::PermissionDeniedError(message), ExitCode::kFailed);
     case ENOSPC:
     case EDQUOT:
       return absl::ResourceExhaustedError(

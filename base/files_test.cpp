@@ -4,9 +4,11 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <string>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -67,6 +69,16 @@ TEST(ReadNamedFileTest, CallsAMissingFileWrongUsage) {
   const auto text = ReadNamedFile("/nowhere/plan.toml");
   EXPECT_THAT(text, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Message(text.status()), ::testing::HasSubstr("/nowhere/plan.toml"));
+}
+
+// As of a folder on a file system that is read-only.
+TEST(ErrnoToStatusTest, WhatTheSystemForbidsIsNoRefusalOfAPolicy) {
+  for (const int error : {EACCES, EPERM, EROFS}) {
+    const absl::Status status = ErrnoToStatus(error, "open", "/srv/lock");
+    EXPECT_THAT(status, HasCode(absl::StatusCode::kPermissionDenied));
+    EXPECT_EQ(ExitCodeFor(status), 1);
+    EXPECT_EQ(ExitCodeFor(OfNamedFile(status)), 2);
+  }
 }
 
 }  // namespace

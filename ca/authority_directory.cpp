@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -85,13 +86,14 @@ absl::StatusOr<AuthorityDirectory> AuthorityDirectory::Open(
     const std::filesystem::path& directory) {
   const Paths paths(directory);
   if (!std::filesystem::exists(paths.key)) {
-    return absl::NotFoundError(
-        fmt::format("no authority in {}; make one with: fedtune-ca init", directory.string()));
+    return OfNamedFile(absl::NotFoundError(
+        fmt::format("no authority in {}; make one with: fedtune-ca init", directory.string())));
   }
-  ASSIGN_OR_RETURN(PrivateKey key, PrivateKey::Load(paths.key));
+  absl::StatusOr<PrivateKey> key = PrivateKey::Load(paths.key);
+  RETURN_IF_ERROR(OfNamedFile(key.status()));
   ASSIGN_OR_RETURN(const std::string pem, ReadFile(paths.certificate));
   absl::StatusOr<CertificateAuthority> authority =
-      CertificateAuthority::Restore(std::move(key), pem);
+      CertificateAuthority::Restore(*std::move(key), pem);
   if (!authority.ok()) return Annotate(authority.status(), paths.certificate.string());
   ASSIGN_OR_RETURN(SqliteDatabase issued, OpenRecord(paths.issued));
   return AuthorityDirectory(*std::move(authority), std::move(issued));

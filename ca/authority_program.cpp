@@ -111,7 +111,7 @@ absl::Status Issue(const IssueOptions& options, const Clock& clock) {
   }
   ASSIGN_OR_RETURN(const Role role, ParseRole(options.role));
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(options.request));
+  ASSIGN_OR_RETURN(const std::string pem, ReadNamedFile(options.request));
   const absl::StatusOr<std::vector<CertificateRequest>> requests = ParseRequests(pem);
   if (!requests.ok()) return Annotate(requests.status(), options.request);
   const Approval approval = {
@@ -145,7 +145,7 @@ absl::Status List(const ListOptions& options, const Clock& clock) {
 }
 
 absl::Status Show(const ShowOptions& options, const Clock& clock) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(options.file));
+  ASSIGN_OR_RETURN(const std::string pem, ReadNamedFile(options.file));
   const absl::StatusOr<std::string> text = PresentFile(pem, clock.Now(), options.json);
   if (!text.ok()) return Annotate(text.status(), options.file);
   Print(*text);
@@ -201,7 +201,7 @@ absl::Status ShowRoster(const RosterShowOptions& options, const Clock& clock) {
   if (verified) {
     RETURN_IF_ERROR(SigningRoster::Load(options.file, options.authority, clock.Now()).status());
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file));
+  ASSIGN_OR_RETURN(const std::string text, ReadNamedFile(options.file));
   const absl::StatusOr<RosterText> roster = ParseRoster(text);
   if (!roster.ok()) return Annotate(roster.status(), options.file);
   Print(PresentRoster(roster->content, verified, clock.Now(), options.json));

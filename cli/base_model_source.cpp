@@ -3,6 +3,7 @@
 #include "cli/base_model_source.h"
 
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,6 +26,17 @@ std::vector<std::filesystem::path> Candidates(const Plan& plan,
     candidates.push_back(folder / plan.base_model);
   }
   return candidates;
+}
+
+// A misspelt one would go unnoticed where another folder, or the catalogue, has the model.
+absl::Status CheckModelFolders(const Configuration& configuration) {
+  for (const std::filesystem::path& folder : configuration.models) {
+    std::error_code error;
+    if (std::filesystem::is_directory(folder, error)) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("models, or --models, names {}, and there is no such folder", folder.string()));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckDigest(const Plan& plan, const BaseModelDescription& found,
@@ -68,6 +80,7 @@ absl::StatusOr<BaseModelSource> FindBaseModel(const Plan& plan,
                                               const std::filesystem::path& plan_folder,
                                               const Configuration& configuration,
                                               const CoordinatorConnection* connection) {
+  RETURN_IF_ERROR(CheckModelFolders(configuration));
   std::vector<std::string> tried;
   for (const std::filesystem::path& folder : Candidates(plan, plan_folder, configuration)) {
     tried.push_back(folder.string());

@@ -5,10 +5,12 @@
 #include <grpcpp/client_context.h>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/exhaustion.h"
 #include "base/host_and_port.h"
 #include "base/printable_text.h"
 #include "base/status_macros.h"
@@ -23,6 +25,9 @@ namespace fedtune {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
+
+// For the RPC library's threads, in bytes.
+constexpr uint64_t kLeastAddressSpace = 200'000'000;
 
 // A run's every round comes with the tokens that each expert had: 44 kB a round of V3.
 constexpr int kMostMessageBytes = 1 << 30;
@@ -48,6 +53,7 @@ v1::GetRunRequest RunRequest(const std::string& run_id) {
 
 absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
     const Configuration& configuration) {
+  RequireAddressSpace(kLeastAddressSpace);
   if (configuration.coordinator.empty()) {
     return absl::InvalidArgumentError(
         fmt::format("no coordinator is configured; put coordinator = \"host:port\" into {}, or use "

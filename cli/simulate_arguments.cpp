@@ -25,7 +25,8 @@ void AddSimulateOptions(CLI::App& command, SimulateArguments& arguments) {
                   "How many institutions take part (with real training: one for each folder)")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
   command.add_option("--seed", arguments.seed, "The same seed gives the same rounds")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(IsSeed());
   command
       .add_option("--dropout", arguments.dropout,
                   "The likelihood that a client is cut off in a round")

@@ -16,6 +16,7 @@
 #include "base/command_line.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "cli/interrupt.h"
 #include "cli/run_json.h"
 #include "cli/watch_text.h"
@@ -30,6 +31,10 @@ constexpr absl::Duration kPlainInterval = absl::Seconds(5);
 // of life.
 constexpr absl::Duration kLiveTick = absl::Seconds(1);
 constexpr absl::Duration kPlainTick = absl::Minutes(1);
+
+// How long a coordinator may be away, as for a restart, and how often it is asked.
+constexpr absl::Duration kPatience = absl::Minutes(10);
+constexpr std::chrono::seconds kAskedEvery(1);
 
 // The first lines that a terminal has room for, and how many there are more.
 std::string FitToTerminal(const std::string& block) {
@@ -63,8 +68,23 @@ class RunView {
     }
     last_ = std::move(run);
     received_ = absl::Now();
+    lost_at_ = absl::InfiniteFuture();
     changed_ = true;
     if (!json_) Draw();
+  }
+
+  // The coordinator is not there. False: it has been away for too long, or never was there.
+  bool WaitFor(const absl::Status& why, const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    if (received_ == absl::Time()) return false;
+    if (lost_at_ == absl::InfiniteFuture()) {
+      lost_at_ = absl::Now();
+      Erase();
+      fmt::print(stderr, "  {}; trying again for {}, and the run may go on meanwhile\n",
+                 Message(why), HumanDuration(kPatience));
+    }
+    wake_.wait_for(lock, stop, kAskedEvery, [] { return false; });
+    return absl::Now() - lost_at_ < kPatience;
   }
 
   // Ends the drawing; leaves nothing of the live lines.
@@ -84,7 +104,7 @@ class RunView {
   void Follow(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
-      if (received_ != absl::Time()) Draw();
+      if (received_ != absl::Time() && lost_at_ == absl::InfiniteFuture()) Draw();
       wake_.wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
     }
   }
@@ -140,6 +160,7 @@ class RunView {
   std::condition_variable_any wake_;
   v1::RunStatus last_;
   absl::Time received_;
+  absl::Time lost_at_ = absl::InfiniteFuture();
   absl::Time drawn_ = absl::InfinitePast();
   bool changed_ = false;
   int64_t lines_ = 0;
@@ -152,8 +173,12 @@ class RunView {
 absl::Status Watch(const CoordinatorConnection& connection, const std::string& run_id, bool json) {
   const Interrupt interrupt;
   RunView view(json);
-  const absl::Status status = connection.WatchRun(
-      run_id, interrupt.token(), [&view](const v1::RunStatus& run) { view.Show(run); });
+  absl::Status status;
+  do {
+    status = connection.WatchRun(run_id, interrupt.token(),
+                                 [&view](const v1::RunStatus& run) { view.Show(run); });
+  } while (absl::IsUnavailable(status) && view.WaitFor(status, interrupt.token()) &&
+           !interrupt.token().stop_requested());
   view.Close();
   if (interrupt.token().stop_requested()) {
     fmt::print(stderr, "stopped watching; {} goes on. fedtune run watch {}\n", run_id, run_id);

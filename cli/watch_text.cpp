@@ -63,7 +63,8 @@ std::string ClientStanding(const v1::RunClient& client, Colour colour) {
 
 // No estimate: most phases end long before.
 std::string Deadline(const v1::RunStatus& run) {
-  return fmt::format("deadline in {}", HumanDuration(absl::Milliseconds(run.time_left_ms())));
+  return fmt::format("ends in {} at the latest",
+                     HumanDuration(absl::Milliseconds(run.time_left_ms())));
 }
 
 bool IsGone(const v1::RunClient& client) { return client.state() == "offline"; }
@@ -156,7 +157,7 @@ std::string RoundHead(const v1::RunStatus& run) {
     head += "   " + Tally(run);
   }
   if (run.time_left_ms() > 0) {
-    head += fmt::format("   {} (of {})", Deadline(run),
+    head += fmt::format("   {} (deadline {})", Deadline(run),
                         HumanDuration(absl::Milliseconds(run.round_deadline_ms())));
   }
   return head;

@@ -50,7 +50,8 @@ TEST(WatchTextTest, ShowsWhereEachClientIs) {
   Add(run, "helios", "waiting").set_reason("waiting for its hours (20:00-06:00), 42 min");
   Add(run, "st-anna", "declined").set_reason("its policy allows at most 8");
   EXPECT_EQ(WatchBlock(run, Colour::kNo),
-            "round 3/12   training   1 of 3 clients done   deadline in 1 min 40 s (of 6 h)\n"
+            "round 3/12   training   1 of 3 clients done   ends in 1 min 40 s at the latest "
+            "(deadline 6 h)\n"
             "  charite  #################...   84 %   training   2,140 tok/s\n"
             "  uke      ####################         done\n"
             "  helios   waiting for its hours (20:00-06:00), 42 min\n"
@@ -110,10 +111,10 @@ TEST(WatchTextTest, SaysWhoIsAwaitedHowLongAndWhatThen) {
   EXPECT_THAT(WatchBlock(run, Colour::kNo),
               HasSubstr("  waiting for uke (offline); at the deadline the round closes with the "
                         "2 that are done\n"));
-  EXPECT_EQ(
-      WatchLine(run),
-      "run-7f3a  round 3/12   training   2 of 3 clients done   deadline in 1 min 40 s (of 6 h)   "
-      "waiting for uke (offline)");
+  EXPECT_EQ(WatchLine(run),
+            "run-7f3a  round 3/12   training   2 of 3 clients done   ends in 1 min 40 s at the "
+            "latest (deadline 6 h)   "
+            "waiting for uke (offline)");
 }
 
 TEST(WatchTextTest, NamesOfManyThatAreAwaitedAreCounted) {
@@ -154,17 +155,17 @@ TEST(WatchTextTest, SaysWhatTheRunDoesBetweenAndAfterTheRounds) {
   EXPECT_EQ(WatchLine(run), "run-7f3a  round 3/12   making the next adapter");
   run.set_phase("aggregating");
   run.set_time_left_ms(5'000);
-  EXPECT_EQ(
-      WatchLine(run),
-      "run-7f3a  round 3/12   adding up masked contributions   0 of 0 clients done   deadline "
-      "in 5.0 s");
+  EXPECT_EQ(WatchLine(run),
+            "run-7f3a  round 3/12   adding up masked contributions   0 of 0 clients done   ends in "
+            "5.0 s at the latest");
   run.set_rounds_done(12);
   run.set_phase("evaluating");
   run.set_time_left_ms(5'000);
   Add(run, "charite", "done");
   Add(run, "uke", "evaluating");
   EXPECT_EQ(WatchLine(run),
-            "run-7f3a  final evaluation   1 of 2 clients done   deadline in 5.0 s (of 6 h)");
+            "run-7f3a  final evaluation   1 of 2 clients done   ends in 5.0 s at the latest "
+            "(deadline 6 h)");
 }
 
 TEST(WatchTextTest, ColourIsOnlyWhereItIsAskedFor) {

@@ -96,7 +96,7 @@ void AddTrain(CommandLine& line, TrainOptions& options, const Clock& clock) {
                  "--rank 16 --steps 960 --batch-size 16 --learning-rate 2e-3 --out ./adapter",
                  "fedtune-client train --base ./icd-moe --data train.jsonl --plan plan.toml "
                  "--out ./adapter --json"}},
-               [&] { return TrainOnFile(options, kTrainers, clock); }),
+               [&] { return OfNamedFile(TrainOnFile(options, kTrainers, clock)); }),
       options);
 }
 
@@ -108,7 +108,7 @@ void AddEvaluate(CommandLine& line, EvaluateOptions& options, const Clock& clock
            {"fedtune-client evaluate --base ./icd-moe --data heldout.jsonl",
             "fedtune-client evaluate --base ./icd-moe --adapter ./adapter --data heldout.jsonl "
             "--json"}},
-          [&] { return EvaluateFile(options, kTrainers, clock); }),
+          [&] { return OfNamedFile(EvaluateFile(options, kTrainers, clock)); }),
       options);
 }
 
@@ -121,7 +121,7 @@ void AddGenerate(CommandLine& line, GenerateOptions& options, const Clock& clock
                  "--data heldout.jsonl --max-tokens 16 --json",
                  "fedtune-client generate --base ./icd-moe --prompt \"A fever\" "
                  "--temperature 0.8 --top-p 0.95 --seed 7"}},
-               [&] { return GenerateText(options, kGenerators, clock); }),
+               [&] { return OfNamedFile(GenerateText(options, kGenerators, clock)); }),
       options);
 }
 
@@ -132,7 +132,7 @@ void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& c
              {"digest",
               "Prints a base model's digest, by which plans and policies name it.",
               {"fedtune-client base digest /models/lite"}},
-             [&] { return PrintBaseDigest(directory, clock); })
+             [&] { return OfNamedFile(PrintBaseDigest(directory, clock)); })
       .add_option("folder", directory, "Folder of the base model")
       ->required();
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/command_line.h"
+#include "base/exhaustion.h"
 #include "base/fail_point.h"
 #include "base/status_macros.h"
 #include "coordinator/serve_command.h"
@@ -55,6 +56,7 @@ int main(int argc, char** argv) {
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold the key.
   // The buffers of a thread that is done are to serve the others.
   ::mallopt(M_ARENA_MAX, kMallocArenas);
+  EndWithoutMemory();  // The RPC library goes on after what its calls throw.
   ArmFailPoints();
   CommandLine line({"fedtune-coordinator",
                     "Runs the rounds of a federation.",

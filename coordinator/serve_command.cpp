@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -13,6 +14,8 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/exhaustion.h"
+#include "base/host_and_port.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -31,6 +34,9 @@ namespace {
 // stored.
 constexpr absl::Duration kTransfersMayTake = absl::Seconds(20);
 constexpr absl::Duration kAllMayTake = absl::Seconds(30);
+
+// For the threads and what they need to begin with, in bytes.
+constexpr uint64_t kLeastAddressSpace = 400'000'000;
 
 // Why the database is lost, if it is: that ends the program. Thread-safe.
 class LostStore {
@@ -58,7 +64,7 @@ absl::StatusOr<std::shared_ptr<const SigningRoster>> LoadSigningRoster(
   if (config.signing_roster.empty()) return nullptr;
   absl::StatusOr<SigningRoster> roster =
       SigningRoster::Load(config.signing_roster, config.credentials.authority, now);
-  if (!roster.ok()) return Annotate(roster.status(), "signing_roster");
+  if (!roster.ok()) return OfNamedFile(Annotate(roster.status(), "signing_roster"));
   log.Info("signing roster",
            {Field("version", roster->version()), Field("institutions", roster->entries().size())});
   return std::make_shared<const SigningRoster>(*std::move(roster));
@@ -97,6 +103,7 @@ void RaiseFileLimit() {
 }
 
 absl::Status Serve(const ServeOptions& options) {
+  RequireAddressSpace(kLeastAddressSpace);
   const EndSignals signals;
   RaiseFileLimit();
   SetUpRpcLibrary();
@@ -122,10 +129,11 @@ absl::Status Serve(const ServeOptions& options) {
                      .signing_roster = std::move(signing_roster),
                      .on_store_lost = [&lost](const absl::Status& why) { lost.Tell(why); }},
                     clock, log));
-  const std::string host = config.listen.substr(0, config.listen.rfind(':'));
+  const std::string host = ParseHostAndPort(config.listen)->host;
   log.Info("coordinator started", {Field("federation", server->federation()), Field("host", host),
                                    Field("port", server->port())});
-  fmt::print("listening on {}:{}\n", host, server->port());
+  fmt::print("listening on {}\n",
+             ToString({.host = host, .port = static_cast<uint16_t>(server->port())}));
   std::fflush(stdout);
   std::optional<BackupSchedule> backups;
   if (config.backup_minutes > 0) {

@@ -174,16 +174,13 @@ class RealHub final : public Hub {
     const Institution from{client};
     ASSIGN_OR_RETURN(const SubmittedHeader submitted, FromMessage(header));
     const auto& [run, head] = submitted;
-    const absl::StatusOr<Admission> admission = gateway_.CheckContribution(from, run, head);
-    absl::Status taken = admission.status();
-    if (taken.ok()) {
-      if (admission->repeated) return absl::OkStatus();
-      taken = admission->chunk_root.has_value()
-                  ? TakeMasked(from, submitted, *admission->chunk_root, bytes)
-                  : TakePlain(from, submitted, bytes);
-    }
+    ASSIGN_OR_RETURN(const Admission admission, gateway_.CheckContribution(from, run, head));
+    if (admission.repeated) return absl::OkStatus();
+    absl::Status taken = admission.chunk_root.has_value()
+                             ? TakeMasked(from, submitted, *admission.chunk_root, bytes)
+                             : TakePlain(from, submitted, bytes);
     if (absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken)) {
-      gateway_.ContributionRefused(from, run, head.round, head.attempt, taken);
+      gateway_.ContributionRefused(from, run, head, taken);
     }
     return taken;
   }

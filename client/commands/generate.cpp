@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/command_line.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
@@ -221,7 +222,8 @@ void AddGenerateFlags(CLI::App& command, GenerateOptions& options) {
                   "Among the likeliest that have this share of the probability")
       ->capture_default_str();
   command.add_option("--seed", options.sampling.seed, "Equal seeds give equal texts")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(IsSeed());
   command.add_flag("--json", options.json, "One JSON object a line");
 }
 

@@ -2,11 +2,13 @@
 
 #include "client/commands/serve.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "base/exhaustion.h"
 #include "base/files.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -25,6 +27,9 @@
 
 namespace fedtune {
 namespace {
+
+// For LibTorch and the threads, before any model, in bytes.
+constexpr uint64_t kLeastAddressSpace = 1'000'000'000;
 
 absl::StatusOr<ComputeDevice> ChooseDevice(const ClientConfig& config,
                                            const TrainerFactory& trainers, Log& log) {
@@ -89,6 +94,20 @@ std::optional<RoundKeeper> OpenKeeper(const ClientConfig& config, const Credenti
   return std::nullopt;
 }
 
+// Those that are not there now may be on a disk that comes later.
+void WarnOfMissingBaseModels(const ClientConfig& config, Log& log) {
+  if (config.base_models.empty()) {
+    log.Warning("no base model is configured; every run is declined",
+                {Field("remedy", "put its folder into base_models")});
+  }
+  for (const std::filesystem::path& folder : config.base_models) {
+    const absl::Status found = DescribeBaseModel(folder).status();
+    if (found.ok()) continue;
+    log.Warning("a base model cannot be read; runs that need it are declined",
+                {Field("path", folder.string()), Field("reason", Message(found))});
+  }
+}
+
 ReportTaker ReporterTo(Log& log) {
   return [&log](const std::filesystem::path& file, const DatasetReport& report) {
     log.Info("data set read", {Field("report", Describe(report, file.string()))});
@@ -105,6 +124,7 @@ MemoryObserver MemoryTo(Log& log) {
 }  // namespace
 
 absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock) {
+  RequireAddressSpace(kLeastAddressSpace);
   const StopSignals signals;
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
@@ -116,6 +136,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   };
   ASSIGN_OR_RETURN(std::vector<DatasetSize> datasets, CountRecords(config, observer_of));
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
+  WarnOfMissingBaseModels(config, log);
 
   MembershipSource membership = MembershipOf(config, credentials, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
@@ -139,9 +160,11 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                           .observe_memory = MemoryTo(log)},
                          OpenerOf(device, config, trainers, log), std::move(journal),
                          std::move(keeper));
-  ClientDaemon daemon(
-      {.hours = hours, .zone = absl::LocalTimeZone(), .address = config.coordinator}, workshop,
-      clock, log);
+  ClientDaemon daemon({.hours = hours,
+                       .zone = absl::LocalTimeZone(),
+                       .address = config.coordinator,
+                       .local_names = LocalNamesOf(config)},
+                      workshop, clock, log);
   log.Info("client started",
            {Field("institution", config.institution), Field("coordinator", config.coordinator)});
   {

@@ -2,6 +2,9 @@
 
 #include "client/commands/site.h"
 
+#include <system_error>
+
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -23,12 +26,24 @@ absl::Status CheckIsOurs(const ClientConfig& config, const Identity& identity,
                   certificate.string(), identity.name, config.institution));
 }
 
+// They are read again for each run, which a pipe cannot be.
+absl::Status CheckIsFile(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto type = std::filesystem::status(path, error).type();
+  if (type != std::filesystem::file_type::fifo && type != std::filesystem::file_type::character) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("cannot read {}: it is a pipe or a device; a file is needed", path.string()));
+}
+
 }  // namespace
 
 absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config) {
   if (config.policy.empty()) return Policy();
-  ASSIGN_OR_RETURN(const std::string toml, ReadFile(config.policy));
-  return ParsePolicy(toml, config.policy.string());
+  const absl::StatusOr<std::string> toml = ReadFile(config.policy);
+  RETURN_IF_ERROR(OfNamedFile(toml.status()));
+  return ParsePolicy(*toml, config.policy.string());
 }
 
 absl::StatusOr<Credentials> LoadClientCredentials(const ClientConfig& config, absl::Time now) {
@@ -71,11 +86,32 @@ absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config
   const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
   std::vector<DatasetSize> sizes;
   for (const DatasetConfig& dataset : config.datasets) {
-    ASSIGN_OR_RETURN(const DatasetReport report,
-                     ReadDataset(dataset.train, take_any, observer_of(dataset.train)));
-    sizes.push_back({.name = dataset.name, .example_count = report.used});
+    RETURN_IF_ERROR(CheckIsFile(dataset.train));
+    if (!dataset.eval.empty()) RETURN_IF_ERROR(CheckIsFile(dataset.eval));
+    const absl::StatusOr<DatasetReport> report =
+        ReadDataset(dataset.train, take_any, observer_of(dataset.train));
+    RETURN_IF_ERROR(OfNamedFile(report.status()));
+    sizes.push_back({.name = dataset.name, .example_count = report->used});
   }
   return sizes;
+}
+
+LocalNames LocalNamesOf(const ClientConfig& config) {
+  const CredentialFiles& files = config.credentials;
+  std::vector<LocalNames::Name> names = {{config.state_dir, "state"},
+                                         {config.policy, "policy"},
+                                         {config.federation_key, "federation key"},
+                                         {files.key, "key"},
+                                         {files.certificate, "certificate"},
+                                         {files.authority, "authority"},
+                                         {files.signing_key, "signing key"},
+                                         {files.signing_certificate, "signing certificate"}};
+  for (const auto& folder : config.base_models) names.push_back({folder, "base model"});
+  for (const DatasetConfig& dataset : config.datasets) {
+    names.push_back({dataset.train, fmt::format("data set {}", dataset.name)});
+    names.push_back({dataset.eval, fmt::format("data set {} (eval)", dataset.name)});
+  }
+  return LocalNames(std::move(names));
 }
 
 void HideSizes(const Policy& policy, std::vector<DatasetSize>& datasets) {
@@ -85,8 +121,9 @@ void HideSizes(const Policy& policy, std::vector<DatasetSize>& datasets) {
 
 absl::StatusOr<std::shared_ptr<const SecretBytes>> LoadFederationKey(const ClientConfig& config) {
   if (config.federation_key.empty()) return nullptr;
-  ASSIGN_OR_RETURN(const SecretBytes text, ReadPrivateFile(config.federation_key));
-  std::string_view hex = text.RevealText();
+  const absl::StatusOr<SecretBytes> text = ReadPrivateFile(config.federation_key);
+  RETURN_IF_ERROR(OfNamedFile(text.status()));
+  std::string_view hex = text->RevealText();
   if (hex.ends_with('\n')) hex.remove_suffix(1);
   const absl::StatusOr<Digest> key = Digest::Parse(hex);
   if (!key.ok()) {

@@ -11,6 +11,7 @@
 #include "client/config.h"
 #include "client/data/dataset.h"
 #include "client/policy/policy.h"
+#include "client/round/local_names.h"
 #include "client/round/messages.h"
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/identity/key_directory.h"
@@ -48,6 +49,9 @@ SecretBytes RoundKey(const Credentials& credentials);
 // as ReadDataset().
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config,
                                                       const ObserverOfFile& observer_of);
+
+// What our files and folders are called in what the coordinator is told.
+LocalNames LocalNamesOf(const ClientConfig& config);
 
 // What institutions share and the coordinator has not; null where none is
 // configured. INVALID_ARGUMENT: the file has none. Otherwise as ReadPrivateFile().

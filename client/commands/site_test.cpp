@@ -2,6 +2,9 @@
 
 #include "client/commands/site.h"
 
+#include <sys/stat.h>
+
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "client/transport/fake_coordinator.h"
@@ -159,6 +162,35 @@ TEST_F(SiteTest, RefusesToGoWithoutADataSet) {
 TEST_F(SiteTest, SaysWhichDataSetIsMissing) {
   config_.datasets = {{"one", folder_.path() / "a.jsonl", ""}};
   EXPECT_THAT(Count(), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_EQ(ExitCodeFor(Count().status()), 2);
+}
+
+// Each run reads it anew.
+TEST_F(SiteTest, RefusesAPipeAsADataSet) {
+  const std::filesystem::path pipe = folder_.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const std::filesystem::path file = Write("a.jsonl", R"({"instruction": "i", "output": "o"})");
+  for (const DatasetConfig& dataset :
+       {DatasetConfig{"one", pipe, ""}, DatasetConfig{"one", file, pipe},
+        DatasetConfig{"one", "/dev/null", ""}}) {
+    config_.datasets = {dataset};
+    EXPECT_THAT(std::string(Message(Count().status())), HasSubstr("it is a pipe or a device"));
+  }
+}
+
+TEST_F(SiteTest, HasNamesForAllThatItIsConfiguredWith) {
+  config_.state_dir = "/srv/state";
+  config_.credentials = FilesIn("/srv/state/keys");
+  config_.base_models = {"/models/lite"};
+  config_.policy = "/etc/policy.toml";
+  config_.datasets = {{"letters", "/data/train.jsonl", "/data/eval.jsonl"}};
+  const LocalNames names = LocalNamesOf(config_);
+  EXPECT_EQ(names.Hide("/data/train.jsonl /data/eval.jsonl"),
+            "<data set letters> <data set letters (eval)>");
+  EXPECT_EQ(names.Hide("/models/lite/config.json /etc/policy.toml"),
+            "<base model>/config.json <policy>");
+  EXPECT_EQ(names.Hide("/srv/state/keys/signing_key.pem /srv/state/aggregations.db"),
+            "<signing key> <state>/aggregations.db");
 }
 
 }  // namespace

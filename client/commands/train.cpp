@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "aggregation/adapter_init.h"
+#include "base/command_line.h"
 #include "base/files.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
@@ -366,7 +367,7 @@ void AddTrainFlags(CLI::App& command, TrainOptions& options) {
                   "Tokens; longer records are rejected (512)")
       ->check(CLI::PositiveNumber);
   command.add_option("--seed", options.seed, "Of the first adapter and the order (0)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(IsSeed());
   command
       .add_option_function<std::string>(
           "--recompute",

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "base/files.h"
@@ -152,6 +153,14 @@ class Reading {
   DatasetReport report_;
 };
 
+// A pipe that a name of the file system stands for: its opening waits for somebody who
+// writes. One that this process got with its start has no such name.
+bool IsNamedPipe(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path named = std::filesystem::canonical(path, error);
+  return !error && std::filesystem::is_fifo(named, error);
+}
+
 // 0 for what has no size, as pipes.
 double SizeOf(int fd) {
   struct stat file = {};
@@ -162,6 +171,10 @@ double SizeOf(int fd) {
 // then got.
 absl::Status ReadBlocks(const std::filesystem::path& path,
                         const std::function<void(std::string_view, double fraction)>& feed) {
+  if (IsNamedPipe(path)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read {}: it is a pipe; a file is needed", path.string()));
+  }
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
   const double total = SizeOf(fd);

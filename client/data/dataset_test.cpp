@@ -2,7 +2,11 @@
 
 #include "client/data/dataset.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "base/files.h"
+#include "base/status.h"
 #include "client/data/lines.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
@@ -227,6 +231,33 @@ TEST(ReadDatasetTest, SaysWhenAFileCannotBeRead) {
   const auto take = [](const DatasetRecord&) { return absl::OkStatus(); };
   EXPECT_THAT(ReadDataset(directory.path() / "none", take), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(ReadDataset(directory.path(), take), Not(IsOk()));
+}
+
+TEST(ReadDatasetTest, RefusesANamedPipeWithoutWaitingForWhoWritesIntoIt) {
+  const testing::TemporaryDirectory directory;
+  const std::filesystem::path pipe = directory.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink(pipe, directory.path() / "link");
+  const auto take = [](const DatasetRecord&) { return absl::OkStatus(); };
+  for (const std::filesystem::path& path : {pipe, directory.path() / "link"}) {
+    const absl::Status status = ReadDataset(path, take).status();
+    EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("it is a pipe; a file is needed"));
+  }
+}
+
+// As a shell's <(...) gives it.
+TEST(ReadDatasetTest, ReadsAPipeThatThisProcessHasOpen) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const std::string text = fmt::format("{}\n", kGood);
+  ASSERT_EQ(::write(ends[1], text.data(), text.size()), std::ssize(text));
+  ::close(ends[1]);
+  const auto report = ReadDataset(fmt::format("/dev/fd/{}", ends[0]),
+                                  [](const DatasetRecord&) { return absl::OkStatus(); });
+  ::close(ends[0]);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->used, 1);
 }
 
 }  // namespace

@@ -73,6 +73,17 @@ void LogReply(Log& log, const Reply& reply) {
       reply);
 }
 
+// The log has the whole of it.
+Reply WithoutPaths(Reply reply, const LocalNames& names) {
+  std::visit(
+      Overloaded{[&](InvitationAnswer& answer) { answer.reason = names.Hide(answer.reason); },
+                 [&](WorkProgress& progress) { progress.note = names.Hide(progress.note); },
+                 [&](AttemptFailed& failed) { failed.reason = names.Hide(failed.reason); },
+                 [](SecureMessage&) {}},
+      reply);
+  return reply;
+}
+
 void LogSubmission(Log& log, const AttemptId& id, const absl::Status& status) {
   if (status.ok()) {
     log.Info("contribution taken", {Field("run", id.run), Field("round", id.round)});
@@ -169,7 +180,7 @@ Duties ClientDaemon::Handle(const Report& report) {
 void ClientDaemon::Carry(const SendReply& duty, CoordinatorLink& link, Crew&) {
   LogReply(log_, duty.reply);
   ReachFailPoint(FailPoint::kReplySend);
-  link.Send(duty.reply);
+  link.Send(WithoutPaths(duty.reply, options_.local_names));
 }
 
 void ClientDaemon::Carry(const Study& duty, CoordinatorLink&, Crew& crew) {

@@ -18,6 +18,7 @@
 #include "client/policy/hours.h"
 #include "client/round/client_state.h"
 #include "client/round/coordinator_link.h"
+#include "client/round/local_names.h"
 #include "client/round/task_thread.h"
 #include "client/round/work_control.h"
 #include "client/round/workshop.h"
@@ -39,7 +40,8 @@ class ClientDaemon final : public SessionListener {
   struct Options {
     Hours hours;
     absl::TimeZone zone;
-    std::string address;  // Of the coordinator, for the log.
+    std::string address;     // Of the coordinator, for the log.
+    LocalNames local_names;  // In what the coordinator is told.
   };
 
   // Workshop, clock and log must outlive the daemon.

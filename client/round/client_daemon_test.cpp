@@ -74,7 +74,7 @@ class JournalLink final : public CoordinatorLink {
   Journal& journal_;
 };
 
-// Round 0 is trained at once, round 1 until it is stopped, round 2 fails.
+// Round 0 is trained at once, round 1 until it is stopped, rounds 2 and 3 fail.
 class JournalWorkshop final : public Workshop {
  public:
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
@@ -87,6 +87,9 @@ class JournalWorkshop final : public Workshop {
     journal_.Write(fmt::format("began round {}", assignment.id.round));
     observer({.id = assignment.id, .phase = WorkPhase::kTraining});
     if (assignment.id.round == 2) return absl::InternalError("the loss is not finite");
+    if (assignment.id.round == 3) {
+      return absl::NotFoundError("cannot open /models/lite/config.json: No such file");
+    }
     if (assignment.id.round == 1) {
       std::mutex mutex;
       std::condition_variable_any stopped;
@@ -129,8 +132,12 @@ class ClientDaemonTest : public ::testing::Test {
   ClientDaemonTest()
       : link_(journal_),
         workshop_(journal_),
-        daemon_({.hours = {}, .zone = absl::UTCTimeZone(), .address = "here:1"}, workshop_, clock_,
-                log_),
+        daemon_({.hours = {},
+                 .zone = absl::UTCTimeZone(),
+                 .address = "here:1",
+                 .local_names =
+                     LocalNames(std::vector<LocalNames::Name>{{"/models/lite", "base model"}})},
+                workshop_, clock_, log_),
         thread_([this](std::stop_token stop) { daemon_.Run(link_, std::move(stop)); }) {
     daemon_.OnWelcome({.federation = "north"});
   }
@@ -190,6 +197,12 @@ TEST_F(ClientDaemonTest, TellsWhyARoundFailed) {
   Invite();
   Assign(2);
   journal_.Await("failed: the loss is not finite");
+}
+
+TEST_F(ClientDaemonTest, TellsNoPathOfThisMachine) {
+  Invite();
+  Assign(3);
+  journal_.Await("failed: cannot open <base model>/config.json: No such file");
 }
 
 TEST_F(ClientDaemonTest, ForgetsARunThatEnds) {

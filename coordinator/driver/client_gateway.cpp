@@ -24,7 +24,12 @@ void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> lin
   parts_.log.Info("client connected",
                   {Field("client", client.institution.value), Field("version", client.version),
                    Field("device", client.device_kind)});
-  parts_.roster.Connect(client.institution, std::move(line));
+  if (parts_.roster.Connect(client.institution, std::move(line))) {
+    parts_.log.Warning(
+        "a client's session was replaced by a newer one; if that happens again and again, two "
+        "clients run with its key",
+        {Field("client", client.institution.value)});
+  }
   parts_.runs.ConnectionChanged(client.institution);
 }
 
@@ -48,7 +53,7 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
   absl::StatusOr<Admission> admission =
       driver == nullptr ? NotUnderWay(run) : driver->CheckContribution(from, header);
   if (absl::IsFailedPrecondition(admission.status()) ||
-      absl::IsPermissionDenied(admission.status())) {
+      absl::IsPermissionDenied(admission.status()) || absl::IsInvalidArgument(admission.status())) {
     parts_.log.Info("contribution refused",
                     {Field("run", run.value), Field("round", header.round),
                      Field("client", from.value), Field("why", Message(admission.status()))});
@@ -109,11 +114,11 @@ void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& wh
                      {Field("client", from.value), Field("why", Message(why))});
 }
 
-void ClientGateway::ContributionRefused(const Institution& from, const RunId& run, int64_t round,
-                                        int64_t attempt, const absl::Status& why) {
+void ClientGateway::ContributionRefused(const Institution& from, const RunId& run,
+                                        const ContributionHeader& header, const absl::Status& why) {
   Receive(from, run,
-          ClientFailed{.round = round,
-                       .attempt = attempt,
+          ClientFailed{.round = header.round,
+                       .attempt = header.attempt,
                        .reason = fmt::format("its contribution was refused: {}", Message(why))});
 }
 

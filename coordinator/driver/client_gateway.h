@@ -76,11 +76,11 @@ class ClientGateway {
   // until one of its contributions is taken.
   void CouldNotKeep(const Institution& from, const absl::Status& why);
 
-  // A contribution to this attempt was refused for good: the client has failed in
-  // it, and the round does not wait for another one. Changes nothing when the
+  // What came behind this header was refused for good: the client has failed in the
+  // attempt, and the round does not wait for another one. Changes nothing when the
   // attempt is not open, or does not await this client.
-  void ContributionRefused(const Institution& from, const RunId& run, int64_t round,
-                           int64_t attempt, const absl::Status& why);
+  void ContributionRefused(const Institution& from, const RunId& run,
+                           const ContributionHeader& header, const absl::Status& why);
 
   // NOT_FOUND: no such blob, or it has been removed since.
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;

@@ -6,14 +6,16 @@
 
 namespace fedtune {
 
-void Roster::Connect(const Institution& institution, std::shared_ptr<ClientLine> line) {
+bool Roster::Connect(const Institution& institution, std::shared_ptr<ClientLine> line) {
   {
     const std::lock_guard lock(mutex_);
     std::swap(lines_[institution], line);
   }
-  if (line != nullptr) {
-    line->Close(absl::AbortedError("a newer session of this institution has taken over"));
-  }
+  if (line == nullptr) return false;
+  line->Close(absl::AbortedError(
+      "a newer session of this institution has taken over; if that happens again and again, two "
+      "clients run with its key: stop one of them"));
+  return true;
 }
 
 bool Roster::Disconnect(const Institution& institution, const ClientLine* line) {

@@ -16,8 +16,8 @@ namespace fedtune {
 // Who is connected, at most once each. Thread-safe.
 class Roster {
  public:
-  // A line that the institution had before is closed.
-  void Connect(const Institution& institution, std::shared_ptr<ClientLine> line);
+  // A line that the institution had before is closed. True: it had one.
+  bool Connect(const Institution& institution, std::shared_ptr<ClientLine> line);
 
   // Forgets the line. False: another one has taken its place, or it was never
   // here; nothing has changed.

@@ -11,9 +11,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
-#include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/status.h"
@@ -27,30 +26,6 @@ namespace {
 constexpr int kUserTimeout = 20'000;
 // How long to wait for a free descriptor, in milliseconds.
 constexpr int kStarvedPause = 100;
-
-struct Address {
-  std::string host;
-  std::string port;
-};
-
-absl::StatusOr<Address> Split(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) {
-    return absl::InvalidArgumentError(fmt::format(
-        "\"{}\" is no address to listen on; write host:port, as in 0.0.0.0:7443", address));
-  }
-  Address split{.host = address.substr(0, colon), .port = address.substr(colon + 1)};
-  uint16_t number = 0;
-  const char* last = split.port.data() + split.port.size();
-  const auto [end, problem] = std::from_chars(split.port.data(), last, number);
-  if (problem != std::errc() || end != last) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot listen on {}: a port is a number from 0 to 65535", address));
-  }
-  std::string& host = split.host;
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  return split;
-}
 
 void Set(int fd, int level, int option, int value) {
   ::setsockopt(fd, level, option, &value, sizeof(value));
@@ -87,13 +62,19 @@ bool IsNoDescriptorLeft(int error) {
 
 absl::StatusOr<std::unique_ptr<ConnectionAcceptor>> ConnectionAcceptor::Bind(
     const std::string& address) {
-  ASSIGN_OR_RETURN(const Address split, Split(address));
+  const std::optional<HostAndPort> parsed = ParseHostAndPort(address);
+  if (!parsed) {
+    return absl::InvalidArgumentError(fmt::format(
+        "\"{}\" is no address to listen on; write host:port, as in 0.0.0.0:7443 or [::]:7443, with "
+        "a port from 0 (any that is free) to 65535",
+        address));
+  }
   std::unique_ptr<ConnectionAcceptor> acceptor(new ConnectionAcceptor());
   // One socket takes the connections of both versions of the protocol, where there are two.
   absl::Status status = absl::OkStatus();
-  if (split.host == "0.0.0.0") status = acceptor->BindAll("::", split.port);
+  if (parsed->host == "0.0.0.0") status = acceptor->BindAll({"::", parsed->port});
   if (acceptor->listeners_.empty() && !absl::IsFailedPrecondition(status)) {
-    status = acceptor->BindAll(split.host, split.port);
+    status = acceptor->BindAll(*parsed);
   }
   if (absl::IsInvalidArgument(status)) {
     return absl::InvalidArgumentError(
@@ -114,12 +95,13 @@ ConnectionAcceptor::~ConnectionAcceptor() {
   if (wake_ >= 0) ::close(wake_);
 }
 
-absl::Status ConnectionAcceptor::BindAll(const std::string& host, std::string_view port) {
+absl::Status ConnectionAcceptor::BindAll(const HostAndPort& address) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  const int code = ::getaddrinfo(host.c_str(), std::string(port).c_str(), &hints, &found);
+  const int code =
+      ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
   if (code != 0) return absl::InvalidArgumentError(::gai_strerror(code));
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
   int error = 0;
@@ -129,8 +111,8 @@ absl::Status ConnectionAcceptor::BindAll(const std::string& host, std::string_vi
     if (port_ != 0) reinterpret_cast<sockaddr_in*>(where->ai_addr)->sin_port = htons(port_);
     const int fd = ListenOn(*where);
     if (fd < 0 && errno == EADDRINUSE) {
-      return absl::FailedPreconditionError(
-          fmt::format("port {} is in use by another process; choose another with --listen", port));
+      return absl::FailedPreconditionError(fmt::format(
+          "port {} is in use by another process; choose another with --listen", address.port));
     }
     if (fd < 0) {
       error = errno;

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/host_and_port.h"
 #include "base/logging.h"
 #include "grpcpp/server_builder.h"
 
@@ -42,7 +43,7 @@ class ConnectionAcceptor {
  private:
   ConnectionAcceptor() = default;
 
-  absl::Status BindAll(const std::string& host, std::string_view port);
+  absl::Status BindAll(const HostAndPort& address);
   void Run(const std::stop_token& stop, Log& log);
   bool Accept(int listener);
 

@@ -93,9 +93,13 @@ TEST(ConnectionAcceptorTest, SharesItsPortWithNobody) {
 
 TEST(ConnectionAcceptorTest, RefusesWhatIsNoAddressOfThisMachine) {
   EXPECT_THAT(Refusal("7443", absl::StatusCode::kInvalidArgument), HasSubstr("write host:port"));
-  EXPECT_THAT(Refusal("127.0.0.1:", absl::StatusCode::kInvalidArgument), HasSubstr("a number"));
+  EXPECT_THAT(Refusal("127.0.0.1:", absl::StatusCode::kInvalidArgument),
+              HasSubstr("write host:port"));
   EXPECT_THAT(Refusal("127.0.0.1:65536", absl::StatusCode::kInvalidArgument),
-              HasSubstr("a number from 0 to 65535"));
+              HasSubstr("a port from 0 (any that is free) to 65535"));
+  EXPECT_THAT(Refusal("https://127.0.0.1:0", absl::StatusCode::kInvalidArgument),
+              HasSubstr("write host:port"));
+  EXPECT_THAT(Refusal("::1:0", absl::StatusCode::kInvalidArgument), HasSubstr("[::]:7443"));
   EXPECT_THAT(Refusal("192.0.2.1:0", absl::StatusCode::kInvalidArgument),
               HasSubstr("cannot listen on 192.0.2.1:0: Cannot assign requested address"));
   EXPECT_THAT(Refusal("nobody.invalid:0", absl::StatusCode::kInvalidArgument),

@@ -80,8 +80,8 @@ void ContributionUpload::OnReadDone(bool ok) {
 
 void ContributionUpload::End(const absl::Status& status) {
   const bool for_good = absl::IsInvalidArgument(status) || absl::IsOutOfRange(status);
-  if (for_good && named_.has_value() && !cut_off_) {
-    gateway_.ContributionRefused(from_, named_->run, named_->round, named_->attempt, status);
+  if (for_good && admitted_ && !cut_off_) {
+    gateway_.ContributionRefused(from_, submitted_->run, submitted_->header, status);
   }
   if (status.ok()) {
     Acknowledge();
@@ -125,7 +125,6 @@ absl::Status ContributionUpload::Append(const ChunkView& chunk) {
 }
 
 absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
-  named_ = {{message.run_id()}, message.round(), message.attempt()};
   ASSIGN_OR_RETURN(submitted_, FromMessage(message));
   ASSIGN_OR_RETURN(const Admission admission,
                    gateway_.CheckContribution(from_, submitted_->run, submitted_->header));

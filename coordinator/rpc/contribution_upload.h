@@ -23,8 +23,9 @@
 namespace fedtune {
 
 // Takes one contribution in: header first, which is judged before any of its
-// bytes are read, then chunks. Whatever is wrong ends this call only; if it is
-// wrong for good, its client has failed in the round that the header names. A
+// bytes are read, then chunks. Whatever is wrong ends this call only. After a header
+// that is wrong its client may send another; if the bytes behind a header are wrong for
+// good, it has failed in the round. A
 // call that ends too early may have been cut off: its client may send again, and a
 // large contribution goes on where it was. One that comes too slowly (UploadPace) is
 // ended as if it had been cut off. Keeps itself alive until it is done.
@@ -51,13 +52,6 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   void OnCancel() override {}
   void OnDone() override { self_.reset(); }
 
-  // What a header says it is for.
-  struct NamedWork {
-    RunId run;
-    int64_t round = 0;
-    int64_t attempt = 0;
-  };
-
   absl::Status Take();
   absl::Status TakeOther();
   absl::Status Append(const ChunkView& chunk);
@@ -81,8 +75,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   const Institution from_;
   grpc::CallbackServerContext& context_;
   grpc::ByteBuffer* const response_;
-  grpc::ByteBuffer request_;        // A SubmitContributionRequest.
-  std::optional<NamedWork> named_;  // As soon as a header has been read.
+  grpc::ByteBuffer request_;  // A SubmitContributionRequest.
   std::optional<SubmittedHeader> submitted_;
   // One of them, unless it is a repeated one.
   std::optional<ContributionBuffer> buffer_;

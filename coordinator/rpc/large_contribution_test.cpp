@@ -191,6 +191,25 @@ TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
   }
 }
 
+// As when somebody tidies up, or puts back no more than fedtune.sqlite.
+TEST_F(LargeContributionTest, AStateWhoseDatabaseIsGoneIsNotBegunAnewInSilence) {
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  server_.reset();
+  for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal", "fedtune.sqlite-shm"}) {
+    std::filesystem::remove(State(name));
+  }
+  const int kept = FilesIn("spool");
+  const auto started = Server::Start(
+      {.listen = "127.0.0.1:0", .credentials = credentials_, .state_directory = State("")}, clock_,
+      log_);
+  EXPECT_THAT(started, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(std::string(Message(started.status())), HasSubstr("or restore a backup"));
+  EXPECT_EQ(FilesIn("spool"), kept);
+  std::filesystem::remove_all(State("spool"));
+  StartServer();
+}
+
 // A backup has no spool: of what is acknowledged and in no release yet it knows only
 // that it was there. Clients hand it in again, and it counts once.
 TEST_F(LargeContributionTest, AfterARestoreClientsHandInAgainWhatTheBackupDoesNotHave) {

@@ -3,8 +3,10 @@
 #include "coordinator/rpc/server.h"
 
 #include <chrono>
+#include <filesystem>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/files.h"
 #include "base/status_macros.h"
@@ -23,8 +25,26 @@
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "coordinator/storage/state_database.h"
+#include "fmt/format.h"
 
 namespace fedtune {
+namespace {
+
+// Rather than begin anew in silence, and throw away what clients have handed in.
+absl::Status CheckIsTheSpoolsOwn(const RunStore& runs, const Spool& spool,
+                                 const std::filesystem::path& state) {
+  if (spool.IsEmpty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<RunRecord> known, runs.List());
+  if (!known.empty()) return absl::OkStatus();
+  return absl::DataLossError(fmt::format(
+      "{0}/fedtune.sqlite knows of no run, and {0}/spool holds what clients have handed in to "
+      "some: "
+      "has it, or fedtune.sqlite-wal, which is part of it, been removed? Put back what was there, "
+      "or restore a backup; to begin anew, remove {0}/spool",
+      state.string()));
+}
+
+}  // namespace
 
 // In the order in which they need each other.
 struct Server::Parts {
@@ -92,6 +112,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
                    SqliteRunStore::Open(state, {.blobs = options.state_directory / "blobs",
                                                 .keep_adapters = options.keep_adapters}));
   ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / "spool"));
+  RETURN_IF_ERROR(CheckIsTheSpoolsOwn(*run_store, spool, options.state_directory));
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
                               std::make_unique<SqliteFederationStore>(state),

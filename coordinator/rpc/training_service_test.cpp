@@ -55,7 +55,9 @@ TEST_F(TrainingServiceTest, ANewerSessionTakesOver) {
   auto old_session = ConnectClient("ada");
   auto new_session = ConnectClient("ada");
   old_session->Receive();
-  EXPECT_THAT(old_session->End(), HasGrpcCode(ABORTED));
+  const grpc::Status why = old_session->End();
+  EXPECT_THAT(why, HasGrpcCode(ABORTED));
+  EXPECT_THAT(why.error_message(), HasSubstr("two clients run with its key: stop one of them"));
   StartRun(1, 1);
   EXPECT_TRUE(new_session->Receive().has_run_invitation());
 }
@@ -178,11 +180,29 @@ TEST_F(ContributionTest, TheRoundGoesOnWithoutWhoHandedInABadOne) {
   EXPECT_EQ(bea_->Receive().round_assignment().round(), 1);
 }
 
-TEST_F(ContributionTest, AHeaderThatCannotBeReadIsABadContribution) {
+TEST_F(ContributionTest, AfterAHeaderThatCannotBeReadARightOneMayCome) {
   v1::ContributionHeader header = Header();
   header.set_sha256("short");
   ASSERT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
-  EXPECT_THAT(SubmitWith(Header()), HasGrpcCode(FAILED_PRECONDITION));
+  EXPECT_THAT(SubmitWith(Header()), IsGrpcOk());
+}
+
+TEST_F(ContributionTest, AfterAWrongSizeTheRightOneMayCome) {
+  v1::ContributionHeader header = Header();
+  header.set_size_bytes(header.size_bytes() + 4);
+  ASSERT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_EQ(GetRun(ada_->invitation().run_id()).run().clients(0).state(), "waiting");
+  EXPECT_THAT(SubmitWith(Header()), IsGrpcOk());
+}
+
+// Its own client says that it has failed; of another one the deadline is enough.
+TEST_F(ContributionTest, AWrongHeaderChangesNothingOfTheRound) {
+  v1::ContributionHeader header = Header();
+  header.set_layout_sha256(std::string(32, 'x'));
+  ASSERT_THAT(SubmitWith(header), HasGrpcCode(INVALID_ARGUMENT));
+  ASSERT_THAT(bea_->Submit(bea_->HeaderFor(work_, Delta(1)), Delta(1)), IsGrpcOk());
+  EXPECT_EQ(GetRun(ada_->invitation().run_id()).run().rounds_done(), 0);
+  ASSERT_THAT(SubmitWith(Header()), IsGrpcOk());
 }
 
 TEST_F(ContributionTest, OneThatWasCutOffMayBeSentAgain) {

@@ -14,6 +14,7 @@
 #include "base/status_macros.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/p256.h"
+#include "privacy/crypto/private_key_pem.h"
 
 namespace fedtune {
 namespace {
@@ -22,20 +23,11 @@ constexpr size_t kEd25519Size = 32;
 constexpr size_t kSignatureBytes = 64;
 constexpr size_t kNumberBytes = kSignatureBytes / 2;
 constexpr size_t kLongestDer = 80;
-constexpr size_t kLongestPemText = 16 << 10;
 
 absl::Status NotSigned() {
   TakeOpensslError();
   return absl::UnauthenticatedError("the signature is not of this key and message");
 }
-
-absl::Status NoSigningKey(std::string_view why) {
-  TakeOpensslError();
-  return absl::InvalidArgumentError(why.data());
-}
-
-// Never asks on the terminal, as OpenSSL would by itself.
-int NoPassphrase(char*, int, int, void*) { return -1; }
 
 const EVP_MD* DigestOf(CipherSuite suite) {
   return suite == CipherSuite::kNistP256 ? EVP_sha256() : nullptr;
@@ -99,12 +91,7 @@ SigningKey SigningKey::Generate(CipherSuite suite) {
 }
 
 absl::StatusOr<SigningKey> SigningKey::ParsePem(std::string_view pem) {
-  if (pem.size() > kLongestPemText)
-    return NoSigningKey("this is too long for a private key in PEM");
-  const OpensslPtr<BIO> text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  Check(text != nullptr, "OpenSSL reads from memory");
-  OpensslPtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(text.get(), nullptr, NoPassphrase, nullptr));
-  if (key == nullptr) return NoSigningKey("there is no private key in PEM, without a passphrase");
+  ASSIGN_OR_RETURN(OpensslPtr<EVP_PKEY> key, ReadPrivateKeyPem(pem));
   if (EVP_PKEY_is_a(key.get(), "ED25519") == 1) {
     return SigningKey(CipherSuite::kCurve25519, std::move(key));
   }
@@ -115,7 +102,9 @@ absl::StatusOr<SigningKey> SigningKey::ParsePem(std::string_view pem) {
     RETURN_IF_ERROR(CheckP256Pair(key.get()));
     return SigningKey(CipherSuite::kNistP256, std::move(key));
   }
-  return NoSigningKey("a signing key is an Ed25519 or a P-256 key, and this is another kind");
+  TakeOpensslError();
+  return absl::InvalidArgumentError(
+      "a signing key is an Ed25519 or a P-256 key, and this is another kind");
 }
 
 SecretBytes SigningKey::ToPem() const {

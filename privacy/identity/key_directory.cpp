@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -81,11 +82,12 @@ absl::Status RefuseToOverwrite(const std::filesystem::path& path) {
 absl::StatusOr<std::string> ReadIssued(const std::filesystem::path& path) {
   absl::StatusOr<std::string> content = ReadFile(path);
   if (absl::IsNotFound(content.status())) {
-    return absl::NotFoundError(
+    return OfNamedFile(absl::NotFoundError(
         fmt::format("{} is missing; the custodian of the federation sends it in answer to "
                     "request.pem",
-                    path.string()));
+                    path.string())));
   }
+  if (!content.ok()) return OfNamedFile(content.status());
   return content;
 }
 
@@ -131,11 +133,11 @@ absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files, Role r
                                             absl::Time now) {
   absl::StatusOr<PrivateKey> key = PrivateKey::Load(files.key);
   if (absl::IsNotFound(key.status())) {
-    return Annotate(
+    return OfNamedFile(Annotate(
         key.status(),
-        fmt::format("no key yet; make one with \"fedtune-ca request --role {}\"", RoleName(role)));
+        fmt::format("no key yet; make one with \"fedtune-ca request --role {}\"", RoleName(role))));
   }
-  RETURN_IF_ERROR(key.status());
+  RETURN_IF_ERROR(OfNamedFile(key.status()));
   ASSIGN_OR_RETURN(std::string pem, ReadIssued(files.certificate));
   ASSIGN_OR_RETURN(std::string authority_pem, ReadIssued(files.authority));
   RETURN_IF_ERROR(
@@ -158,12 +160,12 @@ absl::StatusOr<SigningCredentials> LoadSigningCredentials(const CredentialFiles&
                                                           absl::Time now) {
   const absl::StatusOr<SecretBytes> content = ReadPrivateFile(files.signing_key);
   if (absl::IsNotFound(content.status())) {
-    return absl::NotFoundError(
+    return OfNamedFile(absl::NotFoundError(
         fmt::format("{} is missing; \"fedtune-ca request --role signer\" makes a signing key and a "
                     "request for its certificate",
-                    files.signing_key.string()));
+                    files.signing_key.string())));
   }
-  RETURN_IF_ERROR(content.status());
+  RETURN_IF_ERROR(OfNamedFile(content.status()));
   absl::StatusOr<SigningKey> key = SigningKey::ParsePem(content->RevealText());
   if (!key.ok()) return Annotate(key.status(), files.signing_key.string());
   const std::string source = files.signing_certificate.string();

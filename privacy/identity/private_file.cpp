@@ -45,10 +45,16 @@ absl::Status WriteAndSync(int fd, std::string_view content, const std::filesyste
 }  // namespace
 
 absl::StatusOr<SecretBytes> ReadPrivateFile(const std::filesystem::path& path) {
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without waiting for who writes into a pipe.
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
   struct stat status;
   if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
+  if (S_ISDIR(status.st_mode)) return ErrnoToStatus(EISDIR, "read", path);
+  if (!S_ISREG(status.st_mode)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read {}: it is a pipe or a device; a file is needed", path.string()));
+  }
   if ((status.st_mode & kOthers) != 0) {
     return absl::PermissionDeniedError(
         fmt::format("{0} can be used by others than its owner (mode {1:04o}); run: chmod 600 {0}",

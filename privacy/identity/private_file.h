@@ -13,7 +13,8 @@ namespace fedtune {
 // The start of a file that holds a key: as much as any key of ours has and a
 // byte more, so that a longer file is not taken for one.
 //
-// PERMISSION_DENIED: the file can be used by others than its owner.
+// PERMISSION_DENIED: the file can be used by others than its owner. INVALID_ARGUMENT:
+// it is a pipe or a device.
 // NOT_FOUND, INTERNAL: as ReadFile() of base/files.h.
 absl::StatusOr<SecretBytes> ReadPrivateFile(const std::filesystem::path& path);
 

@@ -7,28 +7,18 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
-#include "fmt/format.h"
-#include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/p256.h"
-#include "privacy/identity/pem.h"
+#include "privacy/crypto/private_key_pem.h"
 #include "privacy/identity/private_file.h"
 #include "privacy/identity/public_key.h"
 
 namespace fedtune {
-namespace {
-
-// Never asks on the terminal, as OpenSSL would by itself.
-int NoPassphrase(char*, int, int, void*) { return -1; }
-
-}  // namespace
-
 PrivateKey PrivateKey::Generate() {
   OpensslPtr<EVP_PKEY> key(EVP_EC_gen("P-256"));
   Check(key != nullptr, "OpenSSL makes P-256 keys");
@@ -36,16 +26,7 @@ PrivateKey PrivateKey::Generate() {
 }
 
 absl::StatusOr<PrivateKey> PrivateKey::ParsePem(std::string_view pem) {
-  ASSIGN_OR_RETURN(const OpensslPtr<BIO> bio, ReadPemFrom(pem));
-  OpensslPtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassphrase, nullptr));
-  if (key == nullptr) {
-    const std::string reason = TakeOpensslError();
-    if (pem.find("ENCRYPTED") != pem.npos) {
-      return absl::InvalidArgumentError(
-          "the key is protected by a passphrase, which a daemon cannot ask for; use a key without");
-    }
-    return absl::InvalidArgumentError(fmt::format("no private key in PEM ({})", reason));
-  }
+  ASSIGN_OR_RETURN(OpensslPtr<EVP_PKEY> key, ReadPrivateKeyPem(pem));
   RETURN_IF_ERROR(CheckIsP256(key.get()));
   RETURN_IF_ERROR(CheckP256Pair(key.get()));
   return PrivateKey(std::move(key));

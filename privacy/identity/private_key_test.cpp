@@ -90,6 +90,19 @@ TEST_F(PrivateKeyTest, RefusesAMissingFile) {
   EXPECT_THAT(PrivateKey::Load(path_), HasCode(absl::StatusCode::kNotFound));
 }
 
+TEST_F(PrivateKeyTest, RefusesAPipeWithoutWaitingForWhoWritesIntoIt) {
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  const absl::Status status = PrivateKey::Load(path_).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("it is a pipe or a device"));
+}
+
+TEST_F(PrivateKeyTest, RefusesAFolder) {
+  fs::create_directory(path_);
+  fs::permissions(path_, fs::perms::owner_all);
+  EXPECT_THAT(std::string(Message(PrivateKey::Load(path_).status())), HasSubstr("Is a directory"));
+}
+
 TEST_F(PrivateKeyTest, RefusesWhatIsNoKeyAndNamesTheFile) {
   const absl::Status status = LoadStatus("a letter", kPrivate);
   EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));

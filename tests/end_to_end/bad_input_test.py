@@ -71,7 +71,9 @@ class BadInputTest(unittest.TestCase):
         cls.federation.start_client(bad_data, train=cls.data_with_two_bad_records())
         weights = copy_of_base_model(cls.folder / "other-model")
         weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-        cls.federation.start_client(bad_model, base_model=weights.parent)
+        cls.no_model = cls.folder / "unmounted/models"
+        cls.federation.start_client(bad_model,
+                                    base_model=f'{weights.parent}", "{cls.no_model}')
         cls.federation.wait_for_clients(len(SITES))
 
     @classmethod
@@ -135,6 +137,13 @@ class BadInputTest(unittest.TestCase):
         self.assertEqual(clients[good]["state"], "done")
         self.assertEqual(clients[bad_model]["state"], "declined")
         self.assertIn("sha256:", clients[bad_model]["reason"])
+        # What it has where is its own affair: its log says it, from the beginning.
+        self.assertIn("<base model>/config.json", clients[bad_model]["reason"])
+        self.assertNotIn(str(self.folder), clients[bad_model]["reason"])
+        log = self.federation.log(bad_model)
+        self.assertIn(f"a base model cannot be read; runs that need it are declined "
+                      f"path={self.no_model} ", log)
+        self.assertRegex(log, rf'run declined .*{self.no_model}/config.json')
         # The two bad records are left out and named, in the log of their owner only.
         self.assertEqual(clients[bad_data]["examples"], len(self.records))
         log = self.federation.log(bad_data)
@@ -250,6 +259,65 @@ class BadInputTest(unittest.TestCase):
         self.refused(done, f'"https://{self.federation.address}" is not a coordinator\'s address',
                      "write host:port")
 
+    # ---- Files that are none ----
+
+    def test_a_file_that_is_not_there_is_wrong_usage(self):
+        nowhere = self.folder / "nowhere"
+        client = ["fedtune-client", "serve", "--config", self.folder / SITES[0] / "client.toml"]
+        coordinator = ["fedtune-coordinator", "serve", "--state-dir", self.folder / "coordinator-2"]
+        data = DATA / SITES[0] / "eval.jsonl"
+        cases = [[*client, "--key", nowhere], [*client, "--certificate", nowhere],
+                 [*client, "--policy", nowhere], [*client, "--federation-key", nowhere],
+                 [*client, "--dataset", f"letters:{nowhere}"],
+                 [*coordinator, "--key", nowhere], [*coordinator, "--signing-roster", nowhere],
+                 ["fedtune", *self.federation.connection(nowhere), "run", "list"],
+                 ["fedtune", "plan", "check", nowhere],
+                 ["fedtune-ca", "roster", "sign", "--dir", nowhere, "--out", nowhere],
+                 ["fedtune-ca", "issue", "--dir", self.folder / "ca", "--request", nowhere,
+                  "--role", "client", "--name", "x", "--out", nowhere],
+                 ["fedtune-client", "evaluate", "--base", BASE_MODEL, "--data", nowhere],
+                 ["fedtune-client", "evaluate", "--base", nowhere, "--data", data],
+                 ["fedtune-client", "base", "digest", nowhere]]
+        for command in cases:
+            with self.subTest(" ".join(map(str, command))):
+                self.refused(self.federation.run(*command, expect=2), str(nowhere))
+
+    def test_a_pipe_is_no_file(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe, 0o600)
+        client = ["fedtune-client", "serve", "--config", self.folder / SITES[0] / "client.toml"]
+        cases = [["fedtune-client", "serve", "--config", pipe], [*client, "--key", pipe],
+                 [*client, "--certificate", pipe], [*client, "--authority", pipe],
+                 [*client, "--policy", pipe], [*client, "--federation-key", pipe],
+                 [*client, "--dataset", f"letters:{pipe}"],
+                 ["fedtune-coordinator", "serve", "--config", pipe],
+                 ["fedtune", "--config", pipe, "run", "list"], ["fedtune", "plan", "check", pipe],
+                 ["fedtune-client", "evaluate", "--base", BASE_MODEL, "--data", pipe]]
+        for command in cases:
+            with self.subTest(" ".join(map(str, command))):
+                self.refused(self.federation.run(*command, expect=2), f"cannot read {pipe}: it is a pipe")
+
+    def test_a_folder_of_models_that_is_not_there(self):
+        plan = self.file("plan.toml", PLAN)
+        done = self.federation.fedtune("--models", self.no_model, "plan", "check", plan, expect=2)
+        self.refused(done, f"names {self.no_model}, and there is no such folder")
+
+    # ---- Limits ----
+
+    def test_too_little_address_space_is_said(self):
+        keys = self.folder / "coordinator/keys"
+        coordinator = ["fedtune-coordinator", "serve", "--state-dir", self.folder / "third",
+                       "--listen", "127.0.0.1:0", "--certificate", keys / "certificate.pem",
+                       "--key", keys / "key.pem", "--authority", keys / "authority.pem"]
+        for command in (coordinator, ["fedtune", *self.federation.connection(), "run", "list"]):
+            name, *arguments = map(str, command)
+            done = subprocess.run(
+                ["sh", "-c", 'ulimit -v 90000 && exec "$@"', "sh",
+                 self.federation.programs / name, *arguments],
+                capture_output=True, text=True, timeout=patient(30))
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.refused(done, "this process may use 92.2 MB of address space", "ulimit -v")
+
     # ---- Words of another encoding ----
 
     def test_text_that_is_not_utf_8(self):
@@ -312,6 +380,21 @@ class BadInputTest(unittest.TestCase):
         self.federation.fedtune("run", "stop", run, "--reason", "seen \x1b[2J enough")
         done = self.federation.fedtune("run", "watch", run, expect=5)
         self.assertIn(f"{run} stopped after 0 of 2 rounds: seen \\x1b[2J enough", done.stderr)
+
+    def test_a_watch_goes_on_when_the_coordinator_is_back(self):
+        plan = self.file("long.toml", PLAN.replace("steps = 2", "steps = 400"))
+        watch = subprocess.Popen(
+            [self.federation.programs / "fedtune", *map(str, self.federation.connection()), "run",
+             "start", plan, "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        run = watch.stderr.readline().split()[0]
+        watch.stderr.readline()
+        self.federation.kill("coordinator")
+        self.assertIn("trying again for 10 min", watch.stderr.readline())
+        self.federation.start_coordinator(self.federation.address)
+        self.federation.fedtune("run", "stop", run, "--reason", "seen enough")
+        out, err = watch.communicate(timeout=patient(30))
+        self.assertEqual((watch.returncode, out), (5, ""), err)
+        self.assertIn(f"{run} stopped after 0 of 2 rounds: seen enough", err)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,12 @@ uint64_t Configured(const char* variable, uint64_t otherwise) {
   return value != nullptr && absl::SimpleAtoi(value, &number) ? number : otherwise;
 }
 
+// The run's server rule, likewise.
+std::string ServerRule() {
+  const char* rule = std::getenv("FEDTUNE_MEMORY_TEST_OPTIMIZER");
+  return rule == nullptr ? "" : fmt::format("[server]\noptimizer = \"{}\"\n", rule);
+}
+
 // A group of processes that have so much memory together; none where this user may not
 // make one. Goes with the scope, after its processes.
 class MemoryGroup {
@@ -95,6 +101,7 @@ class MemoryLimitTest : public ServerTest {
     model.linear_layers[0].in_features = values / 2;
     model.linear_layers[0].out_features = values - values / 2;
     request.set_base_model_json(ToJson(model));
+    request.set_plan_toml(request.plan_toml() + ServerRule());
     return request;
   }
 

@@ -441,16 +441,12 @@ absl::StatusOr<std::shared_ptr<SimulatedCoordinator::Upload>> SimulatedCoordinat
     ContributionHeader& head = upload->submitted.header;
     upload->sha256 = head.sha256;
     if (const std::optional<RunView> view = View()) doubles_.Arriving(head, *view);
-    const auto admission = process.gateway->CheckContribution(from, upload->submitted.run, head);
-    if (absl::IsInvalidArgument(admission.status())) {
-      process.gateway->ContributionRefused(from, upload->submitted.run, head.round, head.attempt,
-                                           admission.status());
-    }
-    RETURN_IF_ERROR(admission.status());
-    upload->repeated = admission->repeated;
-    if (admission->repeated) return upload;
-    if (admission->chunk_root.has_value()) {
-      upload->chunk_root = *admission->chunk_root;
+    ASSIGN_OR_RETURN(const Admission admission,
+                     process.gateway->CheckContribution(from, upload->submitted.run, head));
+    upload->repeated = admission.repeated;
+    if (admission.repeated) return upload;
+    if (admission.chunk_root.has_value()) {
+      upload->chunk_root = *admission.chunk_root;
       ASSIGN_OR_RETURN(upload->masked,
                        process.gateway->NewMaskedInput(from, upload->submitted.run, head));
     } else {
@@ -469,9 +465,8 @@ absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes
         upload.masked.has_value() ? TakeMasked(upload, bytes) : TakePlain(upload, bytes, whole);
     const bool for_good = absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken);
     if (for_good && whole) {
-      const ContributionHeader& head = upload.submitted.header;
-      process.gateway->ContributionRefused(upload.from, upload.submitted.run, head.round,
-                                           head.attempt, taken);
+      process.gateway->ContributionRefused(upload.from, upload.submitted.run,
+                                           upload.submitted.header, taken);
     }
     return taken;
   });
