@@ -145,7 +145,7 @@ TEST(ModelConfigTest, RefusesWhatIsNoConfiguration) {
 TEST(ModelConfigTest, ListsEverythingThatIsMissing) {
   const std::string error = ErrorOf({{"model_type", "deepseek_v2"}});
   EXPECT_THAT(error, HasSubstr("config.json: hidden_size is missing"));
-  EXPECT_THAT(error, HasSubstr("config.json: kv_lora_rank is missing"));
+  EXPECT_THAT(error, HasSubstr("config.json: num_experts_per_tok is missing"));
 }
 
 struct Fault {
@@ -195,7 +195,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"/eos_token_id", "end", "eos_token_id is not a number"},
         Fault{"/rope_scaling", json({{"type", "linear"}}), "in rope_scaling: factor is missing"},
         Fault{"/rope_scaling", json({{"rope_type", "llama3"}, {"factor", 8}}),
-              "in rope_scaling: original_max_position_embeddings is missing"},
+              "in rope_scaling: low_freq_factor is missing"},
         Fault{"/rope_scaling",
               json({{"rope_type", "llama3"},
                     {"factor", 8},
@@ -327,8 +327,8 @@ INSTANTIATE_TEST_SUITE_P(
     ModelConfigTest, FaultyV3Test,
     ::testing::Values(Fault{"/scoring_func", "softmax", "this architecture has \"sigmoid\""},
                       Fault{"/topk_method", "greedy", "this architecture has \"noaux_tc\""},
-                      Fault{"/routed_scaling_factor", nullptr, "routed_scaling_factor is missing"},
-                      Fault{"/n_group", nullptr, "n_group is missing"},
+                      Fault{"/routed_scaling_factor", nullptr, "routed_scaling_factor is null"},
+                      Fault{"/n_group", nullptr, "n_group is null"},
                       Fault{"/n_group", 256, "n_group leaves a group with too few experts"}));
 
 class FaultyGroupsTest : public ::testing::TestWithParam<Fault> {};
