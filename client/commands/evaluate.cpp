@@ -9,12 +9,14 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/commands/json_line.h"
+#include "client/commands/number_checks.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
 #include "client/round/answer_choices.h"
 #include "fmt/format.h"
 #include "model/checkpoint/base_model_description.h"
 #include "model/checkpoint/peft_adapter.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
@@ -91,7 +93,7 @@ void AddEvaluateFlags(CLI::App& command, EvaluateOptions& options) {
       .add_option("--sequence-length", options.sequence_length,
                   "Longest record in tokens; 0: the model's context")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber(0, kMaxSequenceLength));
   command.add_flag("--json", options.json, "One JSON object");
 }
 
