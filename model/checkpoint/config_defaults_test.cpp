@@ -124,6 +124,14 @@ TEST(ConfigDefaultsTest, StandForNoNull) {
   }
 }
 
+TEST(ConfigDefaultsTest, StandForNoSwitchThatIsNull) {
+  json config = Sizes("deepseek_v3");
+  config["norm_topk_prob"] = nullptr;
+  config["rope_interleave"] = nullptr;
+  EXPECT_FALSE(Parse(config).moe.normalize_weights);
+  EXPECT_EQ(Parse(config).rope.pairs, RotaryPairs::kHalves);
+}
+
 TEST(ConfigDefaultsTest, AreTurnedOffByANullWhereThatMeansNone) {
   json config = Sizes("deepseek_v3");
   config["q_lora_rank"] = nullptr;

@@ -88,6 +88,7 @@ void ConfigReader::DefaultedOrNone(std::string_view key, int64_t& field, Range r
 
 void ConfigReader::Optional(std::string_view key, bool& field) {
   const json* value = Find(key);
+  if (IsNull(key)) field = false;
   if (value == nullptr) return;
   if (!value->is_boolean()) return Reject(key, "is neither true nor false");
   field = value->get<bool>();

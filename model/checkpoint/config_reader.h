@@ -20,7 +20,7 @@ struct Range {
 
 // Reads a config.json into plain fields and finds everything that is wrong
 // with it. On any error the field keeps its value. A null counts as absent
-// unless said otherwise.
+// unless said otherwise, and a switch that is null is off.
 // Whole numbers and fractions are taken for each other where they are equal.
 // The JSON must outlive the reader. Not thread-safe.
 class ConfigReader {

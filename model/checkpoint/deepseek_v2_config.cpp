@@ -11,6 +11,8 @@ const MoeConfig kUsual = {
 
 void ReadRouter(ConfigReader& reader, MoeConfig& moe) {
   reader.Defaulted("routed_scaling_factor", moe.routed_scaling_factor, {1e-6, 1e6});
+  reader.Require(!moe.normalize_weights, "norm_topk_prob",
+                 "is true, which transformers and DeepSeek's own code take differently");
   const RouterWords words = ReadRouterWords(reader, {"softmax", "greedy"});
   reader.Require(words.scoring == "softmax", "scoring_func",
                  fmt::format("is \"{}\"; this architecture has \"softmax\"", words.scoring));

@@ -196,7 +196,7 @@ ModelConfig ReadCommonConfig(ConfigReader& reader, int64_t usual_context) {
   reader.Optional("tie_word_embeddings", config.tie_embeddings);
   std::string activation = "silu";
   reader.Optional("hidden_act", activation);
-  reader.Require(activation == "silu", "hidden_act",
+  reader.Require(activation == "silu" || activation == "swish", "hidden_act",
                  fmt::format("is \"{}\"; only \"silu\" is supported", activation));
   RequireOff(reader, "attention_bias");
   RequireOff(reader, "mlp_bias");
@@ -214,15 +214,15 @@ RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs, int64_t conte
   rope.pairs = pairs;
   reader.Optional("rope_theta", rope.theta, kTheta);
   RequireWholeHeadsTurn(reader);
-  // Where both are, transformers goes by the older one.
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+  // Where both are, transformers goes by the older one alone.
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const json* object = reader.FindObject(key);
     if (object == nullptr || object->empty()) continue;
     ConfigReader inner(*object, fmt::format("in {}", key));
     inner.Optional("rope_theta", rope.theta, kTheta);
-    rope = RopeConfig{.theta = rope.theta, .pairs = rope.pairs};
     ReadScaling(inner, rope, context_length);
     reader.Take(inner);
+    break;
   }
   // Beside the scaling it comes before what is in it.
   if (rope.yarn) reader.Optional(kOriginalContext, rope.yarn->original_context_length, kContext);

@@ -83,9 +83,10 @@ TEST(ModelConfigTest, GoesByRopeScalingWhereRopeParametersStretchInAnotherWay) {
   ASSERT_THAT(yarn, IsOk());
   EXPECT_EQ(yarn->rope.yarn, Parse(Lite())->rope.yarn);
   EXPECT_EQ(yarn->rope.linear_factor, 1);
-  EXPECT_EQ(yarn->rope.theta, 500);
+  EXPECT_EQ(yarn->rope.theta, 10000);
   config["rope_scaling"] = json::object();
   EXPECT_EQ(Parse(config)->rope.linear_factor, 3);
+  EXPECT_EQ(Parse(config)->rope.theta, 500);
 }
 
 TEST(ModelConfigTest, ReadsPlainRope) {
@@ -126,6 +127,12 @@ TEST(ModelConfigTest, ReadsSeveralEndTokens) {
   json config = Lite();
   config["eos_token_id"] = {1, 7};
   EXPECT_THAT(Parse(config)->eos_tokens, ElementsAre(1, 7));
+}
+
+TEST(ModelConfigTest, KnowsTheOtherNameOfTheActivation) {
+  json config = Lite();
+  config["hidden_act"] = "swish";
+  EXPECT_THAT(Parse(config), IsOk());
 }
 
 TEST(ModelConfigTest, RefusesAnotherArchitectureByName) {
@@ -181,6 +188,9 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"/attention_bias", true, "attention_bias is true"},
         Fault{"/mlp_bias", true, "mlp_bias is true"},
         Fault{"/norm_topk_prob", 1, "norm_topk_prob is neither true nor false"},
+        Fault{
+            "/norm_topk_prob", true,
+            "norm_topk_prob is true, which transformers and DeepSeek's own code take differently"},
         Fault{"/scoring_func", "sigmoid", "scoring_func is \"sigmoid\""},
         Fault{"/topk_method", "noaux_tc", "topk_method is \"noaux_tc\""},
         Fault{"/topk_method", 7, "topk_method is not a text"},
