@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/tokenizer/json_fields.h"
+#include "model/tokenizer/named_tokens.h"
 
 namespace fedtune {
 namespace {
@@ -75,6 +76,7 @@ absl::Status GoByTokenizer(const std::filesystem::path& model_folder, const Toke
 
 absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& model_folder,
                                                 const Tokenizer& tokenizer) {
+  RETURN_IF_ERROR(CheckNamedTokens(model_folder, tokenizer));
   const std::filesystem::path by_name_path = model_folder / "tokenizer_config.json";
   const std::filesystem::path by_id_path = model_folder / "config.json";
   ASSIGN_OR_RETURN(const nlohmann::json by_name_json, ReadOptionalJson(by_name_path));

@@ -27,7 +27,7 @@ struct SpecialTokens {
 // whose save_pretrained() leaves the field out; the mark is then the one it puts.
 //
 // INVALID_ARGUMENT: not JSON, an ill-typed field, a token that `tokenizer` does
-// not have, or several marks before a text. PERMISSION_DENIED.
+// not have, or several marks before a text; as from CheckNamedTokens(). PERMISSION_DENIED.
 absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& model_folder,
                                                 const Tokenizer& tokenizer);
 
