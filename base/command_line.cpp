@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <string_view>
@@ -109,16 +107,6 @@ int Explain(const CLI::App& root, const CLI::ParseError& error) {
 }
 
 }  // namespace
-
-CLI::Validator IsSeed() {
-  const auto problem = [](const std::string& text) -> std::string {
-    int64_t seed = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-    const bool is_seed = error == std::errc() && end == text.data() + text.size() && seed >= 0;
-    return is_seed ? "" : fmt::format("{} is no whole number from 0 to {}", text, INT64_MAX);
-  };
-  return CLI::Validator(problem, "");
-}
 
 void PrintError(const absl::Status& status) {
   const std::string_view label = WantsColour(stderr) ? "\x1b[31merror:\x1b[0m" : "error:";

@@ -16,10 +16,6 @@ namespace fedtune {
 // "error: ..." on stderr.
 void PrintError(const absl::Status& status);
 
-// Of an option that takes a seed, which is a whole number from 0 to 2^63 - 1, as in
-// plans: the parser alone would make very large ones of others.
-CLI::Validator IsSeed();
-
 // The words of one command. `summary` is one sentence and the first line of
 // its --help; `examples` are whole command lines and stand at its end.
 struct CommandText {

@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -46,7 +45,6 @@ struct Program {
     fire.add_option("--degrees", degrees, "How hot it's to be")->required();
     fire.add_flag("-q,--quiet", quiet, "Say nothing");
     fire.add_option("--pots", pots, "How many")->check(CLI::PositiveNumber);
-    fire.add_option("--seed", seed, "Of the glaze")->check(IsSeed());
     CLI::App& pot = line.AddGroup({"pot", "Works with pots.", {}});
     line.AddTo(pot, {"list", "Lists pots.", {}}, [this] {
       ++listed;
@@ -65,7 +63,6 @@ struct Program {
   std::function<void()> work;
   int degrees = 0;
   int pots = 1;
-  uint64_t seed = 1;
   bool quiet = false;
   int fired = 0;
   int listed = 0;
@@ -127,26 +124,6 @@ TEST(CommandLineTest, SaysOfANameThatCannotBeOneThatItIsNone) {
   CaptureStderr();
   EXPECT_EQ(program.Run({"fire", "--degrees", "900"}), 1);
   EXPECT_THAT(GetCapturedStderr(), HasSubstr(name + ": File name too long\n"));
-}
-
-class SeedTest : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(SeedTest, IsRefused) {
-  Program program;
-  CaptureStderr();
-  EXPECT_EQ(program.Run({"fire", "--degrees", "900", "--seed", GetParam()}), 2);
-  EXPECT_THAT(GetCapturedStderr(), HasSubstr("is no whole number from 0 to 9223372036854775807\n"));
-  EXPECT_EQ(program.seed, 1U);
-}
-
-INSTANTIATE_TEST_SUITE_P(Wrong, SeedTest,
-                         ::testing::Values("-1", "1.5", "many", "9223372036854775808",
-                                           "99999999999999999999999"));
-
-TEST(CommandLineTest, TakesTheLargestSeed) {
-  Program program;
-  EXPECT_EQ(program.Run({"fire", "--degrees", "900", "--seed", "9223372036854775807"}), 0);
-  EXPECT_EQ(program.seed, uint64_t{INT64_MAX});
 }
 
 // Runs the program in this process, whose stdout is a full disk, and ends it.

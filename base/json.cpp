@@ -13,6 +13,9 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
+// What a clone without Git LFS has in the place of a large file.
+constexpr std::string_view kGitLfsPointer = "version https://git-lfs";
+
 // Rejects what nlohmann::json would silently accept.
 class StrictCallback {
  public:
@@ -58,6 +61,10 @@ bool TooDeep(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view source) {
+  if (text.starts_with(kGitLfsPointer)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: is a pointer of Git LFS, not the file: run git lfs pull", source));
+  }
   if (TooDeep(text)) {
     return absl::InvalidArgumentError(fmt::format("{}: nested too deeply", source));
   }

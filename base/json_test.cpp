@@ -32,6 +32,13 @@ TEST(ParseJsonTest, SaysAtWhichByteTheTextEnds) {
   EXPECT_EQ(value.status().message(), "x.json: not JSON (at byte 7)");
 }
 
+TEST(ParseJsonTest, KnowsWhatACloneWithoutGitLfsHasInPlaceOfAFile) {
+  const auto value = ParseJson("version https://git-lfs.github.com/spec/v1\noid 0\n", "x.json");
+  ASSERT_FALSE(value.ok());
+  EXPECT_EQ(value.status().message(),
+            "x.json: is a pointer of Git LFS, not the file: run git lfs pull");
+}
+
 TEST(ParseJsonTest, RefusesTrailingText) {
   EXPECT_THAT(ParseJson("{} {}", "x.json"), HasCode(absl::StatusCode::kInvalidArgument));
 }

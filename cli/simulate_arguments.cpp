@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "base/number_checks.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -26,7 +27,7 @@ void AddSimulateOptions(CLI::App& command, SimulateArguments& arguments) {
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
   command.add_option("--seed", arguments.seed, "The same seed gives the same rounds")
       ->capture_default_str()
-      ->check(IsSeed());
+      ->check(Seed());
   command
       .add_option("--dropout", arguments.dropout,
                   "The likelihood that a client is cut off in a round")

@@ -27,6 +27,7 @@ constexpr LayerKind kAdaptable[] = {LayerKind::kAttention, LayerKind::kDenseMlp,
                                     LayerKind::kSharedExpert, LayerKind::kRoutedExpert};
 constexpr std::string_view kEveryLayer = "all-linear";
 constexpr std::string_view kMlp = "mlp";
+constexpr std::string_view kHead = "lm_head";
 
 std::string_view LeafName(std::string_view layer) {
   return layer.substr(layer.rfind('.') + 1);  // npos + 1 is 0: the whole name.
@@ -37,6 +38,8 @@ bool IsEndOf(std::string_view name, std::string_view end) {
   return name == end || (!end.empty() && name.size() > end.size() && name.ends_with(end) &&
                          name[name.size() - end.size() - 1] == '.');
 }
+
+bool IsHead(const LinearLayer& layer) { return layer.kind == LayerKind::kHead; }
 
 bool IsAdaptable(LayerKind kind) {
   return std::find(std::begin(kAdaptable), std::end(kAdaptable), kind) != std::end(kAdaptable);
@@ -79,6 +82,12 @@ absl::Status CheckTarget(const BaseModelDescription& model, std::string_view tar
         "experts apart; remove it from targets");
   }
   const auto& layers = model.linear_layers;
+  if (target == kHead && std::none_of(layers.begin(), layers.end(), IsHead)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "target \"{}\": that of {} is tied to the embedding, which merging would change as well; "
+        "save the model with a head of its own (tie_word_embeddings false) to adapt it",
+        target, model.name));
+  }
   if (std::any_of(layers.begin(), layers.end(),
                   [&](const LinearLayer& layer) { return Matches(target, layer); })) {
     return absl::OkStatus();

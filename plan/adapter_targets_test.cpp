@@ -169,6 +169,16 @@ TEST(ResolveTargetsTest, TakesTheHeadOnlyByName) {
   EXPECT_THAT(Resolve({"lm_head"}), ElementsAre("lm_head"));
 }
 
+TEST(ResolveTargetsTest, RefusesATiedHead) {
+  BaseModelDescription model = TinyMoe();
+  model.linear_layers.pop_back();
+  const auto layout = ResolveTargets(model, {.targets = {"attention", "lm_head"}});
+  ASSERT_THAT(layout, HasCode(kInvalid));
+  EXPECT_THAT(
+      std::string(Message(layout.status())),
+      ::testing::HasSubstr("target \"lm_head\": that of tiny-moe is tied to the embedding"));
+}
+
 TEST(ResolveTargetsTest, GivesRoutedExpertsASmallerRankAndTheSameScale) {
   const auto layout =
       ResolveTargets(TinyMoe(), {.rank = 16, .alpha = 32, .targets = {"gate_proj"}});

@@ -13,8 +13,10 @@
 
 #include "absl/status/status.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/checkpoint.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -76,6 +78,20 @@ absl::Status CheckComplete(const std::vector<ModelFile>& files, const fs::path& 
   return absl::OkStatus();
 }
 
+// Whether every file is what its name says, and to its end, as far as headers tell.
+absl::Status CheckWhole(const std::vector<ModelFile>& files, const fs::path& directory) {
+  for (const ModelFile& file : files) {
+    const fs::path path = directory / file.name;
+    if (path.extension() == ".safetensors") {
+      RETURN_IF_ERROR(SafetensorsFile::Open(path).status());
+    } else {
+      ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+      RETURN_IF_ERROR(ParseJson(text, path.string()).status());
+    }
+  }
+  return Checkpoint::Open(directory).status();
+}
+
 absl::StatusOr<Digest> HashFile(const fs::path& path, uint64_t size, Tally& tally) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return ErrnoToStatus(errno, "cannot read", path);
@@ -103,6 +119,7 @@ absl::StatusOr<std::string> BaseModelDigest(const fs::path& directory,
                                             const std::function<void(double)>& progress) {
   ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ModelFiles(directory));
   RETURN_IF_ERROR(CheckComplete(files, directory));
+  RETURN_IF_ERROR(CheckWhole(files, directory));
   Tally tally{.progress = progress};
   for (const ModelFile& file : files) tally.total += file.size;
   Sha256 hash;

@@ -26,8 +26,16 @@ class BaseModelDigestTest : public ::testing::Test {
   void WriteModel() {
     Write("config.json", "{}");
     Write("tokenizer.json", "{\"a\": 1}");
-    Write("model-2.safetensors", "two");
-    Write("model-1.safetensors", "one");
+    Write("model-2.safetensors", Shard("two"));
+    Write("model-1.safetensors", Shard("one"));
+    Write("model.safetensors.index.json",
+          R"({"weight_map": {"one": "model-1.safetensors", "two": "model-2.safetensors"}})");
+  }
+  // With one byte in one tensor.
+  static std::string Shard(std::string_view tensor) {
+    const std::string header =
+        fmt::format(R"({{"{}": {{"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}}})", tensor);
+    return static_cast<char>(header.size()) + std::string(7, '\0') + header + "x";
   }
   std::string DigestOrError() {
     const auto digest = BaseModelDigest(folder_.path());
@@ -42,11 +50,11 @@ TEST_F(BaseModelDigestTest, IsOverSortedNamesSizesAndDigests) {
   const auto line = [](std::string_view name, std::string_view content) {
     return fmt::format("{} {} {}\n", name, content.size(), Sha256Of(content).ToHex());
   };
-  EXPECT_EQ(DigestOrError(),
-            Sha256Of("fedtune base model 1\n" + line("config.json", "{}") +
-                     line("model-1.safetensors", "one") + line("model-2.safetensors", "two") +
-                     line("tokenizer.json", "{\"a\": 1}"))
-                .ToString());
+  EXPECT_EQ(DigestOrError(), Sha256Of("fedtune base model 1\n" + line("config.json", "{}") +
+                                      line("model-1.safetensors", Shard("one")) +
+                                      line("model-2.safetensors", Shard("two")) +
+                                      line("tokenizer.json", "{\"a\": 1}"))
+                                 .ToString());
 }
 
 TEST_F(BaseModelDigestTest, ChangesWithAnyByteOfTheModel) {
@@ -87,6 +95,34 @@ TEST_F(BaseModelDigestTest, RefusesAFolderWithoutConfig) {
 TEST_F(BaseModelDigestTest, RefusesAFolderWithoutWeights) {
   Write("config.json", "{}");
   EXPECT_THAT(DigestOrError(), HasSubstr("has no weights: no *.safetensors file in it"));
+}
+
+TEST_F(BaseModelDigestTest, RefusesWeightsThatAreCutOff) {
+  WriteModel();
+  const std::string whole = Shard("two");
+  Write("model-2.safetensors", whole.substr(0, whole.size() - 1));
+  EXPECT_THAT(DigestOrError(), HasSubstr("/model-2.safetensors: tensor two ends at byte"));
+  EXPECT_THAT(DigestOrError(), HasSubstr("the copy is incomplete"));
+}
+
+TEST_F(BaseModelDigestTest, RefusesAShardThatIsMissing) {
+  WriteModel();
+  std::filesystem::remove(folder_.path() / "model-2.safetensors");
+  EXPECT_THAT(DigestOrError(), HasSubstr("model-2.safetensors is missing"));
+}
+
+TEST_F(BaseModelDigestTest, RefusesPointersOfGitLfs) {
+  for (const char* file : {"tokenizer.json", "model-1.safetensors"}) {
+    WriteModel();
+    Write(file, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
+    EXPECT_THAT(DigestOrError(), HasSubstr(fmt::format("/{}: is a pointer of Git LFS", file)));
+  }
+}
+
+TEST_F(BaseModelDigestTest, RefusesATokenizerThatIsCutOff) {
+  WriteModel();
+  Write("tokenizer.json", "{\"a\": ");
+  EXPECT_THAT(DigestOrError(), HasSubstr("/tokenizer.json: not JSON"));
 }
 
 TEST_F(BaseModelDigestTest, RefusesAFolderInPlaceOfAFile) {

@@ -14,12 +14,10 @@
 #include "fmt/format.h"
 #include "model/checkpoint/name_pattern.h"
 #include "plan/plan_fields.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
-
-constexpr int64_t kMaxRank = 4096;
-constexpr double kMaxAlpha = 1e6;
 
 void ReadTargets(TomlSection& section, std::vector<std::string>& targets) {
   section.Optional("targets", targets);

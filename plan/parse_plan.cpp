@@ -18,6 +18,7 @@
 #include "plan/parse_secure_plan.h"
 #include "plan/plan.h"
 #include "plan/plan_fields.h"
+#include "plan/plan_limits.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -52,24 +53,25 @@ void ReadHead(TomlSection& root, Plan& plan) {
 }
 
 void ReadTraining(TomlSection section, TrainingPlan& training) {
-  ReadWhole(section, "steps", training.steps, 1, kMaxCount);
-  ReadWhole(section, "epochs", training.epochs, 1, 10'000);
+  ReadWhole(section, "steps", training.steps, 1, kMaxSteps);
+  ReadWhole(section, "epochs", training.epochs, 1, kMaxEpochs);
   if (section.Has("steps") && section.Has("epochs")) {
     section.Reject("epochs", "cannot be given together with steps: keep one of them");
   } else if (!section.Has("steps") && !section.Has("epochs")) {
     section.Reject("steps", "or epochs must say how long a client trains in a round");
   }
-  ReadWhole(section, "batch_size", training.batch_size, 1, 65'536);
+  ReadWhole(section, "batch_size", training.batch_size, 1, kMaxBatchSize);
   ReadChoice<LocalOptimizer>(section, "optimizer", training.optimizer,
                              {{"adamw", LocalOptimizer::kAdamW}, {"sgd", LocalOptimizer::kSgd}});
-  ReadPositive(section, "learning_rate", training.learning_rate, 100);
+  ReadPositive(section, "learning_rate", training.learning_rate, kMaxLearningRate);
   ReadChoice<RateSchedule>(
       section, "schedule", training.schedule,
       {{"constant", RateSchedule::kConstant}, {"cosine", RateSchedule::kCosine}});
   ReadShare(section, "warmup", training.warmup, One::kExcluded);
   ReadShare(section, "weight_decay", training.weight_decay, One::kExcluded);
   ReadPositive(section, "max_gradient_norm", training.max_gradient_norm, 1e9);
-  ReadWhole(section, "sequence_length", training.sequence_length, 2, 1 << 20);
+  ReadWhole(section, "sequence_length", training.sequence_length, kMinSequenceLength,
+            kMaxSequenceLength);
   section.Optional("truncate_prompts", training.truncate_prompts);
   ReadWhole(section, "seed", training.seed, 0, INT64_MAX);
 }

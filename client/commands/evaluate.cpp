@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/number_checks.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -15,6 +16,7 @@
 #include "fmt/format.h"
 #include "model/checkpoint/base_model_description.h"
 #include "model/checkpoint/peft_adapter.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
@@ -91,7 +93,7 @@ void AddEvaluateFlags(CLI::App& command, EvaluateOptions& options) {
       .add_option("--sequence-length", options.sequence_length,
                   "Longest record in tokens; 0: the model's context")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber(0, kMaxSequenceLength));
   command.add_flag("--json", options.json, "One JSON object");
 }
 

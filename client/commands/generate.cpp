@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/command_line.h"
+#include "base/number_checks.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
@@ -210,20 +210,21 @@ void AddGenerateFlags(CLI::App& command, GenerateOptions& options) {
       .add_option("--max-tokens", options.max_tokens,
                   "New tokens at most, as far as the model's context goes")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1, INT32_MAX));
   command
       .add_option("--temperature", options.sampling.temperature,
                   "0: always the likeliest token; 1: as likely as the model says")
       ->capture_default_str();
   command.add_option("--top-k", options.sampling.top_k, "Among so many likeliest; 0: all")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(WholeNumber(0, INT32_MAX));
   command
       .add_option("--top-p", options.sampling.top_p,
                   "Among the likeliest that have this share of the probability")
       ->capture_default_str();
   command.add_option("--seed", options.sampling.seed, "Equal seeds give equal texts")
       ->capture_default_str()
-      ->check(IsSeed());
+      ->check(Seed());
   command.add_flag("--json", options.json, "One JSON object a line");
 }
 

@@ -7,6 +7,7 @@
 #include "client/commands/records.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -85,6 +86,36 @@ TEST(RecordReaderTest, RejectsRecordsBeyondTheModelsContextOneByOne) {
   ASSERT_THAT(report->rejections, SizeIs(1));
   EXPECT_EQ(report->rejections[0].line, 2);
   EXPECT_THAT(report->rejections[0].reason, HasSubstr("the context has 512"));
+}
+
+TEST(RecordReaderTest, RefusesASequenceLengthThatNoRecordFits) {
+  TrainingPlan plan;
+  plan.sequence_length = 1;
+  const auto reader = RecordReader::Open(kModel, plan);
+  ASSERT_FALSE(reader.ok());
+  EXPECT_THAT(std::string(reader.status().message()),
+              HasSubstr("records need 2 tokens at least; the sequence length is 1"));
+}
+
+TEST(RecordReaderTest, NamesTheLineWithATokenBeyondTheModelsVocabulary) {
+  const testing::TemporaryDirectory folder;
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json", "config.json"}) {
+    std::filesystem::copy(std::filesystem::path(kModel) / file, folder.path());
+  }
+  auto config = nlohmann::json::parse(*ReadFile(folder.path() / "config.json"));
+  config["vocab_size"] = 3000;
+  const std::filesystem::path data = folder.path() / "train.jsonl";
+  ASSERT_THAT(WriteFileAtomically(folder.path() / "config.json", config.dump()), IsOk());
+  ASSERT_THAT(WriteFileAtomically(data,
+                                  "{\"instruction\": \"a\", \"output\": \"b\"}\n"
+                                  "{\"instruction\": \"haemorrhage\", \"output\": \"b\"}\n"),
+              IsOk());
+  const auto reader = RecordReader::Open(folder.path(), TrainingPlan());
+  ASSERT_THAT(reader, IsOk());
+  std::vector<TokenizedRecord> records;
+  const auto report = reader->Read(data, records);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(Describe(*report, "train.jsonl"), HasSubstr("train.jsonl:2: has token 3763"));
 }
 
 TEST(ShowOnTest, CountsTheRecordsWhereAPersonWaits) {

@@ -16,6 +16,7 @@
 #include "fmt/format.h"
 #include "model/checkpoint/model_config.h"
 #include "model/tokenizer/special_tokens.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
@@ -30,10 +31,17 @@ absl::StatusOr<RecordReader> RecordReader::Open(const std::filesystem::path& bas
   auto tokenizer = std::make_unique<Tokenizer>(std::move(loaded));
   ASSIGN_OR_RETURN(const SpecialTokens special, LoadSpecialTokens(base_model, *tokenizer));
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(base_model));
+  const int64_t context = std::min(plan.sequence_length, config.context_length);
+  if (context < kMinSequenceLength) {
+    return absl::InvalidArgumentError(fmt::format(
+        "records need {} tokens at least; the sequence length is {}, the context of {} {}",
+        kMinSequenceLength, plan.sequence_length, base_model.string(), config.context_length));
+  }
   RecordTokenizer record_tokenizer(
       *tokenizer, special,
-      {.context_length = std::min(plan.sequence_length, config.context_length),
-       .long_prompts = plan.truncate_prompts ? LongPrompts::kTruncateLeft : LongPrompts::kReject},
+      {.context_length = context,
+       .long_prompts = plan.truncate_prompts ? LongPrompts::kTruncateLeft : LongPrompts::kReject,
+       .vocabulary_size = config.vocabulary_size},
       ChatTemplate::Load(base_model));
   return RecordReader(std::move(tokenizer), std::move(record_tokenizer));
 }

@@ -30,7 +30,8 @@ class RecordReader {
  public:
   // `plan` says how long a record may be, and whether a longer one is cut.
   //
-  // NOT_FOUND, INVALID_ARGUMENT: the base model's tokenizer cannot be used.
+  // NOT_FOUND, INVALID_ARGUMENT: the base model's tokenizer cannot be used, or no record
+  // fits.
   static absl::StatusOr<RecordReader> Open(const std::filesystem::path& base_model,
                                            const TrainingPlan& plan);
 

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "aggregation/adapter_init.h"
-#include "base/command_line.h"
 #include "base/files.h"
+#include "base/number_checks.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -28,6 +28,7 @@
 #include "model/checkpoint/base_model_description.h"
 #include "model/checkpoint/peft_adapter.h"
 #include "plan/adapter_targets.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
@@ -314,7 +315,7 @@ void AddLoraFlags(CLI::App& command, TrainOptions& options) {
       .add_option("--alpha-pattern", options.alpha_pattern, "Alphas of single layers: q_proj=16")
       ->delimiter(',');
   command.add_option("--routed-rank", options.routed_rank, "LoRA rank of routed experts")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1, kMaxRank));
   command
       .add_option("--routed-experts", options.routed_experts,
                   "Numbers of the routed experts to train (all)")
@@ -329,7 +330,7 @@ void AddLoraFlags(CLI::App& command, TrainOptions& options) {
   command.add_flag("--fused-experts", options.fused_experts,
                    "Store factors of routed experts as peft trains them, and not one by one");
   command.add_option("--dropout", options.dropout, "Share of the factors' inputs to drop (0)")
-      ->check(CLI::Range(0.0, 0.99));
+      ->check(NumberFrom(0, 0.99));
 }
 
 }  // namespace
@@ -341,23 +342,22 @@ void AddTrainFlags(CLI::App& command, TrainOptions& options) {
   command.add_option("--out", options.out, "Folder for the adapter")->required();
   command.add_option("--plan", options.plan,
                      "plan.toml: the steps of all its rounds are made here");
-  command.add_option("--rank", options.rank, "LoRA rank (16)")->check(CLI::PositiveNumber);
-  command.add_option("--alpha", options.alpha, "LoRA alpha (32)")->check(CLI::PositiveNumber);
+  command.add_option("--rank", options.rank, "LoRA rank (16)")->check(WholeNumber(1, kMaxRank));
+  command.add_option("--alpha", options.alpha, "LoRA alpha (32)")->check(PositiveNumber(kMaxAlpha));
   command
       .add_option("--targets", options.targets,
                   "Groups or layer names (attention,shared_experts,dense_mlp)")
       ->delimiter(',');
   AddLoraFlags(command, options);
-  command.add_option("--steps", options.steps, "Optimiser steps")->check(CLI::PositiveNumber);
+  command.add_option("--steps", options.steps, "Optimiser steps")->check(WholeNumber(1, kMaxSteps));
   command.add_option("--epochs", options.epochs, "Instead of steps (1)")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1, kMaxEpochs))
       ->excludes("--steps");
   command.add_option("--batch-size", options.batch_size, "Records a step (8)")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1, kMaxBatchSize));
   command.add_option("--learning-rate", options.learning_rate, "Of the local optimiser (2e-4)")
-      ->check(CLI::PositiveNumber);
-  command.add_option("--warmup", options.warmup, "Share of the steps (0)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(PositiveNumber(kMaxLearningRate));
+  command.add_option("--warmup", options.warmup, "Share of the steps (0)")->check(NumberFrom(0, 1));
   command.add_option("--schedule", options.schedule, "constant or cosine")
       ->check(CLI::IsMember({"constant", "cosine"}));
   command.add_option("--optimizer", options.optimizer, "adamw or sgd")
@@ -365,9 +365,9 @@ void AddTrainFlags(CLI::App& command, TrainOptions& options) {
   command
       .add_option("--sequence-length", options.sequence_length,
                   "Tokens; longer records are rejected (512)")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(kMinSequenceLength, kMaxSequenceLength));
   command.add_option("--seed", options.seed, "Of the first adapter and the order (0)")
-      ->check(IsSeed());
+      ->check(Seed());
   command
       .add_option_function<std::string>(
           "--recompute",

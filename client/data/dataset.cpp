@@ -101,7 +101,8 @@ absl::StatusOr<nlohmann::json> ParseLine(std::string_view line) {
   }
   // Other reasons quote the line, and a record must not reach a report or a log.
   if (reason.starts_with("duplicate key")) return Rejected("a key comes twice");
-  const bool quotes = !reason.starts_with("not JSON (at byte") && reason != "nested too deeply";
+  const bool quotes = !reason.starts_with("not JSON (at byte") && reason != "nested too deeply" &&
+                      !reason.starts_with("is a pointer of Git LFS");
   return Rejected(quotes ? "not JSON" : std::string(reason));
 }
 

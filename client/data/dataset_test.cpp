@@ -68,6 +68,11 @@ TEST(ParseRecordTest, RejectsWhatIsNotJson) {
   EXPECT_EQ(Reason(std::string(100, '[')), "nested too deeply");
 }
 
+TEST(ParseRecordTest, KnowsWhatACloneWithoutGitLfsHasInPlaceOfRecords) {
+  EXPECT_EQ(Reason("version https://git-lfs.github.com/spec/v1"),
+            "is a pointer of Git LFS, not the file: run git lfs pull");
+}
+
 TEST(ParseRecordTest, RejectsWhatIsNotUtf8) {
   EXPECT_EQ(Reason("{\"instruction\": \"\xE4\"}"), "not UTF-8 (at byte 18)");
 }

@@ -80,6 +80,7 @@ absl::StatusOr<TokenizedRecord> RecordTokenizer::Tokenize(const DatasetRecord& r
   ASSIGN_OR_RETURN(TokenizedRecord result, conversation != nullptr && has_chat
                                                ? TokenizeChat(*conversation)
                                                : TokenizePlain(record));
+  RETURN_IF_ERROR(CheckTokens(result));
   RETURN_IF_ERROR(Fit(result));
   return result;
 }
@@ -113,6 +114,15 @@ absl::StatusOr<TokenizedRecord> RecordTokenizer::TokenizeChat(
   DropAfterLastTarget(result);
   if (!result.tokens.empty()) return result;
   return absl::InvalidArgumentError("the chat template leaves out every answer");
+}
+
+absl::Status RecordTokenizer::CheckTokens(const TokenizedRecord& record) const {
+  const auto last = std::max_element(record.tokens.begin(), record.tokens.end());
+  if (last == record.tokens.end() || *last < options_.vocabulary_size) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("has token {}, but the model's vocabulary ends at {}; is the tokenizer another "
+                  "model's?",
+                  *last, options_.vocabulary_size - 1));
 }
 
 absl::Status RecordTokenizer::Fit(TokenizedRecord& record) const {

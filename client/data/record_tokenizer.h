@@ -36,6 +36,7 @@ class RecordTokenizer {
   struct Options {
     int64_t context_length = 0;  // Tokens of the longest example.
     LongPrompts long_prompts = LongPrompts::kReject;
+    int64_t vocabulary_size = INT32_MAX;  // Tokens that the model knows.
   };
 
   // `tokenizer` must outlive this.
@@ -48,13 +49,14 @@ class RecordTokenizer {
   //
   // INVALID_ARGUMENT: too long for the context (says how long); a conversation
   // whose chat template cannot be used (names its file), refuses it or leaves every
-  // answer out. Also the errors of Tokenizer::Encode and ChatTemplate::Render. The
-  // message is the reason alone and quotes nothing of the record.
+  // answer out; a token that the model does not know. Also the errors of Tokenizer::Encode and
+  // ChatTemplate::Render. The message is the reason alone and quotes nothing of the record.
   absl::StatusOr<TokenizedRecord> Tokenize(const DatasetRecord& record) const;
 
  private:
   absl::StatusOr<TokenizedRecord> TokenizePlain(const DatasetRecord& record) const;
   absl::StatusOr<TokenizedRecord> TokenizeChat(const ConversationRecord& record) const;
+  absl::Status CheckTokens(const TokenizedRecord& record) const;
   absl::Status Fit(TokenizedRecord& record) const;
 
   const Tokenizer& tokenizer_;

@@ -72,6 +72,16 @@ TEST_F(RecordTokenizerTest, TrainsEveryAnswerOfAConversation) {
   EXPECT_EQ(Tokenize(talk_, 100), "^user: a\nassistant: BB$user: c\nassistant: DD$");
 }
 
+TEST_F(RecordTokenizerTest, RejectsATokenThatTheModelDoesNotKnow) {
+  const RecordTokenizer tokenizer(tokenizer_, special_,
+                                  {.context_length = 100, .vocabulary_size = kEos});
+  const auto tokenized = tokenizer.Tokenize(record_);
+  ASSERT_THAT(tokenized, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(tokenized.status().message(),
+            "has token 301, but the model's vocabulary ends at 300; is the tokenizer another "
+            "model's?");
+}
+
 TEST_F(RecordTokenizerTest, PutsNoMarksWhereTheModelHasNone) {
   special_ = {};
   EXPECT_EQ(Tokenize(record_, 100), "say\nit: OK");

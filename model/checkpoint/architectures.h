@@ -33,21 +33,26 @@ inline constexpr std::array kArchitectures = {
     Architecture{"deepseek_v32", ReadDeepseekV32Config},
 };
 
-// What the architectures share: sizes, vocabulary, tokens, embeddings, epsilon,
-// how weights are quantised.
-void ReadCommonConfig(ConfigReader& reader, ModelConfig& config);
+// A field that a config.json leaves out is what transformers takes it for, or, for
+// DeepSeekMoE, its own code, unless it is a size that everything depends on.
 
-// `rope_theta` with `rope_scaling`, or `rope_parameters`.
-RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs);
+// What the architectures share: sizes, vocabulary, tokens, embeddings, epsilon,
+// how weights are quantised. `usual_context` is the context that goes without saying.
+ModelConfig ReadCommonConfig(ConfigReader& reader, int64_t usual_context);
+
+// `rope_theta` with `rope_scaling`, or `rope_parameters`; `context_length` is the
+// original one where a scaling names none.
+RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs, int64_t context_length);
 
 // Attention; `config` has the common part.
 MlaConfig ReadMlaConfig(ConfigReader& reader, const ModelConfig& config);
 GqaConfig ReadGqaConfig(ConfigReader& reader, const ModelConfig& config);
 
 // How many experts there are, of which size, and where; `config` has the common
-// part. How tokens come to them is the architecture's own affair, from
+// part, `usual` what goes without saying: how many experts a token has must be said
+// where that is 0. How tokens come to them is the architecture's own affair, from
 // ReadRouterWords() to ReadExpertGroups().
-MoeConfig ReadExperts(ConfigReader& reader, const ModelConfig& config);
+MoeConfig ReadExperts(ConfigReader& reader, const ModelConfig& config, const MoeConfig& usual);
 
 // The words of `scoring_func` and `topk_method`; an absent one is that of `usual`.
 struct RouterWords {

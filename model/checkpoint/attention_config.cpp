@@ -12,12 +12,16 @@ constexpr Range kWidth = {1, 1 << 20};
 }  // namespace
 
 MlaConfig ReadMlaConfig(ConfigReader& reader, const ModelConfig& config) {
-  MlaConfig attention;
-  reader.Optional("q_lora_rank", attention.q_lora_rank, kWidth);
-  reader.Required("kv_lora_rank", attention.kv_lora_rank, kWidth);
-  reader.Required("qk_nope_head_dim", attention.qk_nope_head_dim, kHeadDim);
-  reader.Required("qk_rope_head_dim", attention.qk_rope_head_dim, kHeadDim);
-  reader.Required("v_head_dim", attention.v_head_dim, kHeadDim);
+  MlaConfig attention = {.q_lora_rank = 1536,
+                         .kv_lora_rank = 512,
+                         .qk_nope_head_dim = 128,
+                         .qk_rope_head_dim = 64,
+                         .v_head_dim = 128};
+  reader.DefaultedOrNone("q_lora_rank", attention.q_lora_rank, kWidth);
+  reader.Defaulted("kv_lora_rank", attention.kv_lora_rank, kWidth);
+  reader.Defaulted("qk_nope_head_dim", attention.qk_nope_head_dim, kHeadDim);
+  reader.Defaulted("qk_rope_head_dim", attention.qk_rope_head_dim, kHeadDim);
+  reader.Defaulted("v_head_dim", attention.v_head_dim, kHeadDim);
   reader.Require(attention.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", "is odd");
   int64_t key_value_heads = config.head_count;
   reader.Optional("num_key_value_heads", key_value_heads, kHeadCount);

@@ -19,7 +19,7 @@ using testing::IsOk;
 
 constexpr char kConfig[] = R"({"model_type": "deepseek_v2", "hidden_size": 4,
   "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 6, "intermediate_size": 5,
-  "max_position_embeddings": 32, "rms_norm_eps": 1e-6, "kv_lora_rank": 3, "qk_nope_head_dim": 2,
+  "max_position_embeddings": 32, "rms_norm_eps": 1e-6, "q_lora_rank": null, "kv_lora_rank": 3, "qk_nope_head_dim": 2,
   "qk_rope_head_dim": 2, "v_head_dim": 3, "n_routed_experts": 2, "n_shared_experts": 1,
   "num_experts_per_tok": 1, "moe_intermediate_size": 2, "first_k_dense_replace": 1})";
 

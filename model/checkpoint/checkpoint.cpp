@@ -41,30 +41,40 @@ absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::p
   return shards;
 }
 
-// Every tensor of a shard must be where the index says.
-absl::Status CheckShard(const SafetensorsFile& shard, const WeightMap& weights) {
-  const std::string file = shard.path().filename().string();
-  for (const TensorView& tensor : shard.tensors()) {
-    const auto listed = weights.find(tensor.name);
-    if (listed != weights.end() && listed->second == file) continue;
-    return absl::InvalidArgumentError(fmt::format("{}: holds tensor {}, but {} does not say so",
-                                                  file, tensor.name, kWeightsIndexFile));
+// As transformers does: which shards there are says the index, and what is in them they
+// say themselves.
+absl::Status CheckDistinct(const std::vector<SafetensorsFile>& shards) {
+  std::map<std::string_view, const SafetensorsFile*> holders;
+  for (const SafetensorsFile& shard : shards) {
+    for (const TensorView& tensor : shard.tensors()) {
+      const auto [holder, is_first] = holders.emplace(tensor.name, &shard);
+      if (is_first) continue;
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: holds tensor {}, and so does {}; one of the files is not of this model",
+          shard.path().string(), tensor.name, holder->second->path().filename().string()));
+    }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckIndex(const WeightMap& weights, const std::vector<SafetensorsFile>& shards) {
-  std::map<std::string, const SafetensorsFile*> by_name;
+// Those that the index has in a shard which does not hold them.
+WeightMap NotHeld(WeightMap weights, const std::vector<SafetensorsFile>& shards) {
   for (const SafetensorsFile& shard : shards) {
-    RETURN_IF_ERROR(CheckShard(shard, weights));
-    by_name[shard.path().filename().string()] = &shard;
+    for (const TensorView& tensor : shard.tensors()) weights.erase(tensor.name);
   }
-  for (const auto& [tensor, file] : weights) {
-    if (by_name.at(file)->Find(tensor) != nullptr) continue;
-    return absl::InvalidArgumentError(fmt::format("{}: tensor {} is missing, {} says it is there",
-                                                  file, tensor, kWeightsIndexFile));
-  }
-  return absl::OkStatus();
+  return weights;
+}
+
+// transformers reads the single file then, whatever the index says.
+absl::Status RefuseBoth(const std::filesystem::path& directory) {
+  return absl::InvalidArgumentError(
+      fmt::format("{}: there are weights in {}, and {} lists others; remove those that are not "
+                  "the model's",
+                  directory.string(), kSingleWeightsFile, kWeightsIndexFile));
+}
+
+bool IsTheSingleFile(const std::vector<SafetensorsFile>& shards) {
+  return shards.size() == 1 && shards.front().path().filename() == kSingleWeightsFile;
 }
 
 }  // namespace
@@ -73,12 +83,16 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
   if (std::error_code error; !std::filesystem::is_directory(directory, error)) {
     return absl::NotFoundError(fmt::format("{} is not a folder", directory.string()));
   }
+  const bool has_single = IsThere(directory / kSingleWeightsFile);
   std::vector<SafetensorsFile> shards;
+  WeightMap not_held;
   if (IsThere(directory / kWeightsIndexFile)) {
-    ASSIGN_OR_RETURN(const WeightMap weights, ReadIndex(directory / kWeightsIndexFile));
+    ASSIGN_OR_RETURN(WeightMap weights, ReadIndex(directory / kWeightsIndexFile));
     ASSIGN_OR_RETURN(shards, OpenShards(directory, weights));
-    RETURN_IF_ERROR(CheckIndex(weights, shards));
-  } else if (IsThere(directory / kSingleWeightsFile)) {
+    if (has_single && !IsTheSingleFile(shards)) return RefuseBoth(directory);
+    RETURN_IF_ERROR(CheckDistinct(shards));
+    not_held = NotHeld(std::move(weights), shards);
+  } else if (has_single) {
     ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(directory / kSingleWeightsFile));
     shards.push_back(std::move(file));
   } else {
@@ -87,11 +101,12 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
                     "writes them in this form",
                     directory.string(), kSingleWeightsFile, kWeightsIndexFile));
   }
-  return Checkpoint(directory, std::move(shards));
+  return Checkpoint(directory, std::move(shards), std::move(not_held));
 }
 
-Checkpoint::Checkpoint(std::filesystem::path directory, std::vector<SafetensorsFile> shards)
-    : directory_(std::move(directory)), shards_(std::move(shards)) {
+Checkpoint::Checkpoint(std::filesystem::path directory, std::vector<SafetensorsFile> shards,
+                       std::map<std::string, std::string> not_held)
+    : directory_(std::move(directory)), shards_(std::move(shards)), not_held_(std::move(not_held)) {
   for (const SafetensorsFile& shard : shards_) {
     for (const TensorView& tensor : shard.tensors()) tensors_[tensor.name] = &tensor;
   }
@@ -105,6 +120,11 @@ const TensorView* Checkpoint::Find(std::string_view name) const {
 absl::StatusOr<TensorView> Checkpoint::Get(std::string_view name) const {
   const TensorView* tensor = Find(name);
   if (tensor != nullptr) return *tensor;
+  if (const auto listed = not_held_.find(std::string(name)); listed != not_held_.end()) {
+    return absl::NotFoundError(fmt::format("{}: tensor {} is missing, {} says it is there",
+                                           (directory_ / listed->second).string(), name,
+                                           kWeightsIndexFile));
+  }
   return absl::NotFoundError(fmt::format("{} has no tensor {}", directory_.string(), name));
 }
 

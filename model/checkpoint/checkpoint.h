@@ -15,14 +15,14 @@
 
 namespace fedtune {
 
-// The weights of a Hugging Face checkpoint folder: one model.safetensors, or
-// the shards that model.safetensors.index.json lists. Memory-mapped. Movable;
+// The weights of a Hugging Face checkpoint folder: one model.safetensors, or all that is
+// in the shards that model.safetensors.index.json names. Memory-mapped. Movable;
 // views stay valid as long as the checkpoint lives. Thread-safe.
 class Checkpoint {
  public:
   // NOT_FOUND: no such folder, no weights in it, or a shard is missing (says
-  // which). INVALID_ARGUMENT: a broken index or shard, or a tensor that is not
-  // in the shard where the index says it is.
+  // which). INVALID_ARGUMENT: a broken index or shard, a tensor in two shards, or a
+  // model.safetensors beside an index of other files.
   static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& directory);
 
   const std::filesystem::path& directory() const { return directory_; }
@@ -33,7 +33,7 @@ class Checkpoint {
   // Null when there is no such tensor.
   const TensorView* Find(std::string_view name) const;
 
-  // NOT_FOUND: names the tensor and the folder.
+  // NOT_FOUND: names the tensor and the folder, or the shard that should have it.
   absl::StatusOr<TensorView> Get(std::string_view name) const;
 
   // Values and bytes of all tensors.
@@ -41,10 +41,12 @@ class Checkpoint {
   int64_t weight_bytes() const;
 
  private:
-  Checkpoint(std::filesystem::path directory, std::vector<SafetensorsFile> shards);
+  Checkpoint(std::filesystem::path directory, std::vector<SafetensorsFile> shards,
+             std::map<std::string, std::string> not_held);
 
   std::filesystem::path directory_;
   std::vector<SafetensorsFile> shards_;
+  std::map<std::string, std::string> not_held_;  // Tensors that the index has elsewhere.
   std::map<std::string, const TensorView*, std::less<>> tensors_;
 };
 

@@ -74,18 +74,48 @@ TEST_F(CheckpointTest, NamesTheShardThatIsMissing) {
   EXPECT_THAT(Error(absl::StatusCode::kNotFound), HasSubstr("2.safetensors is missing"));
 }
 
-TEST_F(CheckpointTest, NamesTheTensorThatIsMissing) {
+TEST_F(CheckpointTest, NamesTheShardInWhichTheIndexHasATensorThatIsMissing) {
   WriteShard("1.safetensors", {"a"});
   WriteShard("2.safetensors", {});
   WriteIndex(kIndex);
-  EXPECT_THAT(Error(absl::StatusCode::kInvalidArgument), HasSubstr("tensor b is missing"));
+  const auto checkpoint = Checkpoint::Open(folder_.path());
+  ASSERT_THAT(checkpoint, IsOk());
+  EXPECT_THAT(checkpoint->Get("b"), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(std::string(checkpoint->Get("b").status().message()),
+              HasSubstr("/2.safetensors: tensor b is missing"));
 }
 
-TEST_F(CheckpointTest, RefusesATensorThatTheIndexDoesNotList) {
-  WriteShard("1.safetensors", {"a", "c"});
+TEST_F(CheckpointTest, FindsTensorsThatTheIndexDoesNotListOrHasInAnotherShard) {
+  WriteShard("1.safetensors", {"b", "c"});
+  WriteShard("2.safetensors", {"a"});
+  WriteIndex(kIndex);
+  const auto checkpoint = Checkpoint::Open(folder_.path());
+  ASSERT_THAT(checkpoint, IsOk());
+  for (const char* name : {"a", "b", "c"}) EXPECT_NE(checkpoint->Find(name), nullptr);
+}
+
+TEST_F(CheckpointTest, RefusesATensorThatIsInTwoShards) {
+  WriteShard("1.safetensors", {"a"});
+  WriteShard("2.safetensors", {"b", "a"});
+  WriteIndex(kIndex);
+  EXPECT_THAT(Error(absl::StatusCode::kInvalidArgument),
+              HasSubstr("2.safetensors: holds tensor a, and so does 1.safetensors"));
+}
+
+TEST_F(CheckpointTest, TakesAnIndexOfTheSingleFile) {
+  WriteShard("model.safetensors", {"a"});
+  WriteIndex(R"({"weight_map": {"a": "model.safetensors"}})");
+  EXPECT_THAT(Checkpoint::Open(folder_.path()), IsOk());
+}
+
+TEST_F(CheckpointTest, RefusesASingleFileBesideAnIndexOfOthers) {
+  WriteShard("model.safetensors", {"a"});
+  WriteShard("1.safetensors", {"a"});
   WriteShard("2.safetensors", {"b"});
   WriteIndex(kIndex);
-  EXPECT_THAT(Error(absl::StatusCode::kInvalidArgument), HasSubstr("holds tensor c"));
+  EXPECT_THAT(Error(absl::StatusCode::kInvalidArgument),
+              HasSubstr("there are weights in model.safetensors, and "
+                        "model.safetensors.index.json lists others"));
 }
 
 TEST_F(CheckpointTest, RefusesAnIndexThatLeavesTheFolder) {

@@ -29,6 +29,11 @@ const json* ConfigReader::FindObject(std::string_view key) {
   return nullptr;
 }
 
+bool ConfigReader::IsNull(std::string_view key) const {
+  const auto found = object_.find(std::string(key));
+  return found != object_.end() && found->is_null();
+}
+
 bool ConfigReader::ReadNumber(std::string_view key, double& value, Range range) {
   const json& found = *Find(key);
   if (!found.is_number()) {
@@ -66,8 +71,24 @@ void ConfigReader::Optional(std::string_view key, double& field, Range range) {
   if (Find(key) != nullptr) ReadNumber(key, field, range);
 }
 
+void ConfigReader::Defaulted(std::string_view key, int64_t& field, Range range) {
+  if (IsNull(key)) return Reject(key, "is null");
+  Optional(key, field, range);
+}
+
+void ConfigReader::Defaulted(std::string_view key, double& field, Range range) {
+  if (IsNull(key)) return Reject(key, "is null");
+  Optional(key, field, range);
+}
+
+void ConfigReader::DefaultedOrNone(std::string_view key, int64_t& field, Range range) {
+  if (IsNull(key)) field = 0;
+  Optional(key, field, range);
+}
+
 void ConfigReader::Optional(std::string_view key, bool& field) {
   const json* value = Find(key);
+  if (IsNull(key)) field = false;
   if (value == nullptr) return;
   if (!value->is_boolean()) return Reject(key, "is neither true nor false");
   field = value->get<bool>();

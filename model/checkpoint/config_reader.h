@@ -19,7 +19,8 @@ struct Range {
 };
 
 // Reads a config.json into plain fields and finds everything that is wrong
-// with it. On any error the field keeps its value. A null counts as absent.
+// with it. On any error the field keeps its value. A null counts as absent
+// unless said otherwise, and a switch that is null is off.
 // Whole numbers and fractions are taken for each other where they are equal.
 // The JSON must outlive the reader. Not thread-safe.
 class ConfigReader {
@@ -33,6 +34,13 @@ class ConfigReader {
   void Optional(std::string_view key, double& field, Range range);
   void Optional(std::string_view key, bool& field);
   void Optional(std::string_view key, std::string& field);
+
+  // What has a default only where the key is absent, as in transformers: a null is a problem.
+  void Defaulted(std::string_view key, int64_t& field, Range range);
+  void Defaulted(std::string_view key, double& field, Range range);
+
+  // What a null turns off: 0 then.
+  void DefaultedOrNone(std::string_view key, int64_t& field, Range range);
 
   // The value of `key`; null when absent.
   const nlohmann::json* Find(std::string_view key) const;
@@ -55,6 +63,9 @@ class ConfigReader {
   absl::Status Finish() const;
 
  private:
+  // True when the key is there and null.
+  bool IsNull(std::string_view key) const;
+
   // False when there is no number in `range`; says so.
   bool ReadNumber(std::string_view key, double& value, Range range);
 

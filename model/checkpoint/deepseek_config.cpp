@@ -4,11 +4,16 @@
 #include "model/checkpoint/architectures.h"
 
 namespace fedtune {
+namespace {
+
+const MoeConfig kUsual = {.expert_width = 1407};
+
+}  // namespace
 
 // A Llama whose MLPs are mixtures of experts (DeepSeekMoE, 2024).
 ModelConfig ReadDeepseekConfig(ConfigReader& reader) {
   ModelConfig config = ReadLlamaConfig(reader);
-  config.moe = ReadExperts(reader, config);
+  config.moe = ReadExperts(reader, config, kUsual);
   const RouterWords words = ReadRouterWords(reader, {"softmax", "greedy"});
   reader.Require(words.scoring == "softmax", "scoring_func",
                  fmt::format("is \"{}\"; this architecture has \"softmax\"", words.scoring));

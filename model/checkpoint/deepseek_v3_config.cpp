@@ -8,14 +8,21 @@
 namespace fedtune {
 namespace {
 
+const MoeConfig kUsual = {.routed_expert_count = 256,
+                          .shared_expert_count = 1,
+                          .experts_per_token = 8,
+                          .expert_width = 2048,
+                          .first_dense_layers = 3,
+                          .scores = RouterScores::kSigmoid,
+                          .choice = ExpertChoice::kBiasedGroups,
+                          .group_count = 8,
+                          .groups_per_token = 4,
+                          .normalize_weights = true,
+                          .weight_scaling = WeightScaling::kNormalizeAndScale,
+                          .routed_scaling_factor = 2.5};
+
 void ReadRouter(ConfigReader& reader, MoeConfig& moe) {
-  moe.scores = RouterScores::kSigmoid;
-  moe.choice = ExpertChoice::kBiasedGroups;
-  moe.weight_scaling = WeightScaling::kNormalizeAndScale;
-  // Without it transformers takes 2.5, and DeepSeek's own code 1.
-  reader.Required("routed_scaling_factor", moe.routed_scaling_factor, {1e-6, 1e6});
-  moe.normalize_weights = true;
-  reader.Optional("norm_topk_prob", moe.normalize_weights);
+  reader.Defaulted("routed_scaling_factor", moe.routed_scaling_factor, {1e-6, 1e6});
   const RouterWords words = ReadRouterWords(reader, {"sigmoid", "noaux_tc"});
   reader.Require(words.scoring == "sigmoid", "scoring_func",
                  fmt::format("is \"{}\"; this architecture has \"sigmoid\"", words.scoring));
@@ -24,13 +31,12 @@ void ReadRouter(ConfigReader& reader, MoeConfig& moe) {
   ReadExpertGroups(reader, moe, /*least_size=*/2);
 }
 
-ModelConfig ReadCommon(ConfigReader& reader, RotaryPairs pairs) {
-  ModelConfig config;
-  ReadCommonConfig(reader, config);
+ModelConfig ReadCommon(ConfigReader& reader, RotaryPairs pairs, int64_t usual_context) {
+  ModelConfig config = ReadCommonConfig(reader, usual_context);
   config.attention = ReadMlaConfig(reader, config);
-  config.moe = ReadExperts(reader, config);
+  config.moe = ReadExperts(reader, config, kUsual);
   if (config.moe.routed_expert_count > 0) ReadRouter(reader, config.moe);
-  config.rope = ReadRopeConfig(reader, pairs);
+  config.rope = ReadRopeConfig(reader, pairs, config.context_length);
   config.prediction_layers = 1;
   reader.Optional("num_nextn_predict_layers", config.prediction_layers, {0, 100});
   return config;
@@ -53,13 +59,14 @@ void CheckLayerTypes(ConfigReader& reader, const ModelConfig& config) {
 ModelConfig ReadDeepseekV3Config(ConfigReader& reader) {
   bool interleaved = true;
   reader.Optional("rope_interleave", interleaved);
-  return ReadCommon(reader, interleaved ? RotaryPairs::kNeighbours : RotaryPairs::kHalves);
+  return ReadCommon(reader, interleaved ? RotaryPairs::kNeighbours : RotaryPairs::kHalves,
+                    /*usual_context=*/4096);
 }
 
 // Attention is sparse: an indexer chooses `index_topk` tokens for each token to look
 // at. Up to so many tokens it chooses all, and the model is a V3.
 ModelConfig ReadDeepseekV32Config(ConfigReader& reader) {
-  ModelConfig config = ReadCommon(reader, RotaryPairs::kNeighbours);
+  ModelConfig config = ReadCommon(reader, RotaryPairs::kNeighbours, /*usual_context=*/163840);
   int64_t chosen = 2048;
   reader.Optional("index_topk", chosen, {1, 1 << 30});
   config.context_length = std::min(config.context_length, chosen);

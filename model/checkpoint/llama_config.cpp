@@ -5,10 +5,9 @@
 namespace fedtune {
 
 ModelConfig ReadLlamaConfig(ConfigReader& reader) {
-  ModelConfig config;
-  ReadCommonConfig(reader, config);
+  ModelConfig config = ReadCommonConfig(reader, /*usual_context=*/2048);
   config.attention = ReadGqaConfig(reader, config);
-  config.rope = ReadRopeConfig(reader, RotaryPairs::kHalves);
+  config.rope = ReadRopeConfig(reader, RotaryPairs::kHalves, config.context_length);
   return config;
 }
 

@@ -17,6 +17,8 @@ namespace {
 using nlohmann::json;
 
 constexpr Range kTokenId = {0, 2147483647};
+constexpr Range kContext = {1, 1 << 30};
+constexpr std::string_view kOriginalContext = "original_max_position_embeddings";
 
 double MagnitudeOf(double factor, double mscale) {
   return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
@@ -29,10 +31,17 @@ void Optional(ConfigReader& reader, std::string_view key, std::optional<double>&
   field = value;
 }
 
-YarnScaling ReadYarn(ConfigReader& reader) {
+void RequireWholeHeadsTurn(ConfigReader& reader) {
+  double part = 1;
+  reader.Optional("partial_rotary_factor", part, {0, 1});
+  reader.Require(part == 1, "partial_rotary_factor",
+                 fmt::format("is {}; only 1 is supported", part));
+}
+
+YarnScaling ReadYarn(ConfigReader& reader, int64_t original_context) {
   YarnScaling yarn;
+  yarn.original_context_length = original_context;
   reader.Required("factor", yarn.factor, {1, 1e6});
-  reader.Required("original_max_position_embeddings", yarn.original_context_length, {1, 1 << 30});
   reader.Optional("beta_fast", yarn.beta_fast, {1e-3, 1e6});
   reader.Optional("beta_slow", yarn.beta_slow, {1e-3, 1e6});
   reader.Require(yarn.beta_fast > yarn.beta_slow, "beta_fast", "is not above beta_slow");
@@ -45,10 +54,10 @@ YarnScaling ReadYarn(ConfigReader& reader) {
   return yarn;
 }
 
-Llama3Scaling ReadLlama3(ConfigReader& reader) {
+Llama3Scaling ReadLlama3(ConfigReader& reader, int64_t original_context) {
   Llama3Scaling llama3;
+  llama3.original_context_length = original_context;
   reader.Required("factor", llama3.factor, {1, 1e6});
-  reader.Required("original_max_position_embeddings", llama3.original_context_length, {1, 1 << 30});
   reader.Required("low_freq_factor", llama3.low_frequency_factor, {1e-3, 1e6});
   reader.Required("high_freq_factor", llama3.high_frequency_factor, {1e-3, 1e6});
   reader.Require(llama3.high_frequency_factor > llama3.low_frequency_factor, "high_freq_factor",
@@ -56,17 +65,22 @@ Llama3Scaling ReadLlama3(ConfigReader& reader) {
   return llama3;
 }
 
-// What `rope_scaling` and `rope_parameters` have in common.
-void ReadScaling(ConfigReader& reader, RopeConfig& rope) {
+// What `rope_scaling` and `rope_parameters` have in common. `original_context` is that
+// of a scaling that names none.
+void ReadScaling(ConfigReader& reader, RopeConfig& rope, int64_t original_context) {
+  RequireWholeHeadsTurn(reader);
   std::string type = "default";
   reader.Optional("type", type);
   reader.Optional("rope_type", type);
+  if (type == "yarn" || type == "llama3") {
+    reader.Defaulted(kOriginalContext, original_context, kContext);
+  }
   if (type == "yarn") {
-    rope.yarn = ReadYarn(reader);
+    rope.yarn = ReadYarn(reader, original_context);
   } else if (type == "linear") {
     reader.Required("factor", rope.linear_factor, {1, 1e6});
   } else if (type == "llama3") {
-    rope.llama3 = ReadLlama3(reader);
+    rope.llama3 = ReadLlama3(reader, original_context);
   } else {
     reader.Require(type == "default", "rope_type",
                    fmt::format("is \"{}\"; \"default\", \"linear\", \"yarn\" and \"llama3\" are "
@@ -169,18 +183,20 @@ int64_t ModelConfig::rotary_dim() const {
   return std::get<GqaConfig>(attention).head_dim;
 }
 
-void ReadCommonConfig(ConfigReader& reader, ModelConfig& config) {
+ModelConfig ReadCommonConfig(ConfigReader& reader, int64_t usual_context) {
+  ModelConfig config;
+  config.context_length = usual_context;
   reader.Required("hidden_size", config.hidden_size, {1, 1 << 20});
   reader.Required("num_hidden_layers", config.layer_count, {1, 1024});
   reader.Required("num_attention_heads", config.head_count, {1, 4096});
   reader.Required("vocab_size", config.vocabulary_size, {1, 1 << 24});
-  reader.Required("max_position_embeddings", config.context_length, {1, 1 << 30});
+  reader.Defaulted("max_position_embeddings", config.context_length, kContext);
   reader.Required("intermediate_size", config.dense_width, {1, 1 << 20});
-  reader.Required("rms_norm_eps", config.rms_norm_epsilon, {1e-12, 1});
+  reader.Defaulted("rms_norm_eps", config.rms_norm_epsilon, {1e-12, 1});
   reader.Optional("tie_word_embeddings", config.tie_embeddings);
   std::string activation = "silu";
   reader.Optional("hidden_act", activation);
-  reader.Require(activation == "silu", "hidden_act",
+  reader.Require(activation == "silu" || activation == "swish", "hidden_act",
                  fmt::format("is \"{}\"; only \"silu\" is supported", activation));
   RequireOff(reader, "attention_bias");
   RequireOff(reader, "mlp_bias");
@@ -189,22 +205,29 @@ void ReadCommonConfig(ConfigReader& reader, ModelConfig& config) {
   }
   ReadEosTokens(reader, config.eos_tokens);
   ReadQuantization(reader, config);
+  return config;
 }
 
-RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs) {
+RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs, int64_t context_length) {
   constexpr Range kTheta = {1, 1e12};
   RopeConfig rope;
   rope.pairs = pairs;
   reader.Optional("rope_theta", rope.theta, kTheta);
-  // Where both are, transformers goes by the older one.
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+  RequireWholeHeadsTurn(reader);
+  // Where both are, transformers goes by the older one alone.
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const json* object = reader.FindObject(key);
     if (object == nullptr || object->empty()) continue;
     ConfigReader inner(*object, fmt::format("in {}", key));
     inner.Optional("rope_theta", rope.theta, kTheta);
-    rope = RopeConfig{.theta = rope.theta, .pairs = rope.pairs};
-    ReadScaling(inner, rope);
+    ReadScaling(inner, rope, context_length);
     reader.Take(inner);
+    break;
+  }
+  // Beside the scaling it comes before what is in it.
+  if (rope.yarn) reader.Optional(kOriginalContext, rope.yarn->original_context_length, kContext);
+  if (rope.llama3) {
+    reader.Optional(kOriginalContext, rope.llama3->original_context_length, kContext);
   }
   return rope;
 }

@@ -83,9 +83,10 @@ TEST(ModelConfigTest, GoesByRopeScalingWhereRopeParametersStretchInAnotherWay) {
   ASSERT_THAT(yarn, IsOk());
   EXPECT_EQ(yarn->rope.yarn, Parse(Lite())->rope.yarn);
   EXPECT_EQ(yarn->rope.linear_factor, 1);
-  EXPECT_EQ(yarn->rope.theta, 500);
+  EXPECT_EQ(yarn->rope.theta, 10000);
   config["rope_scaling"] = json::object();
   EXPECT_EQ(Parse(config)->rope.linear_factor, 3);
+  EXPECT_EQ(Parse(config)->rope.theta, 500);
 }
 
 TEST(ModelConfigTest, ReadsPlainRope) {
@@ -128,6 +129,19 @@ TEST(ModelConfigTest, ReadsSeveralEndTokens) {
   EXPECT_THAT(Parse(config)->eos_tokens, ElementsAre(1, 7));
 }
 
+TEST(ModelConfigTest, NormalisesNoWeightsOfDeepSeekV2AsTransformersDoesNot) {
+  json config = Lite();
+  config["norm_topk_prob"] = true;
+  ASSERT_THAT(Parse(config), IsOk());
+  EXPECT_FALSE(Parse(config)->moe.normalize_weights);
+}
+
+TEST(ModelConfigTest, KnowsTheOtherNameOfTheActivation) {
+  json config = Lite();
+  config["hidden_act"] = "swish";
+  EXPECT_THAT(Parse(config), IsOk());
+}
+
 TEST(ModelConfigTest, RefusesAnotherArchitectureByName) {
   json config = Lite();
   config["model_type"] = "mamba";
@@ -145,7 +159,7 @@ TEST(ModelConfigTest, RefusesWhatIsNoConfiguration) {
 TEST(ModelConfigTest, ListsEverythingThatIsMissing) {
   const std::string error = ErrorOf({{"model_type", "deepseek_v2"}});
   EXPECT_THAT(error, HasSubstr("config.json: hidden_size is missing"));
-  EXPECT_THAT(error, HasSubstr("config.json: kv_lora_rank is missing"));
+  EXPECT_THAT(error, HasSubstr("config.json: num_experts_per_tok is missing"));
 }
 
 struct Fault {
@@ -195,7 +209,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"/eos_token_id", "end", "eos_token_id is not a number"},
         Fault{"/rope_scaling", json({{"type", "linear"}}), "in rope_scaling: factor is missing"},
         Fault{"/rope_scaling", json({{"rope_type", "llama3"}, {"factor", 8}}),
-              "in rope_scaling: original_max_position_embeddings is missing"},
+              "in rope_scaling: low_freq_factor is missing"},
         Fault{"/rope_scaling",
               json({{"rope_type", "llama3"},
                     {"factor", 8},
@@ -327,8 +341,8 @@ INSTANTIATE_TEST_SUITE_P(
     ModelConfigTest, FaultyV3Test,
     ::testing::Values(Fault{"/scoring_func", "softmax", "this architecture has \"sigmoid\""},
                       Fault{"/topk_method", "greedy", "this architecture has \"noaux_tc\""},
-                      Fault{"/routed_scaling_factor", nullptr, "routed_scaling_factor is missing"},
-                      Fault{"/n_group", nullptr, "n_group is missing"},
+                      Fault{"/routed_scaling_factor", nullptr, "routed_scaling_factor is null"},
+                      Fault{"/n_group", nullptr, "n_group is null"},
                       Fault{"/n_group", 256, "n_group leaves a group with too few experts"}));
 
 class FaultyGroupsTest : public ::testing::TestWithParam<Fault> {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "fmt/format.h"
 #include "model/checkpoint/architectures.h"
 
 namespace fedtune {
@@ -10,16 +11,20 @@ constexpr int64_t kMaxExpertsOfAllLayers = 1 << 17;
 
 }  // namespace
 
-MoeConfig ReadExperts(ConfigReader& reader, const ModelConfig& config) {
-  MoeConfig moe;
-  reader.Optional("n_routed_experts", moe.routed_expert_count, {1, kMaxExperts});
-  if (moe.routed_expert_count == 0) return moe;
-  const auto experts = static_cast<double>(moe.routed_expert_count);
-  reader.Optional("n_shared_experts", moe.shared_expert_count, {0, 256});
-  reader.Required("num_experts_per_tok", moe.experts_per_token, {1, experts});
-  reader.Required("moe_intermediate_size", moe.expert_width, {1, 1 << 20});
-  reader.Optional("first_k_dense_replace", moe.first_dense_layers,
-                  {0, static_cast<double>(config.layer_count)});
+MoeConfig ReadExperts(ConfigReader& reader, const ModelConfig& config, const MoeConfig& usual) {
+  MoeConfig moe = usual;
+  reader.DefaultedOrNone("n_routed_experts", moe.routed_expert_count, {1, kMaxExperts});
+  if (moe.routed_expert_count == 0) return {};
+  reader.DefaultedOrNone("n_shared_experts", moe.shared_expert_count, {0, 256});
+  if (usual.experts_per_token == 0) {
+    reader.Required("num_experts_per_tok", moe.experts_per_token, {1, kMaxExperts});
+  } else {
+    reader.Defaulted("num_experts_per_tok", moe.experts_per_token, {1, kMaxExperts});
+  }
+  reader.Require(moe.experts_per_token <= moe.routed_expert_count, "num_experts_per_tok",
+                 fmt::format("is {}, more than n_routed_experts", moe.experts_per_token));
+  reader.Defaulted("moe_intermediate_size", moe.expert_width, {1, 1 << 20});
+  reader.Defaulted("first_k_dense_replace", moe.first_dense_layers, {0, 4096});
   reader.Optional("moe_layer_freq", moe.layer_frequency, {1, 4096});
   reader.Optional("norm_topk_prob", moe.normalize_weights);
   reader.Require(moe.routed_expert_count * config.layer_count <= kMaxExpertsOfAllLayers,
@@ -36,8 +41,8 @@ RouterWords ReadRouterWords(ConfigReader& reader, const RouterWords& usual) {
 
 void ReadExpertGroups(ConfigReader& reader, MoeConfig& moe, int64_t least_size) {
   const auto experts = static_cast<double>(moe.routed_expert_count);
-  reader.Required("n_group", moe.group_count, {1, experts});
-  reader.Required("topk_group", moe.groups_per_token, {1, experts});
+  reader.Defaulted("n_group", moe.group_count, {1, experts});
+  reader.Defaulted("topk_group", moe.groups_per_token, {1, experts});
   if (!reader.ok()) return;
   const int64_t group_size = moe.routed_expert_count / moe.group_count;
   reader.Require(moe.routed_expert_count % moe.group_count == 0, "n_group",

@@ -16,6 +16,7 @@ namespace {
 constexpr std::string_view kLayers = "model.layers.";
 constexpr std::string_view kHead = "lm_head.weight";
 constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+constexpr std::string_view kFinalNorm = "model.norm.weight";
 
 absl::Status Contradiction(const Checkpoint& checkpoint, std::string_view tensor,
                            std::string_view field) {
@@ -83,6 +84,31 @@ absl::Status CheckExpertsAreSingle(const ModelConfig& config, const Checkpoint& 
   return absl::OkStatus();
 }
 
+bool CanCompute(TensorType type, const ModelConfig& config) {
+  return type == TensorType::kBF16 || type == TensorType::kF16 || type == TensorType::kF32 ||
+         (type == TensorType::kF8E4M3 && config.fp8_blocks);
+}
+
+bool IsWeight(const TensorView& tensor, const ModelConfig& config) {
+  if (tensor.name == kHead || tensor.name == kEmbedding || tensor.name == kFinalNorm) return true;
+  const std::optional<int64_t> layer = LayerOf(tensor.name);
+  return layer && *layer < config.layer_count &&
+         (tensor.name.ends_with(".weight") || tensor.name.ends_with(".e_score_correction_bias"));
+}
+
+absl::Status CheckTypes(const ModelConfig& config, const Checkpoint& checkpoint) {
+  for (const SafetensorsFile& shard : checkpoint.shards()) {
+    for (const TensorView& tensor : shard.tensors()) {
+      if (CanCompute(tensor.type, config) || !IsWeight(tensor, config)) continue;
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: tensor {} has values of type {}; weights must be BF16, F16 or F32: convert them "
+          "with transformers' from_pretrained(dtype=...) and save_pretrained()",
+          shard.path().string(), tensor.name, ToString(tensor.type)));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Looks at 64 places, so that gigabytes need not be read: a head that was trained for
 // itself differs everywhere.
 bool LooksEqual(const TensorView& a, const TensorView& b) {
@@ -115,6 +141,7 @@ absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoi
   RETURN_IF_ERROR(CheckBiases(config, checkpoint));
   RETURN_IF_ERROR(CheckSharedExperts(config, checkpoint));
   RETURN_IF_ERROR(CheckExpertsAreSingle(config, checkpoint));
+  RETURN_IF_ERROR(CheckTypes(config, checkpoint));
   return config.tie_embeddings ? CheckTiedHead(checkpoint) : absl::OkStatus();
 }
 

@@ -11,8 +11,9 @@ namespace fedtune {
 // Whether a checkpoint holds what its config.json does not know of and a model
 // without it would compute something else: layers beyond the last one, biases, shared
 // experts, a head of its own beside tied embeddings. Other unknown tensors are left out, as
-// transformers does. Says what to do with experts that are stored in one tensor. Reads
-// names, and of a tied head a few values.
+// transformers does. Says what to do with experts that are stored in one tensor, and with
+// weights of types that we do not compute with. Reads names and types, and of a tied head
+// a few values.
 //
 // INVALID_ARGUMENT: names the tensor and the configuration's field.
 absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoint);

@@ -44,6 +44,13 @@ class OneModelTest : public ::testing::Test {
     return values_.back();
   }
 
+  // As many bytes, but of another type.
+  void AddOfType(std::string name, TensorType type) {
+    Add(std::move(name));
+    tensors_.back().type = type;
+    tensors_.back().shape = {kVocabulary * kHidden * 4 / BytesPerValue(type)};
+  }
+
   absl::Status Check() {
     for (size_t i = 0; i < tensors_.size(); ++i) {
       tensors_[i].bytes = std::as_bytes(std::span(values_[i]));
@@ -102,6 +109,27 @@ TEST_F(OneModelTest, SaysWhatToDoWithExpertsInOneTensor) {
   Add("model.layers.1.mlp.experts.gate_up_proj");
   EXPECT_THAT(Error(), AllOf(HasSubstr("model.layers.1.mlp.experts.gate_up_proj has all experts"),
                              HasSubstr("save_pretrained()")));
+}
+
+TEST_F(OneModelTest, NamesAWeightOfATypeThatWeDoNotComputeWith) {
+  AddOfType("model.layers.1.mlp.gate.e_score_correction_bias", TensorType::kF64);
+  EXPECT_THAT(Error(),
+              AllOf(HasSubstr("/model.safetensors: tensor model.layers.1.mlp.gate.e_score"),
+                    HasSubstr("has values of type F64; weights must be BF16, F16 or F32"),
+                    HasSubstr("from_pretrained(dtype=...)")));
+}
+
+TEST_F(OneModelTest, TakesWeightsOf8BitsWhereTheConfigurationSaysWhatTheyAre) {
+  AddOfType("model.layers.1.mlp.up_proj.weight", TensorType::kF8E4M3);
+  EXPECT_THAT(Error(), HasSubstr("model.layers.1.mlp.up_proj.weight has values of type F8_E4M3"));
+  config_.fp8_blocks = Fp8Blocks();
+  EXPECT_THAT(Check(), IsOk());
+}
+
+TEST_F(OneModelTest, DoesNotMindTheTypeOfWhatIsLeftOut) {
+  AddOfType("model.layers.0.self_attn.mask", TensorType::kBool);
+  AddOfType("vision.weight", TensorType::kF64);
+  EXPECT_THAT(Check(), IsOk());
 }
 
 TEST_F(OneModelTest, TakesATiedHeadThatIsStoredTwice) {

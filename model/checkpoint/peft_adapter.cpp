@@ -29,6 +29,7 @@ namespace {
 constexpr char kConfigFile[] = "adapter_config.json";
 constexpr char kWeightsFile[] = "adapter_model.safetensors";
 constexpr std::string_view kPrefix = "base_model.model.";
+constexpr char kHead[] = "lm_head";
 
 std::string_view SuffixOf(Factor factor) {
   return factor == Factor::kA ? ".lora_A.weight" : ".lora_B.weight";
@@ -97,6 +98,10 @@ absl::StatusOr<std::vector<FactorPair>> FindPairs(const SafetensorsFile& file,
     if (is_new) pairs.push_back({.module = name->module});
     FactorPair& pair = pairs[place->second];
     (name->factor == Factor::kA ? pair.a : pair.b) = &tensor;
+  }
+  if (base != nullptr && places.contains(kHead)) {
+    const absl::Status status = CheckHeadIsItsOwn(*base);
+    if (!status.ok()) return Invalid(Message(status));
   }
   for (const FactorPair& pair : pairs) {
     if (pair.a != nullptr && pair.b != nullptr) continue;

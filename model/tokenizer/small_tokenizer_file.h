@@ -39,4 +39,14 @@ inline nlohmann::json AddedTokenEntry(int id, std::string_view content) {
           {"rstrip", false}, {"normalized", false}, {"special", false}};
 }
 
+// A "post_processor" that puts a mark before a text, as that of Llama 3.
+inline nlohmann::json BeginMarkProcessor(int id, std::string_view mark) {
+  return {{"type", "TemplateProcessing"},
+          {"single",
+           {{{"SpecialToken", {{"id", mark}, {"type_id", 0}}}},
+            {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+          {"pair", nlohmann::json::array()},
+          {"special_tokens", {{mark, {{"id", mark}, {"ids", {id}}, {"tokens", {mark}}}}}}};
+}
+
 }  // namespace fedtune::testing

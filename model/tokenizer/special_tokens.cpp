@@ -4,12 +4,14 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/tokenizer/json_fields.h"
+#include "model/tokenizer/named_tokens.h"
 
 namespace fedtune {
 namespace {
@@ -57,10 +59,24 @@ absl::StatusOr<std::optional<int32_t>> FindById(const JsonFields& file, const st
                   tokenizer.vocabulary_size() - 1));
 }
 
+absl::Status GoByTokenizer(const std::filesystem::path& model_folder, const Tokenizer& tokenizer,
+                           SpecialTokens& tokens) {
+  const std::vector<int32_t>& before = tokenizer.tokens_before_text();
+  tokens.add_bos = !before.empty();
+  if (before.empty()) return absl::OkStatus();
+  tokens.bos = before.front();
+  if (before.size() == 1 && before.front() < tokenizer.vocabulary_size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: post_processor puts [{}] before a text; one token of the tokenizer or none "
+                  "is supported",
+                  (model_folder / "tokenizer.json").string(), fmt::join(before, ", ")));
+}
+
 }  // namespace
 
 absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& model_folder,
                                                 const Tokenizer& tokenizer) {
+  RETURN_IF_ERROR(CheckNamedTokens(model_folder, tokenizer));
   const std::filesystem::path by_name_path = model_folder / "tokenizer_config.json";
   const std::filesystem::path by_id_path = model_folder / "config.json";
   ASSIGN_OR_RETURN(const nlohmann::json by_name_json, ReadOptionalJson(by_name_path));
@@ -76,7 +92,11 @@ absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& mod
   SpecialTokens tokens;
   ASSIGN_OR_RETURN(tokens.bos, find("bos_token"));
   ASSIGN_OR_RETURN(tokens.eos, find("eos_token"));
-  ASSIGN_OR_RETURN(tokens.add_bos, by_name.Bool("add_bos_token", true));
+  if (by_name.Any("add_bos_token").is_null()) {
+    RETURN_IF_ERROR(GoByTokenizer(model_folder, tokenizer, tokens));
+  } else {
+    ASSIGN_OR_RETURN(tokens.add_bos, by_name.Bool("add_bos_token"));
+  }
   return tokens;
 }
 

@@ -16,17 +16,18 @@ struct SpecialTokens {
   std::optional<int32_t> bos = {};  // Before a text.
   std::optional<int32_t> eos = {};  // After a text.
 
-  // Whether the model saw `bos` before its texts in training: true unless
-  // tokenizer_config.json says "add_bos_token": false.
+  // Whether the model saw `bos` before its texts in training.
   bool add_bos = true;
 };
 
 // Reads them from a checkpoint's folder: each by name from
 // tokenizer_config.json, or else by id from config.json. Either file can be
-// absent.
+// absent. Whether texts begin with a mark is what "add_bos_token" says. Where it
+// is absent it is what tokenizer.json puts before a text, as in transformers 5,
+// whose save_pretrained() leaves the field out; the mark is then the one it puts.
 //
 // INVALID_ARGUMENT: not JSON, an ill-typed field, a token that `tokenizer` does
-// not have. PERMISSION_DENIED.
+// not have, or several marks before a text; as from CheckNamedTokens(). PERMISSION_DENIED.
 absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& model_folder,
                                                 const Tokenizer& tokenizer);
 

@@ -34,8 +34,15 @@ class SpecialTokensTest : public ::testing::Test {
     EXPECT_THAT(std::string(tokens.status().message()), HasSubstr(std::string(reason)));
   }
 
+  // A tokenizer that puts `id` before a text.
+  void PutBeforeText(int id) {
+    nlohmann::json file = testing::SmallTokenizerFile();
+    file["post_processor"] = testing::BeginMarkProcessor(id, "mark");
+    tokenizer_ = *Tokenizer::FromJson(file.dump(), "tokenizer.json");
+  }
+
   const testing::TemporaryDirectory folder_;
-  const Tokenizer tokenizer_ =
+  Tokenizer tokenizer_ =
       *Tokenizer::FromJson(testing::SmallTokenizerFile().dump(), "tokenizer.json");
 };
 
@@ -43,7 +50,6 @@ TEST_F(SpecialTokensTest, AreReadByName) {
   Write("tokenizer_config.json", R"({"bos_token": "ab", "eos_token": {"content": "abc"}})");
   EXPECT_EQ(Load().bos, 256);
   EXPECT_EQ(Load().eos, 257);
-  EXPECT_TRUE(Load().add_bos);
 }
 
 TEST_F(SpecialTokensTest, AreReadByIdWhereThereIsNoName) {
@@ -68,6 +74,43 @@ TEST_F(SpecialTokensTest, DoNotMindATokenForPaddingThatIsNone) {
 TEST_F(SpecialTokensTest, SayWhetherABeginMarkIsWanted) {
   Write("tokenizer_config.json", R"({"bos_token": "ab", "add_bos_token": false})");
   EXPECT_FALSE(Load().add_bos);
+  Write("tokenizer_config.json", R"({"bos_token": "ab", "add_bos_token": true})");
+  EXPECT_TRUE(Load().add_bos);
+}
+
+TEST_F(SpecialTokensTest, WantABeginMarkWhereTheTokenizerPutsOneAndNothingElseIsSaid) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab"})");
+  EXPECT_FALSE(Load().add_bos);
+  PutBeforeText(256);
+  EXPECT_TRUE(Load().add_bos);
+  EXPECT_EQ(Load().bos, 256);
+}
+
+TEST_F(SpecialTokensTest, WantNoBeginMarkWhereThatIsSaidWhateverTheTokenizerPuts) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab", "add_bos_token": false})");
+  PutBeforeText(256);
+  EXPECT_FALSE(Load().add_bos);
+}
+
+TEST_F(SpecialTokensTest, TakeTheTokenizersBeginMarkWhereNothingElseIsSaid) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab"})");
+  PutBeforeText(257);
+  EXPECT_EQ(Load().bos, 257);
+}
+
+TEST_F(SpecialTokensTest, RefuseABeginMarkThatIsNoToken) {
+  PutBeforeText(259);
+  ExpectRefused("tokenizer.json: post_processor puts [259] before a text; one token of the");
+}
+
+TEST_F(SpecialTokensTest, RefuseSeveralBeginMarks) {
+  nlohmann::json file = testing::SmallTokenizerFile();
+  file["post_processor"] = {
+      {"type", "Sequence"},
+      {"processors",
+       {testing::BeginMarkProcessor(256, "mark"), testing::BeginMarkProcessor(257, "other")}}};
+  tokenizer_ = *Tokenizer::FromJson(file.dump(), "tokenizer.json");
+  ExpectRefused("post_processor puts [257, 256] before a text");
 }
 
 TEST_F(SpecialTokensTest, RefuseANameThatIsNoToken) {

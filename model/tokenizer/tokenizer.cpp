@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/tokenizer/json_fields.h"
+#include "model/tokenizer/post_processor.h"
 #include "model/tokenizer/utf8.h"
 
 namespace fedtune {
@@ -34,24 +35,6 @@ absl::Status CheckNormalizer(const nlohmann::json& section, std::string where) {
   for (size_t i = 0; i < list->size(); ++i) {
     RETURN_IF_ERROR(
         CheckNormalizer((*list)[i], fmt::format("{}.normalizers[{}]", fields.where(), i)));
-  }
-  return absl::OkStatus();
-}
-
-// A post-processor puts begin and end marks around the tokens (left to the
-// caller) or corrects offsets (not kept). Those that do more are not taken.
-absl::Status CheckPostProcessor(const nlohmann::json& section, std::string where) {
-  if (section.is_null()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(section, std::move(where)));
-  ASSIGN_OR_RETURN(const std::string type, fields.String("type"));
-  if (type == "ByteLevel" || type == "TemplateProcessing") return absl::OkStatus();
-  if (type != "Sequence") {
-    return NotSupported(fields, type, "null, ByteLevel, TemplateProcessing and Sequence are");
-  }
-  ASSIGN_OR_RETURN(const nlohmann::json* list, fields.Array("processors"));
-  for (size_t i = 0; i < list->size(); ++i) {
-    RETURN_IF_ERROR(
-        CheckPostProcessor((*list)[i], fmt::format("{}.processors[{}]", fields.where(), i)));
   }
   return absl::OkStatus();
 }
@@ -80,10 +63,12 @@ size_t OffsetIn(std::string_view text, std::string_view part) {
 
 }  // namespace
 
-Tokenizer::Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model)
+Tokenizer::Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model,
+                     std::vector<int32_t> before_text)
     : added_(std::move(added)),
       pre_tokenizer_(std::move(pre_tokenizer)),
-      model_(std::move(model)) {}
+      model_(std::move(model)),
+      before_text_(std::move(before_text)) {}
 
 absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string_view source) {
   ASSIGN_OR_RETURN(const nlohmann::json value, ParseJson(json, source));
@@ -93,7 +78,8 @@ absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string
   };
   RETURN_IF_ERROR(CheckVersion(file));
   RETURN_IF_ERROR(CheckNormalizer(file.Any("normalizer"), place("normalizer")));
-  RETURN_IF_ERROR(CheckPostProcessor(file.Any("post_processor"), place("post_processor")));
+  ASSIGN_OR_RETURN(std::vector<int32_t> before_text,
+                   TokensBeforeText(file.Any("post_processor"), place("post_processor")));
   RETURN_IF_ERROR(CheckDecoder(file));
   ASSIGN_OR_RETURN(const nlohmann::json* steps, file.Object("pre_tokenizer"));
   ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer,
@@ -103,7 +89,8 @@ absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string
   ASSIGN_OR_RETURN(
       AddedTokens added,
       AddedTokens::FromJson(file.Any("added_tokens"), place("added_tokens"), model.vocabulary()));
-  return Tokenizer(std::move(added), std::move(pre_tokenizer), std::move(model));
+  return Tokenizer(std::move(added), std::move(pre_tokenizer), std::move(model),
+                   std::move(before_text));
 }
 
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& tokenizer_json) {

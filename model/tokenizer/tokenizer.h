@@ -69,6 +69,9 @@ class Tokenizer {
   // The highest id and one: the rows that a model must have at least.
   int32_t vocabulary_size() const;
 
+  // What the file's "post_processor" puts before a text.
+  const std::vector<int32_t>& tokens_before_text() const { return before_text_; }
+
   // The id of a token as the file writes it ("\u0120the", "<｜User｜>").
   std::optional<int32_t> TokenId(std::string_view token) const;
 
@@ -78,11 +81,13 @@ class Tokenizer {
   void AppendEnds(std::string_view text, std::string_view word, std::span<const int32_t> ids,
                   std::vector<size_t>& ends) const;
 
-  Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model);
+  Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model,
+            std::vector<int32_t> before_text);
 
   AddedTokens added_;
   PreTokenizer pre_tokenizer_;
   BytePairModel model_;
+  std::vector<int32_t> before_text_;
 };
 
 }  // namespace fedtune

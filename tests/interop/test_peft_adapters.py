@@ -107,6 +107,16 @@ def test_what_we_do_not_have_is_refused_by_its_name(tmp_path: Path, key: str) ->
     assert f"adapter_config.json: {key} " in done.stderr
 
 
+def test_a_tied_head_is_refused(tmp_path: Path) -> None:
+    """What peft merges of it changes the embedding, too."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save("llama_gqa", base)
+    save_adapter(base, adapter, target_modules=["q_proj", "lm_head"])
+    done = ours(base, adapter, tmp_path)
+    assert done.returncode != 0
+    assert "lm_head is adapted, but" in done.stderr and "tied to the embedding" in done.stderr
+
+
 def test_a_head_of_ones_own_beside_its_factors_is_refused(tmp_path: Path) -> None:
     """peft would put it in the base model's place."""
     base, adapter = tmp_path / "base", tmp_path / "adapter"

@@ -77,11 +77,11 @@ def draw_mixture(draw: random.Random, architecture: str, layers: int) -> Fields:
         "moe_layer_freq": 1,
         "routed_scaling_factor": draw.choice([1.0, 2.5, 16.0]),
     }
+    normalised = {"norm_topk_prob": draw.random() < 0.5}
     if architecture == "deepseek_v2":
         method = "greedy" if groups == 1 else "group_limited_greedy"
-        return {**fields, "scoring_func": "softmax", "topk_method": method, "norm_topk_prob": False}
+        return {**fields, **normalised, "scoring_func": "softmax", "topk_method": method}
     interleaved = {} if draw.random() < 0.7 else {"rope_interleave": False}
-    normalised = {"norm_topk_prob": draw.random() < 0.5}
     return {**fields, **interleaved, **normalised, "scoring_func": "sigmoid", "topk_method": "noaux_tc"}
 
 

@@ -1,0 +1,177 @@
+"""Folders that leave something out, or say it twice, are what transformers takes them for, or are refused.
+
+The programs are those of the build that `run.sh` makes, or of FEDTUNE_PROGRAMS.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import golden_files as golden
+import pytest
+import tiny_models
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(os.environ.get("FEDTUNE_PROGRAMS", ROOT / "build" / "dev" / "bin"))
+TOKENS = [[3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43], [2, 4]]
+TOLERANCE = 1e-4
+
+# What goes without saying in a V3, as far as a tiny model can have it.
+V3_DEPTH = {"num_hidden_layers": 4, "n_routed_experts": 16}
+V3_ROUTING = {
+    "first_k_dense_replace": 3,
+    "n_group": 8,
+    "topk_group": 4,
+    "num_experts_per_tok": 8,
+    "norm_topk_prob": True,
+    "routed_scaling_factor": 2.5,
+}
+V3_LEFT_OUT = [*V3_ROUTING, "scoring_func", "topk_method", "moe_layer_freq", "n_shared_experts", "rms_norm_eps"]
+V2_ROUTING = {"first_k_dense_replace": 0, "n_shared_experts": 2}
+V2_LEFT_OUT = ["n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor", "scoring_func", "topk_method"]
+YARN = {"type": "yarn", "factor": 4.0}
+LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+MSCALES = {"mscale": 0.7, "mscale_all_dim": 1.1}
+
+# The model, how it is made, what its config.json leaves out, and what it says otherwise.
+CONFIGURATIONS = {
+    "routing of V3": ("v3_b", {**V3_DEPTH, **V3_ROUTING}, V3_LEFT_OUT, {}),
+    "routing of V3.2": ("v32", {**V3_DEPTH, **V3_ROUTING}, V3_LEFT_OUT, {}),
+    "routing of V2": ("model_a", V2_ROUTING, [*V2_ROUTING, *V2_LEFT_OUT, "moe_layer_freq", "rms_norm_eps"], {}),
+    "weights that are not normalised": ("v3_b", {}, [], {"norm_topk_prob": None}),
+    "yarn": ("llama_mha", {}, [], {"rope_scaling": YARN}),
+    "yarn with latent attention": ("v3_b", {}, [], {"rope_scaling": {**YARN, **MSCALES}}),
+    "llama3": ("llama_mha", {}, [], {"rope_scaling": LLAMA3}),
+    "original context beside it": (
+        "llama_mha",
+        {},
+        [],
+        {"original_max_position_embeddings": 16, "rope_scaling": {**YARN, "original_max_position_embeddings": 64}},
+    ),
+    "rope_parameters beside it": ("llama_mha", {}, ["rope_theta"], {"rope_parameters": {"rope_theta": 77.0}}),
+    "everything that a llama need not say": (
+        "llama_mha",
+        {"max_position_embeddings": 2048},
+        ["max_position_embeddings", "rms_norm_eps", "num_key_value_heads", "hidden_act", "rope_theta"],
+        {},
+    ),
+}
+
+
+def ours(base: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The logits of our program, or what it says."""
+    tokens = folder / "tokens.json"
+    tokens.write_text(json.dumps({"token_ids": TOKENS}), encoding="utf-8")
+    command = [PROGRAMS / "model_logits", "--base", base, "--tokens", tokens]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@torch.no_grad()
+def expect_equal(base: Path, folder: Path) -> None:
+    """Ours and transformers' logits."""
+    done = ours(base, folder)
+    assert done.returncode == 0, done.stderr
+    model = tiny_models.load(base)
+    model.set_experts_implementation("eager")
+    for sequence, our in zip(TOKENS, json.loads(done.stdout)["logits"], strict=True):
+        their = model(input_ids=torch.tensor([sequence]), use_cache=False).logits[0]
+        assert (torch.tensor(our) - their).abs().max() <= TOLERANCE
+
+
+def change_config(base: Path, left_out: list[str], changes: dict) -> None:
+    """Another config.json for the same weights."""
+    file = base / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key not in left_out}
+    file.write_text(json.dumps(config | changes), encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CONFIGURATIONS)
+def test_configuration(case: str, tmp_path: Path) -> None:
+    """What config.json leaves out, or says in two places."""
+    name, built, left_out, changes = CONFIGURATIONS[case]
+    base = tmp_path / "base"
+    tiny_models.save(name, base, **built)
+    change_config(base, left_out, changes)
+    expect_equal(base, tmp_path)
+
+
+def save_in_shards(base: Path) -> tuple[Path, dict[str, str]]:
+    """A checkpoint of several files, its index, and in which file the index has each tensor."""
+    tiny_models.random_model("llama_mha").save_pretrained(base, max_shard_size="20KB")
+    index = base / "model.safetensors.index.json"
+    return index, json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+
+
+def write_index(index: Path, weights: dict[str, str]) -> None:
+    """The index as transformers reads it."""
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weights}), encoding="utf-8")
+
+
+def test_index_that_says_too_much_and_too_little(tmp_path: Path) -> None:
+    """A tensor that is nowhere, one that is not listed, and one that is in another file."""
+    index, weights = save_in_shards(tmp_path / "base")
+    shards = sorted(set(weights.values()))
+    full = next(shard for shard in shards if list(weights.values()).count(shard) > 2)
+    first, second = [name for name, shard in weights.items() if shard == full][:2]
+    weights["model.layers.9.mlp.up_proj.weight"] = full
+    del weights[first]
+    weights[second] = next(shard for shard in shards if shard != full)
+    write_index(index, weights)
+    expect_equal(tmp_path / "base", tmp_path)
+
+
+def test_tensor_in_two_files(tmp_path: Path) -> None:
+    """Which of them transformers takes is chance."""
+    _, weights = save_in_shards(tmp_path / "base")
+    name, shard = next(iter(weights.items()))
+    other = tmp_path / "base" / next(file for file in weights.values() if file != shard)
+    save_file({**load_file(other), name: load_file(tmp_path / "base" / shard)[name] + 1}, other, {"format": "pt"})
+    done = ours(tmp_path / "base", tmp_path)
+    assert done.returncode != 0
+    assert f"holds tensor {name}, and so does " in done.stderr
+
+
+def test_one_file_beside_several(tmp_path: Path) -> None:
+    """transformers would read that one, and nobody knows which is meant."""
+    save_in_shards(tmp_path / "base")
+    save_file({"model.norm.weight": torch.ones(32)}, tmp_path / "base" / "model.safetensors", {"format": "pt"})
+    done = ours(tmp_path / "base", tmp_path)
+    assert done.returncode != 0
+    assert "there are weights in model.safetensors, and model.safetensors.index.json lists others" in done.stderr
+
+
+def begin_mark_processor(mark: str, number: int) -> dict:
+    """A post_processor that puts a mark before a text, as that of Llama 3."""
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    single = [{"SpecialToken": {"id": mark, "type_id": 0}}, text]
+    marks = {mark: {"id": mark, "ids": [number], "tokens": [mark]}}
+    return {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": marks}
+
+
+@pytest.mark.parametrize("puts_mark", [False, True])
+def test_begin_mark_without_add_bos_token(puts_mark: bool, tmp_path: Path) -> None:
+    """Generation goes on from the tokens that transformers' tokenizer gives, with and without a mark."""
+    base = tmp_path / "base"
+    tiny_models.save("v3_b", base, vocab_size=4096)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        content = json.loads((golden.BASE_MODEL / name).read_text(encoding="utf-8"))
+        if name == "tokenizer.json" and puts_mark:
+            mark = content["added_tokens"][0]
+            steps = [content["post_processor"], begin_mark_processor(mark["content"], mark["id"])]
+            content["post_processor"] = {"type": "Sequence", "processors": steps}
+        content.pop("add_bos_token", None)
+        (base / name).write_text(json.dumps(content), encoding="utf-8")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    prompt = tokenizer("Sudden loss of sight:", return_tensors="pt")
+    assert (prompt.input_ids[0, 0] == tokenizer.bos_token_id) == puts_mark
+    model = tiny_models.load(base)
+    model.set_experts_implementation("eager")
+    ids = model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt.input_ids.shape[1] :]
+    command = [PROGRAMS / "fedtune-client", "generate", "--base", base, "--prompt", "Sudden loss of sight:"]
+    done = subprocess.run([*command, "--max-tokens", "12", "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["text"] == tokenizer.decode(ids, skip_special_tokens=True)
