@@ -9,6 +9,8 @@
 #include "aggregation/adapter_init.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "base/units.h"
+#include "base/usable_memory.h"
 #include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
@@ -96,6 +98,17 @@ absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Pla
   });
 }
 
+// One that is larger would end the coordinator, and all other runs would wait for it.
+absl::Status CheckFitsIntoMemory(const AdapterLayout& layout) {
+  const uint64_t size = sizeof(float) * static_cast<uint64_t>(layout.parameter_count());
+  const uint64_t usable = UsableMemory();
+  if (size <= usable) return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "the adapter has {}, and the coordinator may use {} of memory; lower the plan's rank, or "
+      "train fewer layers",
+      HumanBytes(size), HumanBytes(usable)));
+}
+
 }  // namespace
 
 absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunId id,
@@ -106,6 +119,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunI
   ASSIGN_OR_RETURN(parts.record.base_digest, AgreedDigest(parts.plan, model));
   ASSIGN_OR_RETURN(parts.layout, ResolveTargets(model, parts.plan.adapter));
   ASSIGN_OR_RETURN(parts.routing, RoutingShapeOf(model, parts.plan.training));
+  RETURN_IF_ERROR(CheckFitsIntoMemory(parts.layout));
   parts.adapter.emplace(
       InitialAdapter(parts.layout, static_cast<uint64_t>(parts.plan.training.seed)));
   RunRecord& record = parts.record;

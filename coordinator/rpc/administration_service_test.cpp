@@ -213,6 +213,23 @@ TEST_F(AdministrationServiceTest, RefusesARunWithoutItsQuorum) {
   EXPECT_THAT(status.error_message(), HasSubstr("quorum is 2"));
 }
 
+TEST_F(AdministrationServiceTest, RefusesAnAdapterThatIsLargerThanItsMemory) {
+  ConnectClient("ada");
+  v1::StartRunRequest request = StartRequest(1, 1);
+  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
+  model.linear_layers[0].in_features = int64_t{1} << 30;
+  model.linear_layers[0].out_features = int64_t{1} << 30;
+  request.set_base_model_json(ToJson(model));
+  std::string plan = request.plan_toml();
+  plan.replace(plan.find("rank = 1\n"), 8, "rank = 128");
+  request.set_plan_toml(plan);
+  grpc::ClientContext context;
+  v1::StartRunResponse response;
+  const grpc::Status status = Administrator()->StartRun(&context, request, &response);
+  EXPECT_THAT(status, HasGrpcCode(RESOURCE_EXHAUSTED));
+  EXPECT_THAT(status.error_message(), HasSubstr("the adapter has 1.1 TB, and the coordinator may"));
+}
+
 TEST_F(AdministrationServiceTest, RefusesAPlanThatIsWrong) {
   v1::StartRunRequest request = StartRequest(1, 1);
   request.set_plan_toml("nonsense = 1");
