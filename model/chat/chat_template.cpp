@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "base/files.h"
-#include "base/json.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/chat/template_parser.h"
 #include "model/chat/template_runner.h"
 #include "model/chat/template_value.h"
+#include "model/tokenizer/named_tokens.h"
 #include "model/tokenizer/utf8.h"
 
 namespace fedtune {
@@ -73,14 +73,8 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view text, std::str
 absl::StatusOr<std::optional<ChatTemplate>> ChatTemplate::Load(
     const std::filesystem::path& model_folder) {
   const std::filesystem::path config_path = model_folder / "tokenizer_config.json";
-  ASSIGN_OR_RETURN(const std::optional<std::string> config_text, ReadOptional(config_path));
-  nlohmann::json config = nlohmann::json::object();
-  if (config_text.has_value()) {
-    ASSIGN_OR_RETURN(config, ParseJson(*config_text, config_path.string()));
-    if (!config.is_object()) {
-      return absl::InvalidArgumentError(fmt::format("{}: not a JSON object", config_path.string()));
-    }
-  }
+  ASSIGN_OR_RETURN(nlohmann::json config, ReadTokenizerPart(model_folder, "tokenizer_config.json"));
+  ASSIGN_OR_RETURN(const nlohmann::json map, ReadSpecialTokensMap(model_folder, config));
   std::filesystem::path source = model_folder / "chat_template.jinja";
   ASSIGN_OR_RETURN(std::optional<std::string> text, ReadOptional(source));
   if (!text.has_value()) {
@@ -90,6 +84,7 @@ absl::StatusOr<std::optional<ChatTemplate>> ChatTemplate::Load(
     text = *std::move(found);
   }
   if (!text.has_value()) return std::nullopt;
+  config.update(map);  // Marks.
   const std::string name =
       source == config_path ? source.string() + ": chat_template" : source.string();
   ASSIGN_OR_RETURN(

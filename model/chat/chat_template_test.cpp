@@ -143,6 +143,13 @@ TEST_F(ChatTemplateFileTest, TheConfigurationHasItAndItsMarks) {
   EXPECT_EQ(Load(), "BE");
 }
 
+TEST_F(ChatTemplateFileTest, TheMarksOfTheMapComeFirst) {
+  Put("tokenizer_config.json",
+      R"({"chat_template": "{{ bos_token ~ eos_token }}", "bos_token": "B", "eos_token": "E"})");
+  Put("special_tokens_map.json", R"({"eos_token": "M"})");
+  EXPECT_EQ(Load(), "BM");
+}
+
 TEST_F(ChatTemplateFileTest, OfSeveralTheDefaultIsTaken) {
   Put("tokenizer_config.json",
       R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})");
@@ -161,7 +168,7 @@ TEST_F(ChatTemplateFileTest, NamesTheFileOfAProblem) {
   Put("tokenizer_config.json", R"({"chat_template": "{% import 'x' %}"})");
   EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: chat_template: line 1: \"import\" is not"));
   Put("tokenizer_config.json", "[]");
-  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: not a JSON object"));
+  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: must be an object"));
 }
 
 }  // namespace

@@ -15,14 +15,25 @@ namespace {
 
 using nlohmann::json;
 
+constexpr char kConfig[] = "tokenizer_config.json";
+constexpr char kMap[] = "special_tokens_map.json";
+constexpr char kAdded[] = "added_tokens.json";
+constexpr char kDecoder[] = "added_tokens_decoder";
+
+bool HasDecoder(const json& tokenizer_config) {
+  const auto found = tokenizer_config.find(kDecoder);
+  return found != tokenizer_config.end() && !found->is_null();
+}
+
 class NamedTokens {
  public:
   NamedTokens(const std::filesystem::path& folder, const Tokenizer& tokenizer)
       : folder_(folder), tokenizer_(tokenizer) {}
 
-  // Fields of `file` that hold tokens: a list, or an object with a token under each key.
-  absl::Status CheckFields(const char* file, std::initializer_list<const char*> fields) const {
-    ASSIGN_OR_RETURN(const json content, Read(file));
+  // Fields of a file's `content` that hold tokens: a list, or an object with a token under
+  // each key.
+  absl::Status CheckFields(const char* file, const json& content,
+                           std::initializer_list<const char*> fields) const {
     for (const char* field : fields) {
       const auto found = content.find(field);
       if (found == content.end()) continue;
@@ -34,8 +45,7 @@ class NamedTokens {
   }
 
   // An object from tokens to their numbers.
-  absl::Status CheckKeys(const char* file) const {
-    ASSIGN_OR_RETURN(const json content, Read(file));
+  absl::Status CheckKeys(const char* file, const json& content) const {
     for (const auto& [token, number] : content.items()) {
       RETURN_IF_ERROR(CheckToken(token, Path(file)));
     }
@@ -44,16 +54,6 @@ class NamedTokens {
 
  private:
   std::string Path(const char* file) const { return (folder_ / file).string(); }
-
-  // An empty object when the file is absent.
-  absl::StatusOr<json> Read(const char* file) const {
-    const absl::StatusOr<std::string> text = ReadFile(folder_ / file);
-    if (absl::IsNotFound(text.status())) return json::object();
-    RETURN_IF_ERROR(text.status());
-    ASSIGN_OR_RETURN(json content, ParseJson(*text, Path(file)));
-    if (content.is_object()) return content;
-    return absl::InvalidArgumentError(fmt::format("{}: must be an object", Path(file)));
-  }
 
   absl::Status CheckToken(const json& token, std::string_view where) const {
     const json& name = token.is_object() && token.contains("content") ? token["content"] : token;
@@ -76,14 +76,34 @@ class NamedTokens {
 
 }  // namespace
 
+absl::StatusOr<json> ReadTokenizerPart(const std::filesystem::path& model_folder,
+                                       std::string_view file) {
+  const std::filesystem::path path = model_folder / file;
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return json::object();
+  RETURN_IF_ERROR(text.status());
+  ASSIGN_OR_RETURN(json content, ParseJson(*text, path.string()));
+  if (content.is_object()) return content;
+  return absl::InvalidArgumentError(fmt::format("{}: must be an object", path.string()));
+}
+
+absl::StatusOr<json> ReadSpecialTokensMap(const std::filesystem::path& model_folder,
+                                          const json& tokenizer_config) {
+  if (HasDecoder(tokenizer_config)) return json::object();
+  return ReadTokenizerPart(model_folder, kMap);
+}
+
 absl::Status CheckNamedTokens(const std::filesystem::path& model_folder,
                               const Tokenizer& tokenizer) {
   const NamedTokens named(model_folder, tokenizer);
-  constexpr char kSpecial[] = "additional_special_tokens";
-  RETURN_IF_ERROR(named.CheckFields("tokenizer_config.json",
-                                    {"added_tokens_decoder", kSpecial, "extra_special_tokens"}));
-  RETURN_IF_ERROR(named.CheckFields("special_tokens_map.json", {kSpecial}));
-  return named.CheckKeys("added_tokens.json");
+  constexpr char kAdditional[] = "additional_special_tokens", kExtra[] = "extra_special_tokens";
+  ASSIGN_OR_RETURN(const json config, ReadTokenizerPart(model_folder, kConfig));
+  RETURN_IF_ERROR(named.CheckFields(kConfig, config, {kDecoder, kAdditional, kExtra}));
+  if (HasDecoder(config)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const json map, ReadTokenizerPart(model_folder, kMap));
+  RETURN_IF_ERROR(named.CheckFields(kMap, map, {kAdditional, kExtra}));
+  ASSIGN_OR_RETURN(const json added, ReadTokenizerPart(model_folder, kAdded));
+  return named.CheckKeys(kAdded, added);
 }
 
 }  // namespace fedtune

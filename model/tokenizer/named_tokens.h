@@ -3,11 +3,26 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "model/tokenizer/tokenizer.h"
+#include "nlohmann/json.hpp"
 
 namespace fedtune {
+
+// A file beside tokenizer.json as an object, empty where there is none.
+//
+// INVALID_ARGUMENT: not a JSON object. PERMISSION_DENIED.
+absl::StatusOr<nlohmann::json> ReadTokenizerPart(const std::filesystem::path& model_folder,
+                                                 std::string_view file);
+
+// What special_tokens_map.json names, which goes before tokenizer_config.json, or nothing:
+// transformers does not read it, nor added_tokens.json, where `tokenizer_config` has an
+// added_tokens_decoder. Errors as from ReadTokenizerPart().
+absl::StatusOr<nlohmann::json> ReadSpecialTokensMap(const std::filesystem::path& model_folder,
+                                                    const nlohmann::json& tokenizer_config);
 
 // Whether `tokenizer` recognises every token that the files beside tokenizer.json add:
 // tokenizer_config.json, special_tokens_map.json and added_tokens.json, each of which can

@@ -71,6 +71,21 @@ TEST_F(NamedTokensTest, AreRefusedWhereTheTokenizerDoesNotAddThem) {
                 "added_tokens.json has the token \"<new>\"");
 }
 
+TEST_F(NamedTokensTest, AreNotLookedForInOlderFilesBesideADecoder) {
+  const testing::TemporaryDirectory folder;
+  const auto write = [&](const char* file, std::string_view content) {
+    ASSERT_THAT(WriteFileAtomically(folder.path() / file, content), IsOk());
+  };
+  write("added_tokens.json", R"({"<new>": 301})");
+  write("special_tokens_map.json", R"({"additional_special_tokens": ["<new>"], "eos_token": "$"})");
+  EXPECT_FALSE(CheckNamedTokens(folder.path(), tokenizer_).ok());
+  const auto config = nlohmann::json::parse(R"({"added_tokens_decoder": {}})");
+  write("tokenizer_config.json", config.dump());
+  EXPECT_THAT(CheckNamedTokens(folder.path(), tokenizer_), IsOk());
+  EXPECT_EQ(*ReadSpecialTokensMap(folder.path(), config), nlohmann::json::object());
+  EXPECT_EQ((*ReadSpecialTokensMap(folder.path(), nlohmann::json::object()))["eos_token"], "$");
+}
+
 TEST_F(NamedTokensTest, AreRefusedWhereTheTokenizerSplitsThem) {
   ExpectRefused("added_tokens.json", R"({"ab": 256})", "has the token \"ab\", which is not among");
 }

@@ -6,8 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/files.h"
-#include "base/json.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/tokenizer/json_fields.h"
@@ -15,14 +13,6 @@
 
 namespace fedtune {
 namespace {
-
-// An empty object when the file is absent.
-absl::StatusOr<nlohmann::json> ReadOptionalJson(const std::filesystem::path& path) {
-  const absl::StatusOr<std::string> text = ReadFile(path);
-  if (absl::IsNotFound(text.status())) return nlohmann::json::object();
-  RETURN_IF_ERROR(text.status());
-  return ParseJson(*text, path.string());
-}
 
 // A token's name is text, or an object with its text as "content".
 absl::StatusOr<std::string> ReadName(const JsonFields& file, std::string_view key) {
@@ -77,16 +67,20 @@ absl::Status GoByTokenizer(const std::filesystem::path& model_folder, const Toke
 absl::StatusOr<SpecialTokens> LoadSpecialTokens(const std::filesystem::path& model_folder,
                                                 const Tokenizer& tokenizer) {
   RETURN_IF_ERROR(CheckNamedTokens(model_folder, tokenizer));
-  const std::filesystem::path by_name_path = model_folder / "tokenizer_config.json";
-  const std::filesystem::path by_id_path = model_folder / "config.json";
-  ASSIGN_OR_RETURN(const nlohmann::json by_name_json, ReadOptionalJson(by_name_path));
-  ASSIGN_OR_RETURN(const nlohmann::json by_id_json, ReadOptionalJson(by_id_path));
-  ASSIGN_OR_RETURN(const JsonFields by_name, JsonFields::Of(by_name_json, by_name_path.string()));
-  ASSIGN_OR_RETURN(const JsonFields by_id, JsonFields::Of(by_id_json, by_id_path.string()));
+  constexpr char kByName[] = "tokenizer_config.json", kById[] = "config.json";
+  ASSIGN_OR_RETURN(const nlohmann::json by_name_json, ReadTokenizerPart(model_folder, kByName));
+  ASSIGN_OR_RETURN(const nlohmann::json map_json, ReadSpecialTokensMap(model_folder, by_name_json));
+  ASSIGN_OR_RETURN(const nlohmann::json by_id_json, ReadTokenizerPart(model_folder, kById));
+  const auto path = [&](const char* file) { return (model_folder / file).string(); };
+  ASSIGN_OR_RETURN(const JsonFields by_name, JsonFields::Of(by_name_json, path(kByName)));
+  ASSIGN_OR_RETURN(const JsonFields map, JsonFields::Of(map_json, path("special_tokens_map.json")));
+  ASSIGN_OR_RETURN(const JsonFields by_id, JsonFields::Of(by_id_json, path(kById)));
 
   const auto find = [&](const std::string& key) -> absl::StatusOr<std::optional<int32_t>> {
-    ASSIGN_OR_RETURN(const std::optional<int32_t> id, FindByName(by_name, key, tokenizer));
-    if (id.has_value()) return id;
+    for (const JsonFields& names : {map, by_name}) {
+      ASSIGN_OR_RETURN(const std::optional<int32_t> id, FindByName(names, key, tokenizer));
+      if (id.has_value()) return id;
+    }
     return FindById(by_id, key + "_id", tokenizer);
   };
   SpecialTokens tokens;

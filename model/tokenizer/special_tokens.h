@@ -20,11 +20,11 @@ struct SpecialTokens {
   bool add_bos = true;
 };
 
-// Reads them from a checkpoint's folder: each by name from
-// tokenizer_config.json, or else by id from config.json. Either file can be
-// absent. Whether texts begin with a mark is what "add_bos_token" says. Where it
-// is absent it is what tokenizer.json puts before a text, as in transformers 5,
-// whose save_pretrained() leaves the field out; the mark is then the one it puts.
+// Reads them from a checkpoint's folder: each by name from special_tokens_map.json,
+// where transformers reads it (ReadSpecialTokensMap()), or tokenizer_config.json, or
+// else by id from config.json. Each file can be absent. Whether texts begin with a mark is what
+// "add_bos_token" says. Where it is absent it is what tokenizer.json puts before a text, as in
+// transformers 5, whose save_pretrained() leaves the field out; the mark is then the one it puts.
 //
 // INVALID_ARGUMENT: not JSON, an ill-typed field, a token that `tokenizer` does
 // not have, or several marks before a text; as from CheckNamedTokens(). PERMISSION_DENIED.

@@ -59,6 +59,17 @@ TEST_F(SpecialTokensTest, AreReadByIdWhereThereIsNoName) {
   EXPECT_EQ(Load().eos, 2);
 }
 
+TEST_F(SpecialTokensTest, AreThoseOfTheMapBeforeThoseOfTheConfiguration) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab", "eos_token": "ab"})");
+  Write("special_tokens_map.json", R"({"eos_token": {"content": "abc"}})");
+  EXPECT_EQ(Load().bos, 256);
+  EXPECT_EQ(Load().eos, 257);
+  Write("special_tokens_map.json", R"({"eos_token": "</s>"})");
+  ExpectRefused("special_tokens_map.json: eos_token \"</s>\" is not a token");
+  Write("tokenizer_config.json", R"({"eos_token": "ab", "added_tokens_decoder": {}})");
+  EXPECT_EQ(Load().eos, 256);
+}
+
 TEST_F(SpecialTokensTest, AreNotThereWithoutFiles) {
   EXPECT_EQ(Load().bos, std::nullopt);
   EXPECT_EQ(Load().eos, std::nullopt);
