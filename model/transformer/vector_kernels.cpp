@@ -211,6 +211,23 @@ constexpr int64_t kVector = 16;
   }
 }
 
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SumOfRows(const ChosenRows& chosen,
+                                                                     int64_t size, float* sum) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    __m512 total = _mm512_setzero_ps();
+    for (int64_t j = 0; j < chosen.count; ++j) {
+      const __m512 weight = _mm512_set1_ps(chosen.weights != nullptr ? chosen.weights[j] : 1);
+      const float* row = chosen.values + chosen.rows[j] * size;
+      if (chosen.next != nullptr) {
+        _mm_prefetch(chosen.values + chosen.next[j] * size + i, _MM_HINT_T0);
+      }
+      total = _mm512_fmadd_ps(weight, _mm512_maskz_loadu_ps(mask, row + i), total);
+    }
+    _mm512_mask_storeu_ps(sum + i, mask, total);
+  }
+}
+
 #else
 
 void SwiGlu(const float*, const float*, int64_t, float*) { Check(false, "a CPU without kernels"); }
@@ -243,6 +260,8 @@ double LossRow(float*, int64_t, int64_t) {
 void Scale(float, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 void AddScaled(const float*, float, int64_t, float*) { Check(false, "a CPU without kernels"); }
+
+void SumOfRows(const ChosenRows&, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 #endif
 
