@@ -118,15 +118,18 @@ std::vector<PackedColumns> PackColumns(const Group& group, int64_t begin, int64_
   return packed;
 }
 
-void SetRows(const LeftFactor& left, int64_t first, int64_t count, TileSegment& segment) {
+// What each row of a left factor begins with.
+std::vector<const float*> RowsOf(const LeftFactor& left, int64_t count) {
+  std::vector<const float*> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t row = left.rows != nullptr ? left.rows[first + i] : first + i;
-    segment.left[i] = left.data + row * left.stride;
+    rows[static_cast<size_t>(i)] =
+        left.data + (left.rows != nullptr ? left.rows[i] : i) * left.stride;
   }
+  return rows;
 }
 
-// All rows of a panel, whose segments have all but their rows.
-void MultiplyPanel(const Group& group, std::span<TileSegment> segments, const MatrixResult& panel) {
+// All rows of a panel. Segments begin at the first.
+void MultiplyPanel(std::span<TileSegment> segments, const MatrixResult& panel) {
   Tile tile;
   tile.segments = segments;
   tile.result_stride = panel.stride;
@@ -134,14 +137,16 @@ void MultiplyPanel(const Group& group, std::span<TileSegment> segments, const Ma
   tile.add = panel.add;
   for (int64_t m = 0; m < panel.rows; m += kTileRows) {
     tile.rows = std::min(kTileRows, panel.rows - m);
-    for (size_t i = 0; i < group.size(); ++i) SetRows(group[i].left, m, tile.rows, segments[i]);
     tile.result = panel.data + m * panel.stride;
     ComputeTile(tile);
+    for (TileSegment& segment : segments) segment.left += tile.rows;
   }
 }
 
 void MultiplyGroup(const Group& group, const MatrixResult& result) {
   const int64_t together = ColumnsTogether(group);
+  std::vector<std::vector<const float*>> rows;
+  for (const Stretch& stretch : group) rows.push_back(RowsOf(stretch.left, result.rows));
   std::vector<TileSegment> segments(group.size());
   for (int64_t begin = 0; begin < result.columns; begin += together) {
     const int64_t columns = std::min(together, result.columns - begin);
@@ -149,14 +154,14 @@ void MultiplyGroup(const Group& group, const MatrixResult& result) {
     for (int64_t n = 0; n < columns; n += kPanelColumns) {
       const int64_t some = std::min(kPanelColumns, columns - n);
       for (size_t i = 0; i < group.size(); ++i) {
-        TileSegment& segment = segments[i];
-        segment.values = group[i].in_pairs() ? TileValues::kBf16Pairs : TileValues::kFp32;
-        segment.left_step = group[i].left.step;
-        segment.depth = group[i].steps();
-        segment.right = packed[i].Panel(n, segment.depth);
-        segment.right_step = packed[i].RowStep(some);
+        segments[i] = {group[i].in_pairs() ? TileValues::kBf16Pairs : TileValues::kFp32,
+                       rows[i].data(),
+                       group[i].left.step,
+                       packed[i].Panel(n, group[i].steps()),
+                       packed[i].RowStep(some),
+                       group[i].steps()};
       }
-      MultiplyPanel(group, segments,
+      MultiplyPanel(segments,
                     {result.data + begin + n, result.stride, result.rows, some, result.add});
     }
   }

@@ -20,9 +20,9 @@ enum class TileValues : bool { kFp32, kBf16Pairs };
 // Some of a tile's depth.
 struct TileSegment {
   TileValues values = TileValues::kFp32;
-  const float* left[kTileRows] = {};  // Of each row, what it begins with.
-  int64_t left_step = 1;              // From one value of a row to the next.
-  const float* right = nullptr;       // Of the first value of a row, all columns.
+  const float* const* left = nullptr;  // Of each row, what it begins with.
+  int64_t left_step = 1;               // From one value of a row to the next.
+  const float* right = nullptr;        // Of the first value of a row, all columns.
   int64_t right_step = 0;
   int64_t depth = 0;
 };
