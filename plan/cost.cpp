@@ -113,11 +113,13 @@ double ExpertShare(const BaseModelDescription& model) {
 // How a client computes what activations are of.
 struct Computation {
   const BaseModelDescription& model;
-  bool on_gpu = false;
+  ComputeType type;
 
-  // Adapted experts on a GPU go one after the other, which keeps what all of them took
-  // and gave.
+  // Experts that go one after the other, as adapted ones on a GPU and all on a CPU
+  // without kernels for them, keep what all of them took and gave.
   bool experts_in_turn = false;
+
+  bool on_gpu() const { return type == ComputeType::kBf16; }
 };
 
 Computation ComputationOf(const BaseModelDescription& model, const AdapterLayout& layout,
@@ -126,11 +128,11 @@ Computation ComputationOf(const BaseModelDescription& model, const AdapterLayout
   for (const LinearLayer& layer : model.linear_layers) {
     if (layer.kind == LayerKind::kRoutedExpert) experts.insert(layer.name);
   }
-  const bool on_gpu = type == ComputeType::kBf16;
   const bool adapted =
       std::any_of(layout.modules().begin(), layout.modules().end(),
                   [&](const AdapterModule& module) { return experts.contains(module.name); });
-  return {model, on_gpu, on_gpu && adapted};
+  const bool in_turn = type == ComputeType::kFp32Widened || (type == ComputeType::kBf16 && adapted);
+  return {model, type, in_turn};
 }
 
 int64_t ExpertValues(const LinearLayer& layer, const Computation& computation) {
@@ -198,12 +200,24 @@ TokenValues ValuesPerToken(const Computation& computation, int64_t recomputed_la
   return values;
 }
 
+// How much more LibTorch's operations take, which write new tensors; measured.
+int64_t TimesOfPassingValues(ComputeType type) {
+  switch (type) {
+    case ComputeType::kFp32:
+      return 1;
+    case ComputeType::kBf16:
+      return 2;
+    case ComputeType::kFp32Widened:
+      break;
+  }
+  return 6;
+}
+
 // Values a token needs while one layer's experts are differentiated: its gradient
-// and what the last projection took, for each expert; on a GPU, where operations write
-// new tensors, twice.
+// and what the last projection took, for each expert.
 double PassingValuesPerToken(const Computation& computation) {
   const BaseModelDescription& model = computation.model;
-  const int64_t times = computation.on_gpu ? 2 : 1;
+  const int64_t times = TimesOfPassingValues(computation.type);
   for (const LinearLayer& layer : model.linear_layers) {
     if (layer.kind != LayerKind::kRoutedExpert || !EndsIn(layer, "down_proj")) continue;
     return static_cast<double>(times * model.experts_per_token *
@@ -228,8 +242,8 @@ int64_t ActivationBytes(const TrainingPlan& training, const Computation& computa
   const double values = std::max(tokens * of_token.behind_the_forward_pass +
                                      std::max(experts, LogitValues(computation.model, tokens)),
                                  tokens * of_token.in_the_backward_pass + experts);
-  return static_cast<int64_t>(computation.on_gpu ? kGpuHeapOverhead * 2 * values
-                                                 : kHeapOverhead * 4 * values);
+  return static_cast<int64_t>(computation.on_gpu() ? kGpuHeapOverhead * 2 * values
+                                                   : kHeapOverhead * 4 * values);
 }
 
 // Weights in bf16 of a model that is not small stay as they are on a CPU with AVX-512;

@@ -59,8 +59,9 @@ enum class ComputeType : uint8_t {
 //                     one, gradients, and M moments (AdamW 2, SGD 0)
 //   activation_bytes  1.05 b * (tokens * what a token leaves behind for the
 //                     backward pass + what one layer's experts, or the logits,
-//                     need for a moment, on GPUs twice as much); 1.05 is for the
-//                     heap's gaps, on GPUs 1.3. Adapted routed experts on GPUs leave
+//                     need for a moment, on GPUs twice as much, on CPUs without
+//                     AVX-512 six times); 1.05 is for the heap's gaps, on GPUs 1.3.
+//                     Adapted routed experts on GPUs, and all without AVX-512, leave
 //                     what they took and gave, too
 //
 // Of the first `recomputed_layers`, or all if there are not as many, a token leaves only

@@ -148,6 +148,24 @@ TEST(PlanCostTest, Fp16IsWidenedAndWithoutAvx512Bf16Too) {
   EXPECT_EQ(bytes(ComputeType::kBf16), 200'000'000);
 }
 
+TEST(PlanCostTest, WithoutAvx512ExpertsLeaveWhatTheyTookAndGaveAndTakeSixTimesAsMuchInPassing) {
+  BaseModelDescription model = Model();
+  model.vocabulary_size = 1;
+  model.linear_layers = {
+      {"model.layers.0.mlp.experts.0.down_proj", LayerKind::kRoutedExpert, 30, 50},
+      {"model.layers.0.mlp.experts.1.down_proj", LayerKind::kRoutedExpert, 30, 50}};
+  model.routed_expert_count = 2;
+  model.experts_per_token = 1;
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(Model(), plan.adapter);
+  const auto activations = [&](ComputeType type) {
+    return EstimateCost(plan, model, layout, type).activation_bytes;
+  };
+  EXPECT_EQ(activations(ComputeType::kFp32), static_cast<int64_t>(1.05 * 4 * 40 * (30 + 50)));
+  EXPECT_EQ(activations(ComputeType::kFp32Widened),
+            static_cast<int64_t>(1.05 * 4 * 40 * (2 * 50 + 6 * (30 + 50))));
+}
+
 TEST(PlanCostTest, MoreTokensThanGoThroughTogetherCostNoMore) {
   Plan plan = AttentionPlan();
   plan.training.sequence_length = 100;

@@ -14,7 +14,9 @@
 #include "ATen/ops/sqrt.h"
 #include "ATen/ops/zeros_like.h"
 #include "base/check.h"
+#include "model/transformer/matrix_products.h"
 #include "model/transformer/parallel.h"
+#include "model/transformer/vector_kernels.h"
 
 namespace fedtune {
 namespace {
@@ -42,11 +44,15 @@ double Norm(const at::Tensor& values) {
   const float* data = values.const_data_ptr<float>();
   std::vector<double> sums(static_cast<size_t>((size + kPart - 1) / kPart));
   InParallel(std::ssize(sums), [&](int64_t part) {
-    double sum = 0;
-    for (int64_t i = part * kPart; i < std::min(size, (part + 1) * kPart); ++i) {
+    const int64_t begin = part * kPart, end = std::min(size, (part + 1) * kPart);
+    double& sum = sums[static_cast<size_t>(part)];
+    if (HasMatrixKernels()) {
+      sum = SumOfSquares(data + begin, end - begin);
+      return;
+    }
+    for (int64_t i = begin; i < end; ++i) {
       sum += static_cast<double>(data[i]) * static_cast<double>(data[i]);
     }
-    sums[static_cast<size_t>(part)] = sum;
   });
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
@@ -76,10 +82,16 @@ Optimizer::Moments Optimizer::StoreMoments() const {
 
 void Optimizer::Step(double learning_rate) {
   at::NoGradGuard no_grad;
-  at::Tensor values = parameters_.values;
-  if (options_.max_gradient_norm > 0) ClipGradients();
-  if (options_.weight_decay != 0) values.mul_(1 - learning_rate * options_.weight_decay);
   ++steps_;
+  const double factor = ClippingFactor();
+  const bool has_kernel = parameters_.values.is_cpu() && HasMatrixKernels();
+  if (options_.kind == LocalOptimizer::kAdamW && has_kernel) {
+    StepAdamWOnCpu(learning_rate, factor);
+    return;
+  }
+  at::Tensor values = parameters_.values;
+  if (factor != 1) parameters_.gradients.mul_(factor);
+  if (options_.weight_decay != 0) values.mul_(1 - learning_rate * options_.weight_decay);
   if (options_.kind == LocalOptimizer::kAdamW) {
     StepAdamW(learning_rate);
   } else {
@@ -88,11 +100,33 @@ void Optimizer::Step(double learning_rate) {
   parameters_.gradients.zero_();
 }
 
-void Optimizer::ClipGradients() {
+double Optimizer::ClippingFactor() const {
+  if (options_.max_gradient_norm <= 0) return 1;
   const double norm = Norm(parameters_.gradients);
-  if (norm > options_.max_gradient_norm) {
-    parameters_.gradients.mul_(options_.max_gradient_norm / (norm + 1e-6));
-  }
+  return norm > options_.max_gradient_norm ? options_.max_gradient_norm / (norm + 1e-6) : 1;
+}
+
+void Optimizer::StepAdamWOnCpu(double learning_rate, double gradient_factor) {
+  constexpr int64_t kPart = 1 << 14;
+  const auto t = static_cast<double>(steps_);
+  const AdamWFactors factors = {
+      .gradient = static_cast<float>(gradient_factor),
+      .kept = static_cast<float>(1 - learning_rate * options_.weight_decay),
+      .first = static_cast<float>(1 - kBeta1),
+      .second = static_cast<float>(1 - kBeta2),
+      .inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(kBeta2, t))),
+      .epsilon = static_cast<float>(kEpsilon),
+      .step = static_cast<float>(-learning_rate / (1 - std::pow(kBeta1, t)))};
+  const auto data = [](const at::Tensor& x) { return x.mutable_data_ptr<float>(); };
+  const AdamWValues all = {data(parameters_.values), data(parameters_.gradients),
+                           data(first_moment_), data(second_moment_)};
+  const int64_t size = parameters_.values.numel();
+  InParallel((size + kPart - 1) / kPart, [&](int64_t part) {
+    const int64_t begin = part * kPart;
+    fedtune::StepAdamW(
+        factors, {all.values + begin, all.gradients + begin, all.first + begin, all.second + begin},
+        std::min(kPart, size - begin));
+  });
 }
 
 void Optimizer::StepAdamW(double learning_rate) {

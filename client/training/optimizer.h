@@ -45,7 +45,8 @@ class Optimizer {
   void Step(double learning_rate);
 
  private:
-  void ClipGradients();
+  double ClippingFactor() const;  // Of the gradients.
+  void StepAdamWOnCpu(double learning_rate, double gradient_factor);
   void StepAdamW(double learning_rate);
 
   const Parameters parameters_;

@@ -116,7 +116,8 @@ void CpuExperts::ForwardTask(const Task& task, Rows y) {
   const Layers layers = LayersOf(task.expert);
   const Rows gate = RowsOf(gate_).From(task.begin), up = RowsOf(up_).From(task.begin);
   const Rows low = RowsOf(low_).From(task.begin);
-  const LeftFactor x = InputsOf(task, x_);
+  const LeftFactor x =
+      PreparedRows(*layers.gate.linear, InputsOf(task, x_), task.count, hidden_size());
   const auto apply = [&](const Layer& layer, const LeftFactor& inputs, Rows outputs) {
     ForwardRows(*layer.linear, *layer.lora, inputs, task.count, low.FromColumn(layer.low), outputs);
   };
@@ -141,7 +142,7 @@ CpuExperts::Gradients CpuExperts::Backward(const at::Tensor& y_gradient, const a
   InParallel(std::ssize(tasks_), [&](int64_t task) {
     BackwardTask(tasks_[static_cast<size_t>(task)], y_gradient, weights, gradients);
   });
-  MakeFactorGradients(y_gradient, gradients.factors);
+  gradients.factors = MakeFactorGradients(y_gradient);
   return gradients;
 }
 
@@ -169,9 +170,13 @@ void CpuExperts::BackwardTask(const Task& task, const at::Tensor& y_gradient,
   const Layers layers = LayersOf(task.expert);
   const Rows low_gradient = RowsOf(low_gradient_).From(task.begin);
   std::vector<MatrixTerm> terms;
-  const auto append = [&](const Layer& layer, const LeftFactor& gradient) {
+  const auto append = [&](const Layer& layer, const LeftFactor& rows, size_t place = 0) {
     const Rows low = low_gradient.FromColumn(layer.low);
-    if (layer.lora->defined()) LowGradientRows(*layer.lora, gradient, task.count, low);
+    const LeftFactor gradient =
+        PreparedRows(*layer.linear, rows, task.count, layer.linear->weight.size(0), place);
+    if (layer.lora->defined()) {
+      LowGradientRows(*layer.linear, *layer.lora, gradient, task.count, low);
+    }
     AppendInputTerms(*layer.linear, *layer.lora, gradient, low, terms);
   };
   append(layers.down, InputsOf(task, y_gradient));
@@ -180,32 +185,49 @@ void CpuExperts::BackwardTask(const Task& task, const at::Tensor& y_gradient,
   WeighSlots(task, layers.down, weights, h_gradient, gradients);
   terms.clear();
   append(layers.gate, LeftOf(RowsOf(gate_).From(task.begin)));
-  append(layers.up, LeftOf(RowsOf(up_).From(task.begin)));
+  append(layers.up, LeftOf(RowsOf(up_).From(task.begin)), 1);
   if (!gradients.slots.defined()) return;
   const Rows slots = RowsOf(gradients.slots).From(task.begin);
   Multiply(terms, {slots.data, slots.stride, task.count, hidden_size()});
 }
 
-void CpuExperts::MakeFactorGradients(const at::Tensor& y_gradient,
-                                     std::vector<at::Tensor>& gradients) {
-  for (const at::Tensor& factor : Factors()) {
-    gradients.push_back(IsTrained(factor) ? at::empty_like(factor) : at::Tensor());
-  }
-  constexpr int64_t kParts = 6;
-  for (size_t expert = 0; expert < slots_.counts.size(); ++expert) {
-    if (slots_.counts[expert] > 0) continue;
-    for (size_t i = 0; i < kParts; ++i) gradients[kParts * expert + i] = at::Tensor();
-  }
-  InParallel(kParts * std::ssize(whole_), [&](int64_t task) {
-    FactorGradientTask(whole_[static_cast<size_t>(task / kParts)], task % kParts, y_gradient,
-                       gradients);
+std::vector<at::Tensor> CpuExperts::MakeFactorGradients(const at::Tensor& y_gradient) {
+  std::vector<FactorGradients> made;
+  for (const Task& slots : whole_) made.push_back(RoomForGradients(LayersOf(slots.expert)));
+  InParallel(kFactorParts * std::ssize(whole_), [&](int64_t task) {
+    const auto index = static_cast<size_t>(task / kFactorParts);
+    FactorGradientTask(whole_[index], task % kFactorParts, y_gradient, made[index]);
   });
+  std::vector<at::Tensor> gradients(kFactorsOfExpert * experts_.size());
+  for (size_t i = 0; i < whole_.size(); ++i) {
+    at::Tensor* own = &gradients[kFactorsOfExpert * static_cast<size_t>(whole_[i].expert)];
+    const FactorGradients& from = made[i];
+    const int64_t gate = from.gate_rank, up = from.gate_and_up_a.size(0) - gate;
+    if (gate > 0) own[0] = from.gate_and_up_a.narrow(0, 0, gate);
+    if (up > 0) own[2] = from.gate_and_up_a.narrow(0, gate, up);
+    own[1] = from.gate_b, own[3] = from.up_b, own[4] = from.down_a, own[5] = from.down_b;
+  }
+  return gradients;
+}
+
+CpuExperts::FactorGradients CpuExperts::RoomForGradients(const Layers& layers) const {
+  const auto room = [](const at::Tensor& factor) {
+    return IsTrained(factor) ? at::empty_like(factor) : at::Tensor();
+  };
+  const auto trained_rank = [](const Layer& layer) {
+    return IsTrained(layer.lora->a) ? RankOf(*layer.lora) : 0;
+  };
+  const int64_t gate = trained_rank(layers.gate);
+  return {at::empty({gate + trained_rank(layers.up), hidden_size()}, x_.options()),
+          gate,
+          room(layers.down.lora->a),
+          room(layers.gate.lora->b),
+          room(layers.up.lora->b),
+          room(layers.down.lora->b)};
 }
 
 void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
-                                    const std::vector<at::Tensor>& gradients) {
-  const at::Tensor& gradient = gradients[static_cast<size_t>(6 * slots.expert + part)];
-  if (!gradient.defined()) return;
+                                    const FactorGradients& to) {
   const Layers layers = LayersOf(slots.expert);
   const auto rows = [&](const at::Tensor& values) {
     return RightOf(RowsOf(values).From(slots.begin));
@@ -213,15 +235,25 @@ void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::T
   const auto low = [&](const at::Tensor& values, const Layer& layer) {
     return RowsOf(values).From(slots.begin).FromColumn(layer.low);
   };
-  const int64_t layer_index = part / 2;
-  const Layer& layer = layer_index == 0 ? layers.gate : layer_index == 1 ? layers.up : layers.down;
-  if (part % 2 == 0) {
-    const RightFactor x = layer_index == 2 ? rows(hidden_) : InputsByDepth(slots, x_);
-    GradientOfA(low(low_gradient_, layer), x, slots.count, {0, gradient.size(1)}, gradient);
-  } else {
-    const RightFactor by_y =
-        layer_index == 2 ? InputsByDepth(slots, y_gradient) : rows(layer_index == 0 ? gate_ : up_);
-    GradientOfB(low(low_, layer), by_y, slots.count, {0, gradient.size(0)}, gradient);
+  const auto of_a = [&](const Layer& first, const RightFactor& x, const at::Tensor& a) {
+    if (!a.defined() || a.numel() == 0) return;
+    GradientOfA(low(low_gradient_, first), x, slots.count, {0, a.size(1)}, a);
+  };
+  const auto of_b = [&](const Layer& layer, const RightFactor& by_y, const at::Tensor& b) {
+    if (b.defined()) GradientOfB(low(low_, layer), by_y, slots.count, {0, b.size(0)}, b);
+  };
+  switch (part) {
+    case 0:
+      return of_a(to.gate_rank > 0 ? layers.gate : layers.up, InputsByDepth(slots, x_),
+                  to.gate_and_up_a);
+    case 1:
+      return of_a(layers.down, rows(hidden_), to.down_a);
+    case 2:
+      return of_b(layers.gate, rows(gate_), to.gate_b);
+    case 3:
+      return of_b(layers.up, rows(up_), to.up_b);
+    default:
+      return of_b(layers.down, InputsByDepth(slots, y_gradient), to.down_b);
   }
 }
 

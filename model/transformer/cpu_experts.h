@@ -70,12 +70,16 @@ class CpuExperts {
     Layer gate, up, down;
   };
 
-  // Some columns of the gradients of an expert's factors.
-  struct FactorTask {
-    Task slots;
-    int64_t part;
-    int64_t columns;
+  static constexpr size_t kFactorsOfExpert = 6;
+
+  // The gradients of an expert's factors, undefined where not asked for. Those of A of
+  // gate and up, whose layers take the same rows, are made together.
+  struct FactorGradients {
+    at::Tensor gate_and_up_a;  // Of the ranks of both.
+    int64_t gate_rank;
+    at::Tensor down_a, gate_b, up_b, down_b;
   };
+  static constexpr int64_t kFactorParts = 5;
 
   Layers LayersOf(int64_t expert) const;
   int64_t width() const { return experts_[0].gate_proj.weight.size(0); }
@@ -89,9 +93,10 @@ class CpuExperts {
                     const Gradients& gradients);
   void WeighSlots(const Task& task, const Layer& down, const at::Tensor& weights, Rows h_gradient,
                   const Gradients& gradients);
-  void MakeFactorGradients(const at::Tensor& y_gradient, std::vector<at::Tensor>& gradients);
+  std::vector<at::Tensor> MakeFactorGradients(const at::Tensor& y_gradient);
+  FactorGradients RoomForGradients(const Layers& layers) const;
   void FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
-                          const std::vector<at::Tensor>& gradients);
+                          const FactorGradients& to);
 
   const at::Tensor x_;
   const std::span<const MlpWeights> experts_;

@@ -3,6 +3,7 @@
 #include "model/transformer/cpu_linear.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 
 #include "ATen/Parallel.h"
@@ -22,6 +23,11 @@ bool HaveKernelsFor(const at::Tensor& weight) {
 RightType TypeOf(const Linear& linear) {
   if (linear.weight.scalar_type() == at::kFloat) return RightType::kFp32;
   return linear.rounds_inputs && HasBf16Kernels() ? RightType::kBf16ByBf16 : RightType::kBf16;
+}
+
+// How the layer's factors are multiplied: as exactly as its weight.
+RightType FactorTypeOf(const Linear& linear) {
+  return RoundsLeft(TypeOf(linear)) ? RightType::kFp32ByBf16 : RightType::kFp32;
 }
 
 // A weight or factor, [out, in], as what rows of `in` values are multiplied with.
@@ -83,10 +89,16 @@ Rows RowsOf(const at::Tensor& x) {
   return {x.mutable_data_ptr<float>(), x.stride(0)};
 }
 
-LeftFactor LeftOf(Rows rows) { return {rows.data, rows.stride, 1, nullptr}; }
+LeftFactor LeftOf(Rows rows) { return {rows.data, rows.stride, 1, nullptr, nullptr}; }
 
 RightFactor RightOf(Rows rows, const int64_t* index) {
   return {rows.data, rows.stride, RightOrder::kByDepth, RightType::kFp32, index};
+}
+
+LeftFactor PreparedRows(const Linear& linear, const LeftFactor& rows, int64_t count, int64_t depth,
+                        size_t place) {
+  thread_local std::array<RoundedRows, kPreparedPlaces> rounded;
+  return RoundsLeft(TypeOf(linear)) ? rounded[place].Of(rows, count, depth) : rows;
 }
 
 int64_t RankOf(const LoraFactors& lora) { return lora.defined() ? lora.a.size(0) : 0; }
@@ -94,19 +106,21 @@ int64_t RankOf(const LoraFactors& lora) { return lora.defined() ? lora.a.size(0)
 void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& x, int64_t count,
                  Rows low, Rows y) {
   const int64_t in = linear.weight.size(1), out = linear.weight.size(0), rank = RankOf(lora);
-  std::vector<MatrixTerm> terms = {{x, Forwards(linear.weight, TypeOf(linear)), in}};
+  const RightType type = FactorTypeOf(linear);
+  const LeftFactor rows = PreparedRows(linear, x, count, in);
+  std::vector<MatrixTerm> terms = {{rows, Forwards(linear.weight, TypeOf(linear)), in}};
   if (rank > 0) {
-    const MatrixTerm down = {x, Forwards(lora.a), in};
+    const MatrixTerm down = {rows, Forwards(lora.a, type), in};
     Multiply({&down, 1}, {low.data, low.stride, count, rank});
     ScaleRows(lora.scale, count, rank, low);
-    terms.push_back({LeftOf(low), Forwards(lora.b), rank});
+    terms.push_back({LeftOf(low), Forwards(lora.b, type), rank});
   }
   Multiply(terms, {y.data, y.stride, count, out});
 }
 
-void LowGradientRows(const LoraFactors& lora, const LeftFactor& y_gradient, int64_t count,
-                     Rows low) {
-  const MatrixTerm term = {y_gradient, Backwards(lora.b), lora.b.size(0)};
+void LowGradientRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& y_gradient,
+                     int64_t count, Rows low) {
+  const MatrixTerm term = {y_gradient, Backwards(lora.b, FactorTypeOf(linear)), lora.b.size(0)};
   Multiply({&term, 1}, {low.data, low.stride, count, RankOf(lora)});
   ScaleRows(lora.scale, count, RankOf(lora), low);
 }
@@ -115,7 +129,7 @@ void AppendInputTerms(const Linear& linear, const LoraFactors& lora, const LeftF
                       Rows low_gradient, std::vector<MatrixTerm>& terms) {
   terms.push_back({y_gradient, Backwards(linear.weight, TypeOf(linear)), linear.weight.size(0)});
   if (!lora.defined()) return;
-  terms.push_back({LeftOf(low_gradient), Backwards(lora.a), RankOf(lora)});
+  terms.push_back({LeftOf(low_gradient), Backwards(lora.a, FactorTypeOf(linear)), RankOf(lora)});
 }
 
 void GradientOfA(Rows low_gradient, const RightFactor& x, int64_t count, ColumnRange columns,
@@ -161,8 +175,9 @@ LinearGradients CpuLinearBackward(const at::Tensor& y_gradient, const at::Tensor
   if (input_gradient == InputGradient::kCompute) gradients.x = at::empty({rows, in}, x.options());
   const Rows by_low = lora.defined() ? RowsOf(low_gradient) : Rows();
   ForRows(rows, [&](int64_t begin, int64_t count) {
-    const LeftFactor by_y = LeftOf(RowsOf(y_gradient).From(begin));
-    if (lora.defined()) LowGradientRows(lora, by_y, count, by_low.From(begin));
+    const LeftFactor by_y =
+        PreparedRows(linear, LeftOf(RowsOf(y_gradient).From(begin)), count, out);
+    if (lora.defined()) LowGradientRows(linear, lora, by_y, count, by_low.From(begin));
     if (!gradients.x.defined()) return;
     std::vector<MatrixTerm> terms;
     AppendInputTerms(linear, lora, by_y, by_low.From(begin), terms);

@@ -33,6 +33,13 @@ LeftFactor LeftOf(Rows rows);
 // As the depth of a product; `index` as in RightFactor.
 RightFactor RightOf(Rows rows, const int64_t* index = nullptr);
 
+// Rows of `depth` values as products with the layer take them, rounded once for all of
+// them where they round. What is at a place of this thread's is valid until the next call
+// with it.
+inline constexpr size_t kPreparedPlaces = 2;
+LeftFactor PreparedRows(const Linear& linear, const LeftFactor& rows, int64_t count, int64_t depth,
+                        size_t place = 0);
+
 int64_t RankOf(const LoraFactors& lora);
 
 // y = x W^T + low B^T with low = scale x A^T, which is written, too.
@@ -40,8 +47,8 @@ void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor
                  Rows low, Rows y);
 
 // low = scale y_gradient B.
-void LowGradientRows(const LoraFactors& lora, const LeftFactor& y_gradient, int64_t count,
-                     Rows low);
+void LowGradientRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& y_gradient,
+                     int64_t count, Rows low);
 
 // Appends what adds up to the gradient of x: y_gradient W + low_gradient A.
 void AppendInputTerms(const Linear& linear, const LoraFactors& lora, const LeftFactor& y_gradient,

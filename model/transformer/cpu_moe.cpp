@@ -37,11 +37,13 @@ at::Tensor SumOfSlots(const at::Tensor& slots, const ExpertPlan& plan, int64_t r
   InParallel((rows + kRowsTogether - 1) / kRowsTogether, [&](int64_t task) {
     const int64_t end = std::min(rows, (task + 1) * kRowsTogether);
     for (int64_t row = task * kRowsTogether; row < end; ++row) {
-      float* sum = sums + row * size;
-      std::fill_n(sum, size, 0.0F);
-      for (int64_t i = row * choices; i < (row + 1) * choices; ++i) {
-        AddScaled(values + slot_of_choice[i] * size, weight ? weight[i] : 1, size, sum);
-      }
+      const int64_t* slot = slot_of_choice + row * choices;
+      SumOfRows({.values = values,
+                 .rows = slot,
+                 .weights = weight != nullptr ? weight + row * choices : nullptr,
+                 .next = row + 1 < rows ? slot + choices : nullptr,
+                 .count = choices},
+                size, sums + row * size);
     }
   });
   return y;

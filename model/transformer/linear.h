@@ -15,8 +15,8 @@ struct Linear {
   at::Tensor weight;  // [out, in]
   int64_t index = 0;  // Among the model's linear layers.
 
-  // Whether x, and the gradient of y, are rounded to bf16 for a weight in bf16 where
-  // the CPU has kernels for that (HasBf16Kernels()).
+  // Whether x, the gradient of y and LoRA's factors are rounded to bf16 for a weight in bf16
+  // where the CPU has kernels for that (HasBf16Kernels()).
   bool rounds_inputs = false;
 };
 

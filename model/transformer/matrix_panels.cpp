@@ -129,8 +129,11 @@ inline float* PanelOf(float* panels, int64_t n, int64_t rows) { return panels + 
 
 // All panels of a factor that is stored by depth, row by row.
 template <typename Value>
-void PackByDepth(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
-                 int64_t columns, float* panels) {
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackByDepth(const RightFactor& right,
+                                                                       int64_t from, int64_t depth,
+                                                                       int64_t begin,
+                                                                       int64_t columns,
+                                                                       float* panels) {
   const auto* values = static_cast<const Value*>(right.data);
   for (int64_t k = 0; k < depth; ++k) {
     if (k + kRowsAhead < depth) {
@@ -159,19 +162,42 @@ float* PackPanelsOf(const RightFactor& right, int64_t from, int64_t depth, int64
   return panels + depth * PanelWidth(columns);
 }
 
-// Two bf16 values as they lie one behind the other.
-inline uint32_t PairAt(const uint16_t* values) {
-  uint32_t pair = 0;
-  std::memcpy(&pair, values, sizeof(pair));
+// Two values that lie one behind the other as a pair, or one, then half zero.
+inline uint32_t PairAt(const uint16_t* values, bool both) {
+  uint32_t pair = values[0];
+  if (both) std::memcpy(&pair, values, sizeof(pair));
   return pair;
+}
+
+// To the nearest value, halfway to the even one, as the vectors' instruction rounds.
+inline uint32_t Rounded(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+}
+
+inline uint32_t PairAt(const float* values, bool both) {
+  return Rounded(values[0]) | (both ? Rounded(values[1]) << 16 : 0U);
 }
 
 // Writes a pair where an fp32 value would lie.
 inline void StorePair(uint32_t pair, float* to) { std::memcpy(to, &pair, sizeof(pair)); }
 
+// Sixteen pairs of values that lie one behind the other.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 LoadPairs(
+    const uint16_t* values) {
+  return _mm512_castsi512_ps(_mm512_loadu_si512(values));
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512 LoadPairs(
+    const float* values) {
+  return reinterpret_cast<__m512>(
+      _mm512_cvtne2ps_pbh(_mm512_loadu_ps(values + kVector), _mm512_loadu_ps(values)));
+}
+
 // One panel of a factor that is stored column by column, where pairs lie together.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackPairsByColumn(
-    const uint16_t* values, int64_t stride, int64_t depth, int64_t columns, float* panel) {
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairsByColumn(
+    const Value* values, int64_t stride, int64_t depth, int64_t columns, float* panel) {
   const int64_t width = PanelWidth(columns), pairs = PairsOf(depth);
   const int64_t whole_pairs = depth / 2 / kVector * kVector;
   for (int64_t n = 0; n < width; n += kVector) {
@@ -180,56 +206,80 @@ inline void StorePair(uint32_t pair, float* to) { std::memcpy(to, &pair, sizeof(
     for (int64_t k = 0; k < done; k += kVector) {
       __m512 rows[kVector];
 #pragma GCC unroll 16
-      for (int64_t i = 0; i < kVector; ++i) {
-        rows[i] = _mm512_castsi512_ps(_mm512_loadu_si512(values + (n + i) * stride + 2 * k));
-      }
+      for (int64_t i = 0; i < kVector; ++i) rows[i] = LoadPairs(values + (n + i) * stride + 2 * k);
       Transpose(rows, panel + k * width + n, width);
     }
     for (int64_t k = done; k < pairs; ++k) {
       float* row = panel + k * width + n;
       for (int64_t i = 0; i < some; ++i) {
-        const uint16_t* pair = values + (n + i) * stride + 2 * k;
-        StorePair(2 * k + 1 < depth ? PairAt(pair) : *pair, row + i);
+        StorePair(PairAt(values + (n + i) * stride + 2 * k, 2 * k + 1 < depth), row + i);
       }
       std::fill(row + some, row + kVector, 0.0F);
     }
   }
 }
 
+// Sixteen values, each in the lower half of its place.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512i LoadHalves(
+    __mmask16 mask, const uint16_t* values) {
+  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, values));
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512i LoadHalves(
+    __mmask16 mask, const float* values) {
+  return _mm512_cvtepu16_epi32(
+      reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, values))));
+}
+
 // Pairs of one value of `first` and one of `second` each; without the latter they
 // are half zero.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void PackPairRow(const uint16_t* first,
-                                                                       const uint16_t* second,
-                                                                       int64_t columns,
-                                                                       float* row) {
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairRow(
+    const Value* first, const Value* second, int64_t columns, float* row) {
   for (int64_t n = 0; n < columns; n += kVector) {
     const int64_t some = std::min<int64_t>(kVector, columns - n);
     const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
-    __m512i pairs = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, first + n));
+    __m512i pairs = LoadHalves(mask, first + n);
     if (second != nullptr) {
-      const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, second + n));
-      pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(high, 16));
+      pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(LoadHalves(mask, second + n), 16));
     }
     _mm512_storeu_si512(row + n, pairs);
   }
 }
 
 // All panels of a factor that is stored by depth, two rows at a time.
-void PackPairsByDepth(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
-                      int64_t columns, float* panels) {
-  const auto* values = static_cast<const uint16_t*>(right.data);
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairsByDepth(
+    const RightFactor& right, int64_t from, int64_t depth, int64_t begin, int64_t columns,
+    float* panels) {
+  const auto* values = static_cast<const Value*>(right.data);
   const auto row = [&](int64_t k) { return RowOf(right, values, from + k) + begin; };
   for (int64_t k = 0; k < depth; k += 2) {
     for (int64_t ahead = k + kRowsAhead; ahead < std::min(k + kRowsAhead + 2, depth); ++ahead) {
       ReadAhead(row(ahead), columns);
     }
-    const uint16_t* second = k + 1 < depth ? row(k + 1) : nullptr;
+    const Value* second = k + 1 < depth ? row(k + 1) : nullptr;
     for (int64_t n = 0; n < columns; n += kPanelColumns) {
       const int64_t some = std::min(kPanelColumns, columns - n);
       PackPairRow(row(k) + n, second == nullptr ? nullptr : second + n, some,
                   PanelOf(panels, n, PairsOf(depth)) + k / 2 * PanelWidth(some));
     }
   }
+}
+
+template <typename Value>
+float* PackPairPanelsOf(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
+                        int64_t columns, float* panels) {
+  if (right.order == RightOrder::kByDepth) {
+    PackPairsByDepth<Value>(right, from, depth, begin, columns, panels);
+  } else {
+    const auto* values = static_cast<const Value*>(right.data);
+    for (int64_t n = 0; n < columns; n += kPanelColumns) {
+      PackPairsByColumn(values + (begin + n) * right.stride + from, right.stride, depth,
+                        std::min(kPanelColumns, columns - n), PanelOf(panels, n, PairsOf(depth)));
+    }
+  }
+  return panels + PairsOf(depth) * PanelWidth(columns);
 }
 
 // `count` values from `values` on, `step` apart, as pairs.
@@ -240,16 +290,16 @@ void PackPairsByDepth(const RightFactor& right, int64_t from, int64_t depth, int
   for (int64_t k = 0; k < count; k += kTogether) {
     const int64_t some = std::min(kTogether, count - k);
     const float* from = values + k;
-    if (step != 1 || some < kTogether) {
+    if (step != 1) {
       for (int64_t i = 0; i < some; ++i) gathered[i] = values[(k + i) * step];
-      std::fill(gathered + some, gathered + kTogether, 0.0F);
       from = gathered;
     }
-    const __m512bh rounded =
-        _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + kVector), _mm512_loadu_ps(from));
-    const int64_t room = std::min<int64_t>(kVector, PairsOf(count - k));
-    const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(room)) - 1);
-    _mm512_mask_storeu_epi32(pairs + k / 2, mask, reinterpret_cast<__m512i>(rounded));
+    const auto mask = static_cast<uint32_t>((uint64_t{1} << static_cast<unsigned>(some)) - 1);
+    const auto low = static_cast<__mmask16>(mask), high = static_cast<__mmask16>(mask >> kVector);
+    const __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(high, from + kVector),
+                                                 _mm512_maskz_loadu_ps(low, from));
+    const auto room = static_cast<__mmask16>((1U << static_cast<unsigned>(PairsOf(some))) - 1);
+    _mm512_mask_storeu_epi32(pairs + k / 2, room, reinterpret_cast<__m512i>(rounded));
   }
 }
 
@@ -264,23 +314,19 @@ float* PackPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t
 
 float* PackPairPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
                       int64_t columns, float* panels) {
-  if (right.order == RightOrder::kByDepth) {
-    PackPairsByDepth(right, from, depth, begin, columns, panels);
-  } else {
-    const auto* values = static_cast<const uint16_t*>(right.data);
-    for (int64_t n = 0; n < columns; n += kPanelColumns) {
-      PackPairsByColumn(values + (begin + n) * right.stride + from, right.stride, depth,
-                        std::min(kPanelColumns, columns - n), PanelOf(panels, n, PairsOf(depth)));
-    }
-  }
-  return panels + PairsOf(depth) * PanelWidth(columns);
+  return right.type == RightType::kBf16ByBf16
+             ? PackPairPanelsOf<uint16_t>(right, from, depth, begin, columns, panels)
+             : PackPairPanelsOf<float>(right, from, depth, begin, columns, panels);
 }
 
-void PackPairRows(const LeftFactor& left, int64_t from, int64_t depth, int64_t count,
-                  float* pairs) {
+void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs) {
+  constexpr int64_t kLeftRowsAhead = 2;
+  const auto row = [&left](int64_t i) {
+    return left.data + (left.rows != nullptr ? left.rows[i] : i) * left.stride;
+  };
   for (int64_t i = 0; i < count; ++i, pairs += PairsOf(depth)) {
-    const int64_t row = left.rows != nullptr ? left.rows[i] : i;
-    RoundToPairs(left.data + row * left.stride + from * left.step, left.step, depth, pairs);
+    if (left.step == 1 && i + kLeftRowsAhead < count) ReadAhead(row(i + kLeftRowsAhead), depth);
+    RoundToPairs(row(i), left.step, depth, pairs);
   }
 }
 
@@ -302,8 +348,8 @@ float* PackPairPanels(const RightFactor& /*right*/, int64_t /*from*/, int64_t /*
   return panels;
 }
 
-void PackPairRows(const LeftFactor& /*left*/, int64_t /*from*/, int64_t /*depth*/,
-                  int64_t /*count*/, float* /*pairs*/) {
+void PackPairRows(const LeftFactor& /*left*/, int64_t /*depth*/, int64_t /*count*/,
+                  float* /*pairs*/) {
   Check(false, kNoKernels);
 }
 

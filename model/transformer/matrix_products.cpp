@@ -13,102 +13,174 @@
 namespace fedtune {
 namespace {
 
-// A block of the right factor is packed, then all rows go through it: a panel
-// stays in the first cache, the block in the second.
-constexpr int64_t kBlockDepth = 384;
-constexpr int64_t kBlockColumns = 4 * kPanelColumns;
+// So many steps of depth add up in registers: some rows of the left factor stay in the
+// first cache, and a panel of the right one in the second.
+constexpr int64_t kMostSteps = 1024;
+
+// Some columns of the right factors are packed, then all rows go through them.
+constexpr int64_t kPackedValues = 384 * 192;
+constexpr int64_t kMostColumns = 4 * kPanelColumns;
 
 // Up to so many rows, packing costs more than it saves.
-constexpr int64_t kFewRows = 2 * kTileRows;
+constexpr int64_t kFewRows = kTileRows;
 
 float* PackingBuffer() {
-  constexpr size_t kSize = kBlockDepth * kBlockColumns;
+  constexpr size_t kSize = std::max(kPackedValues, kMostSteps * kPanelColumns);
   thread_local std::vector<float> buffer(kSize + 16);
   const auto address = reinterpret_cast<uintptr_t>(buffer.data());
   return buffer.data() + (64 - address % 64) % 64 / sizeof(float);
 }
 
-// Room for `count` values, which stays this thread's.
-float* RowBuffer(int64_t count) {
-  thread_local std::vector<float> buffer;
-  buffer.resize(std::max(buffer.size(), static_cast<size_t>(count)));
-  return buffer.data();
-}
-
-// Part of a term: some depth of the left factor, as tiles take it, and a block of
-// the right one.
-struct Block {
-  const LeftFactor& left;  // Begins with the block's first value.
-  const RightFactor& right;
+// Some depth of a term; steps are of pairs where values are.
+struct Stretch {
+  LeftFactor left;  // As tiles take it; begins with the first value.
+  RightFactor right;
   int64_t from;  // In depth.
   int64_t depth;
-  int64_t begin;  // Among the columns.
-  int64_t columns;
-  bool add;
+  bool stays_unpacked;
 
-  bool in_pairs() const { return right.type == RightType::kBf16ByBf16; }
+  bool in_pairs() const { return RoundsLeft(right.type); }
   int64_t steps() const { return in_pairs() ? PairsOf(depth) : depth; }
 };
 
-void MultiplyPanel(const Block& block, const MatrixResult& result, const float* right,
-                   int64_t right_step, int64_t offset, int64_t columns) {
-  const LeftFactor& left = block.left;
-  Tile tile;
-  tile.values = block.in_pairs() ? TileValues::kBf16Pairs : TileValues::kFp32;
-  tile.left_step = left.step;
-  tile.right = right;
-  tile.right_step = right_step;
-  tile.depth = block.steps();
-  tile.result_stride = result.stride;
-  tile.columns = columns;
-  tile.add = block.add;
-  for (int64_t m = 0; m < result.rows; m += kTileRows) {
-    tile.rows = std::min(kTileRows, result.rows - m);
-    for (int64_t i = 0; i < tile.rows; ++i) {
-      tile.left[i] = left.data + (left.rows != nullptr ? left.rows[m + i] : m + i) * left.stride;
-    }
-    tile.result = result.data + m * result.stride + block.begin + offset;
-    ComputeTile(tile);
-  }
-}
+// Stretches whose products add up in registers.
+using Group = std::vector<Stretch>;
 
 bool CanStayUnpacked(const RightFactor& right, int64_t rows) {
   return rows <= kFewRows && right.order == RightOrder::kByDepth &&
          right.type == RightType::kFp32 && right.rows == nullptr;
 }
 
-void MultiplyBlock(const Block& block, const MatrixResult& result) {
-  const RightFactor& right = block.right;
-  const bool unpacked = CanStayUnpacked(right, result.rows);
-  const float* panel = PackingBuffer();
-  if (unpacked) {
-    panel = static_cast<const float*>(right.data) + block.from * right.stride + block.begin;
-  } else {
-    const auto pack = block.in_pairs() ? PackPairPanels : PackPanels;
-    pack(right, block.from, block.depth, block.begin, block.columns, PackingBuffer());
+// The term's left factor from some depth on, as tiles take it. The pairs of one that
+// rounds are there.
+LeftFactor LeftFrom(const MatrixTerm& term, int64_t from) {
+  LeftFactor left = term.left;
+  if (RoundsLeft(term.right.type)) {
+    return {left.pairs + from / 2, PairsOf(term.depth), 1, nullptr, nullptr};
   }
-  for (int64_t n = 0; n < block.columns; n += kPanelColumns) {
-    const int64_t some = std::min(kPanelColumns, block.columns - n);
-    const int64_t step = unpacked ? right.stride : PanelWidth(some);
-    MultiplyPanel(block, result, panel, step, n, some);
-    panel += unpacked ? kPanelColumns : block.steps() * step;
+  left.data += from * left.step;
+  return left;
+}
+
+// Cuts the terms' depth, which says alone how values add up.
+std::vector<Group> GroupsOf(std::span<const MatrixTerm> terms, int64_t rows) {
+  std::vector<Group> groups(1);
+  int64_t room = kMostSteps;
+  for (const MatrixTerm& term : terms) {
+    const int64_t of_step = RoundsLeft(term.right.type) ? 2 : 1;
+    for (int64_t from = 0; from < term.depth;) {
+      if (room == 0) {
+        groups.emplace_back();
+        room = kMostSteps;
+      }
+      const int64_t depth = std::min(term.depth - from, room * of_step);
+      groups.back().push_back(
+          {LeftFrom(term, from), term.right, from, depth, CanStayUnpacked(term.right, rows)});
+      room -= groups.back().back().steps();
+      from += depth;
+    }
+  }
+  return groups;
+}
+
+int64_t ColumnsTogether(const Group& group) {
+  int64_t steps = 0;
+  for (const Stretch& stretch : group) steps += stretch.steps();
+  const int64_t panels = kPackedValues / (std::max<int64_t>(1, steps) * kPanelColumns);
+  return std::clamp(panels * kPanelColumns, kPanelColumns, kMostColumns);
+}
+
+// Columns of a stretch's right factor from the block's `begin` on, as tiles take them.
+struct PackedColumns {
+  const float* data;
+  int64_t stride;  // Of rows that are not packed, or 0.
+
+  const float* Panel(int64_t column, int64_t steps) const {
+    return data + (stride != 0 ? column : column * steps);
+  }
+  int64_t RowStep(int64_t columns) const { return stride != 0 ? stride : PanelWidth(columns); }
+};
+
+std::vector<PackedColumns> PackColumns(const Group& group, int64_t begin, int64_t columns) {
+  std::vector<PackedColumns> packed;
+  float* room = PackingBuffer();
+  for (const Stretch& stretch : group) {
+    const RightFactor& right = stretch.right;
+    if (stretch.stays_unpacked) {
+      const auto* values = static_cast<const float*>(right.data);
+      packed.push_back({values + stretch.from * right.stride + begin, right.stride});
+      continue;
+    }
+    packed.push_back({room, 0});
+    const auto pack = stretch.in_pairs() ? PackPairPanels : PackPanels;
+    room = pack(right, stretch.from, stretch.depth, begin, columns, room);
+  }
+  return packed;
+}
+
+// What each row of a left factor begins with.
+std::vector<const float*> RowsOf(const LeftFactor& left, int64_t count) {
+  std::vector<const float*> rows(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    rows[static_cast<size_t>(i)] =
+        left.data + (left.rows != nullptr ? left.rows[i] : i) * left.stride;
+  }
+  return rows;
+}
+
+// All rows of a panel. Segments begin at the first.
+void MultiplyPanel(std::span<TileSegment> segments, const MatrixResult& panel) {
+  Tile tile;
+  tile.segments = segments;
+  tile.result_stride = panel.stride;
+  tile.columns = panel.columns;
+  tile.add = panel.add;
+  for (int64_t m = 0; m < panel.rows; m += kTileRows) {
+    tile.rows = std::min(kTileRows, panel.rows - m);
+    tile.result = panel.data + m * panel.stride;
+    ComputeTile(tile);
+    for (TileSegment& segment : segments) segment.left += tile.rows;
   }
 }
 
-// The term's left factor from some depth on, as tiles take it.
-LeftFactor LeftOfBlock(const MatrixTerm& term, int64_t from, int64_t depth, int64_t rows) {
-  if (term.right.type != RightType::kBf16ByBf16) {
-    LeftFactor left = term.left;
-    left.data += from * left.step;
-    return left;
+void MultiplyGroup(const Group& group, const MatrixResult& result) {
+  const int64_t together = ColumnsTogether(group);
+  std::vector<std::vector<const float*>> rows;
+  for (const Stretch& stretch : group) rows.push_back(RowsOf(stretch.left, result.rows));
+  std::vector<TileSegment> segments(group.size());
+  for (int64_t begin = 0; begin < result.columns; begin += together) {
+    const int64_t columns = std::min(together, result.columns - begin);
+    const std::vector<PackedColumns> packed = PackColumns(group, begin, columns);
+    for (int64_t n = 0; n < columns; n += kPanelColumns) {
+      const int64_t some = std::min(kPanelColumns, columns - n);
+      for (size_t i = 0; i < group.size(); ++i) {
+        segments[i] = {group[i].in_pairs() ? TileValues::kBf16Pairs : TileValues::kFp32,
+                       rows[i].data(),
+                       group[i].left.step,
+                       packed[i].Panel(n, group[i].steps()),
+                       packed[i].RowStep(some),
+                       group[i].steps()};
+      }
+      MultiplyPanel(segments,
+                    {result.data + begin + n, result.stride, result.rows, some, result.add});
+    }
   }
-  float* pairs = RowBuffer(rows * PairsOf(depth));
-  PackPairRows(term.left, from, depth, rows, pairs);
-  return {pairs, PairsOf(depth), 1, nullptr};
 }
 
-int64_t BlockDepth(RightType type) {
-  return type == RightType::kBf16ByBf16 ? 2 * kBlockDepth : kBlockDepth;
+// The terms, with pairs where they are missing. Those of different terms must not share room.
+std::vector<MatrixTerm> WithPairs(std::span<const MatrixTerm> terms, int64_t rows) {
+  thread_local std::vector<RoundedRows> rounded;
+  if (rounded.size() < terms.size()) rounded.resize(terms.size());
+  std::vector<MatrixTerm> ready(terms.begin(), terms.end());
+  for (size_t i = 0; i < ready.size(); ++i) {
+    if (!RoundsLeft(ready[i].right.type)) continue;
+    ready[i].left = rounded[i].Of(ready[i].left, rows, ready[i].depth);
+  }
+  return ready;
+}
+
+bool HasFp32Values(const RightFactor& right) {
+  return right.type == RightType::kFp32 || right.type == RightType::kFp32ByBf16;
 }
 
 // How large a task's part of a result is.
@@ -132,6 +204,7 @@ Cuts CutsOf(const MatrixResult& result) {
 }  // namespace
 
 LeftFactor FromRow(LeftFactor left, int64_t row) {
+  left.pairs = nullptr;
   if (left.rows != nullptr) {
     left.rows += row;
   } else {
@@ -142,24 +215,24 @@ LeftFactor FromRow(LeftFactor left, int64_t row) {
 
 RightFactor FromColumn(RightFactor right, int64_t column) {
   const int64_t values = right.order == RightOrder::kByDepth ? column : column * right.stride;
-  right.data =
-      static_cast<const std::byte*>(right.data) + values * (right.type == RightType::kFp32 ? 4 : 2);
+  right.data = static_cast<const std::byte*>(right.data) + values * (HasFp32Values(right) ? 4 : 2);
   return right;
 }
 
+LeftFactor RoundedRows::Of(const LeftFactor& left, int64_t rows, int64_t depth) {
+  if (left.pairs != nullptr) return left;
+  pairs_.resize(std::max(pairs_.size(), static_cast<size_t>(rows * PairsOf(depth))));
+  PackPairRows(left, depth, rows, pairs_.data());
+  LeftFactor rounded = left;
+  rounded.pairs = pairs_.data();
+  return rounded;
+}
+
 void Multiply(std::span<const MatrixTerm> terms, const MatrixResult& result) {
-  bool add = result.add;
-  for (const MatrixTerm& term : terms) {
-    const int64_t most = BlockDepth(term.right.type);
-    for (int64_t from = 0; from < term.depth; from += most) {
-      const int64_t depth = std::min(most, term.depth - from);
-      const LeftFactor left = LeftOfBlock(term, from, depth, result.rows);
-      for (int64_t begin = 0; begin < result.columns; begin += kBlockColumns) {
-        const int64_t columns = std::min(kBlockColumns, result.columns - begin);
-        MultiplyBlock({left, term.right, from, depth, begin, columns, add}, result);
-      }
-      add = true;
-    }
+  MatrixResult part = result;
+  for (const Group& group : GroupsOf(WithPairs(terms, result.rows), result.rows)) {
+    MultiplyGroup(group, part);
+    part.add = true;
   }
 }
 

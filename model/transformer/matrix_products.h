@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace fedtune {
 
@@ -26,6 +27,9 @@ struct LeftFactor {
   int64_t stride = 0;
   int64_t step = 1;
   const int64_t* rows = nullptr;
+
+  // The same as RoundedRows has it, of the whole depth, or null.
+  const float* pairs = nullptr;
 };
 
 enum class RightOrder : bool {
@@ -38,6 +42,7 @@ enum class RightType : uint8_t {
   kBf16,        // Widened while it is packed.
   kBf16ByBf16,  // The left factor is rounded to bf16, to the nearest value, for products of
                 // twice the speed that are added up in fp32. Requires HasBf16Kernels().
+  kFp32ByBf16,  // The same, and so is this factor.
 };
 
 struct RightFactor {
@@ -48,7 +53,12 @@ struct RightFactor {
   const int64_t* rows = nullptr;  // With kByDepth: an index, as in LeftFactor.
 };
 
-// What is left of a factor from a row, or column, on.
+// Whether the left factor is rounded.
+constexpr bool RoundsLeft(RightType type) {
+  return type == RightType::kBf16ByBf16 || type == RightType::kFp32ByBf16;
+}
+
+// What is left of a factor from a row, or column, on; without pairs.
 LeftFactor FromRow(LeftFactor left, int64_t row);
 RightFactor FromColumn(RightFactor right, int64_t column);
 
@@ -64,6 +74,16 @@ struct MatrixResult {
   int64_t rows = 0;
   int64_t columns = 0;
   bool add = false;  // To what it holds.
+};
+
+// Room for a left factor that several products round.
+class RoundedRows {
+ public:
+  // `left` with its pairs, which are valid until the next call; as it is if it has some.
+  LeftFactor Of(const LeftFactor& left, int64_t rows, int64_t depth);
+
+ private:
+  std::vector<float> pairs_;
 };
 
 // result = the sum of the terms, on this thread.

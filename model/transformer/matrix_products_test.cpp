@@ -106,6 +106,54 @@ TEST_F(MatrixProductsTest, MultiplyBf16ByBf16ForEverySizeAndOrder) {
   }
 }
 
+TEST_F(MatrixProductsTest, RoundBothFactorsForEverySizeAndOrder) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  const auto rounded = [](const at::Tensor& m) { return m.to(at::kBFloat16).to(at::kFloat); };
+  for (const int64_t rows : {1, 16, 33}) {
+    for (const int64_t depth : {1, 2, 31, 37, 100}) {
+      for (const int64_t columns : {1, 16, 50, 200}) {
+        const at::Tensor x = Matrix(rows, depth), w = Matrix(depth, columns);
+        const at::Tensor by_column = w.t().contiguous();
+        for (RightFactor right :
+             {RightOf(w, RightOrder::kByDepth), RightOf(by_column, RightOrder::kByColumn)}) {
+          right.type = RightType::kFp32ByBf16;
+          ExpectProduct(Product({{LeftOf(x), right, depth}}, rows, columns), rounded(x), rounded(w),
+                        kBf16Sums);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(MatrixProductsTest, OfRowsRoundedBeforeAreThoseOfRowsRoundedOnTheWay) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  const at::Tensor x = Matrix(40, 33);
+  RoundedRows room;
+  const LeftFactor rounded = room.Of(LeftOf(x), 40, 33);
+  for (const int64_t columns : {16, 60}) {
+    const at::Tensor w = Matrix(33, columns).to(at::kBFloat16);
+    const RightFactor right = RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16);
+    at::Tensor y = at::empty({40, columns});
+    const MatrixTerm term = {rounded, right, 33};
+    Multiply({&term, 1}, {y.mutable_data_ptr<float>(), columns, 40, columns});
+    EXPECT_TRUE(y.equal(Product({{LeftOf(x), right, 33}}, 40, columns)));
+  }
+}
+
+TEST_F(MatrixProductsTest, AddUpMoreDepthThanRegistersDo) {
+  const at::Tensor x = Matrix(20, 2500), w = Matrix(2500, 50);
+  const auto product = [&](RightType type, const at::Tensor& right) {
+    const RightFactor head = RightOf(right, RightOrder::kByDepth, type);
+    RightFactor tail = RightOf(right.narrow(0, 2100, 400), RightOrder::kByDepth, type);
+    return Product({{LeftOf(x), head, 2100}, {LeftOf(x.narrow(1, 2100, 400)), tail, 400}}, 20, 50);
+  };
+  ExpectProduct(product(RightType::kFp32, w), x, w);
+  if (!HasBf16Kernels()) return;
+  const at::Tensor narrow = w.to(at::kBFloat16);
+  ExpectProduct(product(RightType::kBf16ByBf16, narrow), x.to(at::kBFloat16).to(at::kFloat), narrow,
+                kBf16Sums);
+}
+
 TEST_F(MatrixProductsTest, MultiplyChosenRowsOfBf16) {
   if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
   const at::Tensor x = Matrix(50, 90).to(at::kBFloat16).to(at::kFloat);

@@ -29,24 +29,17 @@ constexpr int kVector = 16;
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(left), reinterpret_cast<__m512bh>(right));
 }
 
-// Of instructions for bf16 a compiler makes none but those it is told to, so that
-// tiles of fp32 values run without them.
+// Adds a segment's products to the sums. Of instructions for bf16 a compiler makes none
+// but those it is told to, so that segments of fp32 values run without them.
 template <TileValues kValues, int kRows, int kVectors>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void ComputeTileOf(
-    const Tile& tile) {
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"), gnu::always_inline]] inline void
+AddSegment(const TileSegment& segment, __mmask16 last, __m512 (&sums)[kRows][kVectors]) {
   std::array<const float*, kRows> left;
-  __m512 sums[kRows][kVectors];
 #pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i) {
-    left[i] = tile.left[i];
-#pragma GCC unroll 3
-    for (int j = 0; j < kVectors; ++j) sums[i][j] = _mm512_setzero_ps();
-  }
-  const auto rest = static_cast<int>(tile.columns) - kVector * (kVectors - 1);
-  const auto last = static_cast<__mmask16>((1U << rest) - 1);
-  const float* right = tile.right;
-  const int64_t step = tile.left_step, right_step = tile.right_step;
-  for (int64_t k = 0, at = 0; k < tile.depth; ++k, at += step, right += right_step) {
+  for (int i = 0; i < kRows; ++i) left[i] = segment.left[i];
+  const float* right = segment.right;
+  const int64_t step = segment.left_step, right_step = segment.right_step;
+  for (int64_t k = 0, at = 0; k < segment.depth; ++k, at += step, right += right_step) {
     __m512 columns[kVectors];
 #pragma GCC unroll 3
     for (int j = 0; j + 1 < kVectors; ++j) columns[j] = _mm512_loadu_ps(right + kVector * j);
@@ -59,6 +52,26 @@ template <TileValues kValues, int kRows, int kVectors>
         sums[i][j] = AddProducts(std::integral_constant<TileValues, kValues>(), sums[i][j], value,
                                  columns[j]);
       }
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void ComputeTileOf(
+    const Tile& tile) {
+  __m512 sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) sums[i][j] = _mm512_setzero_ps();
+  }
+  const auto rest = static_cast<int>(tile.columns) - kVector * (kVectors - 1);
+  const auto last = static_cast<__mmask16>((1U << rest) - 1);
+  for (const TileSegment& segment : tile.segments) {
+    if (segment.values == TileValues::kBf16Pairs) {
+      AddSegment<TileValues::kBf16Pairs>(segment, last, sums);
+    } else {
+      AddSegment<TileValues::kFp32>(segment, last, sums);
     }
   }
 #pragma GCC unroll 8
@@ -76,16 +89,13 @@ template <TileValues kValues, int kRows, int kVectors>
 
 using TileFunction = void (*)(const Tile& tile);
 
-template <TileValues kValues, int kRows>
-constexpr std::array<TileFunction, 3> kTilesOfRows = {ComputeTileOf<kValues, kRows, 1>,
-                                                      ComputeTileOf<kValues, kRows, 2>,
-                                                      ComputeTileOf<kValues, kRows, 3>};
+template <int kRows>
+constexpr std::array<TileFunction, 3> kTilesOfRows = {
+    ComputeTileOf<kRows, 1>, ComputeTileOf<kRows, 2>, ComputeTileOf<kRows, 3>};
 
-template <TileValues kValues>
 constexpr std::array<std::array<TileFunction, 3>, kTileRows> kTiles = {
-    kTilesOfRows<kValues, 1>, kTilesOfRows<kValues, 2>, kTilesOfRows<kValues, 3>,
-    kTilesOfRows<kValues, 4>, kTilesOfRows<kValues, 5>, kTilesOfRows<kValues, 6>,
-    kTilesOfRows<kValues, 7>, kTilesOfRows<kValues, 8>};
+    kTilesOfRows<1>, kTilesOfRows<2>, kTilesOfRows<3>, kTilesOfRows<4>,
+    kTilesOfRows<5>, kTilesOfRows<6>, kTilesOfRows<7>, kTilesOfRows<8>};
 
 }  // namespace
 
@@ -95,9 +105,7 @@ bool HasBf16Kernels() { return UsableCpuLevel() >= CpuLevel::kAvx512Bf16; }
 
 void ComputeTile(const Tile& tile) {
   const auto vectors = static_cast<size_t>((tile.columns + kVector - 1) / kVector);
-  const auto& tiles = tile.values == TileValues::kBf16Pairs ? kTiles<TileValues::kBf16Pairs>
-                                                            : kTiles<TileValues::kFp32>;
-  tiles[static_cast<size_t>(tile.rows - 1)][vectors - 1](tile);
+  kTiles[static_cast<size_t>(tile.rows - 1)][vectors - 1](tile);
 }
 
 #else

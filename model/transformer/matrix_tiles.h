@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "model/transformer/matrix_products.h"
 
@@ -16,13 +17,18 @@ inline constexpr int64_t kPanelColumns = 48;
 // fp32 value would, and whose depth and steps are counted in pairs.
 enum class TileValues : bool { kFp32, kBf16Pairs };
 
-struct Tile {
+// Some of a tile's depth.
+struct TileSegment {
   TileValues values = TileValues::kFp32;
-  const float* left[kTileRows] = {};  // Of each row, what it begins with.
-  int64_t left_step = 1;              // From one value of a row to the next.
-  const float* right = nullptr;       // Of the first value of a row, all columns.
+  const float* const* left = nullptr;  // Of each row, what it begins with.
+  int64_t left_step = 1;               // From one value of a row to the next.
+  const float* right = nullptr;        // Of the first value of a row, all columns.
   int64_t right_step = 0;
   int64_t depth = 0;
+};
+
+struct Tile {
+  std::span<const TileSegment> segments;  // They add up.
   float* result = nullptr;
   int64_t result_stride = 0;
   int64_t rows = 0;     // At most kTileRows.
@@ -40,14 +46,14 @@ void ComputeTile(const Tile& tile);
 float* PackPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
                   int64_t columns, float* panels);
 
-// The same of a bf16 factor in pairs of rows, of which the last may be half zero;
-// `from` is even.
+// The same in pairs of rows, of which the last may be half zero, of a bf16 factor or of
+// one that is rounded; `from` is even.
 float* PackPairPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
                       int64_t columns, float* panels);
 
-// Values [from, from + depth) of the first `count` rows as pairs, rounded to the
-// nearest bf16 value; each row has PairsOf(depth) of them.
-void PackPairRows(const LeftFactor& left, int64_t from, int64_t depth, int64_t count, float* pairs);
+// The first `depth` values of the first `count` rows as pairs, rounded to the nearest
+// bf16 value; each row has PairsOf(depth) of them.
+void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs);
 
 constexpr int64_t PairsOf(int64_t depth) { return (depth + 1) / 2; }
 

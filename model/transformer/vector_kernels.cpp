@@ -189,6 +189,45 @@ constexpr int64_t kVector = 16;
   return std::log(static_cast<double>(total)) - target_logit;
 }
 
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] double SumOfSquares(const float* values,
+                                                                          int64_t size) {
+  __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __m512 some = _mm512_maskz_loadu_ps(MaskOf(i, size), values + i);
+    const __m512d first = _mm512_cvtps_pd(_mm512_castps512_ps256(some));
+    const __m512d second = _mm512_cvtps_pd(_mm512_extractf32x8_ps(some, 1));
+    low = _mm512_fmadd_pd(first, first, low);
+    high = _mm512_fmadd_pd(second, second, high);
+  }
+  return _mm512_reduce_add_pd(_mm512_add_pd(low, high));
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void StepAdamW(const AdamWFactors& factors,
+                                                                     const AdamWValues& at,
+                                                                     int64_t size) {
+  const __m512 by_gradient = _mm512_set1_ps(factors.gradient);
+  const __m512 kept = _mm512_set1_ps(factors.kept), step = _mm512_set1_ps(factors.step);
+  const __m512 to_first = _mm512_set1_ps(factors.first);
+  const __m512 to_second = _mm512_set1_ps(factors.second);
+  const __m512 root = _mm512_set1_ps(factors.inverse_root);
+  const __m512 epsilon = _mm512_set1_ps(factors.epsilon);
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    const __m512 g = _mm512_mul_ps(by_gradient, _mm512_maskz_loadu_ps(mask, at.gradients + i));
+    __m512 first = _mm512_maskz_loadu_ps(mask, at.first + i);
+    __m512 second = _mm512_maskz_loadu_ps(mask, at.second + i);
+    first = _mm512_fmadd_ps(to_first, _mm512_sub_ps(g, first), first);
+    second = _mm512_fmadd_ps(to_second, _mm512_fmsub_ps(g, g, second), second);
+    const __m512 divisor = _mm512_fmadd_ps(_mm512_sqrt_ps(second), root, epsilon);
+    const __m512 value = _mm512_mul_ps(kept, _mm512_maskz_loadu_ps(mask, at.values + i));
+    const __m512 moved = _mm512_fmadd_ps(step, _mm512_div_ps(first, divisor), value);
+    _mm512_mask_storeu_ps(at.values + i, mask, moved);
+    _mm512_mask_storeu_ps(at.first + i, mask, first);
+    _mm512_mask_storeu_ps(at.second + i, mask, second);
+    _mm512_mask_storeu_ps(at.gradients + i, mask, _mm512_setzero_ps());
+  }
+}
+
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void Scale(float factor, int64_t size,
                                                                  float* values) {
   const __m512 by = _mm512_set1_ps(factor);
@@ -208,6 +247,23 @@ constexpr int64_t kVector = 16;
     const __m512 added = _mm512_fmadd_ps(by, _mm512_maskz_loadu_ps(mask, values + i),
                                          _mm512_maskz_loadu_ps(mask, sum + i));
     _mm512_mask_storeu_ps(sum + i, mask, added);
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SumOfRows(const ChosenRows& chosen,
+                                                                     int64_t size, float* sum) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __mmask16 mask = MaskOf(i, size);
+    __m512 total = _mm512_setzero_ps();
+    for (int64_t j = 0; j < chosen.count; ++j) {
+      const __m512 weight = _mm512_set1_ps(chosen.weights != nullptr ? chosen.weights[j] : 1);
+      const float* row = chosen.values + chosen.rows[j] * size;
+      if (chosen.next != nullptr) {
+        _mm_prefetch(chosen.values + chosen.next[j] * size + i, _MM_HINT_T0);
+      }
+      total = _mm512_fmadd_ps(weight, _mm512_maskz_loadu_ps(mask, row + i), total);
+    }
+    _mm512_mask_storeu_ps(sum + i, mask, total);
   }
 }
 
@@ -240,9 +296,20 @@ double LossRow(float*, int64_t, int64_t) {
   return 0;
 }
 
+double SumOfSquares(const float*, int64_t) {
+  Check(false, "a CPU without kernels");
+  return 0;
+}
+
+void StepAdamW(const AdamWFactors&, const AdamWValues&, int64_t) {
+  Check(false, "a CPU without kernels");
+}
+
 void Scale(float, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 void AddScaled(const float*, float, int64_t, float*) { Check(false, "a CPU without kernels"); }
+
+void SumOfRows(const ChosenRows&, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 #endif
 

@@ -37,10 +37,35 @@ void SoftmaxRow(float* scores, int64_t seen, int64_t size, float scale);
 // Given shares of SoftmaxRow(), the derivatives by them become those by the scores.
 void SoftmaxRowBackward(const float* shares, int64_t size, float scale, float* gradients);
 
+double SumOfSquares(const float* values, int64_t size);
+
+// One step of AdamW: gradients are multiplied by `gradient`, values by `kept`; moments
+// move by the shares `first` and `second` towards them and their squares, and the values
+// by `step` * first moment / (sqrt(second moment) * `inverse_root` + `epsilon`). The
+// gradients become zero.
+struct AdamWFactors {
+  float gradient, kept, first, second, inverse_root, epsilon, step;
+};
+struct AdamWValues {
+  float *values, *gradients, *first, *second;
+};
+void StepAdamW(const AdamWFactors& factors, const AdamWValues& at, int64_t size);
+
 // values *= factor.
 void Scale(float factor, int64_t size, float* values);
 
 // sum += factor * values.
 void AddScaled(const float* values, float factor, int64_t size, float* sum);
+
+// sum = that of the `count` rows of `values` with these indices, in their order, each times
+// its weight, or 1 without weights. The rows `next`, as many, are read ahead, if given.
+struct ChosenRows {
+  const float* values;
+  const int64_t* rows;
+  const float* weights;
+  const int64_t* next;
+  int64_t count;
+};
+void SumOfRows(const ChosenRows& chosen, int64_t size, float* sum);
 
 }  // namespace fedtune
