@@ -40,8 +40,8 @@ class ClientDaemon final : public SessionListener {
   struct Options {
     Hours hours;
     absl::TimeZone zone;
-    std::string address;     // Of the coordinator, for the log.
-    LocalNames local_names;  // In what the coordinator is told.
+    std::string address;          // Of the coordinator, for the log.
+    LocalNames local_names = {};  // In what the coordinator is told.
   };
 
   // Workshop, clock and log must outlive the daemon.
