@@ -20,13 +20,12 @@ int CountThreads(int wanted) {
 
 }  // namespace
 
-absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options) {
+absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options, ModelForm on_cpu) {
   const int threads = CountThreads(options.threads);
   at::set_num_threads(threads);
   const at::Device device(options.device.kind());
-  ASSIGN_OR_RETURN(Model model,
-                   LoadModel(options.model_directory, device,
-                             device.is_cpu() ? ModelForm::kForCpuRounding : ModelForm::kForGpu));
+  ASSIGN_OR_RETURN(Model model, LoadModel(options.model_directory, device,
+                                          device.is_cpu() ? on_cpu : ModelForm::kForGpu));
   if (!device.is_cpu()) RETURN_IF_ERROR(ReturnFreeGpuMemory());
   return TorchModel{std::move(model), threads};
 }

@@ -15,8 +15,9 @@ struct TorchModel {
   int threads = 1;
 };
 
-// A model on a CPU rounds as ModelForm::kForCpuRounding. Errors as OpenTorchTrainer().
-// Throws what LibTorch throws.
-absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options);
+// A model on a CPU is in the form that is given. Errors as OpenTorchTrainer(). Throws
+// what LibTorch throws.
+absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options,
+                                          ModelForm on_cpu = ModelForm::kForCpu);
 
 }  // namespace fedtune

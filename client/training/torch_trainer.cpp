@@ -65,7 +65,7 @@ class TorchTrainer final : public Trainer {
 
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOptions& options) {
   return CatchingTorch([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
-    ASSIGN_OR_RETURN(TorchModel opened, OpenTorchModel(options));
+    ASSIGN_OR_RETURN(TorchModel opened, OpenTorchModel(options, ModelForm::kForCpuTraining));
     return std::make_unique<TorchTrainer>(std::move(opened.model), opened.threads);
   });
 }

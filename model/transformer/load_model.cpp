@@ -179,7 +179,7 @@ class ModelBuilder {
   }
 
   bool rounds_inputs() const {
-    return form_ == ModelForm::kForCpuRounding || form_ == ModelForm::kForCpuInBf16;
+    return form_ == ModelForm::kForCpuTraining || form_ == ModelForm::kForCpuInBf16;
   }
 
   bool StaysBf16(const std::string& name) const {

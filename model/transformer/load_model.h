@@ -21,7 +21,7 @@ enum class ModelForm : uint8_t {
 
   // The same, but linear layers whose weights stay in bf16 round their inputs to it,
   // too, where that makes them faster (HasBf16Kernels()).
-  kForCpuRounding,
+  kForCpuTraining,
 
   // The same, as if no model were small: tests see by small ones what large ones do.
   kForCpuInBf16,

@@ -135,14 +135,14 @@ TEST_P(RecomputedLayersTest, ChangeNoBitOfAnything) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, RecomputedLayersTest,
-                         ::testing::Values(Case{"llama_gqa", ModelForm::kForCpuRounding, 0},
-                                           Case{"model_a", ModelForm::kForCpuRounding, 0},
-                                           Case{"model_a", ModelForm::kForCpuRounding, 0.3},
-                                           Case{"model_b", ModelForm::kForCpuRounding, 0},
-                                           Case{"moe_a", ModelForm::kForCpuRounding, 0.3},
-                                           Case{"v3_a", ModelForm::kForCpuRounding, 0},
-                                           Case{"v3_b", ModelForm::kForCpuRounding, 0},
-                                           Case{"v3_b", ModelForm::kForCpuRounding, 0.3},
+                         ::testing::Values(Case{"llama_gqa", ModelForm::kForCpuTraining, 0},
+                                           Case{"model_a", ModelForm::kForCpuTraining, 0},
+                                           Case{"model_a", ModelForm::kForCpuTraining, 0.3},
+                                           Case{"model_b", ModelForm::kForCpuTraining, 0},
+                                           Case{"moe_a", ModelForm::kForCpuTraining, 0.3},
+                                           Case{"v3_a", ModelForm::kForCpuTraining, 0},
+                                           Case{"v3_b", ModelForm::kForCpuTraining, 0},
+                                           Case{"v3_b", ModelForm::kForCpuTraining, 0.3},
                                            Case{"v3_b", ModelForm::kForGpu, 0.3}));
 
 }  // namespace
