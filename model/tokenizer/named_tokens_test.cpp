@@ -21,7 +21,7 @@ class NamedTokensTest : public ::testing::Test {
  protected:
   static Tokenizer MakeTokenizer() {
     nlohmann::json file = testing::SmallTokenizerFile();
-    file["added_tokens"] = {testing::AddedTokenEntry(300, "<user>")};
+    file["added_tokens"] = nlohmann::json::array({testing::AddedTokenEntry(300, "<user>")});
     return *Tokenizer::FromJson(file.dump(), "tokenizer.json");
   }
 
