@@ -363,13 +363,18 @@ class BadInputTest(unittest.TestCase):
 
     # ---- Watching ----
 
-    def test_ctrl_c_stops_only_the_watching(self):
+    def start_and_watch(self):
+        """A long run, and the process that started it and watches."""
         plan = self.file("long.toml", PLAN.replace("steps = 2", "steps = 400"))
         watch = subprocess.Popen(
             [self.federation.programs / "fedtune", *map(str, self.federation.connection()), "run",
              "start", plan, "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         run = watch.stderr.readline().split()[0]
         watch.stderr.readline()  # It watches: the first line of a pipe comes at once.
+        return run, watch
+
+    def test_ctrl_c_stops_only_the_watching(self):
+        run, watch = self.start_and_watch()
         watch.send_signal(signal.SIGINT)
         out, err = watch.communicate(timeout=patient(30))
         self.assertEqual((watch.returncode, out), (0, ""))
@@ -382,12 +387,7 @@ class BadInputTest(unittest.TestCase):
         self.assertIn(f"{run} stopped after 0 of 2 rounds: seen \\x1b[2J enough", done.stderr)
 
     def test_a_watch_goes_on_when_the_coordinator_is_back(self):
-        plan = self.file("long.toml", PLAN.replace("steps = 2", "steps = 400"))
-        watch = subprocess.Popen(
-            [self.federation.programs / "fedtune", *map(str, self.federation.connection()), "run",
-             "start", plan, "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        run = watch.stderr.readline().split()[0]
-        watch.stderr.readline()
+        run, watch = self.start_and_watch()
         self.federation.kill("coordinator")
         said = any("trying again for 10 min" in line for line in watch.stderr)
         self.federation.start_coordinator(self.federation.address)
