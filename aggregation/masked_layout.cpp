@@ -31,11 +31,12 @@ absl::StatusOr<MaskedLayout> MaskedLayout::Create(const QuantizerSettings& setti
     return absl::InvalidArgumentError(fmt::format("{} of up to {} cannot be summed over {} clients",
                                                   counter.name, counter.most, settings.max_cohort));
   }
-  return MaskedLayout(std::move(quantizer), value_count, std::move(counters));
+  return MaskedLayout(quantizer, value_count, std::move(counters));
 }
 
-MaskedLayout::MaskedLayout(Quantizer quantizer, int64_t value_count, std::vector<Counter> counters)
-    : quantizer_(std::move(quantizer)),
+MaskedLayout::MaskedLayout(const Quantizer& quantizer, int64_t value_count,
+                           std::vector<Counter> counters)
+    : quantizer_(quantizer),
       value_count_(value_count),
       counters_(std::move(counters)),
       limb_bits_(LargestPrecision(quantizer_.settings().ring, quantizer_.settings().max_cohort) -
@@ -44,7 +45,8 @@ MaskedLayout::MaskedLayout(Quantizer quantizer, int64_t value_count, std::vector
 }
 
 int64_t MaskedLayout::LimbsOf(const Counter& counter) const {
-  return (std::bit_width(static_cast<uint64_t>(counter.most)) + limb_bits_ - 1) / limb_bits_;
+  const auto bits = static_cast<int64_t>(std::bit_width(static_cast<uint64_t>(counter.most)));
+  return (bits + limb_bits_ - 1) / limb_bits_;
 }
 
 absl::StatusOr<std::vector<uint32_t>> MaskedLayout::Limbs(std::span<const int64_t> numbers) const {

@@ -50,7 +50,7 @@ class MaskedLayout {
                                             int64_t contributions) const;
 
  private:
-  MaskedLayout(Quantizer quantizer, int64_t value_count, std::vector<Counter> counters);
+  MaskedLayout(const Quantizer& quantizer, int64_t value_count, std::vector<Counter> counters);
 
   int64_t LimbsOf(const Counter& counter) const;
 

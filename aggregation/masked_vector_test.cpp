@@ -161,6 +161,15 @@ void ExpectCounted(const CountedRounds& counted, const std::vector<Client>& clie
   ExpectEvaluations(counted.after, clients, &CountedRound::after);
 }
 
+// Of one value over all clients.
+double ClippedMean(const std::vector<Client>& clients, size_t value, float clip) {
+  Mean mean;
+  for (const Client& client : clients) {
+    mean.Add(std::clamp(client.delta[value], -clip, clip), client.round.weight);
+  }
+  return mean.value();
+}
+
 class MaskedVectorRingTest : public ::testing::TestWithParam<RingBits> {};
 
 TEST_P(MaskedVectorRingTest, SumsDecodeToWhatTheClientsHad) {
@@ -184,11 +193,7 @@ TEST_P(MaskedVectorRingTest, SumsDecodeToWhatTheClientsHad) {
     const double step = layout.quantizer().MeanStep(sum->counted().total_weight);
     const double error = step * static_cast<double>(clients.size());
     for (size_t i = 0; i < mean.size(); ++i) {
-      Mean wanted;
-      for (const Client& client : clients) {
-        wanted.Add(std::clamp(client.delta[i], -0.5f, 0.5f), client.round.weight);
-      }
-      ASSERT_NEAR(mean[i], wanted.value(), error + 0x1p-22);
+      ASSERT_NEAR(mean[i], ClippedMean(clients, i, 0.5f), error + 0x1p-22);
     }
   }
 }

@@ -50,15 +50,14 @@ std::vector<float> Difference(std::span<const float> a, std::span<const float> b
 std::vector<double> DenseChange(const AdapterLayout& layout, std::span<const float> adapter) {
   const std::span<const float> a = adapter.first(kRank * kIn);
   const std::span<const float> b = adapter.subspan(kRank * kIn);
+  const double scale = layout.modules()[0].scale();
   std::vector<double> dense(kOut * kIn);
-  for (size_t row = 0; row < kOut; ++row) {
-    for (size_t column = 0; column < kIn; ++column) {
-      double sum = 0;
-      for (size_t r = 0; r < kRank; ++r) {
-        sum += static_cast<double>(b[row * kRank + r]) * a[r * kIn + column];
-      }
-      dense[row * kIn + column] = layout.modules()[0].scale() * sum;
+  for (size_t i = 0; i < dense.size(); ++i) {
+    double sum = 0;
+    for (size_t r = 0; r < kRank; ++r) {
+      sum += static_cast<double>(b[i / kIn * kRank + r]) * a[r * kIn + i % kIn];
     }
+    dense[i] = scale * sum;
   }
   return dense;
 }

@@ -146,7 +146,7 @@ ServerOptimizerState AdamState() {
 }
 
 TEST(ServerOptimizerStateTest, ReadsWhatItWrites) {
-  for (ServerOptimizerState state :
+  for (const ServerOptimizerState& state :
        {ServerOptimizerState(), ServerOptimizerState{.steps_a = 2}, AdamState()}) {
     const auto read = ServerOptimizerStateFromBytes(ToBytes(state), 4);
     ASSERT_THAT(read, IsOk()) << read.status();

@@ -68,7 +68,7 @@ void FillStandardStreams() {
 constexpr std::string_view kNoGreatest = "17976931348623157";
 
 std::string ValueProblem(const CLI::ParseError& error) {
-  const std::string problem = error.what();
+  std::string problem = error.what();
   const size_t range = problem.find(" not in range");
   if (range == std::string::npos || problem.find(kNoGreatest, range) == std::string::npos) {
     return problem;

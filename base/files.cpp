@@ -164,11 +164,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 void MappedFile::Release(std::span<const std::byte> part) {
   if (part.empty()) return;
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(part.data());
-  const uintptr_t first = begin / page * page;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t into_page = reinterpret_cast<uintptr_t>(part.data()) % page;
+  auto* first = const_cast<std::byte*>(part.data()) - into_page;
   // Advice: where it is not taken, nothing is lost.
-  ::madvise(reinterpret_cast<void*>(first), begin + part.size() - first, MADV_DONTNEED);
+  ::madvise(first, into_page + part.size(), MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

@@ -19,7 +19,7 @@ bool NeedsQuotes(std::string_view value) {
 
 // A field's value, which may be another party's text, on one line.
 std::string Value(std::string_view raw) {
-  const std::string value = PrintableText(raw);
+  std::string value = PrintableText(raw);
   if (!NeedsQuotes(value)) return value;
   return fmt::format("\"{}\"", absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}));
 }

@@ -13,7 +13,7 @@ namespace fedtune {
 namespace {
 
 // What `is_valid` refuses must be `words`.
-CLI::Validator Checked(std::function<bool(const std::string&)> is_valid, std::string words) {
+CLI::Validator Checked(std::function<bool(const std::string&)> is_valid, const std::string& words) {
   const auto check = [is_valid = std::move(is_valid), words](const std::string& text) {
     return is_valid(text) ? std::string() : fmt::format("{} must be {}", text, words);
   };

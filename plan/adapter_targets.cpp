@@ -69,6 +69,7 @@ std::string WhatThereIs(const BaseModelDescription& model) {
     if (std::find(names.begin(), names.end(), leaf) == names.end()) names.push_back(leaf);
   }
   std::vector<std::string> groups;
+  groups.reserve(leaves.size());
   for (const auto& [kind, names] : leaves) {
     groups.push_back(fmt::format("{} has {}", ToString(kind), fmt::join(names, ", ")));
   }

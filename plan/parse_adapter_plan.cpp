@@ -60,17 +60,17 @@ void ReadPatterns(TomlSection section, std::vector<std::pair<std::string, T>>& p
 }  // namespace
 
 void ReadAdapter(TomlSection section, AdapterPlan& adapter) {
-  ReadWhole(section, "rank", adapter.rank, 1, kMaxRank);
+  ReadWhole(section, "rank", adapter.rank, {1, kMaxRank});
   ReadPositive(section, "alpha", adapter.alpha, kMaxAlpha);
   ReadTargets(section, adapter.targets);
-  ReadWhole(section, "routed_rank", adapter.routed_rank, 0, kMaxRank);
+  ReadWhole(section, "routed_rank", adapter.routed_rank, {0, kMaxRank});
   ReadNumbers(section, "routed_experts", adapter.routed_experts);
   ReadNumbers(section, "routed_layers", adapter.routed_layers);
   section.Optional("rslora", adapter.rslora);
   ReadShare(section, "dropout", adapter.dropout, One::kExcluded);
   ReadPatterns(section.Section("rank_pattern"), adapter.rank_pattern,
                [](TomlSection& table, std::string_view key, int64_t& rank) {
-                 ReadWhole(table, key, rank, 1, kMaxRank);
+                 ReadWhole(table, key, rank, {1, kMaxRank});
                });
   ReadPatterns(section.Section("alpha_pattern"), adapter.alpha_pattern,
                [](TomlSection& table, std::string_view key, double& alpha) {

@@ -53,14 +53,14 @@ void ReadHead(TomlSection& root, Plan& plan) {
 }
 
 void ReadTraining(TomlSection section, TrainingPlan& training) {
-  ReadWhole(section, "steps", training.steps, 1, kMaxSteps);
-  ReadWhole(section, "epochs", training.epochs, 1, kMaxEpochs);
+  ReadWhole(section, "steps", training.steps, {1, kMaxSteps});
+  ReadWhole(section, "epochs", training.epochs, {1, kMaxEpochs});
   if (section.Has("steps") && section.Has("epochs")) {
     section.Reject("epochs", "cannot be given together with steps: keep one of them");
   } else if (!section.Has("steps") && !section.Has("epochs")) {
     section.Reject("steps", "or epochs must say how long a client trains in a round");
   }
-  ReadWhole(section, "batch_size", training.batch_size, 1, kMaxBatchSize);
+  ReadWhole(section, "batch_size", training.batch_size, {1, kMaxBatchSize});
   ReadChoice<LocalOptimizer>(section, "optimizer", training.optimizer,
                              {{"adamw", LocalOptimizer::kAdamW}, {"sgd", LocalOptimizer::kSgd}});
   ReadPositive(section, "learning_rate", training.learning_rate, kMaxLearningRate);
@@ -70,10 +70,10 @@ void ReadTraining(TomlSection section, TrainingPlan& training) {
   ReadShare(section, "warmup", training.warmup, One::kExcluded);
   ReadShare(section, "weight_decay", training.weight_decay, One::kExcluded);
   ReadPositive(section, "max_gradient_norm", training.max_gradient_norm, 1e9);
-  ReadWhole(section, "sequence_length", training.sequence_length, kMinSequenceLength,
-            kMaxSequenceLength);
+  ReadWhole(section, "sequence_length", training.sequence_length,
+            {kMinSequenceLength, kMaxSequenceLength});
   section.Optional("truncate_prompts", training.truncate_prompts);
-  ReadWhole(section, "seed", training.seed, 0, INT64_MAX);
+  ReadWhole(section, "seed", training.seed, {0, INT64_MAX});
 }
 
 void ReadInstitutions(TomlSection& section, RoundsPlan& rounds) {
@@ -152,15 +152,15 @@ void CheckAsynchronous(TomlSection& section, Plan& plan) {
 
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   if (!section.Has("count")) section.Required("count", rounds.count);
-  ReadWhole(section, "count", rounds.count, 1, kMaxCount);
+  ReadWhole(section, "count", rounds.count, {1, kMaxCount});
   ReadInstitutions(section, rounds);
-  ReadWhole(section, "cohort_size", rounds.cohort_size, 0, kMaxCount);
-  ReadWhole(section, "quorum", rounds.quorum, 1, kMaxCount);
-  ReadWhole(section, "close_at", rounds.close_at, 0, kMaxCount);
+  ReadWhole(section, "cohort_size", rounds.cohort_size, {0, kMaxCount});
+  ReadWhole(section, "quorum", rounds.quorum, {1, kMaxCount});
+  ReadWhole(section, "close_at", rounds.close_at, {0, kMaxCount});
   section.Optional("asynchronous", rounds.asynchronous);
   ReadChoice<Stragglers>(section, "stragglers", rounds.stragglers,
                          {{"drop", Stragglers::kDrop}, {"keep", Stragglers::kKeep}});
-  ReadWhole(section, "max_staleness", rounds.max_staleness, 1, kMaxCount);
+  ReadWhole(section, "max_staleness", rounds.max_staleness, {1, kMaxCount});
   ReadDuration(section, "deadline", rounds.deadline,
                {.least = absl::Seconds(1),
                 .most = absl::Hours(24 * 60),
@@ -251,7 +251,7 @@ absl::StatusOr<Plan> ParsePlan(std::string_view toml, std::string_view source) {
   CheckAsynchronous(rounds, plan);
   ReadServer(root.Section("server"), plan.server);
   TomlSection evaluation = root.Section("evaluation");
-  ReadWhole(evaluation, "every", plan.evaluation.every, 0, kMaxCount);
+  ReadWhole(evaluation, "every", plan.evaluation.every, {0, kMaxCount});
   RETURN_IF_ERROR(document.Finish());
   return plan;
 }

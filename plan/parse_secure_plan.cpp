@@ -26,15 +26,15 @@ void ReadRing(TomlSection& section, RingBits& ring) {
 }
 
 void ReadKeys(TomlSection& section, SecurePlan& secure) {
-  ReadWhole(section, "min_cohort", secure.min_cohort, kLeastCohort, kMostClients,
-            fmt::format("must be from {} to {}: of two clients each could subtract itself "
-                        "from the sum",
-                        kLeastCohort, kMostClients));
-  ReadWhole(section, "max_cohort", secure.max_cohort, kLeastCohort, kMostClients);
-  ReadWhole(section, "assumed_corrupt", secure.assumed_corrupt, 0, kMostClients);
+  ReadWhole(section, "min_cohort", secure.min_cohort,
+            {.least = kLeastCohort,
+             .most = kMostClients,
+             .why = "of two clients each could subtract itself from the sum"});
+  ReadWhole(section, "max_cohort", secure.max_cohort, {kLeastCohort, kMostClients});
+  ReadWhole(section, "assumed_corrupt", secure.assumed_corrupt, {0, kMostClients});
   ReadRing(section, secure.ring);
   ReadPositive(section, "clip", secure.clip, 1e6);
-  ReadWhole(section, "max_weight", secure.max_weight, 1, kMostWeight);
+  ReadWhole(section, "max_weight", secure.max_weight, {1, kMostWeight});
   ReadChoice<CipherSuite>(
       section, "suite", secure.suite,
       {{"curve25519", CipherSuite::kCurve25519}, {"p256", CipherSuite::kNistP256}});

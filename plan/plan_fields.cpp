@@ -20,15 +20,13 @@ void ReadValid(TomlSection& section, std::string_view key, T& field, IsValid is_
 
 }  // namespace
 
-void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
-               int64_t most) {
-  ReadWhole(section, key, field, least, most, fmt::format("must be from {} to {}", least, most));
-}
-
-void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
-               int64_t most, std::string_view problem) {
+void ReadWhole(TomlSection& section, std::string_view key, int64_t& field,
+               const WholeRange& range) {
   ReadValid(
-      section, key, field, [&](int64_t value) { return value >= least && value <= most; }, problem);
+      section, key, field,
+      [&](int64_t value) { return value >= range.least && value <= range.most; },
+      fmt::format("must be from {} to {}{}{}", range.least, range.most,
+                  range.why.empty() ? "" : ": ", range.why));
 }
 
 void ReadPositive(TomlSection& section, std::string_view key, double& field, double most) {

@@ -19,11 +19,12 @@ namespace fedtune {
 // Reads one kind of key each into its field. What is wrong with the key is
 // recorded in its document; the field then keeps its value.
 
-// From `least` to `most`; `problem` is what is said of anything else.
-void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
-               int64_t most);
-void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, int64_t least,
-               int64_t most, std::string_view problem);
+struct WholeRange {
+  int64_t least;
+  int64_t most;
+  std::string_view why = {};  // Said of what is outside.
+};
+void ReadWhole(TomlSection& section, std::string_view key, int64_t& field, const WholeRange& range);
 
 // Above 0 and at most `most`.
 void ReadPositive(TomlSection& section, std::string_view key, double& field, double most);
