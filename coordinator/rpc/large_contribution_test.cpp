@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "coordinator/storage/backup.h"
+#include "coordinator/storage/state_database.h"
 #include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
@@ -109,6 +110,22 @@ class LargeContributionTest : public ServerTest {
     bea_->Join(30);
   }
 
+  void LoseTheDatabase() {
+    server_.reset();
+    for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal", "fedtune.sqlite-shm"}) {
+      std::filesystem::remove(State(name));
+    }
+  }
+
+  // What a coordinator says that must not start because data is lost.
+  std::string RefusalToStart() {
+    const auto started = Server::Start(
+        {.listen = "127.0.0.1:0", .credentials = credentials_, .state_directory = State("")},
+        clock_, log_);
+    EXPECT_THAT(started, HasCode(absl::StatusCode::kDataLoss));
+    return std::string(Message(started.status()));
+  }
+
   std::filesystem::path State(std::string_view folder) const {
     return directory_.path() / "state" / folder;
   }
@@ -195,19 +212,27 @@ TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
 TEST_F(LargeContributionTest, AStateWhoseDatabaseIsGoneIsNotBegunAnewInSilence) {
   CoyAndDanFailTheRound();
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
-  server_.reset();
-  for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal", "fedtune.sqlite-shm"}) {
-    std::filesystem::remove(State(name));
-  }
-  const int kept = FilesIn("spool");
-  const auto started = Server::Start(
-      {.listen = "127.0.0.1:0", .credentials = credentials_, .state_directory = State("")}, clock_,
-      log_);
-  EXPECT_THAT(started, HasCode(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(std::string(Message(started.status())), HasSubstr("or restore a backup"));
-  EXPECT_EQ(FilesIn("spool"), kept);
+  LoseTheDatabase();
+  const int contributions = FilesIn("spool");
+  const int adapters = FilesIn("blobs");
+  EXPECT_THAT(RefusalToStart(), HasSubstr("or restore a backup"));
+  EXPECT_EQ(FilesIn("spool"), contributions);
+  EXPECT_EQ(FilesIn("blobs"), adapters);
+  EXPECT_FALSE(std::filesystem::exists(State("fedtune.sqlite")));
   std::filesystem::remove_all(State("spool"));
+  std::filesystem::remove_all(State("blobs"));
   StartServer();
+}
+
+// As without its -wal, before it was written into the file.
+TEST_F(LargeContributionTest, ADatabaseThatKnowsNothingOfTheContributionsIsRefused) {
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  LoseTheDatabase();
+  ASSERT_THAT(OpenStateDatabase(State("fedtune.sqlite")), IsOk());
+  const int contributions = FilesIn("spool");
+  EXPECT_THAT(RefusalToStart(), HasSubstr("knows of no run"));
+  EXPECT_EQ(FilesIn("spool"), contributions);
 }
 
 // A backup has no spool: of what is acknowledged and in no release yet it knows only

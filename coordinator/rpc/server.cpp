@@ -21,6 +21,7 @@
 #include "coordinator/rpc/listening.h"
 #include "coordinator/rpc/open_streams.h"
 #include "coordinator/rpc/training_service.h"
+#include "coordinator/storage/backup.h"
 #include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
@@ -37,11 +38,10 @@ absl::Status CheckIsTheSpoolsOwn(const RunStore& runs, const Spool& spool,
   ASSIGN_OR_RETURN(const std::vector<RunRecord> known, runs.List());
   if (!known.empty()) return absl::OkStatus();
   return absl::DataLossError(fmt::format(
-      "{0}/fedtune.sqlite knows of no run, and {0}/spool holds what clients have handed in to "
-      "some: "
-      "has it, or fedtune.sqlite-wal, which is part of it, been removed? Put back what was there, "
-      "or restore a backup; to begin anew, remove {0}/spool",
-      state.string()));
+      "{0}/{1} knows of no run, and {0}/{2} holds what clients have handed in to some: has it, or "
+      "{1}-wal, which is part of it, been removed? Put back what was there, or restore a backup; "
+      "to begin anew, move {0}/{2} away",
+      state.string(), kDatabaseName, kSpoolName));
 }
 
 }  // namespace
@@ -105,13 +105,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
   RETURN_IF_ERROR(MakeDirectories(options.state_directory));
+  RETURN_IF_ERROR(CheckHasNotLostItsDatabase(options.state_directory));
   ASSIGN_OR_RETURN(
       const std::shared_ptr<StateDatabase> state,
-      OpenStateDatabase(options.state_directory / "fedtune.sqlite", options.on_store_lost));
+      OpenStateDatabase(options.state_directory / kDatabaseName, options.on_store_lost));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
-                   SqliteRunStore::Open(state, {.blobs = options.state_directory / "blobs",
+                   SqliteRunStore::Open(state, {.blobs = options.state_directory / kBlobsName,
                                                 .keep_adapters = options.keep_adapters}));
-  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / "spool"));
+  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / kSpoolName));
   RETURN_IF_ERROR(CheckIsTheSpoolsOwn(*run_store, spool, options.state_directory));
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),

@@ -176,6 +176,9 @@ absl::Status CheckIsEmpty(const path& state) {
   return absl::OkStatus();
 }
 
+// Where a restore puts things until they are whole.
+path StagedIn(const path& state) { return state / fmt::format("restored{}", kUnfinished); }
+
 absl::Status CopyState(const path& from, const path& to, const TaskProgress& progress) {
   RETURN_IF_ERROR(MakePrivate(to));
   RETURN_IF_ERROR(MakePrivate(to / kBlobsName));
@@ -242,7 +245,7 @@ absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
 absl::Status Restore(const path& backup, const path& state, const TaskProgress& progress) {
   RETURN_IF_ERROR(CheckAll(backup, progress));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(state));
-  const path staged = state / fmt::format("restored{}", kUnfinished);
+  const path staged = StagedIn(state);
   std::error_code ignored;
   if (std::filesystem::exists(staged, ignored) &&
       !std::filesystem::exists(state / kDatabaseName, ignored)) {
@@ -259,6 +262,24 @@ absl::Status Restore(const path& backup, const path& state, const TaskProgress& 
   RETURN_IF_ERROR(RenameDurably(staged / kBlobsName, state / kBlobsName));
   RETURN_IF_ERROR(RenameDurably(staged / kDatabaseName, state / kDatabaseName));
   return RemoveAll(staged);
+}
+
+absl::Status CheckHasNotLostItsDatabase(const path& state) {
+  std::error_code ignored;
+  if (std::filesystem::exists(state / kDatabaseName, ignored)) return absl::OkStatus();
+  if (std::filesystem::exists(StagedIn(state), ignored)) {
+    return absl::FailedPreconditionError(fmt::format(
+        "a restore into {} was cut off; run fedtune-coordinator restore again", state.string()));
+  }
+  for (const std::string_view folder : {kBlobsName, kSpoolName}) {
+    if (EntriesOf(state / folder).empty()) continue;
+    return absl::DataLossError(fmt::format(
+        "{0}/{1} holds what belongs to runs, and there is no {0}/{2}, which says to which: has it "
+        "been removed? Put it back, together with {2}-wal if there is one, or restore a backup; "
+        "to begin anew, move {0}/{3} and {0}/{4} away",
+        state.string(), folder, kDatabaseName, kBlobsName, kSpoolName));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fedtune

@@ -51,4 +51,11 @@ absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep
 absl::Status Restore(const std::filesystem::path& backup, const std::filesystem::path& state,
                      const TaskProgress& progress = nullptr);
 
+// A state directory without a database is new, or has lost it: a coordinator that made
+// another one there would remove the adapters that the lost one knew of.
+//
+// DATA_LOSS: `state` has no database, but adapters or contributions.
+// FAILED_PRECONDITION: a restore there was cut off.
+absl::Status CheckHasNotLostItsDatabase(const std::filesystem::path& state);
+
 }  // namespace fedtune

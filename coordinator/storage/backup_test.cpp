@@ -275,10 +275,13 @@ TEST_F(BackupTest, ARestoreThatWasCutOffIsDoneAgain) {
   // Cut off while copying.
   std::filesystem::create_directories(staged / kBlobsName);
   ASSERT_THAT(WriteFileAtomically(staged / kDatabaseName, "half of it"), IsOk());
+  EXPECT_THAT(CheckHasNotLostItsDatabase(target), HasCode(absl::StatusCode::kFailedPrecondition));
   ASSERT_THAT(Restore(backup, target), IsOk());
+  EXPECT_THAT(CheckHasNotLostItsDatabase(target), IsOk());
   // Cut off between the two names.
   std::filesystem::create_directories(staged);
   std::filesystem::rename(target / kDatabaseName, staged / kDatabaseName);
+  EXPECT_THAT(CheckHasNotLostItsDatabase(target), HasCode(absl::StatusCode::kFailedPrecondition));
   ASSERT_THAT(Restore(backup, target), IsOk());
   EXPECT_THAT(ProblemsOf(target), IsEmpty());
   EXPECT_FALSE(std::filesystem::exists(staged));

@@ -27,6 +27,7 @@ struct StateDatabase {
 
 inline constexpr std::string_view kDatabaseName = "fedtune.sqlite";
 inline constexpr std::string_view kBlobsName = "blobs";
+inline constexpr std::string_view kSpoolName = "spool";
 
 // The newest schema that this program knows.
 int64_t NewestSchema();
