@@ -82,7 +82,7 @@ absl::StatusOr<RunId> RunAdministration::NewRunId() const {
 
 absl::StatusOr<RunOverview> RunAdministration::Stop(const RunId& run, std::string reason) {
   if (const auto driver = parts_.runs.Find(run)) {
-    driver->Stop(std::move(reason));
+    RETURN_IF_ERROR(driver->Stop(std::move(reason)));
     return driver->overview();
   }
   return Get(run);

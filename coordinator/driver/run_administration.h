@@ -49,7 +49,7 @@ class RunAdministration {
   // FAILED_PRECONDITION: fewer clients are connected than the quorum.
   absl::StatusOr<RunOverview> Start(const StartRequest& request);
 
-  // Stopping an ended run does nothing.
+  // Stopping an ended run does nothing. Errors as RunDriver::Stop().
   absl::StatusOr<RunOverview> Stop(const RunId& run, std::string reason);
 
   // NOT_FOUND: no such run. FAILED_PRECONDITION: it has ended.

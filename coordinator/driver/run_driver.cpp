@@ -164,14 +164,7 @@ void RunDriver::Receive(RunEvent event) {
 
 void RunDriver::ReceiveLocked(RunEvent event) {
   const absl::Duration now = Now();
-  if (std::holds_alternative<StopRequested>(event)) {
-    journal_.Note(now, event);
-    // Whoever asked for it must not have to ask again.
-    const absl::Status stored = journal_.Store(around_.store, id());
-    if (!stored.ok()) Warn("that the run is to stop could not be stored yet", stored);
-  } else if (std::holds_alternative<ReleaseFailed>(event)) {
-    journal_.Note(now, event);
-  }
+  if (std::holds_alternative<ReleaseFailed>(event)) journal_.Note(now, event);
   Follow(run_->Receive(std::move(event), now), now);
 }
 
@@ -179,7 +172,14 @@ void RunDriver::Warn(std::string_view event, const absl::Status& why) {
   around_.log.Warning(event, {Field("run", id().value), Field("why", Message(why))});
 }
 
-void RunDriver::Stop(std::string reason) { Receive(StopRequested{std::move(reason)}); }
+absl::Status RunDriver::Stop(std::string reason) {
+  const std::lock_guard lock(mutex_);
+  if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
+  reason = ShortReason(std::move(reason));
+  RETURN_IF_ERROR(around_.store.RequestStop(id(), reason));
+  ReceiveLocked(StopRequested{std::move(reason)});
+  return absl::OkStatus();
+}
 
 absl::Status RunDriver::Pause(std::string reason) {
   return SetPause(ShortReason(std::move(reason)));

@@ -91,7 +91,12 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void ConnectionChanged(const Institution& institution);
 
   void Receive(const Institution& from, ClientEvent event);
-  void Stop(std::string reason);
+
+  // As StopRequested; stored when it returns.
+  //
+  // FAILED_PRECONDITION: the run has not begun. Other errors: of the store; nothing has
+  // changed.
+  absl::Status Stop(std::string reason);
 
   // As PauseRequested and ResumeRequested; stored when they return. Repeating one
   // does nothing.

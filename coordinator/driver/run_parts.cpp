@@ -71,6 +71,7 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   point.rounds_done = record.rounds_done;
   point.attempts_opened = record.attempts_opened;
   point.pause = record.pause;
+  point.stop = record.stop;
   ASSIGN_OR_RETURN(const std::vector<ClientView> clients, store.Clients(record.id));
   for (const ClientView& client : clients) {
     point.clients.push_back({.institution = client.institution,
@@ -154,7 +155,9 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
     point.last_round = releases.back().summary;
   }
   parts.resume = std::move(point);
-  ASSIGN_OR_RETURN(parts.journal, store.Journal(record.id));
+  if (!record.stop.has_value()) {
+    ASSIGN_OR_RETURN(parts.journal, store.Journal(record.id));
+  }
   return parts;
 }
 
@@ -172,6 +175,8 @@ absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, cons
                     record.id.value));
   }
   parts.resume->retried = true;
+  parts.resume->stop.reset();
+  parts.record.stop.reset();
   parts.record.state = RunState::kRunning;
   parts.record.reason.clear();
   parts.record.ended_at.reset();

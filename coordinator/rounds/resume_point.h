@@ -35,6 +35,8 @@ struct ResumePoint {
   std::vector<JournalEntry> journal = {};
   // Why the run is paused, or is to pause after the open round.
   std::optional<std::string> pause = std::nullopt;
+  // Why it is to stop: it ends at once, whatever its journal says.
+  std::optional<std::string> stop = std::nullopt;
   // It had failed or was stopped, and is tried again: as when a run starts, a quorum
   // must be there.
   bool retried = false;

@@ -33,6 +33,10 @@ absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& eff
   run.phase_ = run.InvitingFrom(now);
   if (resume.has_value()) {
     run.Restore(*resume);
+    if (resume->stop.has_value()) {
+      run.End(RunState::kStopped, *resume->stop, step);
+      return run;
+    }
     if (!resume->journal.empty()) {
       run.attempts_before_ = 0;
       RETURN_IF_ERROR(run.Replay(*resume, step));

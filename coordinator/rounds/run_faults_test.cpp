@@ -391,6 +391,16 @@ TEST_F(RunTest, GoesOnWithTheNextRoundAfterARestart) {
   EXPECT_THAT(Does(kHelios, ClientConnected{}), ElementsAre("invite helios"));
 }
 
+TEST_F(RunTest, WhatWasToStopEndsAfterARestart) {
+  fedtune::Run::Options options = Options({});
+  options.resume = ResumePoint{.rounds_done = 1,
+                               .attempts_opened = 1,
+                               .clients = {{.institution = kCharite, .accepted = true},
+                                           {.institution = kUke, .accepted = true}},
+                               .stop = "wrong data"};
+  EXPECT_THAT(Start(std::move(options)), ElementsAre("end stopped: wrong data"));
+}
+
 TEST_F(RunTest, GoesOnInvitingAfterARestart) {
   fedtune::Run::Options options = Options({});
   options.resume =

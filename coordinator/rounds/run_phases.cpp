@@ -70,8 +70,9 @@ void Run::BeginRound(int64_t round, Step& step) {
   }
   tries_ = 1;
   const int64_t before = std::exchange(attempts_before_, 0);
-  if (secure_.has_value() && round < plan_.rounds.count && before > 0) {
+  if (secure_.has_value() && before > 0) {
     // Clients may have agreed on whose input counts.
+    if (round == plan_.rounds.count) return End(RunState::kFinished, "", step);
     return BurnRound({.round = round, .attempt = before, .deadline = step.now},
                      "what it had come to is lost", step);
   }

@@ -428,6 +428,16 @@ TEST_F(SecureRunTest, BurnsARoundWhoseJournalIsLost) {
   EXPECT_TRUE(released_[0].unchanged);
 }
 
+// Its survivors may have been named, as those of any round.
+TEST_F(SecureRunTest, AFinalEvaluationThatWasOpenIsNotBegunASecondTime) {
+  ResumePoint point{.rounds_done = plan_.rounds.count, .attempts_opened = 1, .retried = true};
+  for (const auto& [institution, number] : setting_.numbers) {
+    point.clients.push_back({.institution = institution, .accepted = true});
+  }
+  Start(point);
+  EXPECT_EQ(run_->view().state, RunState::kFinished);
+}
+
 TEST_F(SecureRunTest, AsksAgainAfterAReconnect) {
   Start();
   EveryoneAccepts();

@@ -44,6 +44,9 @@ class ForwardingStore : public RunStore {
   absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
     return disk_.SetPause(id, reason);
   }
+  absl::Status RequestStop(const RunId& id, const std::string& reason) override {
+    return disk_.RequestStop(id, reason);
+  }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return disk_.End(id, ending);
   }

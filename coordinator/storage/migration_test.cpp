@@ -79,6 +79,7 @@ class MigrationTest : public ::testing::TestWithParam<int64_t> {
     EXPECT_EQ(federation.FindModel("tiny")->value().base_model_json, "{\"model\": 1}");
     ExpectOpenRound(*runs);
     EXPECT_EQ(runs->Get({"run-0002"})->pause, std::nullopt);
+    EXPECT_EQ(runs->Get({"run-0002"})->stop, std::nullopt);
     if (GetParam() >= 4) {
       EXPECT_THAT(runs->Releases({"run-0001"})->at(1).summary.routed.counts, ElementsAre(7, 3));
     }
@@ -129,7 +130,7 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
     auto old = SqliteDatabase::Open(Database());
     EXPECT_EQ(*old->SchemaVersion(), GetParam());
     EXPECT_THAT(*old->Problems(), IsEmpty());
-    EXPECT_THAT(old->Prepare("SELECT pause FROM runs"), HasCode(absl::StatusCode::kInternal));
+    EXPECT_THAT(old->Prepare("SELECT stop FROM runs"), HasCode(absl::StatusCode::kInternal));
   }
   const auto again = OpenStateDatabase(Database());
   ASSERT_THAT(again, IsOk());

@@ -74,6 +74,7 @@ absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row) {
   run.traffic.bytes_received = static_cast<uint64_t>(read.Int64());
   run.traffic.bytes_sent = static_cast<uint64_t>(read.Int64());
   run.pause = read.Optional(&RowReader::Text);
+  run.stop = read.Optional(&RowReader::Text);
   return run;
 }
 

@@ -57,6 +57,7 @@ struct RunRecord {
   std::optional<Digest> optimizer_state;
   Traffic traffic;
   std::optional<std::string> pause = std::nullopt;  // It is paused or about to, and why.
+  std::optional<std::string> stop = std::nullopt;   // It is to stop, and why.
 
   friend bool operator==(const RunRecord&, const RunRecord&) = default;
 };
@@ -159,11 +160,14 @@ class RunStore {
   // Whether the run is to pause, and why. ABORTED: the run is missing or has ended.
   virtual absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) = 0;
 
+  // Whoever goes on with the run stops it. Asking again, or for an ended run, does nothing.
+  virtual absl::Status RequestStop(const RunId& id, const std::string& reason) = 0;
+
   // Ending an ended run does nothing. A run that failed or was stopped keeps all that
   // it needs to go on, but for its journal.
   virtual absl::Status End(const RunId& id, const RunEnding& ending) = 0;
 
-  // A run that failed or was stopped is under way again, and not paused.
+  // A run that failed or was stopped is under way again, and neither paused nor to stop.
   //
   // ABORTED: the run is missing, or has not ended in this way.
   virtual absl::Status Reopen(const RunId& id) = 0;

@@ -206,6 +206,26 @@ TEST_P(RunStoreTest, KnowsThatARunPausesAndWhy) {
   EXPECT_THAT(store_->SetPause(run_.id, "late"), HasCode(absl::StatusCode::kAborted));
 }
 
+TEST_P(RunStoreTest, KnowsThatARunIsToStopAndWhy) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  EXPECT_EQ(store_->Get(run_.id)->stop, std::nullopt);
+  ASSERT_THAT(store_->RequestStop(run_.id, "wrong data"), IsOk());
+  ASSERT_THAT(store_->RequestStop(run_.id, "again"), IsOk());
+  ASSERT_THAT(SaveRelease(0), IsOk());
+  Reopen();
+  EXPECT_EQ(store_->Get(run_.id)->stop, "wrong data");
+  ASSERT_THAT(End(RunState::kStopped), IsOk());
+  ASSERT_THAT(store_->Reopen(run_.id), IsOk());
+  EXPECT_EQ(store_->Get(run_.id)->stop, std::nullopt);
+}
+
+TEST_P(RunStoreTest, OfARunThatHasEndedNoStopIsKept) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  ASSERT_THAT(End(RunState::kFailed), IsOk());
+  ASSERT_THAT(store_->RequestStop(run_.id, "late"), IsOk());
+  EXPECT_EQ(store_->Get(run_.id)->stop, std::nullopt);
+}
+
 TEST_P(RunStoreTest, ARunThatFailedIsUnderWayAgainWithAllThatItNeeds) {
   ASSERT_THAT(InsertRun(), IsOk());
   ASSERT_THAT(SaveRelease(0), IsOk());

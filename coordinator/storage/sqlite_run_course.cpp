@@ -92,11 +92,19 @@ absl::Status SqliteRunStore::SetPause(const RunId& id, const std::optional<std::
   return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
 }
 
+absl::Status SqliteRunStore::RequestStop(const RunId& id, const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  return database_.Run(
+      "UPDATE runs SET stop = ? "
+      "WHERE id = ? AND stop IS NULL AND state IN ('inviting', 'running')",
+      reason, id.value);
+}
+
 absl::Status SqliteRunStore::Reopen(const RunId& id) {
   const std::lock_guard lock(mutex_);
   RETURN_IF_ERROR(database_.Run(
       "UPDATE runs SET state = CASE WHEN rounds_done + attempts_opened > 0 THEN 'running' "
-      "ELSE 'inviting' END, reason = '', ended_at_ms = NULL "
+      "ELSE 'inviting' END, reason = '', ended_at_ms = NULL, stop = NULL "
       "WHERE id = ? AND state IN ('failed', 'stopped')",
       id.value));
   if (database_.ChangedRows() == 1) return absl::OkStatus();

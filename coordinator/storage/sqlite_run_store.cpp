@@ -89,13 +89,13 @@ absl::Status SqliteRunStore::Insert(const RunRecord& run, const std::vector<Clie
   RETURN_IF_ERROR(InsertBlob(run.initial_adapter, adapter));
   RETURN_IF_ERROR(database_.Run(
       "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-      "?)",
+      "?, ?)",
       run.id.value, run.request_id, run.plan_name, run.plan_toml, run.layout_json,
       run.base_model_json, run.base_model, run.base_digest, run.started_by, run.round_count,
       ToColumn(run.started_at), ToColumn(run.initial_adapter), run.adapter_bytes,
       ToString(run.state), run.reason, ToColumn(run.ended_at), run.rounds_done, run.attempts_opened,
       ToColumn(run.adapter), ToColumn(run.optimizer_state), run.traffic.bytes_received,
-      run.traffic.bytes_sent, run.pause));
+      run.traffic.bytes_sent, run.pause, run.stop));
   RETURN_IF_ERROR(PutClients(run.id, clients));
   RETURN_IF_ERROR(std::move(transaction).Commit());
   ReachFailPoint(FailPoint::kRunInsertAfter);

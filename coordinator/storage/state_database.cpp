@@ -166,7 +166,12 @@ constexpr std::string_view kPauses = R"sql(
 ALTER TABLE runs ADD COLUMN pause TEXT;  -- Why it pauses; NULL: it does not.
 )sql";
 
-constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable, kPauses};
+constexpr std::string_view kStops = R"sql(
+ALTER TABLE runs ADD COLUMN stop TEXT;  -- Why it is to stop; NULL: it is not.
+)sql";
+
+constexpr std::array kSteps = {kFirstTables,  kRoundJournal, kWriterTable,
+                               kRoutingTable, kPauses,       kStops};
 
 // A release with a small adapter writes some 100 kB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

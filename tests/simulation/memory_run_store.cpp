@@ -117,6 +117,12 @@ absl::Status MemoryRunStore::SetPause(const RunId& id, const std::optional<std::
   return absl::OkStatus();
 }
 
+absl::Status MemoryRunStore::RequestStop(const RunId& id, const std::string& reason) {
+  Row* row = Open(id);
+  if (row != nullptr && !row->run.stop.has_value()) row->run.stop = reason;
+  return absl::OkStatus();
+}
+
 absl::Status MemoryRunStore::End(const RunId& id, const RunEnding& ending) {
   Row* row = Open(id);
   if (row == nullptr) return absl::OkStatus();
@@ -144,6 +150,7 @@ absl::Status MemoryRunStore::Reopen(const RunId& id) {
   run.state = run.rounds_done + run.attempts_opened > 0 ? RunState::kRunning : RunState::kInviting;
   run.reason.clear();
   run.ended_at.reset();
+  run.stop.reset();
   return absl::OkStatus();
 }
 

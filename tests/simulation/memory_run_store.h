@@ -33,6 +33,7 @@ class MemoryRunStore final : public RunStore {
   absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override;
   absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const override;
   absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override;
+  absl::Status RequestStop(const RunId& id, const std::string& reason) override;
   absl::Status End(const RunId& id, const RunEnding& ending) override;
   absl::Status Reopen(const RunId& id) override;
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override;

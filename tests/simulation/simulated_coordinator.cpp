@@ -106,6 +106,9 @@ class SimulatedCoordinator::FaultyStore final : public ForwardingStore {
   absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
     return Change("store a pause", [&] { return disk().SetPause(id, reason); });
   }
+  absl::Status RequestStop(const RunId& id, const std::string& reason) override {
+    return Change("store a stop", [&] { return disk().RequestStop(id, reason); });
+  }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return Change("store the end", [&] { return disk().End(id, ending); });
   }
@@ -348,14 +351,12 @@ void SimulatedCoordinator::StartRun() {
 }
 
 void SimulatedCoordinator::StopRun() {
-  ground_.Say("grace", "stops the run");
   const absl::Status stopped = Do([](Process& process) -> absl::Status {
     if (process.runs->Find(kRun) == nullptr) return absl::NotFoundError("it is not under way");
     return process.administration->Stop(kRun, "it costs too much").status();
   });
-  // Of what the disk did not take the log warns.
-  const absl::Duration now = ground_.scheduler.now();
-  if (stopped.ok() && now >= full_until_ && now >= held_until_) auditor_.Stopped();
+  ground_.Say("grace", fmt::format("stops the run: {}", stopped.ok() ? "done" : Message(stopped)));
+  if (stopped.ok()) auditor_.Stopped();
 }
 
 void SimulatedCoordinator::PauseRun() {
