@@ -27,6 +27,12 @@ LayerIndex IndexByName(std::span<const LinearLayer> layers) {
 absl::StatusOr<size_t> FindLayer(const AdapterModule& module, std::span<const LinearLayer> layers,
                                  const LayerIndex& index) {
   const auto found = index.find(module.name);
+  if (found == index.end() && module.name.find(".indexer.") != std::string::npos) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the adapter changes {}, of the indexer by which tokens choose what they look at; here "
+        "they look at everything, so adapters of an indexer are not supported",
+        module.name));
+  }
   if (found == index.end()) {
     return absl::InvalidArgumentError(
         fmt::format("the adapter changes {}, a layer that this base model does not have; is it "
