@@ -52,8 +52,8 @@ absl::Status CheckLayerCount(const ModelConfig& config, const Checkpoint& checkp
 absl::Status CheckBiases(const ModelConfig& config, const Checkpoint& checkpoint) {
   for (const LinearLayer& layer : LinearLayers(config)) {
     const TensorView* bias = checkpoint.Find(layer.name + ".bias");
-    if (bias == nullptr) continue;
-    return Contradiction(checkpoint, bias->name, "nothing of biases, which are not supported");
+    if (bias == nullptr || layer.has_bias) continue;
+    return Contradiction(checkpoint, bias->name, "nothing of a bias there");
   }
   return absl::OkStatus();
 }

@@ -58,7 +58,7 @@ TEST_P(MergedModelTest, HasTheLogitsOfBaseAndAdapter) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, MergedModelTest,
-                         ::testing::Values("model_b", "v3_b", "llama_gqa", "v3_fp8"),
+                         ::testing::Values("model_b", "v3_b", "llama_gqa", "v2_bias", "v3_fp8"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -281,8 +281,9 @@ TEST_P(ModelTest, AnAdapterThatIsNotFiniteIsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelTest,
-                         ::testing::Values("llama_gqa", "llama_mha", "model_a", "model_b", "moe_a",
-                                           "moe_b", "v32", "v3_a", "v3_b"));
+                         ::testing::Values("llama_bias", "llama_gqa", "llama_mha", "model_a",
+                                           "model_b", "moe_a", "moe_b", "v2_bias", "v32", "v3_a",
+                                           "v3_b"));
 INSTANTIATE_TEST_SUITE_P(Models, SeveralMixturesTest,
                          ::testing::Values("model_a", "model_b", "moe_a", "moe_b", "v3_a", "v3_b"));
 
