@@ -188,19 +188,21 @@ def begin_mark_processor(mark: str, number: int) -> dict:
     return {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": marks}
 
 
-@pytest.mark.parametrize("puts_mark", [False, True])
-def test_begin_mark_without_add_bos_token(puts_mark: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "puts_mark"), [("v3_b", False), ("v3_b", True), ("llama_bias", False), ("v2_bias", True)]
+)
+def test_begin_mark_without_add_bos_token(name: str, puts_mark: bool, tmp_path: Path) -> None:
     """Generation goes on from the tokens that transformers' tokenizer gives, with and without a mark."""
     base = tmp_path / "base"
-    tiny_models.save("v3_b", base, vocab_size=4096)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        content = json.loads((golden.BASE_MODEL / name).read_text(encoding="utf-8"))
-        if name == "tokenizer.json" and puts_mark:
+    tiny_models.save(name, base, vocab_size=4096)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        content = json.loads((golden.BASE_MODEL / file).read_text(encoding="utf-8"))
+        if file == "tokenizer.json" and puts_mark:
             mark = content["added_tokens"][0]
             steps = [content["post_processor"], begin_mark_processor(mark["content"], mark["id"])]
             content["post_processor"] = {"type": "Sequence", "processors": steps}
         content.pop("add_bos_token", None)
-        (base / name).write_text(json.dumps(content), encoding="utf-8")
+        (base / file).write_text(json.dumps(content), encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(base)
     prompt = tokenizer("Sudden loss of sight:", return_tensors="pt")
     assert (prompt.input_ids[0, 0] == tokenizer.bos_token_id) == puts_mark
