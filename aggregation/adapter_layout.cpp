@@ -19,6 +19,9 @@ constexpr int64_t kMaxFeatures = int64_t{1} << 31;
 constexpr int64_t kMaxValues = int64_t{1} << 40;
 constexpr size_t kMaxNameLength = 512;
 
+// Where a layer's sizes are smaller, factors may have more ranks than they can use, as peft's.
+constexpr int64_t kAnyLayersRank = 4096;
+
 // Names stand in JSON, messages and file formats as they are.
 bool IsPlainName(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameLength &&
@@ -42,9 +45,9 @@ absl::Status CheckModule(const AdapterModule& module) {
     return invalid(fmt::format("out_features {} is not in 1 to 2^31", module.out_features));
   }
   if (module.lora_rank < 1) return invalid("lora_rank must be at least 1");
-  if (module.lora_rank > std::max(module.in_features, module.out_features)) {
-    return invalid(fmt::format("lora_rank {} is above both sizes of the layer ({} and {})",
-                               module.lora_rank, module.in_features, module.out_features));
+  const int64_t most = std::max({module.in_features, module.out_features, kAnyLayersRank});
+  if (module.lora_rank > most) {
+    return invalid(fmt::format("lora_rank {} is above {}", module.lora_rank, most));
   }
   if (!std::isfinite(module.alpha) || module.alpha <= 0) {
     return invalid("alpha must be a positive number");

@@ -53,7 +53,7 @@ class AdapterLayout {
   AdapterLayout() = default;
 
   // INVALID_ARGUMENT: no module, a name twice or with other than printable
-  // characters, a size below 1 or above 2^31, a rank below 1 or above both
+  // characters, a size below 1 or above 2^31, a rank below 1 or above 4096 and both
   // sizes, an alpha that is not positive, or more than 2^40 values.
   static absl::StatusOr<AdapterLayout> Create(std::vector<AdapterModule> modules);
 

@@ -103,10 +103,12 @@ TEST(AdapterLayoutTest, RefusesARankBelowOne) {
   ExpectRefused(module, "lora_rank must be at least 1");
 }
 
-TEST(AdapterLayoutTest, RefusesARankAboveBothSizes) {
+TEST(AdapterLayoutTest, TakesMoreRanksThanASmallLayerCanUse) {
   AdapterModule module = Query();
-  module.lora_rank = 7;
-  ExpectRefused(module, "above both sizes of the layer (6 and 4)");
+  module.lora_rank = 4096;
+  EXPECT_THAT(AdapterLayout::Create({module}), testing::IsOk());
+  module.lora_rank = 4097;
+  ExpectRefused(module, "lora_rank 4097 is above 4096");
 }
 
 TEST(AdapterLayoutTest, RefusesAnAlphaThatIsNotPositive) {

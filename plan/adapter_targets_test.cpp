@@ -227,9 +227,9 @@ TEST(ResolveTargetsTest, RefusesRankZero) {
   EXPECT_EQ(Refusal({.rank = 0, .targets = {"attention"}}), "rank must be at least 1");
 }
 
-TEST(ResolveTargetsTest, RefusesARankAboveTheLayer) {
-  EXPECT_THAT(Refusal({.rank = 65, .targets = {"q_proj"}}),
-              ::testing::HasSubstr("lora_rank 65 is above both sizes of the layer (64 and 48)"));
+TEST(ResolveTargetsTest, RefusesARankBeyondAllSense) {
+  EXPECT_THAT(Refusal({.rank = 4097, .targets = {"q_proj"}}),
+              ::testing::HasSubstr("lora_rank 4097 is above 4096"));
 }
 
 TEST(ResolveTargetsTest, RefusesNoTargetAtAll) {

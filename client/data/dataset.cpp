@@ -58,6 +58,15 @@ absl::StatusOr<DatasetRecord> ParseInstruction(const nlohmann::json& object) {
   return record;
 }
 
+// Of an answer 0 or 1, and 1 where it is not said; others are never learnt.
+absl::StatusOr<bool> IsLearnt(const nlohmann::json& message, bool is_answer) {
+  const auto weight = message.find("weight");
+  if (weight == message.end() || weight->is_null()) return true;
+  if (*weight != 0 && *weight != 1) return Rejected("\"weight\" is neither 0 nor 1");
+  if (*weight == 1 && !is_answer) return Rejected("\"weight\" is 1, but only answers are learnt");
+  return *weight == 1;
+}
+
 absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
   if (!value.is_object()) return Rejected("not a JSON object");
   Turn turn;
@@ -68,22 +77,26 @@ absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
   const bool known = turn.role == "system" || turn.role == "user" || turn.role == "assistant" ||
                      turn.role == "tool";
   if (!known) return Rejected("\"role\" is not system, user, assistant or tool");
-  if (turn.role == "assistant" && IsBlank(turn.content)) return Rejected("the answer is empty");
+  const bool is_answer = turn.role == "assistant";
+  if (is_answer && IsBlank(turn.content)) return Rejected("the answer is empty");
+  ASSIGN_OR_RETURN(turn.is_learnt, IsLearnt(value, is_answer));
   return turn;
 }
 
 absl::StatusOr<DatasetRecord> ParseConversation(const nlohmann::json& messages) {
   if (!messages.is_array()) return Rejected("\"messages\" is not a list");
   ConversationRecord record;
-  bool answered = false;
+  bool answered = false, learnt = false;
   for (size_t i = 0; i < messages.size(); ++i) {
     absl::StatusOr<Turn> turn = ParseTurn(messages[i]);
     if (!turn.ok()) return Annotate(turn.status(), fmt::format("messages[{}]", i));
     if (i == 0 && turn->role == "assistant") return Rejected("\"messages\" begins with an answer");
     answered = answered || turn->role == "assistant";
+    learnt = learnt || (turn->role == "assistant" && turn->is_learnt);
     record.turns.push_back(*std::move(turn));
   }
   if (!answered) return Rejected("\"messages\" has no turn of the assistant");
+  if (!learnt) return Rejected("every answer has \"weight\" 0");
   return record;
 }
 
@@ -104,6 +117,14 @@ absl::StatusOr<nlohmann::json> ParseLine(std::string_view line) {
   const bool quotes = !reason.starts_with("not JSON (at byte") && reason != "nested too deeply" &&
                       !reason.starts_with("is a pointer of Git LFS");
   return Rejected(quotes ? "not JSON" : std::string(reason));
+}
+
+int64_t AnswersNotLearnt(const DatasetRecord& record) {
+  const auto* conversation = std::get_if<ConversationRecord>(&record);
+  if (conversation == nullptr) return 0;
+  return std::count_if(
+      conversation->turns.begin(), conversation->turns.end(),
+      [](const Turn& turn) { return turn.role == "assistant" && !turn.is_learnt; });
 }
 
 // Counts the lines and hands on the records of one data set.
@@ -147,7 +168,10 @@ class Reading {
 
   absl::Status TakeRecord(std::string_view text) {
     ASSIGN_OR_RETURN(DatasetRecord record, ParseRecord(text));
-    return take_(std::move(record));
+    const int64_t not_learnt = AnswersNotLearnt(record);
+    RETURN_IF_ERROR(take_(std::move(record)));
+    report_.answers_not_learnt += not_learnt;
+    return absl::OkStatus();
   }
 
   const RecordTaker& take_;
@@ -206,11 +230,18 @@ absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line) {
 
 std::string Describe(const DatasetReport& report, std::string_view source) {
   const auto digits = [](int64_t count) { return GroupDigits(static_cast<uint64_t>(count)); };
-  if (report.rejected == 0) return fmt::format("{}: {} records", source, digits(report.used));
+  std::string not_learnt;
+  if (report.answers_not_learnt > 0) {
+    not_learnt =
+        fmt::format("; {} answers of weight 0 are not learnt", digits(report.answers_not_learnt));
+  }
+  if (report.rejected == 0) {
+    return fmt::format("{}: {} records{}", source, digits(report.used), not_learnt);
+  }
   const Rejection& first = report.rejections.front();
-  return fmt::format("{}:{}: {}; {} of {} records rejected, {} used", source, first.line,
+  return fmt::format("{}:{}: {}; {} of {} records rejected, {} used{}", source, first.line,
                      first.reason, digits(report.rejected), digits(report.used + report.rejected),
-                     digits(report.used));
+                     digits(report.used), not_learnt);
 }
 
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,

@@ -27,12 +27,14 @@ struct InstructionRecord {
 struct Turn {
   std::string role;  // "system", "user", "assistant" or "tool".
   std::string content;
+  bool is_learnt = true;  // Of an answer: false with "weight": 0.
 
   friend bool operator==(const Turn&, const Turn&) = default;
 };
 
 // {"messages": [{"role": "user", "content": "..."}, ...]}: the assistant's
-// turns are the answers.
+// turns are the answers. One with "weight": 0, as OpenAI's format has it, is there for
+// what follows, and not learnt.
 struct ConversationRecord {
   std::vector<Turn> turns;
 
@@ -45,7 +47,8 @@ using DatasetRecord = std::variant<InstructionRecord, ConversationRecord>;
 // that are not named above are ignored.
 //
 // INVALID_ARGUMENT: not UTF-8 or JSON, a field that is missing or no text, an
-// unknown role, tool calls, no question, or an answer without anything but white space. The
+// unknown role, tool calls, a weight that is neither 0 nor 1 or that is not an answer's, no
+// question, no answer that is learnt, or an answer without anything but white space. The
 // message is the reason alone, and quotes nothing of the line.
 absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line);
 
@@ -62,12 +65,14 @@ struct DatasetReport {
   static constexpr size_t kMaxRejections = 10'000;
 
   int64_t used = 0;
+  int64_t answers_not_learnt = 0;  // Of those that are used.
   int64_t rejected = 0;
   std::vector<Rejection> rejections;  // In order; the first kMaxRejections.
 };
 
 // "train.jsonl:381: not JSON (unexpected end of line); 1 of 12,481 records
-// rejected, 12,480 used", or "train.jsonl: 12,480 records".
+// rejected, 12,480 used", or "train.jsonl: 12,480 records; 3 answers of weight 0 are not
+// learnt".
 std::string Describe(const DatasetReport& report, std::string_view source);
 
 // Takes a record. The message of a status that is not OK is the reason why the

@@ -115,6 +115,48 @@ TEST(ParseRecordTest, RejectsBrokenConversations) {
             "\"messages\" has no turn of the assistant");
 }
 
+// A question and two answers, with what is said of their weights.
+std::string Weighted(std::string_view question, std::string_view first, std::string_view second) {
+  return fmt::format(
+      R"({{"messages": [{{"role": "user", "content": "a"{}}},)"
+      R"({{"role": "assistant", "content": "b"{}}}, {{"role": "assistant", "content": "c"{}}}]}})",
+      question, first, second);
+}
+
+TEST(ParseRecordTest, LearnsNoAnswerOfWeightZero) {
+  const auto record = ParseRecord(Weighted("", R"(, "weight": 0)", R"(, "weight": 1)"));
+  ASSERT_THAT(record, IsOk());
+  EXPECT_EQ(*record,
+            DatasetRecord(ConversationRecord{
+                {{"user", "a"}, {"assistant", "b", /*is_learnt=*/false}, {"assistant", "c"}}}));
+}
+
+TEST(ParseRecordTest, RejectsAWeightThatIsNeitherZeroNorOne) {
+  for (const char* weight : {"0.5", "2", "-1", "true", "\"0\""}) {
+    EXPECT_EQ(Reason(Weighted("", "", fmt::format(R"(, "weight": {})", weight))),
+              "messages[2]: \"weight\" is neither 0 nor 1");
+  }
+}
+
+TEST(ParseRecordTest, RejectsTheWeightOfAQuestionThatIsToBeLearnt) {
+  EXPECT_EQ(Reason(Weighted(R"(, "weight": 1)", "", "")),
+            "messages[0]: \"weight\" is 1, but only answers are learnt");
+  EXPECT_EQ(Reason(Weighted(R"(, "weight": 0)", "", "")), "");
+}
+
+TEST(ParseRecordTest, RejectsAConversationOfWhichNothingIsLearnt) {
+  EXPECT_EQ(Reason(Weighted("", R"(, "weight": 0)", R"(, "weight": 0.0)")),
+            "every answer has \"weight\" 0");
+}
+
+TEST(DatasetTest, CountsTheAnswersThatAreNotLearnt) {
+  const std::string line = Weighted("", R"(, "weight": 0)", "");
+  const auto report = Read(fmt::format("{}\n{}\n", line, line));
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(Describe(*report, "train.jsonl"),
+            "train.jsonl: 2 records; 2 answers of weight 0 are not learnt");
+}
+
 TEST(ParseRecordTest, QuotesNothingOfTheLine) {
   EXPECT_EQ(Reason(R"({"Mrs Smith": 1, "Mrs Smith": 2})"), "a key comes twice");
   EXPECT_EQ(Reason(R"({"instruction": 1e999})"), "not JSON");

@@ -23,7 +23,7 @@ std::vector<PromptSegment> Render(const ConversationRecord& record) {
   for (const Turn& turn : record.turns) {
     if (turn.role == "assistant") {
       segments.push_back({prompt + "assistant:", /*is_answer=*/false});
-      segments.push_back({" " + turn.content, /*is_answer=*/true});
+      segments.push_back({" " + turn.content, /*is_answer=*/true, turn.is_learnt});
       prompt.clear();
     } else {
       prompt += fmt::format("{}: {}\n", turn.role, turn.content);

@@ -14,6 +14,7 @@ namespace fedtune {
 struct PromptSegment {
   std::string text;
   bool is_answer = false;
+  bool is_learnt = true;  // Of an answer.
 
   friend bool operator==(const PromptSegment&, const PromptSegment&) = default;
 };

@@ -38,13 +38,13 @@ void Cut(TokenizedRecord& record, size_t first, size_t count) {
   for (size_t i = first; record.is_target[i] == 1; ++i) record.is_target[i] = 0;
 }
 
-// The turns to the last one of the assistant: nothing is learnt from others.
+// The turns to the last answer that is learnt: nothing is from others.
 std::vector<ChatMessage> UpToLastAnswer(const ConversationRecord& record) {
   std::vector<ChatMessage> messages;
   size_t answered = 0;
   for (const Turn& turn : record.turns) {
-    messages.push_back({turn.role, turn.content});
-    if (turn.role == "assistant") answered = messages.size();
+    messages.push_back({turn.role, turn.content, turn.is_learnt});
+    if (turn.role == "assistant" && turn.is_learnt) answered = messages.size();
   }
   messages.resize(answered);
   return messages;
@@ -90,9 +90,11 @@ absl::StatusOr<TokenizedRecord> RecordTokenizer::TokenizePlain(const DatasetReco
   if (special_.bos.has_value() && special_.add_bos) Append(result, *special_.bos, false);
   for (const PromptSegment& segment : RenderPlain(record)) {
     ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer_.Encode(segment.text));
-    for (const int32_t id : ids) Append(result, id, segment.is_answer);
-    if (segment.is_answer && special_.eos.has_value()) Append(result, *special_.eos, true);
+    const bool is_target = segment.is_answer && segment.is_learnt;
+    for (const int32_t id : ids) Append(result, id, is_target);
+    if (segment.is_answer && special_.eos.has_value()) Append(result, *special_.eos, is_target);
   }
+  DropAfterLastTarget(result);
   return result;
 }
 

@@ -30,7 +30,9 @@ using UsableChat = absl::StatusOr<std::optional<ChatTemplate>>;
 // Instructions, and conversations where the model has no template, are the text of
 // RenderPlain(), each segment tokenized by itself, after the model's begin mark and
 // with its end mark after every answer, where it has them. Trained are the tokens of
-// the answers and their end marks. Thread-safe.
+// the answers and their end marks.
+//
+// Answers that are not learnt are read as the others are, and not trained. Thread-safe.
 class RecordTokenizer {
  public:
   struct Options {

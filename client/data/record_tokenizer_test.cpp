@@ -72,6 +72,15 @@ TEST_F(RecordTokenizerTest, TrainsEveryAnswerOfAConversation) {
   EXPECT_EQ(Tokenize(talk_, 100), "^user: a\nassistant: BB$user: c\nassistant: DD$");
 }
 
+TEST_F(RecordTokenizerTest, ReadsAnAnswerOfWeightZeroWithoutTrainingIt) {
+  ConversationRecord talk = talk_;
+  talk.turns[1].is_learnt = false;
+  EXPECT_EQ(Tokenize(talk, 100), "^user: a\nassistant: bb(untrained end)user: c\nassistant: DD$");
+  talk = talk_;
+  talk.turns[3].is_learnt = false;
+  EXPECT_EQ(Tokenize(talk, 100), "^user: a\nassistant: BB$");
+}
+
 TEST_F(RecordTokenizerTest, RejectsATokenThatTheModelDoesNotKnow) {
   const RecordTokenizer tokenizer(tokenizer_, special_,
                                   {.context_length = 100, .vocabulary_size = kEos});
@@ -160,6 +169,15 @@ class ChatTokenizerTest : public RecordTokenizerTest {
 
 TEST_F(ChatTokenizerTest, TrainsEveryAnswerAndTheMarkBehindIt) {
   EXPECT_EQ(TokenizeChat(kChat, talk_, 100), "^u:a;a:BB$;u:c;a:DD$");
+}
+
+TEST_F(ChatTokenizerTest, ReadsAnAnswerOfWeightZeroWithoutTrainingIt) {
+  ConversationRecord talk = talk_;
+  talk.turns[1].is_learnt = false;
+  EXPECT_EQ(TokenizeChat(kChat, talk, 100), "^u:a;a:bb(untrained end);u:c;a:DD$");
+  talk = talk_;
+  talk.turns[3].is_learnt = false;
+  EXPECT_EQ(TokenizeChat(kChat, talk, 100), "^u:a;a:BB$");
 }
 
 TEST_F(ChatTokenizerTest, LeavesOutTurnsAfterTheLastAnswer) {

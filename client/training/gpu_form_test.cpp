@@ -193,8 +193,8 @@ TEST_P(GpuFormTest, TheSelfTestHasEveryOperationThatIsUsed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GpuFormTest,
-                         ::testing::Values("llama_gqa", "model_a", "model_b", "moe_a", "v3_a",
-                                           "v3_b"),
+                         ::testing::Values("llama_bias", "llama_gqa", "model_a", "model_b", "moe_a",
+                                           "v2_bias", "v3_a", "v3_b"),
                          [](const auto& info) { return info.param; });
 
 TEST(TrainingDeviceTestsTest, ADeviceThatComputesOneOperationWronglyIsRefused) {

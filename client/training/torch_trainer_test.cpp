@@ -139,8 +139,8 @@ TEST_P(TrainingCurveTest, WithoutRoutedExpertsIsThatOfPeft) {
 
 std::vector<Case> Cases() {
   std::vector<Case> cases = {{"icd_moe", "examples/base_model/icd-moe"}};
-  for (const char* name :
-       {"llama_gqa", "llama_mha", "model_a", "model_b", "moe_a", "moe_b", "v32", "v3_a", "v3_b"}) {
+  for (const char* name : {"llama_bias", "llama_gqa", "llama_mha", "model_a", "model_b", "moe_a",
+                           "moe_b", "v2_bias", "v32", "v3_a", "v3_b"}) {
     cases.push_back({name, kGolden / name});
   }
   return cases;

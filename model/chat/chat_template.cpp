@@ -50,8 +50,9 @@ absl::StatusOr<std::optional<std::string>> TemplateOf(const nlohmann::json& conf
 }
 
 TemplateValue MessageValue(const ChatMessage& message) {
-  return ObjectValue({{"role", TextValue(message.role)},
-                      {"content", {MarkedText(message.content, message.role == "assistant")}}});
+  const bool is_marked = message.role == "assistant" && message.is_learnt;
+  return ObjectValue(
+      {{"role", TextValue(message.role)}, {"content", {MarkedText(message.content, is_marked)}}});
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ namespace fedtune {
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant" or "tool".
   std::string content;
+  bool is_learnt = true;  // Whether what the assistant says here is marked.
 };
 
 // How a model was taught to read conversations: its chat template, in the part of
@@ -52,7 +53,7 @@ class ChatTemplate {
       const std::filesystem::path& model_folder);
 
   // The conversation as the model reads it; with `ask` it ends where the
-  // assistant is to go on. What the assistant has said is marked.
+  // assistant is to go on. What the assistant has said is marked, where it is learnt.
   //
   // INVALID_ARGUMENT, RESOURCE_EXHAUSTED: see RunTemplate(); names the template.
   absl::StatusOr<MarkedText> Render(const std::vector<ChatMessage>& messages, bool ask) const;

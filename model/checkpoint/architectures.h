@@ -40,9 +40,9 @@ inline constexpr std::array kArchitectures = {
 // how weights are quantised. `usual_context` is the context that goes without saying.
 ModelConfig ReadCommonConfig(ConfigReader& reader, int64_t usual_context);
 
-// `rope_theta` with `rope_scaling`, or `rope_parameters`; `context_length` is the
-// original one where a scaling names none.
-RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs, int64_t context_length);
+// `rope_theta` with `rope_scaling`, or `rope_parameters`. `config` has the common part and
+// its attention; a scaling that is computed in a part of the context alone narrows it to that.
+void ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs, ModelConfig& config);
 
 // Attention; `config` has the common part.
 MlaConfig ReadMlaConfig(ConfigReader& reader, const ModelConfig& config);

@@ -33,16 +33,23 @@ std::optional<LayerKind> ParseKind(std::string_view name) {
   return std::nullopt;
 }
 
-// The checkpoint must hold each layer's weight in the shape that config.json
+absl::Status CheckShape(const Checkpoint& checkpoint, const std::string& name,
+                        const std::vector<int64_t>& shape) {
+  ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.Get(name));
+  if (tensor.shape == shape) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: tensor {} is {}; config.json implies {}",
+                                                checkpoint.directory().string(), tensor.name,
+                                                ShapeToString(tensor.shape), ShapeToString(shape)));
+}
+
+// The checkpoint must hold each layer's tensors in the shape that config.json
 // implies.
 absl::Status CheckLayers(const Checkpoint& checkpoint, const std::vector<LinearLayer>& layers) {
   for (const LinearLayer& layer : layers) {
-    ASSIGN_OR_RETURN(const TensorView weight, checkpoint.Get(layer.name + ".weight"));
-    const std::vector<int64_t> shape = {layer.out_features, layer.in_features};
-    if (weight.shape == shape) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("{}: tensor {} is {}; config.json implies {}", checkpoint.directory().string(),
-                    weight.name, ShapeToString(weight.shape), ShapeToString(shape)));
+    RETURN_IF_ERROR(
+        CheckShape(checkpoint, layer.name + ".weight", {layer.out_features, layer.in_features}));
+    if (!layer.has_bias) continue;
+    RETURN_IF_ERROR(CheckShape(checkpoint, layer.name + ".bias", {layer.out_features}));
   }
   return absl::OkStatus();
 }
@@ -63,10 +70,12 @@ std::string FolderName(const std::filesystem::path& directory) {
 }
 
 json ToJsonObject(const LinearLayer& layer) {
-  return {{"name", layer.name},
-          {"kind", std::string(ToString(layer.kind))},
-          {"in_features", layer.in_features},
-          {"out_features", layer.out_features}};
+  json object = {{"name", layer.name},
+                 {"kind", std::string(ToString(layer.kind))},
+                 {"in_features", layer.in_features},
+                 {"out_features", layer.out_features}};
+  if (layer.has_bias) object["has_bias"] = true;
+  return object;
 }
 
 // Problems go to `reader`.
@@ -83,6 +92,7 @@ LinearLayer ReadLayer(const json& object, ConfigReader& reader) {
   inner.Optional("kind", kind);
   inner.Required("in_features", layer.in_features, kSize);
   inner.Required("out_features", layer.out_features, kSize);
+  inner.Optional("has_bias", layer.has_bias);
   inner.Require(!layer.name.empty(), "name", "is missing");
   const std::optional<LayerKind> known = ParseKind(kind);
   inner.Require(known.has_value(), "kind", fmt::format("is \"{}\", which is unknown", kind));

@@ -30,6 +30,7 @@ struct LinearLayer {
   LayerKind kind = LayerKind::kAttention;
   int64_t in_features = 0;
   int64_t out_features = 0;
+  bool has_bias = false;
 
   friend bool operator==(const LinearLayer&, const LinearLayer&) = default;
 };

@@ -91,6 +91,16 @@ TEST_F(DescribeBaseModelTest, RefusesAWeightOfAnotherShape) {
               HasSubstr("q_proj.weight is [1, 2]; config.json implies [8, 4]"));
 }
 
+TEST_F(DescribeBaseModelTest, NamesABiasThatIsMissing) {
+  std::string config = kConfig;
+  config.replace(config.rfind('}'), 1, R"(, "attention_bias": true})");
+  ASSERT_THAT(WriteFileAtomically(directory_ / "config.json", config), IsOk());
+  WriteWeights();
+  const auto description = DescribeBaseModel(directory_);
+  ASSERT_THAT(description, HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(std::string(description.status().message()), HasSubstr("kv_a_proj_with_mqa.bias"));
+}
+
 TEST_F(DescribeBaseModelTest, NamesAWeightThatIsMissing) {
   tensors_.pop_back();
   WriteWeights();
@@ -101,9 +111,10 @@ TEST_F(DescribeBaseModelTest, NamesAWeightThatIsMissing) {
 
 TEST(BaseModelDescriptionTest, RefusesWhatItDidNotWrite) {
   BaseModelDescription description;
-  description.linear_layers = {{"a", LayerKind::kRouter, 2, 3}};
+  description.linear_layers = {{"a", LayerKind::kRouter, 2, 3, /*has_bias=*/true}};
   const std::string good = ToJson(description);
   ASSERT_THAT(BaseModelDescriptionFromJson(good), IsOk());
+  EXPECT_EQ(BaseModelDescriptionFromJson(good)->linear_layers, description.linear_layers);
   for (const auto& [key, value] :
        std::vector<std::pair<std::string, nlohmann::json>>{{"/parameter_count", -1},
                                                            {"/hidden_size", nullptr},

@@ -2,6 +2,8 @@
 
 #include "model/checkpoint/checkpoint.h"
 
+#include <algorithm>
+#include <array>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -44,25 +46,34 @@ absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::p
 // As transformers does: which shards there are says the index, and what is in them they
 // say themselves.
 absl::Status CheckDistinct(const std::vector<SafetensorsFile>& shards) {
-  std::map<std::string_view, const SafetensorsFile*> holders;
+  struct Holder {
+    const SafetensorsFile* shard;
+    std::string_view tensor;
+  };
+  std::map<std::string, Holder> holders;
   for (const SafetensorsFile& shard : shards) {
     for (const TensorView& tensor : shard.tensors()) {
-      const auto [holder, is_first] = holders.emplace(tensor.name, &shard);
+      const auto [place, is_first] =
+          holders.emplace(UsualName(tensor.name), Holder{&shard, tensor.name});
       if (is_first) continue;
+      const Holder& other = place->second;
+      const std::string named = other.tensor == tensor.name ? "" : fmt::format(" {}", other.tensor);
       return absl::InvalidArgumentError(fmt::format(
-          "{}: holds tensor {}, and so does {}; one of the files is not of this model",
-          shard.path().string(), tensor.name, holder->second->path().filename().string()));
+          "{}: holds tensor {}, and so does {}{}; one of them is not of this model",
+          shard.path().string(), tensor.name, other.shard->path().filename().string(), named));
     }
   }
   return absl::OkStatus();
 }
 
 // Those that the index has in a shard which does not hold them.
-WeightMap NotHeld(WeightMap weights, const std::vector<SafetensorsFile>& shards) {
+WeightMap NotHeld(const WeightMap& weights, const std::vector<SafetensorsFile>& shards) {
+  WeightMap usual;
+  for (const auto& [tensor, file] : weights) usual.emplace(UsualName(tensor), file);
   for (const SafetensorsFile& shard : shards) {
-    for (const TensorView& tensor : shard.tensors()) weights.erase(tensor.name);
+    for (const TensorView& tensor : shard.tensors()) usual.erase(UsualName(tensor.name));
   }
-  return weights;
+  return usual;
 }
 
 // transformers reads the single file then, whatever the index says.
@@ -79,6 +90,14 @@ bool IsTheSingleFile(const std::vector<SafetensorsFile>& shards) {
 
 }  // namespace
 
+std::string UsualName(std::string_view stored) {
+  constexpr std::array<std::string_view, 3> kParts = {"layers.", "embed_tokens.", "norm."};
+  const bool lacks_prefix = std::any_of(kParts.begin(), kParts.end(), [&](std::string_view part) {
+    return stored.starts_with(part);
+  });
+  return fmt::format("{}{}", lacks_prefix ? "model." : "", stored);
+}
+
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directory) {
   if (std::error_code error; !std::filesystem::is_directory(directory, error)) {
     return absl::NotFoundError(fmt::format("{} is not a folder", directory.string()));
@@ -87,11 +106,10 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
   std::vector<SafetensorsFile> shards;
   WeightMap not_held;
   if (IsThere(directory / kWeightsIndexFile)) {
-    ASSIGN_OR_RETURN(WeightMap weights, ReadIndex(directory / kWeightsIndexFile));
+    ASSIGN_OR_RETURN(const WeightMap weights, ReadIndex(directory / kWeightsIndexFile));
     ASSIGN_OR_RETURN(shards, OpenShards(directory, weights));
     if (has_single && !IsTheSingleFile(shards)) return RefuseBoth(directory);
-    RETURN_IF_ERROR(CheckDistinct(shards));
-    not_held = NotHeld(std::move(weights), shards);
+    not_held = NotHeld(weights, shards);
   } else if (has_single) {
     ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(directory / kSingleWeightsFile));
     shards.push_back(std::move(file));
@@ -101,6 +119,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
                     "writes them in this form",
                     directory.string(), kSingleWeightsFile, kWeightsIndexFile));
   }
+  RETURN_IF_ERROR(CheckDistinct(shards));
   return Checkpoint(directory, std::move(shards), std::move(not_held));
 }
 
@@ -108,19 +127,19 @@ Checkpoint::Checkpoint(std::filesystem::path directory, std::vector<SafetensorsF
                        std::map<std::string, std::string> not_held)
     : directory_(std::move(directory)), shards_(std::move(shards)), not_held_(std::move(not_held)) {
   for (const SafetensorsFile& shard : shards_) {
-    for (const TensorView& tensor : shard.tensors()) tensors_[tensor.name] = &tensor;
+    for (const TensorView& tensor : shard.tensors()) tensors_[UsualName(tensor.name)] = &tensor;
   }
 }
 
 const TensorView* Checkpoint::Find(std::string_view name) const {
-  const auto found = tensors_.find(name);
+  const auto found = tensors_.find(UsualName(name));
   return found == tensors_.end() ? nullptr : found->second;
 }
 
 absl::StatusOr<TensorView> Checkpoint::Get(std::string_view name) const {
   const TensorView* tensor = Find(name);
   if (tensor != nullptr) return *tensor;
-  if (const auto listed = not_held_.find(std::string(name)); listed != not_held_.end()) {
+  if (const auto listed = not_held_.find(UsualName(name)); listed != not_held_.end()) {
     return absl::NotFoundError(fmt::format("{}: tensor {} is missing, {} says it is there",
                                            (directory_ / listed->second).string(), name,
                                            kWeightsIndexFile));

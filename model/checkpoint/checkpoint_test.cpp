@@ -94,6 +94,30 @@ TEST_F(CheckpointTest, FindsTensorsThatTheIndexDoesNotListOrHasInAnotherShard) {
   for (const char* name : {"a", "b", "c"}) EXPECT_NE(checkpoint->Find(name), nullptr);
 }
 
+TEST_F(CheckpointTest, KnowsTheTensorsOfAModelThatWasSavedWithoutItsHead) {
+  WriteShard("1.safetensors", {"layers.0.mlp.up_proj.weight", "embed_tokens.weight"});
+  WriteIndex(R"({"weight_map": {"layers.0.mlp.up_proj.weight": "1.safetensors",
+    "embed_tokens.weight": "1.safetensors", "norm.weight": "1.safetensors"}})");
+  const auto checkpoint = Checkpoint::Open(folder_.path());
+  ASSERT_THAT(checkpoint, IsOk());
+  for (const char* name : {"layers.0.mlp.up_proj.weight", "embed_tokens.weight"}) {
+    const TensorView* found = checkpoint->Find(std::string("model.") + name);
+    ASSERT_NE(found, nullptr);
+    EXPECT_EQ(found->name, name);
+    EXPECT_EQ(checkpoint->Find(name), found);
+  }
+  EXPECT_EQ(checkpoint->parameter_count(), 8);
+  EXPECT_THAT(std::string(checkpoint->Get("model.norm.weight").status().message()),
+              HasSubstr("/1.safetensors: tensor model.norm.weight is missing"));
+}
+
+TEST_F(CheckpointTest, RefusesATensorUnderTwoNames) {
+  WriteShard("model.safetensors", {"norm.weight", "model.norm.weight"});
+  EXPECT_THAT(
+      Error(absl::StatusCode::kInvalidArgument),
+      HasSubstr("holds tensor model.norm.weight, and so does model.safetensors norm.weight;"));
+}
+
 TEST_F(CheckpointTest, RefusesATensorThatIsInTwoShards) {
   WriteShard("1.safetensors", {"a"});
   WriteShard("2.safetensors", {"b", "a"});

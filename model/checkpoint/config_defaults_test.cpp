@@ -142,51 +142,5 @@ TEST(ConfigDefaultsTest, AreTurnedOffByANullWhereThatMeansNone) {
   EXPECT_EQ(Parse(config).moe, MoeConfig());
 }
 
-class RopeDefaultsTest : public ::testing::TestWithParam<const char*> {
- protected:
-  RopeDefaultsTest() { config_["max_position_embeddings"] = 512; }
-
-  int64_t OriginalContext() {
-    const RopeConfig rope = Parse(config_).rope;
-    return rope.yarn ? rope.yarn->original_context_length : rope.llama3->original_context_length;
-  }
-
-  json config_ = Sizes("llama");
-  json scaling_ = {
-      {"rope_type", GetParam()}, {"factor", 4}, {"low_freq_factor", 1}, {"high_freq_factor", 4}};
-};
-
-TEST_P(RopeDefaultsTest, TakeTheModelsContextForTheOriginalOne) {
-  config_["rope_scaling"] = scaling_;
-  EXPECT_EQ(OriginalContext(), 512);
-}
-
-TEST_P(RopeDefaultsTest, GoByTheFieldBesideTheScalingBeforeTheOneInIt) {
-  scaling_["original_max_position_embeddings"] = 64;
-  config_["rope_scaling"] = scaling_;
-  EXPECT_EQ(OriginalContext(), 64);
-  config_["original_max_position_embeddings"] = 128;
-  EXPECT_EQ(OriginalContext(), 128);
-}
-
-TEST_P(RopeDefaultsTest, RefuseANull) {
-  scaling_["original_max_position_embeddings"] = nullptr;
-  config_["rope_scaling"] = scaling_;
-  ExpectRefused(config_, "in rope_scaling: original_max_position_embeddings is null");
-}
-
-INSTANTIATE_TEST_SUITE_P(ConfigDefaultsTest, RopeDefaultsTest, ::testing::Values("yarn", "llama3"));
-
-TEST(ConfigDefaultsTest, HeadsThatTurnInPartAreRefused) {
-  json config = Sizes("llama");
-  config["partial_rotary_factor"] = 1.0;
-  EXPECT_EQ(Parse(config), Parse(Sizes("llama")));
-  config["partial_rotary_factor"] = 0.5;
-  ExpectRefused(config, "config.json: partial_rotary_factor is 0.5; only 1 is supported");
-  config.erase("partial_rotary_factor");
-  config["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.25}};
-  ExpectRefused(config, "in rope_parameters: partial_rotary_factor is 0.25");
-}
-
 }  // namespace
 }  // namespace fedtune

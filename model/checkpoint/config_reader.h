@@ -45,6 +45,9 @@ class ConfigReader {
   // The value of `key`; null when absent.
   const nlohmann::json* Find(std::string_view key) const;
 
+  // True when the key is there and null.
+  bool IsNull(std::string_view key) const;
+
   // The object under `key`; null when absent. Anything else is a problem.
   const nlohmann::json* FindObject(std::string_view key);
 
@@ -63,9 +66,6 @@ class ConfigReader {
   absl::Status Finish() const;
 
  private:
-  // True when the key is there and null.
-  bool IsNull(std::string_view key) const;
-
   // False when there is no number in `range`; says so.
   bool ReadNumber(std::string_view key, double& value, Range range);
 

@@ -13,6 +13,7 @@ const MoeConfig kUsual = {.expert_width = 1407};
 // A Llama whose MLPs are mixtures of experts (DeepSeekMoE, 2024).
 ModelConfig ReadDeepseekConfig(ConfigReader& reader) {
   ModelConfig config = ReadLlamaConfig(reader);
+  config.mlp_bias = false;  // Its own code has none, whatever is said.
   config.moe = ReadExperts(reader, config, kUsual);
   const RouterWords words = ReadRouterWords(reader, {"softmax", "greedy"});
   reader.Require(words.scoring == "softmax", "scoring_func",

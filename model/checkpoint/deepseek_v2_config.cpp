@@ -33,10 +33,11 @@ void ReadRouter(ConfigReader& reader, MoeConfig& moe) {
 
 ModelConfig ReadDeepseekV2Config(ConfigReader& reader) {
   ModelConfig config = ReadCommonConfig(reader, /*usual_context=*/2048);
+  reader.Optional("mlp_bias", config.mlp_bias);
   config.attention = ReadMlaConfig(reader, config);
   config.moe = ReadExperts(reader, config, kUsual);
   if (config.moe.routed_expert_count > 0) ReadRouter(reader, config.moe);
-  config.rope = ReadRopeConfig(reader, RotaryPairs::kNeighbours, config.context_length);
+  ReadRopeConfig(reader, RotaryPairs::kNeighbours, config);
   return config;
 }
 

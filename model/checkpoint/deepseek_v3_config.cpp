@@ -36,7 +36,7 @@ ModelConfig ReadCommon(ConfigReader& reader, RotaryPairs pairs, int64_t usual_co
   config.attention = ReadMlaConfig(reader, config);
   config.moe = ReadExperts(reader, config, kUsual);
   if (config.moe.routed_expert_count > 0) ReadRouter(reader, config.moe);
-  config.rope = ReadRopeConfig(reader, pairs, config.context_length);
+  ReadRopeConfig(reader, pairs, config);
   config.prediction_layers = 1;
   reader.Optional("num_nextn_predict_layers", config.prediction_layers, {0, 100});
   return config;

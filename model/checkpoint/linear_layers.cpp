@@ -30,9 +30,12 @@ class LayerList {
   std::vector<LinearLayer> Finish() && { return std::move(layers_); }
 
  private:
-  void Add(std::string name, LayerKind kind, int64_t in, int64_t out) {
-    layers_.push_back(
-        {.name = std::move(name), .kind = kind, .in_features = in, .out_features = out});
+  void Add(std::string name, LayerKind kind, int64_t in, int64_t out, bool has_bias = false) {
+    layers_.push_back({.name = std::move(name),
+                       .kind = kind,
+                       .in_features = in,
+                       .out_features = out,
+                       .has_bias = has_bias});
   }
 
   void AddAttention(const std::string& prefix) {
@@ -47,30 +50,33 @@ class LayerList {
     if (mla.q_lora_rank == 0) {
       Add(prefix + "q_proj", kKind, config_.hidden_size, query);
     } else {
-      Add(prefix + "q_a_proj", kKind, config_.hidden_size, mla.q_lora_rank);
+      Add(prefix + "q_a_proj", kKind, config_.hidden_size, mla.q_lora_rank, config_.attention_bias);
       Add(prefix + "q_b_proj", kKind, mla.q_lora_rank, query);
     }
     Add(prefix + "kv_a_proj_with_mqa", kKind, config_.hidden_size,
-        mla.kv_lora_rank + mla.qk_rope_head_dim);
+        mla.kv_lora_rank + mla.qk_rope_head_dim, config_.attention_bias);
     Add(prefix + "kv_b_proj", kKind, mla.kv_lora_rank,
         config_.head_count * (mla.qk_nope_head_dim + mla.v_head_dim));
-    Add(prefix + "o_proj", kKind, config_.head_count * mla.v_head_dim, config_.hidden_size);
+    Add(prefix + "o_proj", kKind, config_.head_count * mla.v_head_dim, config_.hidden_size,
+        config_.attention_bias);
   }
 
   void AddGqa(const std::string& prefix, const GqaConfig& gqa) {
     constexpr LayerKind kKind = LayerKind::kAttention;
     const int64_t query = config_.head_count * gqa.head_dim;
     const int64_t key = gqa.key_value_head_count * gqa.head_dim;
-    Add(prefix + "q_proj", kKind, config_.hidden_size, query);
-    Add(prefix + "k_proj", kKind, config_.hidden_size, key);
-    Add(prefix + "v_proj", kKind, config_.hidden_size, key);
-    Add(prefix + "o_proj", kKind, query, config_.hidden_size);
+    const bool has_bias = config_.attention_bias;
+    Add(prefix + "q_proj", kKind, config_.hidden_size, query, has_bias);
+    Add(prefix + "k_proj", kKind, config_.hidden_size, key, has_bias);
+    Add(prefix + "v_proj", kKind, config_.hidden_size, key, has_bias);
+    Add(prefix + "o_proj", kKind, query, config_.hidden_size, has_bias);
   }
 
   void AddMlp(const std::string& prefix, LayerKind kind, int64_t width) {
-    Add(prefix + "gate_proj", kind, config_.hidden_size, width);
-    Add(prefix + "up_proj", kind, config_.hidden_size, width);
-    Add(prefix + "down_proj", kind, width, config_.hidden_size);
+    const bool has_bias = config_.mlp_bias && kind != LayerKind::kRoutedExpert;
+    Add(prefix + "gate_proj", kind, config_.hidden_size, width, has_bias);
+    Add(prefix + "up_proj", kind, config_.hidden_size, width, has_bias);
+    Add(prefix + "down_proj", kind, width, config_.hidden_size, has_bias);
   }
 
   void AddExperts(const std::string& prefix) {

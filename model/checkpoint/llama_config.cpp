@@ -6,8 +6,9 @@ namespace fedtune {
 
 ModelConfig ReadLlamaConfig(ConfigReader& reader) {
   ModelConfig config = ReadCommonConfig(reader, /*usual_context=*/2048);
+  reader.Optional("mlp_bias", config.mlp_bias);
   config.attention = ReadGqaConfig(reader, config);
-  config.rope = ReadRopeConfig(reader, RotaryPairs::kHalves, config.context_length);
+  ReadRopeConfig(reader, RotaryPairs::kHalves, config);
   return config;
 }
 

@@ -65,9 +65,11 @@ class WeightRows {
     const auto block_columns = static_cast<size_t>(blocks_.columns);
     const size_t scales_a_row = static_cast<size_t>(scales_->shape[1]);
     std::vector<float> scales(scales_a_row);
-    const size_t first = index / static_cast<size_t>(blocks_.rows) * scales_a_row * sizeof(float);
-    DecodeFloats(TensorType::kF32, scales_->bytes.subspan(first, scales_a_row * sizeof(float)),
-                 scales);
+    const size_t row_bytes = scales_a_row * static_cast<size_t>(BytesPerValue(scales_->type));
+    DecodeFloats(
+        scales_->type,
+        scales_->bytes.subspan(index / static_cast<size_t>(blocks_.rows) * row_bytes, row_bytes),
+        scales);
     for (size_t i = 0; i < row.size(); ++i) {
       row[i] = FloatFromE4M3(static_cast<uint8_t>(bytes[i])) * scales[i / block_columns];
     }

@@ -59,7 +59,7 @@ class MergeFp8Test : public ::testing::Test {
           "self_attn.kv_a_proj_with_mqa", "mlp.experts.0.up_proj", "mlp.experts.1.up_proj"}) {
       const std::string name = kBlock + module + ".weight";
       tensors.push_back({name, TensorType::kF8E4M3, {2, 3}, weight_});
-      tensors.push_back({name + "_scale_inv", TensorType::kF32, {1, 2}, scales_});
+      tensors.push_back({name + "_scale_inv", scale_type_, {1, 2}, scales_});
     }
     tensors.push_back({"lm_head.weight", TensorType::kF32, {1, 2}, head_});
     ASSERT_THAT(WriteSafetensors(base_ / "model.safetensors", tensors, {}), IsOk());
@@ -88,7 +88,8 @@ class MergeFp8Test : public ::testing::Test {
   const std::filesystem::path target_ = folder_.path() / "merged";
   // 1, -2, 448; 0.001953125 (the least), 0, 1.5.
   const std::vector<std::byte> weight_ = Bytes({0x38, 0xc0, 0x7e, 0x01, 0x00, 0x3c});
-  const std::vector<std::byte> scales_ = Floats({2, 0.5});
+  TensorType scale_type_ = TensorType::kF32;
+  std::vector<std::byte> scales_ = Floats({2, 0.5});
   const std::vector<std::byte> head_ = Floats({1, 2});
 };
 
@@ -102,6 +103,16 @@ TEST_F(MergeFp8Test, WidensTheLayerAndAddsTheUpdate) {
   EXPECT_THAT(Decode(*weight), ElementsAre(2.5, -3, 226, 0.00390625, 0, 0.75));
   EXPECT_EQ(merged->Find(kBlock + "mlp.down_proj.weight_scale_inv"), nullptr);
   EXPECT_THAT(Unconverted(), ElementsAre("lm_head", kBlock + "mlp.down_proj"));
+}
+
+TEST_F(MergeFp8Test, TakesScalesOf16Bits) {
+  scale_type_ = TensorType::kBF16;
+  scales_ = Bytes({0x00, 0x40, 0x00, 0x3f});
+  WriteBase();
+  ASSERT_THAT(Merge("mlp.down_proj"), IsOk());
+  const auto merged = Checkpoint::Open(target_);
+  EXPECT_THAT(Decode(*merged->Find(kBlock + "mlp.down_proj.weight")),
+              ElementsAre(2.5, -3, 226, 0.00390625, 0, 0.75));
 }
 
 TEST_F(MergeFp8Test, KeepsEverythingElseByteForByte) {

@@ -60,7 +60,9 @@ absl::StatusOr<MergePlan> MergePlan::Create(const Checkpoint& checkpoint,
   MergePlan plan(checkpoint);
   for (const AdapterTensor& tensor : layout.tensors()) {
     const AdapterModule& module = layout.modules()[static_cast<size_t>(tensor.module_index)];
-    LowRankUpdate& update = plan.updates_[fmt::format("{}{}", module.name, kWeight)];
+    ASSIGN_OR_RETURN(const TensorView weight,
+                     checkpoint.Get(fmt::format("{}{}", module.name, kWeight)));
+    LowRankUpdate& update = plan.updates_[weight.name];
     update.module = &module;
     (tensor.factor == Factor::kA ? update.a : update.b) =
         values.subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size()));
@@ -98,11 +100,11 @@ absl::Status MergePlan::CheckWeight(const std::string& name, const LowRankUpdate
     const std::vector<int64_t> blocks = {
         (wide->shape[0] + blocks_->rows - 1) / blocks_->rows,
         (wide->shape[1] + blocks_->columns - 1) / blocks_->columns};
-    if (scale.shape == blocks && scale.type == TensorType::kF32) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("{}: tensor {} is {} of {}, but the blocks of the weight make it F32 of {}",
-                    checkpoint_->directory().string(), scale.name, ToString(scale.type),
-                    ShapeToString(scale.shape), ShapeToString(blocks)));
+    if (scale.shape == blocks && IsConvertibleToFloat(scale.type)) continue;
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: tensor {} is {} of {}, but the blocks of the weight make it F32, F16 or BF16 of {}",
+        checkpoint_->directory().string(), scale.name, ToString(scale.type),
+        ShapeToString(scale.shape), ShapeToString(blocks)));
   }
   return absl::OkStatus();
 }
@@ -166,13 +168,13 @@ std::set<std::string> MergePlan::UnconvertedModules(bool has_list) const {
   std::set<std::string> modules;
   for (const std::string& weight : widened_) {
     const auto expert = ExpertName::Parse(ModuleOf(weight));
-    modules.insert(expert ? expert->experts : std::string(ModuleOf(weight)));
+    modules.insert(UsualName(expert ? expert->experts : ModuleOf(weight)));
   }
   if (has_list) return modules;
   for (const SafetensorsFile& shard : checkpoint_->shards()) {
     for (const TensorView& tensor : shard.tensors()) {
       if (tensor.name.ends_with(kWeight) && tensor.shape.size() == 2 && !IsFp8(&tensor)) {
-        modules.emplace(ModuleOf(tensor.name));
+        modules.insert(UsualName(ModuleOf(tensor.name)));
       }
     }
   }

@@ -70,7 +70,8 @@ class MergePlan {
   std::set<std::string> UnconvertedModules(bool has_list) const;
 
   const Checkpoint* checkpoint_;
-  std::map<std::string, LowRankUpdate, std::less<>> updates_;  // By the weight's name.
+  std::map<std::string, LowRankUpdate, std::less<>>
+      updates_;  // By the name under which the weight is stored.
   std::set<std::string, std::less<>> widened_;
   std::optional<Fp8Blocks> blocks_;
 };

@@ -2,8 +2,6 @@
 
 #include "model/checkpoint/model_config.h"
 
-#include <cmath>
-
 #include "base/files.h"
 #include "base/json.h"
 #include "base/status.h"
@@ -18,76 +16,6 @@ using nlohmann::json;
 
 constexpr Range kTokenId = {0, 2147483647};
 constexpr Range kContext = {1, 1 << 30};
-constexpr std::string_view kOriginalContext = "original_max_position_embeddings";
-
-double MagnitudeOf(double factor, double mscale) {
-  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
-}
-
-void Optional(ConfigReader& reader, std::string_view key, std::optional<double>& field) {
-  double value = 0;
-  if (reader.Find(key) == nullptr) return;
-  reader.Optional(key, value, {0, 1e6});
-  field = value;
-}
-
-void RequireWholeHeadsTurn(ConfigReader& reader) {
-  double part = 1;
-  reader.Optional("partial_rotary_factor", part, {0, 1});
-  reader.Require(part == 1, "partial_rotary_factor",
-                 fmt::format("is {}; only 1 is supported", part));
-}
-
-YarnScaling ReadYarn(ConfigReader& reader, int64_t original_context) {
-  YarnScaling yarn;
-  yarn.original_context_length = original_context;
-  reader.Required("factor", yarn.factor, {1, 1e6});
-  reader.Optional("beta_fast", yarn.beta_fast, {1e-3, 1e6});
-  reader.Optional("beta_slow", yarn.beta_slow, {1e-3, 1e6});
-  reader.Require(yarn.beta_fast > yarn.beta_slow, "beta_fast", "is not above beta_slow");
-  Optional(reader, "mscale", yarn.mscale);
-  Optional(reader, "mscale_all_dim", yarn.mscale_all_dim);
-  Optional(reader, "attention_factor", yarn.attention_factor);
-  bool truncate = true;
-  reader.Optional("truncate", truncate);
-  reader.Require(truncate, "truncate", "is false, which is not supported");
-  return yarn;
-}
-
-Llama3Scaling ReadLlama3(ConfigReader& reader, int64_t original_context) {
-  Llama3Scaling llama3;
-  llama3.original_context_length = original_context;
-  reader.Required("factor", llama3.factor, {1, 1e6});
-  reader.Required("low_freq_factor", llama3.low_frequency_factor, {1e-3, 1e6});
-  reader.Required("high_freq_factor", llama3.high_frequency_factor, {1e-3, 1e6});
-  reader.Require(llama3.high_frequency_factor > llama3.low_frequency_factor, "high_freq_factor",
-                 "is not above low_freq_factor");
-  return llama3;
-}
-
-// What `rope_scaling` and `rope_parameters` have in common. `original_context` is that
-// of a scaling that names none.
-void ReadScaling(ConfigReader& reader, RopeConfig& rope, int64_t original_context) {
-  RequireWholeHeadsTurn(reader);
-  std::string type = "default";
-  reader.Optional("type", type);
-  reader.Optional("rope_type", type);
-  if (type == "yarn" || type == "llama3") {
-    reader.Defaulted(kOriginalContext, original_context, kContext);
-  }
-  if (type == "yarn") {
-    rope.yarn = ReadYarn(reader, original_context);
-  } else if (type == "linear") {
-    reader.Required("factor", rope.linear_factor, {1, 1e6});
-  } else if (type == "llama3") {
-    rope.llama3 = ReadLlama3(reader, original_context);
-  } else {
-    reader.Require(type == "default", "rope_type",
-                   fmt::format("is \"{}\"; \"default\", \"linear\", \"yarn\" and \"llama3\" are "
-                               "supported",
-                               type));
-  }
-}
 
 // Weights as the FP8 checkpoints of the family have them.
 void ReadQuantization(ConfigReader& reader, ModelConfig& config) {
@@ -146,13 +74,6 @@ void ReadEosTokens(ConfigReader& reader, std::vector<int64_t>& tokens) {
   }
 }
 
-// A switch that must be off.
-void RequireOff(ConfigReader& reader, std::string_view key) {
-  bool on = false;
-  reader.Optional(key, on);
-  reader.Require(!on, key, "is true, which is not supported");
-}
-
 std::string SupportedTypes() {
   std::vector<std::string_view> names;
   names.reserve(kArchitectures.size());
@@ -161,17 +82,6 @@ std::string SupportedTypes() {
 }
 
 }  // namespace
-
-double YarnScaling::RotaryFactor() const {
-  if (attention_factor) return *attention_factor;
-  if (mscale.value_or(0) == 0 || mscale_all_dim.value_or(0) == 0) return MagnitudeOf(factor, 1);
-  return MagnitudeOf(factor, *mscale) / MagnitudeOf(factor, *mscale_all_dim);
-}
-
-double YarnScaling::SoftmaxFactor() const {
-  const double magnitude = MagnitudeOf(factor, mscale_all_dim.value_or(0));
-  return magnitude * magnitude;
-}
 
 bool ModelConfig::IsMoeLayer(int64_t layer) const {
   return moe.routed_expert_count > 0 && layer >= moe.first_dense_layers &&
@@ -198,38 +108,13 @@ ModelConfig ReadCommonConfig(ConfigReader& reader, int64_t usual_context) {
   reader.Optional("hidden_act", activation);
   reader.Require(activation == "silu" || activation == "swish", "hidden_act",
                  fmt::format("is \"{}\"; only \"silu\" is supported", activation));
-  RequireOff(reader, "attention_bias");
-  RequireOff(reader, "mlp_bias");
+  reader.Optional("attention_bias", config.attention_bias);
   if (reader.Find("bos_token_id") != nullptr) {
     reader.Optional("bos_token_id", config.bos_token.emplace(), kTokenId);
   }
   ReadEosTokens(reader, config.eos_tokens);
   ReadQuantization(reader, config);
   return config;
-}
-
-RopeConfig ReadRopeConfig(ConfigReader& reader, RotaryPairs pairs, int64_t context_length) {
-  constexpr Range kTheta = {1, 1e12};
-  RopeConfig rope;
-  rope.pairs = pairs;
-  reader.Optional("rope_theta", rope.theta, kTheta);
-  RequireWholeHeadsTurn(reader);
-  // Where both are, transformers goes by the older one alone.
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const json* object = reader.FindObject(key);
-    if (object == nullptr || object->empty()) continue;
-    ConfigReader inner(*object, fmt::format("in {}", key));
-    inner.Optional("rope_theta", rope.theta, kTheta);
-    ReadScaling(inner, rope, context_length);
-    reader.Take(inner);
-    break;
-  }
-  // Beside the scaling it comes before what is in it.
-  if (rope.yarn) reader.Optional(kOriginalContext, rope.yarn->original_context_length, kContext);
-  if (rope.llama3) {
-    reader.Optional(kOriginalContext, rope.llama3->original_context_length, kContext);
-  }
-  return rope;
 }
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_view source) {

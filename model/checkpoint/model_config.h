@@ -24,12 +24,10 @@ struct YarnScaling {
   std::optional<double> mscale = std::nullopt;
   std::optional<double> mscale_all_dim = std::nullopt;
   std::optional<double> attention_factor = std::nullopt;
+  bool truncate = true;  // The first and last of the stretched pairs are whole numbers.
 
   // What cosines and sines are multiplied by.
   double RotaryFactor() const;
-
-  // What the softmax scale is multiplied by: (0.1 mscale_all_dim ln(factor) + 1)^2.
-  double SoftmaxFactor() const;
 
   friend bool operator==(const YarnScaling&, const YarnScaling&) = default;
 };
@@ -47,6 +45,16 @@ struct Llama3Scaling {
   friend bool operator==(const Llama3Scaling&, const Llama3Scaling&) = default;
 };
 
+// LongRoPE (Ding et al., 2024) up to the original context, where each pair is slowed by a
+// factor of its own. Longer texts have other factors for all of their tokens; what
+// transformers computes of them depends on how they come to it.
+struct LongRopeScaling {
+  std::vector<double> short_factors;
+  double magnitude = 1;  // What cosines and sines are multiplied by.
+
+  friend bool operator==(const LongRopeScaling&, const LongRopeScaling&) = default;
+};
+
 // Which values of a rotary part form the pairs that are turned.
 enum class RotaryPairs : uint8_t {
   kNeighbours,  // 0 and 1, 2 and 3, and so on.
@@ -59,10 +67,15 @@ struct RopeConfig {
   double linear_factor = 1;  // Positions are divided by it (Chen et al., 2023).
   std::optional<YarnScaling> yarn = std::nullopt;
   std::optional<Llama3Scaling> llama3 = std::nullopt;
+  std::optional<LongRopeScaling> longrope = std::nullopt;
   RotaryPairs pairs = RotaryPairs::kNeighbours;
 
+  // What latent attention multiplies its softmax scale by:
+  // (0.1 mscale_all_dim ln(factor) + 1)^2.
+  double softmax_factor = 1;
+
   // What cosines and sines are multiplied by.
-  double Magnitude() const { return yarn ? yarn->RotaryFactor() : 1; }
+  double Magnitude() const;
 
   friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };
@@ -154,6 +167,8 @@ struct ModelConfig {
   int64_t dense_width = 0;     // Of the MLP in layers without experts.
   double rms_norm_epsilon = 1e-6;
   bool tie_embeddings = false;  // The head is the embedding.
+  bool attention_bias = false;  // Of the projections of attention, latent: q_a, kv_a and o.
+  bool mlp_bias = false;        // Of dense MLPs and shared experts.
   std::variant<MlaConfig, GqaConfig> attention;
   RopeConfig rope;
   MoeConfig moe;

@@ -56,50 +56,10 @@ TEST(ModelConfigTest, ReadsDeepSeekV2Lite) {
   EXPECT_TRUE(config->IsMoeLayer(1));
   ASSERT_TRUE(config->rope.yarn.has_value());
   EXPECT_EQ(config->rope.yarn->original_context_length, 4096);
-  EXPECT_NEAR(config->rope.yarn->SoftmaxFactor(), 1.58962617, 1e-8);
+  EXPECT_NEAR(config->rope.softmax_factor, 1.58962617, 1e-8);
   EXPECT_DOUBLE_EQ(config->rope.yarn->RotaryFactor(), 1.0);
   EXPECT_EQ(config->bos_token, 100000);
   EXPECT_THAT(config->eos_tokens, ElementsAre(100001));
-}
-
-TEST(ModelConfigTest, ReadsRopeParametersAsRopeScaling) {
-  json config = Lite();
-  config["rope_parameters"] = config["rope_scaling"];
-  config["rope_parameters"]["rope_theta"] = 10000.0;
-  config["rope_parameters"]["rope_type"] = "yarn";
-  config["rope_parameters"]["original_max_position_embeddings"] = 4096.0;
-  config.erase("rope_scaling");
-  config.erase("rope_theta");
-  const auto parsed = Parse(config);
-  ASSERT_THAT(parsed, IsOk());
-  EXPECT_EQ(*parsed, *Parse(Lite()));
-}
-
-TEST(ModelConfigTest, GoesByRopeScalingWhereRopeParametersStretchInAnotherWay) {
-  json config = Lite();
-  config["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 3}, {"rope_theta", 500.0}};
-  config.erase("rope_theta");
-  const auto yarn = Parse(config);
-  ASSERT_THAT(yarn, IsOk());
-  EXPECT_EQ(yarn->rope.yarn, Parse(Lite())->rope.yarn);
-  EXPECT_EQ(yarn->rope.linear_factor, 1);
-  EXPECT_EQ(yarn->rope.theta, 10000);
-  config["rope_scaling"] = json::object();
-  EXPECT_EQ(Parse(config)->rope.linear_factor, 3);
-  EXPECT_EQ(Parse(config)->rope.theta, 500);
-}
-
-TEST(ModelConfigTest, ReadsPlainRope) {
-  json config = Lite();
-  config["rope_scaling"] = nullptr;
-  config["rope_theta"] = 50000;
-  EXPECT_EQ(Parse(config)->rope, (RopeConfig{.theta = 50000}));
-}
-
-TEST(ModelConfigTest, ScalesAttentionByTheFactorAloneWithoutMscale) {
-  const YarnScaling yarn{.factor = 40, .original_context_length = 4096};
-  EXPECT_NEAR(yarn.RotaryFactor(), 1.3688879, 1e-6);
-  EXPECT_DOUBLE_EQ(yarn.SoftmaxFactor(), 1.0);
 }
 
 TEST(ModelConfigTest, ReadsGroupsAndLowRankQueries) {
@@ -192,31 +152,16 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"/num_key_value_heads", 4, "num_key_value_heads differs"},
         Fault{"/rms_norm_eps", 0, "rms_norm_eps is 0"},
         Fault{"/hidden_act", "gelu", "hidden_act is \"gelu\""},
-        Fault{"/attention_bias", true, "attention_bias is true"},
-        Fault{"/mlp_bias", true, "mlp_bias is true"},
+        Fault{"/attention_bias", "yes", "attention_bias is neither true nor false"},
+        Fault{"/mlp_bias", 1, "mlp_bias is neither true nor false"},
         Fault{"/norm_topk_prob", 1, "norm_topk_prob is neither true nor false"},
         Fault{"/scoring_func", "sigmoid", "scoring_func is \"sigmoid\""},
         Fault{"/topk_method", "noaux_tc", "topk_method is \"noaux_tc\""},
         Fault{"/topk_method", 7, "topk_method is not a text"},
         Fault{"/rope_theta", 0, "rope_theta is 0"},
         Fault{"/rope_scaling", 3, "rope_scaling is not an object"},
-        Fault{"/rope_scaling/type", "longrope", "in rope_scaling: rope_type is \"longrope\""},
-        Fault{"/rope_scaling/factor", nullptr, "in rope_scaling: factor is missing"},
-        Fault{"/rope_scaling/factor", 0.5, "factor is 0.5"},
-        Fault{"/rope_scaling/beta_slow", 64, "beta_fast is not above beta_slow"},
-        Fault{"/rope_scaling/truncate", false, "truncate is false"},
         Fault{"/eos_token_id", json::array({-1}), "eos_token_id is not a list of tokens"},
         Fault{"/eos_token_id", "end", "eos_token_id is not a number"},
-        Fault{"/rope_scaling", json({{"type", "linear"}}), "in rope_scaling: factor is missing"},
-        Fault{"/rope_scaling", json({{"rope_type", "llama3"}, {"factor", 8}}),
-              "in rope_scaling: low_freq_factor is missing"},
-        Fault{"/rope_scaling",
-              json({{"rope_type", "llama3"},
-                    {"factor", 8},
-                    {"low_freq_factor", 4},
-                    {"high_freq_factor", 4},
-                    {"original_max_position_embeddings", 64}}),
-              "high_freq_factor is not above low_freq_factor"},
         Fault{"/quantization_config", json::object(), "in quantization_config: quant_method is"},
         Fault{"/quantization_config", json({{"quant_method", "bitsandbytes"}}),
               "quant_method is \"bitsandbytes\""},
@@ -256,7 +201,7 @@ TEST(ModelConfigTest, ReadsDeepSeekV3) {
   EXPECT_TRUE(config->moe.normalize_weights);
   EXPECT_EQ(config->fp8_blocks, (Fp8Blocks{128, 128}));
   EXPECT_EQ(config->rope.pairs, RotaryPairs::kNeighbours);
-  EXPECT_NEAR(config->rope.yarn->SoftmaxFactor(), 1.87385421, 1e-8);
+  EXPECT_NEAR(config->rope.softmax_factor, 1.87385421, 1e-8);
   // The layers for predicting several tokens ahead are none of the model's.
   EXPECT_EQ(LinearLayers(*config).size(), 61U * 5 + 3 * 3 + 58 * (1 + 256 * 3 + 3) + 1);
 }
@@ -291,6 +236,7 @@ TEST(ModelConfigTest, ReadsDeepSeekLlmAndItsMixtureOfExperts) {
                                      .linear_factor = 4.0,
                                      .yarn = std::nullopt,
                                      .llama3 = std::nullopt,
+                                     .longrope = std::nullopt,
                                      .pairs = RotaryPairs::kHalves}));
   EXPECT_EQ(LinearLayers(*llama).size(), 30U * 7 + 1);
   config["rope_scaling"] = {{"factor", 8.0},
@@ -363,6 +309,41 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"/topk_group", 9, "topk_group is more than n_group"},
                       Fault{"/topk_group", nullptr, "topk_group is missing"},
                       Fault{"/num_experts_per_tok", 25, "more than topk_group groups have"}));
+
+std::vector<std::string> BiasedLayers(const json& config) {
+  std::vector<std::string> names;
+  for (const LinearLayer& layer : LinearLayers(*Parse(config))) {
+    if (layer.has_bias) names.push_back(layer.name);
+  }
+  return names;
+}
+
+TEST(ModelConfigTest, LatentAttentionHasBiasesAtItsEnds) {
+  json config = V3();
+  config["num_hidden_layers"] = 1;
+  config["mlp_bias"] = true;  // Which transformers' V3 does not read.
+  EXPECT_THAT(BiasedLayers(config), ElementsAre());
+  config["attention_bias"] = true;
+  const std::string attention = "model.layers.0.self_attn.";
+  EXPECT_THAT(
+      BiasedLayers(config),
+      ElementsAre(attention + "q_a_proj", attention + "kv_a_proj_with_mqa", attention + "o_proj"));
+  config["q_lora_rank"] = nullptr;
+  EXPECT_THAT(BiasedLayers(config),
+              ElementsAre(attention + "kv_a_proj_with_mqa", attention + "o_proj"));
+}
+
+TEST(ModelConfigTest, MlpsHaveBiasesButThoseOfRoutedExperts) {
+  json config = Lite();
+  config["num_hidden_layers"] = 2;
+  config["mlp_bias"] = true;
+  const std::string dense = "model.layers.0.mlp.", shared = "model.layers.1.mlp.shared_experts.";
+  EXPECT_THAT(BiasedLayers(config),
+              ElementsAre(dense + "gate_proj", dense + "up_proj", dense + "down_proj",
+                          shared + "gate_proj", shared + "up_proj", shared + "down_proj"));
+  config["model_type"] = "deepseek";
+  EXPECT_THAT(BiasedLayers(config), ElementsAre());
+}
 
 TEST(ModelConfigTest, NamesTheLayersOfDeepSeekV2Lite) {
   const std::vector<LinearLayer> layers = LinearLayers(*Parse(Lite()));

@@ -3,12 +3,15 @@
 #include "model/checkpoint/one_model.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <string>
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/float_conversion.h"
 
 namespace fedtune {
 namespace {
@@ -27,9 +30,10 @@ absl::Status Contradiction(const Checkpoint& checkpoint, std::string_view tensor
 }
 
 // Of "model.layers.12.mlp.gate.weight" 12.
-std::optional<int64_t> LayerOf(std::string_view tensor) {
-  if (!tensor.starts_with(kLayers)) return std::nullopt;
-  tensor.remove_prefix(kLayers.size());
+std::optional<int64_t> LayerOf(std::string_view stored) {
+  const std::string name = UsualName(stored);
+  if (!name.starts_with(kLayers)) return std::nullopt;
+  std::string_view tensor = std::string_view(name).substr(kLayers.size());
   tensor = tensor.substr(0, tensor.find('.'));
   int64_t layer = 0;
   const auto [end, error] = std::from_chars(tensor.begin(), tensor.end(), layer);
@@ -52,8 +56,8 @@ absl::Status CheckLayerCount(const ModelConfig& config, const Checkpoint& checkp
 absl::Status CheckBiases(const ModelConfig& config, const Checkpoint& checkpoint) {
   for (const LinearLayer& layer : LinearLayers(config)) {
     const TensorView* bias = checkpoint.Find(layer.name + ".bias");
-    if (bias == nullptr) continue;
-    return Contradiction(checkpoint, bias->name, "nothing of biases, which are not supported");
+    if (bias == nullptr || layer.has_bias) continue;
+    return Contradiction(checkpoint, bias->name, "nothing of a bias there");
   }
   return absl::OkStatus();
 }
@@ -84,22 +88,27 @@ absl::Status CheckExpertsAreSingle(const ModelConfig& config, const Checkpoint& 
   return absl::OkStatus();
 }
 
-bool CanCompute(TensorType type, const ModelConfig& config) {
-  return type == TensorType::kBF16 || type == TensorType::kF16 || type == TensorType::kF32 ||
-         (type == TensorType::kF8E4M3 && config.fp8_blocks);
+bool CanCompute(const TensorView& tensor, const ModelConfig& config) {
+  return IsConvertibleToFloat(tensor.type) ||
+         (tensor.type == TensorType::kF8E4M3 && config.fp8_blocks &&
+          tensor.name.ends_with(".weight"));
 }
 
 bool IsWeight(const TensorView& tensor, const ModelConfig& config) {
-  if (tensor.name == kHead || tensor.name == kEmbedding || tensor.name == kFinalNorm) return true;
-  const std::optional<int64_t> layer = LayerOf(tensor.name);
+  const std::string name = UsualName(tensor.name);
+  if (name == kHead || name == kEmbedding || name == kFinalNorm) return true;
+  constexpr std::array<std::string_view, 4> kEndings = {".weight", ".bias", ".weight_scale_inv",
+                                                        ".e_score_correction_bias"};
+  const std::optional<int64_t> layer = LayerOf(name);
   return layer && *layer < config.layer_count &&
-         (tensor.name.ends_with(".weight") || tensor.name.ends_with(".e_score_correction_bias"));
+         std::any_of(kEndings.begin(), kEndings.end(),
+                     [&](std::string_view ending) { return name.ends_with(ending); });
 }
 
 absl::Status CheckTypes(const ModelConfig& config, const Checkpoint& checkpoint) {
   for (const SafetensorsFile& shard : checkpoint.shards()) {
     for (const TensorView& tensor : shard.tensors()) {
-      if (CanCompute(tensor.type, config) || !IsWeight(tensor, config)) continue;
+      if (CanCompute(tensor, config) || !IsWeight(tensor, config)) continue;
       return absl::InvalidArgumentError(fmt::format(
           "{}: tensor {} has values of type {}; weights must be BF16, F16 or F32: convert them "
           "with transformers' from_pretrained(dtype=...) and save_pretrained()",
@@ -124,6 +133,16 @@ bool LooksEqual(const TensorView& a, const TensorView& b) {
   return true;
 }
 
+// transformers would begin with random numbers.
+absl::Status CheckOwnHead(const Checkpoint& checkpoint) {
+  const absl::StatusOr<TensorView> head = checkpoint.Get(kHead);
+  if (head.ok()) return absl::OkStatus();
+  return absl::NotFoundError(
+      fmt::format("{}; config.json does not tie it to the embedding (tie_word_embeddings): was the "
+                  "model saved without its head? AutoModelForCausalLM saves it",
+                  Message(head.status())));
+}
+
 absl::Status CheckTiedHead(const Checkpoint& checkpoint) {
   const TensorView* head = checkpoint.Find(kHead);
   const TensorView* embedding = checkpoint.Find(kEmbedding);
@@ -142,7 +161,7 @@ absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoi
   RETURN_IF_ERROR(CheckSharedExperts(config, checkpoint));
   RETURN_IF_ERROR(CheckExpertsAreSingle(config, checkpoint));
   RETURN_IF_ERROR(CheckTypes(config, checkpoint));
-  return config.tie_embeddings ? CheckTiedHead(checkpoint) : absl::OkStatus();
+  return config.tie_embeddings ? CheckTiedHead(checkpoint) : CheckOwnHead(checkpoint);
 }
 
 }  // namespace fedtune

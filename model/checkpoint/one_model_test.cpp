@@ -32,6 +32,7 @@ class OneModelTest : public ::testing::Test {
     config_.hidden_size = kHidden;
     config_.vocabulary_size = kVocabulary;
     config_.dense_width = 2;
+    config_.tie_embeddings = true;
     config_.attention = GqaConfig{1, 2};
     Add("model.layers.0.input_layernorm.weight");
     Add("model.layers.1.input_layernorm.weight");
@@ -92,9 +93,11 @@ TEST_F(OneModelTest, LeavesOutLayersForMultiTokenPrediction) {
   EXPECT_THAT(Error(), HasSubstr("model.layers.3.mlp.up_proj.weight"));
 }
 
-TEST_F(OneModelTest, RefusesABias) {
+TEST_F(OneModelTest, RefusesABiasOfWhichTheConfigurationSaysNothing) {
   Add("model.layers.1.self_attn.q_proj.bias");
   EXPECT_THAT(Error(), HasSubstr("model.layers.1.self_attn.q_proj.bias"));
+  config_.attention_bias = true;
+  EXPECT_THAT(Check(), IsOk());
 }
 
 TEST_F(OneModelTest, RefusesSharedExpertsThatAreNotCounted) {
@@ -126,20 +129,40 @@ TEST_F(OneModelTest, TakesWeightsOf8BitsWhereTheConfigurationSaysWhatTheyAre) {
   EXPECT_THAT(Check(), IsOk());
 }
 
+TEST_F(OneModelTest, NamesScalesOfATypeThatWeDoNotComputeWith) {
+  config_.fp8_blocks = Fp8Blocks();
+  AddOfType("model.layers.1.mlp.up_proj.weight_scale_inv", TensorType::kBF16);
+  EXPECT_THAT(Check(), IsOk());
+  AddOfType("model.layers.1.mlp.down_proj.weight_scale_inv", TensorType::kF8E4M3);
+  EXPECT_THAT(Error(), HasSubstr("down_proj.weight_scale_inv has values of type F8_E4M3"));
+}
+
+TEST_F(OneModelTest, KnowsALayerOfAModelThatWasSavedWithoutItsHead) {
+  Add("layers.2.mlp.up_proj.weight");
+  EXPECT_THAT(Error(),
+              AllOf(HasSubstr("num_hidden_layers is 2"), HasSubstr("layers.2.mlp.up_proj.weight")));
+}
+
 TEST_F(OneModelTest, DoesNotMindTheTypeOfWhatIsLeftOut) {
   AddOfType("model.layers.0.self_attn.mask", TensorType::kBool);
   AddOfType("vision.weight", TensorType::kF64);
   EXPECT_THAT(Check(), IsOk());
 }
 
+TEST_F(OneModelTest, RefusesAModelWithoutAHead) {
+  config_.tie_embeddings = false;
+  EXPECT_THAT(Error(),
+              AllOf(HasSubstr("has no tensor lm_head.weight"), HasSubstr("(tie_word_embeddings)")));
+  Add("lm_head.weight");
+  EXPECT_THAT(Check(), IsOk());
+}
+
 TEST_F(OneModelTest, TakesATiedHeadThatIsStoredTwice) {
-  config_.tie_embeddings = true;
   Add("lm_head.weight");
   EXPECT_THAT(Check(), IsOk());
 }
 
 TEST_F(OneModelTest, RefusesATiedHeadOfItsOwn) {
-  config_.tie_embeddings = true;
   Add("lm_head.weight").back() = 1;
   EXPECT_THAT(Error(), AllOf(HasSubstr("tie_word_embeddings is true"),
                              HasSubstr("lm_head.weight that differs from model.embed_tokens")));

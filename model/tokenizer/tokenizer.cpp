@@ -39,6 +39,25 @@ absl::Status CheckNormalizer(const nlohmann::json& section, std::string where) {
   return absl::OkStatus();
 }
 
+// One whose vocabulary has bytes beside characters, and "\u2581" for a space.
+absl::Status RefuseSentencePiece(const JsonFields& file) {
+  const auto type_of = [&](std::string_view section) {
+    const nlohmann::json& value = file.Any(section);
+    return value.is_object() ? value.value("type", nlohmann::json()) : nlohmann::json();
+  };
+  const nlohmann::json& model = file.Any("model");
+  const bool falls_back =
+      model.is_object() && model.value("byte_fallback", nlohmann::json()) == true;
+  if (type_of("pre_tokenizer") != "Metaspace" &&
+      (!falls_back || type_of("decoder") == "ByteLevel")) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}: is a tokenizer of SentencePiece's kind, as Llama 2 has; only byte-level "
+                  "tokenizers are supported, as those of DeepSeek and Llama 3",
+                  file.where()));
+}
+
 absl::Status CheckDecoder(const JsonFields& file) {
   ASSIGN_OR_RETURN(const nlohmann::json* section, file.Object("decoder"));
   ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(*section, file.where() + ": decoder"));
@@ -77,6 +96,7 @@ absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string
     return fmt::format("{}: {}", source, section);
   };
   RETURN_IF_ERROR(CheckVersion(file));
+  RETURN_IF_ERROR(RefuseSentencePiece(file));
   RETURN_IF_ERROR(CheckNormalizer(file.Any("normalizer"), place("normalizer")));
   ASSIGN_OR_RETURN(std::vector<int32_t> before_text,
                    TokensBeforeText(file.Any("post_processor"), place("post_processor")));

@@ -204,6 +204,20 @@ TEST(TokenizerTest, LeavesMarksToTheCaller) {
   EXPECT_THAT(tokenizer.tokens_before_text(), ElementsAre(256));
 }
 
+TEST(TokenizerTest, RefusesATokenizerOfSentencePiecesKindAsSuch) {
+  constexpr std::string_view kReason =
+      "tokenizer.json: is a tokenizer of SentencePiece's kind, as Llama 2 has";
+  nlohmann::json file = SmallTokenizerFile();
+  file["model"]["byte_fallback"] = true;
+  file["normalizer"] = {{"type", "Prepend"}, {"prepend", "\u2581"}};
+  file["pre_tokenizer"] = nullptr;
+  file["decoder"] = {{"type", "Sequence"}, {"decoders", nlohmann::json::array()}};
+  ExpectRefused(file, kReason);
+  file = SmallTokenizerFile();
+  file["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}};
+  ExpectRefused(file, kReason);
+}
+
 TEST(TokenizerTest, RefusesAnotherDecoder) {
   nlohmann::json file = SmallTokenizerFile();
   file["decoder"]["type"] = "Metaspace";

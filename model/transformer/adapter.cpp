@@ -23,16 +23,30 @@ LayerIndex IndexByName(std::span<const LinearLayer> layers) {
   return index;
 }
 
+absl::Status UnknownLayer(const AdapterModule& module) {
+  if (module.name.find(".indexer.") != std::string::npos) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the adapter changes {}, of the indexer by which tokens choose what they look at; here "
+        "they look at everything, so adapters of an indexer are not supported",
+        module.name));
+  }
+  if (module.name.starts_with("layers.")) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the adapter changes {}, a layer of a model without its head (AutoModel); adapters of "
+        "whole models (AutoModelForCausalLM) call it model.{}",
+        module.name, module.name));
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the adapter changes {}, a layer that this base model does not have; is it "
+                  "made for another base model?",
+                  module.name));
+}
+
 // The index of the layer that `module` adapts.
 absl::StatusOr<size_t> FindLayer(const AdapterModule& module, std::span<const LinearLayer> layers,
                                  const LayerIndex& index) {
   const auto found = index.find(module.name);
-  if (found == index.end()) {
-    return absl::InvalidArgumentError(
-        fmt::format("the adapter changes {}, a layer that this base model does not have; is it "
-                    "made for another base model?",
-                    module.name));
-  }
+  if (found == index.end()) return UnknownLayer(module);
   const LinearLayer& layer = layers[found->second];
   if (layer.in_features != module.in_features || layer.out_features != module.out_features) {
     return absl::InvalidArgumentError(fmt::format(

@@ -71,8 +71,8 @@ AttentionShape AttentionShapeOf(const ModelConfig& config) {
                        .softmax_scale = 1,
                        .pairs = config.rope.pairs};
   if (const auto* mla = std::get_if<MlaConfig>(&config.attention)) {
-    const double factor = config.rope.yarn ? config.rope.yarn->SoftmaxFactor() : 1;
-    shape.softmax_scale = factor / std::sqrt(static_cast<double>(mla->qk_head_dim()));
+    shape.softmax_scale =
+        config.rope.softmax_factor / std::sqrt(static_cast<double>(mla->qk_head_dim()));
   } else {
     const int64_t width = std::get<GqaConfig>(config.attention).head_dim;
     shape.softmax_scale = 1 / std::sqrt(static_cast<double>(width));

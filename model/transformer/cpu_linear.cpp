@@ -116,6 +116,10 @@ void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor
     terms.push_back({LeftOf(low), Forwards(lora.b, type), rank});
   }
   Multiply(terms, {y.data, y.stride, count, out});
+  if (!linear.bias.defined()) return;
+  for (int64_t i = 0; i < count; ++i) {
+    AddScaled(linear.bias.const_data_ptr<float>(), 1, out, y.From(i).data);
+  }
 }
 
 void LowGradientRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& y_gradient,

@@ -42,7 +42,7 @@ LeftFactor PreparedRows(const Linear& linear, const LeftFactor& rows, int64_t co
 
 int64_t RankOf(const LoraFactors& lora);
 
-// y = x W^T + low B^T with low = scale x A^T, which is written, too.
+// y = x W^T + bias + low B^T with low = scale x A^T, which is written, too.
 void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& x, int64_t count,
                  Rows low, Rows y);
 

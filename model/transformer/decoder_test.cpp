@@ -154,8 +154,9 @@ TEST_P(DecoderTest, NarrowWeightsAreAsIfTheyHadBeenWidened) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, DecoderTest,
-                         ::testing::Values("llama_gqa", "llama_mha", "model_a", "model_b", "moe_a",
-                                           "moe_b", "v32", "v3_a", "v3_b", "v3_fp8"),
+                         ::testing::Values("llama_bias", "llama_gqa", "llama_mha", "model_a",
+                                           "model_b", "moe_a", "moe_b", "v2_bias", "v32", "v3_a",
+                                           "v3_b", "v3_fp8"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

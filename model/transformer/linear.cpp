@@ -63,6 +63,7 @@ at::Tensor LinearForward(const at::Tensor& x, const Linear& linear, const LoraFa
   at::NoGradGuard no_grad;
   if (UsesKernels(x, linear, lora)) return CpuLinearForward(WithWholeRows(x), linear, lora).y;
   at::Tensor y = Product(x, As(linear.weight, x));
+  if (linear.bias.defined()) y.add_(linear.bias);
   if (lora.defined()) {
     const at::Tensor seen = lora.dropout ? DropoutMask(x, lora.dropout).mul_(x) : x;
     y.addmm_(Product(seen, As(lora.a, x)), As(lora.b, x).t(), /*beta=*/1, /*alpha=*/lora.scale);

@@ -9,7 +9,7 @@
 
 namespace fedtune {
 
-// A frozen linear layer: y = x W^T. The weight may be of a narrower type
+// A frozen linear layer: y = x W^T + bias. The weight may be of a narrower type
 // than x; it is widened while it is used.
 struct Linear {
   at::Tensor weight;  // [out, in]
@@ -18,6 +18,8 @@ struct Linear {
   // Whether x, the gradient of y and LoRA's factors are rounded to bf16 for a weight in bf16
   // where the CPU has kernels for that (HasBf16Kernels()).
   bool rounds_inputs = false;
+
+  at::Tensor bias = {};  // [out], of the type of activations; undefined where there is none.
 };
 
 // What LoRA adds to a linear layer: scale * (x A^T) B^T, where dropout may have
@@ -31,7 +33,7 @@ struct LoraFactors {
   bool defined() const { return a.defined(); }
 };
 
-// y = x W^T + scale (x A^T) B^T for the rows of x, [rows, in].
+// y = x W^T + bias + scale (x A^T) B^T for the rows of x, [rows, in].
 // Differentiable with respect to x and the factors.
 at::Tensor ApplyLinear(const at::Tensor& x, const Linear& linear, const LoraFactors& lora);
 

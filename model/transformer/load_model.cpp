@@ -58,7 +58,7 @@ class ModelBuilder {
     RETURN_IF_ERROR(reader_.status());
     model.linear_layers = std::move(linear_layers_);
     model.rotary_frequencies = TakeFrequencies(model.device());
-    model.compute_type = form_ == ModelForm::kForGpu ? at::kBFloat16 : at::kFloat;
+    model.compute_type = compute_type();
     return model;
   }
 
@@ -166,7 +166,11 @@ class ModelBuilder {
     at::Tensor weight = layer.kind == LayerKind::kRouter
                             ? reader_.Take(name + ".weight", shape, at::kFloat)
                             : TakeWeight(name, shape);
-    return {std::move(weight), static_cast<int64_t>(index), rounds_inputs()};
+    Linear linear = {std::move(weight), static_cast<int64_t>(index), rounds_inputs()};
+    if (layer.has_bias) {
+      linear.bias = reader_.Take(name + ".bias", {layer.out_features}, compute_type());
+    }
+    return linear;
   }
 
   at::Tensor TakeWeight(const std::string& name, const std::vector<int64_t>& shape) {
@@ -176,6 +180,10 @@ class ModelBuilder {
     }
     if (!weight_type_) return reader_.TakeAsStored(name + ".weight", shape);
     return reader_.Take(name + ".weight", shape, StaysBf16(name) ? at::kBFloat16 : *weight_type_);
+  }
+
+  at::ScalarType compute_type() const {
+    return form_ == ModelForm::kForGpu ? at::kBFloat16 : at::kFloat;
   }
 
   bool rounds_inputs() const {

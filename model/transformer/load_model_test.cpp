@@ -138,6 +138,27 @@ TEST_F(LoadModelTest, FindsATiedMatrixUnderTheHeadsName) {
   EXPECT_THAT(CheckFiniteWeights(*renamed), IsOk());
 }
 
+TEST_F(LoadModelTest, FindsTheTensorsOfAModelThatWasSavedWithoutItsHead) {
+  Copy("llama_gqa", [](std::vector<Changed>& tensors) {
+    for (Changed& tensor : tensors) tensor.info.name.erase(0, std::string("model.").size());
+  });
+  const auto renamed = LoadModel(directory_.path(), at::kCPU);
+  const auto usual = LoadModel("tests/interop/golden/llama_gqa", at::kCPU);
+  ASSERT_THAT(renamed, IsOk());
+  ASSERT_THAT(usual, IsOk());
+  EXPECT_TRUE(renamed->head.weight.equal(usual->head.weight));
+  const auto& one = std::get<GqaWeights>(renamed->layers[2].attention.heads);
+  const auto& other = std::get<GqaWeights>(usual->layers[2].attention.heads);
+  EXPECT_TRUE(one.v_proj.weight.equal(other.v_proj.weight));
+  EXPECT_THAT(CheckFiniteWeights(*renamed), IsOk());
+}
+
+TEST_F(LoadModelTest, RefusesAModelWithoutOneOfItsBiases) {
+  const std::string bias = "model.layers.1.mlp.up_proj.bias";
+  Copy("llama_bias", Without(bias));
+  ExpectRefused(absl::StatusCode::kNotFound, bias);
+}
+
 TEST_F(LoadModelTest, NamesTheUsualPlaceOfATiedMatrixThatIsNowhere) {
   Copy("llama_gqa", Without("model.embed_tokens.weight"));
   ExpectRefused(absl::StatusCode::kNotFound, "model.embed_tokens.weight");

@@ -13,6 +13,7 @@
 #include "ATen/ops/allclose.h"
 #include "ATen/ops/cat.h"
 #include "ATen/ops/equal.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/transformer/load_model.h"
 #include "model/transformer/loss.h"
@@ -22,6 +23,7 @@ namespace fedtune {
 namespace {
 
 using testing::HasCode;
+using ::testing::HasSubstr;
 using testing::IsOk;
 
 constexpr double kCloseTo = 2e-5;
@@ -257,9 +259,15 @@ TEST_P(ModelTest, AnAdapterComesBackAsItWasLoaded) {
 }
 
 TEST_P(ModelTest, AnAdapterForAnUnknownLayerIsRefused) {
-  const auto layout = AdapterLayout::Create({{"model.layers.9.self_attn.o_proj", 32, 32, 2, 4}});
-  EXPECT_THAT(Adapter::Create(*layout, model_.linear_layers, at::kCPU),
-              HasCode(absl::StatusCode::kInvalidArgument));
+  const auto refusal = [&](const char* name) {
+    const auto layout = AdapterLayout::Create({{name, 32, 32, 2, 4}});
+    const auto adapter = Adapter::Create(*layout, model_.linear_layers, at::kCPU);
+    EXPECT_THAT(adapter, HasCode(absl::StatusCode::kInvalidArgument));
+    return std::string(adapter.status().message());
+  };
+  EXPECT_THAT(refusal("model.layers.9.self_attn.o_proj"), HasSubstr("is it made for another base"));
+  EXPECT_THAT(refusal("model.layers.0.self_attn.indexer.wk"), HasSubstr("adapters of an indexer"));
+  EXPECT_THAT(refusal("layers.0.self_attn.o_proj"), HasSubstr("call it model.layers.0.self_attn"));
 }
 
 TEST_P(ModelTest, AnAdapterForALayerOfAnotherSizeIsRefused) {
@@ -281,8 +289,9 @@ TEST_P(ModelTest, AnAdapterThatIsNotFiniteIsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelTest,
-                         ::testing::Values("llama_gqa", "llama_mha", "model_a", "model_b", "moe_a",
-                                           "moe_b", "v32", "v3_a", "v3_b"));
+                         ::testing::Values("llama_bias", "llama_gqa", "llama_mha", "model_a",
+                                           "model_b", "moe_a", "moe_b", "v2_bias", "v32", "v3_a",
+                                           "v3_b"));
 INSTANTIATE_TEST_SUITE_P(Models, SeveralMixturesTest,
                          ::testing::Values("model_a", "model_b", "moe_a", "moe_b", "v3_a", "v3_b"));
 

@@ -125,8 +125,8 @@ const std::filesystem::path kGolden = "tests/interop/golden";
 
 std::vector<Case> Cases() {
   std::vector<Case> cases = {{"icd_moe", "examples/base_model/icd-moe", kGolden / "icd_moe"}};
-  for (const char* name : {"llama_gqa", "llama_mha", "model_a", "model_b", "moe_a", "moe_b", "v32",
-                           "v3_a", "v3_b", "v3_fp8"}) {
+  for (const char* name : {"llama_bias", "llama_gqa", "llama_mha", "model_a", "model_b", "moe_a",
+                           "moe_b", "v2_bias", "v32", "v3_a", "v3_b", "v3_fp8"}) {
     cases.push_back({name, kGolden / name, kGolden / name});
   }
   return cases;

@@ -27,10 +27,14 @@ double PairThatTurns(double rotations, const RopeConfig& rope, int64_t dimension
 // How far each pair is stretched, from 0 (not at all) to 1 (by the whole
 // factor): fast pairs keep their frequency, slow ones are interpolated.
 std::vector<double> YarnRamp(const RopeConfig& rope, int64_t dimension) {
-  const auto last = static_cast<double>(dimension - 1);
-  const double low =
-      std::max(std::floor(PairThatTurns(rope.yarn->beta_fast, rope, dimension)), 0.0);
-  double high = std::min(std::ceil(PairThatTurns(rope.yarn->beta_slow, rope, dimension)), last);
+  double low = PairThatTurns(rope.yarn->beta_fast, rope, dimension);
+  double high = PairThatTurns(rope.yarn->beta_slow, rope, dimension);
+  if (rope.yarn->truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(dimension - 1));
   if (high == low) high += 0.001;
   std::vector<double> ramp(static_cast<size_t>(dimension / 2));
   for (size_t i = 0; i < ramp.size(); ++i) {
@@ -60,6 +64,7 @@ std::vector<float> RotaryFrequencies(const RopeConfig& rope, int64_t dimension) 
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double exponent = 2 * static_cast<double>(i) / static_cast<double>(dimension);
     double frequency = std::pow(rope.theta, -exponent) / rope.linear_factor;
+    if (rope.longrope) frequency /= rope.longrope->short_factors[i];
     if (rope.yarn) frequency = Stretched(frequency, yarn[i], rope.yarn->factor);
     if (rope.llama3) {
       frequency = Stretched(frequency, Llama3Ramp(*rope.llama3, frequency), rope.llama3->factor);

@@ -11,7 +11,7 @@
 namespace fedtune {
 
 // Radians per position of each pair of a rotary part of `dimension` values,
-// after linear scaling or YaRN where the model has them.
+// after the scaling that the model has.
 std::vector<float> RotaryFrequencies(const RopeConfig& rope, int64_t dimension);
 
 // The rotation of each row: complex, [rows, dimension / 2]. `positions` and

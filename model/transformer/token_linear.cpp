@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/transformer/parallel.h"
+#include "model/transformer/vector_kernels.h"
 
 namespace fedtune {
 namespace {
@@ -24,8 +25,14 @@ int64_t RowsOfTask(const TokenLinear& linear) {
 std::optional<TokenLinear> TokenLinear::Of(const Linear& linear, const Adapter& adapter) {
   const std::optional<WeightRows> weight = WeightRowsOf(linear.weight);
   if (!weight) return std::nullopt;
-  TokenLinear made = {
-      .weight = *weight, .outputs = linear.weight.size(0), .a = {}, .b = {}, .rank = 0, .scale = 0};
+  TokenLinear made = {.weight = *weight,
+                      .outputs = linear.weight.size(0),
+                      .bias = nullptr,
+                      .a = {},
+                      .b = {},
+                      .rank = 0,
+                      .scale = 0};
+  if (linear.bias.defined()) made.bias = linear.bias.const_data_ptr<float>();
   const LoraFactors& lora = adapter.Of(linear);
   if (!lora.defined()) return made;
   const std::optional<WeightRows> a = WeightRowsOf(lora.a), b = WeightRowsOf(lora.b);
@@ -65,6 +72,7 @@ void LinearsTogether::Compute(const Task& task) {
   const TokenLinear& linear = *layer.linear;
   float* y = layer.y + task.begin;
   MultiplyRows(linear.weight.From(task.begin), task.count, layer.x, y);
+  if (linear.bias != nullptr) AddScaled(linear.bias + task.begin, 1, task.count, y);
   if (linear.rank == 0) return;
   MultiplyRows(linear.b.From(task.begin), task.count, low_.data() + layer.low, y, /*add=*/true);
 }

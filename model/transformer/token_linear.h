@@ -17,7 +17,8 @@ namespace fedtune {
 struct TokenLinear {
   WeightRows weight;
   int64_t outputs = 0;
-  WeightRows a, b;  // Of the factors; no columns where there are none.
+  const float* bias = nullptr;  // Null where there is none.
+  WeightRows a, b;              // Of the factors; no columns where there are none.
   int64_t rank = 0;
   float scale = 0;
 

@@ -108,8 +108,10 @@ Results RunEmbedding(at::Device device) {
 Results RunLinear(double dropout, at::Device device) {
   AdaptedLayers layers({{64, 48}}, device);
   layers.Drop(dropout);
+  Linear linear = layers[0];
+  linear.bias = TestNumbers({48}, 3, device);
   const at::Tensor x = Input(32, device);
-  return layers.WithGradients(ApplyLinear(x, layers[0], layers.lora(0)), x);
+  return layers.WithGradients(ApplyLinear(x, linear, layers.lora(0)), x);
 }
 
 // Of an odd number of values, so that one random number is for two rows.
@@ -366,7 +368,7 @@ std::vector<DeviceTest> TransformerDeviceTests() {
       {"copying there and back", RunCopies, 0},
       {"an adapter's way there and back", RunAdapter, 0},
       {"an embedding", RunEmbedding, 0},
-      {"a linear layer with LoRA", with(RunLinear, 0.0), kOfBf16},
+      {"a linear layer with LoRA and a bias", with(RunLinear, 0.0), kOfBf16},
       {"dropout", RunDropout, 0},
       {"a linear layer with dropout", with(RunLinear, 0.3), kOfBf16},
       {"a norm", RunNorm, kOfBf16},

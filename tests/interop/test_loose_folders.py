@@ -34,7 +34,14 @@ V3_LEFT_OUT = [*V3_ROUTING, "scoring_func", "topk_method", "moe_layer_freq", "n_
 V2_ROUTING = {"first_k_dense_replace": 0, "n_shared_experts": 2}
 V2_LEFT_OUT = ["n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor", "scoring_func", "topk_method"]
 YARN = {"type": "yarn", "factor": 4.0}
+LONGROPE = {
+    "rope_type": "longrope",
+    "short_factor": [1.0, 1.2, 1.5, 3.0],
+    "long_factor": [1.0, 2.0, 4.0, 8.0],
+    "original_max_position_embeddings": 32,
+}
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+UNTRUNCATED = {"truncate": False, "original_max_position_embeddings": 48, "beta_fast": 3.0}
 MSCALES = {"mscale": 0.7, "mscale_all_dim": 1.1}
 
 # The model, how it is made, what its config.json leaves out, and what it says otherwise.
@@ -45,6 +52,12 @@ CONFIGURATIONS = {
     "weights that are not normalised": ("v3_b", {}, [], {"norm_topk_prob": None}),
     "yarn": ("llama_mha", {}, [], {"rope_scaling": YARN}),
     "yarn with latent attention": ("v3_b", {}, [], {"rope_scaling": {**YARN, **MSCALES}}),
+    "yarn whose ends are no whole numbers": ("llama_mha", {}, [], {"rope_scaling": {**YARN, **UNTRUNCATED}}),
+    "yarn without a factor": ("llama_mha", {}, [], {"rope_scaling": {**YARN, **UNTRUNCATED, "factor": None}}),
+    "longrope": ("llama_mha", {}, [], {"rope_scaling": LONGROPE}),
+    "longrope with latent attention": ("v3_b", {}, [], {"rope_scaling": {**LONGROPE, **MSCALES, "factor": 6.0}}),
+    "dynamic": ("llama_mha", {"max_position_embeddings": 16}, [], {"rope_scaling": {"type": "dynamic", "factor": 4.0}}),
+    "linear with mscale": ("v3_b", {}, [], {"rope_scaling": {"type": "linear", "factor": 4.0, **MSCALES}}),
     "llama3": ("llama_mha", {}, [], {"rope_scaling": LLAMA3}),
     "original context beside it": (
         "llama_mha",
@@ -145,6 +158,28 @@ def test_one_file_beside_several(tmp_path: Path) -> None:
     assert "there are weights in model.safetensors, and model.safetensors.index.json lists others" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["llama_gqa", "llama_bias"])
+def test_model_that_was_saved_without_its_head(name: str, tmp_path: Path) -> None:
+    """As AutoModel saves it; its head is the embedding."""
+    base = tmp_path / "base"
+    tiny_models.save(name, base)
+    tiny_models.load(base).model.save_pretrained(base, max_shard_size="20KB")
+    (base / "model.safetensors").unlink()
+    assert json.loads((base / "config.json").read_text(encoding="utf-8"))["architectures"] == ["LlamaModel"]
+    assert "layers.0.mlp.up_proj.weight" in (base / "model.safetensors.index.json").read_text(encoding="utf-8")
+    expect_equal(base, tmp_path)
+
+
+def test_untied_model_without_a_head(tmp_path: Path) -> None:
+    """transformers would draw one."""
+    base = tmp_path / "base"
+    tiny_models.save("v3_b", base)
+    tiny_models.load(base).model.save_pretrained(base)
+    done = ours(base, tmp_path)
+    assert done.returncode != 0
+    assert "has no tensor lm_head.weight" in done.stderr and "(tie_word_embeddings)" in done.stderr
+
+
 def begin_mark_processor(mark: str, number: int) -> dict:
     """A post_processor that puts a mark before a text, as that of Llama 3."""
     text = {"Sequence": {"id": "A", "type_id": 0}}
@@ -153,19 +188,21 @@ def begin_mark_processor(mark: str, number: int) -> dict:
     return {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": marks}
 
 
-@pytest.mark.parametrize("puts_mark", [False, True])
-def test_begin_mark_without_add_bos_token(puts_mark: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "puts_mark"), [("v3_b", False), ("v3_b", True), ("llama_bias", False), ("v2_bias", True)]
+)
+def test_begin_mark_without_add_bos_token(name: str, puts_mark: bool, tmp_path: Path) -> None:
     """Generation goes on from the tokens that transformers' tokenizer gives, with and without a mark."""
     base = tmp_path / "base"
-    tiny_models.save("v3_b", base, vocab_size=4096)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        content = json.loads((golden.BASE_MODEL / name).read_text(encoding="utf-8"))
-        if name == "tokenizer.json" and puts_mark:
+    tiny_models.save(name, base, vocab_size=4096)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        content = json.loads((golden.BASE_MODEL / file).read_text(encoding="utf-8"))
+        if file == "tokenizer.json" and puts_mark:
             mark = content["added_tokens"][0]
             steps = [content["post_processor"], begin_mark_processor(mark["content"], mark["id"])]
             content["post_processor"] = {"type": "Sequence", "processors": steps}
         content.pop("add_bos_token", None)
-        (base / name).write_text(json.dumps(content), encoding="utf-8")
+        (base / file).write_text(json.dumps(content), encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(base)
     prompt = tokenizer("Sudden loss of sight:", return_tensors="pt")
     assert (prompt.input_ids[0, 0] == tokenizer.bos_token_id) == puts_mark

@@ -38,6 +38,15 @@ EQUAL = {
     "all-linear": ("model_b", {"target_modules": "all-linear"}),
     "shared experts by expression": ("v3_a", {"target_modules": r".*shared_experts\.(gate|up|down)_proj"}),
     "a layer": ("model_b", {"target_modules": ["o_proj"], "layers_to_transform": 1}),
+    "biased layers": ("llama_bias", {"target_modules": "all-linear"}),
+    "biased layers of a mixture": (
+        "v2_bias",
+        {
+            "target_modules": ["q_a_proj", "kv_a_proj_with_mqa", "o_proj"],
+            "target_parameters": ["shared_experts.down_proj.weight", "mlp.experts.down_proj"],
+        },
+    ),
+    "more ranks than a layer has": ("llama_mha", {"target_modules": ATTENTION, "rank_pattern": {"o_proj": 80}}),
     "orthogonal": ("llama_mha", {"target_modules": ATTENTION, "init_lora_weights": "orthogonal"}),
     "router and experts": (
         "v3_b",

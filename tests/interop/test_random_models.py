@@ -25,7 +25,7 @@ Fields = dict[str, object]
 
 def draw_rotary(draw: random.Random, *, latent: bool) -> Fields:
     """Positions as they are, stretched, Llama 3.1's, or YaRN's; two mscale values exist for latent attention only."""
-    kind = draw.choice(["default", "default", "linear", "llama3", "yarn"])
+    kind = draw.choice(["default", "default", "linear", "llama3", "yarn", "dynamic"])
     if kind == "default":
         return {}
     scaling: Fields = {"type": kind, "factor": draw.choice([2.0, 4.0, 40.0])}
@@ -35,6 +35,7 @@ def draw_rotary(draw: random.Random, *, latent: bool) -> Fields:
     if kind == "yarn":
         scaling |= {"original_max_position_embeddings": draw.choice([16, 32, 64])}
         scaling |= {"beta_fast": draw.choice([8.0, 32.0]), "beta_slow": 1.0}
+        scaling |= draw.choice([{}, {"truncate": False}])
         if latent:
             scaling |= draw.choice([{}, {"mscale": 0.7, "mscale_all_dim": 1.3}, {"mscale": 0.707, "mscale_all_dim": 0}])
     return {"rope_scaling": scaling}
@@ -97,11 +98,14 @@ def draw_configuration(draw: random.Random) -> Fields:
         "vocab_size": draw.choice([50, 96, 257]),
         "rms_norm_eps": draw.choice([1e-6, 1e-5, 1e-3]),
         "tie_word_embeddings": draw.random() < 0.3,
+        "attention_bias": draw.random() < 0.3,
         "max_position_embeddings": draw.choice([64, 512, 4096]),
         "rope_theta": draw.choice([100.0, 10000.0, 1e6]),
         "torch_dtype": draw.choice(["float32", "bfloat16", "float16"]),
         **draw_rotary(draw, latent=architecture != "llama"),
     }
+    if architecture != "deepseek_v3":
+        fields["mlp_bias"] = draw.random() < 0.3
     if architecture == "llama":
         return {**fields, **draw_grouped_attention(draw)}
     return {**fields, **draw_latent_attention(draw), **draw_mixture(draw, architecture, layers)}

@@ -3,7 +3,7 @@
 model_a, model_b (DeepSeek-V2): no query compression, greedy routing, plain rotary positions; and query
 compression, group-limited routing, YaRN with two different mscale values, scaled routing weights, two
 shared experts. llama_mha, llama_gqa: linear scaling; shared keys, heads of a size of their own, a tied
-head. v3_a, v3_b: biased groups without and with query compression, normalised weights or not, both kinds of
+head. llama_bias, v2_bias: biases in attention, dense MLPs and shared experts. v3_a, v3_b: biased groups without and with query compression, normalised weights or not, both kinds of
 rotary pairs, YaRN. v3_fp8: linear layers in blocks of 8-bit floats, with ragged edges. v32: the indexer chooses every token. moe_a, moe_b (DeepSeekMoE, see `deepseek_moe.py`).
 """
 
@@ -217,6 +217,43 @@ CONFIGS = {
             "quant_method": "fp8",
             "weight_block_size": [16, 24],
         },
+    },
+    "llama_bias": {
+        **BASICS,
+        "model_type": "llama",
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 128,
+        "rope_theta": 10000.0,
+    },
+    "v2_bias": {
+        **V2,
+        "num_hidden_layers": 2,
+        "hidden_size": 40,
+        "intermediate_size": 48,
+        "moe_intermediate_size": 16,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "q_lora_rank": 20,
+        "kv_lora_rank": 12,
+        "qk_nope_head_dim": 6,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 10,
+        "n_routed_experts": 4,
+        "n_shared_experts": 2,
+        "num_experts_per_tok": 2,
+        "topk_method": "greedy",
+        "routed_scaling_factor": 1.0,
+        "max_position_embeddings": 64,
+        "rope_theta": 10000.0,
     },
 }
 
