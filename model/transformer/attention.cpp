@@ -11,6 +11,7 @@
 #include "base/overloaded.h"
 #include "model/transformer/attention_heads.h"
 #include "model/transformer/cpu_attention.h"
+#include "model/transformer/cpu_linear.h"
 #include "model/transformer/gather.h"
 
 namespace fedtune {
@@ -92,7 +93,8 @@ at::Tensor AttendedValues(const at::Tensor& x, const AttentionWeights& weights,
                             }},
                  weights.heads);
   if (CanAttendOnCpu(rows, context.plan)) {
-    return AttendOnCpu(rows, context.plan, shape.softmax_scale, ValueDim(shape));
+    return AttendOnCpu(rows, context.plan, shape.softmax_scale, ValueDim(shape),
+                       FactorTypeOf(weights.o_proj));
   }
   at::Tensor values = AttendSlots(rows, context.plan, shape.softmax_scale);
   if (!context.plan.in_order) values = SelectRows(values, context.plan.slot_of_row);

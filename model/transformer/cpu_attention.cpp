@@ -26,6 +26,7 @@ struct Shape {
   int64_t key_dim;
   int64_t value_dim;
   float scale;
+  RightType products;
 };
 
 // One head of one segment.
@@ -48,8 +49,12 @@ Rows HeadRows(const at::Tensor& x, const HeadTask& task) {
           x.stride(0)};
 }
 
-RightFactor ByColumn(Rows rows) {
-  return {rows.data, rows.stride, RightOrder::kByColumn, RightType::kFp32, nullptr};
+RightFactor ByColumn(Rows rows, const Shape& shape) {
+  return {rows.data, rows.stride, RightOrder::kByColumn, shape.products, nullptr};
+}
+
+RightFactor ByDepth(Rows rows, const Shape& shape) {
+  return {rows.data, rows.stride, RightOrder::kByDepth, shape.products, nullptr};
 }
 
 void MultiplyOne(const LeftFactor& left, const RightFactor& right, int64_t depth,
@@ -59,9 +64,10 @@ void MultiplyOne(const LeftFactor& left, const RightFactor& right, int64_t depth
 }
 
 // y += x^T right, for `count` rows of x and right.
-void AddTransposed(Rows x, int64_t columns, Rows right, int64_t count, int64_t size, Rows y) {
+void AddTransposed(Rows x, int64_t columns, const RightFactor& right, int64_t count, int64_t size,
+                   Rows y) {
   const LeftFactor left = {x.data, 1, x.stride, nullptr};
-  MultiplyOne(left, RightOf(right), count, {y.data, y.stride, columns, size, /*add=*/true});
+  MultiplyOne(left, right, count, {y.data, y.stride, columns, size, /*add=*/true});
 }
 
 // Room of this thread's.
@@ -82,7 +88,7 @@ struct Scratch {
 // How much of each key's value each row takes.
 void MakeShares(const Queries& queries, Rows q, Rows k, const Shape& shape, Rows shares) {
   const int64_t keys = queries.keys();
-  MultiplyOne(LeftOf(q.From(queries.begin)), ByColumn(k), shape.key_dim,
+  MultiplyOne(LeftOf(q.From(queries.begin)), ByColumn(k, shape), shape.key_dim,
               {shares.data, shares.stride, queries.count, keys});
   for (int64_t i = 0; i < queries.count; ++i) {
     SoftmaxRow(shares.From(i).data, queries.begin + i + 1, keys, shape.scale);
@@ -103,7 +109,7 @@ void Attend(const HeadTask& task, const Heads& heads, const Shape& shape, const 
     const Rows shares = {scratch, queries.keys()};
     MakeShares(queries, q, k, shape, shares);
     const Rows rows = to.From(queries.begin);
-    MultiplyOne(LeftOf(shares), RightOf(v), queries.keys(),
+    MultiplyOne(LeftOf(shares), ByDepth(v, shape), queries.keys(),
                 {rows.data, rows.stride, queries.count, shape.value_dim});
   });
 }
@@ -128,14 +134,16 @@ void AttendBackward(const HeadTask& task, const Heads& heads, const Shape& shape
     const Rows shares = {scratch.shares.data(), keys}, by_score = {scratch.gradients.data(), keys};
     const Rows from = by_y.From(queries.begin), to = by_q.From(queries.begin);
     MakeShares(queries, q, k, shape, shares);
-    MultiplyOne(LeftOf(from), ByColumn(v), shape.value_dim,
+    MultiplyOne(LeftOf(from), ByColumn(v, shape), shape.value_dim,
                 {by_score.data, by_score.stride, count, keys});
     for (int64_t i = 0; i < count; ++i) {
       SoftmaxRowBackward(shares.From(i).data, keys, shape.scale, by_score.From(i).data);
     }
-    MultiplyOne(LeftOf(by_score), RightOf(k), keys, {to.data, to.stride, count, shape.key_dim});
-    AddTransposed(by_score, keys, q.From(queries.begin), count, shape.key_dim, by_k);
-    AddTransposed(shares, keys, from, count, shape.value_dim, by_v);
+    MultiplyOne(LeftOf(by_score), ByDepth(k, shape), keys,
+                {to.data, to.stride, count, shape.key_dim});
+    AddTransposed(by_score, keys, ByDepth(q.From(queries.begin), shape), count, shape.key_dim,
+                  by_k);
+    AddTransposed(shares, keys, ByDepth(from, shape), count, shape.value_dim, by_v);
   });
 }
 
@@ -158,9 +166,9 @@ bool CanAttendOnCpu(const Heads& heads, const AttentionPlan& plan) {
 }
 
 at::Tensor AttendOnCpu(const Heads& heads, const AttentionPlan& plan, double scale,
-                       int64_t value_dim) {
+                       int64_t value_dim, RightType products) {
   const int64_t rows = heads.q.size(0), count = heads.q.size(1);
-  const Shape shape = {count, heads.q.size(2), value_dim, static_cast<float>(scale)};
+  const Shape shape = {count, heads.q.size(2), value_dim, static_cast<float>(scale), products};
   at::Tensor y;
   {
     at::NoGradGuard no_grad;

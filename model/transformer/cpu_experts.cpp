@@ -10,6 +10,7 @@
 #include "ATen/ops/empty.h"
 #include "ATen/ops/empty_like.h"
 #include "ATen/ops/zeros_like.h"
+#include "model/transformer/matrix_tiles.h"
 #include "model/transformer/parallel.h"
 #include "model/transformer/vector_kernels.h"
 
@@ -30,6 +31,14 @@ Rows Scratch(int64_t count, int64_t size) {
   return {values.data(), size};
 }
 
+at::TensorOptions Options() { return at::TensorOptions(at::kFloat); }
+
+bool AllRound(std::span<const MlpWeights> experts) {
+  return std::all_of(experts.begin(), experts.end(), [](const MlpWeights& expert) {
+    return Rounds(expert.gate_proj) && Rounds(expert.up_proj) && Rounds(expert.down_proj);
+  });
+}
+
 bool IsTrained(const at::Tensor& factor) { return factor.defined() && factor.requires_grad(); }
 
 }  // namespace
@@ -46,7 +55,11 @@ bool CpuExperts::CanCompute(const at::Tensor& x, std::span<const MlpWeights> exp
 
 CpuExperts::CpuExperts(at::Tensor x, std::span<const MlpWeights> experts, const Adapter& adapter,
                        Slots slots)
-    : x_(std::move(x)), experts_(experts), adapter_(&adapter), slots_(std::move(slots)) {
+    : rounds_(AllRound(experts)),
+      x_(rounds_ ? Prepared(x, experts[0].gate_proj) : std::move(x)),
+      experts_(experts),
+      adapter_(&adapter),
+      slots_(std::move(slots)) {
   slot_count_ = std::reduce(slots_.counts.begin(), slots_.counts.end());
   const int64_t together = SlotsTogether(slot_count_);
   int64_t begin = 0;
@@ -89,23 +102,22 @@ const int64_t* CpuExperts::IndexOf(const Task& task) const {
   return slots_.row_of_slot.const_data_ptr<int64_t>() + task.begin;
 }
 
-// The rows of the task's slots.
-LeftFactor CpuExperts::InputsOf(const Task& task, const at::Tensor& rows) const {
-  const int64_t* index = IndexOf(task);
-  return {rows.const_data_ptr<float>() + (index == nullptr ? task.begin * rows.size(1) : 0),
-          rows.size(1), 1, index};
+// What gate_ or up_ is in the end, as the rows of a product with the layer.
+LeftFactor CpuExperts::GradientOf(const at::Tensor& gate_or_up, int64_t slot) const {
+  const Rows rows = RowsOf(gate_or_up).From(slot);
+  return rounds_ ? LeftOf(Bf16Rows::Within(rows)) : LeftOf(rows);
 }
 
-RightFactor CpuExperts::InputsByDepth(const Task& task, const at::Tensor& rows) const {
-  const LeftFactor inputs = InputsOf(task, rows);
-  return {inputs.data, inputs.stride, RightOrder::kByDepth, RightType::kFp32, inputs.rows};
+RightFactor CpuExperts::GradientByDepth(const at::Tensor& gate_or_up, int64_t slot) const {
+  const Rows rows = RowsOf(gate_or_up).From(slot);
+  return rounds_ ? RightOf(Bf16Rows::Within(rows)) : RightOf(rows);
 }
 
 at::Tensor CpuExperts::Forward() {
-  gate_ = at::empty({slot_count_, width()}, x_.options());
-  up_ = at::empty({slot_count_, width()}, x_.options());
-  low_ = at::empty({slot_count_, low_count_}, x_.options());
-  at::Tensor y = at::empty({slot_count_, hidden_size()}, x_.options());
+  gate_ = at::empty({slot_count_, width()}, Options());
+  up_ = at::empty({slot_count_, width()}, Options());
+  low_ = at::empty({slot_count_, low_count_}, Options());
+  at::Tensor y = at::empty({slot_count_, hidden_size()}, Options());
   const Rows rows = RowsOf(y);
   InParallel(std::ssize(tasks_),
              [&](int64_t task) { ForwardTask(tasks_[static_cast<size_t>(task)], rows); });
@@ -116,28 +128,34 @@ void CpuExperts::ForwardTask(const Task& task, Rows y) {
   const Layers layers = LayersOf(task.expert);
   const Rows gate = RowsOf(gate_).From(task.begin), up = RowsOf(up_).From(task.begin);
   const Rows low = RowsOf(low_).From(task.begin);
-  const LeftFactor x =
-      PreparedRows(*layers.gate.linear, InputsOf(task, x_), task.count, hidden_size());
+  const LeftFactor x = LeftOf(x_, task.begin, IndexOf(task));
   const auto apply = [&](const Layer& layer, const LeftFactor& inputs, Rows outputs) {
     ForwardRows(*layer.linear, *layer.lora, inputs, task.count, low.FromColumn(layer.low), outputs);
   };
   apply(layers.gate, x, gate);
   apply(layers.up, x, up);
   const Rows hidden = Scratch(task.count, width());
+  const Bf16Rows rounded = Bf16Rows::Within(hidden);
   for (int64_t i = 0; i < task.count; ++i) {
-    SwiGlu(gate.From(i).data, up.From(i).data, width(), hidden.From(i).data);
+    if (rounds_) {
+      SwiGluInBf16(gate.From(i).data, up.From(i).data, width(), rounded.From(i).data);
+    } else {
+      SwiGlu(gate.From(i).data, up.From(i).data, width(), hidden.From(i).data);
+    }
   }
-  apply(layers.down, LeftOf(hidden), y.From(task.begin));
+  apply(layers.down, rounds_ ? LeftOf(rounded) : LeftOf(hidden), y.From(task.begin));
 }
 
-CpuExperts::Gradients CpuExperts::Backward(const at::Tensor& y_gradient, const at::Tensor& weights,
+CpuExperts::Gradients CpuExperts::Backward(const at::Tensor& by_y, const at::Tensor& weights,
                                            InputGradient input_gradient) {
   Gradients gradients;
-  hidden_ = at::empty_like(gate_);
+  const at::Tensor y_gradient = rounds_ ? Prepared(by_y, experts_[0].down_proj) : by_y;
+  hidden_ = rounds_ ? at::empty({slot_count_, 2 * PairsOf(width())}, at::kBFloat16)
+                    : at::empty_like(gate_);
   low_gradient_ = at::empty_like(low_);
-  if (weights.defined()) gradients.weights = at::empty({slot_count_}, x_.options());
+  if (weights.defined()) gradients.weights = at::empty({slot_count_}, Options());
   if (input_gradient == InputGradient::kCompute) {
-    gradients.slots = at::empty({slot_count_, hidden_size()}, x_.options());
+    gradients.slots = at::empty({slot_count_, hidden_size()}, Options());
   }
   InParallel(std::ssize(tasks_), [&](int64_t task) {
     BackwardTask(tasks_[static_cast<size_t>(task)], y_gradient, weights, gradients);
@@ -146,18 +164,26 @@ CpuExperts::Gradients CpuExperts::Backward(const at::Tensor& y_gradient, const a
   return gradients;
 }
 
-// From the gradient by `hidden` to those by gate and up, and what the weights
-// change.
+// From the gradient by `hidden` of a slot to those by gate and up; returns that by the
+// slot's weight.
+float CpuExperts::SwiGluGradients(int64_t slot, float weight, const float* h_gradient) {
+  float *gate = RowsOf(gate_).From(slot).data, *up = RowsOf(up_).From(slot).data;
+  if (!rounds_) {
+    return SwiGluBackward(h_gradient, weight, width(), gate, up, RowsOf(hidden_).From(slot).data);
+  }
+  auto* hidden = static_cast<uint16_t*>(hidden_.mutable_data_ptr()) + slot * hidden_.stride(0);
+  return SwiGluBackwardInBf16(h_gradient, weight, width(), gate, up, hidden);
+}
+
+// The same for a task's slots, with what the weights change.
 void CpuExperts::WeighSlots(const Task& task, const Layer& down, const at::Tensor& weights,
                             Rows h_gradient, const Gradients& gradients) {
-  const Rows gate = RowsOf(gate_).From(task.begin), up = RowsOf(up_).From(task.begin);
-  const Rows hidden = RowsOf(hidden_).From(task.begin);
   const Rows low = RowsOf(low_).From(task.begin).FromColumn(down.low);
   const Rows low_gradient = RowsOf(low_gradient_).From(task.begin).FromColumn(down.low);
   const float* weight = weights.defined() ? weights.const_data_ptr<float>() + task.begin : nullptr;
   for (int64_t i = 0; i < task.count; ++i) {
-    const float by_weight = SwiGluBackward(h_gradient.From(i).data, weight ? weight[i] : 1, width(),
-                                           gate.From(i).data, up.From(i).data, hidden.From(i).data);
+    const float by_weight =
+        SwiGluGradients(task.begin + i, weight ? weight[i] : 1, h_gradient.From(i).data);
     if (weight == nullptr) continue;
     gradients.weights.mutable_data_ptr<float>()[task.begin + i] = by_weight;
     Scale(weight[i], RankOf(*down.lora), low.From(i).data);
@@ -170,22 +196,20 @@ void CpuExperts::BackwardTask(const Task& task, const at::Tensor& y_gradient,
   const Layers layers = LayersOf(task.expert);
   const Rows low_gradient = RowsOf(low_gradient_).From(task.begin);
   std::vector<MatrixTerm> terms;
-  const auto append = [&](const Layer& layer, const LeftFactor& rows, size_t place = 0) {
+  const auto append = [&](const Layer& layer, const LeftFactor& gradient) {
     const Rows low = low_gradient.FromColumn(layer.low);
-    const LeftFactor gradient =
-        PreparedRows(*layer.linear, rows, task.count, layer.linear->weight.size(0), place);
     if (layer.lora->defined()) {
       LowGradientRows(*layer.linear, *layer.lora, gradient, task.count, low);
     }
     AppendInputTerms(*layer.linear, *layer.lora, gradient, low, terms);
   };
-  append(layers.down, InputsOf(task, y_gradient));
+  append(layers.down, LeftOf(y_gradient, task.begin, IndexOf(task)));
   const Rows h_gradient = Scratch(task.count, width());
   Multiply(terms, {h_gradient.data, h_gradient.stride, task.count, width()});
   WeighSlots(task, layers.down, weights, h_gradient, gradients);
   terms.clear();
-  append(layers.gate, LeftOf(RowsOf(gate_).From(task.begin)));
-  append(layers.up, LeftOf(RowsOf(up_).From(task.begin)), 1);
+  append(layers.gate, GradientOf(gate_, task.begin));
+  append(layers.up, GradientOf(up_, task.begin));
   if (!gradients.slots.defined()) return;
   const Rows slots = RowsOf(gradients.slots).From(task.begin);
   Multiply(terms, {slots.data, slots.stride, task.count, hidden_size()});
@@ -218,7 +242,7 @@ CpuExperts::FactorGradients CpuExperts::RoomForGradients(const Layers& layers) c
     return IsTrained(layer.lora->a) ? RankOf(*layer.lora) : 0;
   };
   const int64_t gate = trained_rank(layers.gate);
-  return {at::empty({gate + trained_rank(layers.up), hidden_size()}, x_.options()),
+  return {at::empty({gate + trained_rank(layers.up), hidden_size()}, Options()),
           gate,
           room(layers.down.lora->a),
           room(layers.gate.lora->b),
@@ -229,8 +253,8 @@ CpuExperts::FactorGradients CpuExperts::RoomForGradients(const Layers& layers) c
 void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
                                     const FactorGradients& to) {
   const Layers layers = LayersOf(slots.expert);
-  const auto rows = [&](const at::Tensor& values) {
-    return RightOf(RowsOf(values).From(slots.begin));
+  const auto inputs = [&](const at::Tensor& prepared) {
+    return RightOf(prepared, slots.begin, IndexOf(slots));
   };
   const auto low = [&](const at::Tensor& values, const Layer& layer) {
     return RowsOf(values).From(slots.begin).FromColumn(layer.low);
@@ -244,16 +268,15 @@ void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::T
   };
   switch (part) {
     case 0:
-      return of_a(to.gate_rank > 0 ? layers.gate : layers.up, InputsByDepth(slots, x_),
-                  to.gate_and_up_a);
+      return of_a(to.gate_rank > 0 ? layers.gate : layers.up, inputs(x_), to.gate_and_up_a);
     case 1:
-      return of_a(layers.down, rows(hidden_), to.down_a);
+      return of_a(layers.down, RightOf(hidden_, slots.begin), to.down_a);
     case 2:
-      return of_b(layers.gate, rows(gate_), to.gate_b);
+      return of_b(layers.gate, GradientByDepth(gate_, slots.begin), to.gate_b);
     case 3:
-      return of_b(layers.up, rows(up_), to.up_b);
+      return of_b(layers.up, GradientByDepth(up_, slots.begin), to.up_b);
     default:
-      return of_b(layers.down, InputsByDepth(slots, y_gradient), to.down_b);
+      return of_b(layers.down, inputs(y_gradient), to.down_b);
   }
 }
 

@@ -83,14 +83,15 @@ class CpuExperts {
 
   Layers LayersOf(int64_t expert) const;
   int64_t width() const { return experts_[0].gate_proj.weight.size(0); }
-  int64_t hidden_size() const { return x_.size(1); }
+  int64_t hidden_size() const { return experts_[0].gate_proj.weight.size(1); }
   const int64_t* IndexOf(const Task& task) const;
-  LeftFactor InputsOf(const Task& task, const at::Tensor& rows) const;
-  RightFactor InputsByDepth(const Task& task, const at::Tensor& rows) const;
+  LeftFactor GradientOf(const at::Tensor& gate_or_up, int64_t slot) const;
+  RightFactor GradientByDepth(const at::Tensor& gate_or_up, int64_t slot) const;
 
   void ForwardTask(const Task& task, Rows y);
   void BackwardTask(const Task& task, const at::Tensor& y_gradient, const at::Tensor& weights,
                     const Gradients& gradients);
+  float SwiGluGradients(int64_t slot, float weight, const float* h_gradient);
   void WeighSlots(const Task& task, const Layer& down, const at::Tensor& weights, Rows h_gradient,
                   const Gradients& gradients);
   std::vector<at::Tensor> MakeFactorGradients(const at::Tensor& y_gradient);
@@ -98,7 +99,8 @@ class CpuExperts {
   void FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
                           const FactorGradients& to);
 
-  const at::Tensor x_;
+  const bool rounds_;   // All layers do, so that rows are prepared for all of them.
+  const at::Tensor x_;  // Prepared.
   const std::span<const MlpWeights> experts_;
   const Adapter* adapter_;
   Slots slots_;
@@ -106,9 +108,9 @@ class CpuExperts {
   std::vector<Task> tasks_;  // The same in pieces.
   int64_t slot_count_ = 0;
   int64_t low_count_ = 0;
-  at::Tensor gate_, up_;  // [slots, width]; in the end their gradients.
+  at::Tensor gate_, up_;  // [slots, width]; in the end their gradients, rounded if all is.
   at::Tensor low_;        // [slots, low_count_]: scale * x A^T of gate, up and down.
-  at::Tensor hidden_;     // [slots, width], while gradients are computed.
+  at::Tensor hidden_;     // [slots, width], while gradients are computed; prepared.
   at::Tensor low_gradient_;
 };
 

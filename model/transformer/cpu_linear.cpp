@@ -3,12 +3,12 @@
 #include "model/transformer/cpu_linear.h"
 
 #include <algorithm>
-#include <array>
 #include <functional>
 
 #include "ATen/Parallel.h"
 #include "ATen/ops/empty.h"
 #include "ATen/ops/empty_like.h"
+#include "model/transformer/matrix_tiles.h"
 #include "model/transformer/parallel.h"
 #include "model/transformer/vector_kernels.h"
 
@@ -25,11 +25,6 @@ RightType TypeOf(const Linear& linear) {
   return linear.rounds_inputs && HasBf16Kernels() ? RightType::kBf16ByBf16 : RightType::kBf16;
 }
 
-// How the layer's factors are multiplied: as exactly as its weight.
-RightType FactorTypeOf(const Linear& linear) {
-  return RoundsLeft(TypeOf(linear)) ? RightType::kFp32ByBf16 : RightType::kFp32;
-}
-
 // A weight or factor, [out, in], as what rows of `in` values are multiplied with.
 RightFactor Forwards(const at::Tensor& weight, RightType type = RightType::kFp32) {
   return {weight.const_data_ptr(), weight.size(1), RightOrder::kByColumn, type, nullptr};
@@ -44,6 +39,10 @@ void ScaleRows(double factor, int64_t count, int64_t size, Rows rows) {
   for (int64_t i = 0; i < count; ++i) {
     Scale(static_cast<float>(factor), size, rows.From(i).data);
   }
+}
+
+Bf16Rows Bf16RowsOf(const at::Tensor& x) {
+  return {static_cast<uint16_t*>(x.mutable_data_ptr()), x.stride(0)};
 }
 
 // left^T right, for `count` rows of each.
@@ -84,21 +83,57 @@ bool HaveKernels(const at::Tensor& x, const Linear& linear) {
          HasMatrixKernels();
 }
 
+RightType FactorTypeOf(const Linear& linear) {
+  return RoundsLeft(TypeOf(linear)) ? RightType::kFp32ByBf16 : RightType::kFp32;
+}
+
 Rows RowsOf(const at::Tensor& x) {
   if (x.numel() == 0) return {};
   return {x.mutable_data_ptr<float>(), x.stride(0)};
 }
 
-LeftFactor LeftOf(Rows rows) { return {rows.data, rows.stride, 1, nullptr, nullptr}; }
+LeftFactor LeftOf(Rows rows) { return {.data = rows.data, .stride = rows.stride}; }
 
-RightFactor RightOf(Rows rows, const int64_t* index) {
-  return {rows.data, rows.stride, RightOrder::kByDepth, RightType::kFp32, index};
+RightFactor RightOf(Rows rows) {
+  return {rows.data, rows.stride, RightOrder::kByDepth, RightType::kFp32, nullptr};
 }
 
-LeftFactor PreparedRows(const Linear& linear, const LeftFactor& rows, int64_t count, int64_t depth,
-                        size_t place) {
-  thread_local std::array<RoundedRows, kPreparedPlaces> rounded;
-  return RoundsLeft(TypeOf(linear)) ? rounded[place].Of(rows, count, depth) : rows;
+LeftFactor LeftOf(Bf16Rows rows) {
+  return {.pairs = reinterpret_cast<const float*>(rows.data), .pair_stride = rows.stride / 2};
+}
+
+RightFactor RightOf(Bf16Rows rows) {
+  return {rows.data, rows.stride, RightOrder::kByDepth, RightType::kBf16ByBf16, nullptr};
+}
+
+bool Rounds(const Linear& linear) { return RoundsLeft(TypeOf(linear)); }
+
+at::Tensor Prepared(const at::Tensor& x, const Linear& linear) {
+  if (!Rounds(linear)) return x;
+  const int64_t rows = x.size(0), size = x.size(1), pairs = PairsOf(size);
+  at::Tensor rounded = at::empty({rows, 2 * pairs}, x.options().dtype(at::kBFloat16));
+  const LeftFactor from = LeftOf(RowsOf(x));
+  auto* to = static_cast<float*>(rounded.mutable_data_ptr());
+  ForRows(rows, [&](int64_t begin, int64_t count) {
+    PackPairRows(FromRow(from, begin), size, count, to + begin * pairs);
+  });
+  return rounded;
+}
+
+LeftFactor LeftOf(const at::Tensor& prepared, int64_t row, const int64_t* index) {
+  LeftFactor left = prepared.scalar_type() == at::kBFloat16 ? LeftOf(Bf16RowsOf(prepared))
+                                                            : LeftOf(RowsOf(prepared));
+  left.rows = index;
+  return index == nullptr ? FromRow(left, row) : left;
+}
+
+RightFactor RightOf(const at::Tensor& prepared, int64_t row, const int64_t* index) {
+  const int64_t first = index == nullptr ? row : 0;
+  RightFactor right = prepared.scalar_type() == at::kBFloat16
+                          ? RightOf(Bf16RowsOf(prepared).From(first))
+                          : RightOf(RowsOf(prepared).From(first));
+  right.rows = index;
+  return right;
 }
 
 int64_t RankOf(const LoraFactors& lora) { return lora.defined() ? lora.a.size(0) : 0; }
@@ -107,10 +142,9 @@ void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor
                  Rows low, Rows y) {
   const int64_t in = linear.weight.size(1), out = linear.weight.size(0), rank = RankOf(lora);
   const RightType type = FactorTypeOf(linear);
-  const LeftFactor rows = PreparedRows(linear, x, count, in);
-  std::vector<MatrixTerm> terms = {{rows, Forwards(linear.weight, TypeOf(linear)), in}};
+  std::vector<MatrixTerm> terms = {{x, Forwards(linear.weight, TypeOf(linear)), in}};
   if (rank > 0) {
-    const MatrixTerm down = {rows, Forwards(lora.a, type), in};
+    const MatrixTerm down = {x, Forwards(lora.a, type), in};
     Multiply({&down, 1}, {low.data, low.stride, count, rank});
     ScaleRows(lora.scale, count, rank, low);
     terms.push_back({LeftOf(low), Forwards(lora.b, type), rank});
@@ -160,12 +194,13 @@ void GradientOfB(Rows low, const RightFactor& y_gradient, int64_t count, ColumnR
 CpuLinearResult CpuLinearForward(const at::Tensor& x, const Linear& linear,
                                  const LoraFactors& lora) {
   CpuLinearResult result;
-  result.y = at::empty({x.size(0), linear.weight.size(0)}, x.options());
-  if (lora.defined()) result.low = at::empty({x.size(0), RankOf(lora)}, x.options());
-  const Rows inputs = RowsOf(x), y = RowsOf(result.y);
+  const at::TensorOptions options = x.options().dtype(at::kFloat);
+  result.y = at::empty({x.size(0), linear.weight.size(0)}, options);
+  if (lora.defined()) result.low = at::empty({x.size(0), RankOf(lora)}, options);
+  const Rows y = RowsOf(result.y);
   const Rows low = lora.defined() ? RowsOf(result.low) : Rows();
   ForRows(x.size(0), [&](int64_t begin, int64_t count) {
-    ForwardRows(linear, lora, LeftOf(inputs.From(begin)), count, low.From(begin), y.From(begin));
+    ForwardRows(linear, lora, LeftOf(x, begin), count, low.From(begin), y.From(begin));
   });
   return result;
 }
@@ -174,30 +209,32 @@ LinearGradients CpuLinearBackward(const at::Tensor& y_gradient, const at::Tensor
                                   const at::Tensor& low, const Linear& linear,
                                   const LoraFactors& lora, InputGradient input_gradient) {
   LinearGradients gradients;
-  const int64_t rows = x.size(0), in = x.size(1), out = y_gradient.size(1);
+  const int64_t rows = y_gradient.size(0), in = linear.weight.size(1), out = y_gradient.size(1);
+  const at::Tensor by_y = Prepared(y_gradient, linear);
   const at::Tensor low_gradient = lora.defined() ? at::empty_like(low) : at::Tensor();
-  if (input_gradient == InputGradient::kCompute) gradients.x = at::empty({rows, in}, x.options());
+  if (input_gradient == InputGradient::kCompute) {
+    gradients.x = at::empty({rows, in}, y_gradient.options());
+  }
   const Rows by_low = lora.defined() ? RowsOf(low_gradient) : Rows();
   ForRows(rows, [&](int64_t begin, int64_t count) {
-    const LeftFactor by_y =
-        PreparedRows(linear, LeftOf(RowsOf(y_gradient).From(begin)), count, out);
-    if (lora.defined()) LowGradientRows(linear, lora, by_y, count, by_low.From(begin));
+    const LeftFactor left = LeftOf(by_y, begin);
+    if (lora.defined()) LowGradientRows(linear, lora, left, count, by_low.From(begin));
     if (!gradients.x.defined()) return;
     std::vector<MatrixTerm> terms;
-    AppendInputTerms(linear, lora, by_y, by_low.From(begin), terms);
+    AppendInputTerms(linear, lora, left, by_low.From(begin), terms);
     const Rows by_x = RowsOf(gradients.x).From(begin);
     Multiply(terms, {by_x.data, by_x.stride, count, in});
   });
   if (lora.defined() && lora.a.requires_grad()) {
     gradients.a = at::empty_like(lora.a);
     ForColumns(in, [&](ColumnRange columns) {
-      GradientOfA(by_low, RightOf(RowsOf(x)), rows, columns, gradients.a);
+      GradientOfA(by_low, RightOf(x), rows, columns, gradients.a);
     });
   }
   if (lora.defined() && lora.b.requires_grad()) {
     gradients.b = at::empty_like(lora.b);
     ForColumns(out, [&](ColumnRange columns) {
-      GradientOfB(RowsOf(low), RightOf(RowsOf(y_gradient)), rows, columns, gradients.b);
+      GradientOfB(RowsOf(low), RightOf(by_y), rows, columns, gradients.b);
     });
   }
   return gradients;

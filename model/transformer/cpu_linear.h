@@ -17,6 +17,9 @@ namespace fedtune {
 // Whether there are kernels for rows like x and this layer.
 bool HaveKernels(const at::Tensor& x, const Linear& linear);
 
+// How what is in fp32 is multiplied where the layer is: as exactly as its weight.
+RightType FactorTypeOf(const Linear& linear);
+
 // fp32 rows in memory.
 struct Rows {
   float* data = nullptr;
@@ -30,15 +33,34 @@ struct Rows {
 Rows RowsOf(const at::Tensor& x);
 
 LeftFactor LeftOf(Rows rows);
-// As the depth of a product; `index` as in RightFactor.
-RightFactor RightOf(Rows rows, const int64_t* index = nullptr);
+// As the depth of a product.
+RightFactor RightOf(Rows rows);
 
-// Rows of `depth` values as products with the layer take them, rounded once for all of
-// them where they round. What is at a place of this thread's is valid until the next call
-// with it.
-inline constexpr size_t kPreparedPlaces = 2;
-LeftFactor PreparedRows(const Linear& linear, const LeftFactor& rows, int64_t count, int64_t depth,
-                        size_t place = 0);
+// bf16 rows in memory, of an even stride, with a zero behind an odd number of values.
+struct Bf16Rows {
+  uint16_t* data = nullptr;
+  int64_t stride = 0;
+
+  // Those that begin where the fp32 rows do.
+  static Bf16Rows Within(Rows rows) {
+    return {reinterpret_cast<uint16_t*>(rows.data), 2 * rows.stride};
+  }
+  Bf16Rows From(int64_t row) const { return {data + row * stride, stride}; }
+};
+
+LeftFactor LeftOf(Bf16Rows rows);
+RightFactor RightOf(Bf16Rows rows);
+
+// Whether products with the layer round what they take.
+bool Rounds(const Linear& linear);
+
+// Contiguous rows, [rows, in] or [rows, out], as products with the layer take them: x, or where
+// they round a tensor of bf16 with room for an even number of columns.
+at::Tensor Prepared(const at::Tensor& x, const Linear& linear);
+
+// Such rows from some row on, or those of the index.
+LeftFactor LeftOf(const at::Tensor& prepared, int64_t row = 0, const int64_t* index = nullptr);
+RightFactor RightOf(const at::Tensor& prepared, int64_t row = 0, const int64_t* index = nullptr);
 
 int64_t RankOf(const LoraFactors& lora);
 
@@ -68,7 +90,7 @@ void GradientOfB(Rows low, const RightFactor& y_gradient, int64_t count, ColumnR
 
 // A whole layer on all threads. `low` has a row for each of x, and is undefined
 // where the layer is not adapted; the backward pass takes it from the forward one.
-// Rows of x and y_gradient are contiguous.
+// Rows of x are prepared; the backward pass needs them where A is trained.
 struct CpuLinearResult {
   at::Tensor y;
   at::Tensor low;

@@ -23,7 +23,7 @@ namespace {
 
 using testing::IsOk;
 
-constexpr int64_t kRows = 300, kHidden = 40, kWidth = 24, kRank = 4, kExperts = 4, kChoices = 2;
+constexpr int64_t kRows = 300, kHidden = 40, kWidth = 23, kRank = 4, kExperts = 4, kChoices = 2;
 
 at::Tensor Matrix(int64_t rows, int64_t columns, double seed) {
   return at::linspace(seed, seed + static_cast<double>(rows * columns), rows * columns, at::kDouble)
@@ -32,6 +32,12 @@ at::Tensor Matrix(int64_t rows, int64_t columns, double seed) {
       .div_(4)
       .to(at::kFloat)
       .view({rows, columns});
+}
+
+at::Tensor Choices() {
+  at::Tensor choices = at::zeros({kRows, kChoices}, at::TensorOptions(at::kLong));
+  for (int64_t row = 0; row < kRows; ++row) choices[row][1].fill_(1 + row % 2);
+  return choices;
 }
 
 // Experts of which the last gets no rows; gate, up and down of all are adapted, but
@@ -86,6 +92,17 @@ class CpuMoeTest : public ::testing::Test {
                  weights.down_proj);
   }
 
+  // All experts, each with its share of the rows of Choices().
+  at::Tensor Experts(const at::Tensor& x, const at::Tensor& weights) const {
+    const at::Tensor choices = Choices();
+    at::Tensor y = at::zeros({kRows, kHidden});
+    for (int64_t i = 0; i < kExperts; ++i) {
+      const at::Tensor share = (weights * (choices == i)).sum(1, /*keepdim=*/true);
+      y = y + share * Expert(x, static_cast<size_t>(i));
+    }
+    return y;
+  }
+
   // y's values, and the gradients of x, the weights and the adapter by some sum of y.
   std::vector<at::Tensor> Run(
       const std::function<at::Tensor(const at::Tensor& x, const at::Tensor& weights)>& compute) {
@@ -112,12 +129,6 @@ void ExpectClose(const std::vector<at::Tensor>& results, const std::vector<at::T
   }
 }
 
-at::Tensor Choices() {
-  at::Tensor choices = at::zeros({kRows, kChoices}, at::TensorOptions(at::kLong));
-  for (int64_t row = 0; row < kRows; ++row) choices[row][1].fill_(1 + row % 2);
-  return choices;
-}
-
 TEST_F(CpuMoeTest, AnMlpIsWhatItsDefinitionSays) {
   ExpectClose(Run([&](const at::Tensor& x, const at::Tensor&) {
                 return ApplyMlpOnCpu(x, experts_[0], adapter_);
@@ -126,16 +137,9 @@ TEST_F(CpuMoeTest, AnMlpIsWhatItsDefinitionSays) {
 }
 
 TEST_F(CpuMoeTest, ExpertsAreWhatTheirDefinitionSays) {
-  const at::Tensor choices = Choices();
-  const ExpertPlan plan = PlanExperts(choices, kExperts, SlotPadding::kNone);
-  const auto expected = Run([&](const at::Tensor& x, const at::Tensor& weights) {
-    at::Tensor y = at::zeros({kRows, kHidden});
-    for (int64_t i = 0; i < kExperts; ++i) {
-      const at::Tensor share = (weights * (choices == i)).sum(1, /*keepdim=*/true);
-      y = y + share * Expert(x, static_cast<size_t>(i));
-    }
-    return y;
-  });
+  const ExpertPlan plan = PlanExperts(Choices(), kExperts, SlotPadding::kNone);
+  const auto expected =
+      Run([&](const at::Tensor& x, const at::Tensor& weights) { return Experts(x, weights); });
   ExpectClose(Run([&](const at::Tensor& x, const at::Tensor& weights) {
                 return ApplyExpertsOnCpu(x, experts_, adapter_, plan, weights);
               }),
@@ -148,6 +152,7 @@ constexpr double kBf16Error = 0.02;
 
 TEST_F(CpuMoeTest, WithWeightsInBf16InputsAreRoundedOrNotAsTheLayerSays) {
   for (Linear& linear : linears_) linear.weight = linear.weight.to(at::kBFloat16);
+  const ExpertPlan plan = PlanExperts(Choices(), kExperts, SlotPadding::kNone);
   const auto take = [&](bool rounds) {
     for (size_t i = 0; i < kExperts; ++i) {
       for (Linear* linear : {&linears_[3 * i], &linears_[3 * i + 1], &linears_[3 * i + 2]}) {
@@ -155,8 +160,9 @@ TEST_F(CpuMoeTest, WithWeightsInBf16InputsAreRoundedOrNotAsTheLayerSays) {
       }
       experts_[i] = {linears_[3 * i], linears_[3 * i + 1], linears_[3 * i + 2]};
     }
-    return Run([&](const at::Tensor& x, const at::Tensor&) {
-      return ApplyMlpOnCpu(x, experts_[0], adapter_);
+    return Run([&](const at::Tensor& x, const at::Tensor& weights) {
+      return ApplyMlpOnCpu(x, experts_[0], adapter_) +
+             ApplyExpertsOnCpu(x, experts_, adapter_, plan, weights);
     });
   };
   const std::vector<at::Tensor> exact = take(false), rounded = take(true);
@@ -164,7 +170,9 @@ TEST_F(CpuMoeTest, WithWeightsInBf16InputsAreRoundedOrNotAsTheLayerSays) {
   for (size_t i = 0; i < kExperts; ++i) {
     experts_[i] = {linears_[3 * i], linears_[3 * i + 1], linears_[3 * i + 2]};
   }
-  const auto expected = Run([&](const at::Tensor& x, const at::Tensor&) { return Expert(x, 0); });
+  const auto expected = Run([&](const at::Tensor& x, const at::Tensor& weights) {
+    return Expert(x, 0) + Experts(x, weights);
+  });
   ExpectClose(exact, expected);
   ExpectClose(rounded, expected, kBf16Error);
   EXPECT_EQ(rounded[0].equal(exact[0]), !HasBf16Kernels());

@@ -25,15 +25,21 @@ bool UsesKernels(const at::Tensor& x, const Linear& linear, const LoraFactors& l
 
 at::Tensor WithWholeRows(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
+// Rows as the layer's kernels take them.
+at::Tensor KernelRows(const at::Tensor& x, const Linear& linear) {
+  return Prepared(WithWholeRows(x), linear);
+}
+
 at::Tensor ApplyLinearOnCpu(const at::Tensor& x, const Linear& linear, const LoraFactors& lora) {
   at::Tensor rows;
   CpuLinearResult result;
   {
     at::NoGradGuard no_grad;
-    rows = WithWholeRows(x.detach());
+    rows = KernelRows(x.detach(), linear);
     result = CpuLinearForward(rows, linear, lora);
   }
   if (!NeedsGradient({x, lora.a, lora.b})) return result.y;
+  if (!lora.defined() || !lora.a.requires_grad()) rows.reset();
   const auto wanted = x.requires_grad() ? InputGradient::kCompute : InputGradient::kSkip;
   return Differentiable(
       result.y, {x, lora.a, lora.b},
@@ -61,7 +67,9 @@ at::Tensor WithFrozenDerivative(at::Tensor y, const at::Tensor& x, const Linear&
 
 at::Tensor LinearForward(const at::Tensor& x, const Linear& linear, const LoraFactors& lora) {
   at::NoGradGuard no_grad;
-  if (UsesKernels(x, linear, lora)) return CpuLinearForward(WithWholeRows(x), linear, lora).y;
+  if (UsesKernels(x, linear, lora)) {
+    return CpuLinearForward(KernelRows(x, linear), linear, lora).y;
+  }
   at::Tensor y = Product(x, As(linear.weight, x));
   if (linear.bias.defined()) y.add_(linear.bias);
   if (lora.defined()) {
@@ -78,7 +86,7 @@ LinearGradients LinearBackward(const at::Tensor& y_gradient, const at::Tensor& x
   if (UsesKernels(x, linear, lora)) {
     at::Tensor low;
     if (lora.defined()) low = Product(x, lora.a).mul_(lora.scale);
-    return CpuLinearBackward(WithWholeRows(y_gradient), WithWholeRows(x), low, linear, lora,
+    return CpuLinearBackward(WithWholeRows(y_gradient), KernelRows(x, linear), low, linear, lora,
                              input_gradient);
   }
   LinearGradients gradients;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "model/transformer/avx512.h"
 #include "model/transformer/matrix_tiles.h"
+#include "model/transformer/transpose.h"
 
 namespace fedtune {
 
@@ -29,50 +30,6 @@ constexpr int64_t kVector = 16;
 inline float Widened(float value) { return value; }
 inline float Widened(uint16_t value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value) << 16);
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 UnpackLow(__m512 a, __m512 b) {
-  return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 UnpackHigh(__m512 a, __m512 b) {
-  return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-}
-
-// Pairs, then fours of rows, whose columns come to lie together in each quarter
-// of a vector.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline void InterleaveRows(
-    __m512 (&rows)[16]) {
-  __m512 pairs[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
-    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    rows[i] = UnpackLow(pairs[i], pairs[i + 2]);
-    rows[i + 1] = UnpackHigh(pairs[i], pairs[i + 2]);
-    rows[i + 2] = UnpackLow(pairs[i + 1], pairs[i + 3]);
-    rows[i + 3] = UnpackHigh(pairs[i + 1], pairs[i + 3]);
-  }
-}
-
-// out[k][n] = rows[n][k] for 16 rows and columns.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void Transpose(__m512 (&rows)[16], float* out,
-                                                                     int64_t out_stride) {
-  InterleaveRows(rows);
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m512 even = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0x88);
-    const __m512 odd = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0xdd);
-    const __m512 even_below = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0x88);
-    const __m512 odd_below = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0xdd);
-    _mm512_storeu_ps(out + j * out_stride, _mm512_shuffle_f32x4(even, even_below, 0x88));
-    _mm512_storeu_ps(out + (4 + j) * out_stride, _mm512_shuffle_f32x4(odd, odd_below, 0x88));
-    _mm512_storeu_ps(out + (8 + j) * out_stride, _mm512_shuffle_f32x4(even, even_below, 0xdd));
-    _mm512_storeu_ps(out + (12 + j) * out_stride, _mm512_shuffle_f32x4(odd, odd_below, 0xdd));
-  }
 }
 
 // One panel of a factor that is stored column by column.
@@ -282,27 +239,6 @@ float* PackPairPanelsOf(const RightFactor& right, int64_t from, int64_t depth, i
   return panels + PairsOf(depth) * PanelWidth(columns);
 }
 
-// `count` values from `values` on, `step` apart, as pairs.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void RoundToPairs(
-    const float* values, int64_t step, int64_t count, float* pairs) {
-  constexpr int64_t kTogether = 2 * kVector;
-  float gathered[kTogether];
-  for (int64_t k = 0; k < count; k += kTogether) {
-    const int64_t some = std::min(kTogether, count - k);
-    const float* from = values + k;
-    if (step != 1) {
-      for (int64_t i = 0; i < some; ++i) gathered[i] = values[(k + i) * step];
-      from = gathered;
-    }
-    const auto mask = static_cast<uint32_t>((uint64_t{1} << static_cast<unsigned>(some)) - 1);
-    const auto low = static_cast<__mmask16>(mask), high = static_cast<__mmask16>(mask >> kVector);
-    const __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(high, from + kVector),
-                                                 _mm512_maskz_loadu_ps(low, from));
-    const auto room = static_cast<__mmask16>((1U << static_cast<unsigned>(PairsOf(some))) - 1);
-    _mm512_mask_storeu_epi32(pairs + k / 2, room, reinterpret_cast<__m512i>(rounded));
-  }
-}
-
 }  // namespace
 
 float* PackPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
@@ -317,17 +253,6 @@ float* PackPairPanels(const RightFactor& right, int64_t from, int64_t depth, int
   return right.type == RightType::kBf16ByBf16
              ? PackPairPanelsOf<uint16_t>(right, from, depth, begin, columns, panels)
              : PackPairPanelsOf<float>(right, from, depth, begin, columns, panels);
-}
-
-void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs) {
-  constexpr int64_t kLeftRowsAhead = 2;
-  const auto row = [&left](int64_t i) {
-    return left.data + (left.rows != nullptr ? left.rows[i] : i) * left.stride;
-  };
-  for (int64_t i = 0; i < count; ++i, pairs += PairsOf(depth)) {
-    if (left.step == 1 && i + kLeftRowsAhead < count) ReadAhead(row(i + kLeftRowsAhead), depth);
-    RoundToPairs(row(i), left.step, depth, pairs);
-  }
 }
 
 #else
@@ -346,11 +271,6 @@ float* PackPairPanels(const RightFactor& /*right*/, int64_t /*from*/, int64_t /*
                       int64_t /*begin*/, int64_t /*columns*/, float* panels) {
   Check(false, kNoKernels);
   return panels;
-}
-
-void PackPairRows(const LeftFactor& /*left*/, int64_t /*depth*/, int64_t /*count*/,
-                  float* /*pairs*/) {
-  Check(false, kNoKernels);
 }
 
 #endif

@@ -56,7 +56,7 @@ bool CanStayUnpacked(const RightFactor& right, int64_t rows) {
 LeftFactor LeftFrom(const MatrixTerm& term, int64_t from) {
   LeftFactor left = term.left;
   if (RoundsLeft(term.right.type)) {
-    return {left.pairs + from / 2, PairsOf(term.depth), 1, nullptr, nullptr};
+    return {.data = left.pairs + from / 2, .stride = left.pair_stride, .rows = left.rows};
   }
   left.data += from * left.step;
   return left;
@@ -169,12 +169,17 @@ void MultiplyGroup(const Group& group, const MatrixResult& result) {
 
 // The terms, with pairs where they are missing. Those of different terms must not share room.
 std::vector<MatrixTerm> WithPairs(std::span<const MatrixTerm> terms, int64_t rows) {
-  thread_local std::vector<RoundedRows> rounded;
-  if (rounded.size() < terms.size()) rounded.resize(terms.size());
+  thread_local std::vector<std::vector<float>> rooms;
+  if (rooms.size() < terms.size()) rooms.resize(terms.size());
   std::vector<MatrixTerm> ready(terms.begin(), terms.end());
   for (size_t i = 0; i < ready.size(); ++i) {
-    if (!RoundsLeft(ready[i].right.type)) continue;
-    ready[i].left = rounded[i].Of(ready[i].left, rows, ready[i].depth);
+    MatrixTerm& term = ready[i];
+    if (!RoundsLeft(term.right.type) || term.left.pairs != nullptr) continue;
+    std::vector<float>& room = rooms[i];
+    const int64_t pairs = PairsOf(term.depth);
+    room.resize(std::max(room.size(), static_cast<size_t>(rows * pairs)));
+    PackPairRows(term.left, term.depth, rows, room.data());
+    term.left = {.pairs = room.data(), .pair_stride = pairs};
   }
   return ready;
 }
@@ -204,12 +209,12 @@ Cuts CutsOf(const MatrixResult& result) {
 }  // namespace
 
 LeftFactor FromRow(LeftFactor left, int64_t row) {
-  left.pairs = nullptr;
   if (left.rows != nullptr) {
     left.rows += row;
-  } else {
-    left.data += row * left.stride;
+    return left;
   }
+  if (left.data != nullptr) left.data += row * left.stride;
+  if (left.pairs != nullptr) left.pairs += row * left.pair_stride;
   return left;
 }
 
@@ -217,15 +222,6 @@ RightFactor FromColumn(RightFactor right, int64_t column) {
   const int64_t values = right.order == RightOrder::kByDepth ? column : column * right.stride;
   right.data = static_cast<const std::byte*>(right.data) + values * (HasFp32Values(right) ? 4 : 2);
   return right;
-}
-
-LeftFactor RoundedRows::Of(const LeftFactor& left, int64_t rows, int64_t depth) {
-  if (left.pairs != nullptr) return left;
-  pairs_.resize(std::max(pairs_.size(), static_cast<size_t>(rows * PairsOf(depth))));
-  PackPairRows(left, depth, rows, pairs_.data());
-  LeftFactor rounded = left;
-  rounded.pairs = pairs_.data();
-  return rounded;
 }
 
 void Multiply(std::span<const MatrixTerm> terms, const MatrixResult& result) {

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace fedtune {
 
@@ -28,8 +27,11 @@ struct LeftFactor {
   int64_t step = 1;
   const int64_t* rows = nullptr;
 
-  // The same as RoundedRows has it, of the whole depth, or null.
+  // The same rounded to bf16, with a zero behind an odd depth, from
+  // pairs[row * pair_stride] on: two values where one of fp32 would lie. Or null; there may
+  // be nothing but these for products that round.
   const float* pairs = nullptr;
+  int64_t pair_stride = 0;
 };
 
 enum class RightOrder : bool {
@@ -58,7 +60,7 @@ constexpr bool RoundsLeft(RightType type) {
   return type == RightType::kBf16ByBf16 || type == RightType::kFp32ByBf16;
 }
 
-// What is left of a factor from a row, or column, on; without pairs.
+// What is left of a factor from a row, or column, on.
 LeftFactor FromRow(LeftFactor left, int64_t row);
 RightFactor FromColumn(RightFactor right, int64_t column);
 
@@ -74,16 +76,6 @@ struct MatrixResult {
   int64_t rows = 0;
   int64_t columns = 0;
   bool add = false;  // To what it holds.
-};
-
-// Room for a left factor that several products round.
-class RoundedRows {
- public:
-  // `left` with its pairs, which are valid until the next call; as it is if it has some.
-  LeftFactor Of(const LeftFactor& left, int64_t rows, int64_t depth);
-
- private:
-  std::vector<float> pairs_;
 };
 
 // result = the sum of the terms, on this thread.

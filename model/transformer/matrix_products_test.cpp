@@ -6,11 +6,13 @@
 
 #include "ATen/Parallel.h"
 #include "ATen/TensorOperators.h"
+#include "ATen/ops/cat.h"
 #include "ATen/ops/empty.h"
 #include "ATen/ops/from_blob.h"
 #include "ATen/ops/linalg_vector_norm.h"
 #include "ATen/ops/linspace.h"
 #include "ATen/ops/mm.h"
+#include "ATen/ops/zeros.h"
 #include "gtest/gtest.h"
 
 namespace fedtune {
@@ -117,8 +119,10 @@ TEST_F(MatrixProductsTest, RoundBothFactorsForEverySizeAndOrder) {
         for (RightFactor right :
              {RightOf(w, RightOrder::kByDepth), RightOf(by_column, RightOrder::kByColumn)}) {
           right.type = RightType::kFp32ByBf16;
-          ExpectProduct(Product({{LeftOf(x), right, depth}}, rows, columns), rounded(x), rounded(w),
-                        kBf16Sums);
+          for (const at::Tensor& left : {x, x.t().contiguous().t()}) {
+            ExpectProduct(Product({{LeftOf(left), right, depth}}, rows, columns), rounded(x),
+                          rounded(w), kBf16Sums);
+          }
         }
       }
     }
@@ -128,15 +132,20 @@ TEST_F(MatrixProductsTest, RoundBothFactorsForEverySizeAndOrder) {
 TEST_F(MatrixProductsTest, OfRowsRoundedBeforeAreThoseOfRowsRoundedOnTheWay) {
   if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
   const at::Tensor x = Matrix(40, 33);
-  RoundedRows room;
-  const LeftFactor rounded = room.Of(LeftOf(x), 40, 33);
-  for (const int64_t columns : {16, 60}) {
-    const at::Tensor w = Matrix(33, columns).to(at::kBFloat16);
-    const RightFactor right = RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16);
-    at::Tensor y = at::empty({40, columns});
-    const MatrixTerm term = {rounded, right, 33};
-    Multiply({&term, 1}, {y.mutable_data_ptr<float>(), columns, 40, columns});
-    EXPECT_TRUE(y.equal(Product({{LeftOf(x), right, 33}}, 40, columns)));
+  const at::Tensor rounded = at::cat({x, at::zeros({40, 1})}, 1).to(at::kBFloat16);
+  const std::vector<int64_t> chosen = {39, 3, 3, 0, 17, 20, 21, 4, 38, 9, 11};
+  for (const bool choose : {false, true}) {
+    LeftFactor on_the_way = LeftOf(x);
+    LeftFactor before = {.pairs = static_cast<const float*>(rounded.const_data_ptr()),
+                         .pair_stride = 17};
+    if (choose) on_the_way.rows = before.rows = chosen.data();
+    const int64_t rows = choose ? std::ssize(chosen) : 40;
+    for (const int64_t columns : {16, 60}) {
+      const at::Tensor w = Matrix(33, columns).to(at::kBFloat16);
+      const RightFactor right = RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16);
+      EXPECT_TRUE(Product({{before, right, 33}}, rows, columns)
+                      .equal(Product({{on_the_way, right, 33}}, rows, columns)));
+    }
   }
 }
 

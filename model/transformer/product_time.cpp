@@ -25,8 +25,8 @@ void LibraryProducts(const at::Tensor& x, const Linear& linear) {
 
 // The same by our own kernels.
 void OwnProducts(const at::Tensor& x, const Linear& linear) {
-  const CpuLinearResult result = CpuLinearForward(x, linear, {});
-  CpuLinearBackward(result.y, x, {}, linear, {}, InputGradient::kCompute);
+  const CpuLinearResult result = CpuLinearForward(Prepared(x, linear), linear, {});
+  CpuLinearBackward(result.y, {}, {}, linear, {}, InputGradient::kCompute);
 }
 
 // x is of `x_type`, the weights are of `type`.

@@ -56,22 +56,40 @@ constexpr int64_t kVector = 16;
   return _mm512_reduce_max_ps(largest);
 }
 
-}  // namespace
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline void Store(float* to, int64_t begin,
+                                                                        int64_t size,
+                                                                        __m512 values) {
+  _mm512_mask_storeu_ps(to + begin, MaskOf(begin, size), values);
+}
 
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SwiGlu(const float* gate,
-                                                                  const float* up, int64_t size,
-                                                                  float* hidden) {
+// Rounded; behind an odd number of values a zero is stored, too, for it is one of `values`.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline void Store(uint16_t* to,
+                                                                                   int64_t begin,
+                                                                                   int64_t size,
+                                                                                   __m512 values) {
+  _mm256_mask_storeu_epi16(to + begin, MaskOf(begin, size + size % 2),
+                           reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
+}
+
+// Of instructions for bf16 a compiler makes none but those it is told to.
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void SwiGluTo(const float* gate,
+                                                                               const float* up,
+                                                                               int64_t size,
+                                                                               Value* hidden) {
   for (int64_t i = 0; i < size; i += kVector) {
     const __mmask16 mask = MaskOf(i, size);
     const __m512 g = _mm512_maskz_loadu_ps(mask, gate + i);
     const __m512 activation = _mm512_mul_ps(g, Sigmoid(g));
-    _mm512_mask_storeu_ps(hidden + i, mask,
-                          _mm512_mul_ps(activation, _mm512_maskz_loadu_ps(mask, up + i)));
+    Store(hidden, i, size, _mm512_mul_ps(activation, _mm512_maskz_loadu_ps(mask, up + i)));
   }
 }
 
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float SwiGluBackward(
-    const float* h_gradient, float weight, int64_t size, float* gate, float* up, float* hidden) {
+// The gradients may lie where gate and up do: what is read later lies behind them.
+template <typename Value>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] float SwiGluBackwardTo(
+    const float* h_gradient, float weight, int64_t size, const float* gate, const float* up,
+    Value* gate_gradient, Value* up_gradient, Value* hidden) {
   __m512 sum = _mm512_setzero_ps();
   const __m512 one = _mm512_set1_ps(1), factor = _mm512_set1_ps(weight);
   for (int64_t i = 0; i < size; i += kVector) {
@@ -86,11 +104,32 @@ constexpr int64_t kVector = 16;
     const __m512 weighted = _mm512_mul_ps(gradient, factor);
     // silu'(g) = sigmoid(g) + silu(g) (1 - sigmoid(g))
     const __m512 slope = _mm512_fmadd_ps(activation, _mm512_sub_ps(one, sigmoid), sigmoid);
-    _mm512_mask_storeu_ps(hidden + i, mask, h);
-    _mm512_mask_storeu_ps(up + i, mask, _mm512_mul_ps(weighted, activation));
-    _mm512_mask_storeu_ps(gate + i, mask, _mm512_mul_ps(_mm512_mul_ps(weighted, u), slope));
+    Store(hidden, i, size, h);
+    Store(up_gradient, i, size, _mm512_mul_ps(weighted, activation));
+    Store(gate_gradient, i, size, _mm512_mul_ps(_mm512_mul_ps(weighted, u), slope));
   }
   return _mm512_reduce_add_ps(sum);
+}
+
+}  // namespace
+
+void SwiGlu(const float* gate, const float* up, int64_t size, float* hidden) {
+  SwiGluTo(gate, up, size, hidden);
+}
+
+void SwiGluInBf16(const float* gate, const float* up, int64_t size, uint16_t* hidden) {
+  SwiGluTo(gate, up, size, hidden);
+}
+
+float SwiGluBackward(const float* h_gradient, float weight, int64_t size, float* gate, float* up,
+                     float* hidden) {
+  return SwiGluBackwardTo(h_gradient, weight, size, gate, up, gate, up, hidden);
+}
+
+float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size, float* gate,
+                           float* up, uint16_t* hidden) {
+  return SwiGluBackwardTo(h_gradient, weight, size, gate, up, reinterpret_cast<uint16_t*>(gate),
+                          reinterpret_cast<uint16_t*>(up), hidden);
 }
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float RmsNormRow(const float* x,
@@ -272,6 +311,15 @@ constexpr int64_t kVector = 16;
 void SwiGlu(const float*, const float*, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 float SwiGluBackward(const float*, float, int64_t, float*, float*, float*) {
+  Check(false, "a CPU without kernels");
+  return 0;
+}
+
+void SwiGluInBf16(const float*, const float*, int64_t, uint16_t*) {
+  Check(false, "a CPU without kernels");
+}
+
+float SwiGluBackwardInBf16(const float*, float, int64_t, float*, float*, uint16_t*) {
   Check(false, "a CPU without kernels");
   return 0;
 }
