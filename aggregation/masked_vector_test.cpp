@@ -7,10 +7,10 @@
 #include <limits>
 #include <random>
 
-#include "aggregation/next_adapter.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/optimized_adapter.h"
 #include "tests/support/status_matchers.h"
 
 namespace fedtune {
@@ -330,7 +330,7 @@ TEST_F(MaskedVectorTest, TheNextAdapterIsMadeOfItsMean) {
   const AdapterLayout adapter = Adapter();
   const auto sum = UnmaskedSum::Create(layout_, FactorSet::kBoth, client_.Elements(layout_), 1);
   const std::vector<float> zero(client_.delta.size());
-  const auto next = NextAdapter(adapter, {.values = zero}, *sum, {});
+  const auto next = testing::NextAdapter(adapter, testing::OptimizedAdapter(zero), *sum, {});
   ASSERT_THAT(next, IsOk());
   const double step = layout_.quantizer().MeanStep(client_.round.weight);
   for (size_t i = 0; i < zero.size(); ++i) {

@@ -13,8 +13,6 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "aggregation/adapter_bytes.h"
-#include "base/check.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -22,6 +20,7 @@ namespace fedtune {
 namespace {
 
 constexpr std::string_view kMagic = "FTOPT1\n";
+constexpr size_t kHeadBytes = kMagic.size() + 4 * sizeof(int64_t);
 
 // Rounds to fp32; what is below its normal range becomes 0.
 float Rounded(double value) {
@@ -90,31 +89,22 @@ void StepSlice(const ServerStep& step, int64_t t, const Slice& slice) {
   }
 }
 
-// The moments that the rule needs, as zeros if they are new.
-void Prepare(ServerRule rule, size_t size, ServerOptimizerState& state) {
-  if (rule != ServerRule::kAverage && state.first_moment.empty()) {
-    state.first_moment.resize(size);
-  }
-  if (rule == ServerRule::kAdam && state.second_moment.empty()) {
-    state.second_moment.resize(size);
-  }
-}
-
-// A piece of one tensor.
+// A piece of one tensor that the round has trained.
 struct Piece {
   Factor factor;
-  int64_t first;   // Among the values of the round's factors.
-  int64_t offset;  // In the adapter.
+  size_t begin;       // In the block.
+  size_t mean_begin;  // In the block's mean.
   size_t size;
 };
 
-// So many values that follow each other among those of the round's factors, whatever
-// tensors they belong to: small enough for a core's cache, with its share of what the
-// mean is made from.
+// So many values that follow each other in the adapter, whatever tensors they belong
+// to: small enough for a core's cache, with its share of what the mean is made from.
 struct Block {
-  int64_t first;
-  size_t size;
-  std::vector<Piece> pieces;
+  int64_t first = 0;
+  size_t size = 0;
+  int64_t mean_first = 0;  // Among the values of the round's factors.
+  size_t mean_size = 0;
+  std::vector<Piece> pieces = {};
 };
 
 constexpr int64_t kBlockValues = 16 << 10;
@@ -122,21 +112,25 @@ constexpr size_t kBlocksPerThread = 32;  // Fewer are not worth a thread.
 
 std::vector<Block> BlocksOf(const AdapterLayout& layout, FactorSet factors) {
   std::vector<Block> blocks;
-  int64_t first = 0;
+  int64_t mean_first = 0;
   for (const AdapterTensor& tensor : layout.tensors()) {
-    if (!Contains(factors, tensor.factor)) continue;
     for (int64_t begin = 0; begin < tensor.size();) {
+      const int64_t first = tensor.offset + begin;
       const int64_t in_block = first % kBlockValues;
-      const int64_t size = std::min(kBlockValues - in_block, tensor.size() - begin);
-      if (in_block == 0) blocks.push_back({.first = first, .size = 0, .pieces = {}});
+      const auto size =
+          static_cast<size_t>(std::min(kBlockValues - in_block, tensor.size() - begin));
+      if (in_block == 0) blocks.push_back({.first = first, .mean_first = mean_first});
       Block& block = blocks.back();
-      block.pieces.push_back({.factor = tensor.factor,
-                              .first = first,
-                              .offset = tensor.offset + begin,
-                              .size = static_cast<size_t>(size)});
-      block.size += static_cast<size_t>(size);
-      begin += size;
-      first += size;
+      if (Contains(factors, tensor.factor)) {
+        block.pieces.push_back({.factor = tensor.factor,
+                                .begin = block.size,
+                                .mean_begin = block.mean_size,
+                                .size = size});
+        block.mean_size += size;
+        mean_first += static_cast<int64_t>(size);
+      }
+      block.size += size;
+      begin += static_cast<int64_t>(size);
     }
   }
   return blocks;
@@ -182,72 +176,72 @@ int64_t TakeInteger(std::string_view& bytes) {
 
 }  // namespace
 
-std::string ToBytes(const ServerOptimizerState& state) {
-  std::string bytes;
-  bytes.reserve(kMagic.size() + 4 * sizeof(int64_t) +
-                sizeof(float) * (state.first_moment.size() + state.second_moment.size()));
-  bytes += kMagic;
-  Append(bytes, state.steps_a);
-  Append(bytes, state.steps_b);
-  Append(bytes, static_cast<int64_t>(state.first_moment.size()));
-  Append(bytes, static_cast<int64_t>(state.second_moment.size()));
-  bytes += ValueBytes(state.first_moment);
-  bytes += ValueBytes(state.second_moment);
+std::string OptimizerStateHead::ToBytes() const {
+  std::string bytes(kMagic);
+  for (const int64_t number : {steps_a, steps_b, first_count, second_count}) Append(bytes, number);
   return bytes;
 }
 
-absl::StatusOr<ServerOptimizerState> ServerOptimizerStateFromBytes(std::string_view bytes,
-                                                                   int64_t parameter_count) {
+uint64_t OptimizerStateHead::FirstAt(int64_t index) const {
+  return kHeadBytes + sizeof(float) * static_cast<uint64_t>(index);
+}
+
+absl::StatusOr<OptimizerStateHead> ReadOptimizerStateHead(std::string_view stored,
+                                                          int64_t parameter_count) {
   const auto invalid = [](std::string_view what) {
     return absl::InvalidArgumentError(fmt::format("server optimiser state: {}", what));
   };
-  if (!bytes.starts_with(kMagic) || bytes.size() < kMagic.size() + 4 * sizeof(int64_t)) {
+  if (!stored.starts_with(kMagic) || stored.size() < kHeadBytes) {
     return invalid("it does not begin as one");
   }
-  bytes.remove_prefix(kMagic.size());
-  ServerOptimizerState state;
-  state.steps_a = TakeInteger(bytes);
-  state.steps_b = TakeInteger(bytes);
-  const int64_t first = TakeInteger(bytes);
-  const int64_t second = TakeInteger(bytes);
-  if (state.steps_a < 0 || state.steps_b < 0) return invalid("a count of rounds is negative");
-  for (const int64_t size : {first, second}) {
+  std::string_view numbers = stored.substr(kMagic.size());
+  OptimizerStateHead head;
+  for (int64_t* number : {&head.steps_a, &head.steps_b, &head.first_count, &head.second_count}) {
+    *number = TakeInteger(numbers);
+  }
+  if (head.steps_a < 0 || head.steps_b < 0) return invalid("a count of rounds is negative");
+  for (const int64_t size : {head.first_count, head.second_count}) {
     if (size != 0 && size != parameter_count) {
       return invalid(
           fmt::format("moments of {} values for an adapter of {}", size, parameter_count));
     }
   }
-  if (bytes.size() != static_cast<size_t>(first + second) * sizeof(float)) {
-    return invalid("it has another length than it says");
-  }
-  const size_t first_bytes = static_cast<size_t>(first) * sizeof(float);
-  state.first_moment = *ValuesFromBytes(bytes.substr(0, first_bytes), first, "moment");
-  state.second_moment = *ValuesFromBytes(bytes.substr(first_bytes), second, "moment");
-  return state;
+  if (stored.size() != head.stored_bytes()) return invalid("it has another length than it says");
+  return head;
+}
+
+OptimizerStateHead Next(OptimizerStateHead head, ServerRule rule, FactorSet factors,
+                        int64_t parameter_count) {
+  if (Contains(factors, Factor::kA)) ++head.steps_a;
+  if (Contains(factors, Factor::kB)) ++head.steps_b;
+  if (rule != ServerRule::kAverage) head.first_count = parameter_count;
+  if (rule == ServerRule::kAdam) head.second_count = parameter_count;
+  return head;
 }
 
 absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
-                             const MeanReader& mean, std::span<float> adapter,
-                             ServerOptimizerState& state) {
-  Check(std::ssize(adapter) == layout.parameter_count(), "the adapter does not fit its layout");
-  Prepare(step.rule, adapter.size(), state);
-  if (Contains(factors, Factor::kA)) ++state.steps_a;
-  if (Contains(factors, Factor::kB)) ++state.steps_b;
+                             const MeanReader& mean, const OptimizerStateHead& head,
+                             SteppedValues& values) {
   const auto part = [](std::span<float> all, const Piece& piece) {
-    return all.empty() ? all : all.subspan(static_cast<size_t>(piece.offset), piece.size);
+    return all.empty() ? all : all.subspan(piece.begin, piece.size);
   };
   return ForEach(BlocksOf(layout, factors), [&](const Block& block) -> absl::Status {
-    std::vector<float> values(block.size);
-    RETURN_IF_ERROR(mean(block.first, values));
+    std::vector<float> delta(block.mean_size);
+    if (!delta.empty()) RETURN_IF_ERROR(mean(block.mean_first, delta));
+    std::vector<float> before(block.size);
+    std::vector<float> first_moment(head.first_count > 0 ? block.size : 0);
+    std::vector<float> second_moment(head.second_count > 0 ? block.size : 0);
+    const SteppedValues::Block all{
+        .values = before, .first_moment = first_moment, .second_moment = second_moment};
+    values.Load(block.first, all);
     for (const Piece& piece : block.pieces) {
-      const auto begin = static_cast<size_t>(piece.first - block.first);
-      StepSlice(step, piece.factor == Factor::kA ? state.steps_a : state.steps_b,
-                {.mean = std::span(values).subspan(begin, piece.size),
-                 .values = part(adapter, piece),
-                 .first = part(state.first_moment, piece),
-                 .second = part(state.second_moment, piece)});
+      StepSlice(step, piece.factor == Factor::kA ? head.steps_a : head.steps_b,
+                {.mean = std::span(delta).subspan(piece.mean_begin, piece.size),
+                 .values = part(all.values, piece),
+                 .first = part(all.first_moment, piece),
+                 .second = part(all.second_moment, piece)});
     }
-    return absl::OkStatus();
+    return values.Store(block.first, all);
   });
 }
 

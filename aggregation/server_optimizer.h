@@ -35,38 +35,70 @@ struct ServerStep {
   float epsilon = 1e-5f;
 };
 
-// What the optimiser remembers between rounds.
-struct ServerOptimizerState {
+// The head of what the optimiser remembers between rounds. It is stored beside the
+// adapter it belongs to: these numbers, then m, then v.
+struct OptimizerStateHead {
   int64_t steps_a = 0;  // Rounds that trained A.
   int64_t steps_b = 0;
-  // m and v, a value for each of the adapter; empty before they are needed.
-  std::vector<float> first_moment = {};
-  std::vector<float> second_moment = {};
+  // Values of m and of v: as many as the adapter has, or none before they are needed.
+  int64_t first_count = 0;
+  int64_t second_count = 0;
 
-  friend bool operator==(const ServerOptimizerState&, const ServerOptimizerState&) = default;
+  std::string ToBytes() const;
+
+  // Of all that is stored.
+  uint64_t stored_bytes() const { return SecondAt(second_count); }
+
+  // Where the value with this index is stored.
+  uint64_t FirstAt(int64_t index) const;
+  uint64_t SecondAt(int64_t index) const { return FirstAt(first_count + index); }
+
+  friend bool operator==(const OptimizerStateHead&, const OptimizerStateHead&) = default;
 };
 
-// For storage beside the adapter it belongs to.
-std::string ToBytes(const ServerOptimizerState& state);
+// INVALID_ARGUMENT: `stored` is not what an optimiser remembers, or moments of another
+// size than `parameter_count`.
+absl::StatusOr<OptimizerStateHead> ReadOptimizerStateHead(std::string_view stored,
+                                                          int64_t parameter_count);
 
-// INVALID_ARGUMENT: not what ToBytes() writes, or moments of another size than
-// `parameter_count`.
-absl::StatusOr<ServerOptimizerState> ServerOptimizerStateFromBytes(std::string_view bytes,
-                                                                   int64_t parameter_count);
+// After one more round that has trained `factors`.
+OptimizerStateHead Next(OptimizerStateHead head, ServerRule rule, FactorSet factors,
+                        int64_t parameter_count);
+
+// An adapter and its moments: where they are before a step, and where they go.
+class SteppedValues {
+ public:
+  // Values that follow each other, in layout order, with their moments, if there are
+  // any.
+  struct Block {
+    std::span<float> values;
+    std::span<float> first_moment;
+    std::span<float> second_moment;
+  };
+
+  virtual ~SteppedValues() = default;
+
+  // Those from `first` on, as they are before the step; moments that are new are 0.
+  // Called from several threads, as Store() is.
+  virtual void Load(int64_t first, const Block& block) const = 0;
+
+  // As they are after it. Called once for each.
+  virtual absl::Status Store(int64_t first, const Block& block) = 0;
+};
 
 // Reads the mean's values from `first` on, of the tensors of `factors` in layout
 // order. Called from several threads.
 using MeanReader = std::function<absl::Status(int64_t first, std::span<float> mean)>;
 
-// Makes one step in place, some thousand values at a time. Values and moments of
-// other factors stay. The arithmetic is in fp64, rounded
-// to fp32 at the end; results below fp32's normal range become 0, so that
-// neither speed nor bytes depend on how a processor treats denormals.
+// Makes one step, some thousand values at a time. Values and moments of other factors
+// stay. The arithmetic is in fp64, rounded to fp32 at the end; results below fp32's
+// normal range become 0, so that neither speed nor bytes depend on how a processor
+// treats denormals.
 //
-// Requires: `adapter` fits `layout`. Errors: of `mean`; adapter and state are
-// then good for nothing.
+// Requires: `values` fit `layout`, and `head` is that after this step. Errors: of `mean`
+// and of `values`; what was stored is then good for nothing.
 absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
-                             const MeanReader& mean, std::span<float> adapter,
-                             ServerOptimizerState& state);
+                             const MeanReader& mean, const OptimizerStateHead& head,
+                             SteppedValues& values);
 
 }  // namespace fedtune

@@ -116,6 +116,30 @@ absl::Status SyncDirectory(const std::filesystem::path& directory) {
   return absl::OkStatus();
 }
 
+void StartWritingOut(int fd, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kTogether = uint64_t{8} << 20;
+  const uint64_t first = begin / kTogether * kTogether;
+  const uint64_t last = end / kTogether * kTogether;
+  if (first == last) return;
+  ::sync_file_range(fd, static_cast<off_t>(first), static_cast<off_t>(last - first),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+absl::Status ReadAt(int fd, uint64_t offset, std::span<std::byte> bytes,
+                    const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t read = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (read < 0 && errno == EINTR) continue;
+    if (read < 0) return ErrnoToStatus(errno, "read", path);
+    if (read == 0) {
+      return absl::InternalError(fmt::format("{} ends at byte {}", path.string(), offset));
+    }
+    offset += static_cast<uint64_t>(read);
+    bytes = bytes.subspan(static_cast<size_t>(read));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CopyFileDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(from));
   const auto bytes = file.bytes();

@@ -44,6 +44,16 @@ absl::Status MakeDirectories(const std::filesystem::path& path);
 // Brings the names in `directory` onto the disk. INTERNAL.
 absl::Status SyncDirectory(const std::filesystem::path& directory);
 
+// Tells the disk, after each write of [begin, end), to begin with so much at a time
+// while more is coming: whoever syncs the file then waits for the rest alone. Only a
+// hint, and errors of the disk are still there for the sync.
+void StartWritingOut(int fd, uint64_t begin, uint64_t end);
+
+// Reads all of `bytes` from `offset` on. INTERNAL: the file `path` is shorter, or cannot
+// be read.
+absl::Status ReadAt(int fd, uint64_t offset, std::span<std::byte> bytes,
+                    const std::filesystem::path& path);
+
 // Turns errno into a status that names `path` and what to do.
 absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesystem::path& path);
 

@@ -2,6 +2,8 @@
 
 #include "coordinator/driver/contribution_buffer.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -208,6 +210,28 @@ TEST_F(ContributionBufferTest, RefusesAnEndThatComesTooEarly) {
 TEST_F(ContributionBufferTest, RefusesAnotherDigest) {
   ASSERT_THAT(buffer_.Append(0, "abcdefgh"), IsOk());
   EXPECT_THAT(std::move(buffer_).Finish(), HasCode(kInvalid));
+}
+
+// Of a file system that can take space ahead, as most can.
+TEST_F(ContributionBufferTest, TakesTheSpaceOfALargeOneBeforeItsFirstChunk) {
+  const std::string large(size_t{5} << 20, '\0');
+  const auto taken = [this] {
+    int64_t bytes = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path())) {
+      struct stat status {};
+      EXPECT_EQ(::stat(entry.path().c_str(), &status), 0);
+      bytes += status.st_blocks * 512;
+    }
+    return bytes;
+  };
+  auto bytes =
+      SpooledBytes::CreateOrGoOn(spool_, {"run-1"}, "0-1-ada", Sha256Of(large), large.size());
+  ASSERT_THAT(bytes, IsOk());
+  const int64_t before = taken();
+  if (before < std::ssize(large)) GTEST_SKIP() << "this file system takes no space ahead";
+  const auto buffer = ContributionBuffer::Create(HeaderFor(large), *std::move(bytes));
+  ASSERT_THAT(buffer, IsOk());
+  EXPECT_EQ(taken(), before);
 }
 
 }  // namespace

@@ -40,11 +40,31 @@ class RefusingStore final : public ForwardingStore {
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
     return left_ > 0 && left_-- > 0 ? refusal_ : ForwardingStore::SaveRelease(id, release);
   }
+  // Drafts are refused first, and those that are given cannot be kept.
+  absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override {
+    if (drafts_left_ > 0 && drafts_left_-- > 0) return refusal_;
+    ++drafts_;
+    if (left_ > 0 && loses_drafts_) return std::make_unique<LostDraft>(size);
+    return ForwardingStore::NewBlob(size);
+  }
+  void RefuseDrafts(int count) { drafts_left_ = count; }
+  void LoseDrafts() { loses_drafts_ = true; }
+
   int left() const { return left_; }
+  int drafts_left() const { return drafts_left_; }
+  int drafts() const { return drafts_; }
 
  private:
+  struct LostDraft final : public BlobDraftInMemory {
+    using BlobDraftInMemory::BlobDraftInMemory;
+    bool can_be_kept() const override { return false; }
+  };
+
   absl::Status refusal_;
-  int left_;  // Used by one release at a time.
+  int left_;  // Used by one release at a time, as all that follow.
+  int drafts_left_ = 0;
+  bool loses_drafts_ = false;
+  int drafts_ = 0;
 };
 
 // A client that remembers what it was told.
@@ -81,6 +101,9 @@ class ReleaseStoringTest : public ::testing::Test {
   // store refuses so many times.
   void ContributeWhileRefused(absl::Status refusal, int times) {
     store_ = std::make_unique<RefusingStore>(*stored_, std::move(refusal), times);
+    Contribute();
+  }
+  void Contribute() {
     runs_ = std::make_unique<ActiveRuns>(*store_, spool_, roster_, nullptr, clock_, log_,
                                          absl::Milliseconds(1));
     roster_.Connect(kAda, line_);
@@ -149,6 +172,29 @@ TEST_F(ReleaseStoringTest, WaitsForSpaceOnAFullDiskAndGoesOn) {
   EXPECT_EQ(store_->left(), 0);
   EXPECT_EQ(second.round, 1);
   EXPECT_NE(second.adapter, first_.adapter);
+  EXPECT_EQ(stored_->Get({"run-0001"})->adapter, second.adapter);
+}
+
+TEST_F(ReleaseStoringTest, IsStoredAgainAsItWasMade) {
+  ContributeWhileRefused(absl::ResourceExhaustedError("disk full"), 3);
+  EXPECT_EQ(line_->Next<RoundAssignment>().round, 1);
+  EXPECT_EQ(store_->drafts(), 2) << "of the adapter and of its optimiser's state";
+}
+
+TEST_F(ReleaseStoringTest, WaitsForSpaceForTheNextAdapter) {
+  store_ = std::make_unique<RefusingStore>(*stored_, absl::ResourceExhaustedError("disk full"), 0);
+  store_->RefuseDrafts(3);
+  Contribute();
+  EXPECT_EQ(line_->Next<RoundAssignment>().round, 1);
+  EXPECT_EQ(store_->drafts_left(), 0);
+}
+
+TEST_F(ReleaseStoringTest, IsMadeAnewWhenItsDraftIsLost) {
+  store_ = std::make_unique<RefusingStore>(*stored_, absl::ResourceExhaustedError("disk full"), 2);
+  store_->LoseDrafts();
+  Contribute();
+  const auto second = line_->Next<RoundAssignment>();
+  EXPECT_EQ(store_->drafts(), 6);
   EXPECT_EQ(stored_->Get({"run-0001"})->adapter, second.adapter);
 }
 

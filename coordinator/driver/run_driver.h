@@ -17,8 +17,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "aggregation/mean_source.h"
-#include "aggregation/server_optimizer.h"
 #include "base/clock.h"
 #include "base/logging.h"
 #include "coordinator/driver/client_line.h"
@@ -27,6 +25,7 @@
 #include "coordinator/driver/handed_in.h"
 #include "coordinator/driver/journal_writer.h"
 #include "coordinator/driver/masked_sum.h"
+#include "coordinator/driver/next_in_store.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/round_sum.h"
 #include "coordinator/driver/run_overview.h"
@@ -70,7 +69,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
     AdapterLayout layout;
     RoutingShape routing;                  // Of the base model.
     std::optional<GlobalAdapter> adapter;  // The newest; always set.
-    ServerOptimizerState optimizer;        // As it was after that one.
+    StoredOptimizerState optimizer;        // As it was after that one.
     std::optional<ResumePoint> resume;
     std::vector<std::string> journal;  // Of the open attempt, as stored.
     std::optional<ReleaseRecord> last_release;
@@ -189,8 +188,10 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending);
   void MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending);
   void KeepAdapter(const std::shared_ptr<PendingRelease>& pending);
-  void MakeNext(const std::shared_ptr<PendingRelease>& pending, const MeanSource& mean);
+  void MakeNext(const std::shared_ptr<PendingRelease>& pending);
+  absl::Status WriteNext(PendingRelease& pending) const;
   void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
+  void TryAgainLater(const std::shared_ptr<PendingRelease>& pending, const absl::Status& why);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
 
   // A large adapter that is stored is read from its file from now on: the system has
@@ -239,7 +240,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   bool stored_answers_ = false;          // A moment ago; a timer goes on.
   std::optional<absl::Duration> armed_;  // When the timer calls Tick() next.
 
-  ServerOptimizerState optimizer_;  // Used by the one release at a time; no lock.
+  StoredOptimizerState optimizer_;  // Used by the one release at a time; no lock.
 };
 
 }  // namespace fedtune

@@ -58,10 +58,11 @@ absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriv
   RETURN_IF_ERROR(CheckByteCount(adapter.size(), size, "the newest adapter"));
   parts.adapter.emplace(std::move(adapter), record.adapter);
   if (!record.optimizer_state.has_value()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Blob state,
+  ASSIGN_OR_RETURN(parts.optimizer.blob,
                    ReadBlob(store, *record.optimizer_state, "the server optimiser's state"));
-  ASSIGN_OR_RETURN(parts.optimizer,
-                   ServerOptimizerStateFromBytes(
+  const Blob& state = parts.optimizer.blob;
+  ASSIGN_OR_RETURN(parts.optimizer.head,
+                   ReadOptimizerStateHead(
                        {reinterpret_cast<const char*>(state.bytes().data()), state.size()}, size));
   return absl::OkStatus();
 }

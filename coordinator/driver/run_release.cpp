@@ -3,13 +3,15 @@
 // From a complete round to the next adapter in the store, on a thread of the work
 // queue; run_driver.cpp does the rest.
 
-#include <span>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "aggregation/masked_vector.h"
 #include "aggregation/next_adapter.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "base/status_macros.h"
 #include "coordinator/driver/pending_release.h"
 #include "coordinator/driver/run_driver.h"
 #include "fmt/format.h"
@@ -47,14 +49,12 @@ RoundSummary SummaryOf(RoundSummary summary, const CountedRounds& counted, int64
 void RunDriver::CarryOut(const Release& effect) {
   Check(effect.unchanged || sum_.has_value() || masked_sum_.has_value(),
         "a release follows an open aggregation");
-  auto pending = std::make_shared<PendingRelease>(
-      PendingRelease{.effect = effect,
-                     .sum = std::exchange(sum_, std::nullopt),
-                     .masked_sum = std::exchange(masked_sum_, std::nullopt),
-                     .contributions = {},
-                     .started_at = around_.clock.Now(),
-                     .adapter = std::nullopt,
-                     .optimizer_state = {}});
+  auto pending = std::make_shared<PendingRelease>();
+  pending->effect = effect;
+  pending->sum = std::exchange(sum_, std::nullopt);
+  pending->masked_sum = std::exchange(masked_sum_, std::nullopt);
+  pending->started_at = around_.clock.Now();
+  pending->newest = adapter_;
   around_.work.Add([self = shared_from_this(), pending] {
     if (pending->effect.unchanged) return self->KeepAdapter(pending);
     if (pending->masked_sum.has_value()) return self->MakeSecureRelease(pending);
@@ -65,7 +65,7 @@ void RunDriver::CarryOut(const Release& effect) {
 void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
   pending->contributions = pending->sum->contributions();
   pending->started_at = pending->sum->started_at();
-  MakeNext(pending, pending->sum->sum());
+  MakeNext(pending);
 }
 
 void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending) {
@@ -83,40 +83,37 @@ void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending
   }
   pending->contributions = sum.contributions();
   pending->started_at = sum.started_at();
-  MakeNext(pending, *unmasked);
+  pending->unmasked = *std::move(unmasked);
+  MakeNext(pending);
 }
 
 // A burnt round releases what was there.
 void RunDriver::KeepAdapter(const std::shared_ptr<PendingRelease>& pending) {
-  {
-    const std::lock_guard lock(mutex_);
-    pending->adapter = adapter_;
-  }
-  if (optimizer_ != ServerOptimizerState()) pending->optimizer_state = ToBytes(optimizer_);
+  pending->adapter = pending->newest;
+  pending->optimizer = optimizer_;
   StoreRelease(pending);
 }
 
-void RunDriver::MakeNext(const std::shared_ptr<PendingRelease>& pending, const MeanSource& mean) {
-  OptimizedAdapter incoming;
-  {
-    const std::lock_guard lock(mutex_);
-    const std::span<const float> values = adapter_->values();
-    incoming.values.reserve(values.size());
-    incoming.values.assign(values.begin(), values.end());
-  }
-  // A secure round may turn out to be of no use.
-  if (pending->masked_sum.has_value()) {
-    incoming.state = optimizer_;
-  } else {
-    incoming.state = std::move(optimizer_);
-  }
-  absl::StatusOr<OptimizedAdapter> next =
-      NextAdapter(layout_, std::move(incoming), mean, ServerStepOf(plan_, pending->effect.round));
-  if (!next.ok()) return Receive(ReleaseFailed{std::string(Message(next.status()))});
-  pending->adapter.emplace(std::move(next->values));
-  optimizer_ = std::move(next->state);
-  if (optimizer_ != ServerOptimizerState()) pending->optimizer_state = ToBytes(optimizer_);
+void RunDriver::MakeNext(const std::shared_ptr<PendingRelease>& pending) {
+  const absl::Status made = WriteNext(*pending);
+  if (MayPass(made)) return TryAgainLater(pending, made);
+  if (!made.ok()) return Receive(ReleaseFailed{std::string(Message(made))});
   StoreRelease(pending);
+}
+
+absl::Status RunDriver::WriteNext(PendingRelease& pending) const {
+  const MeanSource& mean = pending.mean();
+  const ServerStep step = ServerStepOf(plan_, pending.effect.round);
+  const OptimizerStateHead head =
+      Next(optimizer_.head, step.rule, mean.factors(), layout_.parameter_count());
+  ASSIGN_OR_RETURN(std::unique_ptr<NextInStore> next,
+                   NextInStore::Create(around_.store, *pending.newest, optimizer_, head));
+  RETURN_IF_ERROR(MakeNextAdapter(layout_, mean, step, head, *next));
+  RETURN_IF_ERROR(next->Finish());
+  pending.adapter = next->adapter();
+  pending.optimizer = next->state();
+  pending.next = std::move(next);
+  return absl::OkStatus();
 }
 
 void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
@@ -127,23 +124,30 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
                     .ended_at = around_.clock.Now()};
   release.contributions = pending->contributions;
   release.adapter = pending->adapter->bytes();
-  release.optimizer_state = std::as_bytes(std::span(pending->optimizer_state));
+  release.optimizer_state = pending->optimizer.blob.bytes();
+  if (pending->next != nullptr) pending->next->Fill(release);
   {
     const std::lock_guard lock(mutex_);
     release.traffic = record_.traffic;
   }
   const absl::Status stored = around_.store.SaveRelease(id(), release);
-  if (MayPass(stored)) {
-    if (!std::exchange(pending->waits, true)) {
-      Warn("the run waits until its release can be stored", stored);
-    }
-    return around_.timers.After(around_.store_again, [self = shared_from_this(), pending] {
-      self->around_.work.Add([self, pending] { self->StoreRelease(pending); });
-    });
-  }
+  if (MayPass(stored)) return TryAgainLater(pending, stored);
   if (!stored.ok()) return Receive(ReleaseFailed{std::string(Message(stored))});
-  LeaveInStore(*pending->adapter);
   Publish(*pending, release.record);
+}
+
+void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending,
+                              const absl::Status& why) {
+  if (!std::exchange(pending->waits, true)) {
+    Warn("the run waits until its release can be stored", why);
+  }
+  if (pending->next != nullptr && !pending->next->can_be_kept()) pending->next.reset();
+  around_.timers.After(around_.store_again, [self = shared_from_this(), pending] {
+    self->around_.work.Add([self, pending] {
+      const bool is_made = pending->next != nullptr || pending->effect.unchanged;
+      is_made ? self->StoreRelease(pending) : self->MakeNext(pending);
+    });
+  });
 }
 
 void RunDriver::LeaveInStore(GlobalAdapter& adapter) const {
@@ -157,6 +161,7 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
   const std::lock_guard lock(mutex_);
   journal_.Close();
   adapter_ = pending.adapter;
+  optimizer_ = pending.optimizer;
   record_.adapter = record.adapter;
   record_.rounds_done = record.summary.round + 1;
   last_release_ = record;

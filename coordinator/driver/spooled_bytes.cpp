@@ -54,6 +54,8 @@ absl::StatusOr<SpooledBytes> SpooledBytes::CreateOrGoOn(const Spool& spool, cons
 
 absl::Status SpooledBytes::CutOff(uint64_t size) {
   Check(size <= received_, "what has not come cannot be cut off");
+  // The disk would give back, too, what it has taken for what is to come.
+  if (size == received_) return absl::OkStatus();
   received_ = size;
   if (!in_memory()) return TryAgain(file_->Truncate(size));
   memory_.resize(size);

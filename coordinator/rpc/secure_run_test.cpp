@@ -8,12 +8,12 @@
 
 #include "aggregation/adapter_init.h"
 #include "aggregation/masked_vector.h"
-#include "aggregation/next_adapter.h"
 #include "plan/adapter_targets.h"
 #include "plan/routing_shape.h"
 #include "plan/secure_session.h"
 #include "plan/server_step.h"
 #include "privacy/crypto/merkle_tree.h"
+#include "tests/support/optimized_adapter.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/server_fixture.h"
 
@@ -261,8 +261,8 @@ TEST_P(SecureRunOverTlsTest, GivesTheBytesOfThePlainSum) {
   }
   const auto unmasked = UnmaskedSum::Create(masked, FactorSet::kBoth, sum, kClients);
   ASSERT_THAT(unmasked, IsOk()) << unmasked.status();
-  const auto next = NextAdapter(*layout_, {.values = InitialAdapter(*layout_, seed)}, *unmasked,
-                                ServerStepOf(plan_, 0));
+  const auto next = NextAdapter(*layout_, OptimizedAdapter(InitialAdapter(*layout_, seed)),
+                                *unmasked, ServerStepOf(plan_, 0));
   ASSERT_THAT(next, IsOk());
 
   // Everyone is given the next round, on the adapter that follows.

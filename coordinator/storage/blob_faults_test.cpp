@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/status_macros.h"
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/blob_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
@@ -125,8 +126,23 @@ TEST_F(BlobFaultsTest, AFullDiskAndAFailedOneAreToldApart) {
   }
 }
 
-// A run store whose database is on a good disk, and whose blobs are not.
-class BlobOfAReleaseTest : public ::testing::Test {
+// What a sync that failed has left nobody knows: it is not tried again.
+TEST_F(BlobFaultsTest, ADraftWhoseSyncHasFailedIsToBeMadeAnew) {
+  BlobStore store = *BlobStore::Open(folder_);
+  const auto draft = *store.NewDraft(content_.size(), [](absl::Status status) { return status; });
+  ASSERT_THAT(draft->Write(0, AsBytes(content_)), IsOk());
+  disk_.FailAt(0, ENOSPC);
+  EXPECT_THAT(draft->Keep(digest_), HasCode(absl::StatusCode::kResourceExhausted));
+  disk_.Heal();
+  EXPECT_FALSE(draft->can_be_kept());
+  EXPECT_THAT(draft->Keep(digest_), HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(disk_.operations(), 0);
+  EXPECT_THAT(store.Get(digest_), HasCode(absl::StatusCode::kNotFound));
+}
+
+// A run store whose database is on a good disk, and whose blobs are not; with a release
+// that is written there as a whole, and one that is made there piece by piece.
+class BlobOfAReleaseTest : public ::testing::TestWithParam<bool> {
  protected:
   BlobOfAReleaseTest() {
     Begin();
@@ -168,6 +184,13 @@ class BlobOfAReleaseTest : public ::testing::Test {
     release.record.started_at = release.record.ended_at = kNow;
     release.record.adapter = Sha256Of(next_);
     release.adapter = AsBytes(next_);
+    if (!GetParam()) return runs_->SaveRelease(kRun, release);
+    ASSIGN_OR_RETURN(const auto draft, runs_->NewBlob(next_.size()));
+    const size_t half = next_.size() / 2;
+    RETURN_IF_ERROR(draft->Write(half, release.adapter.subspan(half)));
+    RETURN_IF_ERROR(draft->Write(0, release.adapter.first(half)));
+    EXPECT_EQ(draft->TakeDigest(), release.record.adapter);
+    release.adapter_draft = draft.get();
     return runs_->SaveRelease(kRun, release);
   }
 
@@ -198,7 +221,7 @@ class BlobOfAReleaseTest : public ::testing::Test {
   int64_t operations_ = 0;
 };
 
-TEST_F(BlobOfAReleaseTest, APowerCutLeavesTheOldReleaseOrTheNew) {
+TEST_P(BlobOfAReleaseTest, APowerCutLeavesTheOldReleaseOrTheNew) {
   for (int64_t k = 0; k <= operations_; ++k) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
     Begin();
@@ -213,7 +236,7 @@ TEST_F(BlobOfAReleaseTest, APowerCutLeavesTheOldReleaseOrTheNew) {
   }
 }
 
-TEST_F(BlobOfAReleaseTest, AnIoErrorEndsTheStoreAndTheNextProcessReleases) {
+TEST_P(BlobOfAReleaseTest, AnIoErrorEndsTheStoreAndTheNextProcessReleases) {
   for (int64_t k = 0; k < operations_; ++k) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
     Begin();
@@ -229,7 +252,7 @@ TEST_F(BlobOfAReleaseTest, AnIoErrorEndsTheStoreAndTheNextProcessReleases) {
   }
 }
 
-TEST_F(BlobOfAReleaseTest, OnAFullDiskTheReleaseWaits) {
+TEST_P(BlobOfAReleaseTest, OnAFullDiskTheReleaseWaits) {
   for (int64_t k = 0; k < operations_; ++k) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
     Begin();
@@ -242,7 +265,7 @@ TEST_F(BlobOfAReleaseTest, OnAFullDiskTheReleaseWaits) {
   }
 }
 
-TEST_F(BlobOfAReleaseTest, WhatALyingDiskHasLostIsNamed) {
+TEST_P(BlobOfAReleaseTest, WhatALyingDiskHasLostIsNamed) {
   int64_t lost = 0;
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(seed);
@@ -257,6 +280,8 @@ TEST_F(BlobOfAReleaseTest, WhatALyingDiskHasLostIsNamed) {
   }
   EXPECT_GT(lost, 2);
 }
+
+INSTANTIATE_TEST_SUITE_P(AtOnceAndInPieces, BlobOfAReleaseTest, ::testing::Bool());
 
 }  // namespace
 }  // namespace fedtune

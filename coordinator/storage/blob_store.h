@@ -3,15 +3,20 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <span>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/storage/blob.h"
+#include "coordinator/storage/blob_draft.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -31,22 +36,36 @@ class BlobStore {
   // RESOURCE_EXHAUSTED: the disk is full; nothing is stored.
   absl::Status Put(const Digest& digest, std::span<const std::byte> bytes);
 
+  // What becomes of an error of a draft before its caller sees it.
+  using Judge = std::function<absl::Status(absl::Status)>;
+
+  // A new blob of `size` bytes, in a file that is whole when it has its name. The disk
+  // is taken at once where the file system can do so. The store must outlive it.
+  //
+  // RESOURCE_EXHAUSTED: the disk is full.
+  absl::StatusOr<std::unique_ptr<BlobDraft>> NewDraft(uint64_t size, Judge judge);
+
   // NOT_FOUND: no such blob.
   absl::StatusOr<Blob> Get(const Digest& digest) const;
 
-  // Those who hold the blob keep it. Removing what is not there does nothing.
+  // Those who hold the blob keep it. Removing what is not there does nothing. The disk
+  // takes its time to free a large file: that is done on another thread.
   absl::Status Remove(const Digest& digest);
 
   // Removes every blob that is not in `wanted`.
   absl::Status RemoveAllBut(const std::set<Digest>& wanted);
 
  private:
+  class Draft;
+
   explicit BlobStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
   std::filesystem::path PathOf(const Digest& digest) const;
 
   std::filesystem::path directory_;
-  std::mutex writing_;  // Temporary files are named by process only.
+  std::mutex mutex_;
+  int64_t drafts_ = 0;    // So many there have been: their files are numbered.
+  std::jthread freeing_;  // What was removed last.
 };
 
 }  // namespace fedtune

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@ class ForwardingStore : public RunStore {
     return disk_.FindByRequest(id);
   }
   absl::StatusOr<std::vector<RunRecord>> List() const override { return disk_.List(); }
+  absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override {
+    return disk_.NewBlob(size);
+  }
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
     return disk_.SaveRelease(id, release);
   }

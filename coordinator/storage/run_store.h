@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@
 #include "coordinator/rounds/run.h"
 #include "coordinator/rounds/run_events.h"
 #include "coordinator/storage/blob.h"
+#include "coordinator/storage/blob_draft.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -90,6 +92,11 @@ struct NewRelease {
   std::span<const std::byte> adapter;
   std::span<const std::byte> optimizer_state;  // Empty: the optimiser has none.
   Traffic traffic;                             // Of the whole run so far.
+  // Of NewBlob(), if these bytes lie there already, with the digest of the state. Null:
+  // they are to be written.
+  BlobDraft* adapter_draft = nullptr;
+  BlobDraft* state_draft = nullptr;
+  std::optional<Digest> state_digest = std::nullopt;
 };
 
 // How a run ended.
@@ -131,6 +138,10 @@ class RunStore {
 
   // Newest first.
   virtual absl::StatusOr<std::vector<RunRecord>> List() const = 0;
+
+  // Where a large blob is written before a transaction names it. Does not outlive the
+  // store. What no transaction has named is not there when the store is opened again.
+  virtual absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) = 0;
 
   // The last round's release becomes the run's head. Adapters that fall behind
   // the last few are removed, but for the initial one.

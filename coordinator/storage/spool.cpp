@@ -52,19 +52,6 @@ NameSet FilesOf(const std::set<std::string>& names) {
   return files;
 }
 
-// The disk is to begin with so much at a time, while more is coming: whoever keeps
-// the file then waits for the rest alone. Only a hint, and errors of the disk are
-// still there for the sync.
-constexpr uint64_t kWriteOutBytes = uint64_t{8} << 20;
-
-void StartWritingOut(int fd, uint64_t begin, uint64_t end) {
-  const uint64_t first = begin / kWriteOutBytes * kWriteOutBytes;
-  const uint64_t last = end / kWriteOutBytes * kWriteOutBytes;
-  if (first == last) return;
-  ::sync_file_range(fd, static_cast<off_t>(first), static_cast<off_t>(last - first),
-                    SYNC_FILE_RANGE_WRITE);
-}
-
 // Whether no other call has the file, and it has a name still: the one that had it
 // may have removed it before this one could lock it.
 bool TakesOver(int fd) {
@@ -122,18 +109,7 @@ absl::Status SpoolFile::Write(uint64_t offset, std::span<const std::byte> bytes)
 }
 
 absl::Status SpoolFile::Read(uint64_t offset, std::span<std::byte> bytes) const {
-  offset += begin_;
-  while (!bytes.empty()) {
-    const ssize_t read = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (read < 0 && errno == EINTR) continue;
-    if (read < 0) return ErrnoToStatus(errno, "read", path_);
-    if (read == 0) {
-      return absl::InternalError(fmt::format("{} ends at byte {}", path_.string(), offset));
-    }
-    offset += static_cast<uint64_t>(read);
-    bytes = bytes.subspan(static_cast<size_t>(read));
-  }
-  return absl::OkStatus();
+  return ReadAt(fd_, offset + begin_, bytes, path_);
 }
 
 absl::Status SpoolFile::Keep() {

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kMaxInlineBytes = size_t{256} << 10;
 
-bool IsLarge(std::span<const std::byte> blob) { return blob.size() > kMaxInlineBytes; }
+bool IsLarge(uint64_t bytes) { return bytes > kMaxInlineBytes; }
 
 // Reads all rows of a query with `read`, which gives a T or a StatusOr<T>.
 template <typename T, typename Read>
@@ -65,18 +65,27 @@ absl::Status SqliteRunStore::RemoveOrphans() {
   return blobs_.RemoveAllBut({wanted.begin(), wanted.end()});
 }
 
-absl::Status SqliteRunStore::PutFile(const Digest& digest, std::span<const std::byte> bytes) {
-  if (!IsLarge(bytes)) return absl::OkStatus();
-  absl::Status put = blobs_.Put(digest, bytes);
-  if (!absl::IsInternal(put)) return put;
-  // A disk that fails one file fails the store.
+absl::StatusOr<std::unique_ptr<BlobDraft>> SqliteRunStore::NewBlob(uint64_t size) {
+  if (!IsLarge(size)) return std::make_unique<BlobDraftInMemory>(size);
+  return blobs_.NewDraft(size, [this](absl::Status status) { return Judge(std::move(status)); });
+}
+
+absl::Status SqliteRunStore::PutFile(const Digest& digest, std::span<const std::byte> bytes,
+                                     BlobDraft* draft) {
+  if (draft != nullptr) return draft->Keep(digest);
+  return IsLarge(bytes.size()) ? Judge(blobs_.Put(digest, bytes)) : absl::OkStatus();
+}
+
+// A disk that fails one file fails the store.
+absl::Status SqliteRunStore::Judge(absl::Status of_file) {
+  if (!absl::IsInternal(of_file)) return of_file;
   const std::lock_guard lock(mutex_);
-  return database_.End(Message(put));
+  return database_.End(Message(of_file));
 }
 
 absl::Status SqliteRunStore::InsertBlob(const Digest& digest, std::span<const std::byte> bytes) {
   return database_.Run("INSERT OR IGNORE INTO blobs VALUES (?, ?)", ToColumn(digest),
-                       IsLarge(bytes) ? std::nullopt : std::optional(bytes));
+                       IsLarge(bytes.size()) ? std::nullopt : std::optional(bytes));
 }
 
 absl::Status SqliteRunStore::Insert(const RunRecord& run, const std::vector<ClientView>& clients,
@@ -135,11 +144,14 @@ absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
 absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& release) {
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kReleaseBefore));
   std::optional<Digest> optimizer_state;
-  if (!release.optimizer_state.empty()) optimizer_state = Sha256Of(release.optimizer_state);
+  if (!release.optimizer_state.empty()) {
+    optimizer_state =
+        release.state_digest.has_value() ? release.state_digest : Sha256Of(release.optimizer_state);
+  }
   const std::lock_guard files_lock(files_mutex_);
-  RETURN_IF_ERROR(PutFile(release.record.adapter, release.adapter));
+  RETURN_IF_ERROR(PutFile(release.record.adapter, release.adapter, release.adapter_draft));
   if (optimizer_state.has_value()) {
-    RETURN_IF_ERROR(PutFile(*optimizer_state, release.optimizer_state));
+    RETURN_IF_ERROR(PutFile(*optimizer_state, release.optimizer_state, release.state_draft));
   }
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));

@@ -36,6 +36,7 @@ class SqliteRunStore final : public RunStore {
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const override;
   absl::StatusOr<std::vector<RunRecord>> List() const override;
+  absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override;
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override;
   absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override;
   absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override;
@@ -60,8 +61,13 @@ class SqliteRunStore final : public RunStore {
 
   absl::Status RemoveOrphans();
 
-  // A large blob's file, with files_mutex_ held and not mutex_.
-  absl::Status PutFile(const Digest& digest, std::span<const std::byte> bytes);
+  // A large blob's file, with files_mutex_ held and not mutex_; `draft` has it already,
+  // or is null.
+  absl::Status PutFile(const Digest& digest, std::span<const std::byte> bytes,
+                       BlobDraft* draft = nullptr);
+
+  // What an error of a blob's file means to the store, without mutex_.
+  absl::Status Judge(absl::Status of_file);
 
   // All that follow: with mutex_ held and, where they write, in a transaction.
 

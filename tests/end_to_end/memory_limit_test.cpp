@@ -33,10 +33,10 @@ uint64_t Configured(const char* variable, uint64_t otherwise) {
   return value != nullptr && absl::SimpleAtoi(value, &number) ? number : otherwise;
 }
 
-// The run's server rule, likewise.
+// The run's server rule, likewise; the one that remembers most, unless another is named.
 std::string ServerRule() {
   const char* rule = std::getenv("FEDTUNE_MEMORY_TEST_OPTIMIZER");
-  return rule == nullptr ? "" : fmt::format("[server]\noptimizer = \"{}\"\n", rule);
+  return fmt::format("[server]\noptimizer = \"{}\"\n", rule == nullptr ? "adam" : rule);
 }
 
 // A group of processes that have so much memory together; none where this user may not
@@ -168,7 +168,7 @@ TEST_F(MemoryLimitTest, ManyLargeContributionsDoNotFillIt) {
   EXPECT_LE(PeakMiB(), 4 * update + 256);
 }
 
-// Of the update itself, the next adapter alone is memory that the system cannot have back.
+// Adapters and the optimiser's states lie in files: the system can have their memory back.
 TEST_F(MemoryLimitTest, AnUpdateOfHalfOfItFits) { PlayRound(kLimitMiB / 2, 4); }
 
 }  // namespace

@@ -161,7 +161,7 @@ void Auditor::Stopped() {
 
 void Auditor::Started(const RunRecord& run, std::vector<float> adapter) {
   layout_ = *AdapterLayout::FromJson(run.layout_json);
-  newest_ = {.values = std::move(adapter)};
+  newest_ = testing::OptimizedAdapter(std::move(adapter));
   adapters_ = {run.initial_adapter};
 }
 
@@ -282,7 +282,7 @@ int64_t Auditor::WeightOf(const ContributionRecord& contribution, const Attempt&
 
 void Auditor::CheckSum(const NewRelease& release, const Attempt& attempt) {
   const std::string where = Name(attempt.first, attempt.second);
-  absl::StatusOr<OptimizedAdapter> next = newest_;
+  absl::StatusOr<testing::OptimizedAdapter> next = newest_;
   if (!release.contributions.empty()) {
     next = schedule_.secure ? SecureStep(release, attempt) : PlainStep(release);
   }
@@ -298,7 +298,7 @@ void Auditor::CheckSum(const NewRelease& release, const Attempt& attempt) {
   newest_ = *std::move(next);
 }
 
-absl::StatusOr<OptimizedAdapter> Auditor::PlainStep(const NewRelease& release) const {
+absl::StatusOr<testing::OptimizedAdapter> Auditor::PlainStep(const NewRelease& release) const {
   const Attempt attempt{release.record.summary.round, release.record.summary.attempt};
   const FactorSet factors = TrainedFactors(plan_.aggregation.method, attempt.first);
   WeightedSum sum(*layout_, factors);
@@ -313,11 +313,11 @@ absl::StatusOr<OptimizedAdapter> Auditor::PlainStep(const NewRelease& release) c
     RETURN_IF_ERROR(sum.Add(std::make_shared<ValuesInMemory>(delta->second), range,
                             WeightOf(contribution, attempt)));
   }
-  return NextAdapter(*layout_, newest_, sum, ServerStepOf(plan_, attempt.first));
+  return testing::NextAdapter(*layout_, newest_, sum, ServerStepOf(plan_, attempt.first));
 }
 
-absl::StatusOr<OptimizedAdapter> Auditor::SecureStep(const NewRelease& release,
-                                                     const Attempt& attempt) const {
+absl::StatusOr<testing::OptimizedAdapter> Auditor::SecureStep(const NewRelease& release,
+                                                              const Attempt& attempt) const {
   const FactorSet factors = TrainedFactors(plan_.aggregation.method, attempt.first);
   std::vector<uint32_t> sum;
   for (const ContributionRecord& contribution : release.contributions) {
@@ -335,7 +335,7 @@ absl::StatusOr<OptimizedAdapter> Auditor::SecureStep(const NewRelease& release,
                    MaskedLayoutOf(plan_, *layout_, {.factors = factors, .routing = routing}));
   ASSIGN_OR_RETURN(const UnmaskedSum mean, UnmaskedSum::Create(layout, factors, std::move(sum),
                                                                std::ssize(release.contributions)));
-  return NextAdapter(*layout_, newest_, mean, ServerStepOf(plan_, attempt.first));
+  return testing::NextAdapter(*layout_, newest_, mean, ServerStepOf(plan_, attempt.first));
 }
 
 // ---- Time ----

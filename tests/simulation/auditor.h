@@ -15,13 +15,13 @@
 
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
-#include "aggregation/next_adapter.h"
 #include "coordinator/rounds/run.h"
 #include "coordinator/storage/run_store.h"
 #include "plan/plan.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "proto/fedtune/v1/training.pb.h"
 #include "tests/simulation/plan_of_faults.h"
+#include "tests/support/optimized_adapter.h"
 
 namespace fedtune::simulation {
 
@@ -117,9 +117,9 @@ class Auditor {
   Asked OriginOf(const ContributionRecord& contribution, const Attempt& attempt) const;
   int64_t WeightOf(const ContributionRecord& contribution, const Attempt& attempt) const;
   void CheckSum(const NewRelease& release, const Attempt& attempt);
-  absl::StatusOr<OptimizedAdapter> PlainStep(const NewRelease& release) const;
-  absl::StatusOr<OptimizedAdapter> SecureStep(const NewRelease& release,
-                                              const Attempt& attempt) const;
+  absl::StatusOr<testing::OptimizedAdapter> PlainStep(const NewRelease& release) const;
+  absl::StatusOr<testing::OptimizedAdapter> SecureStep(const NewRelease& release,
+                                                       const Attempt& attempt) const;
   absl::Duration LongestAttempt() const;
 
   const SchedulePlan& schedule_;
@@ -131,7 +131,7 @@ class Auditor {
   std::optional<int64_t> last_round_;               // After which it is to stop.
   std::optional<int64_t> last_round_before_pause_;  // None: it is not paused.
   std::vector<Digest> adapters_;                    // The initial one and the releases'.
-  OptimizedAdapter newest_;
+  testing::OptimizedAdapter newest_;
   int64_t counted_ = 0;
   int64_t late_ = 0;
   int64_t burnt_ = 0;

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,9 @@ class MemoryRunStore final : public RunStore {
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const override;
   absl::StatusOr<std::vector<RunRecord>> List() const override;
+  absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override {
+    return std::make_unique<BlobDraftInMemory>(size);
+  }
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override;
   absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override;
   absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override;

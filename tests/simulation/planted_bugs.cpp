@@ -27,6 +27,7 @@ struct KeptRelease {
         release(its_release) {
     release.adapter = adapter;
     release.optimizer_state = optimizer_state;
+    release.adapter_draft = release.state_draft = nullptr;
   }
   KeptRelease(const KeptRelease&) = delete;
   KeptRelease& operator=(const KeptRelease&) = delete;
@@ -229,6 +230,7 @@ class ReleasesUnchained final : public Doubles {
       const GlobalAdapter other(std::move(values));
       NewRelease changed = release;
       changed.adapter = other.bytes();
+      changed.adapter_draft = nullptr;
       changed.record.adapter = other.digest();
       return disk().SaveRelease(id, changed);
     }

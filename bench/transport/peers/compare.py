@@ -11,6 +11,7 @@ Options behind `bench/run.sh transport --peers --`:
   --clients N --megabytes N --tensors N   one case of its own
   --turns N                               of each system (2; 1 with --quick)
   --limit SECONDS                         for one peer's rounds (900)
+  --only NAME                             Flower or NVFlare (both)
 """
 
 import argparse
@@ -106,12 +107,14 @@ def main():
     parser.add_argument("--tensors", type=int, default=100)
     parser.add_argument("--turns", type=int)
     parser.add_argument("--limit", type=int, default=900)
+    parser.add_argument("--only", choices=["Flower", "NVFlare"])
     options = parser.parse_args()
     options.turns = options.turns or (1 if options.quick else 2)
     cases = QUICK if options.quick else CASES
     if options.clients:
         cases = [load_of(options.clients, options.megabytes, options.tensors)]
-    systems = [Flower(), NvFlare()]
+    chosen = {"Flower": [Flower], "NVFlare": [NvFlare]}.get(options.only, [Flower, NvFlare])
+    systems = [system() for system in chosen]
     for load in cases:
         compare(options, load, systems)
 
