@@ -52,10 +52,7 @@ absl::Status MakeNextAdapter(const AdapterLayout& layout, const MeanSource& mean
                              const ServerStep& step, const OptimizerStateHead& head,
                              SteppedValues& values) {
   FiniteValues finite(values);
-  RETURN_IF_ERROR(ApplyServerStep(
-      layout, mean.factors(), step,
-      [&mean](int64_t first, std::span<float> part) { return mean.Mean(first, part); }, head,
-      finite));
+  RETURN_IF_ERROR(ApplyServerStep(layout, mean, step, head, finite));
   return finite.Verdict(layout);
 }
 

@@ -219,15 +219,15 @@ OptimizerStateHead Next(OptimizerStateHead head, ServerRule rule, FactorSet fact
   return head;
 }
 
-absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
-                             const MeanReader& mean, const OptimizerStateHead& head,
+absl::Status ApplyServerStep(const AdapterLayout& layout, const MeanSource& mean,
+                             const ServerStep& step, const OptimizerStateHead& head,
                              SteppedValues& values) {
   const auto part = [](std::span<float> all, const Piece& piece) {
     return all.empty() ? all : all.subspan(piece.begin, piece.size);
   };
-  return ForEach(BlocksOf(layout, factors), [&](const Block& block) -> absl::Status {
+  return ForEach(BlocksOf(layout, mean.factors()), [&](const Block& block) -> absl::Status {
     std::vector<float> delta(block.mean_size);
-    if (!delta.empty()) RETURN_IF_ERROR(mean(block.mean_first, delta));
+    if (!delta.empty()) RETURN_IF_ERROR(mean.Mean(block.mean_first, delta));
     std::vector<float> before(block.size);
     std::vector<float> first_moment(head.first_count > 0 ? block.size : 0);
     std::vector<float> second_moment(head.second_count > 0 ? block.size : 0);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/mean_source.h"
 
 namespace fedtune {
 
@@ -86,19 +86,15 @@ class SteppedValues {
   virtual absl::Status Store(int64_t first, const Block& block) = 0;
 };
 
-// Reads the mean's values from `first` on, of the tensors of `factors` in layout
-// order. Called from several threads.
-using MeanReader = std::function<absl::Status(int64_t first, std::span<float> mean)>;
-
 // Makes one step, some thousand values at a time. Values and moments of other factors
-// stay. The arithmetic is in fp64, rounded to fp32 at the end; results below fp32's
+// than the mean's stay. The arithmetic is in fp64, rounded to fp32 at the end; results below fp32's
 // normal range become 0, so that neither speed nor bytes depend on how a processor
 // treats denormals.
 //
 // Requires: `values` fit `layout`, and `head` is that after this step. Errors: of `mean`
 // and of `values`; what was stored is then good for nothing.
-absl::Status ApplyServerStep(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
-                             const MeanReader& mean, const OptimizerStateHead& head,
+absl::Status ApplyServerStep(const AdapterLayout& layout, const MeanSource& mean,
+                             const ServerStep& step, const OptimizerStateHead& head,
                              SteppedValues& values);
 
 }  // namespace fedtune

@@ -32,15 +32,34 @@ AdapterLayout Layout() {
       {{.name = "q", .in_features = 2, .out_features = 2, .lora_rank = 1, .alpha = 1}});
 }
 
-// With a mean that is all there.
+class WholeMean final : public MeanSource {
+ public:
+  WholeMean(FactorSet factors, const std::vector<float>& mean) : factors_(factors), mean_(mean) {}
+
+  FactorSet factors() const override { return factors_; }
+  absl::Status Mean(int64_t first, std::span<float> mean) const override {
+    std::copy_n(mean_.begin() + first, mean.size(), mean.begin());
+    return absl::OkStatus();
+  }
+
+ private:
+  const FactorSet factors_;
+  const std::vector<float>& mean_;
+};
+
+class BrokenMean final : public MeanSource {
+ public:
+  FactorSet factors() const override { return FactorSet::kBoth; }
+  absl::Status Mean(int64_t, std::span<float>) const override {
+    return absl::DataLossError("the spool");
+  }
+};
+
 void Step(const AdapterLayout& layout, FactorSet factors, const ServerStep& step,
           const std::vector<float>& mean, OptimizedAdapter& adapter) {
-  const auto read = [&mean](int64_t first, std::span<float> values) {
-    std::copy_n(mean.begin() + first, values.size(), values.begin());
-    return absl::OkStatus();
-  };
   adapter.Prepare(step, factors);
-  ASSERT_THAT(ApplyServerStep(layout, factors, step, read, adapter.head, adapter), IsOk());
+  const WholeMean whole(factors, mean);
+  ASSERT_THAT(ApplyServerStep(layout, whole, step, adapter.head, adapter), IsOk());
 }
 
 TEST(ServerOptimizerTest, AverageAddsTheMeanTimesTheRate) {
@@ -199,9 +218,8 @@ TEST(ServerOptimizerTest, GivesTheSameForLargeTensorsAsValueByValue) {
 
 TEST(ServerOptimizerTest, EndsWithTheErrorOfTheMean) {
   OptimizedAdapter adapter(std::vector<float>(4));
-  const auto broken = [](int64_t, std::span<float>) { return absl::InternalError("no mean"); };
-  EXPECT_THAT(ApplyServerStep(Layout(), FactorSet::kBoth, {}, broken, {}, adapter),
-              HasCode(absl::StatusCode::kInternal));
+  EXPECT_THAT(ApplyServerStep(Layout(), BrokenMean(), {}, {}, adapter),
+              HasCode(absl::StatusCode::kDataLoss));
 }
 
 }  // namespace

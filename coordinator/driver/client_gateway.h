@@ -40,7 +40,7 @@ class ClientGateway {
     Log& log;
   };
 
-  explicit ClientGateway(Parts parts) : parts_(std::move(parts)) {}
+  explicit ClientGateway(const Parts& parts) : parts_(parts) {}
 
   // A client has said hello on `line`; an older line of it is closed.
   void Connect(ClientRecord client, std::shared_ptr<ClientLine> line);

@@ -61,12 +61,12 @@ class JournalWriter {
   // Stores all that waits. Errors as RunStore; everything waits on then.
   absl::Status Store(RunStore& store, const RunId& id) {
     if (opening_.has_value()) {
-      const absl::Status opened = store.OpenJournal(id, attempt_, *opening_);
+      absl::Status opened = store.OpenJournal(id, attempt_, *opening_);
       if (!opened.ok()) return opened;
       opening_.reset();
     }
     if (waiting_.empty()) return absl::OkStatus();
-    const absl::Status stored = store.AppendToJournal(id, waiting_);
+    absl::Status stored = store.AppendToJournal(id, waiting_);
     if (stored.ok()) waiting_.clear();
     return stored;
   }

@@ -160,13 +160,14 @@ absl::Status RunDriver::CheckIsThere(const SpooledBytes& bytes) const {
 absl::Status RunDriver::StoreTaken(std::span<HandedIn* const> together, absl::Duration now) {
   if (store_refuses_) return absl::UnavailableError("the round's journal cannot be stored now");
   std::vector<SpooledBytes*> bytes;
+  bytes.reserve(together.size());
   for (HandedIn* handed : together) bytes.push_back(&handed->bytes());
   RETURN_IF_ERROR(SpooledBytes::KeepTogether(pack_, bytes));
   for (HandedIn* handed : together) {
     journal_.Note(now, ReceivedFromClient{handed->from, ContributionTaken{handed->header}},
                   handed->bytes().name());
   }
-  const absl::Status stored = journal_.Store(around_.store, id());
+  absl::Status stored = journal_.Store(around_.store, id());
   if (stored.ok()) return stored;
   journal_.Forget(together.size());
   return absl::UnavailableError(fmt::format("{}", Message(stored)));

@@ -255,12 +255,10 @@ void RunDriver::StoreThenSend() {
         Warn("the run waits until its round's journal can be stored", stored);
       }
       store_refuses_ = true;
-      return around_.timers.After(around_.store_again, [self = shared_from_this()] {
-        self->around_.work.Add([self] {
-          const std::lock_guard lock(self->mutex_);
-          self->store_refuses_ = false;
-          self->StoreThenSend();
-        });
+      return OnceTheStoreHasRested([this] {
+        const std::lock_guard lock(mutex_);
+        store_refuses_ = false;
+        StoreThenSend();
       });
     }
     told_store_refuses_ = false;
@@ -270,6 +268,12 @@ void RunDriver::StoreThenSend() {
   }
   ArmTimer();
   watchers_->Notify();
+}
+
+void RunDriver::OnceTheStoreHasRested(std::function<void()> then) {
+  around_.timers.After(around_.store_again, [self = shared_from_this(), then = std::move(then)] {
+    self->around_.work.Add([self, then] { then(); });
+  });
 }
 
 absl::Status RunDriver::StoreChanges() {
@@ -299,9 +303,7 @@ void RunDriver::TryToStore(const RunEnding& ending, bool again) {
   const absl::Status stored = around_.store.End(id(), ending);
   if (!stored.ok()) {
     if (!again) Warn("the run's end cannot be stored, trying until it can", stored);
-    return around_.timers.After(around_.store_again, [self = shared_from_this(), ending] {
-      self->around_.work.Add([self, ending] { self->TryToStore(ending, true); });
-    });
+    return OnceTheStoreHasRested([this, ending] { TryToStore(ending, true); });
   }
   around_.spool.Remove(id().value);
   around_.work.Add([self = shared_from_this()] { self->around_.on_ended(self->id()); });

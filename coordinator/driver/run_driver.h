@@ -199,6 +199,10 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void LeaveInStore(GlobalAdapter& adapter) const;
   void TryToStore(const RunEnding& ending, bool again);
 
+  // `then` is called without the lock, on a thread of the work queue, and the run lives
+  // until then.
+  void OnceTheStoreHasRested(std::function<void()> then);
+
   absl::Status SetPause(std::optional<std::string> pause);
   void Tick();
   void Receive(RunEvent event);

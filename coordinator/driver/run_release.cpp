@@ -142,11 +142,9 @@ void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending,
     Warn("the run waits until its release can be stored", why);
   }
   if (pending->next != nullptr && !pending->next->can_be_kept()) pending->next.reset();
-  around_.timers.After(around_.store_again, [self = shared_from_this(), pending] {
-    self->around_.work.Add([self, pending] {
-      const bool is_made = pending->next != nullptr || pending->effect.unchanged;
-      is_made ? self->StoreRelease(pending) : self->MakeNext(pending);
-    });
+  OnceTheStoreHasRested([this, pending] {
+    const bool is_made = pending->next != nullptr || pending->effect.unchanged;
+    is_made ? StoreRelease(pending) : MakeNext(pending);
   });
 }
 

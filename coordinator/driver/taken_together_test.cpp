@@ -113,9 +113,11 @@ class TakenTogetherTest : public ::testing::Test {
 
   std::vector<absl::StatusCode> Take(std::vector<HandedIn> handed_in) {
     std::vector<HandedIn*> pointers;
+    pointers.reserve(handed_in.size());
     for (HandedIn& handed : handed_in) pointers.push_back(&handed);
     run().Take(pointers);
     std::vector<absl::StatusCode> codes;
+    codes.reserve(handed_in.size());
     for (const HandedIn& handed : handed_in) codes.push_back(handed.outcome->status().code());
     return codes;
   }
@@ -241,6 +243,7 @@ TEST_F(TakenTogetherTest, CallsOfManyThreadsAllCount) {
   StartRun(kClients);
   std::vector<HandedIn> all = TrainedByAll();
   std::vector<std::thread> threads;
+  threads.reserve(all.size());
   for (HandedIn& handed : all) {
     threads.emplace_back([this, one = &handed] { run().Take({&one, 1}); });
   }

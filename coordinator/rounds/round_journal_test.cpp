@@ -112,9 +112,10 @@ TEST(RoundJournalTest, RefusesAnyBitThatIsAnother) {
   for (const JournalEntry& entry : OneOfEachKind()) {
     std::string bytes = ToBytes(entry);
     for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
-      bytes[bit / 8] ^= static_cast<char>(1 << bit % 8);
+      const char whole = bytes[bit / 8];
+      bytes[bit / 8] = static_cast<char>(whole ^ (1 << bit % 8));
       EXPECT_THAT(JournalEntryFromBytes(bytes), HasCode(kDataLoss));
-      bytes[bit / 8] ^= static_cast<char>(1 << bit % 8);
+      bytes[bit / 8] = whole;
     }
   }
 }

@@ -312,6 +312,7 @@ TEST_F(RunTest, TakesHundredsOfClientsThroughHundredsOfRounds) {
   plan_.rounds.count = 100;
   plan_.rounds.quorum = 100;
   std::vector<Institution> institutions;
+  institutions.reserve(100);
   for (int i = 0; i < 100; ++i) institutions.push_back({fmt::format("clinic-{:03}", i)});
   StartWith(institutions);
   for (int round = 0; round < 100; ++round) {

@@ -270,6 +270,7 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.state = ClientStanding::kDone;
   } else if (view.awaited && std::holds_alternative<Aggregating>(phase_) && client.connected) {
     view.state = StateOf(client.progress.phase);
+    // NOLINTNEXTLINE(bugprone-branch-clone): the order of the cases says which one counts.
   } else if (client.work.has_value() && client.connected) {
     view.state = StateOf(client.progress.phase);
     view.reason = client.progress.note;

@@ -102,8 +102,8 @@ TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAg
 TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
   ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   ASSERT_THAT(SaveRelease(), IsOk());
-  for (const char* change :
-       {"DROP TABLE routing", "ALTER TABLE runs DROP COLUMN pause", "PRAGMA user_version = 3"}) {
+  for (const char* change : {"DROP TABLE routing", "ALTER TABLE runs DROP COLUMN pause",
+                             "ALTER TABLE runs DROP COLUMN stop", "PRAGMA user_version = 3"}) {
     ASSERT_THAT(state_->connection.Execute(change), IsOk());
   }
 

@@ -59,7 +59,7 @@ class RunTest : public ::testing::Test {
   }
 
   // Starts with these, who all accept.
-  void StartWith(std::vector<Institution> institutions) {
+  void StartWith(const std::vector<Institution>& institutions) {
     Start(institutions);
     for (const Institution& institution : institutions) Accept(institution);
   }
