@@ -32,7 +32,7 @@ struct OptimizedAdapter final : public SteppedValues {
 
   void Load(int64_t first, const Block& block) const override {
     const auto copy = [first](const std::vector<float>& from, std::span<float> to) {
-      std::copy_n(from.begin() + first, to.size(), to.begin());
+      if (!to.empty()) std::copy_n(from.begin() + first, to.size(), to.begin());
     };
     copy(values, block.values);
     copy(first_moment, block.first_moment);
@@ -41,7 +41,7 @@ struct OptimizedAdapter final : public SteppedValues {
 
   absl::Status Store(int64_t first, const Block& block) override {
     const auto copy = [first](std::span<const float> from, std::vector<float>& to) {
-      std::copy(from.begin(), from.end(), to.begin() + first);
+      if (!from.empty()) std::copy(from.begin(), from.end(), to.begin() + first);
     };
     copy(block.values, values);
     copy(block.first_moment, first_moment);
