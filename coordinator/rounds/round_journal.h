@@ -38,7 +38,8 @@ struct JournalEntry {
 bool IsJournalled(const ClientEvent& event);
 
 // With a digest at its end. Events that IsJournalled() does not name, Released,
-// PauseRequested and ResumeRequested have no encoding.
+// PauseRequested and ResumeRequested have no encoding. StopRequested has one for the
+// journals of programs that did not store it with the run yet.
 std::string ToBytes(const JournalEntry& entry);
 
 // DATA_LOSS: not what ToBytes() wrote.

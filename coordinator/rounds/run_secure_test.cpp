@@ -135,6 +135,14 @@ class SecureRunTest : public ::testing::Test {
     if (--entries_to_crash_ == 0) Crash();
   }
 
+  // From there, without a journal; all clients had accepted the run.
+  void GoOnWithAll(ResumePoint point) {
+    for (const auto& [institution, number] : setting_.numbers) {
+      point.clients.push_back({.institution = institution, .accepted = true});
+    }
+    Start(std::move(point));
+  }
+
   // The coordinator's process ends; another one goes on, and everyone comes back.
   void Crash() {
     questions_.clear();
@@ -409,32 +417,20 @@ TEST_F(SecureRunTest, EnoughKeysAreStillEnoughInANewProcess) {
 }
 
 TEST_F(SecureRunTest, BurnsTheRoundThatWasOpenWhenARunIsTriedAgain) {
-  ResumePoint point{.rounds_done = 0, .attempts_opened = 2, .retried = true};
-  for (const auto& [institution, number] : setting_.numbers) {
-    point.clients.push_back({.institution = institution, .accepted = true});
-  }
-  Start(point);
+  GoOnWithAll({.rounds_done = 0, .attempts_opened = 2, .retried = true});
   ASSERT_EQ(released_.size(), 1u);
   EXPECT_TRUE(released_[0].unchanged);
 }
 
 TEST_F(SecureRunTest, BurnsARoundWhoseJournalIsLost) {
-  ResumePoint point{.rounds_done = 0, .attempts_opened = 1};
-  for (const auto& [institution, number] : setting_.numbers) {
-    point.clients.push_back({.institution = institution, .accepted = true});
-  }
-  Start(point);
+  GoOnWithAll({.rounds_done = 0, .attempts_opened = 1});
   ASSERT_EQ(released_.size(), 1u);
   EXPECT_TRUE(released_[0].unchanged);
 }
 
 // Its survivors may have been named, as those of any round.
 TEST_F(SecureRunTest, AFinalEvaluationThatWasOpenIsNotBegunASecondTime) {
-  ResumePoint point{.rounds_done = plan_.rounds.count, .attempts_opened = 1, .retried = true};
-  for (const auto& [institution, number] : setting_.numbers) {
-    point.clients.push_back({.institution = institution, .accepted = true});
-  }
-  Start(point);
+  GoOnWithAll({.rounds_done = plan_.rounds.count, .attempts_opened = 1, .retried = true});
   EXPECT_EQ(run_->view().state, RunState::kFinished);
 }
 

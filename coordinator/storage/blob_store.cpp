@@ -103,8 +103,9 @@ absl::Status BlobStore::Draft::Get(uint64_t offset, std::span<std::byte> piece) 
 
 absl::Status BlobStore::Draft::Sync() {
   if (is_synced_) return absl::OkStatus();
-  if (is_lost_)
+  if (is_lost_) {
     return absl::ResourceExhaustedError("a sync of it has failed; it is to be made anew");
+  }
   is_lost_ = ::fdatasync(fd_) != 0;
   if (is_lost_) return ErrnoToStatus(errno, "sync", path_);
   is_synced_ = true;
