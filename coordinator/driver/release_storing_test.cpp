@@ -8,26 +8,17 @@
 #include <mutex>
 #include <utility>
 #include <variant>
-#include <vector>
 
-#include "aggregation/adapter_bytes.h"
-#include "coordinator/driver/active_runs.h"
-#include "coordinator/driver/run_parts.h"
 #include "coordinator/storage/forwarding_store.h"
-#include "coordinator/storage/sqlite_federation_store.h"
-#include "coordinator/storage/sqlite_run_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/stored_run.h"
 
 namespace fedtune {
 namespace {
 
 using testing::IsOk;
-using testing::TemporaryDirectory;
-using testing::TinyModelJson;
 
 const Institution kAda{"ada"};
 
@@ -95,7 +86,7 @@ class RememberingLine final : public ClientLine {
   std::deque<ClientCommand> told_;
 };
 
-class ReleaseStoringTest : public ::testing::Test {
+class ReleaseStoringTest : public testing::StoredRunFixture {
  protected:
   // A run of two rounds with one client, which has contributed to the first; the
   // store refuses so many times.
@@ -104,66 +95,20 @@ class ReleaseStoringTest : public ::testing::Test {
     Contribute();
   }
   void Contribute() {
-    runs_ = std::make_unique<ActiveRuns>(*store_, spool_, roster_, nullptr, clock_, log_,
-                                         absl::Milliseconds(1));
+    NewProcess(*store_);
     roster_.Connect(kAda, line_);
-    const auto run = *runs_->Start(*PartsOfNewRun({.request_id = "first",
-                                                   .plan_toml = kPlan,
-                                                   .base_model_json = TinyModelJson(),
-                                                   .started_by = "grace"},
-                                                  {"run-0001"}, catalogue_, clock_.Now()));
+    const auto run = Start("count = 2\nquorum = 1");
     run->Receive(kAda, RunAccepted{10});
     first_ = line_->Next<RoundAssignment>();
-    ContributionHeader header{.round = first_.round,
-                              .attempt = first_.attempt,
-                              .adapter = first_.adapter,
-                              .layout = Sha256Of(run->layout().ToJson()),
-                              .factors = static_cast<uint32_t>(first_.factors),
-                              .size_bytes = 5 * sizeof(float)};
-    const std::vector<float> values(5, 1);
-    const std::string_view ones = ValueBytes(values);
-    header.sha256 = Sha256Of(ones);
-    ContributionBuffer buffer =
-        *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, run->id(), ones.size()));
-    ASSERT_THAT(buffer.Append(0, ones), IsOk());
-    HandedIn handed{.from = kAda, .header = header, .what = *std::move(buffer).Finish()};
+    HandedIn handed = Trained(kAda, first_.round, 1);
     HandedIn* const one = &handed;
     run->Take({&one, 1});
     ASSERT_THAT(*handed.outcome, IsOk());
   }
-  ~ReleaseStoringTest() override {
-    if (runs_ != nullptr) runs_->Shutdown();
-  }
 
-  static constexpr char kPlan[] = R"(name = "icd10"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = 2
-quorum = 1
-[aggregation]
-mode = "plain"
-method = "fedit"
-)";
-
-  const TemporaryDirectory directory_;
-  const std::shared_ptr<StateDatabase> state_ =
-      *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
-  const std::unique_ptr<RunStore> stored_ =
-      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
-  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
-  const SqliteFederationStore catalogue_{state_};
-  const SystemClock clock_ = {};
-  Log log_;
-  Roster roster_;
   const std::shared_ptr<RememberingLine> line_ = std::make_shared<RememberingLine>();
   RoundAssignment first_;
   std::unique_ptr<RefusingStore> store_;
-  std::unique_ptr<ActiveRuns> runs_;
 };
 
 TEST_F(ReleaseStoringTest, WaitsForSpaceOnAFullDiskAndGoesOn) {
@@ -172,7 +117,7 @@ TEST_F(ReleaseStoringTest, WaitsForSpaceOnAFullDiskAndGoesOn) {
   EXPECT_EQ(store_->left(), 0);
   EXPECT_EQ(second.round, 1);
   EXPECT_NE(second.adapter, first_.adapter);
-  EXPECT_EQ(stored_->Get({"run-0001"})->adapter, second.adapter);
+  EXPECT_EQ(stored_->Get(kRun)->adapter, second.adapter);
 }
 
 TEST_F(ReleaseStoringTest, IsStoredAgainAsItWasMade) {
@@ -195,7 +140,7 @@ TEST_F(ReleaseStoringTest, IsMadeAnewWhenItsDraftIsLost) {
   Contribute();
   const auto second = line_->Next<RoundAssignment>();
   EXPECT_EQ(store_->drafts(), 6);
-  EXPECT_EQ(stored_->Get({"run-0001"})->adapter, second.adapter);
+  EXPECT_EQ(stored_->Get(kRun)->adapter, second.adapter);
 }
 
 TEST_F(ReleaseStoringTest, WaitsForAnotherProcessThatHoldsTheStore) {

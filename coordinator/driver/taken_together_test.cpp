@@ -8,17 +8,11 @@
 #include <latch>
 #include <thread>
 
-#include "aggregation/adapter_bytes.h"
-#include "coordinator/driver/active_runs.h"
-#include "coordinator/driver/run_parts.h"
 #include "coordinator/storage/forwarding_store.h"
-#include "coordinator/storage/sqlite_federation_store.h"
-#include "coordinator/storage/sqlite_run_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/stored_run.h"
 
 namespace fedtune {
 namespace {
@@ -27,11 +21,8 @@ using ::testing::ElementsAre;
 using ::testing::Field;
 using testing::HasCode;
 using testing::IsOk;
+using testing::SilentLine;
 using ::testing::SizeIs;
-using testing::TemporaryDirectory;
-using testing::TinyModelJson;
-
-constexpr size_t kValues = 5;
 
 // Counts what comes in one transaction, and refuses what it is told to.
 class WatchedStore final : public ForwardingStore {
@@ -58,58 +49,23 @@ class WatchedStore final : public ForwardingStore {
   std::promise<std::vector<ContributionRecord>> released;
 };
 
-class SilentLine final : public ClientLine {
- public:
-  void Send(const ClientCommand&) override {}
-  void Close(absl::Status) override {}
-};
-
-class TakenTogetherTest : public ::testing::Test {
+class TakenTogetherTest : public testing::StoredRunFixture {
  protected:
-  ~TakenTogetherTest() override { runs_->Shutdown(); }
-
-  void Begin() {
-    runs_ = std::make_unique<ActiveRuns>(store_, spool_, roster_, nullptr, clock_, log_,
-                                         absl::Milliseconds(1));
-  }
-
   // A run of one round with so many clients, all of whom are asked. The plan may say
   // more of its rounds.
   void StartRun(int clients, std::string_view rounds = "") {
-    Begin();
+    NewProcess(store_);
     for (int i = 0; i < clients; ++i) {
       clients_.push_back({fmt::format("site-{}", i)});
       roster_.Connect(clients_.back(), std::make_shared<SilentLine>());
     }
-    const auto started = runs_->Start(*PartsOfNewRun({.request_id = "first",
-                                                      .plan_toml = fmt::format(kPlan, rounds),
-                                                      .base_model_json = TinyModelJson(),
-                                                      .started_by = "grace"},
-                                                     kRun, catalogue_, clock_.Now()));
-    ASSERT_THAT(started, IsOk());
+    Start(fmt::format("count = 1\nquorum = 2\n{}", rounds));
     for (const Institution& client : clients_) run().Receive(client, RunAccepted{10});
     ASSERT_EQ(run().overview().view.phase, RunPhase::kTraining);
     store_.transactions.clear();
   }
 
   RunDriver& run() { return *runs_->Find(kRun); }
-
-  // What this client has trained, come whole.
-  HandedIn Trained(const Institution& from, float value = 1, int64_t round = 0) {
-    const RunOverview overview = run().overview();
-    ContributionHeader header{.round = round,
-                              .attempt = overview.view.attempt,
-                              .adapter = overview.record.adapter,
-                              .layout = Sha256Of(run().layout().ToJson()),
-                              .factors = static_cast<uint32_t>(FactorSet::kBoth),
-                              .size_bytes = kValues * sizeof(float)};
-    const std::vector<float> values(kValues, value);
-    header.sha256 = Sha256Of(ValueBytes(values));
-    ContributionBuffer buffer =
-        *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, kRun, header.size_bytes));
-    EXPECT_THAT(buffer.Append(0, ValueBytes(values)), IsOk());
-    return {.from = from, .header = header, .what = *std::move(buffer).Finish()};
-  }
 
   std::vector<absl::StatusCode> Take(std::vector<HandedIn> handed_in) {
     std::vector<HandedIn*> pointers;
@@ -124,41 +80,14 @@ class TakenTogetherTest : public ::testing::Test {
 
   std::vector<HandedIn> TrainedByAll() {
     std::vector<HandedIn> all;
-    for (const Institution& client : clients_) all.push_back(Trained(client));
+    for (const Institution& client : clients_) all.push_back(Trained(client, 0, 1));
     return all;
   }
 
   static constexpr absl::StatusCode kOk = absl::StatusCode::kOk;
-  static constexpr char kPlan[] = R"(name = "icd10"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = 1
-quorum = 2
-{}
-[aggregation]
-mode = "plain"
-method = "fedit"
-)";
 
-  const RunId kRun{"run-0001"};
-  const TemporaryDirectory directory_;
-  const std::shared_ptr<StateDatabase> state_ =
-      *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
-  const std::unique_ptr<RunStore> stored_ =
-      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
-  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
-  const SqliteFederationStore catalogue_{state_};
-  const SystemClock clock_ = {};
-  Log log_;
-  Roster roster_;
   WatchedStore store_{*stored_};
   std::vector<Institution> clients_;
-  std::unique_ptr<ActiveRuns> runs_;
 };
 
 TEST_F(TakenTogetherTest, AreStoredInOneTransaction) {
@@ -171,9 +100,9 @@ TEST_F(TakenTogetherTest, AreStoredInOneTransaction) {
 TEST_F(TakenTogetherTest, OneThatIsRefusedLeavesTheOthers) {
   StartRun(3);
   std::vector<HandedIn> all;
-  all.push_back(Trained(clients_[0]));
-  all.push_back(Trained(clients_[1], 1, /*round=*/7));
-  all.push_back(Trained(clients_[2], 1e9));
+  all.push_back(Trained(clients_[0], 0, 1));
+  all.push_back(Trained(clients_[1], 7, 1));
+  all.push_back(Trained(clients_[2], 0, 1e9));
   EXPECT_THAT(Take(std::move(all)), ElementsAre(kOk, absl::StatusCode::kFailedPrecondition,
                                                 absl::StatusCode::kOutOfRange));
   EXPECT_THAT(store_.transactions, ElementsAre(1));
@@ -182,9 +111,9 @@ TEST_F(TakenTogetherTest, OneThatIsRefusedLeavesTheOthers) {
 TEST_F(TakenTogetherTest, OneClientCountsOnce) {
   StartRun(2);
   std::vector<HandedIn> all;
-  all.push_back(Trained(clients_[0], 1));
-  all.push_back(Trained(clients_[0], 2));
-  all.push_back(Trained(clients_[0], 1));
+  all.push_back(Trained(clients_[0], 0, 1));
+  all.push_back(Trained(clients_[0], 0, 2));
+  all.push_back(Trained(clients_[0], 0, 1));
   EXPECT_THAT(Take(std::move(all)), ElementsAre(kOk, absl::StatusCode::kFailedPrecondition, kOk));
   EXPECT_THAT(store_.transactions, ElementsAre(1));
   EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kOk, kOk));
@@ -210,7 +139,7 @@ TEST_F(TakenTogetherTest, OneBehindTheLastThatCountsDoesNotCountAfterARestartEit
   EXPECT_THAT(store_.transactions, ElementsAre(3));
   runs_->Shutdown();
   store_.holds_releases = false;
-  Begin();
+  NewProcess(store_);
   ASSERT_THAT(runs_->ResumeAll(), IsOk());
   EXPECT_THAT(store_.released.get_future().get(),
               ElementsAre(Field(&ContributionRecord::institution, clients_[0]),

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "fmt/format.h"
 #include "privacy/identity/pem.h"
@@ -18,21 +19,6 @@ namespace fedtune {
 namespace {
 
 constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
-
-// Owns a file descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 absl::Status WriteAndSync(int fd, std::string_view content, const std::filesystem::path& path) {
   const ssize_t written = ::write(fd, content.data(), content.size());

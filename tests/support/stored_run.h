@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// For the driver's tests: the parts of a coordinator with a store on the disk, and
+// a small run of federated averaging in it.
+
+#ifndef FEDTUNE_TESTS_SUPPORT_STORED_RUN_H_
+#define FEDTUNE_TESTS_SUPPORT_STORED_RUN_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aggregation/adapter_bytes.h"
+#include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/run_parts.h"
+#include "coordinator/storage/sqlite_federation_store.h"
+#include "coordinator/storage/sqlite_run_store.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+
+namespace fedtune::testing {
+
+// A client that is told things and says nothing.
+class SilentLine final : public ClientLine {
+ public:
+  void Send(const ClientCommand&) override {}
+  void Close(absl::Status) override {}
+};
+
+class StoredRunFixture : public ::testing::Test {
+ protected:
+  static constexpr size_t kValues = 5;  // Of the adapter.
+
+  void TearDown() override {
+    if (runs_ != nullptr) runs_->Shutdown();
+  }
+
+  // As the process does at its start; another one before has no part in what comes.
+  void NewProcess(RunStore& store) {
+    if (runs_ != nullptr) runs_->Shutdown();
+    runs_ = std::make_unique<ActiveRuns>(store, spool_, roster_, nullptr, clock_, log_,
+                                         absl::Milliseconds(1));
+  }
+
+  // A run whose plan says this of its rounds.
+  std::shared_ptr<RunDriver> Start(std::string_view rounds) {
+    return *runs_->Start(*PartsOfNewRun({.request_id = "first",
+                                         .plan_toml = fmt::format(kPlan, rounds),
+                                         .base_model_json = TinyModelJson(),
+                                         .started_by = "grace"},
+                                        kRun, catalogue_, clock_.Now()));
+  }
+
+  // What this client has trained for a round of the run, come whole: the same value
+  // everywhere.
+  HandedIn Trained(const Institution& from, int64_t round, float value) {
+    const std::shared_ptr<RunDriver> run = runs_->Find(kRun);
+    const RunOverview overview = run->overview();
+    const std::vector<float> values(kValues, value);
+    const ContributionHeader header{.round = round,
+                                    .attempt = overview.view.attempt,
+                                    .adapter = overview.record.adapter,
+                                    .layout = Sha256Of(run->layout().ToJson()),
+                                    .factors = static_cast<uint32_t>(FactorSet::kBoth),
+                                    .size_bytes = kValues * sizeof(float),
+                                    .sha256 = Sha256Of(ValueBytes(values))};
+    ContributionBuffer buffer =
+        *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, kRun, header.size_bytes));
+    EXPECT_THAT(buffer.Append(0, ValueBytes(values)), IsOk());
+    return {.from = from, .header = header, .what = *std::move(buffer).Finish()};
+  }
+
+  const RunId kRun{"run-0001"};
+  const TemporaryDirectory directory_;
+  const std::shared_ptr<StateDatabase> state_ =
+      *OpenStateDatabase(directory_.path() / "fedtune.sqlite");
+  const std::unique_ptr<RunStore> stored_ =
+      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
+  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
+  const SqliteFederationStore catalogue_{state_};
+  const SystemClock clock_ = {};
+  Log log_;
+  Roster roster_;
+  std::unique_ptr<ActiveRuns> runs_;
+
+ private:
+  static constexpr char kPlan[] = R"(name = "icd10"
+base_model = "tiny"
+[adapter]
+rank = 1
+targets = ["q_proj"]
+[training]
+steps = 1
+[rounds]
+{}
+[aggregation]
+mode = "plain"
+method = "fedit"
+)";
+};
+
+}  // namespace fedtune::testing
+
+#endif  // FEDTUNE_TESTS_SUPPORT_STORED_RUN_H_
