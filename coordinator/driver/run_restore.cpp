@@ -3,6 +3,7 @@
 // A run that goes on in a new process: what its journal and the spool say is
 // brought back before the run hears of anything new.
 
+#include <map>
 #include <set>
 #include <utility>
 
@@ -21,6 +22,32 @@ const ReceivedFromClient* ContributionIn(const JournalEntry& entry) {
   const bool is_one =
       received != nullptr && std::holds_alternative<ContributionTaken>(received->event);
   return is_one ? received : nullptr;
+}
+
+// All entries, each in its place.
+absl::StatusOr<std::vector<JournalEntry>> EntriesFrom(const std::vector<std::string>& stored) {
+  std::vector<JournalEntry> entries;
+  for (const std::string& bytes : stored) {
+    ASSIGN_OR_RETURN(JournalEntry entry, JournalEntryFromBytes(bytes));
+    if (entry.number != entries.size()) {
+      return absl::DataLossError("an entry of the journal is missing");
+    }
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+// Who has handed in twice did so because the first was lost to a process between: it
+// does not count, though it may be there again, or the second lie in its place.
+void LeaveOutReplaced(std::vector<JournalEntry>& entries) {
+  std::map<Institution, uint64_t> last;
+  for (const JournalEntry& entry : entries) {
+    if (const auto* received = ContributionIn(entry)) last[received->from] = entry.number;
+  }
+  std::erase_if(entries, [&](const JournalEntry& entry) {
+    const auto* received = ContributionIn(entry);
+    return received != nullptr && last.at(received->from) != entry.number;
+  });
 }
 
 }  // namespace
@@ -48,12 +75,12 @@ absl::StatusOr<Run> RunDriver::GoOn(Run::Options options, absl::Duration now, Ef
 // A plain contribution that is lost is asked for again. In a secure round another
 // one may not take its place: `lost` says so.
 absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string& lost) {
+  ASSIGN_OR_RETURN(std::vector<JournalEntry> entries, EntriesFrom(old_journal_));
+  const bool is_plain = plan_.aggregation.mode == AggregationMode::kPlain;
+  if (is_plain) LeaveOutReplaced(entries);
   std::vector<JournalEntry> journal;
   std::set<std::string> wanted;
-  uint64_t next = 0;
-  for (const std::string& bytes : old_journal_) {
-    ASSIGN_OR_RETURN(JournalEntry entry, JournalEntryFromBytes(bytes));
-    if (entry.number != next++) return absl::DataLossError("an entry of the journal is missing");
+  for (JournalEntry& entry : entries) {
     const absl::Status restored =
         entry.spool_file.empty() ? absl::OkStatus() : RestoreContribution(entry);
     if (restored.ok()) {
@@ -62,7 +89,7 @@ absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string&
       continue;
     }
     Warn("a contribution that had been taken is lost", restored);
-    if (plan_.aggregation.mode == AggregationMode::kPlain) continue;
+    if (is_plain) continue;
     lost = Message(restored);
     journal.push_back(std::move(entry));
   }

@@ -110,6 +110,15 @@ class LargeContributionTest : public ServerTest {
     bea_->Join(30);
   }
 
+  // What a backup does not have is lost.
+  void BackUpAndRestore() {
+    const auto backup = BackUp(State(""), directory_.path() / "backups", absl::Now());
+    ASSERT_THAT(backup, IsOk());
+    server_.reset();
+    std::filesystem::rename(State(""), directory_.path() / "lost");
+    ASSERT_THAT(Restore(*backup, State("")), IsOk());
+  }
+
   void LoseTheDatabase() {
     server_.reset();
     for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal", "fedtune.sqlite-shm"}) {
@@ -241,11 +250,7 @@ TEST_F(LargeContributionTest, AfterARestoreClientsHandInAgainWhatTheBackupDoesNo
   const std::vector<float> before = Adapter(work_.adapter_sha256());
   CoyAndDanFailTheRound();
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
-  const auto backup = BackUp(State(""), directory_.path() / "backups", absl::Now());
-  ASSERT_THAT(backup, IsOk());
-  server_.reset();
-  std::filesystem::rename(State(""), directory_.path() / "lost");
-  ASSERT_THAT(Restore(*backup, State("")), IsOk());
+  BackUpAndRestore();
   StartAgainWithAdaAndBea();
   const v1::RoundAssignment again = ada_->Receive().round_assignment();
   EXPECT_EQ(again.round(), work_.round());
@@ -258,6 +263,27 @@ TEST_F(LargeContributionTest, AfterARestoreClientsHandInAgainWhatTheBackupDoesNo
   ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
   const v1::RoundAssignment next = ada_->Receive().round_assignment();
   EXPECT_EQ(next.round(), 1);
+  const std::vector<float> after = Adapter(next.adapter_sha256());
+  for (size_t i = 0; i < after.size(); ++i) {
+    ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
+  }
+}
+
+// It lies where the one lay that was lost.
+TEST_F(LargeContributionTest, WhatIsHandedInAgainCountsOnceWhenTheNextProcessBringsItBack) {
+  const std::vector<float> before = Adapter(work_.adapter_sha256());
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  BackUpAndRestore();
+  StartAgainWithAdaAndBea();
+  ada_->Receive();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  server_.reset();
+  StartAgainWithAdaAndBea();
+  bea_->Receive();
+  ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+  const v1::RoundAssignment next = ada_->Receive().round_assignment();
+  ASSERT_EQ(next.round(), 1);
   const std::vector<float> after = Adapter(next.adapter_sha256());
   for (size_t i = 0; i < after.size(); ++i) {
     ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
