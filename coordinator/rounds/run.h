@@ -208,7 +208,7 @@ class Run {
   absl::Status Replay(const ResumePoint& point, Step& step);
   absl::Status ReplayOpening(const AttemptOpened& opened, Step& step);
   void ReplayEntry(const JournalEntry& entry, Step& step);
-  void EmitRestored(const Effects& replayed, bool same_attempt, Step& step);
+  void EmitRestored(const Effects& replayed, const AttemptOpened& opened, Step& step);
   void Reconnect(const std::vector<Institution>& connected, Step& step);
   static void Append(Effects effects, Step& step);
 

@@ -31,9 +31,7 @@ absl::Status Run::Replay(const ResumePoint& point, Step& step) {
     Handle(ReleaseFailed{point.lost}, past);
     Advance(past);
   }
-  const OpenRound* round = CurrentRound();
-  const bool same = round != nullptr && round->task().Is(opened->round, opened->attempt);
-  EmitRestored(replayed, same, step);
+  EmitRestored(replayed, *opened, step);
   return absl::OkStatus();
 }
 
@@ -77,7 +75,7 @@ void Run::Append(Effects effects, Step& step) {
 
 // Of all that the replay led to, only what is still to be done: nobody is connected
 // who could be told anything, and what was to be stored before is stored.
-void Run::EmitRestored(const Effects& replayed, bool same_attempt, Step& step) {
+void Run::EmitRestored(const Effects& replayed, const AttemptOpened& opened, Step& step) {
   const auto last = [&]<typename E>(const E*) -> const E* {
     for (auto effect = replayed.rbegin(); effect != replayed.rend(); ++effect) {
       if (const E* found = std::get_if<E>(&*effect)) return found;
@@ -88,7 +86,9 @@ void Run::EmitRestored(const Effects& replayed, bool same_attempt, Step& step) {
     return step.effects.emplace_back(*end), void();
   }
   OpenAggregation open = *last(static_cast<const OpenAggregation*>(nullptr));
-  open.restored = same_attempt;
+  const OpenRound* round = CurrentRound();
+  open.restored = round != nullptr && round->task().Is(opened.round, opened.attempt);
+  if (open.restored) open.opened.at = opened.at;
   step.effects.emplace_back(std::move(open));
   if (!std::holds_alternative<Releasing>(phase_)) return;
   step.effects.emplace_back(*last(static_cast<const Release*>(nullptr)));

@@ -205,12 +205,16 @@ TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
   BreakOff(*bea_, Values(1));
   server_.reset();
+  const absl::Time ended = absl::Now();
   StartAgainWithAdaAndBea();
   const v1::RoundAssignment again = bea_->Receive().round_assignment();
   EXPECT_EQ(again.attempt(), work_.attempt());
   ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
   const v1::RoundAssignment next = ada_->Receive().round_assignment();
   EXPECT_EQ(next.round(), 1);
+  const v1::GetRunResponse run = GetRun(ada_->invitation().run_id());
+  EXPECT_GE(run.rounds(0).started_unix_ms(), run.run().started_unix_ms());
+  EXPECT_LE(run.rounds(0).started_unix_ms(), absl::ToUnixMillis(ended));
   const std::vector<float> after = Adapter(next.adapter_sha256());
   for (size_t i = 0; i < after.size(); ++i) {
     ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
