@@ -60,7 +60,7 @@ void Run::GoOn(Step& step) {
   if (pause_.has_value()) {
     TellPauseToAll(step);
     phase_ = Paused{};
-  } else if (accepted_ >= plan_.rounds.quorum) {
+  } else if (HasWhoIsNeeded()) {
     BeginRound(rounds_done_, step);
   }
 }
@@ -330,6 +330,10 @@ std::optional<absl::Duration> Run::deadline() const {
 // Those whom the plan lists are there from the beginning.
 bool Run::MayTakePart(const Institution& institution) const {
   return plan_.rounds.institutions.empty() || clients_.contains(institution);
+}
+
+bool Run::HasWhoIsNeeded() const {
+  return accepted_ >= plan_.rounds.quorum || rounds_done_ == plan_.rounds.count;
 }
 
 bool Run::IsOpenToNew() const {

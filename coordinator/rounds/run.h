@@ -277,7 +277,8 @@ class Run {
 
   bool HasEnough(const OpenRound& round) const;
   bool MayTakePart(const Institution& institution) const;
-  bool IsOpenToNew() const;  // A round is still to come.
+  bool IsOpenToNew() const;     // A round is still to come.
+  bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
   void Answer(Client& client, bool accepted, bool declined);
   std::vector<Institution> Cohort(const RoundTask& task) const;
   // The open attempt in which `from` is still to answer; null if there is none.

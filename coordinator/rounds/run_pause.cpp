@@ -20,7 +20,7 @@ void Run::Handle(const ResumeRequested&, Step& step) {
   pause_.reset();
   TellPauseToAll(step);
   if (!std::holds_alternative<Paused>(phase_)) return;
-  if (rounds_done_ > 0 && accepted_ >= plan_.rounds.quorum) {
+  if (rounds_done_ > 0 && HasWhoIsNeeded()) {
     BeginRound(rounds_done_, step);
   } else {
     phase_ = InvitingFrom(step.now);
