@@ -19,6 +19,9 @@ namespace {
 // More records than any institution has; keeps weights far from overflow.
 constexpr int64_t kMaxExamples = int64_t{1} << 40;
 
+// In the final evaluation. Longer than a client waits before it tries again.
+constexpr absl::Duration kMayBeAway = absl::Minutes(2);
+
 double InUnitRange(double value) { return value >= 0 ? std::min(value, 1.0) : 0; }
 
 }  // namespace
@@ -164,10 +167,21 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   }
 }
 
-void Run::Handle(const Institution& from, const ClientDisconnected&, Step&) {
+void Run::Handle(const Institution& from, const ClientDisconnected&, Step& step) {
   clients_[from].connected = false;
-  OpenRound* round = AwaitedRound(from);
-  if (round != nullptr && round->task().evaluate_only) round->Fail(from, "went offline");
+  if (AwaitedRound(from) != nullptr) WaitForThoseAway(std::get<Training>(phase_), step);
+}
+
+// Only the final evaluation does not wait for them as long as for the others.
+void Run::WaitForThoseAway(Training& training, const Step& step) {
+  if (training.round.task().evaluate_only) training.away_until = step.now + kMayBeAway;
+}
+
+void Run::GiveUpThoseAway(Training& training) const {
+  training.away_until.reset();
+  for (const Institution& institution : training.round.Expected()) {
+    if (!clients_.at(institution).connected) training.round.Fail(institution, "went offline");
+  }
 }
 
 void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
@@ -302,8 +316,11 @@ Effects Run::Tick(absl::Duration now) {
     Advance(step);
     return effects;
   }
-  const OpenRound& round = std::get<Training>(phase_).round;
-  if (round.task().evaluate_only) {
+  auto& training = std::get<Training>(phase_);
+  const OpenRound& round = training.round;
+  if (now < round.task().deadline) {
+    GiveUpThoseAway(training);
+  } else if (round.task().evaluate_only) {
     FinishEvaluation(step);
   } else if (round.contributed() >= plan_.rounds.quorum) {
     CloseTraining(step);
@@ -319,7 +336,8 @@ std::optional<absl::Duration> Run::deadline() const {
     return inviting->timed_out ? inviting->deadline : inviting->timeout;
   }
   if (const auto* training = std::get_if<Training>(&phase_)) {
-    return training->round.task().deadline;
+    const absl::Duration round = training->round.task().deadline;
+    return std::min(round, training->away_until.value_or(round));
   }
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return aggregating->deadline;
   return std::nullopt;

@@ -71,8 +71,8 @@ struct Admission {
 // it cannot be reached any more) the attempt's contributions are discarded and the round is tried
 // once more, if a quorum of clients is left; then the run fails and says who was missing.
 //
-// The final evaluation has no quorum and waits only for clients that are
-// connected: what there is counts.
+// The final evaluation has no quorum and waits only a moment for clients that go
+// away: what there is counts.
 //
 // Where the plan keeps stragglers, a client that has not answered when its round
 // closes works on, and what it hands in counts in the round that is open then, by
@@ -173,6 +173,8 @@ class Run {
   struct Training {
     OpenRound round;
     std::optional<CoordinatorSession> session;  // Of a secure run.
+    // When those who are away are not waited for any more, in the final evaluation.
+    std::optional<absl::Duration> away_until = std::nullopt;
   };
   struct Aggregating {
     OpenRound round;
@@ -239,6 +241,8 @@ class Run {
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
+  static void WaitForThoseAway(Training& training, const Step& step);
+  void GiveUpThoseAway(Training& training) const;
   void End(RunState state, std::string reason, Step& step);
 
   // Of pauses; in run_pause.cpp.

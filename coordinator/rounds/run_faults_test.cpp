@@ -136,15 +136,42 @@ TEST_F(RunTest, TakesAContributionOfAClientWhoseSessionIsGone) {
   EXPECT_THAT(Contribute(kUke), ElementsAre("release 0.1: B of 2 contributions"));
 }
 
-TEST_F(RunTest, DoesNotWaitForOfflineClientsInTheFinalEvaluation) {
-  plan_.rounds.count = 1;
-  StartWith({kCharite, kUke});
-  Contribute(kCharite);
-  Contribute(kUke);
-  ReleaseDone();
-  Contribute(kCharite);
-  EXPECT_THAT(Does(kUke, ClientDisconnected{}),
-              ElementsAre("end finished", "tell charite finished"));
+class FinalEvaluationTest : public RunTest {
+ protected:
+  // Charité has evaluated, the UKE is at it.
+  FinalEvaluationTest() {
+    plan_.rounds.count = 1;
+    StartWith({kCharite, kUke});
+    Contribute(kCharite);
+    Contribute(kUke);
+    ReleaseDone();
+    Contribute(kCharite);
+  }
+};
+
+TEST_F(FinalEvaluationTest, WaitsOnlyAMomentForAClientThatGoesAway) {
+  EXPECT_THAT(Does(kUke, ClientDisconnected{}), IsEmpty());
+  EXPECT_EQ(run_->deadline(), now_ + absl::Minutes(2));
+  EXPECT_THAT(Advance(absl::Minutes(2)), ElementsAre("end finished", "tell charite finished"));
+}
+
+TEST_F(FinalEvaluationTest, GivesAClientThatComesBackItsWorkAgain) {
+  Does(kUke, ClientDisconnected{});
+  EXPECT_THAT(Does(kUke, ClientConnected{}), ElementsAre("invite uke", "assign uke 1.1: evaluate"));
+  EXPECT_THAT(Advance(absl::Minutes(2)), IsEmpty());
+  EXPECT_EQ(run_->deadline(), now_ + absl::Minutes(58));
+  EXPECT_THAT(Contribute(kUke), Contains("end finished"));
+}
+
+TEST_F(FinalEvaluationTest, TakesWhatAClientHandsInWhoseSessionIsGone) {
+  Does(kUke, ClientDisconnected{});
+  EXPECT_THAT(Contribute(kUke), Contains("end finished"));
+}
+
+TEST_F(FinalEvaluationTest, NeverLastsLongerThanARound) {
+  Advance(absl::Minutes(59));
+  Does(kUke, ClientDisconnected{});
+  EXPECT_THAT(Advance(absl::Minutes(1)), Contains("end finished"));
 }
 
 TEST_F(RunTest, EndsTheFinalEvaluationAtTheDeadline) {
@@ -419,6 +446,18 @@ TEST_F(RunTest, GoesOnWithTheFinalEvaluationAfterARestart) {
                                            {.institution = kUke, .accepted = true}}};
   EXPECT_THAT(Start(std::move(options)), ElementsAre("invite charite", "open 3.1: evaluation",
                                                      "assign charite 3.1: evaluate"));
+}
+
+TEST_F(RunTest, WaitsAMomentAfterARestartForThoseWhoAreToEvaluate) {
+  fedtune::Run::Options options = Options({});
+  options.resume = ResumePoint{.rounds_done = 3,
+                               .clients = {{.institution = kCharite, .accepted = true},
+                                           {.institution = kUke, .accepted = true}}};
+  EXPECT_THAT(Start(std::move(options)), ElementsAre("open 3.1: evaluation"));
+  EXPECT_THAT(Does(kCharite, ClientConnected{}),
+              ElementsAre("invite charite", "assign charite 3.1: evaluate"));
+  EXPECT_THAT(Contribute(kCharite), IsEmpty());
+  EXPECT_THAT(Advance(absl::Minutes(2)), Contains("end finished"));
 }
 
 }  // namespace

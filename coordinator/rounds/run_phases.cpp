@@ -110,6 +110,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
     }
     training.session.emplace(*std::move(session));
   }
+  WaitForThoseAway(training, step);
   phase_ = std::move(training);
   const OpenRound& open = std::get<Training>(phase_).round;
   step.effects.push_back(OpenAggregation{.round = task.round,
@@ -150,7 +151,7 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
     accepted.push_back(institution);
     if (client.connected) connected.push_back(institution);
   }
-  if (task.evaluate_only) return connected;
+  if (task.evaluate_only) return connected.empty() ? accepted : connected;
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
   std::vector<Institution> cohort = DrawCohort(
       enough ? connected : accepted, plan_.rounds.cohort_size, plan_.training.seed, task.round);

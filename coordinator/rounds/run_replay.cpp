@@ -97,6 +97,7 @@ void Run::EmitRestored(const Effects& replayed, const AttemptOpened& opened, Ste
 // As those who are connected now have just come, and everyone else is away.
 void Run::Reconnect(const std::vector<Institution>& connected, Step& step) {
   for (auto& [institution, client] : clients_) client.connected = false;
+  if (auto* training = std::get_if<Training>(&phase_)) WaitForThoseAway(*training, step);
   for (const Institution& institution : connected) {
     Append(Receive(institution, ClientConnected{}, step.now), step);
   }
