@@ -168,7 +168,8 @@ void AddServe(CommandLine& line, ServeOptions& options) {
   serve.add_option("--signing-roster", flags.signing_roster,
                    "The institutions' signing keys, from the authority's custodian");
   serve.add_option("--keep-adapters", flags.keep_adapters,
-                   "How many of a run's newest adapters are kept (3)");
+                   "How many of a run's newest adapters are kept (3), besides what late clients "
+                   "start from");
   serve.add_option("--backup-dir", flags.backup_dir,
                    "The folder of backups (backups in the state directory)");
   serve.add_option("--backup-minutes", flags.backup_minutes,

@@ -122,6 +122,7 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
                     .adapter = pending->adapter->digest(),
                     .started_at = pending->started_at,
                     .ended_at = around_.clock.Now()};
+  if (const auto work = pending->effect.oldest_work) release.oldest_wanted = *work - 1;
   release.contributions = pending->contributions;
   release.adapter = pending->adapter->bytes();
   release.optimizer_state = pending->optimizer.blob.bytes();

@@ -254,6 +254,7 @@ class Run {
   bool KeepsStragglers() const { return plan_.rounds.stragglers == Stragglers::kKeep; }
   bool IsItsWork(const Institution& institution, int64_t round, int64_t attempt) const;
   void KeepWorkOfExpected(const OpenRound& round);
+  std::optional<int64_t> OldestWork() const;
   void GiveNewest(const Institution& institution, const OpenRound& round, Step& step);
   void EndOldWork(const RoundTask& next, Step& step);
   void SendWork(const Institution& institution, const OpenRound& round, Step& step);

@@ -212,6 +212,8 @@ struct Release {
   bool evaluate_only = false;  // Only the summary is wanted; nothing is stored.
   // The round has burnt: it counts, and leaves the adapter as it is.
   bool unchanged = false;
+  // The oldest round whose work somebody may still hand in later.
+  std::optional<int64_t> oldest_work = std::nullopt;
 };
 
 // Send the client a message of the round's secure aggregation.

@@ -176,7 +176,8 @@ void Run::CloseTraining(Step& step) {
                                  .attempt = round.task().attempt,
                                  .factors = round.task().factors,
                                  .incoming = adapter_,
-                                 .summary = round.Summary()});
+                                 .summary = round.Summary(),
+                                 .oldest_work = OldestWork()});
   std::vector<Institution> contributors = round.Contributors();
   phase_ = Releasing{std::move(round), std::move(contributors)};
 }
