@@ -387,8 +387,14 @@ class BadInputTest(unittest.TestCase):
         self.assertIn(f"{run} stopped after 0 of 2 rounds: seen \\x1b[2J enough", done.stderr)
 
     def test_a_watch_goes_on_when_the_coordinator_is_back(self):
+        self.a_watch_goes_on_after(self.federation.kill)
+
+    def test_a_watch_goes_on_over_a_planned_restart(self):
+        self.a_watch_goes_on_after(self.federation.stop)
+
+    def a_watch_goes_on_after(self, end):
         run, watch = self.start_and_watch()
-        self.federation.kill("coordinator")
+        end("coordinator")
         said = any("trying again for 10 min" in line for line in watch.stderr)
         self.federation.start_coordinator(self.federation.address)
         self.assertTrue(said)
