@@ -15,8 +15,8 @@
 namespace fedtune {
 
 // The journal of a run's open attempt on its way into the store. Entries wait until
-// something is to be done that follows from them: what nobody has heard of yet may
-// be lost, and is asked for again. Not thread-safe.
+// something is to be done that follows from them, or many wait: what nobody has heard
+// of yet may be lost, and is asked for again. Not thread-safe.
 class JournalWriter {
  public:
   // A run that goes on: `stored` entries are there, the last that counts of `at`.
@@ -58,6 +58,9 @@ class JournalWriter {
     next_ -= count;
   }
 
+  // Whether so much waits that it is not to wait for anything else.
+  bool is_long() const { return waiting_.size() > kMostWaiting; }
+
   // Stores all that waits. Errors as RunStore; everything waits on then.
   absl::Status Store(RunStore& store, const RunId& id) {
     if (opening_.has_value()) {
@@ -72,6 +75,8 @@ class JournalWriter {
   }
 
  private:
+  static constexpr size_t kMostWaiting = 1'000;
+
   bool is_open_ = false;
   absl::Duration opened_at_;
   int64_t attempt_ = 0;

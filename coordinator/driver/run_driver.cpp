@@ -117,7 +117,7 @@ void RunDriver::ConnectionChanged(const Institution& institution) {
   const absl::Duration now = Now();
   ClientEvent event = ClientDisconnected{};
   if (around_.roster.IsConnected(institution)) event = ClientConnected{};
-  journal_.Note(now, ReceivedFromClient{institution, event});
+  if (run_->Heeds(institution, event)) journal_.Note(now, ReceivedFromClient{institution, event});
   Follow(run_->Receive(institution, std::move(event), now), now);
 }
 
@@ -126,7 +126,7 @@ void RunDriver::Receive(const Institution& from, ClientEvent event) {
   if (!run_.has_value()) return;
   const bool decides = Decides(event);
   const absl::Duration now = Now();
-  if (IsJournalled(event)) journal_.Note(now, ReceivedFromClient{from, event});
+  if (run_->Heeds(from, event)) journal_.Note(now, ReceivedFromClient{from, event});
   Effects effects = run_->Receive(from, std::move(event), now);
   if (decides) {
     answered_.insert(from);
@@ -248,7 +248,7 @@ void RunDriver::Follow(Effects effects, absl::Duration now) {
 
 void RunDriver::StoreThenSend() {
   if (store_refuses_) return;
-  if (!outbox_.empty()) {
+  if (!outbox_.empty() || journal_.is_long()) {
     const absl::Status stored = StoreChanges();
     if (!stored.ok()) {
       if (!std::exchange(told_store_refuses_, true)) {

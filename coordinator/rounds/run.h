@@ -124,6 +124,10 @@ class Run {
   // events about rounds that are not open change nothing.
   Effects Receive(const Institution& from, ClientEvent event, absl::Duration now);
 
+  // Whether Receive() would do anything about it now that matters to the round: ask
+  // before writing it into a journal, which is to grow by nothing else.
+  bool Heeds(const Institution& from, const ClientEvent& event) const;
+
   // Takes an event of the driver or of an administrator. StopRequested while
   // releasing takes effect after the release.
   Effects Receive(RunEvent event, absl::Duration now);
@@ -288,6 +292,8 @@ class Run {
   std::vector<Institution> Cohort(const RoundTask& task) const;
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
+  bool HeedsFailure(const Institution& from, const ClientFailed& event) const;
+  bool HeedsMessage(const Institution& from, const SecureMessageReceived& event) const;
   void SendAssignment(const Institution& institution, const OpenRound& round, Step& step);
   void CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const;
   void Remember(const std::optional<EvaluationSummary>& evaluation);

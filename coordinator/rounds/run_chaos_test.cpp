@@ -149,7 +149,7 @@ class World {
     EXPECT_EQ(run_->deadline(), std::nullopt);
   }
   void Receive(const Institution& from, ClientEvent event) {
-    if (IsJournalled(event)) journal_.Write(now_, ReceivedFromClient{from, event});
+    if (run_->Heeds(from, event)) journal_.Write(now_, ReceivedFromClient{from, event});
     Watch(run_->Receive(from, std::move(event), now_));
   }
 

@@ -130,7 +130,7 @@ class SecureRunTest : public ::testing::Test {
   }
 
   void Receive(const Institution& from, const ClientEvent& event) {
-    journal_.Write(now_, ReceivedFromClient{from, event});
+    if (run_->Heeds(from, event)) journal_.Write(now_, ReceivedFromClient{from, event});
     Carry(run_->Receive(from, event, now_));
     if (--entries_to_crash_ == 0) Crash();
   }
