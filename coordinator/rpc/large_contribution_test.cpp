@@ -308,6 +308,30 @@ TEST_F(LargeContributionTest, AnUploadThatIsCutOffGoesOnInTheNextProcess) {
   EXPECT_TRUE(again.repeated());
 }
 
+// Each would take its space on the disk.
+TEST_F(LargeContributionTest, AnUploadEndsTheOneBeforeItOfTheSameClient) {
+  const std::string bytes(ValueBytes(Values(1)));
+  v1::SubmitContributionRequest head;
+  *head.mutable_header() = ada_->HeaderFor(work_, bytes);
+  grpc::ClientContext contexts[3];
+  v1::SubmitContributionResponse response;
+  std::vector<std::unique_ptr<grpc::ClientWriter<v1::SubmitContributionRequest>>> uploads;
+  for (grpc::ClientContext& context : contexts) {
+    uploads.push_back(ada_->stub().SubmitContribution(&context, &response));
+    uploads.back()->Write(head);
+    uploads.back()->WaitForInitialMetadata();
+  }
+  for (int i = 0; i < 2; ++i) {
+    const grpc::Status ended = uploads[i]->Finish();
+    EXPECT_THAT(ended, HasGrpcCode(UNAVAILABLE));
+    EXPECT_THAT(ended.error_message(), HasSubstr("another upload of this client"));
+  }
+  EXPECT_THAT(Submit(*bea_, Values(1)), IsGrpcOk()) << "each client has its own";
+  contexts[2].TryCancel();
+  EXPECT_THAT(uploads[2]->Finish(), HasGrpcCode(CANCELLED));
+  EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+}
+
 TEST_F(LargeContributionTest, WhatIsDamagedOnTheDiskIsAskedForAgain) {
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
   server_.reset();
