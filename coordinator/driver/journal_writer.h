@@ -54,6 +54,8 @@ class JournalWriter {
 
   // Takes back the last `count` of Note(), which Store() could not store.
   void Forget(size_t count) {
+  bool is_open() const { return is_open_; }
+
     waiting_.resize(waiting_.size() - count);
     next_ -= count;
   }

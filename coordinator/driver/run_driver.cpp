@@ -107,7 +107,9 @@ absl::Status RunDriver::Begin() {
                                 : "run goes on",
                    {Field("run", id().value), Field("plan", plan_.name),
                     Field("round", view.rounds_done), Field("clients", view.clients.size())});
+  const bool is_journal_of_before = journal_.is_open();
   Follow(std::move(effects), now);
+  if (is_journal_of_before) journal_.Note(now, NewProcess{});
   return absl::OkStatus();
 }
 

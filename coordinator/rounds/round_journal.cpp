@@ -34,7 +34,8 @@ enum class Kind : uint8_t {
   kSecureMessage,
   kReleaseFailed,
   kStopRequested,
-  kTimeIsUp
+  kTimeIsUp,
+  kNewProcess
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
@@ -256,6 +257,7 @@ void PutWhat(CanonicalWriter& out, const ReceivedFromClient& received) {
 }
 
 void PutWhat(CanonicalWriter& out, const TimeIsUp&) { Put(out, Kind::kTimeIsUp); }
+void PutWhat(CanonicalWriter& out, const NewProcess&) { Put(out, Kind::kNewProcess); }
 
 void PutWhat(CanonicalWriter& out, const RunEvent& event) {
   std::visit(Overloaded{[](const Released&) { Check(false, "a release ends a journal"); },
@@ -282,6 +284,8 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
       return RunEvent(StopRequested{.reason = GetText(in)});
     case Kind::kTimeIsUp:
       return TimeIsUp{};
+    case Kind::kNewProcess:
+      return NewProcess{};
     default: {
       Institution from{GetText(in)};
       return ReceivedFromClient{std::move(from), GetClientEvent(kind, in)};
@@ -323,7 +327,7 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   entry.spool_file = GetText(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
-      kind > static_cast<uint8_t>(Kind::kTimeIsUp)) {
+      kind > static_cast<uint8_t>(Kind::kNewProcess)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(version, static_cast<Kind>(kind), in);

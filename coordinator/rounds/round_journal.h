@@ -22,13 +22,16 @@ struct ReceivedFromClient {
 // Tick() has found the deadline of a phase passed.
 struct TimeIsUp {};
 
+// Another process has gone on with the run: nobody was connected any more.
+struct NewProcess {};
+
 // One of the entries from which a run is brought back to where it was within a
 // round: first AttemptOpened, then everything that it has received since, in
 // order. Nothing else decides what a run does, so that going through them again
 // leads to the same state and the same effects.
 struct JournalEntry {
   absl::Duration at;  // Since the attempt was opened, on the clock of Run.
-  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp> what;
+  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp, NewProcess> what;
   // Of a contribution with bytes: the file in the spool that has them.
   std::string spool_file = "";
   uint64_t number = 0;  // Its place in the journal, from 0.

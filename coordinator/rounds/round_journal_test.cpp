@@ -64,6 +64,7 @@ std::vector<JournalEntry> OneOfEachKind() {
       {absl::Seconds(6), RunEvent(ReleaseFailed{"lost"})},
       {absl::Seconds(7), RunEvent(StopRequested{"wrong data"})},
       {absl::Hours(6) + absl::Nanoseconds(7), TimeIsUp{}},
+      {absl::Hours(7), NewProcess{}},
   };
 }
 

@@ -117,7 +117,8 @@ class Run {
   // Begins (or goes on with) a run and appends what is to be done to `effects`.
   //
   // FAILED_PRECONDITION: fewer clients are connected than the quorum; not when
-  // resumed. DATA_LOSS: the journal is not of this run's next round.
+  // resumed. DATA_LOSS: the journal is not of this run's next round. When it goes on
+  // with one, NewProcess is the journal's next entry.
   static absl::StatusOr<Run> Start(Options options, absl::Duration now, Effects& effects);
 
   // Takes one client's event. Events of institutions that do not take part and
@@ -215,6 +216,7 @@ class Run {
   absl::Status ReplayOpening(const AttemptOpened& opened, Step& step);
   void ReplayEntry(const JournalEntry& entry, Step& step);
   void EmitRestored(const Effects& replayed, const AttemptOpened& opened, Step& step);
+  void LoseAllConnections(const Step& step);
   void Reconnect(const std::vector<Institution>& connected, Step& step);
   static void Append(Effects effects, Step& step);
 

@@ -58,6 +58,7 @@ void Run::ReplayEntry(const JournalEntry& entry, Step& step) {
   std::visit(Overloaded{[](const AttemptOpened&) {},
                         [&](const RunEvent& event) { Append(Receive(event, step.now), step); },
                         [&](const TimeIsUp&) { Append(Tick(step.now), step); },
+                        [&](const NewProcess&) { LoseAllConnections(step); },
                         [&](const ReceivedFromClient& received) {
                           const auto* taken = std::get_if<ContributionTaken>(&received.event);
                           if (taken != nullptr) {
@@ -94,10 +95,14 @@ void Run::EmitRestored(const Effects& replayed, const AttemptOpened& opened, Ste
   step.effects.emplace_back(*last(static_cast<const Release*>(nullptr)));
 }
 
-// As those who are connected now have just come, and everyone else is away.
-void Run::Reconnect(const std::vector<Institution>& connected, Step& step) {
+void Run::LoseAllConnections(const Step& step) {
   for (auto& [institution, client] : clients_) client.connected = false;
   if (auto* training = std::get_if<Training>(&phase_)) WaitForThoseAway(*training, step);
+}
+
+// As those who are connected now have just come, and everyone else is away.
+void Run::Reconnect(const std::vector<Institution>& connected, Step& step) {
+  LoseAllConnections(step);
   for (const Institution& institution : connected) {
     Append(Receive(institution, ClientConnected{}, step.now), step);
   }
