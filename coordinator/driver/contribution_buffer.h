@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "aggregation/value_range.h"
 #include "aggregation/value_source.h"
+#include "coordinator/driver/block_sums.h"
 #include "coordinator/driver/spooled_bytes.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
@@ -23,17 +24,21 @@ namespace fedtune {
 // The values of one contribution, in the spool.
 class SpooledValues final : public ValueSource {
  public:
-  explicit SpooledValues(SpooledBytes bytes) : bytes_(std::move(bytes)) {}
+  // `sums` are those of the bytes as they came; of bytes in memory they are not looked at.
+  SpooledValues(SpooledBytes bytes, BlockSums sums)
+      : bytes_(std::move(bytes)), sums_(std::move(sums)) {}
 
-  absl::Status Read(int64_t first, std::span<float> values) const override {
-    return bytes_.Read(static_cast<uint64_t>(first) * sizeof(float),
-                       std::as_writable_bytes(values));
-  }
+  // DATA_LOSS: the file does not have the bytes that came. INTERNAL: it is shorter, or
+  // cannot be read.
+  absl::Status Read(int64_t first, std::span<float> values) const override;
 
   SpooledBytes& bytes() { return bytes_; }
 
  private:
+  absl::Status ReadBlock(uint64_t block, std::span<std::byte> bytes) const;
+
   SpooledBytes bytes_;
+  BlockSums sums_;
 };
 
 // Values that came whole, and are those that the header promised.
@@ -80,6 +85,7 @@ class ContributionBuffer {
   absl::Status ReadWhatWasLeft();
   absl::Status BeginAnew();
   absl::Status Flush();
+  void Note(std::span<const float> values);
 
   Digest expected_;
   SpooledBytes bytes_;
@@ -87,6 +93,7 @@ class ContributionBuffer {
   size_t block_bytes_ = 0;    // Of it filled.
   uint64_t received_ = 0;     // Bytes in all.
   ValueRange range_;          // Of what is in the spool.
+  BlockSums sums_;            // Likewise.
   Sha256 hash_;
   uint64_t left_ = 0;  // By an earlier call.
 };

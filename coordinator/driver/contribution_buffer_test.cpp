@@ -92,6 +92,25 @@ TEST_F(ContributionBufferTest, GivesBackALargeOneFromTheDiskInWhateverChunksItCa
   EXPECT_EQ(verified->range.extreme(), 1020);
 }
 
+TEST_F(ContributionBufferTest, WhatHasChangedOnTheDiskIsNotTakenForWhatCame) {
+  std::vector<float> large((size_t{5} << 20) / sizeof(float) + 3);
+  for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<float>(i % 1021);
+  ContributionBuffer buffer = New(ValueBytes(large));
+  ASSERT_THAT(buffer.Append(0, ValueBytes(large)), IsOk());
+  const auto verified = std::move(buffer).Finish();
+  ASSERT_THAT(verified, IsOk());
+  ASSERT_THAT(verified->values->bytes().Keep(), IsOk());
+  const std::filesystem::path file = directory_.path() / verified->values->bytes().name();
+  std::fstream(file).seekp(4 * 50'000).put('x');
+  std::vector<float> some(100);
+  EXPECT_THAT(verified->values->Read(0, some), IsOk());
+  EXPECT_THAT(verified->values->Read(49'950, some), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(verified->values->Read(49'150, some), HasCode(absl::StatusCode::kDataLoss))
+      << "the block after the first is read, too";
+  EXPECT_THAT(verified->values->Read(static_cast<int64_t>(large.size()) - 100, some), IsOk());
+  EXPECT_EQ(some.back(), large.back());
+}
+
 TEST_F(ContributionBufferTest, WhatIsNotKeptLeavesNothing) {
   const std::vector<float> large(size_t{3} << 20, 0.5F);
   {

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -28,9 +30,25 @@ class RoundSum {
 
   // Errors as WeightedSum::Add(); nothing has changed then.
   absl::Status Add(VerifiedValues delta, ContributionRecord contribution) {
-    RETURN_IF_ERROR(sum_.Add(std::move(delta.values), delta.range, contribution.weight));
+    RETURN_IF_ERROR(sum_.Add(delta.values, delta.range, contribution.weight));
+    values_.push_back(std::move(delta.values));
     contributions_.push_back(std::move(contribution));
     return absl::OkStatus();
+  }
+
+  // Takes out what cannot be read any more, and its files from the spool. Whose it was.
+  std::vector<Institution> TakeOutLost() {
+    std::vector<Institution> lost;
+    const std::vector<size_t> unreadable = sum_.Unreadable();
+    for (auto index = unreadable.rbegin(); index != unreadable.rend(); ++index) {
+      const auto place = static_cast<std::ptrdiff_t>(*index);
+      sum_.Remove(*index);
+      values_[*index]->bytes().Discard();
+      values_.erase(values_.begin() + place);
+      lost.push_back(contributions_[*index].institution);
+      contributions_.erase(contributions_.begin() + place);
+    }
+    return lost;
   }
 
   const WeightedSum& sum() const { return sum_; }
@@ -39,6 +57,7 @@ class RoundSum {
 
  private:
   WeightedSum sum_;
+  std::vector<std::shared_ptr<SpooledValues>> values_;
   std::vector<ContributionRecord> contributions_;
   absl::Time started_at_;
 };

@@ -166,7 +166,10 @@ void RunDriver::Receive(RunEvent event) {
 
 void RunDriver::ReceiveLocked(RunEvent event) {
   const absl::Duration now = Now();
-  if (std::holds_alternative<ReleaseFailed>(event)) journal_.Note(now, event);
+  if (std::holds_alternative<ReleaseFailed>(event) ||
+      std::holds_alternative<ContributionsLost>(event)) {
+    journal_.Note(now, event);
+  }
   Follow(run_->Receive(std::move(event), now), now);
 }
 

@@ -190,6 +190,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void KeepAdapter(const std::shared_ptr<PendingRelease>& pending);
   void MakeNext(const std::shared_ptr<PendingRelease>& pending);
   absl::Status WriteNext(PendingRelease& pending) const;
+  void GiveUp(PendingRelease& pending, const absl::Status& why);
   void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
   void TryAgainLater(const std::shared_ptr<PendingRelease>& pending, const absl::Status& why);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);

@@ -97,8 +97,23 @@ void RunDriver::KeepAdapter(const std::shared_ptr<PendingRelease>& pending) {
 void RunDriver::MakeNext(const std::shared_ptr<PendingRelease>& pending) {
   const absl::Status made = WriteNext(*pending);
   if (MayPass(made)) return TryAgainLater(pending, made);
-  if (!made.ok()) return Receive(ReleaseFailed{std::string(Message(made))});
+  if (!made.ok()) return GiveUp(*pending, made);
   StoreRelease(pending);
+}
+
+// What the disk has lost is asked for again.
+void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
+  std::vector<Institution> lost;
+  if (pending.sum.has_value()) lost = pending.sum->TakeOutLost();
+  if (lost.empty()) return Receive(ReleaseFailed{std::string(Message(why))});
+  for (const Institution& from : lost) {
+    around_.log.Warning(
+        "a contribution that had been taken is lost",
+        {Field("run", id().value), Field("client", from.value), Field("why", Message(why))});
+  }
+  const std::lock_guard lock(mutex_);
+  sum_ = std::move(pending.sum);
+  ReceiveLocked(ContributionsLost{std::move(lost)});
 }
 
 absl::Status RunDriver::WriteNext(PendingRelease& pending) const {

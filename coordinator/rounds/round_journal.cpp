@@ -35,7 +35,8 @@ enum class Kind : uint8_t {
   kReleaseFailed,
   kStopRequested,
   kTimeIsUp,
-  kNewProcess
+  kNewProcess,
+  kContributionsLost
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
@@ -267,11 +268,23 @@ void PutWhat(CanonicalWriter& out, const RunEvent& event) {
                           Put(out, Kind::kReleaseFailed);
                           out.Sized(e.reason.substr(0, kMaxText));
                         },
+                        [&](const ContributionsLost& e) {
+                          Put(out, Kind::kContributionsLost);
+                          out.U32(static_cast<uint32_t>(e.from.size()));
+                          for (const Institution& from : e.from) Put(out, from);
+                        },
                         [&](const StopRequested& e) {
                           Put(out, Kind::kStopRequested);
                           out.Sized(e.reason.substr(0, kMaxText));
                         }},
              event);
+}
+
+ContributionsLost GetContributionsLost(CanonicalReader& in) {
+  ContributionsLost lost;
+  const uint32_t count = in.Count(kMaxMembers, sizeof(uint32_t));
+  for (uint32_t i = 0; i < count; ++i) lost.from.push_back({GetText(in)});
+  return lost;
 }
 
 decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader& in) {
@@ -280,6 +293,8 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
       return GetAttemptOpened(version, in);
     case Kind::kReleaseFailed:
       return RunEvent(ReleaseFailed{.reason = GetText(in)});
+    case Kind::kContributionsLost:
+      return RunEvent(GetContributionsLost(in));
     case Kind::kStopRequested:
       return RunEvent(StopRequested{.reason = GetText(in)});
     case Kind::kTimeIsUp:
@@ -327,7 +342,7 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   entry.spool_file = GetText(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
-      kind > static_cast<uint8_t>(Kind::kNewProcess)) {
+      kind > static_cast<uint8_t>(Kind::kContributionsLost)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(version, static_cast<Kind>(kind), in);

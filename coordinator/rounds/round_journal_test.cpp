@@ -65,6 +65,7 @@ std::vector<JournalEntry> OneOfEachKind() {
       {absl::Seconds(7), RunEvent(StopRequested{"wrong data"})},
       {absl::Hours(6) + absl::Nanoseconds(7), TimeIsUp{}},
       {absl::Hours(7), NewProcess{}},
+      {absl::Hours(7), RunEvent(ContributionsLost{{{"charite"}, {"uke"}}})},
   };
 }
 

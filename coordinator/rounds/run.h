@@ -84,6 +84,9 @@ struct Admission {
 // round gets the work of the open one at once. What it hands in then counts in the
 // next round, as a client counts once in each.
 //
+// When contributions turn out to be lost, the round is open again without them: whoever
+// has not answered is asked, up to the deadline that the round had, or ten minutes.
+//
 // A run that is to pause finishes its open round, all its attempts included, and then
 // opens no other one; before its first round it pauses at once. Clients may connect,
 // accept and decline meanwhile. Nothing waits for the time.
@@ -231,6 +234,7 @@ class Run {
   void Handle(const Institution& from, const SecureMessageReceived& event, Step& step);
   void Handle(const Released& event, Step& step);
   void Handle(const ReleaseFailed& event, Step& step);
+  void Handle(const ContributionsLost& event, Step& step);
   void Handle(const StopRequested& event, Step& step);
   void Handle(const PauseRequested& event, Step& step);
   void Handle(const ResumeRequested& event, Step& step);

@@ -100,6 +100,11 @@ struct Released {
 struct ReleaseFailed {
   std::string reason;
 };
+// Of a plain run: what these have handed in to the open round cannot be read any more,
+// and is not in its sum. They are asked again.
+struct ContributionsLost {
+  std::vector<Institution> from;
+};
 
 struct StopRequested {
   std::string reason;
@@ -112,8 +117,8 @@ struct PauseRequested {
 };
 struct ResumeRequested {};
 
-using RunEvent =
-    std::variant<Released, ReleaseFailed, StopRequested, PauseRequested, ResumeRequested>;
+using RunEvent = std::variant<Released, ReleaseFailed, ContributionsLost, StopRequested,
+                              PauseRequested, ResumeRequested>;
 
 // ---- What is to be done, in this order ----
 
@@ -199,7 +204,8 @@ struct OpenAggregation {
 };
 
 // The round is complete: make the next adapter from the sum, store it together
-// with `summary` in one transaction, then report Released (or ReleaseFailed).
+// with `summary` in one transaction, then report Released (or ReleaseFailed, or
+// ContributionsLost: the sum without them is still wanted).
 struct Release {
   int64_t round = 0;
   int64_t attempt = 0;

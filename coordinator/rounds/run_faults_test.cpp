@@ -289,6 +289,71 @@ TEST_F(RunTest, FailsWhenTheReleaseFails) {
   EXPECT_EQ(run_->view().reason, "round 1 could not be released: disk full");
 }
 
+// ---- Contributions that are lost ----
+
+TEST_F(RunTest, AsksAgainForAContributionThatIsLostWhenItIsToBeSummed) {
+  StartWith({kCharite, kUke});
+  Contribute(kUke);
+  Contribute(kCharite);
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+              ElementsAre("assign uke 0.1: train B, evaluate"));
+  EXPECT_EQ(run_->view().phase, RunPhase::kTraining);
+  EXPECT_FALSE(run_->CheckContribution(kUke, Header(kUke))->repeated);
+  EXPECT_THAT(Contribute(kUke), ElementsAre("release 0.1: B of 2 contributions"));
+  EXPECT_THAT(ReleaseDone(), Contains("open 1.1: A"));
+}
+
+TEST_F(RunTest, AsksAllWhoHaveNotAnsweredWhenARoundIsOpenAgain) {
+  plan_.rounds.close_at = 2;
+  StartWith({kCharite, kUke, kHelios});
+  Contribute(kUke);
+  Contribute(kCharite);
+  EXPECT_THAT(
+      Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+      ElementsAre("assign helios 0.1: train B, evaluate", "assign uke 0.1: train B, evaluate"));
+  EXPECT_THAT(Contribute(kHelios), Contains("release 0.1: B of 2 contributions"));
+}
+
+TEST_F(RunTest, WaitsForWhatIsLostTenMinutesAfterTheDeadline) {
+  StartWith({kCharite, kUke, kHelios});
+  for (const Institution& client : {kUke, kCharite, kHelios}) Contribute(client);
+  now_ += absl::Hours(2);
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+              ElementsAre("assign uke 0.1: train B, evaluate"));
+  EXPECT_THAT(Advance(absl::Minutes(9)), IsEmpty());
+  EXPECT_THAT(Advance(absl::Minutes(1)), Contains("release 0.1: B of 2 contributions"));
+}
+
+TEST_F(RunTest, AsksAgainForALateContributionWithTheWorkOfTheOpenRound) {
+  plan_.rounds.close_at = 2;
+  plan_.rounds.stragglers = Stragglers::kKeep;
+  StartWith({kCharite, kUke, kHelios});
+  const ContributionHeader late = Header(kHelios);
+  Contribute(kUke);
+  Contribute(kCharite);
+  ReleaseDone();
+  ContributionHeader of_the_round = late;
+  of_the_round.factors = 1;
+  of_the_round.size_bytes = Header(kUke).size_bytes;
+  Does(kHelios, ContributionTaken{of_the_round});
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kHelios}}, now_)),
+              ElementsAre("assign helios 1.1: train A"));
+}
+
+TEST_F(RunTest, StopsAtOnceWhenTheReleaseWaitsForWhatIsLost) {
+  StartWith({kCharite, kUke});
+  Contribute(kUke);
+  Contribute(kCharite);
+  run_->Receive(StopRequested{"enough"}, now_);
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+              Contains("end stopped: enough"));
+}
+
+TEST_F(RunTest, NothingIsLostOfAClientThatHasNotContributed) {
+  StartWith({kCharite, kUke});
+  EXPECT_THAT(run_->Receive(ContributionsLost{{kUke, kHelios}}, now_), IsEmpty());
+}
+
 // ---- Contributions ----
 
 TEST_F(RunTest, TakesAContributionOnce) {

@@ -16,6 +16,9 @@ namespace {
 
 constexpr int64_t kMaxTries = 2;
 
+// What a client has still, for a round that was closed.
+constexpr absl::Duration kSentAgainWithin = absl::Minutes(10);
+
 }  // namespace
 
 void Run::Advance(Step& step) {
@@ -180,6 +183,36 @@ void Run::CloseTraining(Step& step) {
                                  .oldest_work = OldestWork()});
   std::vector<Institution> contributors = round.Contributors();
   phase_ = Releasing{std::move(round), std::move(contributors)};
+}
+
+void Run::Handle(const ContributionsLost& event, Step& step) {
+  bool was_closed = false;
+  if (auto* releasing = std::get_if<Releasing>(&phase_)) {
+    if (releasing->stop_reason.has_value()) {
+      return End(RunState::kStopped, std::string(*releasing->stop_reason), step);
+    }
+    OpenRound round = std::move(releasing->round);
+    phase_ = Training{std::move(round), std::nullopt};
+    was_closed = true;
+  }
+  auto* training = std::get_if<Training>(&phase_);
+  if (training == nullptr) return;
+  std::vector<Institution> asked;
+  for (const Institution& institution : event.from) {
+    if (!training->round.HasContributed(institution)) continue;
+    training->round.TakeBack(institution,
+                             step.now + std::min(plan_.rounds.deadline, kSentAgainWithin));
+    clients_[institution].taken.reset();
+    asked.push_back(institution);
+  }
+  if (was_closed) asked = training->round.Expected();
+  const RoundTask& task = training->round.task();
+  for (const Institution& institution : asked) {
+    Client& client = clients_[institution];
+    client.progress = {};
+    if (client.work.has_value() && client.work->Is(task.round, task.attempt)) client.work.reset();
+    if (client.connected) SendWork(institution, training->round, step);
+  }
 }
 
 void Run::RetryOrFail(Step& step, std::string_view why) {

@@ -332,6 +332,43 @@ TEST_F(LargeContributionTest, AnUploadEndsTheOneBeforeItOfTheSameClient) {
   EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
 }
 
+class LostInTheRoundTest : public LargeContributionTest {
+ protected:
+  std::filesystem::path OnlyFile() const {
+    return std::filesystem::directory_iterator(State("spool"))->path();
+  }
+
+  // Bea's contribution completes the round, and ada's cannot be read.
+  void ExpectAdaIsAskedAgain() {
+    const std::vector<float> before = Adapter(work_.adapter_sha256());
+    ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+    const v1::RoundAssignment again = ada_->Receive().round_assignment();
+    EXPECT_EQ(again.round(), 0);
+    EXPECT_EQ(again.attempt(), work_.attempt());
+    ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+    const v1::RoundAssignment next = ada_->Receive().round_assignment();
+    ASSERT_EQ(next.round(), 1);
+    const std::vector<float> after = Adapter(next.adapter_sha256());
+    for (size_t i = 0; i < after.size(); ++i) {
+      ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
+    }
+  }
+};
+
+TEST_F(LostInTheRoundTest, AFlippedBitIsNoticedAndAskedForAgain) {
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  std::fstream(OnlyFile()).seekp(4'000'003).put('\x7f');
+  ExpectAdaIsAskedAgain();
+}
+
+TEST_F(LostInTheRoundTest, AFileThatIsCutShortIsAskedForAgain) {
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  std::filesystem::resize_file(OnlyFile(), 1'000);
+  ExpectAdaIsAskedAgain();
+}
+
 TEST_F(LargeContributionTest, WhatIsDamagedOnTheDiskIsAskedForAgain) {
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
   server_.reset();
