@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace fedtune {
@@ -14,6 +15,10 @@ namespace fedtune {
 // read.
 class BlockSums {
  public:
+  BlockSums() = default;
+  // Those that another one gave by sums().
+  explicit BlockSums(std::vector<uint64_t> sums) : sums_(std::move(sums)) {}
+
   static constexpr size_t kBlockBytes = size_t{64} << 10;
 
   // The bytes that follow; each call but the last one brings whole blocks.
@@ -22,7 +27,7 @@ class BlockSums {
   // Whether this block had these bytes.
   bool AreOf(size_t block, std::span<const std::byte> bytes) const;
 
-  size_t size() const { return sums_.size(); }
+  const std::vector<uint64_t>& sums() const { return sums_; }
 
  private:
   std::vector<uint64_t> sums_;

@@ -45,6 +45,16 @@ absl::Status SpooledValues::Read(int64_t first, std::span<float> values) const {
   return absl::OkStatus();
 }
 
+absl::Status SpooledValues::Check() const {
+  if (bytes_.in_memory()) return absl::OkStatus();
+  std::vector<std::byte> block(BlockSums::kBlockBytes);
+  for (uint64_t start = 0; start < bytes_.size(); start += BlockSums::kBlockBytes) {
+    const uint64_t size = std::min<uint64_t>(BlockSums::kBlockBytes, bytes_.size() - start);
+    RETURN_IF_ERROR(ReadBlock(start / BlockSums::kBlockBytes, std::span(block).first(size)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SpooledValues::ReadBlock(uint64_t block, std::span<std::byte> bytes) const {
   RETURN_IF_ERROR(bytes_.Read(block * BlockSums::kBlockBytes, bytes));
   if (sums_.AreOf(block, bytes)) return absl::OkStatus();
@@ -89,10 +99,15 @@ absl::Status ContributionBuffer::BeginAnew() {
   return bytes_.CutOff(0);
 }
 
-absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(const ContributionHeader& header,
-                                                           const Spool& spool,
-                                                           std::string_view name) {
+absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(
+    const ContributionHeader& header, const Spool& spool, std::string_view name,
+    const std::optional<SpooledContent>& content) {
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
+  if (content.has_value() && !bytes.in_memory()) {
+    return VerifiedValues{
+        .values = std::make_shared<SpooledValues>(std::move(bytes), BlockSums(content->sums)),
+        .range = content->range};
+  }
   ASSIGN_OR_RETURN(ContributionBuffer buffer, Create(header, std::move(bytes)));
   absl::StatusOr<VerifiedValues> verified = std::move(buffer).Finish();
   if (verified.ok()) return verified;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "aggregation/value_source.h"
 #include "coordinator/driver/block_sums.h"
 #include "coordinator/driver/spooled_bytes.h"
+#include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
 
@@ -32,7 +34,11 @@ class SpooledValues final : public ValueSource {
   // cannot be read.
   absl::Status Read(int64_t first, std::span<float> values) const override;
 
+  // Whether all of it can be read. Errors as Read().
+  absl::Status Check() const;
+
   SpooledBytes& bytes() { return bytes_; }
+  const BlockSums& sums() const { return sums_; }
 
  private:
   absl::Status ReadBlock(uint64_t block, std::span<std::byte> bytes) const;
@@ -45,6 +51,12 @@ class SpooledValues final : public ValueSource {
 struct VerifiedValues {
   std::shared_ptr<SpooledValues> values;
   ValueRange range;
+
+  // What is to be known of them in another process; nothing where it reads them anyway.
+  std::optional<SpooledContent> content() const {
+    if (values->bytes().in_memory()) return std::nullopt;
+    return SpooledContent{.range = range, .sums = values->sums().sums()};
+  }
 };
 
 // Gathers the chunks of one contribution. Nothing in them is believed: after an
@@ -57,10 +69,12 @@ class ContributionBuffer {
   static absl::StatusOr<ContributionBuffer> Create(const ContributionHeader& header,
                                                    SpooledBytes bytes);
 
-  // What a process before this one has kept of a contribution.
+  // What a process before this one has kept of a contribution. Where its content is
+  // known, it is not read now: SpooledValues::Check() does.
   // DATA_LOSS: another size or digest than the header's. NOT_FOUND, INTERNAL.
-  static absl::StatusOr<VerifiedValues> Restore(const ContributionHeader& header,
-                                                const Spool& spool, std::string_view name);
+  static absl::StatusOr<VerifiedValues> Restore(
+      const ContributionHeader& header, const Spool& spool, std::string_view name,
+      const std::optional<SpooledContent>& content = std::nullopt);
 
   // How many bytes have come: where the next chunk is to start. One that starts at
   // 0 is taken as well while nothing but what an earlier call left is there.

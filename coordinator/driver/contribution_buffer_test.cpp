@@ -137,6 +137,25 @@ TEST_F(ContributionBufferTest, WhatIsKeptComesBackInAnotherProcess) {
   }
 }
 
+TEST_F(ContributionBufferTest, ALargeOneWhoseContentIsKnownIsReadWhenItIsChecked) {
+  const std::vector<float> large(size_t{3} << 20, 0.5F);
+  ContributionBuffer buffer = New(ValueBytes(large));
+  ASSERT_THAT(buffer.Append(0, ValueBytes(large)), IsOk());
+  const auto verified = std::move(buffer).Finish();
+  ASSERT_THAT(verified, IsOk());
+  ASSERT_THAT(verified->values->bytes().Keep(), IsOk());
+  const std::string name = verified->values->bytes().name();
+  const ContributionHeader header = HeaderFor(ValueBytes(large));
+  const auto restored = ContributionBuffer::Restore(header, spool_, name, verified->content());
+  ASSERT_THAT(restored, IsOk()) << restored.status();
+  EXPECT_EQ(restored->range.extreme(), 0.5F);
+  EXPECT_THAT(restored->values->Check(), IsOk());
+  std::fstream(directory_.path() / name).seekp(1'000'000).put('x');
+  const auto damaged = ContributionBuffer::Restore(header, spool_, name, verified->content());
+  ASSERT_THAT(damaged, IsOk());
+  EXPECT_THAT(damaged->values->Check(), HasCode(absl::StatusCode::kDataLoss));
+}
+
 TEST_F(ContributionBufferTest, ABitThatChangesOnTheDiskIsNoticed) {
   for (size_t byte = 0; byte < bytes_.size(); ++byte) {
     const std::string name = Kept(bytes_);

@@ -44,18 +44,20 @@ class JournalWriter {
   }
 
   // Outside of attempts nothing is noted.
-  void Note(absl::Duration now, decltype(JournalEntry::what) what, std::string spool_file = "") {
+  void Note(absl::Duration now, decltype(JournalEntry::what) what, std::string spool_file = "",
+            std::optional<SpooledContent> content = std::nullopt) {
     if (!is_open_) return;
     waiting_.push_back(ToBytes({.at = now - opened_at_,
                                 .what = std::move(what),
                                 .spool_file = std::move(spool_file),
-                                .number = next_++}));
+                                .number = next_++,
+                                .content = std::move(content)}));
   }
+
+  bool is_open() const { return is_open_; }
 
   // Takes back the last `count` of Note(), which Store() could not store.
   void Forget(size_t count) {
-  bool is_open() const { return is_open_; }
-
     waiting_.resize(waiting_.size() - count);
     next_ -= count;
   }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -41,14 +42,17 @@ class RoundSum {
     std::vector<Institution> lost;
     const std::vector<size_t> unreadable = sum_.Unreadable();
     for (auto index = unreadable.rbegin(); index != unreadable.rend(); ++index) {
-      const auto place = static_cast<std::ptrdiff_t>(*index);
-      sum_.Remove(*index);
-      values_[*index]->bytes().Discard();
-      values_.erase(values_.begin() + place);
-      lost.push_back(contributions_[*index].institution);
-      contributions_.erase(contributions_.begin() + place);
+      lost.push_back(TakeOut(*index));
     }
     return lost;
+  }
+
+  // The same with this one alone, if it is in the sum.
+  std::vector<Institution> TakeOut(const SpooledValues& lost) {
+    const auto is_it = [&](const auto& values) { return values.get() == &lost; };
+    const auto found = std::find_if(values_.begin(), values_.end(), is_it);
+    if (found == values_.end()) return {};
+    return {TakeOut(static_cast<size_t>(found - values_.begin()))};
   }
 
   const WeightedSum& sum() const { return sum_; }
@@ -56,6 +60,16 @@ class RoundSum {
   absl::Time started_at() const { return started_at_; }
 
  private:
+  Institution TakeOut(size_t index) {
+    const auto place = static_cast<std::ptrdiff_t>(index);
+    Institution from = std::move(contributions_[index].institution);
+    sum_.Remove(index);
+    values_[index]->bytes().Remove();
+    values_.erase(values_.begin() + place);
+    contributions_.erase(contributions_.begin() + place);
+    return from;
+  }
+
   WeightedSum sum_;
   std::vector<std::shared_ptr<SpooledValues>> values_;
   std::vector<ContributionRecord> contributions_;

@@ -353,6 +353,7 @@ void RunDriver::CarryOut(const OpenAggregation& effect) {
     pack_.Clear();
     around_.work.Add(around_.spool.SetAside(id().value, {pack_.name()}));
     restored_.clear();
+    unchecked_.clear();
   }
   if (plan_.aggregation.mode == AggregationMode::kPlain) {
     if (!effect.evaluate_only) sum_.emplace(layout_, effect.factors, effect.opened.at);

@@ -70,6 +70,8 @@ void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
 
 void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending) {
   MaskedSum& sum = *pending->masked_sum;
+  const absl::Status restored = sum.AddRestored();
+  if (!restored.ok()) return Receive(ReleaseFailed{std::string(Message(restored))});
   RemoveMasks(*pending->effect.masks, sum.elements(), kUnmaskThreads);
   absl::StatusOr<UnmaskedSum> unmasked =
       UnmaskedSum::Create(sum.layout(), pending->effect.factors, std::move(sum.elements()),
@@ -106,11 +108,7 @@ void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
   std::vector<Institution> lost;
   if (pending.sum.has_value()) lost = pending.sum->TakeOutLost();
   if (lost.empty()) return Receive(ReleaseFailed{std::string(Message(why))});
-  for (const Institution& from : lost) {
-    around_.log.Warning(
-        "a contribution that had been taken is lost",
-        {Field("run", id().value), Field("client", from.value), Field("why", Message(why))});
-  }
+  TellLost(lost, why);
   const std::lock_guard lock(mutex_);
   sum_ = std::move(pending.sum);
   ReceiveLocked(ContributionsLost{std::move(lost)});

@@ -16,12 +16,14 @@
 namespace fedtune {
 namespace {
 
-constexpr uint8_t kVersion = 2;
-constexpr uint8_t kWithoutWork = 1;  // The version before: members had no work.
+constexpr uint8_t kVersion = 3;
+constexpr uint8_t kWithoutContent = 2;  // Nothing was known of what lies in the spool.
+constexpr uint8_t kWithoutWork = 1;     // Nor had members any work.
 constexpr size_t kMaxText = 4096;
 constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
 constexpr uint32_t kMaxMembers = 1'000'000;
 constexpr size_t kMemberSize = 20;  // At least.
+constexpr uint32_t kMaxBlocks = uint32_t{1} << 24;
 
 enum class Kind : uint8_t {
   kAttemptOpened = 1,
@@ -125,6 +127,27 @@ ContributionHeader GetHeader(CanonicalReader& in) {
   header.metrics = GetMetrics(in);
   header.input_manifest = in.Sized(kMaxMessage);
   return header;
+}
+
+void Put(CanonicalWriter& out, const std::optional<SpooledContent>& content) {
+  out.U8(content.has_value() ? 1 : 0);
+  if (!content.has_value()) return;
+  Put(out, content->range.count());
+  out.U32(std::bit_cast<uint32_t>(content->range.extreme()));
+  Put(out, content->range.extreme_index());
+  out.U32(static_cast<uint32_t>(content->sums.size()));
+  for (const uint64_t sum : content->sums) out.U64(sum);
+}
+
+std::optional<SpooledContent> GetContent(CanonicalReader& in) {
+  if (in.U8() == 0) return std::nullopt;
+  const int64_t count = GetInt(in);
+  const auto extreme = std::bit_cast<float>(in.U32());
+  const int64_t extreme_index = GetInt(in);
+  SpooledContent content{.range = {count, extreme, extreme_index}, .sums = {}};
+  content.sums.resize(in.Count(kMaxBlocks, sizeof(uint64_t)));
+  for (uint64_t& sum : content.sums) sum = in.U64();
+  return content;
 }
 
 // ---- What clients do ----
@@ -319,6 +342,7 @@ std::string ToBytes(const JournalEntry& entry) {
   out.U8(kVersion).U64(entry.number);
   Put(out, absl::ToInt64Nanoseconds(entry.at));
   out.Sized(entry.spool_file);
+  Put(out, entry.content);
   std::visit([&](const auto& what) { PutWhat(out, what); }, entry.what);
   out.Fixed(Sha256Of(ByteSpan(out.bytes())));
   return {out.bytes().begin(), out.bytes().end()};
@@ -334,12 +358,14 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   }
   CanonicalReader in(body);
   const uint8_t version = in.U8();
-  if (version != kVersion && version != kWithoutWork)
+  if (version < kWithoutWork || version > kVersion) {
     return absl::DataLossError("a journal entry is of another version");
+  }
   JournalEntry entry;
   entry.number = in.U64();
   entry.at = absl::Nanoseconds(GetInt(in));
   entry.spool_file = GetText(in);
+  if (version > kWithoutContent) entry.content = GetContent(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
       kind > static_cast<uint8_t>(Kind::kContributionsLost)) {

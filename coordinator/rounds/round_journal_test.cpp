@@ -59,6 +59,10 @@ std::vector<JournalEntry> OneOfEachKind() {
       {absl::Seconds(2), from_uke(RunAccepted{40})},
       {absl::Seconds(2), from_uke(RunDeclined{"no"})},
       {absl::Seconds(3), from_uke(ContributionTaken{header}), "run-1.0123456789abcdef"},
+      {.at = absl::Seconds(3),
+       .what = from_uke(ContributionTaken{header}),
+       .spool_file = "run-1.0123456789abcdef",
+       .content = SpooledContent{.range = {1024, -0.5F, 7}, .sums = {1, uint64_t{1} << 63}}},
       {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory"})},
       {absl::Seconds(5), from_uke(SecureMessageReceived{3, 2, {1, 2, 3}})},
       {absl::Seconds(6), RunEvent(ReleaseFailed{"lost"})},
@@ -86,6 +90,15 @@ TEST(RoundJournalTest, KeepsAllThatAnOpeningSays) {
   const JournalEntry entry = OneOfEachKind().front();
   EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what),
             std::get<AttemptOpened>(entry.what));
+}
+
+TEST(RoundJournalTest, KeepsWhatIsKnownOfAFileInTheSpool) {
+  const auto content = JournalEntryFromBytes(ToBytes(OneOfEachKind()[6]))->content;
+  ASSERT_TRUE(content.has_value());
+  EXPECT_EQ(content->range.count(), 1024);
+  EXPECT_EQ(content->range.extreme(), -0.5F);
+  EXPECT_EQ(content->range.extreme_index(), 7);
+  EXPECT_EQ(content->sums, (std::vector<uint64_t>{1, uint64_t{1} << 63}));
 }
 
 TEST(RoundJournalTest, KeepsAllThatAContributionSays) {
@@ -140,7 +153,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 3;
+  body_[0] = 4;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 
@@ -157,12 +170,26 @@ TEST_F(DoctoredEntryTest, RefusesATimeBeforeTheOpening) {
   EXPECT_THAT(JournalEntryFromBytes(ToBytes({absl::Seconds(-1), TimeIsUp{}})), HasCode(kDataLoss));
 }
 
-TEST(RoundJournalTest, ReadsWhatTheVersionBeforeHasWritten) {
+// Behind version, number, time and the name of no file.
+constexpr size_t kContentAt = 1 + 8 + 8 + 4;
+
+TEST(RoundJournalTest, ReadsWhatWasWrittenBeforeContentsWereKnown) {
+  std::string body = ToBytes({.at = absl::Seconds(1), .what = TimeIsUp{}});
+  body.resize(body.size() - sizeof(Digest::bytes));
+  body[0] = 2;
+  body.erase(kContentAt, 1);
+  const auto read = JournalEntryFromBytes(Signed(body));
+  ASSERT_THAT(read, IsOk()) << read.status();
+  EXPECT_EQ(read->at, absl::Seconds(1));
+}
+
+TEST(RoundJournalTest, ReadsWhatTheFirstVersionHasWritten) {
   const AttemptOpened opened{.round = 3, .members = {{.institution = kUke, .in_cohort = true}}};
   std::string body = ToBytes({.at = absl::ZeroDuration(), .what = opened});
   body.resize(body.size() - sizeof(Digest::bytes));
   body[0] = 1;
-  body.pop_back();  // That the member has no older work.
+  body.erase(kContentAt, 1);  // That nothing is known of a file in the spool.
+  body.pop_back();            // That the member has no older work.
   const auto read = JournalEntryFromBytes(Signed(body));
   ASSERT_THAT(read, IsOk()) << read.status();
   EXPECT_EQ(std::get<AttemptOpened>(read->what), opened);
