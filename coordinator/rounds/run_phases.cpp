@@ -113,7 +113,10 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
     }
     training.session.emplace(*std::move(session));
   }
-  WaitForThoseAway(training, step);
+  const bool all_are_here = std::all_of(cohort.begin(), cohort.end(), [this](const auto& member) {
+    return clients_.at(member).connected;
+  });
+  if (!all_are_here) WaitForThoseAway(training, step);
   phase_ = std::move(training);
   const OpenRound& open = std::get<Training>(phase_).round;
   step.effects.push_back(OpenAggregation{.round = task.round,
