@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef FEDTUNE_BASE_DESCRIPTOR_H_
-#define FEDTUNE_BASE_DESCRIPTOR_H_
+#pragma once
 
 #include <unistd.h>
 
@@ -24,5 +23,3 @@ class Descriptor {
 };
 
 }  // namespace fedtune
-
-#endif  // FEDTUNE_BASE_DESCRIPTOR_H_

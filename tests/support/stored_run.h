@@ -3,8 +3,7 @@
 // For the driver's tests: the parts of a coordinator with a store on the disk, and
 // a small run of federated averaging in it.
 
-#ifndef FEDTUNE_TESTS_SUPPORT_STORED_RUN_H_
-#define FEDTUNE_TESTS_SUPPORT_STORED_RUN_H_
+#pragma once
 
 #include <memory>
 #include <string>
@@ -105,5 +104,3 @@ method = "fedit"
 };
 
 }  // namespace fedtune::testing
-
-#endif  // FEDTUNE_TESTS_SUPPORT_STORED_RUN_H_
