@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/status_macros.h"
+#include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/routing_shape.h"
 
@@ -40,6 +41,13 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
   const absl::Status routing = RoutingShapeOf(read.base.description, read.plan.training).status();
   if (!routing.ok()) return AtPlanKey(read.text, source, {"", "base_model"}, routing);
   return read;
+}
+
+std::string DrawingText(const Plan& plan, int64_t clients) {
+  const int64_t most = MostInCohort(plan);
+  if (most == 0 || clients <= most) return "";
+  return fmt::format("; each round draws {} of them ({})", most,
+                     plan.rounds.cohort_size > 0 ? "cohort_size" : "max_cohort");
 }
 
 }  // namespace fedtune

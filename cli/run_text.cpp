@@ -84,9 +84,23 @@ std::string EvaluationText(const v1::EvaluationSummary& evaluation) {
 
 std::string LastRoundText(const v1::RunStatus& run) {
   const v1::RoundSummary& last = run.last_round();
+  if (!last.burnt().empty()) return "burnt, and left the adapter as it was: " + last.burnt();
   return fmt::format("training loss {:.3f}, {} contributions, {}", last.training_loss(),
                      last.contributions(),
                      HumanDuration(Between(last.started_unix_ms(), last.ended_unix_ms())));
+}
+
+std::string BurntText(const v1::GetRunResponse& response) {
+  int64_t burnt = 0;
+  std::string newest;
+  for (const v1::RoundSummary& round : response.rounds()) {
+    if (round.burnt().empty()) continue;
+    ++burnt;
+    newest = fmt::format("round {}: {}", round.round() + 1, round.burnt());
+  }
+  if (burnt == 0) return "";
+  return fmt::format("{} of {} rounds left the adapter as it was; the newest of them {}", burnt,
+                     response.run().rounds_done(), newest);
 }
 
 std::string RoutingText(const v1::RoundSummary& round) {
@@ -138,6 +152,7 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   if (run.has_first_evaluation()) text += Row("at first", EvaluationText(run.first_evaluation()));
   if (run.has_last_evaluation()) text += Row("at last", EvaluationText(run.last_evaluation()));
   if (run.has_last_round()) text += Row("last round", LastRoundText(run));
+  if (const std::string burnt = BurntText(response); !burnt.empty()) text += Row("burnt", burnt);
   if (run.last_round().routing_size() > 0) text += Row("routing", RoutingText(run.last_round()));
   TextTable clients({"CLIENT", "STATE", "ROUNDS", "RECORDS", "NOTE"});
   for (const v1::RunClient& client : run.clients()) {

@@ -27,6 +27,9 @@ std::string EvaluationText(const v1::EvaluationSummary& evaluation);
 // "training loss 1.334, 4 contributions, 41 min"; requires run.has_last_round().
 std::string LastRoundText(const v1::RunStatus& run);
 
+// How many rounds have burnt, and why the newest of them did; empty if none did.
+std::string BurntText(const v1::GetRunResponse& response);
+
 // "load varies by 0.31 to 0.62 between the experts of 26 layers (deviation over
 // mean); 1.2 % had no token"; empty when nothing was counted.
 std::string RoutingText(const v1::RoundSummary& round);

@@ -54,6 +54,22 @@ TEST(RunToJsonTest, HasTheRoutingOfEachRoundLayerByLayer) {
   EXPECT_FALSE(json["rounds"][0]["routing"][1].contains("expert_tokens"));
 }
 
+TEST(RunDetailsTest, SaysHowManyRoundsHaveBurntAndWhyTheLastOneDid) {
+  v1::GetRunResponse response = OneRound();
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), Not(HasSubstr("burnt")));
+  response.mutable_run()->set_rounds_done(2);
+  v1::RoundSummary& last = *response.mutable_run()->mutable_last_round();
+  last.set_round(1);
+  last.set_burnt("too few clients agreed");
+  *response.add_rounds() = last;
+  const std::string details = RunDetails(response, absl::UnixEpoch());
+  EXPECT_THAT(details, HasSubstr("  last round    burnt, and left the adapter as it was: too few "
+                                 "clients agreed\n"));
+  EXPECT_THAT(details, HasSubstr("  burnt         1 of 2 rounds left the adapter as it was; the "
+                                 "newest of them round 2: too few clients agreed\n"));
+  EXPECT_EQ(RunToJson(response)["rounds"][1]["burnt"], "too few clients agreed");
+}
+
 TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
   v1::RunStatus run;
   run.set_state(v1::RunStatus::STATE_RUNNING);

@@ -221,6 +221,12 @@ std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunSta
   if (before.state() == v1::RunStatus::STATE_PAUSED && now.state() != v1::RunStatus::STATE_PAUSED) {
     news.emplace_back("the run is resumed");
   }
+  const v1::RoundSummary& last = now.last_round();
+  if (!last.burnt().empty() && known_run &&
+      (!before.has_last_round() || before.last_round().round() != last.round())) {
+    news.push_back(fmt::format("round {} burnt, and left the adapter as it was: {}",
+                               last.round() + 1, last.burnt()));
+  }
   for (const v1::RunClient& client : now.clients()) {
     const v1::RunClient* known = Find(before, client.institution());
     if (known != nullptr && known->state() == client.state()) continue;

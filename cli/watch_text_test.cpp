@@ -190,6 +190,17 @@ TEST(WatchTextTest, TellsWhatAWatcherMustNotMiss) {
   EXPECT_THAT(WatchNews(now, now), IsEmpty());
 }
 
+TEST(WatchTextTest, TellsOnceThatARoundHasBurnt) {
+  v1::RunStatus before;
+  before.set_run_id("run-1");
+  v1::RunStatus now = before;
+  now.mutable_last_round()->set_round(2);
+  now.mutable_last_round()->set_burnt("too few agreed");
+  EXPECT_THAT(WatchNews(before, now),
+              ElementsAre("round 3 burnt, and left the adapter as it was: too few agreed"));
+  EXPECT_THAT(WatchNews(now, now), IsEmpty());
+}
+
 TEST(WatchTextTest, NobodyIsBackBecauseTheRunHasEnded) {
   v1::RunStatus before = ThirdRound();
   Add(before, "uke", "offline");

@@ -67,6 +67,14 @@ absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriv
   return absl::OkStatus();
 }
 
+bool HasBurnt(const ReleaseRecord& release) { return release.summary.contributions == 0; }
+
+void CountBurnt(const std::vector<ReleaseRecord>& releases, ResumePoint& point) {
+  point.rounds_burnt = std::count_if(releases.begin(), releases.end(), HasBurnt);
+  point.burnt_in_a_row =
+      std::find_if_not(releases.rbegin(), releases.rend(), HasBurnt) - releases.rbegin();
+}
+
 absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunStore& store) {
   ResumePoint point;
   point.rounds_done = record.rounds_done;
@@ -95,9 +103,7 @@ absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Pla
                                               const RunStore& store) {
   if (plan.server.optimizer == ServerOptimizer::kAverage) return false;
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
-  return std::any_of(releases.begin(), releases.end(), [](const ReleaseRecord& release) {
-    return release.summary.contributions > 0;
-  });
+  return !std::all_of(releases.begin(), releases.end(), HasBurnt);
 }
 
 // One that is larger would end the coordinator, and all other runs would wait for it.
@@ -151,6 +157,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   RETURN_IF_ERROR(ReadAdapter(record, store, parts));
   ASSIGN_OR_RETURN(ResumePoint point, ReadResumePoint(record, store));
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
+  CountBurnt(releases, point);
   if (!releases.empty()) {
     parts.last_release = releases.back();
     point.last_round = releases.back().summary;
@@ -176,6 +183,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, cons
                     record.id.value));
   }
   parts.resume->retried = true;
+  parts.resume->burnt_in_a_row = 0;
   parts.resume->stop.reset();
   parts.record.stop.reset();
   parts.record.state = RunState::kRunning;

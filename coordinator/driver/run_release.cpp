@@ -163,6 +163,11 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
   record_.adapter = record.adapter;
   record_.rounds_done = record.summary.round + 1;
   last_release_ = record;
+  if (!record.summary.burnt.empty()) {
+    around_.log.Warning("round burnt: it is over, and the adapter is as it was",
+                        {Field("run", id().value), Field("round", record.summary.round),
+                         Field("why", record.summary.burnt)});
+  }
   around_.log.Info("round released",
                    {Field("run", id().value), Field("round", record.summary.round),
                     Field("contributions", record.summary.contributions),

@@ -108,6 +108,8 @@ void Run::Restore(const ResumePoint& point) {
   }
   rounds_done_ = point.rounds_done;
   attempts_before_ = point.attempts_opened;
+  rounds_burnt_ = point.rounds_burnt;
+  burnt_in_a_row_ = point.burnt_in_a_row;
   pause_ = point.pause;
   last_round_ = point.last_round;
   first_evaluation_ = point.first_evaluation;
@@ -252,6 +254,7 @@ void Run::Handle(const Released& event, Step& step) {
   RoundSummary summary = event.counted.value_or(releasing->round.Summary());
   Remember(summary.evaluation);
   if (releasing->round.task().evaluate_only) return End(RunState::kFinished, "", step);
+  CountRound(releasing->contributors.empty());
   last_round_ = std::move(summary);
   adapter_ = event.adapter;
   rounds_done_ = event.round + 1;

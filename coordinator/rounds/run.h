@@ -54,8 +54,9 @@ struct Admission {
 // Training then ends with the clients' keys instead of their contributions. The
 // aggregation's phases each have the plan's phase deadline, the upload that of a
 // round. Once clients may have agreed on whose input counts, the round is never
-// tried again: it burns, counts, and leaves the adapter as it was. Two in a row end
-// the run.
+// tried again: it burns, is over, and leaves the adapter as it was. Two in a row end
+// the run, and a run all of whose rounds have burnt has failed. No more clients are
+// asked than the plan's max_cohort says.
 //
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
@@ -239,6 +240,7 @@ class Run {
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
+  void EndWithoutARound(Step& step);
   void End(RunState state, std::string reason, Step& step);
 
   // Of pauses; in run_pause.cpp.
@@ -270,10 +272,12 @@ class Run {
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
   void LoseSum(std::string_view why, Step& step);
   void BurnRound(const RoundTask& task, std::string_view why, Step& step);
+  void CountRound(bool burnt);
   absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
                                              const ContributionHeader& header) const;
   std::optional<uint32_t> NumberOf(const Institution& institution) const;
   const Institution* InstitutionOf(uint32_t number) const;
+  std::string WithNames(std::string_view text) const;
 
   bool HasEnough(const OpenRound& round) const;
   bool MayTakePart(const Institution& institution) const;
@@ -306,6 +310,7 @@ class Run {
   AdapterLayout adapter_layout_;
   RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
+  int64_t rounds_burnt_ = 0;
 
   std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
   std::map<Institution, Client> clients_;

@@ -210,7 +210,7 @@ struct Release {
   // summary is.
   std::shared_ptr<const MaskStreams> masks = nullptr;
   bool evaluate_only = false;  // Only the summary is wanted; nothing is stored.
-  // The round has burnt: it counts, and leaves the adapter as it is.
+  // The round has burnt: it is over, and leaves the adapter as it is.
   bool unchanged = false;
 };
 

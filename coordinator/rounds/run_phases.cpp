@@ -61,6 +61,7 @@ bool Run::HasEnough(const OpenRound& round) const {
 }
 
 void Run::BeginRound(int64_t round, Step& step) {
+  if (round == plan_.rounds.count && rounds_burnt_ == round) return EndWithoutARound(step);
   if (round == plan_.rounds.count && !final_evaluation_) {
     return End(RunState::kFinished, "", step);
   }
@@ -150,10 +151,14 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
     accepted.push_back(institution);
     if (client.connected) connected.push_back(institution);
   }
-  if (task.evaluate_only) return connected;
+  const int64_t seed = plan_.training.seed;
+  if (task.evaluate_only) {
+    return DrawCohort(connected, secure_.has_value() ? plan_.secure.max_cohort : 0, seed,
+                      task.round);
+  }
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
-  std::vector<Institution> cohort = DrawCohort(
-      enough ? connected : accepted, plan_.rounds.cohort_size, plan_.training.seed, task.round);
+  std::vector<Institution> cohort =
+      DrawCohort(enough ? connected : accepted, MostInCohort(plan_), seed, task.round);
   // Whoever is late is in it, whatever the lots say.
   for (const Institution& institution : connected) {
     if (!clients_.at(institution).work.has_value()) continue;
@@ -207,6 +212,14 @@ void Run::FinishEvaluation(Step& step) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   Remember(round.Summary().evaluation);
   End(RunState::kFinished, "", step);
+}
+
+// Nothing was learnt: that is no end to be content with.
+void Run::EndWithoutARound(Step& step) {
+  const std::string why = last_round_.has_value() && !last_round_->burnt.empty()
+                              ? "; the last one: " + last_round_->burnt
+                              : "";
+  End(RunState::kFailed, fmt::format("all of its {} rounds have burnt{}", rounds_done_, why), step);
 }
 
 void Run::End(RunState state, std::string reason, Step& step) {

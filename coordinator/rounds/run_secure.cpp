@@ -3,6 +3,7 @@
 // How a run aggregates securely: the protocol's session decides, this decides
 // what follows for the round.
 
+#include <charconv>
 #include <memory>
 #include <utility>
 
@@ -33,6 +34,23 @@ std::optional<uint32_t> Run::NumberOf(const Institution& institution) const {
 const Institution* Run::InstitutionOf(uint32_t number) const {
   const auto found = institutions_.find(number);
   return found == institutions_.end() ? nullptr : &found->second;
+}
+
+// The session knows clients by "number 17".
+std::string Run::WithNames(std::string_view text) const {
+  constexpr std::string_view kNumber = "number ";
+  std::string named;
+  for (size_t at = text.find(kNumber); at != std::string_view::npos; at = text.find(kNumber)) {
+    const char* digits = text.data() + at + kNumber.size();
+    uint32_t number = 0;
+    const char* end = std::from_chars(digits, text.data() + text.size(), number).ptr;
+    const Institution* institution = end == digits ? nullptr : InstitutionOf(number);
+    const size_t next = static_cast<size_t>(end - text.data());
+    named += text.substr(0, at);
+    named += institution == nullptr ? text.substr(at, next - at) : institution->value;
+    text.remove_prefix(next);
+  }
+  return named.append(text);
 }
 
 absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
@@ -170,7 +188,6 @@ void Run::ReleaseSecureSum(Step& step) {
   for (const uint32_t number : aggregating.session.Survivors()) {
     contributors.push_back(*InstitutionOf(number));
   }
-  burnt_in_a_row_ = 0;
   step.effects.push_back(Release{
       .round = task.round,
       .attempt = task.attempt,
@@ -188,7 +205,7 @@ void Run::ReleaseSecureSum(Step& step) {
 void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
   Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
   const RoundTask task = aggregating.round.task();
-  const std::string why = aggregating.session.failure();
+  const std::string why = WithNames(aggregating.session.failure());
   for (const Institution& institution : aggregating.round.Contributors()) {
     if (!clients_.at(institution).connected) continue;
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
@@ -211,7 +228,7 @@ void Run::LoseSum(std::string_view why, Step& step) {
 }
 
 void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
-  if (++burnt_in_a_row_ >= kMostBurntInARow) {
+  if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
     return End(RunState::kFailed,
                fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
   }
@@ -219,9 +236,17 @@ void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
                                  .attempt = task.attempt,
                                  .factors = task.factors,
                                  .incoming = adapter_,
-                                 .summary = {.round = task.round, .attempt = task.attempt},
+                                 .summary = {.round = task.round,
+                                             .attempt = task.attempt,
+                                             .burnt = ShortReason(std::string(why))},
                                  .unchanged = true});
   phase_ = Releasing{OpenRound(task, {}), {}};
+}
+
+// It is released.
+void Run::CountRound(bool burnt) {
+  burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
+  if (burnt) ++rounds_burnt_;
 }
 
 absl::StatusOr<Admission> Run::CheckMaskedInput(const Institution& from,

@@ -109,6 +109,7 @@ class RunStoreTest : public ::testing::TestWithParam<size_t> {
     }
     if (round == 1) {
       record.summary.routed = {.experts = 3, .counts = {int64_t{1} << 61, 0, 7, 1, 2, 255}};
+      record.summary.burnt = "too few clients agreed";
     }
     record.adapter = Sha256Of(Adapter(round));
     record.started_at = kStart + absl::Seconds(round);

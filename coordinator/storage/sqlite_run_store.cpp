@@ -194,10 +194,10 @@ absl::Status SqliteRunStore::InsertRelease(const RunId& id, const ReleaseRecord&
                                   summary.round, summary.routed.experts,
                                   std::as_bytes(std::span(summary.routed.counts))));
   }
-  return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)", id.value,
+  return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)", id.value,
                        summary.round, summary.attempt, summary.contributions, summary.example_count,
                        summary.training_loss, ToColumn(record.adapter), ToColumn(record.started_at),
-                       ToColumn(record.ended_at));
+                       ToColumn(record.ended_at), summary.burnt);
 }
 
 absl::Status SqliteRunStore::InsertContributions(const RunId& id, const NewRelease& release) {

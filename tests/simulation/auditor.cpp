@@ -205,6 +205,8 @@ void Auditor::CheckContributors(const NewRelease& release, const Attempt& attemp
   const bool burnt = schedule_.secure && release.contributions.empty();
   Expect(release.record.summary.contributions == std::ssize(release.contributions),
          fmt::format("I2: {} counts others than it names", where));
+  Expect(burnt != release.record.summary.burnt.empty(),
+         fmt::format("I8: {} burns without a reason, or has one and counts", where));
   Expect(burnt || schedule_.secure || std::ssize(release.contributions) >= plan_.rounds.quorum,
          fmt::format("{} is released below the quorum", where));
   int64_t examples = 0;
@@ -383,6 +385,8 @@ void Auditor::AtTheEnd() {
          "I8: the run ended without a reason");
   Expect(stored->state != RunState::kFinished || stored->rounds_done == plan_.rounds.count,
          "I3: the run finished without all of its rounds");
+  Expect(stored->state != RunState::kFinished || burnt_ < plan_.rounds.count,
+         "I8: the run finished, and none of its rounds counted");
   Expect(stored->rounds_done == released(), "I3: a release has disappeared");
   Expect(stored->adapter == adapters_.back(), "I3: the newest adapter is not the last release's");
 }

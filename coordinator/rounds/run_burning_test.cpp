@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Secure rounds that come to nothing, and how a run ends because of them.
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/secure_run_fixture.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::kAdapter;
+
+class BurningRunTest : public testing::SecureRunTest {
+ protected:
+  void StartWithAll() {
+    Start();
+    EveryoneAccepts();
+  }
+
+  // Two clients fall silent when they are told who has survived.
+  void RoundBurns() {
+    silent_from_ = {{1, MessageKind::kSurvivors}, {2, MessageKind::kSurvivors}};
+    EveryoneTrains();
+    AnswerAll();
+    TimeIsUp();
+  }
+
+  void RoundIsSummed() {
+    silent_from_.clear();
+    EveryoneTrains();
+    AnswerAll();
+  }
+
+  void ReleaseFails(const std::string& why) { Carry(run_->Receive(ReleaseFailed{why}, now_)); }
+};
+
+TEST_F(BurningRunTest, NoMoreClientsAreAskedThanThePlanMayAddUp) {
+  Enrol(6);
+  Enrol(7);
+  StartWithAll();
+  EXPECT_EQ(assigned_.size(), 5u);
+}
+
+TEST_F(BurningRunTest, NorInTheFinalEvaluation) {
+  Enrol(6);
+  Enrol(7);
+  final_evaluation_ = true;
+  GoOnWithAll({.rounds_done = plan_.rounds.count});
+  EXPECT_EQ(run_->view().phase, RunPhase::kEvaluating);
+  EXPECT_EQ(assigned_.size(), 5u);
+}
+
+TEST_F(BurningRunTest, SaysWhy) {
+  StartWithAll();
+  RoundBurns();
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_EQ(released_[0].summary.burnt,
+            "too few clients agreed on the survivors: site-1, site-2 did not answer");
+}
+
+TEST_F(BurningRunTest, EndsWhenTheSumsOfTwoRoundsInARowCannotBeUnmasked) {
+  StartWithAll();
+  RoundIsSummed();
+  ReleaseFails("a sum that so many clients cannot have");
+  ASSERT_EQ(released_.size(), 2u);
+  EXPECT_TRUE(released_[1].unchanged);
+  Released(kAdapter);
+  RoundIsSummed();
+  ReleaseFails("a sum that so many clients cannot have");
+  EXPECT_EQ(run_->view().state, RunState::kFailed);
+  EXPECT_THAT(run_->view().reason, HasSubstr("a sum that so many clients cannot have"));
+}
+
+TEST_F(BurningRunTest, ARoundThatCountsEndsTheRow) {
+  plan_.rounds.count = 4;
+  StartWithAll();
+  RoundBurns();
+  Released(kAdapter);
+  RoundIsSummed();
+  Released(Sha256Of("adapter 1"));
+  RoundBurns();
+  Released(Sha256Of("adapter 1"));
+  EXPECT_EQ(run_->view().state, RunState::kRunning);
+  EXPECT_EQ(run_->view().rounds_done, 3);
+}
+
+TEST_F(BurningRunTest, AProcessThatEndsBetweenTwoRoundsDoesNotEndTheRow) {
+  GoOnWithAll({.rounds_done = 1, .rounds_burnt = 1, .burnt_in_a_row = 1});
+  RoundBurns();
+  EXPECT_EQ(run_->view().state, RunState::kFailed);
+}
+
+TEST_F(BurningRunTest, ARunOfWhichNoRoundCountedHasFailed) {
+  plan_.rounds.count = 1;
+  StartWithAll();
+  RoundBurns();
+  Carry(run_->Receive(
+      fedtune::Released{.round = 0, .adapter = kAdapter, .counted = released_.back().summary},
+      now_));
+  EXPECT_EQ(run_->view().state, RunState::kFailed);
+  EXPECT_THAT(run_->view().reason, HasSubstr("all of its 1 rounds have burnt; the last one: "));
+}
+
+TEST_F(BurningRunTest, ARunOfWhichOneRoundCountedHasFinished) {
+  StartWithAll();
+  RoundIsSummed();
+  Released(Sha256Of("adapter 1"));
+  RoundBurns();
+  Released(Sha256Of("adapter 1"));
+  EXPECT_EQ(run_->view().state, RunState::kFinished);
+}
+
+}  // namespace
+}  // namespace fedtune
