@@ -268,16 +268,18 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
   if (std::holds_alternative<Aggregating>(phase_)) return LoseSum(event.reason, step);
   const auto* releasing = std::get_if<Releasing>(&phase_);
   if (releasing == nullptr) return;
+  const RoundTask task = releasing->round.task();
+  const std::string failed =
+      fmt::format("round {} could not be released: {}", task.round + 1, event.reason);
+  if (releasing->stop_reason.has_value()) {
+    return End(RunState::kStopped, fmt::format("{}; {}", *releasing->stop_reason, failed), step);
+  }
   // Somebody has masked what cannot be: the next round may go better.
   if (secure_.has_value() && !releasing->contributors.empty()) {
-    const RoundTask task = releasing->round.task();
     if (task.evaluate_only) return End(RunState::kFinished, "", step);
     return BurnRound(task, event.reason, step);
   }
-  End(RunState::kFailed,
-      fmt::format("round {} could not be released: {}", releasing->round.task().round + 1,
-                  event.reason),
-      step);
+  End(RunState::kFailed, failed, step);
 }
 
 void Run::Handle(const StopRequested& event, Step& step) {

@@ -112,5 +112,15 @@ TEST_F(BurningRunTest, ARunOfWhichOneRoundCountedHasFinished) {
   EXPECT_EQ(run_->view().state, RunState::kFinished);
 }
 
+TEST_F(BurningRunTest, AStopThatCameWhileTheSumWasUnmaskedHoldsThoughItCannotBe) {
+  StartWithAll();
+  RoundIsSummed();
+  Carry(run_->Receive(StopRequested{"by ada"}, now_));
+  ReleaseFails("a sum that so many clients cannot have");
+  EXPECT_EQ(run_->view().state, RunState::kStopped);
+  EXPECT_THAT(run_->view().reason,
+              "by ada; round 1 could not be released: a sum that so many clients cannot have");
+}
+
 }  // namespace
 }  // namespace fedtune
