@@ -192,7 +192,7 @@ absl::Status RunDriver::SetPause(std::optional<std::string> pause) {
   if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
   if (HasEnded(run_->state())) return AlreadyEnded(id(), run_->state());
   if (pause.has_value() == record_.pause.has_value()) return absl::OkStatus();
-  if (pause.has_value() && run_->view().phase == RunPhase::kEvaluating) {
+  if (pause.has_value() && !run_->CanPause()) {
     return absl::FailedPreconditionError(fmt::format(
         "no round of {} is left to hold back: its final evaluation is going on", id().value));
   }

@@ -132,6 +132,10 @@ class Run {
   // Ends the current phase if deadline() has passed; call it at deadline().
   Effects Tick(absl::Duration now);
 
+  // Whether a pause would hold something back: a round, or the final evaluation, is
+  // still to be opened.
+  bool CanPause() const;
+
   // When Tick() is due; none when nothing waits for the time.
   std::optional<absl::Duration> deadline() const;
 

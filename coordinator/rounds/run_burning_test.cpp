@@ -112,6 +112,28 @@ TEST_F(BurningRunTest, ARunOfWhichOneRoundCountedHasFinished) {
   EXPECT_EQ(run_->view().state, RunState::kFinished);
 }
 
+// There is no round that a pause could hold back, whatever the evaluation has come to.
+TEST_F(BurningRunTest, AFinalEvaluationCannotBePaused) {
+  final_evaluation_ = true;
+  StartWithAll();
+  RoundIsSummed();
+  EXPECT_TRUE(run_->CanPause());
+  Released(Sha256Of("adapter 1"));
+  RoundIsSummed();
+  EXPECT_TRUE(run_->CanPause()) << "the final evaluation is still to be opened";
+  Released(Sha256Of("adapter 2"));
+  EXPECT_EQ(run_->view().phase, RunPhase::kEvaluating);
+  EXPECT_FALSE(run_->CanPause());
+  EveryoneTrains();
+  EXPECT_EQ(run_->view().phase, RunPhase::kAggregating);
+  EXPECT_FALSE(run_->CanPause());
+  AnswerAll();
+  EXPECT_EQ(run_->view().phase, RunPhase::kReleasing);
+  EXPECT_FALSE(run_->CanPause());
+  Carry(run_->Receive(PauseRequested{"by ada"}, now_));
+  EXPECT_FALSE(run_->view().pausing);
+}
+
 TEST_F(BurningRunTest, AStopThatCameWhileTheSumWasUnmaskedHoldsThoughItCannotBe) {
   StartWithAll();
   RoundIsSummed();

@@ -138,6 +138,7 @@ class World {
     Watch(run_->Receive(StopRequested{"stop"}, now_));
   }
   void SetPause(bool pause) {
+    if (pause && !run_->CanPause()) return;  // As the driver answers.
     paused_ = pause;
     if (pause) {
       Watch(run_->Receive(PauseRequested{"maintenance"}, now_));

@@ -8,8 +8,14 @@
 
 namespace fedtune {
 
+bool Run::CanPause() const {
+  const OpenRound* round = CurrentRound();
+  return !std::holds_alternative<Ended>(phase_) &&
+         (round == nullptr || !round->task().evaluate_only);
+}
+
 void Run::Handle(const PauseRequested& event, Step& step) {
-  if (pause_.has_value() || std::holds_alternative<Ended>(phase_)) return;
+  if (pause_.has_value() || !CanPause()) return;
   pause_ = ShortReason(event.reason);
   TellPauseToAll(step);
   if (std::holds_alternative<Inviting>(phase_)) phase_ = Paused{};

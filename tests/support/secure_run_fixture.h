@@ -104,6 +104,7 @@ class SecureRunTest : public ::testing::Test {
                                      .round = round,
                                      .attempt = attempt,
                                      .factors = FactorSet::kBoth,
+                                     .evaluate_only = round == plan_.rounds.count,
                                      .routing = kRouting});
   }
 
@@ -174,7 +175,8 @@ class SecureRunTest : public ::testing::Test {
             .adapter = assignment.adapter,
             .layout = Sha256Of(Layout().ToJson()),
             .factors = 3,
-            .size_bytes = 4 * static_cast<uint64_t>(Parameters(0, 1).element_count),
+            .size_bytes = 4 * static_cast<uint64_t>(
+                                  Parameters(assignment.round, assignment.attempt).element_count),
             .sha256 = Sha256Of(ByteSpan(manifest)),
             .input_manifest = manifest};
   }
