@@ -82,6 +82,13 @@ std::string EvaluationText(const v1::EvaluationSummary& evaluation) {
   return text;
 }
 
+std::string LastEvaluationText(const v1::RunStatus& run) {
+  const v1::EvaluationSummary& last = run.last_evaluation();
+  const std::string text = EvaluationText(last);
+  if (last.round() >= run.rounds_done()) return text;
+  return fmt::format("after {} of the rounds {}", last.round(), text);
+}
+
 std::string LastRoundText(const v1::RunStatus& run) {
   const v1::RoundSummary& last = run.last_round();
   if (!last.burnt().empty()) return "burnt, and left the adapter as it was: " + last.burnt();
@@ -150,7 +157,7 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
       Row("transfer", fmt::format("{} from the clients, {} to them",
                                   HumanBytes(run.bytes_received()), HumanBytes(run.bytes_sent())));
   if (run.has_first_evaluation()) text += Row("at first", EvaluationText(run.first_evaluation()));
-  if (run.has_last_evaluation()) text += Row("at last", EvaluationText(run.last_evaluation()));
+  if (run.has_last_evaluation()) text += Row("at last", LastEvaluationText(run));
   if (run.has_last_round()) text += Row("last round", LastRoundText(run));
   if (const std::string burnt = BurntText(response); !burnt.empty()) text += Row("burnt", burnt);
   if (run.last_round().routing_size() > 0) text += Row("routing", RoutingText(run.last_round()));

@@ -24,6 +24,9 @@ std::string LossText(const v1::RunStatus& run);
 // "loss 0.444, accuracy 76.3 % among each client's own answers".
 std::string EvaluationText(const v1::EvaluationSummary& evaluation);
 
+// The same of the last one; it says so where the adapter was an older one.
+std::string LastEvaluationText(const v1::RunStatus& run);
+
 // "training loss 1.334, 4 contributions, 41 min"; requires run.has_last_round().
 std::string LastRoundText(const v1::RunStatus& run);
 

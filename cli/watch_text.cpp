@@ -243,13 +243,10 @@ std::string EndText(const v1::RunStatus& run) {
   std::string text = fmt::format("{} {} after {} of {} rounds", run.run_id(),
                                  StateName(run.state()), run.rounds_done(), run.round_count());
   if (!run.reason().empty()) text += fmt::format(": {}", run.reason());
-  if (run.has_last_evaluation()) {
-    const v1::EvaluationSummary& last = run.last_evaluation();
-    text +=
-        fmt::format("; {} over {} records of the clients' own validation splits",
-                    EvaluationText(last), GroupDigits(static_cast<uint64_t>(last.example_count())));
-  }
-  return text;
+  if (!run.has_last_evaluation()) return text;
+  return text + fmt::format("; {} over {} records of the clients' own validation splits",
+                            LastEvaluationText(run),
+                            GroupDigits(static_cast<uint64_t>(run.last_evaluation().example_count())));
 }
 
 }  // namespace fedtune

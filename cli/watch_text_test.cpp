@@ -210,9 +210,23 @@ TEST(WatchTextTest, NobodyIsBackBecauseTheRunHasEnded) {
   EXPECT_THAT(WatchNews(before, now), IsEmpty());
 }
 
+TEST(WatchTextTest, AnOlderEvaluationIsNotTheEndsResult) {
+  v1::RunStatus run = ThirdRound();
+  run.set_state(v1::RunStatus::STATE_FINISHED);
+  run.set_reason("the final evaluation is missing: uke did not answer");
+  run.mutable_last_evaluation()->set_round(1);
+  run.mutable_last_evaluation()->set_loss(0.444);
+  run.mutable_last_evaluation()->set_example_count(9);
+  EXPECT_EQ(EndText(run),
+            "run-7f3a finished after 2 of 12 rounds: the final evaluation is missing: uke did not "
+            "answer; after 1 of the rounds loss 0.444 over 9 records of the clients' own "
+            "validation splits");
+}
+
 TEST(WatchTextTest, AccuracyIsSaidToBeAmongTheOwnAnswers) {
   v1::RunStatus run = ThirdRound();
   run.set_state(v1::RunStatus::STATE_FINISHED);
+  run.mutable_last_evaluation()->set_round(2);
   run.mutable_last_evaluation()->set_loss(0.444);
   run.mutable_last_evaluation()->set_accuracy(0.763);
   run.mutable_last_evaluation()->set_example_count(1287);

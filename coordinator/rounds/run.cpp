@@ -253,7 +253,7 @@ void Run::Handle(const Released& event, Step& step) {
   }
   RoundSummary summary = event.counted.value_or(releasing->round.Summary());
   Remember(summary.evaluation);
-  if (releasing->round.task().evaluate_only) return End(RunState::kFinished, "", step);
+  if (releasing->round.task().evaluate_only) return Finish(summary, step);
   CountRound(releasing->contributors.empty());
   last_round_ = std::move(summary);
   adapter_ = event.adapter;
@@ -276,7 +276,7 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
   }
   // Somebody has masked what cannot be: the next round may go better.
   if (secure_.has_value() && !releasing->contributors.empty()) {
-    if (task.evaluate_only) return End(RunState::kFinished, "", step);
+    if (task.evaluate_only) return FinishUnevaluated(event.reason, step);
     return BurnRound(task, event.reason, step);
   }
   End(RunState::kFailed, failed, step);

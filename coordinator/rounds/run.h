@@ -73,7 +73,8 @@ struct Admission {
 // once more, if a quorum of clients is left; then the run fails and says who was missing.
 //
 // The final evaluation has no quorum and waits only for clients that are
-// connected: what there is counts.
+// connected: what there is counts. A run that ends without one has finished all the
+// same, and says why it is missing.
 //
 // Where the plan keeps stragglers, a client that has not answered when its round
 // closes works on, and what it hands in counts in the round that is open then, by
@@ -244,6 +245,8 @@ class Run {
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
+  void Finish(const RoundSummary& evaluated, Step& step);
+  void FinishUnevaluated(std::string_view why, Step& step);
   void EndWithoutARound(Step& step);
   void End(RunState state, std::string reason, Step& step);
 

@@ -112,6 +112,64 @@ TEST_F(BurningRunTest, ARunOfWhichOneRoundCountedHasFinished) {
   EXPECT_EQ(run_->view().state, RunState::kFinished);
 }
 
+class MissingEvaluationTest : public BurningRunTest {
+ protected:
+  MissingEvaluationTest() { final_evaluation_ = true; }
+
+  void StartEvaluation() { GoOnWithAll({.rounds_done = plan_.rounds.count}); }
+
+  void ExpectMissing(const std::string& why) {
+    EXPECT_EQ(run_->view().state, RunState::kFinished);
+    EXPECT_THAT(run_->view().reason,
+                AllOf(HasSubstr("the final evaluation is missing: "), HasSubstr(why)));
+  }
+};
+
+TEST_F(MissingEvaluationTest, WhenItsSumCannotBeUnmasked) {
+  StartEvaluation();
+  RoundIsSummed();
+  ReleaseFails("a sum that so many clients cannot have");
+  ExpectMissing("a sum that so many clients cannot have");
+}
+
+TEST_F(MissingEvaluationTest, WhenNobodyHadRecordsToEvaluateItOn) {
+  StartEvaluation();
+  RoundIsSummed();
+  Released(kAdapter);
+  ExpectMissing("no client has records");
+}
+
+TEST_F(MissingEvaluationTest, WhenTooFewTakePart) {
+  StartEvaluation();
+  Trained(1);
+  TimeIsUp();
+  ExpectMissing("1 clients are too few");
+}
+
+TEST_F(MissingEvaluationTest, WhenTooFewAreThereToBegin) {
+  ResumePoint point{.rounds_done = plan_.rounds.count};
+  for (uint32_t number = 1; number <= 5; ++number) {
+    point.clients.push_back({.institution = Name(number), .accepted = true});
+    if (number > 2) setting_.numbers.erase(Name(number));
+  }
+  Start(std::move(point));
+  ExpectMissing("2 clients are too few");
+}
+
+TEST_F(MissingEvaluationTest, WhenSomethingThatBelongsIntoTheSumIsLost) {
+  StartEvaluation();
+  silent_from_ = {{5, MessageKind::kSharesForYou}};
+  EveryoneTrains();
+  AnswerAll();
+  Carry(run_->Receive(ReleaseFailed{"an input is lost"}, now_));
+  ExpectMissing("an input is lost");
+}
+
+TEST_F(MissingEvaluationTest, WhenItWasOpenInAProcessThatLostIt) {
+  GoOnWithAll({.rounds_done = plan_.rounds.count, .attempts_opened = 1});
+  ExpectMissing("is not begun again");
+}
+
 // There is no round that a pause could hold back, whatever the evaluation has come to.
 TEST_F(BurningRunTest, AFinalEvaluationCannotBePaused) {
   final_evaluation_ = true;

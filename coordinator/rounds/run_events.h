@@ -246,7 +246,7 @@ struct TellRunPaused {
 // The run is over: store its state. The driver may forget the sum.
 struct EndRun {
   RunState state = RunState::kFinished;
-  std::string reason;  // Empty when finished.
+  std::string reason;  // Of a run that has finished: why it has no final evaluation.
 };
 
 using Effect = std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, SendSecureMessage,

@@ -153,7 +153,9 @@ TEST_F(RunTest, EndsTheFinalEvaluationAtTheDeadline) {
   Contribute(kCharite);
   Contribute(kUke);
   ReleaseDone();
-  EXPECT_THAT(Advance(absl::Hours(1)), Contains("end finished"));
+  EXPECT_THAT(Advance(absl::Hours(1)),
+              Contains("end finished: the final evaluation is missing: charite did not answer; "
+                       "uke did not answer"));
 }
 
 // ---- Failures and second attempts ----

@@ -73,7 +73,10 @@ void Run::BeginRound(int64_t round, Step& step) {
   const int64_t before = std::exchange(attempts_before_, 0);
   if (secure_.has_value() && before > 0) {
     // Clients may have agreed on whose input counts.
-    if (round == plan_.rounds.count) return End(RunState::kFinished, "", step);
+    if (round == plan_.rounds.count) {
+      return FinishUnevaluated("it was open when the run ended before, and is not begun again",
+                               step);
+    }
     return BurnRound({.round = round, .attempt = before, .deadline = step.now},
                      "what it had come to is lost", step);
   }
@@ -103,7 +106,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
   if (secure_.has_value()) {
     absl::StatusOr<CoordinatorSession> session = NewSession(task, cohort);
     if (!session.ok()) {
-      return task.evaluate_only ? End(RunState::kFinished, "", step)
+      return task.evaluate_only ? FinishUnevaluated(Message(session.status()), step)
                                 : End(RunState::kFailed,
                                       fmt::format("round {} cannot be aggregated securely: {}",
                                                   task.round + 1, Message(session.status())),
@@ -210,8 +213,24 @@ void Run::RetryOrFail(Step& step, std::string_view why) {
 void Run::FinishEvaluation(Step& step) {
   if (secure_.has_value()) return BeginAggregating(step);
   const OpenRound round = std::move(std::get<Training>(phase_).round);
-  Remember(round.Summary().evaluation);
+  const RoundSummary summary = round.Summary();
+  Remember(summary.evaluation);
+  if (summary.contributions > 0) return Finish(summary, step);
+  std::vector<std::string> missing = round.Missing(step.now >= round.task().deadline);
+  FinishUnevaluated(
+      missing.empty() ? "no client was connected" : SomeOf(std::move(missing), "; "), step);
+}
+
+void Run::Finish(const RoundSummary& evaluated, Step& step) {
+  if (!evaluated.evaluation.has_value()) {
+    return FinishUnevaluated("no client has records to evaluate it on", step);
+  }
   End(RunState::kFinished, "", step);
+}
+
+void Run::FinishUnevaluated(std::string_view why, Step& step) {
+  End(RunState::kFinished,
+      fmt::format("the final evaluation is missing: {}", ShortReason(std::string(why))), step);
 }
 
 // Nothing was learnt: that is no end to be content with.

@@ -210,7 +210,7 @@ void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
     if (!clients_.at(institution).connected) continue;
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
   }
-  if (task.evaluate_only) return End(RunState::kFinished, "", step);
+  if (task.evaluate_only) return FinishUnevaluated(why, step);
   if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why);
@@ -221,7 +221,7 @@ void Run::LoseSum(std::string_view why, Step& step) {
   Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
   const RoundTask task = aggregating.round.task();
   const bool agreed = aggregating.session.phase() >= SessionPhase::kAgreeing;
-  if (task.evaluate_only) return End(RunState::kFinished, "", step);
+  if (task.evaluate_only) return FinishUnevaluated(why, step);
   if (agreed) return BurnRound(task, why, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why);
