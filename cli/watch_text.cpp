@@ -244,9 +244,10 @@ std::string EndText(const v1::RunStatus& run) {
                                  StateName(run.state()), run.rounds_done(), run.round_count());
   if (!run.reason().empty()) text += fmt::format(": {}", run.reason());
   if (!run.has_last_evaluation()) return text;
-  return text + fmt::format("; {} over {} records of the clients' own validation splits",
-                            LastEvaluationText(run),
-                            GroupDigits(static_cast<uint64_t>(run.last_evaluation().example_count())));
+  return text +
+         fmt::format("; {} over {} records of the clients' own validation splits",
+                     LastEvaluationText(run),
+                     GroupDigits(static_cast<uint64_t>(run.last_evaluation().example_count())));
 }
 
 }  // namespace fedtune

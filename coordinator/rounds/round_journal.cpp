@@ -16,8 +16,9 @@
 namespace fedtune {
 namespace {
 
-constexpr uint8_t kVersion = 2;
-constexpr uint8_t kWithoutWork = 1;  // The version before: members had no work.
+constexpr uint8_t kVersion = 3;
+constexpr uint8_t kWithoutRoster = 2;  // The version before: nothing was said of the roster.
+constexpr uint8_t kWithoutWork = 1;    // The one before that: members had no work.
 constexpr size_t kMaxText = 4096;
 constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
 constexpr uint32_t kMaxMembers = 1'000'000;
@@ -237,6 +238,8 @@ void PutWhat(CanonicalWriter& out, const AttemptOpened& opened) {
   Put(out, absl::ToUnixMillis(opened.at));
   out.U32(static_cast<uint32_t>(opened.members.size()));
   for (const AttemptOpened::Member& member : opened.members) Put(out, member);
+  out.U8(opened.roster.has_value() ? 1 : 0);
+  if (opened.roster.has_value()) out.Fixed(*opened.roster);
 }
 
 AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
@@ -248,6 +251,7 @@ AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
   opened.at = absl::FromUnixMillis(GetInt(in));
   const uint32_t count = in.Count(kMaxMembers, kMemberSize);
   for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(version, in));
+  if (version > kWithoutRoster && in.U8() != 0) opened.roster = in.ReadDigest();
   return opened;
 }
 
@@ -315,8 +319,9 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   }
   CanonicalReader in(body);
   const uint8_t version = in.U8();
-  if (version != kVersion && version != kWithoutWork)
+  if (version < kWithoutWork || version > kVersion) {
     return absl::DataLossError("a journal entry is of another version");
+  }
   JournalEntry entry;
   entry.number = in.U64();
   entry.at = absl::Nanoseconds(GetInt(in));

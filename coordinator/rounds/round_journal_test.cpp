@@ -53,7 +53,8 @@ std::vector<JournalEntry> OneOfEachKind() {
                                          .adapter = Sha256Of("older"),
                                          .evaluate = true}},
                        {.institution = {"helios"}, .declined = true, .reason = "not this model"}},
-           .at = absl::FromUnixMillis(1'700'000'000'123)}},
+           .at = absl::FromUnixMillis(1'700'000'000'123),
+           .roster = Sha256Of("roster")}},
       {absl::Seconds(1), from_uke(ClientConnected{})},
       {absl::Seconds(1), from_uke(ClientDisconnected{})},
       {absl::Seconds(2), from_uke(RunAccepted{40})},
@@ -138,7 +139,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 3;
+  body_[0] = 4;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 
@@ -155,15 +156,19 @@ TEST_F(DoctoredEntryTest, RefusesATimeBeforeTheOpening) {
   EXPECT_THAT(JournalEntryFromBytes(ToBytes({absl::Seconds(-1), TimeIsUp{}})), HasCode(kDataLoss));
 }
 
-TEST(RoundJournalTest, ReadsWhatTheVersionBeforeHasWritten) {
+TEST(RoundJournalTest, ReadsWhatTheVersionsBeforeHaveWritten) {
   const AttemptOpened opened{.round = 3, .members = {{.institution = kUke, .in_cohort = true}}};
   std::string body = ToBytes({.at = absl::ZeroDuration(), .what = opened});
   body.resize(body.size() - sizeof(Digest::bytes));
-  body[0] = 1;
-  body.pop_back();  // That the member has no older work.
-  const auto read = JournalEntryFromBytes(Signed(body));
-  ASSERT_THAT(read, IsOk()) << read.status();
-  EXPECT_EQ(std::get<AttemptOpened>(read->what), opened);
+  // First without the signing roster, then without the member's older work.
+  for (const char version : {2, 1}) {
+    SCOPED_TRACE(static_cast<int>(version));
+    body[0] = version;
+    body.pop_back();
+    const auto read = JournalEntryFromBytes(Signed(body));
+    ASSERT_THAT(read, IsOk()) << read.status();
+    EXPECT_EQ(std::get<AttemptOpened>(read->what), opened);
+  }
 }
 
 TEST(RoundJournalTest, LeavesProgressOut) {

@@ -91,7 +91,9 @@ struct Admission {
 // accept and decline meanwhile. Nothing waits for the time.
 //
 // A run that is resumed with the journal of its open attempt is where it was when
-// the last entry was written, and goes on: no time has passed since.
+// the last entry was written, and goes on: no time has passed since. If the signing
+// roster is another one than the attempt's, a secure round takes a new attempt, or
+// burns if clients may have agreed.
 //
 // Pure protocol: no thread, clock, socket or file. The caller passes events and
 // the time in (`now`, on a clock that never jumps), stores what has changed,
@@ -213,6 +215,8 @@ class Run {
   // Of a resumed attempt; in run_replay.cpp.
   absl::Status Replay(const ResumePoint& point, Step& step);
   absl::Status ReplayOpening(const AttemptOpened& opened, Step& step);
+  std::vector<Institution> RestoreMembers(const AttemptOpened& opened);
+  void LeaveOldRoster(const AttemptOpened& opened, const ResumePoint& point, Step& step);
   void ReplayEntry(const JournalEntry& entry, Step& step);
   void EmitRestored(const Effects& replayed, bool same_attempt, Step& step);
   void Reconnect(const std::vector<Institution>& connected, Step& step);

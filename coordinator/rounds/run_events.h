@@ -181,7 +181,8 @@ struct AttemptOpened {
   int64_t tries = 1;           // Attempts at this round since it was reached.
   int64_t burnt_in_a_row = 0;  // Rounds right before this one.
   std::vector<Member> members = {};
-  absl::Time at = absl::UnixEpoch();  // For records; nothing is measured by it.
+  absl::Time at = absl::UnixEpoch();            // For records; nothing is measured by it.
+  std::optional<Digest> roster = std::nullopt;  // Of a secure round: the signing roster.
 
   friend bool operator==(const AttemptOpened&, const AttemptOpened&) = default;
 };

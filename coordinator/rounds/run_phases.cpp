@@ -133,6 +133,7 @@ AttemptOpened Run::Opened(const OpenRound& round) const {
                        .attempt = round.task().attempt,
                        .tries = tries_,
                        .burnt_in_a_row = burnt_in_a_row_};
+  if (secure_.has_value()) opened.roster = secure_->roster;
   for (const auto& [institution, client] : clients_) {
     opened.members.push_back({.institution = institution,
                               .connected = client.connected,
@@ -217,8 +218,8 @@ void Run::FinishEvaluation(Step& step) {
   Remember(summary.evaluation);
   if (summary.contributions > 0) return Finish(summary, step);
   std::vector<std::string> missing = round.Missing(step.now >= round.task().deadline);
-  FinishUnevaluated(
-      missing.empty() ? "no client was connected" : SomeOf(std::move(missing), "; "), step);
+  FinishUnevaluated(missing.empty() ? "no client was connected" : SomeOf(std::move(missing), "; "),
+                    step);
 }
 
 void Run::Finish(const RoundSummary& evaluated, Step& step) {

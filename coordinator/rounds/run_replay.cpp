@@ -18,6 +18,10 @@ absl::Status Run::Replay(const ResumePoint& point, Step& step) {
     return absl::DataLossError(
         fmt::format("the journal of round {} does not begin with its opening", rounds_done_ + 1));
   }
+  if (opened->roster.has_value() && secure_.has_value() && *opened->roster != secure_->roster) {
+    LeaveOldRoster(*opened, point, step);
+    return absl::OkStatus();
+  }
   // The last entry is now.
   const absl::Duration begin = step.now - point.journal.back().at;
   Effects replayed;
@@ -38,6 +42,13 @@ absl::Status Run::Replay(const ResumePoint& point, Step& step) {
 }
 
 absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
+  OpenAttempt(TaskOf(opened.round, opened.attempt, step.now), RestoreMembers(opened), step);
+  if (!std::holds_alternative<Ended>(phase_)) return absl::OkStatus();
+  return absl::DataLossError(std::get<Ended>(phase_).reason);
+}
+
+// Gives back the cohort.
+std::vector<Institution> Run::RestoreMembers(const AttemptOpened& opened) {
   tries_ = opened.tries;
   burnt_in_a_row_ = opened.burnt_in_a_row;
   std::vector<Institution> cohort;
@@ -50,9 +61,29 @@ absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
     client.work = member.work;
     if (member.in_cohort) cohort.push_back(member.institution);
   }
-  OpenAttempt(TaskOf(opened.round, opened.attempt, step.now), cohort, step);
-  if (!std::holds_alternative<Ended>(phase_)) return absl::OkStatus();
-  return absl::DataLossError(std::get<Ended>(phase_).reason);
+  return cohort;
+}
+
+// What clients have said under the other roster is signed for another session. None can
+// have been asked to agree unless the inputs of a whole cohort had come.
+void Run::LeaveOldRoster(const AttemptOpened& opened, const ResumePoint& point, Step& step) {
+  constexpr std::string_view kWhy = "the signing roster was renewed while it was open";
+  RestoreMembers(opened);
+  for (auto& [institution, client] : clients_) client.connected = false;
+  int64_t inputs = 0;
+  for (const JournalEntry& entry : point.journal) {
+    const auto* received = std::get_if<ReceivedFromClient>(&entry.what);
+    if (received == nullptr || !clients_.contains(received->from)) continue;
+    const auto& [from, event] = *received;
+    if (std::holds_alternative<ContributionTaken>(event)) ++inputs;
+    if (const auto* accepted = std::get_if<RunAccepted>(&event)) Handle(from, *accepted, step);
+    if (const auto* declined = std::get_if<RunDeclined>(&event)) Handle(from, *declined, step);
+  }
+  if (inputs < plan_.secure.min_cohort) {
+    return OpenAttempt(opened.round, opened.attempt + 1, step);
+  }
+  const RoundTask task = TaskOf(opened.round, opened.attempt, step.now);
+  task.evaluate_only ? FinishUnevaluated(kWhy, step) : BurnRound(task, kWhy, step);
 }
 
 // An entry that cannot be any more, since something before it is lost, is left out.

@@ -70,7 +70,12 @@ absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
                                       .cohort = {},
                                       .model = TrainedFrom(secure_->base_digest, adapter_)};
   for (const Institution& institution : cohort) {
-    options.cohort.push_back(*NumberOf(institution));
+    const std::optional<uint32_t> number = NumberOf(institution);
+    if (!number.has_value()) {
+      return absl::FailedPreconditionError(fmt::format(
+          "{} is not on the signing roster with a key of the plan's suite", institution.value));
+    }
+    options.cohort.push_back(*number);
   }
   return CoordinatorSession::Create(std::move(options));
 }

@@ -71,16 +71,20 @@ class SecureRunTest : public ::testing::Test {
 
   void Start(std::optional<ResumePoint> resume = std::nullopt) { Begin(std::move(resume), true); }
 
+  fedtune::Run::Options Options(std::optional<ResumePoint> resume) const {
+    return {.id = {"run-1"},
+            .plan = plan_,
+            .layout = Layout(),
+            .adapter = kAdapter,
+            .connected = {},
+            .final_evaluation = final_evaluation_,
+            .resume = std::move(resume),
+            .secure = setting_,
+            .routing = kRouting};
+  }
+
   void Begin(std::optional<ResumePoint> resume, bool connected) {
-    fedtune::Run::Options options{.id = {"run-1"},
-                                  .plan = plan_,
-                                  .layout = Layout(),
-                                  .adapter = kAdapter,
-                                  .connected = {},
-                                  .final_evaluation = final_evaluation_,
-                                  .resume = std::move(resume),
-                                  .secure = setting_,
-                                  .routing = kRouting};
+    fedtune::Run::Options options = Options(std::move(resume));
     for (const auto& [institution, number] : setting_.numbers) {
       if (connected) options.connected.push_back(institution);
     }
@@ -156,7 +160,8 @@ class SecureRunTest : public ::testing::Test {
     const bool training = run_->view().phase == RunPhase::kTraining;
     now_ += absl::Hours(1);
     Begin(ResumePoint{.attempts_opened = 1,
-                      .clients = ClientsOf(run_->view()),
+                      .clients = answers_are_stored_ ? ClientsOf(run_->view())
+                                                     : std::vector<ResumePoint::Client>(),
                       .journal = journal_.Restart(now_),
                       .lost = lost_},
           false);
@@ -248,6 +253,7 @@ class SecureRunTest : public ::testing::Test {
   Plan plan_;
   SecureSetting setting_;
   bool final_evaluation_ = false;
+  bool answers_are_stored_ = true;
   absl::Duration now_;
   std::optional<fedtune::Run> run_;
   std::map<uint32_t, RoundAssignment> assigned_;
