@@ -45,6 +45,9 @@ class ActiveRuns {
 
   // Goes on with every stored run that has not ended, within its round; what cannot
   // go on is stored as failed, with the reason. Call it once, before clients connect.
+  //
+  // FAILED_PRECONDITION: one of them aggregates securely, and this coordinator cannot, as
+  // RunDriver::Begin(); nothing has changed.
   absl::Status ResumeAll();
 
   // Null: no such run, or it has ended.
@@ -63,6 +66,7 @@ class ActiveRuns {
   void Shutdown();
 
  private:
+  absl::Status CheckCanResume(const std::vector<RunRecord>& records) const;
   absl::Status Resume(const RunRecord& record);
   absl::Status Fail(const RunRecord& record, const absl::Status& why);
   void MoveToEnded(const RunId& id);

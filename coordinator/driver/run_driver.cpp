@@ -10,9 +10,9 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/driver/pending_release.h"
+#include "coordinator/driver/run_parts.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
-#include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
 namespace {
@@ -78,17 +78,8 @@ absl::Status RunDriver::Begin() {
                        .connected = around_.roster.Connected(),
                        .resume = std::exchange(resume_, std::nullopt),
                        .routing = routing_};
+  RETURN_IF_ERROR(CheckCanAggregate(plan_, around_.signing_roster.get()));
   if (plan_.aggregation.mode == AggregationMode::kSecure) {
-    if (around_.signing_roster == nullptr) {
-      return absl::FailedPreconditionError(
-          "the plan aggregates securely, and this coordinator has no signing roster: let the "
-          "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
-          "coordinator.toml");
-    }
-    if (!IsOffered(plan_.secure.suite)) {
-      return absl::FailedPreconditionError(
-          "the OpenSSL of the coordinator's machine does not offer the plan's secure.suite");
-    }
     options.secure = SecureSettingOf(record_, plan_, *around_.signing_roster);
   }
   const absl::Duration now = Now();

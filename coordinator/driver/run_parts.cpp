@@ -15,6 +15,7 @@
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
 #include "plan/routing_shape.h"
+#include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
 namespace {
@@ -190,6 +191,21 @@ absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, cons
   parts.record.reason.clear();
   parts.record.ended_at.reset();
   return parts;
+}
+
+absl::Status CheckCanAggregate(const Plan& plan, const SigningRoster* roster) {
+  if (plan.aggregation.mode != AggregationMode::kSecure) return absl::OkStatus();
+  if (roster == nullptr) {
+    return absl::FailedPreconditionError(
+        "the plan aggregates securely, and this coordinator has no signing roster: let the "
+        "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
+        "coordinator.toml");
+  }
+  if (!IsOffered(plan.secure.suite)) {
+    return absl::FailedPreconditionError(
+        "the OpenSSL of the coordinator's machine does not offer the plan's secure.suite");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fedtune
