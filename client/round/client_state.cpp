@@ -8,6 +8,7 @@
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -102,7 +103,7 @@ void ClientState::Repeat(RunState& run) {
       if (run.answer && run.answer->secure) Resubmit(run);
       break;
     case Stage::kFailed:
-      Tell(AttemptFailed{run.assignment->id, run.failure});
+      TellFailure(run);
       break;
     case Stage::kOver:
       run.stage = Stage::kQueued;
@@ -196,7 +197,7 @@ void ClientState::Handle(const Trained& report) {
   paused_ = false;
   RunState* run = Find(report.id);
   if (run == nullptr || run->stage != Stage::kTraining) return;
-  if (!report.status.ok()) return Fail(*run, Message(report.status));
+  if (!report.status.ok()) return Fail(*run, report.status);
   run->stage = Stage::kSubmitting;
   duties_.push_back(Submit{report.id});
 }
@@ -219,14 +220,20 @@ void ClientState::Handle(const Submitted& report) {
   } else if (absl::IsFailedPrecondition(report.status)) {
     run->stage = Stage::kOver;
   } else {
-    Fail(*run, Message(report.status));
+    Fail(*run, report.status);
   }
 }
 
-void ClientState::Fail(RunState& run, std::string_view reason) {
+void ClientState::Fail(RunState& run, const absl::Status& why) {
   run.stage = Stage::kFailed;
-  run.failure = reason;
-  Tell(AttemptFailed{run.assignment->id, run.failure});
+  run.failure = Message(why);
+  run.agreed_rounds = AgreedRounds(why);
+  TellFailure(run);
+}
+
+void ClientState::TellFailure(const RunState& run) {
+  Tell(AttemptFailed{
+      .id = run.assignment->id, .reason = run.failure, .agreed_rounds = run.agreed_rounds});
 }
 
 // ---- What follows ----

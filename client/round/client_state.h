@@ -149,6 +149,7 @@ class ClientState {
     std::optional<Assignment> assignment;  // The newest.
     Stage stage = Stage::kIdle;            // Of the assignment.
     std::string failure;                   // When kFailed.
+    int64_t agreed_rounds = 0;             // As AttemptFailed has it; when kFailed.
     Bytes unheard;                         // Of an aggregation, until the run is studied.
     absl::Time retry_at;                   // When kUnsent.
     absl::Time progress_told_at = absl::InfinitePast();
@@ -172,7 +173,8 @@ class ClientState {
   void Resubmit(RunState& run);
   void Leave(RunState& run);
   void EndAggregationOf(const RunState& run);
-  void Fail(RunState& run, std::string_view reason);
+  void Fail(RunState& run, const absl::Status& why);
+  void TellFailure(const RunState& run);
   void TellWaitingForHours(RunState& run, absl::Time opens_at);
   void TellWaiting(RunState& run, std::string note);
   void Tell(Reply reply);

@@ -2,6 +2,7 @@
 
 #include "client/round/client_state.h"
 
+#include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "gmock/gmock.h"
@@ -33,7 +34,9 @@ std::string Text(const Reply& reply) {
                             : fmt::format("decline {}: {}", answer->run, answer->reason);
   }
   if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
-    return fmt::format("failed {}: {}", Text(failed->id), failed->reason);
+    const std::string failure = fmt::format("failed {}: {}", Text(failed->id), failed->reason);
+    if (failed->agreed_rounds == 0) return failure;
+    return failure + fmt::format(", agreed in {} rounds", failed->agreed_rounds);
   }
   const auto& progress = std::get<WorkProgress>(reply);
   const std::string what =
@@ -193,6 +196,19 @@ TEST_F(ClientStateTest, SubmitsAtOnceWhenTheCoordinatorIsBack) {
   SubmittedWith(Round(0), absl::UnavailableError("no answer"));
   EXPECT_THAT(Assigned(Round(0)), ElementsAre("submit run-1cd1 0.1"));
   EXPECT_EQ(client_.wake_at(), std::nullopt);
+}
+
+TEST_F(ClientStateTest, TellsUpToWhichRoundItHasAgreedOnSurvivorsIfThatIsWhy) {
+  Accept();
+  Assigned(Round(1));
+  TrainedWith(Round(1), absl::OkStatus());
+  EXPECT_THAT(SubmittedWith(Round(1), WithAgreedRounds(absl::AbortedError("burnt"), 4)),
+              ElementsAre("failed run-1cd1 1.1: burnt, agreed in 4 rounds"));
+  EXPECT_THAT(Assigned(Round(1)), ElementsAre("failed run-1cd1 1.1: burnt, agreed in 4 rounds"));
+  Assigned(Round(2));
+  TrainedWith(Round(2), absl::OkStatus());
+  EXPECT_THAT(SubmittedWith(Round(2), absl::AbortedError("no space")),
+              ElementsAre("failed run-1cd1 2.1: no space"));
 }
 
 TEST_F(ClientStateTest, TellsAFailureAndTellsItAgain) {

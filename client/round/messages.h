@@ -135,6 +135,9 @@ struct WorkProgress {
 struct AttemptFailed {
   AttemptId id = {};
   std::string reason = {};  // For the administrator.
+  // Up to which of the run's rounds, counted from 1, this institution has agreed on
+  // survivors, if that is why; it will agree in none of them again.
+  int64_t agreed_rounds = 0;
 
   friend bool operator==(const AttemptFailed&, const AttemptFailed&) = default;
 };

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/packed_vector.h"
+#include "client/storage/agreed_rounds.h"
 #include "plan/secure_session.h"
 #include "plan/secure_vector.h"
 #include "privacy/secure_aggregation/messages.h"
@@ -77,8 +78,8 @@ CountedRound CountedOf(const RunMaterial& material, const LocalMetrics& metrics)
 absl::Status Explained(const absl::Status& status) {
   if (absl::IsResourceExhausted(status))
     return absl::UnavailableError(std::string(Message(status)));
-  if (absl::IsFailedPrecondition(status)) return absl::AbortedError(std::string(Message(status)));
-  return status;
+  if (!absl::IsFailedPrecondition(status)) return status;
+  return WithAgreedRounds(absl::AbortedError(std::string(Message(status))), AgreedRounds(status));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "base/fail_point.h"
 #include "base/status_macros.h"
+#include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 #include "privacy/crypto/aead.h"
 #include "privacy/crypto/hkdf.h"
@@ -90,19 +91,19 @@ absl::StatusOr<SessionJournal::Kept> SessionJournal::BeginNew(const JournalSessi
 
 absl::Status SessionJournal::CheckMayBegin(const JournalSession& session) {
   ASSIGN_OR_RETURN(SqliteStatement earlier,
-                   database_.Prepare("SELECT MAX(agreed), MAX(id = ?) FROM sessions "
-                                     "WHERE run = ? AND round = ? OR id = ?"));
-  earlier.Bind(BlobOf(session.id))
-      .Bind(std::string_view(session.run))
-      .Bind(session.round)
-      .Bind(BlobOf(session.id));
+                   database_.Prepare("SELECT MAX(agreed), MAX(id = ?1), "
+                                     "(SELECT MAX(round) FROM sessions WHERE run = ?2 AND agreed) "
+                                     "FROM sessions WHERE run = ?2 AND round = ?3 OR id = ?1"));
+  earlier.Bind(BlobOf(session.id)).Bind(std::string_view(session.run)).Bind(session.round);
   RETURN_IF_ERROR(earlier.Step().status());
   if (earlier.Int64(0) != 0) {
-    return absl::FailedPreconditionError(fmt::format(
-        "round {} of {} is burnt: this institution has agreed on its survivors before, and a "
-        "second sum over others would give single contributions away; the run can go on with its "
-        "next round",
-        session.round + 1, session.run));
+    return WithAgreedRounds(
+        absl::FailedPreconditionError(fmt::format(
+            "round {} of {} is burnt: this institution has agreed on its survivors before, and a "
+            "second sum over others would give single contributions away; the run can go on with "
+            "its next round",
+            session.round + 1, session.run)),
+        earlier.Int64(2) + 1);
   }
   if (earlier.Int64(1) != 0) {
     return absl::FailedPreconditionError(

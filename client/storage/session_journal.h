@@ -50,7 +50,8 @@ class SessionJournal {
   // up, if it is open.
   //
   // FAILED_PRECONDITION: it was closed; or survivors were agreed on in another
-  // session of its round, which is burnt for ever. DATA_LOSS: what is kept was
+  // session of its round, which is burnt for ever: then with AgreedRounds().
+  // DATA_LOSS: what is kept was
   // sealed with another signing key, or changed.
   absl::StatusOr<Kept> Begin(const JournalSession& session);
 

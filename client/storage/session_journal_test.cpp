@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "client/storage/agreed_rounds.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -94,7 +95,9 @@ TEST_F(SessionJournalTest, RefusesABurntRoundForEver) {
     ASSERT_THAT(journal.Begin(First()), IsOk());
     ASSERT_THAT(journal.Append(First().id, Bytes{1}, true), IsOk());
   }
-  EXPECT_THAT(Message(Open().Begin(Second()).status()), HasSubstr("round 8 of run-1 is burnt"));
+  const absl::Status burnt = Open().Begin(Second()).status();
+  EXPECT_THAT(Message(burnt), HasSubstr("round 8 of run-1 is burnt"));
+  EXPECT_EQ(AgreedRounds(burnt), 8);
   ASSERT_THAT(Open().CloseRun("run-1"), IsOk());
   EXPECT_THAT(Open().Begin(Second()), HasCode(kRefused));
   EXPECT_THAT(Open().Begin(First()), HasCode(kRefused));

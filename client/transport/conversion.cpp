@@ -123,6 +123,7 @@ void Fill(const AttemptFailed& failed, v1::ClientMessage& message) {
   v1::RoundFailure& failure = *message.mutable_round_failure();
   FillAttempt(failed.id, failure);
   failure.set_reason(failed.reason);
+  failure.set_agreed_rounds(failed.agreed_rounds);
 }
 
 void Fill(const SecureMessage& secure, v1::ClientMessage& message) {

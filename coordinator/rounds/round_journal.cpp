@@ -17,8 +17,9 @@ namespace fedtune {
 namespace {
 
 constexpr uint8_t kVersion = 3;
-constexpr uint8_t kWithoutRoster = 2;  // The version before: nothing was said of the roster.
-constexpr uint8_t kWithoutWork = 1;    // The one before that: members had no work.
+// The version before: nothing was said of the roster, nor of what clients had agreed on.
+constexpr uint8_t kWithoutRoster = 2;
+constexpr uint8_t kWithoutWork = 1;  // The one before that: members had no work.
 constexpr size_t kMaxText = 4096;
 constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
 constexpr uint32_t kMaxMembers = 1'000'000;
@@ -153,6 +154,7 @@ void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& 
                           Put(out, e.round);
                           Put(out, e.attempt);
                           out.Sized(e.reason.substr(0, kMaxText));
+                          Put(out, e.agreed_rounds);
                         },
                         [&](const SecureMessageReceived& e) {
                           begin(Kind::kSecureMessage);
@@ -163,7 +165,7 @@ void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& 
              event);
 }
 
-ClientEvent GetClientEvent(Kind kind, CanonicalReader& in) {
+ClientEvent GetClientEvent(uint8_t version, Kind kind, CanonicalReader& in) {
   switch (kind) {
     case Kind::kConnected:
       return ClientConnected{};
@@ -180,6 +182,7 @@ ClientEvent GetClientEvent(Kind kind, CanonicalReader& in) {
       failed.round = GetInt(in);
       failed.attempt = GetInt(in);
       failed.reason = GetText(in);
+      if (version > kWithoutRoster) failed.agreed_rounds = GetInt(in);
       return failed;
     }
     default: {
@@ -288,7 +291,7 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
       return TimeIsUp{};
     default: {
       Institution from{GetText(in)};
-      return ReceivedFromClient{std::move(from), GetClientEvent(kind, in)};
+      return ReceivedFromClient{std::move(from), GetClientEvent(version, kind, in)};
     }
   }
 }

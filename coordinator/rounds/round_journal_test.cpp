@@ -60,7 +60,7 @@ std::vector<JournalEntry> OneOfEachKind() {
       {absl::Seconds(2), from_uke(RunAccepted{40})},
       {absl::Seconds(2), from_uke(RunDeclined{"no"})},
       {absl::Seconds(3), from_uke(ContributionTaken{header}), "run-1.0123456789abcdef"},
-      {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory"})},
+      {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory", 4})},
       {absl::Seconds(5), from_uke(SecureMessageReceived{3, 2, {1, 2, 3}})},
       {absl::Seconds(6), RunEvent(ReleaseFailed{"lost"})},
       {absl::Seconds(7), RunEvent(StopRequested{"wrong data"})},

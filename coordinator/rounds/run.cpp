@@ -228,6 +228,9 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step& 
 }
 
 void Run::Handle(const Institution& from, const ClientFailed& event, Step& step) {
+  if (secure_.has_value()) {
+    clients_[from].agreed_rounds = std::max(clients_[from].agreed_rounds, event.agreed_rounds);
+  }
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
       NumberOf(from).has_value()) {
@@ -254,7 +257,7 @@ void Run::Handle(const Released& event, Step& step) {
   RoundSummary summary = event.counted.value_or(releasing->round.Summary());
   Remember(summary.evaluation);
   if (releasing->round.task().evaluate_only) return Finish(summary, step);
-  CountRound(releasing->contributors.empty());
+  CountRound(*releasing);
   last_round_ = std::move(summary);
   adapter_ = event.adapter;
   rounds_done_ = event.round + 1;

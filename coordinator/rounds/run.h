@@ -56,7 +56,8 @@ struct Admission {
 // round. Once clients may have agreed on whose input counts, the round is never
 // tried again: it burns, is over, and leaves the adapter as it was. Two in a row end
 // the run, and a run all of whose rounds have burnt has failed. No more clients are
-// asked than the plan's max_cohort says.
+// asked than the plan's max_cohort says. A run whose state is older than its clients',
+// as after a restore, burns the rounds in which they say that they have agreed.
 //
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
@@ -168,6 +169,7 @@ class Run {
     std::string reason;
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
+    int64_t agreed_rounds = 0;  // The first so many are burnt for it; see BurnAgreed().
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
     std::optional<OpenWork> work;             // Of a round that has closed without it.
@@ -191,6 +193,7 @@ class Run {
   struct Releasing {
     OpenRound round;
     std::vector<Institution> contributors;
+    bool counts_as_burnt = true;  // If nobody has contributed, for how many have in a row.
     std::optional<std::string> stop_reason = std::nullopt;  // Asked for meanwhile.
   };
   struct Paused {};  // No round is open; pause_ says why.
@@ -283,7 +286,11 @@ class Run {
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
   void LoseSum(std::string_view why, Step& step);
   void BurnRound(const RoundTask& task, std::string_view why, Step& step);
-  void CountRound(bool burnt);
+  void BurnAgreed(const RoundTask& task, Step& step);
+  void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);
+  void CountRound(const Releasing& releasing);
+  int64_t CountAgreed(int64_t round) const;
+  bool IsAgreedByTooMany(int64_t round, int64_t least) const;
   absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
                                              const ContributionHeader& header) const;
   std::optional<uint32_t> NumberOf(const Institution& institution) const;

@@ -92,6 +92,38 @@ TEST_F(BurningRunTest, AProcessThatEndsBetweenTwoRoundsDoesNotEndTheRow) {
   EXPECT_EQ(run_->view().state, RunState::kFailed);
 }
 
+// As after a restore: the clients have gone on with a coordinator that is lost.
+TEST_F(BurningRunTest, RoundsInWhichTheClientsHaveAgreedBeforeBurnOneAfterTheOther) {
+  plan_.rounds.count = 5;
+  StartWithAll();
+  for (uint32_t number = 1; number <= 5; ++number) {
+    Receive(Name(number), ClientFailed{0, 1, "it has agreed before", 3});
+  }
+  assigned_.clear();
+  for (size_t round = 0; round < 3; ++round) {
+    ASSERT_EQ(released_.size(), round + 1);
+    EXPECT_TRUE(released_[round].unchanged);
+    EXPECT_THAT(released_[round].summary.burnt, HasSubstr("have agreed on its survivors before"));
+    EXPECT_TRUE(assigned_.empty()) << "nobody trains in vain";
+    Released(kAdapter);
+  }
+  EXPECT_EQ(assigned_.at(1).round, 3);
+  RoundIsSummed();
+  EXPECT_EQ(released_.back().summary.contributions, 5);
+}
+
+TEST_F(BurningRunTest, AFewClientsBurnNoRoundButTheOneThatFailsWithoutThem) {
+  plan_.rounds.count = 5;
+  StartWithAll();
+  Receive(Name(1), ClientFailed{0, 1, "it has agreed before", 1'000'000});
+  EXPECT_TRUE(released_.empty()) << "the others are a quorum";
+  Receive(Name(2), ClientFailed{0, 1, "it has agreed before", 1'000'000});
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_TRUE(released_[0].unchanged);
+  Released(kAdapter);
+  EXPECT_EQ(assigned_.at(1).round, 1);
+}
+
 TEST_F(BurningRunTest, ARunOfWhichNoRoundCountedHasFailed) {
   plan_.rounds.count = 1;
   StartWithAll();

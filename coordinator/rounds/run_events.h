@@ -73,6 +73,9 @@ struct ClientFailed {
   int64_t round = 0;
   int64_t attempt = 0;
   std::string reason;
+  // Up to which of the run's rounds, counted from 1, the client has agreed on survivors,
+  // if that is why: it does so in none of them again.
+  int64_t agreed_rounds = 0;
 };
 
 // A message of the round's secure aggregation.

@@ -80,6 +80,10 @@ void Run::BeginRound(int64_t round, Step& step) {
     return BurnRound({.round = round, .attempt = before, .deadline = step.now},
                      "what it had come to is lost", step);
   }
+  // Where so many say so, nobody trains for it in vain.
+  if (round < plan_.rounds.count && IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
+    return BurnAgreed(TaskOf(round, before + 1, step.now), step);
+  }
   OpenAttempt(round, before + 1, step);
 }
 
@@ -192,6 +196,10 @@ void Run::CloseTraining(Step& step) {
 void Run::RetryOrFail(Step& step, std::string_view why) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
+  if (IsAgreedByTooMany(round.task().round, 1)) {
+    CloseForExpected(round, fmt::format("round {} burns", number), step);
+    return BurnAgreed(round.task(), step);
+  }
   if (tries_ < kMaxTries && accepted_ >= plan_.rounds.quorum) {
     CloseForExpected(
         round, fmt::format("round {} had too few contributions and is tried again", number), step);

@@ -3,6 +3,7 @@
 // How a run aggregates securely: the protocol's session decides, this decides
 // what follows for the round.
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
 #include <utility>
@@ -237,6 +238,21 @@ void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
     return End(RunState::kFailed,
                fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
   }
+  ReleaseNothing(task, why, step);
+}
+
+// It was summed before what this run knows was stored: that says nothing of how rounds go.
+void Run::BurnAgreed(const RoundTask& task, Step& step) {
+  ReleaseNothing(task,
+                 fmt::format("{} clients have agreed on its survivors before, and the coordinator "
+                             "knows nothing of it: its state is older than theirs, as after a "
+                             "restore",
+                             CountAgreed(task.round)),
+                 step);
+  std::get<Releasing>(phase_).counts_as_burnt = false;
+}
+
+void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step) {
   step.effects.push_back(Release{.round = task.round,
                                  .attempt = task.attempt,
                                  .factors = task.factors,
@@ -249,9 +265,23 @@ void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
 }
 
 // It is released.
-void Run::CountRound(bool burnt) {
-  burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
+void Run::CountRound(const Releasing& releasing) {
+  const bool burnt = releasing.contributors.empty();
   if (burnt) ++rounds_burnt_;
+  if (burnt && !releasing.counts_as_burnt) return;
+  burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
+}
+
+int64_t Run::CountAgreed(int64_t round) const {
+  return std::count_if(clients_.begin(), clients_.end(), [round](const auto& client) {
+    return client.second.accepted && client.second.agreed_rounds > round;
+  });
+}
+
+// At least `least`, and without them there is no quorum.
+bool Run::IsAgreedByTooMany(int64_t round, int64_t least) const {
+  const int64_t agreed = CountAgreed(round);
+  return agreed >= least && accepted_ - agreed < plan_.rounds.quorum;
 }
 
 absl::StatusOr<Admission> Run::CheckMaskedInput(const Institution& from,

@@ -50,7 +50,8 @@ ProgressReported FromMessage(const v1::Progress& progress) {
 ClientFailed FromMessage(const v1::RoundFailure& failure) {
   return {.round = failure.round(),
           .attempt = failure.attempt(),
-          .reason = PrintableText(failure.reason())};
+          .reason = PrintableText(failure.reason()),
+          .agreed_rounds = failure.agreed_rounds()};
 }
 
 SecureMessageReceived FromMessage(const v1::SecureAggregationMessage& message) {
