@@ -49,7 +49,6 @@ void VirtualClient::Connect() {
       if (session == session_ && connected_) Hear(*message);
     });
   });
-  Carry(state_.Welcomed(Now()));
 }
 
 void VirtualClient::GoAway() {
@@ -61,6 +60,9 @@ void VirtualClient::GoAway() {
 
 void VirtualClient::Hear(const v1::CoordinatorMessage& message) {
   wire_.down += message.ByteSizeLong();
+  if (message.has_welcome()) {
+    return Carry(state_.Welcomed(WelcomeFromProto(message.welcome()), Now()));
+  }
   const auto instruction = InstructionFromProto(message);
   Check(instruction.ok(), "a coordinator's message can be read");
   Carry(state_.Receive(*instruction, Now()));

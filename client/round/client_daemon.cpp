@@ -150,7 +150,14 @@ Duties ClientDaemon::Handle(const Welcome& welcome) {
             {Field("coordinator", options_.address), Field("federation", welcome.federation),
              Field("institution", welcome.institution)});
   told_lost_ = false;
-  return state_.Welcomed(clock_.Now());
+  Duties duties = state_.Welcomed(welcome, clock_.Now());
+  for (const Duty& duty : duties) {
+    const auto* forget = std::get_if<Forget>(&duty);
+    if (forget == nullptr) continue;
+    log_.Info("run has ended meanwhile; what is kept of it is removed",
+              {Field("run", forget->run)});
+  }
+  return duties;
 }
 
 Duties ClientDaemon::Handle(const Instruction& instruction) {

@@ -143,6 +143,12 @@ class ClientDaemonTest : public ::testing::Test {
   }
 
   void Invite() { daemon_.OnInstruction(Invitation{.run = kRun}); }
+  int64_t LinesLogged(std::string_view event) {
+    const std::vector<std::string> lines = logged_.lines();
+    return std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
+      return line.find(event) != std::string::npos;
+    });
+  }
   void Assign(int64_t round) {
     daemon_.OnInstruction(Assignment{.id = {.run = kRun, .round = round}});
   }
@@ -151,7 +157,8 @@ class ClientDaemonTest : public ::testing::Test {
   JournalLink link_;
   JournalWorkshop workshop_;
   testing::FakeClock clock_;
-  Log log_;
+  Journal logged_;
+  Log log_{[this](std::string_view line) { logged_.Write(std::string(line)); }};
   ClientDaemon daemon_;
   std::jthread thread_;
 };
@@ -226,9 +233,17 @@ TEST_F(ClientDaemonTest, DiscardsWhatIsStoredOfARunWhenItsWorkHasEnded) {
 TEST_F(ClientDaemonTest, KeepsOnlyWhatIsStoredOfOpenRuns) {
   Invite();
   journal_.Await("answered true");
-  clock_.Advance(absl::Minutes(2));
-  daemon_.OnInstruction(Invitation{.run = kRun});  // Any event: it looks at the clock.
+  daemon_.OnWelcome({.runs_under_way = std::vector<std::string>{kRun}});
   journal_.Await("kept only 1 runs");
+  EXPECT_EQ(LinesLogged("run has ended meanwhile"), 0);
+}
+
+TEST_F(ClientDaemonTest, SaysThatARunHasEndedWhileItWasAway) {
+  Invite();
+  journal_.Await("answered true");
+  daemon_.OnWelcome({.runs_under_way = std::vector<std::string>{"run-0002"}});
+  journal_.Await("discarded run-1cd1");
+  EXPECT_EQ(LinesLogged("run has ended meanwhile"), 1);
 }
 
 TEST_F(ClientDaemonTest, PassesTheMessagesOfASecureRoundOn) {

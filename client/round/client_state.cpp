@@ -17,9 +17,6 @@ namespace {
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 
-// How long a coordinator may take to repeat its invitations.
-constexpr absl::Duration kConfirmationTime = absl::Minutes(1);
-
 }  // namespace
 
 std::string_view ToString(WorkPhase phase) {
@@ -50,10 +47,9 @@ Duties ClientState::Receive(const Report& report, absl::Time now) {
   return Settle();
 }
 
-Duties ClientState::Welcomed(absl::Time now) {
+Duties ClientState::Welcomed(const Welcome& welcome, absl::Time now) {
   now_ = now;
-  for (auto& [name, run] : runs_) run.confirmed = false;
-  forget_at_ = now + kConfirmationTime;
+  if (welcome.runs_under_way) EndAllBut(*welcome.runs_under_way);
   return Settle();
 }
 
@@ -66,7 +62,6 @@ Duties ClientState::Tick(absl::Time now) {
 
 void ClientState::Handle(const Invitation& invitation) {
   RunState& run = runs_[invitation.run];
-  run.confirmed = true;
   if (run.invitation && *run.invitation == invitation) {
     if (run.answer) Tell(*run.answer);
     return;
@@ -78,7 +73,6 @@ void ClientState::Handle(const Invitation& invitation) {
 
 void ClientState::Handle(const Assignment& assignment) {
   RunState& run = runs_[assignment.id.run];
-  run.confirmed = true;
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && run.assignment->id == assignment.id) return Repeat(run);
   Leave(run);
@@ -156,12 +150,20 @@ void ClientState::Handle(const SecureMessage& message) {
 }
 
 // There is nothing to do but to wait, as between any two rounds.
-void ClientState::Handle(const RunPause& pause) {
-  const auto found = runs_.find(pause.run);
-  if (found != runs_.end()) found->second.confirmed = true;
-}
+void ClientState::Handle(const RunPause&) {}
 
 void ClientState::Handle(const RunOver& over) { End(over.run); }
+
+void ClientState::EndAllBut(std::vector<std::string> under_way) {
+  std::vector<std::string> over;
+  for (const auto& [name, run] : runs_) {
+    if (std::find(under_way.begin(), under_way.end(), name) == under_way.end()) {
+      over.push_back(name);
+    }
+  }
+  for (const std::string& name : over) End(name);
+  duties_.push_back(KeepOnly{std::move(under_way)});
+}
 
 void ClientState::End(const std::string& run) {
   const auto found = runs_.find(run);
@@ -232,7 +234,6 @@ void ClientState::Fail(RunState& run, std::string_view reason) {
 // ---- What follows ----
 
 Duties ClientState::Settle() {
-  ForgetUnconfirmed();
   FollowHours();
   StartNext();
   RetrySubmissions();
@@ -292,21 +293,8 @@ void ClientState::RetrySubmissions() {
   }
 }
 
-void ClientState::ForgetUnconfirmed() {
-  if (!forget_at_ || now_ < *forget_at_) return;
-  forget_at_.reset();
-  std::vector<std::string> gone;
-  for (const auto& [name, run] : runs_) {
-    if (!run.confirmed) gone.push_back(name);
-  }
-  for (const std::string& name : gone) End(name);
-  KeepOnly open;
-  for (const auto& [name, run] : runs_) open.runs.push_back(name);
-  duties_.push_back(std::move(open));
-}
-
 void ClientState::SetAlarm() {
-  wake_at_ = forget_at_;
+  wake_at_.reset();
   const auto at_latest = [this](absl::Time time) {
     wake_at_ = wake_at_ ? std::min(*wake_at_, time) : time;
   };

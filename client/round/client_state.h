@@ -89,7 +89,7 @@ struct Forget {
   std::string run;
 };
 
-// No other run is open: what an earlier process has stored of others is not needed.
+// No other run is under way: what an earlier process has stored of others is not needed.
 struct KeepOnly {
   std::vector<std::string> runs;
 };
@@ -123,9 +123,10 @@ class ClientState {
   Duties Receive(const Instruction& instruction, absl::Time now);
   Duties Receive(const Report& report, absl::Time now);
 
-  // A session has begun. The coordinator now invites to every run that is open;
-  // the others are forgotten after a while.
-  Duties Welcomed(absl::Time now);
+  // A session has begun. Runs that are not under way any more are forgotten, and no
+  // others: not because of time that passes, or of a coordinator that is gone again
+  // before it has repeated its invitations.
+  Duties Welcomed(const Welcome& welcome, absl::Time now);
 
   // Does what has become due; call it at wake_at().
   Duties Tick(absl::Time now);
@@ -153,7 +154,6 @@ class ClientState {
     absl::Time retry_at;                   // When kUnsent.
     absl::Time progress_told_at = absl::InfinitePast();
     bool told_why_it_waits = false;
-    bool confirmed = true;  // Invited since the last session began.
   };
 
   void Handle(const Invitation& invitation);
@@ -167,6 +167,7 @@ class ClientState {
   void Handle(const Trained& report);
   void Handle(const Submitted& report);
 
+  void EndAllBut(std::vector<std::string> under_way);
   void End(const std::string& run);
   void Repeat(RunState& run);
   void Resubmit(RunState& run);
@@ -182,7 +183,6 @@ class ClientState {
   void FollowHours();
   void StartNext();
   void RetrySubmissions();
-  void ForgetUnconfirmed();
   void SetAlarm();
 
   static bool CanStart(const RunState& run);
@@ -195,7 +195,6 @@ class ClientState {
   std::deque<std::string> queue_;      // The runs in kQueued, in order of arrival.
   std::optional<AttemptId> training_;  // Until it reports, even when stopped.
   bool paused_ = false;
-  std::optional<absl::Time> forget_at_;  // The runs that are not confirmed by then.
   std::optional<absl::Time> wake_at_;
 
   absl::Time now_;  // Of the current call.

@@ -13,6 +13,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+using Runs = std::vector<std::string>;
+
 // Two runs that a hospital takes part in.
 constexpr char kIcd[] = "run-1cd1";
 constexpr char kNotes[] = "run-0072";
@@ -75,7 +77,10 @@ class ClientStateTest : public ::testing::Test {
     return Lines(client_.Tick(now_));
   }
 
-  std::vector<std::string> Welcomed() { return Lines(client_.Welcomed(now_)); }
+  std::vector<std::string> Welcomed(std::optional<Runs> under_way) {
+    return Lines(client_.Welcomed({.runs_under_way = std::move(under_way)}, now_));
+  }
+  std::vector<std::string> WelcomedByAnOlderCoordinator() { return Welcomed(std::nullopt); }
   std::vector<std::string> Invited(const std::string& run = kIcd) {
     return After(Instruction(Invitation{.run = run, .plan_toml = "name = \"icd\""}));
   }
@@ -254,16 +259,35 @@ TEST_F(ClientStateTest, ForgetsARunThatEndedWhileItWasAway) {
   Accept(kIcd);
   Accept(kNotes);
   Assigned(Round(0));
-  EXPECT_THAT(Welcomed(), IsEmpty());
-  Invited(kNotes);
-  EXPECT_THAT(AfterTime(absl::Seconds(59)), IsEmpty());
-  EXPECT_THAT(AfterTime(kSecond), ElementsAre("forget run-1cd1", "stop", "keep only [run-0072]"));
-  EXPECT_EQ(client_.wake_at(), std::nullopt);
+  EXPECT_THAT(Welcomed(Runs{kNotes}),
+              ElementsAre("forget run-1cd1", "stop", "keep only [run-0072]"));
+  EXPECT_THAT(Assigned(Round(0, 1, kNotes)),
+              ElementsAre("waiting run-0072 0.1: another run is trained first"));
+  EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")),
+              ElementsAre("train run-0072 0.1"));
 }
 
 TEST_F(ClientStateTest, KeepsNothingThatAnEarlierProcessStoredOfRunsThatHaveEnded) {
-  EXPECT_THAT(Welcomed(), IsEmpty());
-  EXPECT_THAT(AfterTime(absl::Minutes(1)), ElementsAre("keep only []"));
+  EXPECT_THAT(Welcomed(Runs{}), ElementsAre("keep only []"));
+}
+
+TEST_F(ClientStateTest, KeepsWhatAnEarlierProcessStoredOfRunsThatAreUnderWay) {
+  EXPECT_THAT(Welcomed(Runs{kIcd, kNotes}), ElementsAre("keep only [run-1cd1 run-0072]"));
+}
+
+TEST_F(ClientStateTest, KeepsItsRunsWhenTheCoordinatorIsGoneAgainBeforeItHasInvited) {
+  Accept();
+  Assigned(Round(0));
+  Welcomed(Runs{kIcd});
+  EXPECT_THAT(AfterTime(absl::Hours(1)), IsEmpty());
+  EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, ForgetsNothingWhereTheCoordinatorDoesNotSayWhatIsUnderWay) {
+  Accept();
+  Assigned(Round(0));
+  EXPECT_THAT(WelcomedByAnOlderCoordinator(), IsEmpty());
+  EXPECT_THAT(AfterTime(absl::Hours(1)), IsEmpty());
 }
 
 TEST_F(ClientStateTest, ForgetsTheStudyOfARunThatHasEnded) {

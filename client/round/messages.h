@@ -50,6 +50,8 @@ struct Welcome {
   std::string federation = {};
   std::string institution = {};  // That our certificate names.
   std::string coordinator_version = {};
+  // What is kept of other runs is not needed any more; none: the coordinator does not say.
+  std::optional<std::vector<std::string>> runs_under_way = {};
 };
 
 // ---- What both say in a secure aggregation ----

@@ -84,6 +84,8 @@ absl::Status ActiveRuns::ResumeAll() {
     const absl::Status resumed = Resume(record);
     if (!resumed.ok()) RETURN_IF_ERROR(Fail(record, resumed));
   }
+  const std::lock_guard lock(mutex_);
+  all_resumed_ = true;
   return absl::OkStatus();
 }
 
@@ -116,6 +118,16 @@ std::vector<std::shared_ptr<RunDriver>> ActiveRuns::All() const {
   std::vector<std::shared_ptr<RunDriver>> all;
   for (const auto& [id, driver] : runs_) all.push_back(driver);
   return all;
+}
+
+std::optional<std::vector<RunId>> ActiveRuns::UnderWayFor(const Institution& institution) const {
+  const std::lock_guard lock(mutex_);
+  if (!all_resumed_) return std::nullopt;
+  std::vector<RunId> under_way;
+  for (const auto& [id, driver] : runs_) {
+    if (driver->Admits(institution)) under_way.push_back(id);
+  }
+  return under_way;
 }
 
 std::optional<Blob> ActiveRuns::FetchAdapter(const Digest& digest) const {

@@ -52,6 +52,11 @@ class ActiveRuns {
 
   std::vector<std::shared_ptr<RunDriver>> All() const;
 
+  // The runs in which the institution may take part, until their end is stored; also
+  // those that are about to begin. None before ResumeAll() has returned: there may be
+  // others.
+  std::optional<std::vector<RunId>> UnderWayFor(const Institution& institution) const;
+
   // The newest adapter of a run that is under way.
   std::optional<Blob> FetchAdapter(const Digest& digest) const;
 
@@ -79,6 +84,7 @@ class ActiveRuns {
   mutable std::mutex mutex_;
   std::map<RunId, std::shared_ptr<RunDriver>> runs_;
   std::deque<std::shared_ptr<RunDriver>> ended_;
+  bool all_resumed_ = false;
 };
 
 }  // namespace fedtune

@@ -222,6 +222,12 @@ std::optional<Blob> RunDriver::FetchAdapter(const Digest& digest) {
   return adapter_->blob();
 }
 
+bool RunDriver::Admits(const Institution& institution) const {
+  const std::vector<std::string>& listed = plan_.rounds.institutions;
+  return listed.empty() ||
+         std::find(listed.begin(), listed.end(), institution.value) != listed.end();
+}
+
 RunOverview RunDriver::overview() const {
   const std::lock_guard lock(mutex_);
   RunOverview overview;

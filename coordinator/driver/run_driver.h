@@ -126,6 +126,9 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);
 
+  // Whether the plan admits the institution; asked without the lock.
+  bool Admits(const Institution& institution) const;
+
   const RunId& id() const { return record_.id; }
   const AdapterLayout& layout() const { return layout_; }
   RingBits ring() const { return plan_.secure.ring; }

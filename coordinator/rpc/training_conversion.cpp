@@ -199,4 +199,17 @@ v1::CoordinatorMessage ToMessage(const ClientCommand& command) {
   return message;
 }
 
+v1::CoordinatorMessage WelcomeMessage(const std::string& federation, const Institution& client,
+                                      const std::optional<std::vector<RunId>>& under_way) {
+  v1::CoordinatorMessage message;
+  v1::Welcome& welcome = *message.mutable_welcome();
+  welcome.set_federation(federation);
+  welcome.set_institution(client.value);
+  welcome.set_coordinator_version(FEDTUNE_VERSION);
+  if (!under_way.has_value()) return message;
+  v1::RunsUnderWay& runs = *welcome.mutable_runs_under_way();
+  for (const RunId& run : *under_way) runs.add_run_ids(run.value);
+  return message;
+}
+
 }  // namespace fedtune

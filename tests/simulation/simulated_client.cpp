@@ -212,7 +212,9 @@ class SimulatedClient::Process final : public CoordinatorLink,
   }
 
   void Hear(const v1::CoordinatorMessage& message) {
-    if (message.has_welcome()) return Carry(state_.Welcomed(Now()));
+    if (message.has_welcome()) {
+      return Carry(state_.Welcomed(WelcomeFromProto(message.welcome()), Now()));
+    }
     const auto instruction = InstructionFromProto(message);
     Check(instruction.ok(), "a coordinator's message can be read");
     Carry(state_.Receive(*instruction, Now()));

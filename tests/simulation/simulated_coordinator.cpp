@@ -393,8 +393,10 @@ void SimulatedCoordinator::RetryRun() {
 // ---- Clients ----
 
 std::shared_ptr<ClientLine> SimulatedCoordinator::Connect(const Institution& client, Line line) {
-  auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
   const std::shared_ptr<Process> process = process_;
+  Do(process,
+     [&] { line.tell(WelcomeMessage("", client, process->gateway->RunsUnderWayFor(client))); });
+  auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
   Do(process, [&] { process->gateway->Connect(RecordOf(client), told); });
   return told;
 }
