@@ -31,7 +31,9 @@ VirtualClient::VirtualClient(Parts parts, Scheduler& scheduler, CoordinatorPort&
       wire_(wire),
       state_(Hours(), absl::UTCTimeZone()) {}
 
-absl::Time VirtualClient::Now() const { return absl::UnixEpoch() + scheduler_.now(); }
+Moment VirtualClient::Now() const {
+  return {absl::UnixEpoch() + scheduler_.now(), scheduler_.now()};
+}
 
 // ---- The session ----
 
@@ -200,7 +202,7 @@ void VirtualClient::DoNext(Lane& lane) {
 void VirtualClient::Wake() {
   if (!state_.wake_at() || wakes_at_ == state_.wake_at()) return;
   wakes_at_ = state_.wake_at();
-  const absl::Duration wait = std::max(*wakes_at_ - Now(), absl::Milliseconds(1));
+  const absl::Duration wait = std::max(*wakes_at_ - scheduler_.now(), absl::Milliseconds(1));
   scheduler_.After(wait, [this, hour = *wakes_at_] {
     if (wakes_at_ != hour) return;
     wakes_at_.reset();

@@ -89,7 +89,7 @@ class VirtualClient final : public CoordinatorLink {
   void DoNext(Lane& lane);
   void Report(const fedtune::Report& report);
   void Wake();
-  absl::Time Now() const;
+  Moment Now() const;
 
   const std::string name_;
   Temperament temperament_;
@@ -110,7 +110,7 @@ class VirtualClient final : public CoordinatorLink {
   Lane study_;
   Lane training_;
   Lane submission_;
-  std::optional<absl::Time> wakes_at_;
+  std::optional<absl::Duration> wakes_at_;
 };
 
 }  // namespace fedtune::simulation

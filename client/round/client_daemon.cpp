@@ -116,7 +116,7 @@ void ClientDaemon::Run(CoordinatorLink& link, std::stop_token stop) {
     const std::optional<Event> event = Await(stop);
     const Duties duties =
         event ? std::visit([this](const auto& kind) { return Handle(kind); }, *event)
-              : state_.Tick(clock_.Now());
+              : state_.Tick(Now());
     for (const Duty& duty : duties) {
       std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
     }
@@ -133,7 +133,7 @@ void ClientDaemon::Post(Event event) {
 
 std::optional<ClientDaemon::Event> ClientDaemon::Await(std::stop_token stop) {
   absl::Duration wait = kLongestWait;
-  if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Now());
+  if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Monotonic());
   std::unique_lock lock(mutex_);
   arrived_.wait_for(lock, stop, absl::ToChronoNanoseconds(wait),
                     [this] { return !inbox_.empty(); });
@@ -150,7 +150,7 @@ Duties ClientDaemon::Handle(const Welcome& welcome) {
             {Field("coordinator", options_.address), Field("federation", welcome.federation),
              Field("institution", welcome.institution)});
   told_lost_ = false;
-  Duties duties = state_.Welcomed(welcome, clock_.Now());
+  Duties duties = state_.Welcomed(welcome, Now());
   for (const Duty& duty : duties) {
     const auto* forget = std::get_if<Forget>(&duty);
     if (forget == nullptr) continue;
@@ -162,7 +162,7 @@ Duties ClientDaemon::Handle(const Welcome& welcome) {
 
 Duties ClientDaemon::Handle(const Instruction& instruction) {
   LogInstruction(log_, instruction);
-  return state_.Receive(instruction, clock_.Now());
+  return state_.Receive(instruction, Now());
 }
 
 // One line until it is back: a coordinator may be away for a night.
@@ -179,7 +179,7 @@ Duties ClientDaemon::Handle(const Report& report) {
   if (const auto* submitted = std::get_if<Submitted>(&report)) {
     LogSubmission(log_, submitted->id, submitted->status);
   }
-  return state_.Receive(report, clock_.Now());
+  return state_.Receive(report, Now());
 }
 
 // ---- What is to be done ----

@@ -73,6 +73,7 @@ class ClientDaemon final : public SessionListener {
   void Post(Event event);
   std::optional<Event> Await(std::stop_token stop);
 
+  Moment Now() const { return {clock_.Now(), clock_.Monotonic()}; }
   Duties Handle(const Welcome& welcome);
   Duties Handle(const Instruction& instruction);
   Duties Handle(const Lost& lost);

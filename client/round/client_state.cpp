@@ -35,25 +35,25 @@ std::string_view ToString(WorkPhase phase) {
   return "unknown";
 }
 
-Duties ClientState::Receive(const Instruction& instruction, absl::Time now) {
+Duties ClientState::Receive(const Instruction& instruction, const Moment& now) {
   now_ = now;
   std::visit([this](const auto& known) { Handle(known); }, instruction);
   return Settle();
 }
 
-Duties ClientState::Receive(const Report& report, absl::Time now) {
+Duties ClientState::Receive(const Report& report, const Moment& now) {
   now_ = now;
   std::visit([this](const auto& known) { Handle(known); }, report);
   return Settle();
 }
 
-Duties ClientState::Welcomed(const Welcome& welcome, absl::Time now) {
+Duties ClientState::Welcomed(const Welcome& welcome, const Moment& now) {
   now_ = now;
   if (welcome.runs_under_way) EndAllBut(*welcome.runs_under_way);
   return Settle();
 }
 
-Duties ClientState::Tick(absl::Time now) {
+Duties ClientState::Tick(const Moment& now) {
   now_ = now;
   return Settle();
 }
@@ -188,8 +188,8 @@ void ClientState::Handle(const Studied& report) {
 void ClientState::Handle(const Progressed& report) {
   RunState* run = Find(report.progress.id);
   if (run == nullptr || run->stage != Stage::kTraining || paused_) return;
-  if (now_ - run->progress_told_at < kProgressInterval) return;
-  run->progress_told_at = now_;
+  if (now_.monotonic - run->progress_told_at < kProgressInterval) return;
+  run->progress_told_at = now_.monotonic;
   Tell(report.progress);
 }
 
@@ -217,7 +217,7 @@ void ClientState::Handle(const Submitted& report) {
     run->stage = Stage::kDone;
   } else if (absl::IsUnavailable(report.status)) {
     run->stage = Stage::kUnsent;
-    run->retry_at = now_ + kRetryInterval;
+    run->retry_at = now_.monotonic + kRetryInterval;
   } else if (absl::IsFailedPrecondition(report.status)) {
     run->stage = Stage::kOver;
   } else {
@@ -245,7 +245,7 @@ Duties ClientState::Settle() {
 void ClientState::FollowHours() {
   RunState* run = training_ ? Find(*training_) : nullptr;
   if (run == nullptr || run->stage != Stage::kTraining) return;
-  const auto opens_at = hours_.OpensAt(now_, zone_);
+  const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_);
   if (opens_at && !paused_) {
     paused_ = true;
     duties_.push_back(PauseTraining{});
@@ -257,7 +257,7 @@ void ClientState::FollowHours() {
 }
 
 void ClientState::StartNext() {
-  const auto opens_at = hours_.OpensAt(now_, zone_);
+  const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_);
   for (const std::string& name : queue_) {
     RunState& run = runs_.at(name);
     if (!CanStart(run) || run.told_why_it_waits) continue;
@@ -277,7 +277,7 @@ void ClientState::StartNext() {
 
 void ClientState::TellWaitingForHours(RunState& run, absl::Time opens_at) {
   TellWaiting(run, fmt::format("waiting for its hours ({}), {}", hours_.ToString(),
-                               HumanDuration(opens_at - now_)));
+                               HumanDuration(opens_at - now_.time_of_day)));
 }
 
 void ClientState::TellWaiting(RunState& run, std::string note) {
@@ -288,24 +288,27 @@ void ClientState::TellWaiting(RunState& run, std::string note) {
 
 void ClientState::RetrySubmissions() {
   for (auto& [name, run] : runs_) {
-    if (run.stage != Stage::kUnsent || now_ < run.retry_at) continue;
+    if (run.stage != Stage::kUnsent || now_.monotonic < run.retry_at) continue;
     Resubmit(run);
   }
 }
 
 void ClientState::SetAlarm() {
   wake_at_.reset();
-  const auto at_latest = [this](absl::Time time) {
+  const auto at_latest = [this](absl::Duration time) {
     wake_at_ = wake_at_ ? std::min(*wake_at_, time) : time;
+  };
+  const auto at_hour = [&](absl::Time hour) {
+    at_latest(now_.monotonic + (hour - now_.time_of_day));
   };
   for (const auto& [name, run] : runs_) {
     if (run.stage == Stage::kUnsent) at_latest(run.retry_at);
   }
   if (queue_.empty() && !training_) return;
-  if (const auto opens_at = hours_.OpensAt(now_, zone_)) {
-    at_latest(*opens_at);
-  } else if (const auto closes_at = hours_.ClosesAt(now_, zone_)) {
-    at_latest(*closes_at);
+  if (const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_)) {
+    at_hour(*opens_at);
+  } else if (const auto closes_at = hours_.ClosesAt(now_.time_of_day, zone_)) {
+    at_hour(*closes_at);
   }
 }
 

@@ -16,6 +16,13 @@
 
 namespace fedtune {
 
+// A moment on both faces of a clock: hours are of the time of day, which may be set anew;
+// what is due after a while goes by the one that never jumps.
+struct Moment {
+  absl::Time time_of_day = absl::UnixEpoch();
+  absl::Duration monotonic = absl::ZeroDuration();
+};
+
 // ---- What the client's workers report ----
 
 // The answer to an invitation is found.
@@ -120,17 +127,18 @@ class ClientState {
  public:
   ClientState(Hours hours, absl::TimeZone zone) : hours_(hours), zone_(zone) {}
 
-  Duties Receive(const Instruction& instruction, absl::Time now);
-  Duties Receive(const Report& report, absl::Time now);
+  Duties Receive(const Instruction& instruction, const Moment& now);
+  Duties Receive(const Report& report, const Moment& now);
 
   // A session has begun. Runs that are not under way any more are forgotten, and no
   // others: not because of time that passes, or of a coordinator that is gone again
   // before it has repeated its invitations.
-  Duties Welcomed(const Welcome& welcome, absl::Time now);
+  Duties Welcomed(const Welcome& welcome, const Moment& now);
 
-  // Does what has become due; call it at wake_at().
-  Duties Tick(absl::Time now);
-  std::optional<absl::Time> wake_at() const { return wake_at_; }
+  // Does what has become due; call it at wake_at(), on the clock that never jumps, and
+  // now and then besides: the time of day may be set anew meanwhile.
+  Duties Tick(const Moment& now);
+  std::optional<absl::Duration> wake_at() const { return wake_at_; }
 
  private:
   enum class Stage : uint8_t {
@@ -151,8 +159,8 @@ class ClientState {
     Stage stage = Stage::kIdle;            // Of the assignment.
     std::string failure;                   // When kFailed.
     Bytes unheard;                         // Of an aggregation, until the run is studied.
-    absl::Time retry_at;                   // When kUnsent.
-    absl::Time progress_told_at = absl::InfinitePast();
+    absl::Duration retry_at;               // When kUnsent.
+    absl::Duration progress_told_at = -absl::InfiniteDuration();
     bool told_why_it_waits = false;
   };
 
@@ -195,10 +203,10 @@ class ClientState {
   std::deque<std::string> queue_;      // The runs in kQueued, in order of arrival.
   std::optional<AttemptId> training_;  // Until it reports, even when stopped.
   bool paused_ = false;
-  std::optional<absl::Time> wake_at_;
+  std::optional<absl::Duration> wake_at_;
 
-  absl::Time now_;  // Of the current call.
-  Duties duties_;   // Of the current call.
+  Moment now_;     // Of the current call.
+  Duties duties_;  // Of the current call.
 };
 
 }  // namespace fedtune

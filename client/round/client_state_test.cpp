@@ -72,8 +72,12 @@ class ClientStateTest : public ::testing::Test {
     return Lines(client_.Receive(input, now_));
   }
 
+  void Pass(absl::Duration time) {
+    now_.time_of_day += time;
+    now_.monotonic += time;
+  }
   std::vector<std::string> AfterTime(absl::Duration passed) {
-    now_ += passed;
+    Pass(passed);
     return Lines(client_.Tick(now_));
   }
 
@@ -113,7 +117,8 @@ class ClientStateTest : public ::testing::Test {
   }
 
   ClientState client_;
-  absl::Time now_ = absl::FromCivil(absl::CivilHour(2026, 3, 1, 12), absl::UTCTimeZone());
+  Moment now_{.time_of_day = absl::FromCivil(absl::CivilHour(2026, 3, 1, 12), absl::UTCTimeZone()),
+              .monotonic = absl::Hours(1000)};
 
  private:
   static std::vector<std::string> Lines(const Duties& duties) {
@@ -188,7 +193,16 @@ TEST_F(ClientStateTest, OffersAContributionAgainWhileTheCoordinatorIsAway) {
   TrainedWith(Round(0), absl::OkStatus());
   EXPECT_THAT(SubmittedWith(Round(0), absl::UnavailableError("no answer")), IsEmpty());
   ASSERT_TRUE(client_.wake_at().has_value());
-  EXPECT_THAT(AfterTime(*client_.wake_at() - now_), ElementsAre("submit run-1cd1 0.1"));
+  EXPECT_THAT(AfterTime(*client_.wake_at() - now_.monotonic), ElementsAre("submit run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, OffersAContributionAgainWhenTheTimeOfDayWasSetBack) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  SubmittedWith(Round(0), absl::UnavailableError("no answer"));
+  now_.time_of_day -= absl::Hours(1);
+  EXPECT_THAT(AfterTime(absl::Seconds(5)), ElementsAre("submit run-1cd1 0.1"));
 }
 
 TEST_F(ClientStateTest, SubmitsAtOnceWhenTheCoordinatorIsBack) {
@@ -320,7 +334,16 @@ TEST_F(ClientStateTest, TellsProgressAtMostTwiceASecond) {
   Assigned(Round(0));
   EXPECT_THAT(At(Round(0), 0.25), ElementsAre("training run-1cd1 0.1: 0.25"));
   EXPECT_THAT(At(Round(0), 0.5), IsEmpty());
-  now_ += kSecond;
+  Pass(kSecond);
+  EXPECT_THAT(At(Round(0), 0.75), ElementsAre("training run-1cd1 0.1: 0.75"));
+}
+
+TEST_F(ClientStateTest, TellsProgressWhenTheTimeOfDayWasSetBack) {
+  Accept();
+  Assigned(Round(0));
+  At(Round(0), 0.25);
+  Pass(kSecond);
+  now_.time_of_day -= absl::Hours(1);
   EXPECT_THAT(At(Round(0), 0.75), ElementsAre("training run-1cd1 0.1: 0.75"));
 }
 
@@ -340,7 +363,7 @@ TEST_F(NightlyClientStateTest, WaitsForItsHours) {
   Accept();
   EXPECT_THAT(Assigned(Round(0)),
               ElementsAre("waiting run-1cd1 0.1: waiting for its hours (20:00-06:00), 8 h"));
-  EXPECT_EQ(client_.wake_at(), now_ + absl::Hours(8));
+  EXPECT_EQ(client_.wake_at(), now_.monotonic + absl::Hours(8));
   EXPECT_THAT(AfterTime(absl::Hours(1)), IsEmpty()) << "it has been told";
   EXPECT_THAT(AfterTime(absl::Hours(7)), ElementsAre("train run-1cd1 0.1"));
 }
@@ -352,18 +375,25 @@ TEST_F(NightlyClientStateTest, TellsAgainWhyItWaitsAfterAReconnect) {
 }
 
 TEST_F(NightlyClientStateTest, StandsStillOutsideItsHours) {
-  now_ += absl::Hours(17);
+  Pass(absl::Hours(17));
   Accept();
   EXPECT_THAT(Assigned(Round(0)), ElementsAre("train run-1cd1 0.1"));
-  EXPECT_EQ(client_.wake_at(), now_ + absl::Hours(1)) << "they end at six";
+  EXPECT_EQ(client_.wake_at(), now_.monotonic + absl::Hours(1)) << "they end at six";
   EXPECT_THAT(AfterTime(absl::Hours(1)),
               ElementsAre("pause", HasSubstr("waiting for its hours (20:00-06:00), 14 h")));
   EXPECT_THAT(At(Round(0), 0.5), IsEmpty());
   EXPECT_THAT(AfterTime(absl::Hours(14)), ElementsAre("resume"));
 }
 
+TEST_F(NightlyClientStateTest, GoesByTheTimeOfDayAsItIsNow) {
+  Accept();
+  Assigned(Round(0));
+  now_.time_of_day += absl::Hours(9);
+  EXPECT_THAT(AfterTime(kSecond), ElementsAre("train run-1cd1 0.1"));
+}
+
 TEST_F(NightlyClientStateTest, StopsWorkThatStandsStill) {
-  now_ += absl::Hours(17);
+  Pass(absl::Hours(17));
   Accept();
   Assigned(Round(0));
   AfterTime(absl::Hours(1));
@@ -372,10 +402,10 @@ TEST_F(NightlyClientStateTest, StopsWorkThatStandsStill) {
 }
 
 TEST_F(NightlyClientStateTest, SubmitsOutsideItsHours) {
-  now_ += absl::Hours(17);
+  Pass(absl::Hours(17));
   Accept();
   Assigned(Round(0));
-  now_ += absl::Hours(1);
+  Pass(absl::Hours(1));
   EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
 }
 

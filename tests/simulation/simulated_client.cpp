@@ -220,7 +220,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
     Carry(state_.Receive(*instruction, Now()));
   }
 
-  absl::Time Now() const { return client_.clock_.Now(); }
+  Moment Now() const { return {client_.clock_.Now(), client_.clock_.Monotonic()}; }
 
   // ---- What ClientDaemon does with duties ----
 
@@ -303,7 +303,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
   void Wake() {
     const int64_t number = ++wakes_;
     absl::Duration wait = absl::Minutes(1);
-    if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - Now());
+    if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - Now().monotonic);
     After(std::max(wait, absl::Milliseconds(1)), [this, number] {
       if (number == wakes_) Carry(state_.Tick(Now()));
     });
