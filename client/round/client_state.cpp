@@ -60,11 +60,12 @@ Duties ClientState::Tick(const Moment& now) {
 
 // ---- What the coordinator asks ----
 
+// Why it declined may have passed: a disk that was full, data that was not there.
 void ClientState::Handle(const Invitation& invitation) {
   RunState& run = runs_[invitation.run];
   if (run.invitation && *run.invitation == invitation) {
-    if (run.answer) Tell(*run.answer);
-    return;
+    if (!run.answer) return;  // It is being studied.
+    if (run.answer->accepted) return Tell(*run.answer);
   }
   run.invitation = invitation;
   run.answer.reset();
@@ -181,6 +182,7 @@ void ClientState::Handle(const Studied& report) {
   RunState& run = found->second;
   run.answer = report.answer;
   Tell(report.answer);
+  if (!report.answer.accepted) Leave(run);
   if (run.unheard.empty()) return;
   Handle(SecureMessage{run.assignment->id, std::exchange(run.unheard, {})});
 }

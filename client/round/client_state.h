@@ -108,7 +108,7 @@ using Duties = std::vector<Duty>;
 // All that a coordinator asks of one client, and where each of it stands. For
 // each run:
 //
-//   invited -> studying -> declined
+//   invited -> studying -> declined -> studying, when it is invited again
 //                       -> accepted -> queued -> training -> submitting -> done
 //                                        ^          |            |
 //                                        +----------+------------+-- next assignment

@@ -144,6 +144,24 @@ TEST_F(ClientStateTest, DeclinesWithTheReasonFound) {
   EXPECT_THAT(Assigned(Round(0)), ElementsAre("decline run-1cd1: rank 64"));
 }
 
+TEST_F(ClientStateTest, StudiesARunThatItHasDeclinedWhenItIsInvitedAgain) {
+  Invited();
+  After(Report(Studied{{.run = kIcd, .accepted = false, .reason = "disk full"}}));
+  Welcomed(Runs{kIcd});
+  EXPECT_THAT(Invited(), ElementsAre("study run-1cd1"));
+  EXPECT_THAT(Invited(), IsEmpty()) << "it is being studied";
+  EXPECT_THAT(StudiedAndAccepted(), ElementsAre("accept run-1cd1"));
+}
+
+TEST_F(ClientStateTest, WhatWasAssignedBeforeItDeclinedIsNotTrainedWhenItAccepts) {
+  Invited();
+  Assigned(Round(3));
+  After(Report(Studied{{.run = kIcd, .accepted = false, .reason = "disk full"}}));
+  Invited();
+  EXPECT_THAT(StudiedAndAccepted(), ElementsAre("accept run-1cd1"));
+  EXPECT_THAT(Assigned(Round(3)), ElementsAre("train run-1cd1 3.1")) << "asked again";
+}
+
 TEST_F(ClientStateTest, AnswersARepeatedInvitationWithoutStudyingAgain) {
   Accept();
   EXPECT_THAT(Invited(), ElementsAre("accept run-1cd1"));
