@@ -84,15 +84,6 @@ Reply WithoutPaths(Reply reply, const LocalNames& names) {
   return reply;
 }
 
-void LogSubmission(Log& log, const AttemptId& id, const absl::Status& status) {
-  if (status.ok()) {
-    log.Info("contribution taken", {Field("run", id.run), Field("round", id.round)});
-  } else {
-    log.Warning("contribution not taken",
-                {Field("run", id.run), Field("round", id.round), Field("reason", Message(status))});
-  }
-}
-
 }  // namespace
 
 ClientDaemon::ClientDaemon(Options options, Workshop& workshop, const Clock& clock, Log& log)
@@ -176,10 +167,23 @@ Duties ClientDaemon::Handle(const Lost& lost) {
 }
 
 Duties ClientDaemon::Handle(const Report& report) {
-  if (const auto* submitted = std::get_if<Submitted>(&report)) {
-    LogSubmission(log_, submitted->id, submitted->status);
-  }
+  if (const auto* submitted = std::get_if<Submitted>(&report)) LogSubmission(*submitted);
   return state_.Receive(report, Now());
+}
+
+// One line until it is taken: it is offered again every few seconds.
+void ClientDaemon::LogSubmission(const Submitted& submitted) {
+  const auto& [id, status] = submitted;
+  const LogField run = Field("run", id.run);
+  const LogField round = Field("round", id.round);
+  if (absl::IsUnavailable(status)) {
+    if (std::exchange(told_not_taken_[id.run], id) == id) return;
+    return log_.Warning("contribution not taken yet; offering it again until it is",
+                        {run, round, Field("reason", Message(status))});
+  }
+  told_not_taken_.erase(id.run);
+  if (status.ok()) return log_.Info("contribution taken", {run, round});
+  log_.Warning("contribution not taken", {run, round, Field("reason", Message(status))});
 }
 
 // ---- What is to be done ----
@@ -239,6 +243,7 @@ void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
 }
 
 void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {
+  told_not_taken_.erase(duty.run);
   workshop_.Forget(duty.run);
   crew.training.Post([this, run = duty.run] { workshop_.Discard(run); });
   Carry(EndAggregation{duty.run}, link, crew);

@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -78,6 +79,7 @@ class ClientDaemon final : public SessionListener {
   Duties Handle(const Instruction& instruction);
   Duties Handle(const Lost& lost);
   Duties Handle(const Report& report);
+  void LogSubmission(const Submitted& submitted);
 
   void Carry(const SendReply& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Study& duty, CoordinatorLink& link, Crew& crew);
@@ -97,6 +99,8 @@ class ClientDaemon final : public SessionListener {
   Log& log_;
   ClientState state_;
   bool told_lost_ = false;  // That the coordinator cannot be reached, in the log.
+  // Likewise whose contribution waits to be taken; by run.
+  std::map<std::string, AttemptId> told_not_taken_;
 
   std::shared_ptr<WorkControl> control_;  // Of the newest Train.
   std::stop_source giving_up_;            // Ends submissions when the daemon ends.

@@ -108,6 +108,7 @@ class JournalWorkshop final : public Workshop {
   Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink&,
                  std::stop_token) override {
     journal_.Write(fmt::format("answered {} in round {}", message[0], assignment.id.round));
+    if (message[0] == 9) return absl::UnavailableError("disk full");
     if (message[0] == 6) return absl::AbortedError("the coordinator tells two stories");
     return message[0] == 8 ? Outcome(absl::OkStatus()) : std::nullopt;
   }
@@ -182,6 +183,21 @@ TEST_F(ClientDaemonTest, SubmitsAgainWhenTheAssignmentIsRepeated) {
   daemon_.OnInstruction(RunOver{.run = kRun});
   journal_.Await("forgot run-1cd1");
   EXPECT_THAT(journal_.lines(), Contains("began round 0").Times(1));
+}
+
+TEST_F(ClientDaemonTest, SaysOnceThatAContributionIsNotTakenHoweverOftenItIsOffered) {
+  workshop_.secure = true;
+  Invite();
+  journal_.Await("answered true");
+  Assign(0);
+  const AttemptId id{.run = kRun, .round = 0};
+  for (const uint8_t kind : {9, 9, 9, 2}) {
+    daemon_.OnInstruction(SecureMessage{.id = id, .message = {kind}});
+  }
+  journal_.Await("answered 2 in round 0");
+  Invite();  // It is answered when all outcomes before have been seen.
+  journal_.Await("answered true", 2);
+  EXPECT_EQ(LinesLogged("contribution not taken"), 1);
 }
 
 TEST_F(ClientDaemonTest, StopsTheWorkOfARoundThatCloses) {
