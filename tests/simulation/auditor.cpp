@@ -61,8 +61,17 @@ void Auditor::Violates(std::string_view what) {
 // ---- What crosses the network ----
 
 void Auditor::Told(const Institution& client, const v1::CoordinatorMessage& message) {
+  if (message.has_welcome()) ToldWhatIsUnderWay(message.welcome());
   if (message.has_round_assignment()) ToldAssignment(client, message.round_assignment());
   if (message.has_secure_aggregation()) ToldSecurely(message.secure_aggregation());
+}
+
+void Auditor::ToldWhatIsUnderWay(const v1::Welcome& welcome) {
+  const std::optional<RunRecord> stored = disk();
+  if (!stored.has_value() || HasEnded(stored->state) || !welcome.has_runs_under_way()) return;
+  const auto& runs = welcome.runs_under_way().run_ids();
+  Expect(std::find(runs.begin(), runs.end(), stored->id.value) != runs.end(),
+         "I1: a client is told that a run is not under way, and its end is not stored");
 }
 
 void Auditor::ToldAssignment(const Institution& client, const v1::RoundAssignment& assignment) {

@@ -394,8 +394,13 @@ void SimulatedCoordinator::RetryRun() {
 
 std::shared_ptr<ClientLine> SimulatedCoordinator::Connect(const Institution& client, Line line) {
   const std::shared_ptr<Process> process = process_;
-  Do(process,
-     [&] { line.tell(WelcomeMessage("", client, process->gateway->RunsUnderWayFor(client))); });
+  Do(process, [&] {
+    v1::CoordinatorMessage welcome =
+        WelcomeMessage("", client, process->gateway->RunsUnderWayFor(client));
+    doubles_.Welcoming(*welcome.mutable_welcome());
+    auditor_.Told(client, welcome);
+    line.tell(std::move(welcome));
+  });
   auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
   Do(process, [&] { process->gateway->Connect(RecordOf(client), told); });
   return told;
