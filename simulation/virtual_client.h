@@ -79,6 +79,7 @@ class VirtualClient final : public CoordinatorLink {
   void Carry(const PauseTraining&) { control_->Pause(); }
   void Carry(const ResumeTraining&) { control_->Resume(); }
   void Carry(const fedtune::Submit& duty);
+  void Carry(const StopSubmitting&) {}  // Nothing is handed in for any time.
   void Carry(const Answer& duty);
   void Carry(const EndAggregation& duty);
   void Carry(const KeepOnly&) {}

@@ -112,7 +112,7 @@ void ClientDaemon::Run(CoordinatorLink& link, std::stop_token stop) {
       std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
     }
   }
-  giving_up_.request_stop();
+  submitting_.StopAll();
   if (control_) control_->Stop();
 }
 
@@ -182,6 +182,7 @@ void ClientDaemon::LogSubmission(const Submitted& submitted) {
                         {run, round, Field("reason", Message(status))});
   }
   told_not_taken_.erase(id.run);
+  if (absl::IsCancelled(status)) return;
   if (status.ok()) return log_.Info("contribution taken", {run, round});
   log_.Warning("contribution not taken", {run, round, Field("reason", Message(status))});
 }
@@ -215,15 +216,21 @@ void ClientDaemon::Carry(const ResumeTraining&, CoordinatorLink&, Crew&) { contr
 
 void ClientDaemon::Carry(const Submit& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, id = duty.id, &link] {
-    auto outcome = workshop_.Submit(id, link, giving_up_.get_token());
+    auto outcome = workshop_.Submit(id, link, submitting_.Begin(id));
     if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
   });
 }
 
+// The thread is for what other runs have to hand in.
+void ClientDaemon::Carry(const StopSubmitting& duty, CoordinatorLink&, Crew&) {
+  submitting_.Stop(duty.id);
+}
+
 void ClientDaemon::Carry(const Answer& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, duty, &link] {
-    auto outcome = workshop_.Answer(duty.assignment, duty.message, link, giving_up_.get_token());
-    if (outcome) Post(Report(Submitted{duty.assignment.id, *std::move(outcome)}));
+    const AttemptId& id = duty.assignment.id;
+    auto outcome = workshop_.Answer(duty.assignment, duty.message, link, submitting_.Begin(id));
+    if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
   });
 }
 

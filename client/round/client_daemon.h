@@ -20,6 +20,7 @@
 #include "client/round/client_state.h"
 #include "client/round/coordinator_link.h"
 #include "client/round/local_names.h"
+#include "client/round/stoppable_task.h"
 #include "client/round/task_thread.h"
 #include "client/round/work_control.h"
 #include "client/round/workshop.h"
@@ -62,7 +63,7 @@ class ClientDaemon final : public SessionListener {
   };
   using Event = std::variant<Welcome, Instruction, Lost, Report>;
 
-  // The threads that work; ended, in this order, when Run() returns.
+  // The threads that work; ended, the last one first, when Run() returns.
   struct Crew {
     TaskThread study;
     TaskThread training;
@@ -88,6 +89,7 @@ class ClientDaemon final : public SessionListener {
   void Carry(const PauseTraining& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const ResumeTraining& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Submit& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const StopSubmitting& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Answer& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const EndAggregation& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Forget& duty, CoordinatorLink& link, Crew& crew);
@@ -103,7 +105,7 @@ class ClientDaemon final : public SessionListener {
   std::map<std::string, AttemptId> told_not_taken_;
 
   std::shared_ptr<WorkControl> control_;  // Of the newest Train.
-  std::stop_source giving_up_;            // Ends submissions when the daemon ends.
+  StoppableTask<AttemptId> submitting_;
 
   std::mutex mutex_;
   std::condition_variable_any arrived_;

@@ -45,6 +45,34 @@ class Journal {
   std::vector<std::string> lines_;
 };
 
+// Moved by the test while the daemon looks at it.
+class SharedClock final : public Clock {
+ public:
+  absl::Time Now() const override {
+    const std::lock_guard lock(mutex_);
+    return clock_.Now();
+  }
+  absl::Duration Monotonic() const override {
+    const std::lock_guard lock(mutex_);
+    return clock_.Monotonic();
+  }
+  void Advance(absl::Duration by) {
+    const std::lock_guard lock(mutex_);
+    clock_.Advance(by);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  testing::FakeClock clock_;
+};
+
+void AwaitStop(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  stopped.wait(lock, stop, [] { return false; });
+}
+
 class JournalLink final : public CoordinatorLink {
  public:
   explicit JournalLink(Journal& journal) : journal_(journal) {}
@@ -62,8 +90,12 @@ class JournalLink final : public CoordinatorLink {
                                                   const TransferObserver&) override {
     return absl::NotFoundError("none");
   }
-  absl::Status Submit(const Contribution& contribution, std::stop_token) override {
+  absl::Status Submit(const Contribution& contribution, std::stop_token stop) override {
     journal_.Write(fmt::format("submitted round {}", contribution.id.round));
+    if (contribution.id.round == 4) {
+      AwaitStop(stop);
+      return absl::CancelledError("stopped");
+    }
     return absl::OkStatus();
   }
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
@@ -74,7 +106,8 @@ class JournalLink final : public CoordinatorLink {
   Journal& journal_;
 };
 
-// Round 0 is trained at once, round 1 until it is stopped, rounds 2 and 3 fail.
+// Round 0 is trained at once, round 1 until it is stopped, rounds 2 and 3 fail; round 4
+// is handed in until it is stopped.
 class JournalWorkshop final : public Workshop {
  public:
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
@@ -91,10 +124,7 @@ class JournalWorkshop final : public Workshop {
       return absl::NotFoundError("cannot open /models/lite/config.json: No such file");
     }
     if (assignment.id.round == 1) {
-      std::mutex mutex;
-      std::condition_variable_any stopped;
-      std::unique_lock lock(mutex);
-      stopped.wait(lock, control.stop_token(), [] { return false; });
+      AwaitStop(control.stop_token());
       journal_.Write("stopped");
       return absl::CancelledError("stopped");
     }
@@ -157,7 +187,7 @@ class ClientDaemonTest : public ::testing::Test {
   Journal journal_;
   JournalLink link_;
   JournalWorkshop workshop_;
-  testing::FakeClock clock_;
+  SharedClock clock_;
   Journal logged_;
   Log log_{[this](std::string_view line) { logged_.Write(std::string(line)); }};
   ClientDaemon daemon_;
@@ -206,6 +236,28 @@ TEST_F(ClientDaemonTest, StopsTheWorkOfARoundThatCloses) {
   journal_.Await("began round 1");
   daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 1}});
   journal_.Await("stopped");
+}
+
+TEST_F(ClientDaemonTest, ALongUploadForARoundThatHasClosedHoldsUpNoOthers) {
+  Invite();
+  Assign(4);
+  journal_.Await("submitted round 4");
+  daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 4}});
+  Assign(0);
+  Invite();
+  journal_.Await("answered true", 2);
+  clock_.Advance(absl::Seconds(10));
+  Invite();  // Any event: it looks at the clock.
+  journal_.Await("submitted round 0");
+  EXPECT_EQ(LinesLogged("contribution not taken"), 0);
+}
+
+TEST_F(ClientDaemonTest, GivesUpAnUploadWhenItIsStopped) {
+  Invite();
+  Assign(4);
+  journal_.Await("submitted round 4");
+  thread_.request_stop();
+  thread_.join();
 }
 
 TEST_F(ClientDaemonTest, AnswersInvitationsWhileItTrains) {

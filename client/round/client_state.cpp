@@ -17,6 +17,10 @@ namespace {
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 
+// How long a submission may go on when its round is over: what is whole at the
+// coordinator is answered within that time.
+constexpr absl::Duration kAnswerTime = absl::Seconds(10);
+
 }  // namespace
 
 std::string_view ToString(WorkPhase phase) {
@@ -90,11 +94,11 @@ void ClientState::Repeat(RunState& run) {
   switch (run.stage) {
     case Stage::kUnsent:
     case Stage::kDone:
-      Resubmit(run);
+      HandIn(run);
       break;
     case Stage::kSubmitting:
       // What an aggregation has said may be lost with the connection.
-      if (run.answer && run.answer->secure) Resubmit(run);
+      if (run.answer && run.answer->secure) HandIn(run);
       break;
     case Stage::kFailed:
       Tell(AttemptFailed{run.assignment->id, run.failure});
@@ -112,7 +116,8 @@ void ClientState::Repeat(RunState& run) {
   }
 }
 
-void ClientState::Resubmit(RunState& run) {
+void ClientState::HandIn(RunState& run) {
+  unwanted_.erase(run.assignment->id);
   run.stage = Stage::kSubmitting;
   duties_.push_back(Submit{run.assignment->id});
 }
@@ -123,6 +128,9 @@ void ClientState::Leave(RunState& run) {
   if (run.stage == Stage::kTraining) {
     duties_.push_back(StopTraining{});
     paused_ = false;
+  }
+  if (run.stage == Stage::kSubmitting) {
+    unwanted_[run.assignment->id] = now_.monotonic + kAnswerTime;
   }
   run.stage = run.assignment ? Stage::kOver : Stage::kIdle;
   run.told_why_it_waits = false;
@@ -201,11 +209,11 @@ void ClientState::Handle(const Trained& report) {
   RunState* run = Find(report.id);
   if (run == nullptr || run->stage != Stage::kTraining) return;
   if (!report.status.ok()) return Fail(*run, Message(report.status));
-  run->stage = Stage::kSubmitting;
-  duties_.push_back(Submit{report.id});
+  HandIn(*run);
 }
 
 void ClientState::Handle(const Submitted& report) {
+  unwanted_.erase(report.id);
   RunState* run = Find(report.id);
   if (run == nullptr) return;
   if (run->stage == Stage::kQueued || run->stage == Stage::kTraining) {
@@ -239,6 +247,7 @@ Duties ClientState::Settle() {
   FollowHours();
   StartNext();
   RetrySubmissions();
+  StopUnwanted();
   SetAlarm();
   return std::exchange(duties_, {});
 }
@@ -291,8 +300,17 @@ void ClientState::TellWaiting(RunState& run, std::string note) {
 void ClientState::RetrySubmissions() {
   for (auto& [name, run] : runs_) {
     if (run.stage != Stage::kUnsent || now_.monotonic < run.retry_at) continue;
-    Resubmit(run);
+    HandIn(run);
   }
+}
+
+void ClientState::StopUnwanted() {
+  std::erase_if(unwanted_, [this](const auto& submission) {
+    const auto& [id, stopped_at] = submission;
+    if (now_.monotonic < stopped_at) return false;
+    duties_.push_back(StopSubmitting{id});
+    return true;
+  });
 }
 
 void ClientState::SetAlarm() {
@@ -306,6 +324,7 @@ void ClientState::SetAlarm() {
   for (const auto& [name, run] : runs_) {
     if (run.stage == Stage::kUnsent) at_latest(run.retry_at);
   }
+  for (const auto& [id, stopped_at] : unwanted_) at_latest(stopped_at);
   if (queue_.empty() && !training_) return;
   if (const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_)) {
     at_hour(*opens_at);

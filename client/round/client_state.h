@@ -80,6 +80,11 @@ struct Submit {
   AttemptId id;
 };
 
+// What is being handed in for this attempt is not wanted any more, and takes long.
+struct StopSubmitting {
+  AttemptId id;
+};
+
 // Answer the coordinator's message of a secure aggregation.
 struct Answer {
   Assignment assignment;
@@ -102,7 +107,7 @@ struct KeepOnly {
 };
 
 using Duty = std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining,
-                          Submit, Answer, EndAggregation, Forget, KeepOnly>;
+                          Submit, StopSubmitting, Answer, EndAggregation, Forget, KeepOnly>;
 using Duties = std::vector<Duty>;
 
 // All that a coordinator asks of one client, and where each of it stands. For
@@ -178,7 +183,7 @@ class ClientState {
   void EndAllBut(std::vector<std::string> under_way);
   void End(const std::string& run);
   void Repeat(RunState& run);
-  void Resubmit(RunState& run);
+  void HandIn(RunState& run);
   void Leave(RunState& run);
   void EndAggregationOf(const RunState& run);
   void Fail(RunState& run, std::string_view reason);
@@ -191,6 +196,7 @@ class ClientState {
   void FollowHours();
   void StartNext();
   void RetrySubmissions();
+  void StopUnwanted();
   void SetAlarm();
 
   static bool CanStart(const RunState& run);
@@ -203,6 +209,7 @@ class ClientState {
   std::deque<std::string> queue_;      // The runs in kQueued, in order of arrival.
   std::optional<AttemptId> training_;  // Until it reports, even when stopped.
   bool paused_ = false;
+  std::map<AttemptId, absl::Duration> unwanted_;  // Submissions, and when they are stopped.
   std::optional<absl::Duration> wake_at_;
 
   Moment now_;     // Of the current call.

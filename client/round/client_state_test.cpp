@@ -57,6 +57,8 @@ std::string Text(const Duty& duty) {
   if (const auto* only = std::get_if<KeepOnly>(&duty)) {
     return fmt::format("keep only [{}]", fmt::join(only->runs, " "));
   }
+  if (const auto* stop = std::get_if<StopSubmitting>(&duty))
+    return "stop submitting " + Text(stop->id);
   if (std::holds_alternative<StopTraining>(duty)) return "stop";
   if (std::holds_alternative<PauseTraining>(duty)) return "pause";
   return "resume";
@@ -261,6 +263,54 @@ TEST_F(ClientStateTest, StopsWhenTheRoundCloses) {
   Assigned(Round(0));
   EXPECT_THAT(Closed(Round(0)), ElementsAre("stop"));
   EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
+}
+
+TEST_F(ClientStateTest, StopsALongSubmissionWhoseRoundHasClosed) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  EXPECT_THAT(Closed(Round(0)), IsEmpty()) << "its answer may be on the way";
+  ASSERT_TRUE(client_.wake_at().has_value());
+  EXPECT_THAT(AfterTime(*client_.wake_at() - now_.monotonic),
+              ElementsAre("stop submitting run-1cd1 0.1"));
+  EXPECT_THAT(SubmittedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
+  EXPECT_EQ(client_.wake_at(), std::nullopt);
+}
+
+TEST_F(ClientStateTest, StopsALongSubmissionWhoseAttemptIsOver) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  EXPECT_THAT(Assigned(Round(0, 2)), ElementsAre("train run-1cd1 0.2"));
+  EXPECT_THAT(AfterTime(absl::Seconds(10)), ElementsAre("stop submitting run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, StopsALongSubmissionWhoseRunHasEnded) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1"));
+  EXPECT_THAT(AfterTime(absl::Seconds(10)), ElementsAre("stop submitting run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, StopsNoSubmissionThatIsAnsweredAfterTheNextRoundHasBegun) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  Assigned(Round(1));
+  SubmittedWith(Round(0), absl::OkStatus());
+  EXPECT_EQ(client_.wake_at(), std::nullopt);
+  EXPECT_THAT(AfterTime(absl::Minutes(1)), IsEmpty());
+}
+
+TEST_F(ClientStateTest, StopsNoSubmissionThatIsWantedAgain) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  Closed(Round(0));
+  EXPECT_THAT(Assigned(Round(0)), ElementsAre("train run-1cd1 0.1"));
+  EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
+  EXPECT_THAT(AfterTime(absl::Minutes(1)), IsEmpty());
 }
 
 TEST_F(ClientStateTest, ANewAttemptReplacesTheOldOneAndWaitsForItToStop) {

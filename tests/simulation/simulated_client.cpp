@@ -273,6 +273,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
     Post(submission_, Between(1, 500),
          [this, id = duty.id] { HandedIn(id, workshop_->Submit(id, *this, {})); });
   }
+  void Carry(const StopSubmitting&) {}  // As on a network that delivers it all the same.
   void Carry(const Answer& duty) {
     Post(submission_, Between(1, 500), [this, duty] {
       HandedIn(duty.assignment.id, workshop_->Answer(duty.assignment, duty.message, *this, {}));
