@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/directory_lock.h"
 #include "base/exhaustion.h"
 #include "base/host_and_port.h"
 #include "base/logging.h"
@@ -22,7 +23,6 @@
 #include "coordinator/end_signals.h"
 #include "coordinator/rpc/server.h"
 #include "coordinator/storage/backup_schedule.h"
-#include "coordinator/storage/directory_lock.h"
 #include "fmt/format.h"
 #include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"

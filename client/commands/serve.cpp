@@ -8,8 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/directory_lock.h"
 #include "base/exhaustion.h"
-#include "base/files.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -74,7 +74,6 @@ MembershipSource MembershipOf(const ClientConfig& config, const Credentials& cre
 absl::StatusOr<std::optional<SessionJournal>> OpenJournal(const ClientConfig& config,
                                                           const MembershipSource& source) {
   if (!source.key.ok()) return std::nullopt;
-  RETURN_IF_ERROR(MakeDirectories(config.state_dir));
   ASSIGN_OR_RETURN(SessionJournal journal,
                    SessionJournal::Open(SessionJournalFile(config), **source.key));
   return std::optional(std::move(journal));
@@ -129,6 +128,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   SetUpRpcLibrary();
   Log log(config.log_format);
   const ObserverOfFile observer_of = [&](const std::filesystem::path& file) {

@@ -137,14 +137,19 @@ absl::StatusOr<std::vector<Bytes>> SessionJournal::Records(const Digest& session
   }
 }
 
-absl::Status SessionJournal::Append(const Digest& session, ByteSpan record, bool agreed) {
+absl::Status SessionJournal::Append(const Digest& session, int64_t number, ByteSpan record,
+                                    bool agreed) {
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionAppendBefore));
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(SqliteStatement count,
                    database_.Prepare("SELECT COUNT(*) FROM records WHERE session = ?"));
   count.Bind(BlobOf(session));
   RETURN_IF_ERROR(count.Step().status());
-  const int64_t number = count.Int64(0);
+  if (count.Int64(0) != number) {
+    return absl::AbortedError(
+        "another process goes on with this secure aggregation; is another client running on the "
+        "same state_dir?");
+  }
   count.Reset();
   RETURN_IF_ERROR(
       database_.Run("UPDATE sessions SET agreed = MAX(agreed, ?) "

@@ -57,9 +57,10 @@ class SessionJournal {
   // What is kept of a session if it is open.
   absl::StatusOr<std::optional<Kept>> Find(const Digest& session);
 
-  // Adds a record. `agreed`: with it survivors are agreed on.
-  // FAILED_PRECONDITION: the session is not open.
-  absl::Status Append(const Digest& session, ByteSpan record, bool agreed);
+  // Adds record `number`, counted from 0. `agreed`: with it survivors are agreed on.
+  // FAILED_PRECONDITION: the session is not open. ABORTED: it has another number of
+  // records, as another process goes on with it; nothing has changed.
+  absl::Status Append(const Digest& session, int64_t number, ByteSpan record, bool agreed);
 
   // Closes the run's open session, if there is one: its secret and records go.
   absl::Status CloseRun(const std::string& run);

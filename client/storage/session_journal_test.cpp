@@ -41,8 +41,8 @@ TEST_F(SessionJournalTest, KeepsSecretAndRecordsForTheNextProcess) {
     EXPECT_THAT(kept->records, IsEmpty());
     secret.assign(kept->round_secret.Reveal().begin(), kept->round_secret.Reveal().end());
     EXPECT_EQ(secret.size(), 32);
-    ASSERT_THAT(journal.Append(First().id, Bytes{1}, false), IsOk());
-    ASSERT_THAT(journal.Append(First().id, Bytes{2, 2}, true), IsOk());
+    ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, false), IsOk());
+    ASSERT_THAT(journal.Append(First().id, 1, Bytes{2, 2}, true), IsOk());
   }
   SessionJournal journal = Open();
   const auto kept = journal.Begin(First());
@@ -69,7 +69,7 @@ TEST_F(SessionJournalTest, ClosesASessionWhenTheNextAttemptBegins) {
   ASSERT_THAT(journal.Begin(First()), IsOk());
   ASSERT_THAT(journal.Begin(Second()), IsOk());
   EXPECT_FALSE(journal.Find(First().id)->has_value());
-  EXPECT_THAT(journal.Append(First().id, Bytes{1}, false), HasCode(kRefused));
+  EXPECT_THAT(journal.Append(First().id, 0, Bytes{1}, false), HasCode(kRefused));
   EXPECT_THAT(Message(journal.Begin(First()).status()), HasSubstr("is not taken up again"));
 }
 
@@ -92,7 +92,7 @@ TEST_F(SessionJournalTest, RefusesABurntRoundForEver) {
   {
     SessionJournal journal = Open();
     ASSERT_THAT(journal.Begin(First()), IsOk());
-    ASSERT_THAT(journal.Append(First().id, Bytes{1}, true), IsOk());
+    ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, true), IsOk());
   }
   EXPECT_THAT(Message(Open().Begin(Second()).status()), HasSubstr("round 8 of run-1 is burnt"));
   ASSERT_THAT(Open().CloseRun("run-1"), IsOk());
@@ -100,10 +100,31 @@ TEST_F(SessionJournalTest, RefusesABurntRoundForEver) {
   EXPECT_THAT(Open().Begin(First()), HasCode(kRefused));
 }
 
+// As when a second process was started on the same folder.
+TEST_F(SessionJournalTest, OfTwoThatGoOnWithASessionOneAgrees) {
+  SessionJournal one = Open();
+  SessionJournal other = Open();
+  ASSERT_THAT(one.Begin(First()), IsOk());
+  ASSERT_THAT(other.Begin(First()), IsOk());
+  ASSERT_THAT(one.Append(First().id, 0, Bytes{1}, true), IsOk());
+  const absl::Status refused = other.Append(First().id, 0, Bytes{2}, true);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(Message(refused), HasSubstr("another process goes on with this secure aggregation"));
+  EXPECT_THAT((*one.Find(First().id))->records, ElementsAre(Bytes{1}));
+  EXPECT_THAT(one.Append(First().id, 1, Bytes{3}, false), IsOk());
+}
+
+TEST_F(SessionJournalTest, RefusesARecordBeforeItsTurn) {
+  SessionJournal journal = Open();
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  EXPECT_THAT(journal.Append(First().id, 1, Bytes{1}, true), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(journal.Begin(Second()), IsOk()) << "nothing was agreed on";
+}
+
 TEST_F(SessionJournalTest, ABurntRoundSaysNothingOfTheNextOne) {
   SessionJournal journal = Open();
   ASSERT_THAT(journal.Begin(First()), IsOk());
-  ASSERT_THAT(journal.Append(First().id, Bytes{1}, true), IsOk());
+  ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, true), IsOk());
   EXPECT_THAT(journal.Begin({.id = Sha256Of("next"), .run = "run-1", .round = 8}), IsOk());
 }
 
@@ -119,7 +140,7 @@ TEST_F(SessionJournalTest, WritesNoRecordInTheClear) {
   {
     SessionJournal journal = Open();
     ASSERT_THAT(journal.Begin(First()), IsOk());
-    ASSERT_THAT(journal.Append(First().id, SpanOf(canary), false), IsOk());
+    ASSERT_THAT(journal.Append(First().id, 0, SpanOf(canary), false), IsOk());
     for (const auto& file : std::filesystem::directory_iterator(folder_.path())) {
       EXPECT_THAT(*ReadFile(file.path()), Not(HasSubstr(canary))) << file.path();
     }
@@ -132,7 +153,7 @@ TEST_F(SessionJournalTest, RefusesRecordsInAnotherOrder) {
   {
     SessionJournal journal = Open();
     ASSERT_THAT(journal.Begin(First()), IsOk());
-    ASSERT_THAT(journal.Append(First().id, Bytes{1}, false), IsOk());
+    ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, false), IsOk());
   }
   ASSERT_THAT(SqliteDatabase::Open(path_)->Execute("UPDATE records SET number = 1"), IsOk());
   EXPECT_THAT(Open().Find(First().id), HasCode(absl::StatusCode::kDataLoss));
@@ -142,11 +163,11 @@ TEST_F(SessionJournalTest, ChangesNothingOnAFullDisk) {
   SessionJournal journal = Open();
   ASSERT_THAT(journal.Begin(First()), IsOk());
   ASSERT_THAT(journal.LimitPages(16), IsOk());
-  EXPECT_THAT(journal.Append(First().id, Bytes(1 << 20), true),
+  EXPECT_THAT(journal.Append(First().id, 0, Bytes(1 << 20), true),
               HasCode(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT((*journal.Find(First().id))->records, IsEmpty());
   ASSERT_THAT(journal.LimitPages(1'000), IsOk());
-  EXPECT_THAT(journal.Append(First().id, Bytes(1 << 20), false), IsOk());
+  EXPECT_THAT(journal.Append(First().id, 0, Bytes(1 << 20), false), IsOk());
   EXPECT_THAT(journal.Begin(Second()), IsOk()) << "nothing was agreed on";
 }
 

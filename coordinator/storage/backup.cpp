@@ -10,11 +10,11 @@
 #include <system_error>
 #include <utility>
 
+#include "base/directory_lock.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "coordinator/storage/directory_lock.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 

@@ -10,8 +10,8 @@
 #include "absl/time/clock.h"
 #include "base/printable_text.h"
 #include "base/status_macros.h"
+#include "base/writer.h"
 #include "coordinator/storage/columns.h"
-#include "coordinator/storage/writer.h"
 #include "fmt/format.h"
 
 namespace fedtune {

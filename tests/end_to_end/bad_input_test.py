@@ -246,6 +246,14 @@ class BadInputTest(unittest.TestCase):
             "--key", keys / "key.pem", "--authority", keys / "authority.pem", expect=1)
         self.refused(done, f"port {port} is in use by another process", "--listen")
 
+    def test_a_second_client_on_the_same_folder(self):
+        good = SITES[0]
+        first = self.federation.processes[good]
+        done = self.federation.run("fedtune-client", "serve",
+                                   "--config", self.folder / good / "client.toml", expect=1)
+        self.refused(done, f"is in use by process {first.pid} on ", "stop that one")
+        self.assertIsNone(first.poll())
+
     def test_a_coordinator_that_is_not_there(self):
         flags = ["127.0.0.1:1" if flag == self.federation.address else flag
                  for flag in self.federation.connection()]
