@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "client/round/assignment_check.h"
 
 namespace fedtune {
 
@@ -29,6 +30,7 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
                                  WorkControl& control, const WorkObserver& observer) {
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
+  RETURN_IF_ERROR(CheckAssignment(assignment, material->plan));
   const RoundInputs inputs = InputsOf(assignment, *material);
   if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();
   if (keeper_) {

@@ -27,6 +27,7 @@ batch_size = 1
 count = 3
 [aggregation]
 mode = "plain"
+method = "fedit"
 )";
 
 // The same, aggregated securely.
@@ -155,6 +156,23 @@ TEST_F(LocalWorkshopTest, DoesNothingAgainForAnotherAttempt) {
   ASSERT_NE(workshop_.Kept(second), nullptr);
   EXPECT_EQ(workshop_.Kept(second)->id, second);
   EXPECT_EQ(workshop_.Kept(IdOf(0)), nullptr);
+}
+
+TEST_F(LocalWorkshopTest, DoesNoWorkForARoundThatThePlanDoesNotHave) {
+  workshop_.Study(invitation_);
+  for (const int64_t round : {int64_t{3}, int64_t{1} << 60, int64_t{1} << 62}) {
+    EXPECT_THAT(Work(round), HasCode(absl::StatusCode::kInvalidArgument)) << round;
+  }
+  EXPECT_EQ(loads_, 0);
+  EXPECT_EQ(trainings_, 0);
+}
+
+TEST_F(LocalWorkshopTest, TrainsNoFactorsButThePlans) {
+  workshop_.Study(invitation_);
+  EXPECT_THAT(workshop_.Work({.id = IdOf(0), .factors = FactorSet::kA}, link_, control_,
+                             [](const WorkProgress&) {}),
+              HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(trainings_, 0);
 }
 
 TEST_F(LocalWorkshopTest, TrainsAgainFromAnotherAdapter) {

@@ -13,6 +13,7 @@
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "client/round/assignment_check.h"
 #include "client/round/packed_vector.h"
 #include "plan/secure_session.h"
 #include "plan/secure_vector.h"
@@ -86,6 +87,7 @@ absl::Status Explained(const absl::Status& status) {
 
 absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work) {
   const RunMaterial& material = *work.material;
+  RETURN_IF_ERROR(CheckAssignment(work.assignment, material.plan));
   return SecureSessionParameters(material.plan, material.plan_toml, material.layout,
                                  material.membership->roster, AttemptOf(work));
 }

@@ -28,7 +28,7 @@ struct SecureRoundWork {
 };
 
 // What the attempt's clients and coordinator must agree on.
-// INVALID_ARGUMENT: as SecureSessionParameters().
+// INVALID_ARGUMENT: as CheckAssignment() and SecureSessionParameters().
 absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work);
 
 // Hands one contribution in by a secure aggregation: keeps each record in the

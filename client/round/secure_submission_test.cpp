@@ -30,9 +30,9 @@ constexpr auto kGivenUp = absl::StatusCode::kAborted;
 constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
 
 const std::string kPlan =
-    "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 3\n"
-    "[aggregation]\nmode = 'secure'\n[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\n"
-    "min_cohort = 4\nmax_cohort = 5\n";
+    "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 8\n"
+    "[aggregation]\nmode = 'secure'\nmethod = 'fedit'\n"
+    "[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\nmin_cohort = 4\nmax_cohort = 5\n";
 
 constexpr RoutingShape kRouting = {.layers = 2, .experts = 3, .choices = 2, .most_tokens = 64};
 
@@ -129,7 +129,7 @@ class SecureSubmissionTest : public ::testing::Test {
                          .validation = {},
                          .choices = {},
                          .batch = {}};
-      party.work = {.assignment = {.id = {.run = "run-1", .round = 7},
+      party.work = {.assignment = {.id = {.run = "run-1", .round = evaluate_only ? 8 : 7},
                                    .adapter = Sha256Of("adapter"),
                                    .evaluate_only = evaluate_only},
                     .material = party.material};
@@ -486,6 +486,15 @@ TEST_F(SecureSubmissionTest, SaysThatAnotherProcessWasFasterWithTheInput) {
   EXPECT_THAT(refused, HasCode(kGivenUp));
   EXPECT_THAT(Message(refused), HasSubstr("another process goes on"));
   EXPECT_EQ(uke.link.uploads, 1);
+}
+
+TEST_F(SecureSubmissionTest, TakesNoPartInARoundThatThePlanDoesNotHave) {
+  Party& uke = parties_.at(2);
+  uke.work.assignment.id.round = 8;
+  uke.Start();
+  EXPECT_THAT(uke.begin_status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(SecureSubmission::Resume(uke.work, *uke.journal),
+              HasCode(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(SecureSubmissionTest, ResumesNothingThatNeverBegan) {

@@ -33,7 +33,7 @@ class Workshop {
   // contribution until the next one of this run. Work that was done before for the
   // same round, from the same adapter, is not done again, whichever attempt it was
   // for; nor, as far as it was stored, in an earlier process. CANCELLED: `control`
-  // said so.
+  // said so. INVALID_ARGUMENT: the run's plan has no such assignment.
   virtual absl::Status Work(const Assignment& assignment, CoordinatorLink& link,
                             WorkControl& control, const WorkObserver& observer) = 0;
 
