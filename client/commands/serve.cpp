@@ -13,6 +13,7 @@
 #include "base/logging.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "client/commands/client_end.h"
 #include "client/commands/device.h"
 #include "client/commands/records.h"
 #include "client/commands/site.h"
@@ -72,10 +73,14 @@ MembershipSource MembershipOf(const ClientConfig& config, const Credentials& cre
 }
 
 absl::StatusOr<std::optional<SessionJournal>> OpenJournal(const ClientConfig& config,
-                                                          const MembershipSource& source) {
+                                                          const MembershipSource& source,
+                                                          ClientEnd& end) {
   if (!source.key.ok()) return std::nullopt;
   ASSIGN_OR_RETURN(SessionJournal journal,
                    SessionJournal::Open(SessionJournalFile(config), **source.key));
+  journal.OnEnd([&end](const absl::Status& why) {
+    end.Fail(Annotate(why, "the journal of secure aggregations is lost"));
+  });
   return std::optional(std::move(journal));
 }
 
@@ -140,7 +145,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
 
   MembershipSource membership = MembershipOf(config, credentials, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
-  ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership));
+  ClientEnd end(signals.token());
+  ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership, end));
   std::optional<RoundKeeper> keeper = OpenKeeper(config, credentials, clock, log);
 
   const Hours hours = policy.hours;
@@ -175,10 +181,10 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                             .device = DescribeDevice(device, config.threads),
                             .datasets = std::move(datasets)},
                            daemon);
-    daemon.Run(link, signals.token());
+    daemon.Run(link, end.token());
   }
   log.Info("client stopped");
-  return absl::OkStatus();
+  return end.status();
 }
 
 }  // namespace fedtune

@@ -41,6 +41,9 @@ CREATE TABLE records (
 constexpr int64_t kSecret = -1;
 constexpr size_t kSecretSize = 32;
 
+// Of the log, before it is moved into the database: as SQLite has it by itself.
+constexpr int kLogPages = 1000;
+
 std::span<const std::byte> BlobOf(const Digest& digest) {
   return std::as_bytes(std::span(digest.bytes));
 }
@@ -60,10 +63,15 @@ absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path&
   // A secret that was deleted is overwritten.
   RETURN_IF_ERROR(database.Execute("PRAGMA secure_delete = ON"));
   RETURN_IF_ERROR(database.Migrate(kSteps));
+  database.CheckpointEvery(kLogPages);
   const SecretBytes pem = key.ToPem();
   return SessionJournal(
       std::move(database),
       HkdfSha256(pem.Reveal(), {}, SpanOf("fedtune/session-journal/1"), kAeadKeySize));
+}
+
+void SessionJournal::OnEnd(std::function<void(const absl::Status&)> on_end) {
+  database_.OnEnd(std::move(on_end));
 }
 
 absl::StatusOr<SessionJournal::Kept> SessionJournal::Begin(const JournalSession& session) {

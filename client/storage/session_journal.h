@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,7 +34,8 @@ struct JournalSession {
 // At most one session of a run is open. Movable; one thread at a time.
 //
 // Any call: RESOURCE_EXHAUSTED: the disk is full, nothing has changed.
-// UNAVAILABLE: another process holds the database. DATA_LOSS: it is damaged.
+// UNAVAILABLE: another process holds the database, or an I/O error or damage has ended
+// the journal, which is then not used any more. DATA_LOSS: it is damaged.
 class SessionJournal {
  public:
   // What an open session goes on from.
@@ -45,6 +47,10 @@ class SessionJournal {
   // Opens the file or makes it. Errors besides: as SqliteDatabase::Open().
   static absl::StatusOr<SessionJournal> Open(const std::filesystem::path& path,
                                              const SigningKey& key);
+
+  // From now on `on_end` is told once when the journal has ended: what it holds is
+  // known to the next process.
+  void OnEnd(std::function<void(const absl::Status&)> on_end);
 
   // Begins the session with a new secret and closes the run's others; or takes it
   // up, if it is open.
