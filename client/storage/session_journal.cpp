@@ -59,7 +59,7 @@ Bytes ContextOf(const Digest& session, int64_t number) {
 
 absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path& path,
                                                     const SigningKey& key) {
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));
   // A secret that was deleted is overwritten.
   RETURN_IF_ERROR(database.Execute("PRAGMA secure_delete = ON"));
   RETURN_IF_ERROR(database.Migrate(kSteps));

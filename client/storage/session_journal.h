@@ -44,7 +44,8 @@ class SessionJournal {
     std::vector<Bytes> records;  // In their order.
   };
 
-  // Opens the file or makes it. Errors besides: as SqliteDatabase::Open().
+  // Opens the file, in which every page has a checksum, or makes it; ":memory:" is one
+  // that nobody can open again. Errors besides: as SqliteDatabase::OpenChecked().
   static absl::StatusOr<SessionJournal> Open(const std::filesystem::path& path,
                                              const SigningKey& key);
 

@@ -2,6 +2,8 @@
 
 #include "client/storage/session_journal.h"
 
+#include <fstream>
+
 #include "base/files.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
@@ -155,8 +157,46 @@ TEST_F(SessionJournalTest, RefusesRecordsInAnotherOrder) {
     ASSERT_THAT(journal.Begin(First()), IsOk());
     ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, false), IsOk());
   }
-  ASSERT_THAT(SqliteDatabase::Open(path_)->Execute("UPDATE records SET number = 1"), IsOk());
+  ASSERT_THAT(SqliteDatabase::OpenChecked(path_)->Execute("UPDATE records SET number = 1"), IsOk());
   EXPECT_THAT(Open().Find(First().id), HasCode(absl::StatusCode::kDataLoss));
+}
+
+// What is not zero in it, bit by bit. Else one of them would be the one that says that
+// survivors were agreed on.
+TEST_F(SessionJournalTest, NoFlippedBitTakesBackWhatWasAgreedOn) {
+  {
+    SessionJournal journal = Open();
+    ASSERT_THAT(journal.Begin(First()), IsOk());
+    ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, true), IsOk());
+  }
+  const std::string good = *ReadFile(path_);
+  int tries = 0;
+  for (size_t at = 0; at < good.size(); ++at) {
+    if (good[at] == 0) continue;
+    std::string damaged = good;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1 << tries++ % 8);
+    std::ofstream(path_, std::ios::binary) << damaged;
+    auto journal = SessionJournal::Open(path_, key_);
+    EXPECT_FALSE(journal.ok() && journal->Begin(Second()).ok()) << "a bit of byte " << at;
+  }
+  EXPECT_GT(tries, 100);
+}
+
+TEST_F(SessionJournalTest, OpensAFileThatHadNoChecksums) {
+  ASSERT_THAT(Open().Begin(First()), IsOk());
+  const std::filesystem::path older = folder_.path() / "older.db";
+  ASSERT_THAT(SqliteDatabase::Open(older)->Execute(
+                  "ATTACH '" + path_.string() +
+                  "' AS checked;"
+                  "CREATE TABLE sessions AS SELECT * FROM checked.sessions;"
+                  "CREATE TABLE records AS SELECT * FROM checked.records;"
+                  "PRAGMA user_version = 1"),
+              IsOk());
+  for (int i = 0; i < 2; ++i) {
+    auto journal = SessionJournal::Open(older, key_);
+    ASSERT_THAT(journal, IsOk());
+    EXPECT_TRUE(journal->Find(First().id)->has_value());
+  }
 }
 
 TEST_F(SessionJournalTest, ChangesNothingOnAFullDisk) {
