@@ -229,6 +229,13 @@ void ClientDaemon::Carry(const EndAggregation& duty, CoordinatorLink&, Crew& cre
 // Behind the work that may still store something of the run.
 void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
   crew.training.Post([this, runs = duty.runs] { workshop_.KeepOnly(runs); });
+  crew.submission.Post([this, runs = duty.runs] {
+    const absl::Status status = workshop_.EndAggregationsBut(runs);
+    if (!status.ok()) {
+      log_.Error("records of secure aggregations of runs that have ended are still there",
+                 {Field("reason", Message(status))});
+    }
+  });
 }
 
 void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {

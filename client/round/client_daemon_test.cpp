@@ -115,6 +115,10 @@ class JournalWorkshop final : public Workshop {
     journal_.Write("ended the aggregation of " + run);
     return absl::OkStatus();
   }
+  absl::Status EndAggregationsBut(const std::vector<std::string>& runs) override {
+    journal_.Write(fmt::format("ended aggregations but of {} runs", runs.size()));
+    return absl::OkStatus();
+  }
   void Forget(const std::string& run) override { journal_.Write("forgot " + run); }
   void Discard(const std::string& run) override { journal_.Write("discarded " + run); }
   void KeepOnly(const std::vector<std::string>& runs) override {
@@ -229,6 +233,7 @@ TEST_F(ClientDaemonTest, KeepsOnlyWhatIsStoredOfOpenRuns) {
   clock_.Advance(absl::Minutes(2));
   daemon_.OnInstruction(Invitation{.run = kRun});  // Any event: it looks at the clock.
   journal_.Await("kept only 1 runs");
+  journal_.Await("ended aggregations but of 1 runs");
 }
 
 TEST_F(ClientDaemonTest, PassesTheMessagesOfASecureRoundOn) {

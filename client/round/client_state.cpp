@@ -161,7 +161,12 @@ void ClientState::Handle(const RunPause& pause) {
   if (found != runs_.end()) found->second.confirmed = true;
 }
 
-void ClientState::Handle(const RunOver& over) { End(over.run); }
+// Of a run that ended while the client was away an earlier process may have kept
+// something.
+void ClientState::Handle(const RunOver& over) {
+  if (!runs_.contains(over.run)) return duties_.push_back(Forget{over.run});
+  End(over.run);
+}
 
 void ClientState::End(const std::string& run) {
   const auto found = runs_.find(run);

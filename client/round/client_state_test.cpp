@@ -247,7 +247,10 @@ TEST_F(ClientStateTest, ForgetsARunThatHasEnded) {
   Assigned(Round(0));
   EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1", "stop"));
   EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
-  EXPECT_THAT(Ended(), IsEmpty());
+}
+
+TEST_F(ClientStateTest, KeepsNothingThatAnEarlierProcessStoredOfARunThatEnds) {
+  EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1"));
 }
 
 TEST_F(ClientStateTest, ForgetsARunThatEndedWhileItWasAway) {

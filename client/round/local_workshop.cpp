@@ -114,6 +114,10 @@ absl::Status LocalWorkshop::EndAggregation(const std::string& run) {
   return desk_ ? desk_->End(run) : absl::OkStatus();
 }
 
+absl::Status LocalWorkshop::EndAggregationsBut(const std::vector<std::string>& runs) {
+  return desk_ ? desk_->EndAllBut(runs) : absl::OkStatus();
+}
+
 void LocalWorkshop::Forget(const std::string& run) {
   const std::lock_guard lock(mutex_);
   runs_.erase(run);

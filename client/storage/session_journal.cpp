@@ -174,10 +174,34 @@ absl::Status SessionJournal::Append(const Digest& session, int64_t number, ByteS
   return absl::OkStatus();
 }
 
-absl::Status SessionJournal::CloseRun(const std::string& run) {
+absl::Status SessionJournal::CloseRun(const std::string& run) { return CloseAll({run}); }
+
+absl::Status SessionJournal::CloseAllBut(const std::vector<std::string>& runs) {
+  ASSIGN_OR_RETURN(std::vector<std::string> others, RunsWithOpenSessions());
+  std::erase_if(others, [&runs](const std::string& run) {
+    return std::find(runs.begin(), runs.end(), run) != runs.end();
+  });
+  return CloseAll(others);
+}
+
+absl::StatusOr<std::vector<std::string>> SessionJournal::RunsWithOpenSessions() {
+  ASSIGN_OR_RETURN(SqliteStatement select,
+                   database_.Prepare("SELECT run FROM sessions WHERE secret NOT NULL"));
+  std::vector<std::string> runs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, select.Step());
+    if (!found) return runs;
+    runs.push_back(select.Text(0));
+  }
+}
+
+absl::Status SessionJournal::CloseAll(const std::vector<std::string>& runs) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionCloseBefore));
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  RETURN_IF_ERROR(Close(run));
-  return std::move(transaction).Commit();
+  for (const std::string& run : runs) RETURN_IF_ERROR(Close(run));
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kSessionCloseAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SessionJournal::LimitPages(int64_t pages) {

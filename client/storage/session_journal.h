@@ -72,6 +72,9 @@ class SessionJournal {
   // Closes the run's open session, if there is one: its secret and records go.
   absl::Status CloseRun(const std::string& run);
 
+  // The same of every run but these.
+  absl::Status CloseAllBut(const std::vector<std::string>& runs);
+
   // The disk is full when the file has as many pages; for tests.
   absl::Status LimitPages(int64_t pages);
 
@@ -80,7 +83,9 @@ class SessionJournal {
       : database_(std::move(database)), key_(std::move(key)) {}
 
   absl::Status CheckMayBegin(const JournalSession& session);
+  absl::Status CloseAll(const std::vector<std::string>& runs);
   absl::Status Close(const std::string& run);
+  absl::StatusOr<std::vector<std::string>> RunsWithOpenSessions();
   absl::StatusOr<Kept> BeginNew(const JournalSession& session);
   absl::StatusOr<std::vector<Bytes>> Records(const Digest& session);
   std::string SealFor(const Digest& session, int64_t number, ByteSpan bytes) const;

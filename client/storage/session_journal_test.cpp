@@ -90,6 +90,18 @@ TEST_F(SessionJournalTest, TakesUpNothingThatWasClosed) {
   EXPECT_THAT(Open().Begin(First()), HasCode(kRefused));
 }
 
+TEST_F(SessionJournalTest, ClosesTheSessionsOfAllRunsButThese) {
+  SessionJournal journal = Open();
+  const JournalSession other{.id = Sha256Of("another's"), .run = "run-2", .round = 7};
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, true), IsOk());
+  ASSERT_THAT(journal.Begin(other), IsOk());
+  ASSERT_THAT(journal.CloseAllBut({"run-2", "run-3"}), IsOk());
+  EXPECT_FALSE(journal.Find(First().id)->has_value());
+  EXPECT_TRUE(journal.Find(other.id)->has_value());
+  EXPECT_THAT(Message(journal.Begin(Second()).status()), HasSubstr("is burnt"));
+}
+
 TEST_F(SessionJournalTest, RefusesABurntRoundForEver) {
   {
     SessionJournal journal = Open();
