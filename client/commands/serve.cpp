@@ -125,6 +125,13 @@ MemoryObserver MemoryTo(Log& log) {
   };
 }
 
+RefusalObserver RefusalsTo(Log& log) {
+  return [&log](const std::string& run, const absl::Status& why) {
+    log.Warning("the run cannot be trained here",
+                {Field("run", run), Field("reason", Message(why))});
+  };
+}
+
 }  // namespace
 
 absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock) {
@@ -163,7 +170,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                                 return JoinSecureRun(membership, roster, suite, clock.Now());
                               },
                           .memory = BudgetOf(device, config.recompute, config.memory_gb),
-                          .observe_memory = MemoryTo(log)},
+                          .observe_memory = MemoryTo(log),
+                          .observe_refusal = RefusalsTo(log)},
                          OpenerOf(device, config, trainers, log), std::move(journal),
                          std::move(keeper));
   ClientDaemon daemon({.hours = hours,

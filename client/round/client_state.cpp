@@ -111,8 +111,10 @@ void ClientState::Repeat(RunState& run) {
     case Stage::kQueued:
       run.told_why_it_waits = false;
       break;
-    case Stage::kIdle:
     case Stage::kTraining:
+      if (run.progress && !paused_) Tell(*run.progress);
+      break;
+    case Stage::kIdle:
       break;
   }
 }
@@ -190,8 +192,10 @@ void ClientState::Handle(const Studied& report) {
 
 void ClientState::Handle(const Progressed& report) {
   RunState* run = Find(report.progress.id);
-  if (run == nullptr || run->stage != Stage::kTraining || paused_) return;
-  if (now_ - run->progress_told_at < kProgressInterval) return;
+  if (run == nullptr || run->stage != Stage::kTraining) return;
+  const bool new_phase = !run->progress || run->progress->phase != report.progress.phase;
+  run->progress = report.progress;
+  if (paused_ || (!new_phase && now_ - run->progress_told_at < kProgressInterval)) return;
   run->progress_told_at = now_;
   Tell(report.progress);
 }
@@ -257,6 +261,7 @@ void ClientState::FollowHours() {
   } else if (!opens_at && paused_) {
     paused_ = false;
     duties_.push_back(ResumeTraining{});
+    if (run->progress) Tell(*run->progress);
   }
 }
 
@@ -275,6 +280,7 @@ void ClientState::StartNext() {
   RunState& run = runs_.at(*next);
   queue_.erase(next);
   run.stage = Stage::kTraining;
+  run.progress.reset();
   training_ = run.assignment->id;
   duties_.push_back(Train{*run.assignment});
 }

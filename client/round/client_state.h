@@ -152,6 +152,7 @@ class ClientState {
     Bytes unheard;                         // Of an aggregation, until the run is studied.
     absl::Time retry_at;                   // When kUnsent.
     absl::Time progress_told_at = absl::InfinitePast();
+    std::optional<WorkProgress> progress;  // The newest, when kTraining.
     bool told_why_it_waits = false;
     bool confirmed = true;  // Invited since the last session began.
   };

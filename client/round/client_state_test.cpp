@@ -168,6 +168,14 @@ TEST_F(ClientStateTest, WorkInProgressGoesOnWhenTheAssignmentIsRepeated) {
   EXPECT_THAT(Assigned(Round(0)), IsEmpty());
 }
 
+// The coordinator may have been started again, and hears of a quarter once.
+TEST_F(ClientStateTest, TellsHowFarItIsWhenTheAssignmentIsRepeated) {
+  Accept();
+  Assigned(Round(0));
+  At(Round(0), 0.25);
+  EXPECT_THAT(Assigned(Round(0)), ElementsAre("training run-1cd1 0.1: 0.25"));
+}
+
 TEST_F(ClientStateTest, AFinishedContributionIsSentAgainWhenAskedAgain) {
   Accept();
   Assigned(Round(0));
@@ -294,6 +302,15 @@ TEST_F(ClientStateTest, AQueuedRoundThatClosesIsNotTrained) {
   EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
 }
 
+// Which may be told but once.
+TEST_F(ClientStateTest, TellsTheBeginningOfAPhaseAtOnce) {
+  Accept();
+  Assigned(Round(0));
+  EXPECT_THAT(At(Round(0), 0.25), ElementsAre("training run-1cd1 0.1: 0.25"));
+  EXPECT_THAT(After(Report(Progressed{{.id = Round(0), .phase = WorkPhase::kEvaluating}})),
+              ElementsAre("evaluating run-1cd1 0.1: 0"));
+}
+
 TEST_F(ClientStateTest, TellsProgressAtMostTwiceASecond) {
   Accept();
   Assigned(Round(0));
@@ -338,7 +355,7 @@ TEST_F(NightlyClientStateTest, StandsStillOutsideItsHours) {
   EXPECT_THAT(AfterTime(absl::Hours(1)),
               ElementsAre("pause", HasSubstr("waiting for its hours (20:00-06:00), 14 h")));
   EXPECT_THAT(At(Round(0), 0.5), IsEmpty());
-  EXPECT_THAT(AfterTime(absl::Hours(14)), ElementsAre("resume"));
+  EXPECT_THAT(AfterTime(absl::Hours(14)), ElementsAre("resume", "training run-1cd1 0.1: 0.5"));
 }
 
 TEST_F(NightlyClientStateTest, StopsWorkThatStandsStill) {
