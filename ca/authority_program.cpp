@@ -174,7 +174,7 @@ absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock
   Print(fmt::format("{}\n", out.string()));
   Advise(
       fmt::format("Version {} with {} institutions. Send it to the coordinator's operator, as "
-                  "signing_roster.\n",
+                  "signing_roster; the coordinator reads it when it starts.\n",
                   roster.content.version, roster.content.entries.size()));
   return absl::OkStatus();
 }

@@ -61,8 +61,8 @@ class KeyDirectoryTest : public ::testing::Test {
   }
 
   // The message with which the signer's part of the folder is refused.
-  std::string SignerRefusal(absl::StatusCode code) {
-    const absl::Status status = LoadSigningCredentials(files_, kNow).status();
+  std::string SignerRefusal(absl::StatusCode code, absl::Time now = kNow) {
+    const absl::Status status = LoadSigningCredentials(files_, now).status();
     EXPECT_THAT(status, HasCode(code));
     return std::string(Message(status));
   }
@@ -168,6 +168,11 @@ TEST_F(KeyDirectoryTest, LeavesNoHalfWhenThereIsASigningKey) {
 TEST_F(KeyDirectoryTest, SaysHowToMakeAMissingSigningKey) {
   fs::remove(files_.signing_key);
   EXPECT_THAT(SignerRefusal(absl::StatusCode::kNotFound), HasSubstr("request --role signer"));
+}
+
+TEST_F(KeyDirectoryTest, SaysThatASignersCertificateIsRenewedWithItsClients) {
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kUnauthenticated, kNow + absl::Hours(25)),
+              HasSubstr("--request request.pem --role client --name st-anna"));
 }
 
 TEST_F(KeyDirectoryTest, SaysThatNoSignerWasCertified) {

@@ -106,18 +106,20 @@ absl::Status SigningRoster::CheckFollows(const RosterMark& seen) const {
 }
 
 absl::Status SigningRoster::CheckLists(std::string_view institution, const SigningKey& key) const {
+  static constexpr char kNewer[] =
+      "the custodian signs a newer one with: fedtune-ca roster sign, and the coordinator has to be "
+      "restarted with it";
   const SigningRosterEntry* const entry = Find(institution);
   if (entry == nullptr) {
     return absl::NotFoundError(
-        fmt::format("{} is not on the roster of version {}; the custodian signs a newer one with: "
-                    "fedtune-ca roster sign",
-                    institution, version()));
+        fmt::format("{} is not on the roster of version {}; {}", institution, version(), kNewer));
   }
   if (entry->suite == key.suite() && entry->public_key == key.public_key()) {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(
-      fmt::format("{} is on the roster of version {} with another key", institution, version()));
+      fmt::format("{} is on the roster of version {} with another key; {}", institution, version(),
+                  kNewer));
 }
 
 absl::StatusOr<std::string> SignRoster(const RosterContent& content, const SigningKey& authority) {
