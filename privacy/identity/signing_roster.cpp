@@ -117,9 +117,8 @@ absl::Status SigningRoster::CheckLists(std::string_view institution, const Signi
   if (entry->suite == key.suite() && entry->public_key == key.public_key()) {
     return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(
-      fmt::format("{} is on the roster of version {} with another key; {}", institution, version(),
-                  kNewer));
+  return absl::FailedPreconditionError(fmt::format(
+      "{} is on the roster of version {} with another key; {}", institution, version(), kNewer));
 }
 
 absl::StatusOr<std::string> SignRoster(const RosterContent& content, const SigningKey& authority) {
