@@ -69,24 +69,21 @@ absl::Status MakePrivate(const path& directory) {
   return error ? ErrnoToStatus(error.value(), "protect", directory) : absl::OkStatus();
 }
 
-uint64_t SizeOf(const path& state) {
-  std::error_code ignored;
-  uint64_t bytes = std::filesystem::file_size(state / kDatabaseName, ignored);
-  for (const path& blob : EntriesOf(state / kBlobsName)) {
-    const uint64_t size = std::filesystem::file_size(blob, ignored);
-    if (!ignored) bytes += size;
-  }
-  return bytes;
+// 0 of one that is not there.
+uint64_t SizeOfFile(const path& file) {
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(file, error);
+  return error ? 0 : bytes;
 }
 
 absl::Status CheckSpace(const path& state, const path& backups) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(backups, error);
   if (error) return ErrnoToStatus(error.value(), "look at", backups);
-  const uint64_t wanted = 2 * SizeOf(state);
+  const uint64_t wanted = SpaceForBackup(state);
   if (space.available >= wanted) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      fmt::format("no backup is made in {}: {} are free there and {} are to be; free some space, "
+      fmt::format("no backup is made in {}: {} are free there and {} are needed; free some space, "
                   "or choose another folder with --backup-dir",
                   backups.string(), HumanBytes(space.available), HumanBytes(wanted)));
 }
@@ -191,6 +188,19 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
 
 std::string BackupName(absl::Time made) {
   return absl::FormatTime(kNameFormat, made, absl::UTCTimeZone());
+}
+
+bool IsBackup(const path& directory) {
+  const path whole = (std::filesystem::absolute(directory) / "").lexically_normal();
+  const std::string name = whole.parent_path().filename();
+  return TimeOf(name.substr(0, BackupName(absl::UnixEpoch()).size())).has_value();
+}
+
+uint64_t SpaceForBackup(const path& state) {
+  uint64_t bytes = SizeOfFile(state / kDatabaseName);
+  bytes += SizeOfFile(state / (std::string(kDatabaseName) + "-wal"));
+  for (const path& blob : EntriesOf(state / kBlobsName)) bytes += SizeOfFile(blob);
+  return 2 * bytes;
 }
 
 absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time now,

@@ -104,6 +104,25 @@ class BackupTest : public ::testing::Test {
   std::unique_ptr<RunStore> runs_;
 };
 
+TEST_F(BackupTest, NeedsSpaceForTheWriteAheadLogToo) {
+  const uint64_t log = std::filesystem::file_size(State() / (std::string(kDatabaseName) + "-wal"));
+  ASSERT_GT(log, 0);
+  const uint64_t with_log = SpaceForBackup(State());
+  Close();
+  ASSERT_FALSE(std::filesystem::exists(State() / (std::string(kDatabaseName) + "-wal")));
+  EXPECT_GT(with_log, 2 * log);
+  EXPECT_GT(SpaceForBackup(State()), 0);
+  EXPECT_EQ(SpaceForBackup(directory_.path() / "nowhere"), 0);
+}
+
+TEST_F(BackupTest, IsKnownByItsName) {
+  EXPECT_TRUE(IsBackup("/mnt/fedtune-20261126T040000Z"));
+  EXPECT_TRUE(IsBackup("/mnt/fedtune-20261126T040000Z/"));
+  EXPECT_TRUE(IsBackup("fedtune-20261126T040000Z-before-schema-7"));
+  EXPECT_FALSE(IsBackup("/var/lib/fedtune"));
+  EXPECT_FALSE(IsBackup("/mnt/fedtune-20261126T040000Z/.."));
+}
+
 TEST_F(BackupTest, NothingIsWrongWithAStoreInUse) {
   const auto report = CheckState(State());
   ASSERT_THAT(report, IsOk());
