@@ -31,6 +31,11 @@ std::string Row(std::string_view label, std::string_view text) {
   return fmt::format("  {:<14}{}\n", label, text);
 }
 
+// Clients need not tell how many they have.
+std::string RecordCount(int64_t count) {
+  return count == 0 ? "-" : GroupDigits(static_cast<uint64_t>(count));
+}
+
 }  // namespace
 
 std::string StateName(v1::RunStatus::State state) {
@@ -62,6 +67,11 @@ std::string PauseText(const v1::RunStatus& run) {
                        run.round_count(), why);
   }
   return fmt::format("goes on, {} of {} rounds are done", run.rounds_done(), run.round_count());
+}
+
+std::string StoppingText(const v1::RunStatus& run) {
+  return fmt::format("stops when the release of round {} of {} is stored", run.rounds_done() + 1,
+                     run.round_count());
 }
 
 std::string LossText(const v1::RunStatus& run) {
@@ -143,7 +153,7 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   for (const v1::RunClient& client : run.clients()) {
     clients.Add({client.institution(), client.state(),
                  fmt::format("{}", client.rounds_contributed()),
-                 GroupDigits(static_cast<uint64_t>(client.example_count())), client.reason()});
+                 RecordCount(client.example_count()), client.reason()});
   }
   return text + "\n" + clients.ToString();
 }
@@ -157,10 +167,7 @@ std::string ClientTable(const v1::ListClientsResponse& clients, absl::Time now) 
     table.Add({client.institution(), client.connected() ? "connected" : "offline",
                HumanAgo(absl::FromUnixMillis(client.last_seen_unix_ms()), now),
                client.device_kind(), HumanBytes(client.memory_bytes()),
-               client.example_count() == 0
-                   ? "-"
-                   : GroupDigits(static_cast<uint64_t>(client.example_count())),
-               runs});
+               RecordCount(client.example_count()), runs});
   }
   return table.ToString();
 }

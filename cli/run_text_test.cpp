@@ -68,6 +68,24 @@ TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
   EXPECT_EQ(PauseText(run), "paused after 2 of 12 rounds: maintenance");
 }
 
+TEST(StoppingTextTest, SaysWhichReleaseIsTheLast) {
+  v1::RunStatus run;
+  run.set_state(v1::RunStatus::STATE_RUNNING);
+  run.set_rounds_done(48);
+  run.set_round_count(150);
+  EXPECT_EQ(StoppingText(run), "stops when the release of round 49 of 150 is stored");
+}
+
+TEST(RunDetailsTest, TakesNoRecordsOfAClientForNotToldHowMany) {
+  v1::GetRunResponse response;
+  v1::RunClient& client = *response.mutable_run()->add_clients();
+  client.set_institution("st-anna");
+  client.set_state("training");
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("training  0       -"));
+  client.set_example_count(1450);
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("training  0       1,450"));
+}
+
 TEST(ClientTableTest, TakesNoRecordsForNotToldHowMany) {
   v1::ListClientsResponse clients;
   v1::ClientStatus& client = *clients.add_clients();
