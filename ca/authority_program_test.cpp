@@ -111,6 +111,21 @@ TEST_F(AuthorityProgramTest, SpeaksJson) {
   EXPECT_EQ(nlohmann::json::parse(result_).at("kind"), "authority");
 }
 
+TEST_F(AuthorityProgramTest, RecordsNothingThatItCannotHandOut) {
+  const std::string nowhere = directory_.path() / "nowhere";
+  EXPECT_EQ(Run({"issue", "--dir", ca_, "--request", keys_ + "/request.pem", "--role", "client",
+                 "--name", "st-anna", "--out", nowhere + "/st-anna.crt"}),
+            2);
+  EXPECT_THAT(advice_, HasSubstr("there is no folder " + nowhere));
+  ASSERT_EQ(Run({"list", "--dir", ca_, "--json"}), 0);
+  EXPECT_EQ(result_, "");
+
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  EXPECT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", nowhere + "/roster.json"}), 2);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  EXPECT_THAT(advice_, HasSubstr("Version 1 "));
+}
+
 TEST_F(AuthorityProgramTest, SignsAndShowsARoster) {
   ASSERT_EQ(IssueTo("client", "st-anna"), 0);
   const std::string roster = directory_.path() / "roster.json";

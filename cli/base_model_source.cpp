@@ -23,7 +23,9 @@ std::vector<std::filesystem::path> Candidates(const Plan& plan,
                                               const Configuration& configuration) {
   std::vector<std::filesystem::path> candidates = {plan_folder / plan.base_model};
   for (const std::filesystem::path& folder : configuration.models) {
-    candidates.push_back(folder / plan.base_model);
+    const std::filesystem::path candidate = folder / plan.base_model;
+    // All are the same if the plan has an absolute path.
+    if (candidate != candidates.front()) candidates.push_back(candidate);
   }
   return candidates;
 }

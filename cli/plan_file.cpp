@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "plan/adapter_targets.h"
@@ -28,7 +29,8 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
   ASSIGN_OR_RETURN(read.plan, ParsePlan(read.text, source));
   auto base = FindBaseModel(read.plan, file.parent_path(), configuration, connection);
   if (!base.ok() && IsOfThePlan(base.status())) {
-    return AtPlanKey(read.text, source, {"", "base_model"}, base.status());
+    return WithExitCode(AtPlanKey(read.text, source, {"", "base_model"}, base.status()),
+                        ExitCode::kUsage);
   }
   RETURN_IF_ERROR(base.status());
   read.base = *std::move(base);

@@ -112,6 +112,9 @@ absl::Status Serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   const SystemClock clock;
   Log log(config.log_format);
+  // Before the roster, which the authority's certificate is needed for: a folder that was
+  // restored has none of them.
+  RETURN_IF_ERROR(LoadCredentials(config.credentials, Role::kCoordinator, clock.Now()).status());
   ASSIGN_OR_RETURN(std::shared_ptr<const SigningRoster> signing_roster,
                    LoadSigningRoster(config, clock.Now(), log));
   ASSIGN_OR_RETURN(const auto upgrade,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_replace.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -144,6 +145,12 @@ absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
   return fmt::format("{}; base model loaded", Describe(device));
 }
 
+// Further lines begin below the first one.
+std::string Indented(const std::string& text, size_t columns) {
+  const std::string new_line = "\n" + std::string(columns, ' ');
+  return absl::StrReplaceAll(text, {{"\n", new_line}});
+}
+
 std::string_view Verdict(const absl::Status& status) {
   if (status.ok()) return "ok";
   return absl::IsNotFound(status) ? "missing" : "failed";
@@ -194,8 +201,9 @@ std::string PresentChecks(const std::vector<CheckResult>& results, bool json) {
   for (const CheckResult& result : results) {
     const std::string_view detail =
         result.status.ok() ? std::string_view(result.detail) : Message(result.status);
-    lines += fmt::format("  {:<{}}   {:<7}   {}\n", result.what, width, Verdict(result.status),
-                         PrintableText(detail));
+    const std::string start =
+        fmt::format("  {:<{}}   {:<7}   ", result.what, width, Verdict(result.status));
+    lines += start + Indented(PrintableLines(detail), start.size()) + "\n";
   }
   return lines;
 }

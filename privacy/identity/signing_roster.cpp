@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -74,9 +75,11 @@ absl::StatusOr<SigningRoster> SigningRoster::Verify(std::string_view text,
 absl::StatusOr<SigningRoster> SigningRoster::Load(const std::filesystem::path& path,
                                                   const std::filesystem::path& authority,
                                                   absl::Time now) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  ASSIGN_OR_RETURN(const std::string authority_pem, ReadFile(authority));
-  absl::StatusOr<SigningRoster> roster = Verify(text, authority_pem, now);
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  RETURN_IF_ERROR(OfNamedFile(text.status()));
+  const absl::StatusOr<std::string> authority_pem = ReadFile(authority);
+  RETURN_IF_ERROR(OfNamedFile(authority_pem.status()));
+  absl::StatusOr<SigningRoster> roster = Verify(*text, *authority_pem, now);
   if (!roster.ok()) return Annotate(roster.status(), path.string());
   return roster;
 }

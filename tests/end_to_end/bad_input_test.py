@@ -92,6 +92,18 @@ class BadInputTest(unittest.TestCase):
         path.write_text(text, encoding="utf-8")
         return path
 
+    def signed_roster(self):
+        """One of the authority's, which the coordinator does not have."""
+        roster = self.folder / "signed.json"
+        self.federation.run("fedtune-ca", "roster", "sign", "--dir", self.folder / "ca",
+                            "--out", roster)
+        return roster
+
+    def coordinators_keys(self):
+        keys = self.folder / "coordinator/keys"
+        return ["--certificate", keys / "certificate.pem", "--key", keys / "key.pem",
+                "--authority", keys / "authority.pem"]
+
     def refused(self, done, *words):
         """Nothing but one error, which says all of `words`."""
         self.assertEqual(done.stdout, "")
@@ -123,7 +135,7 @@ class BadInputTest(unittest.TestCase):
 
     def test_a_base_model_that_is_nowhere(self):
         plan = self.file("plan.toml", PLAN.replace(str(BASE_MODEL), "deepseek-v9"))
-        done = self.federation.fedtune("run", "start", plan, expect=1)
+        done = self.federation.fedtune("run", "start", plan, expect=2)
         self.refused(done, "plan.toml:2: base model \"deepseek-v9\" was not found", "--models")
 
     # ---- Clients ----
@@ -269,9 +281,17 @@ class BadInputTest(unittest.TestCase):
         cases = [[*client, "--key", nowhere], [*client, "--certificate", nowhere],
                  [*client, "--policy", nowhere], [*client, "--federation-key", nowhere],
                  [*client, "--dataset", f"letters:{nowhere}"],
-                 [*coordinator, "--key", nowhere], [*coordinator, "--signing-roster", nowhere],
+                 [*coordinator, "--key", nowhere],
+                 [*coordinator, *self.coordinators_keys(), "--signing-roster", nowhere],
                  ["fedtune", *self.federation.connection(nowhere), "run", "list"],
                  ["fedtune", "plan", "check", nowhere],
+                 ["fedtune-ca", "roster", "show", self.signed_roster(),
+                  "--authority", nowhere],
+                 ["fedtune-ca", "issue", "--dir", self.folder / "ca", "--request",
+                  self.folder / SITES[0] / "keys/request.pem", "--role", "client", "--name",
+                  SITES[0], "--out", nowhere / "x.pem"],
+                 ["fedtune-ca", "roster", "sign", "--dir", self.folder / "ca", "--out",
+                  nowhere / "roster.json"],
                  ["fedtune-ca", "roster", "sign", "--dir", nowhere, "--out", nowhere],
                  ["fedtune-ca", "issue", "--dir", self.folder / "ca", "--request", nowhere,
                   "--role", "client", "--name", "x", "--out", nowhere],
@@ -281,6 +301,23 @@ class BadInputTest(unittest.TestCase):
         for command in cases:
             with self.subTest(" ".join(map(str, command))):
                 self.refused(self.federation.run(*command, expect=2), str(nowhere))
+
+    def test_a_folder_is_no_plan(self):
+        done = self.federation.run("fedtune", "plan", "check", self.folder, expect=2)
+        self.refused(done, f"cannot read {self.folder}: Is a directory")
+
+    def test_the_certificate_of_another_institution_is_wrong_configuration(self):
+        done = self.federation.run(
+            "fedtune-client", "serve", "--config", self.folder / SITES[0] / "client.toml",
+            "--institution", "somebody-else", expect=2)
+        self.refused(done, f'the certificate is for "{SITES[0]}"')
+
+    def test_a_restored_folder_without_keys_says_what_it_lacks(self):
+        state = self.folder / "restored"
+        done = self.federation.run(
+            "fedtune-coordinator", "serve", "--state-dir", state, "--signing-roster",
+            self.signed_roster(), expect=2)
+        self.refused(done, "no key yet", f"{state}/keys/key.pem")
 
     def test_a_pipe_is_no_file(self):
         pipe = self.folder / "pipe"
