@@ -170,6 +170,19 @@ TEST_F(KeyDirectoryTest, SaysHowToMakeAMissingSigningKey) {
   EXPECT_THAT(SignerRefusal(absl::StatusCode::kNotFound), HasSubstr("request --role signer"));
 }
 
+TEST_F(KeyDirectoryTest, ANewSigningKeyIsCertifiedWithTheKeyThatIsThere) {
+  const std::string key = *ReadFile(files_.key);
+  fs::remove(files_.signing_key);
+  const Identity signer = {.federation = "north", .role = Role::kSigner, .name = "st-anna"};
+  const auto made = MakeKeyAndRequest(path_, signer);
+  ASSERT_THAT(made, IsOk());
+  EXPECT_THAT(made->next_step, HasSubstr("--role client --name st-anna"));
+  ASSERT_THAT(WriteFileAtomically(files_.certificate, Certify(kStAnna)), IsOk());
+  EXPECT_EQ(*ReadFile(files_.key), key);
+  EXPECT_THAT(LoadCredentials(files_, Role::kClient, kNow), IsOk());
+  EXPECT_THAT(LoadSigningCredentials(files_, kNow), IsOk());
+}
+
 TEST_F(KeyDirectoryTest, SaysThatASignersCertificateIsRenewedWithItsClients) {
   EXPECT_THAT(SignerRefusal(absl::StatusCode::kUnauthenticated, kNow + absl::Hours(25)),
               HasSubstr("--request request.pem --role client --name st-anna"));
