@@ -84,6 +84,24 @@ TEST(ChatTemplateTest, RefusesWhatItDoesNotSupportByLineAndName) {
             "model: line 1: test \"odd\" is not supported with these values");
 }
 
+// As templates of Llama have it for calls of tools.
+TEST(ChatTemplateTest, ReadsALoopOverPairsAndRefusesItOnlyWhereItRuns) {
+  const std::string loop = "{% for name, value in m.arguments | items %}{{ name }}{% endfor %}";
+  EXPECT_EQ(
+      Write("{% for m in messages %}{% if 'calls' in m %}" + loop + "{% endif %}.{% endfor %}"),
+      "..");
+  EXPECT_EQ(Write("{% for m in messages %}\n" + loop + "{% endfor %}"),
+            "model: line 2: filter \"items\" is not supported with these values");
+  EXPECT_EQ(Write("{% for a, b in messages %}{% endfor %}"),
+            "model: line 1: \"for\" with more than one name is not supported with these values");
+  EXPECT_EQ(Write("{% for a, b in messages[2:] %}{% endfor %}"), "");
+}
+
+TEST(ChatTemplateTest, RefusesALoopWithoutItsNames) {
+  EXPECT_EQ(Write("{% for a, in messages %}{% endfor %}"), "model: line 1: \"in\" is missing");
+  EXPECT_EQ(Write("{% for in messages %}{% endfor %}"), "model: line 1: \"in\" is missing");
+}
+
 TEST(ChatTemplateTest, RefusesWhatIsNoTemplate) {
   EXPECT_EQ(Write("{{ 1"), "model: line 1: a tag does not end");
   EXPECT_EQ(Write("{# 1"), "model: line 1: a comment does not end");
