@@ -94,7 +94,8 @@ void RefuseUnknownParts(ConfigReader& reader) {
 
 PeftConfig::Found PeftConfig::Find(std::string_view module) const {
   const auto expert = ExpertName::Parse(module);
-  const std::string names[] = {std::string(module), fmt::format("{}.weight", module),
+  const std::string weight = fmt::format("{}.weight", module);
+  const std::string names[] = {TargetsParameter(weight) ? weight : std::string(module),
                                expert ? expert->FusedParameter() : ""};
   for (const std::string& name : names) {
     const auto own_rank = FirstMatch(rank_pattern, name);

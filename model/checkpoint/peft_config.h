@@ -25,7 +25,8 @@ struct PeftConfig {
   NamePatterns<double> alpha_pattern;
   std::vector<std::string> target_parameters;
 
-  // What holds for one module, or a fused parameter, by its name in the checkpoint.
+  // What holds for one module, or a fused parameter, by its name in the checkpoint. Where
+  // target_parameters names its weight, patterns are for "<module>.weight" alone, as in peft.
   // Of several patterns the first counts. A projection of a routed expert has one
   // half of the rank of the parameter that it shares with another.
   int64_t RankOf(std::string_view module) const;

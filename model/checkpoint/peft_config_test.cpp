@@ -89,6 +89,7 @@ TEST(PeftConfigTest, AppliesPatternsOfParameters) {
   plain["rank_pattern"] = {{"model.layers.1.mlp.shared_experts.up_proj.weight", 2},
                            {fmt::format("{}.gate_up_proj", kExperts), 8},
                            {fmt::format("{}.down_proj", kExperts), 4}};
+  plain["target_parameters"] = {"shared_experts.up_proj.weight"};
   plain["alpha_pattern"] = {{fmt::format("{}.gate_up_proj", kExperts), 10}};
   const auto config = Parse(plain);
   ASSERT_THAT(config, IsOk());
@@ -97,6 +98,20 @@ TEST(PeftConfigTest, AppliesPatternsOfParameters) {
   EXPECT_EQ(config->RankOf(fmt::format("{}.7.down_proj", kExperts)), 4);
   EXPECT_EQ(config->AlphaOf(fmt::format("{}.7.up_proj", kExperts)), 5);
   EXPECT_EQ(config->AlphaOf(fmt::format("{}.7.down_proj", kExperts)), 32);
+}
+
+TEST(PeftConfigTest, OfATargetParameterOnlyPatternsOfItsOwnNameCount) {
+  json plain = Plain();
+  plain["target_parameters"] = {"mlp.gate_proj.weight"};
+  plain["rank_pattern"] = {{"gate_proj", 4}, {"up_proj.weight", 2}};
+  plain["alpha_pattern"] = {{"gate_proj", 5}, {R"(.*gate_proj\.weight)", 6}};
+  const auto config = Parse(plain);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->RankOf("model.layers.0.mlp.gate_proj"), 16);
+  EXPECT_EQ(config->AlphaOf("model.layers.0.mlp.gate_proj"), 6);
+  EXPECT_EQ(config->RankOf("model.layers.1.mlp.shared_experts.gate_proj"), 4);
+  EXPECT_EQ(config->AlphaOf("model.layers.1.mlp.shared_experts.gate_proj"), 5);
+  EXPECT_EQ(config->RankOf("model.layers.0.mlp.up_proj"), 16);
 }
 
 TEST(PeftConfigTest, ScalesByTheRootOfTheRankWhenStabilised) {
