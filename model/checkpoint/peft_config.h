@@ -16,11 +16,11 @@ namespace fedtune {
 // What the adapter_config.json of a PEFT LoRA adapter says about its factors.
 struct PeftConfig {
   std::string base_model;
-  int64_t rank = 8;
+  int64_t rank = 8;  // What peft takes where the file says nothing, and so the alpha.
   double alpha = 8;
   bool rank_stabilised = false;  // Scale alpha / sqrt(rank).
-  // For modules, their weights or the fused parameters of a layer's routed experts,
-  // in the order of the file.
+  // For modules, the weights that are target_parameters or the fused parameters of a
+  // layer's routed experts, in the order of the file.
   NamePatterns<int64_t> rank_pattern;
   NamePatterns<double> alpha_pattern;
   std::vector<std::string> target_parameters;

@@ -36,6 +36,13 @@ TEST(PeftConfigTest, ReadsRankAndAlpha) {
   EXPECT_EQ(config->AlphaOf("model.layers.0.self_attn.q_proj"), 32);
 }
 
+TEST(PeftConfigTest, WithoutRankAndAlphaTakesThoseOfPeft) {
+  const auto config = Parse({{"peft_type", "LORA"}});
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->RankOf("q_proj"), 8);
+  EXPECT_EQ(config->AlphaOf("q_proj"), 8);
+}
+
 TEST(PeftConfigTest, TakesInitialFactorsThatLeaveTheBaseModelAsItIs) {
   json plain = Plain();
   for (const json& initial : {json(true), json(false), json(nullptr), json("gaussian"), json("eva"),
@@ -142,7 +149,8 @@ INSTANTIATE_TEST_SUITE_P(
     PeftConfigTest, FaultyPeftConfigTest,
     ::testing::Values(Fault{"/peft_type", "IA3", "peft_type is \"IA3\", not \"LORA\""},
                       Fault{"/peft_type", nullptr, "peft_type is \"\""}, Fault{"/r", 0, "r is 0"},
-                      Fault{"/r", nullptr, "r is missing"},
+                      Fault{"/r", nullptr, "r is null"},
+                      Fault{"/lora_alpha", nullptr, "lora_alpha is null"},
                       Fault{"/lora_alpha", "x", "lora_alpha is not a number"},
                       Fault{"/use_dora", true, "use_dora is true"},
                       Fault{"/fan_in_fan_out", true, "fan_in_fan_out is true"},
