@@ -247,11 +247,14 @@ int64_t ActivationBytes(const TrainingPlan& training, const Computation& computa
 }
 
 // Weights in bf16 of a model that is not small stay as they are on a CPU with AVX-512;
-// others are widened, unless the model is very large.
+// others are widened, unless the model is very large. FP8 always is, then to bf16.
 int64_t WeightBytes(const BaseModelDescription& model, ComputeType type) {
   const int64_t as_bf16 = 2 * model.parameter_count, widened = 2 * as_bf16;
   if (type == ComputeType::kBf16) return as_bf16;
-  if (model.parameter_count > kMaxWidenedParameters) return model.weight_bytes;
+  if (model.parameter_count > kMaxWidenedParameters) {
+    const int64_t in_fp8 = std::max<int64_t>(0, as_bf16 - model.weight_bytes);
+    return model.weight_bytes + 2 * in_fp8;
+  }
   if (model.weight_bytes >= widened) return widened;
   const bool stays = type == ComputeType::kFp32 && !model.has_fp16 &&
                      model.parameter_count >= kMaxExactParameters && model.weight_bytes >= as_bf16;

@@ -53,7 +53,8 @@ enum class ComputeType : uint8_t {
 //   program_bytes     on a CPU 150 MB: the program and its libraries
 //   weight_bytes      b * the model's parameters; on a CPU also the file's
 //                     pages if it holds a narrower type. The file's pages alone
-//                     beyond 2^30 parameters and, with AVX-512, from 2^26 on if it
+//                     beyond 2^30 parameters (and 2 bytes for each of those in
+//                     FP8) and, with AVX-512, from 2^26 on if it
 //                     holds two bytes a parameter and no fp16
 //   adapter_bytes     4 * (2 P + R + M R): the global adapter and the trained
 //                     one, gradients, and M moments (AdamW 2, SGD 0)

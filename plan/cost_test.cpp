@@ -131,6 +131,24 @@ TEST(PlanCostTest, OnACpuBf16OfAModelThatIsNotSmallStaysAsItIs) {
   EXPECT_EQ(bytes(100'000'000), 500'000'000);  // FP8 is widened.
 }
 
+TEST(PlanCostTest, OnACpuOnlyFp8OfAVeryLargeModelIsWidened) {
+  BaseModelDescription model = Model();
+  model.parameter_count = 2'000'000'000;
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  for (const ComputeType type : {ComputeType::kFp32, ComputeType::kFp32Widened}) {
+    const auto bytes = [&](int64_t stored) {
+      model.weight_bytes = stored;
+      return EstimateCost(plan, model, layout, type).weight_bytes;
+    };
+    EXPECT_EQ(bytes(8'000'000'000), 8'000'000'000);
+    EXPECT_EQ(bytes(4'000'000'000), 4'000'000'000);
+    EXPECT_EQ(bytes(2'000'000'000), 2'000'000'000 + 4'000'000'000);
+    // A quarter of the parameters, as the embedding, are in bf16.
+    EXPECT_EQ(bytes(2'500'000'000), 2'500'000'000 + 3'000'000'000);
+  }
+}
+
 TEST(PlanCostTest, Fp16IsWidenedAndWithoutAvx512Bf16Too) {
   BaseModelDescription model = Model();
   model.parameter_count = 100'000'000;
