@@ -245,18 +245,23 @@ absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line) {
 
 std::string Describe(const DatasetReport& report, std::string_view source) {
   const auto digits = [](int64_t count) { return GroupDigits(static_cast<uint64_t>(count)); };
-  std::string not_learnt;
+  std::string notes;
   if (report.answers_not_learnt > 0) {
-    not_learnt =
+    notes =
         fmt::format("; {} answers of weight 0 are not learnt", digits(report.answers_not_learnt));
   }
+  if (report.plain_conversations > 0) {
+    notes +=
+        fmt::format("; {} conversations are read as plain text: the model has no chat template",
+                    digits(report.plain_conversations));
+  }
   if (report.rejected == 0) {
-    return fmt::format("{}: {} records{}", source, digits(report.used), not_learnt);
+    return fmt::format("{}: {} records{}", source, digits(report.used), notes);
   }
   const Rejection& first = report.rejections.front();
   return fmt::format("{}:{}: {}; {} of {} records rejected, {} used{}", source, first.line,
                      first.reason, digits(report.rejected), digits(report.used + report.rejected),
-                     digits(report.used), not_learnt);
+                     digits(report.used), notes);
 }
 
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,

@@ -65,7 +65,8 @@ struct DatasetReport {
   static constexpr size_t kMaxRejections = 10'000;
 
   int64_t used = 0;
-  int64_t answers_not_learnt = 0;  // Of those that are used.
+  int64_t answers_not_learnt = 0;   // Of those that are used.
+  int64_t plain_conversations = 0;  // Used as plain text: the model has no chat template.
   int64_t rejected = 0;
   std::vector<Rejection> rejections;  // In order; the first kMaxRejections.
 };

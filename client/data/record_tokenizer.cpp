@@ -85,10 +85,13 @@ RecordTokenizer::RecordTokenizer(const Tokenizer& tokenizer, SpecialTokens speci
   Check(options.context_length >= 2, "no example fits into the context");
 }
 
+bool RecordTokenizer::IsPlainConversation(const DatasetRecord& record) const {
+  return std::holds_alternative<ConversationRecord>(record) && chat_.ok() && !chat_->has_value();
+}
+
 absl::StatusOr<TokenizedRecord> RecordTokenizer::Tokenize(const DatasetRecord& record) const {
   const auto* const conversation = std::get_if<ConversationRecord>(&record);
-  const bool has_chat = !chat_.ok() || chat_->has_value();
-  ASSIGN_OR_RETURN(TokenizedRecord result, conversation != nullptr && has_chat
+  ASSIGN_OR_RETURN(TokenizedRecord result, conversation != nullptr && !IsPlainConversation(record)
                                                ? TokenizeChat(*conversation)
                                                : TokenizePlain(record));
   RETURN_IF_ERROR(CheckTokens(result));

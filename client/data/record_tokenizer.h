@@ -56,6 +56,9 @@ class RecordTokenizer {
   // ChatTemplate::Render. The message is the reason alone and quotes nothing of the record.
   absl::StatusOr<TokenizedRecord> Tokenize(const DatasetRecord& record) const;
 
+  // Whether it is a conversation and the model has no chat template.
+  bool IsPlainConversation(const DatasetRecord& record) const;
+
  private:
   absl::StatusOr<TokenizedRecord> TokenizePlain(const DatasetRecord& record) const;
   absl::StatusOr<TokenizedRecord> TokenizeChat(const ConversationRecord& record) const;
