@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -104,15 +106,28 @@ absl::Status Merge(const Release& release, const std::filesystem::path& base,
                       [&progress](double fraction) { progress.Update(fraction); });
 }
 
-// How many routed experts a layer of the run's base model has.
+bool HasLayersOf(const AdapterLayout& layout, const BaseModelDescription& model) {
+  std::map<std::string_view, const LinearLayer*> layers;
+  for (const LinearLayer& layer : model.linear_layers) layers[layer.name] = &layer;
+  return std::ranges::all_of(layout.modules(), [&](const AdapterModule& module) {
+    const auto found = layers.find(module.name);
+    return found != layers.end() && found->second->in_features == module.in_features &&
+           found->second->out_features == module.out_features;
+  });
+}
+
+// How many routed experts a layer of the run's base model has. The catalogue may have the
+// model by a newer digest than that of the run.
 absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
-                                    const v1::RunStatus& run) {
+                                    const Release& release) {
+  const v1::RunStatus& run = release.run;
   ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
   for (const v1::ModelEntry& model : models.models()) {
-    if (model.digest() != run.base_digest()) continue;
+    const bool is_it = model.digest() == run.base_digest();
+    if (!is_it && model.name() != run.base_model()) continue;
     ASSIGN_OR_RETURN(const BaseModelDescription description,
                      BaseModelDescriptionFromJson(model.base_model_json()));
-    return description.routed_expert_count;
+    if (is_it || HasLayersOf(release.layout, description)) return description.routed_expert_count;
   }
   return absl::NotFoundError(
       fmt::format("the catalogue does not have {}, the base model of {}, any more",
@@ -121,7 +136,7 @@ absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
 
 absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release& release,
                           const PullArguments& arguments, const std::filesystem::path& out) {
-  ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release.run));
+  ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release));
   return WritePeftAdapter(
       out, release.layout, release.values, release.run.base_model(),
       {.experts = arguments.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,

@@ -78,15 +78,22 @@ absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& director
                                            const Policy& policy, const Clock& clock) {
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(directory));
   ProgressLine progress("reading " + model.name, clock);
-  ASSIGN_OR_RETURN(const std::string digest,
-                   BaseModelDigest(directory, [&](double share) { progress.Update(share); }));
-  const auto& allowed = policy.base_models;
-  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), digest) == allowed.end()) {
-    return absl::PermissionDeniedError(
-        fmt::format("{} is not in the policy's base_models: its runs are declined", digest));
+  ASSIGN_OR_RETURN(const BaseModelDigests digests,
+                   DigestBaseModel(directory, [&](double share) { progress.Update(share); }));
+  const auto is_allowed = [&](const std::string& digest) {
+    return std::ranges::find(policy.base_models, digest) != policy.base_models.end();
+  };
+  std::string text =
+      fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model.parameter_count)),
+                  digests.digest);
+  if (policy.base_models.empty() || is_allowed(digests.digest)) return text;
+  if (is_allowed(digests.earlier)) {
+    return text +
+           "; the policy names it by a digest of before, which says nothing of its chat "
+           "template: put this one into base_models";
   }
-  return fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model.parameter_count)),
-                     digest);
+  return absl::PermissionDeniedError(
+      fmt::format("{} is not in the policy's base_models: its runs are declined", digests.digest));
 }
 
 absl::StatusOr<std::string> CheckDataset(const std::filesystem::path& file, const Clock& clock) {

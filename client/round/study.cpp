@@ -79,7 +79,8 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
   RETURN_IF_ERROR(CheckLength(material.plan.training, model.description));
   ASSIGN_OR_RETURN(material.routing, RoutingShapeOf(model.description, material.plan.training));
-  Decision decision = Decide(site.policy, {material.plan, material.layout, model.description});
+  Decision decision = Decide(
+      site.policy, {material.plan, material.layout, model.description, model.earlier_digest});
   if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
   RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));
 

@@ -137,6 +137,14 @@ TEST_F(StudyTest, JoinsNoRosterForAPlainRun) {
   EXPECT_FALSE(material->membership.has_value());
 }
 
+TEST_F(StudyTest, FindsABaseModelByItsEarlierDigestAsARunOfBeforeNamesIt) {
+  invitation_.base_digest = ReadBaseModel(kModel)->earlier_digest;
+  policy_.base_models = {invitation_.base_digest};
+  const auto material = Study();
+  ASSERT_THAT(material, IsOk());
+  EXPECT_EQ(material->base_digest, invitation_.base_digest);
+}
+
 TEST_F(StudyTest, DeclinesABaseModelThatIsMissingAndSaysWhatWasFound) {
   invitation_.base_digest = "sha256:77ab";
   EXPECT_THAT(Reason(), HasSubstr("base model sha256:77ab is not on its machine; "));

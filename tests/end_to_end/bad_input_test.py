@@ -10,6 +10,7 @@ coordinator/rpc/training_service_test.cpp: no client of ours makes one.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -45,6 +46,16 @@ deadline = "{patient(60)}s"
 mode = "plain"
 '''
 OTHER_DIGEST = "sha256:" + 64 * "0"
+
+
+def earlier_digest(folder):
+    """What fedtune called a base model until its digest covered the tokenizer's configuration."""
+    text = "fedtune base model 1\n"
+    for file in sorted(pathlib.Path(folder).iterdir()):
+        if file.name in ("config.json", "tokenizer.json") or file.suffix == ".safetensors":
+            content = file.read_bytes()
+            text += f"{file.name} {len(content)} {hashlib.sha256(content).hexdigest()}\n"
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def copy_of_base_model(folder):
@@ -120,6 +131,16 @@ class BadInputTest(unittest.TestCase):
                 for command in (["plan", "check"], ["run", "start"]):
                     done = self.federation.fedtune(*command, plan, expect=2)
                     self.refused(done, words)
+
+    def test_a_plan_with_the_digest_of_before_goes_by_it_and_is_told(self):
+        earlier = earlier_digest(BASE_MODEL)
+        plan = self.file("plan.toml", PLAN.replace("[adapter]",
+                                                   f'base_digest = "{earlier}"\n[adapter]'))
+        done = self.federation.fedtune("plan", "check", plan)
+        self.assertIn(earlier, done.stdout)
+        self.assertIn("icd-moe: goes by an earlier digest, which says nothing of the tokenizer's "
+                      "configuration and the chat template; the one that covers them is sha256:",
+                      done.stderr)
 
     def test_a_base_model_that_is_nowhere(self):
         plan = self.file("plan.toml", PLAN.replace(str(BASE_MODEL), "deepseek-v9"))
