@@ -7,7 +7,9 @@
 
 #include "base/check.h"
 #include "base/cpu.h"
+#include "model/transformer/amx_panel.h"
 #include "model/transformer/avx512.h"
+#include "model/transformer/bf16_speed.h"
 
 namespace fedtune {
 
@@ -101,7 +103,11 @@ constexpr std::array<std::array<TileFunction, 3>, kTileRows> kTiles = {
 
 bool HasMatrixKernels() { return HasAvx512(); }
 
-bool HasBf16Kernels() { return UsableCpuLevel() >= CpuLevel::kAvx512Bf16; }
+bool HasBf16Kernels() {
+  static const bool has =
+      HasAmxKernels() || (UsableCpuLevel() >= CpuLevel::kAvx512Bf16 && Bf16ProductsAreFaster());
+  return has;
+}
 
 void ComputeTile(const Tile& tile) {
   const auto vectors = static_cast<size_t>((tile.columns + kVector - 1) / kVector);
