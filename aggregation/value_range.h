@@ -11,6 +11,11 @@ namespace fedtune {
 // thread-safe.
 class ValueRange {
  public:
+  ValueRange() = default;
+  // As one said that has seen the values.
+  ValueRange(int64_t count, float extreme, int64_t extreme_index)
+      : count_(count), extreme_(extreme), extreme_index_(extreme_index) {}
+
   void Add(std::span<const float> values);
 
   int64_t count() const { return count_; }

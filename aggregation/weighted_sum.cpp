@@ -2,6 +2,7 @@
 
 #include "aggregation/weighted_sum.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -47,17 +48,43 @@ absl::Status WeightedSum::CanAdd(const ValueRange& range, int64_t weight) const 
 absl::Status WeightedSum::Add(std::shared_ptr<const ValueSource> delta, const ValueRange& range,
                               int64_t weight) {
   RETURN_IF_ERROR(CanAdd(range, weight));
-  contributions_.push_back({std::move(delta), weight});
-  magnitude_bound_ += ToSteps(std::abs(range.extreme())) * weight;
+  const int64_t magnitude = ToSteps(std::abs(range.extreme())) * weight;
+  contributions_.push_back({std::move(delta), weight, magnitude});
+  magnitude_bound_ += magnitude;
   total_weight_ += weight;
   return absl::OkStatus();
+}
+
+std::vector<size_t> WeightedSum::Unreadable() const {
+  std::vector<size_t> unreadable;
+  for (size_t i = 0; i < contributions_.size(); ++i) {
+    if (!Probe(*contributions_[i].delta).ok()) unreadable.push_back(i);
+  }
+  return unreadable;
+}
+
+absl::Status WeightedSum::Probe(const ValueSource& delta) const {
+  constexpr int64_t kPiece = 16 << 10;
+  std::vector<float> values(static_cast<size_t>(std::min(kPiece, value_count())));
+  for (int64_t first = 0; first < value_count(); first += kPiece) {
+    const auto size = static_cast<size_t>(std::min(kPiece, value_count() - first));
+    RETURN_IF_ERROR(delta.Read(first, std::span(values).first(size)));
+  }
+  return absl::OkStatus();
+}
+
+void WeightedSum::Remove(size_t index) {
+  const auto contribution = contributions_.begin() + static_cast<std::ptrdiff_t>(index);
+  magnitude_bound_ -= contribution->magnitude;
+  total_weight_ -= contribution->weight;
+  contributions_.erase(contribution);
 }
 
 absl::Status WeightedSum::Mean(int64_t first, std::span<float> mean) const {
   Check(total_weight_ > 0, "the mean of no contribution");
   std::vector<int64_t> sum(mean.size());
   std::vector<WeightedValues> in_memory;
-  for (const auto& [delta, weight] : contributions_) {
+  for (const auto& [delta, weight, magnitude] : contributions_) {
     if (const float* values = delta->InMemory(); values != nullptr) {
       in_memory.push_back({values + first, weight});
       continue;

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <memory>
@@ -49,6 +50,13 @@ class WeightedSum final : public MeanSource {
   // What Add() would say.
   absl::Status CanAdd(const ValueRange& range, int64_t weight) const;
 
+  // Which contributions cannot be read from where they lie, by the order in which they
+  // were added. Reads all of them.
+  std::vector<size_t> Unreadable() const;
+
+  // Takes one out again; those behind it move up.
+  void Remove(size_t index);
+
   FactorSet factors() const override { return factors_; }
   int64_t value_count() const { return layout_.parameter_count(factors_); }
   int64_t contribution_count() const { return std::ssize(contributions_); }
@@ -62,7 +70,10 @@ class WeightedSum final : public MeanSource {
   struct Contribution {
     std::shared_ptr<const ValueSource> delta;
     int64_t weight;
+    int64_t magnitude;  // No value's, times the weight, is above it.
   };
+
+  absl::Status Probe(const ValueSource& delta) const;
 
   absl::Status TooLarge(const ValueRange& range, int64_t weight) const;
 

@@ -24,6 +24,7 @@ using fedtune::testing::IsOk;
 using fedtune::testing::MeanOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr auto kTooLarge = absl::StatusCode::kOutOfRange;
@@ -73,6 +74,29 @@ TEST(WeightedSumTest, WorksOnTheFactorsOfTheRoundOnly) {
   EXPECT_THAT(Add(b, std::vector<float>(8), 1), IsOk());
   WeightedSum both(Layout(), FactorSet::kBoth);
   EXPECT_THAT(Add(both, std::vector<float>(14), 1), IsOk());
+}
+
+class LostValues final : public ValueSource {
+ public:
+  absl::Status Read(int64_t, std::span<float>) const override {
+    return absl::DataLossError("lost");
+  }
+};
+
+TEST(WeightedSumTest, FindsWhatCannotBeReadAndGoesOnWithoutIt) {
+  WeightedSum sum(Layout(), FactorSet::kA);
+  ASSERT_THAT(Add(sum, std::vector<float>(6, 1.0f), 1), IsOk());
+  ValueRange range;
+  range.Add(std::vector<float>(6, 0x1p13f));
+  const int64_t most = (int64_t{1} << 62) / (int64_t{1} << 49) - 1;
+  ASSERT_THAT(sum.Add(std::make_shared<LostValues>(), range, most), IsOk());
+  ASSERT_THAT(Add(sum, std::vector<float>(6, -0.5f), 3), IsOk());
+  EXPECT_THAT(sum.Unreadable(), ElementsAre(1));
+  sum.Remove(1);
+  EXPECT_THAT(sum.Unreadable(), IsEmpty());
+  EXPECT_THAT(MeanOf(sum), Each(-0.125f));
+  EXPECT_EQ(sum.total_weight(), 4);
+  EXPECT_THAT(sum.CanAdd(range, most), IsOk()) << "its room is free";
 }
 
 TEST(WeightedSumTest, GivesTheSameBytesInEveryOrder) {

@@ -77,9 +77,9 @@ std::string ValueProblem(const CLI::ParseError& error) {
 }
 
 // What is wrong with the usage of `command`, the last that was understood.
-std::string Problem(const CLI::App& command, const CLI::ParseError& error) {
+std::string Problem(const CLI::App& root, const CLI::App& command, const CLI::ParseError& error) {
   if (command.get_require_subcommand_min() == 0) return ValueProblem(error);
-  const std::vector<std::string> unknown = command.remaining();
+  const std::vector<std::string> unknown = root.remaining(/*recurse=*/true);
   std::vector<std::string> names;
   for (const CLI::App* known : command.get_subcommands([](const CLI::App*) { return true; })) {
     names.push_back(known->get_name());
@@ -101,7 +101,7 @@ int Explain(const CLI::App& root, const CLI::ParseError& error) {
     return static_cast<int>(ExitCode::kDone);
   }
   const CLI::App& command = Chosen(root);
-  PrintError(absl::InvalidArgumentError(Problem(command, error)));
+  PrintError(absl::InvalidArgumentError(Problem(root, command, error)));
   Print(stderr, fmt::format("see: {} --help\n", FullName(command)));
   return static_cast<int>(ExitCode::kUsage);
 }
@@ -145,6 +145,7 @@ CLI::App& CommandLine::AddTo(CLI::App& group, const CommandText& text, Action ac
 CLI::App& CommandLine::AddCommand(CLI::App& parent, const CommandText& text) {
   CLI::App& command = *parent.add_subcommand(text.name, text.summary);
   command.footer(Footer(text.examples));
+  command.fallthrough();  // The program's options are understood behind a command, too.
   return command;
 }
 

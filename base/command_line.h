@@ -43,7 +43,7 @@ class CommandLine {
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
-  // For options of the program itself.
+  // For options of the program itself, which are understood before and behind commands.
   CLI::App& root() { return root_; }
 
   // What the program does when no command is given; without it one is needed.

@@ -81,6 +81,35 @@ TEST(CommandLineTest, RunsACommandOfAGroup) {
   EXPECT_EQ(program.listed, 1);
 }
 
+TEST(CommandLineTest, TakesTheProgramsOptionsBeforeAndBehindItsCommands) {
+  Program before;
+  std::string place;
+  before.line.root().add_option("--place", place, "Where it stands");
+  EXPECT_EQ(before.Run({"--place", "yard", "pot", "list"}), 0);
+  EXPECT_EQ(place, "yard");
+  Program behind;
+  behind.line.root().add_option("--place", place, "Where it stands");
+  EXPECT_EQ(behind.Run({"pot", "list", "--place", "barn"}), 0);
+  EXPECT_EQ(place, "barn");
+  EXPECT_EQ(behind.listed, 1);
+}
+
+TEST(CommandLineTest, RefusesAnArgumentTooMany) {
+  Program program;
+  CaptureStderr();
+  EXPECT_EQ(program.Run({"pot", "list", "round"}), 2);
+  EXPECT_EQ(GetCapturedStderr(),
+            "error: The following argument was not expected: round\nsee: kiln pot list --help\n");
+}
+
+TEST(CommandLineTest, RefusesAnUnknownCommandOfAGroup) {
+  Program program;
+  CaptureStderr();
+  EXPECT_EQ(program.Run({"pot", "freeze"}), 2);
+  EXPECT_EQ(GetCapturedStderr(),
+            "error: unknown command \"freeze\"; there is list\nsee: kiln pot --help\n");
+}
+
 TEST(CommandLineTest, RunsTheProgramItselfWhenNoCommandIsGiven) {
   Program program;
   int runs = 0;

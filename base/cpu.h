@@ -12,12 +12,13 @@ namespace fedtune {
 
 // Which instructions our kernels use, each level with those before it.
 enum class CpuLevel : uint8_t {
-  kPortable,   // LibTorch's kernels alone.
-  kAvx512,     // AVX-512 F, BW, DQ and VL.
-  kAvx512Bf16  // AVX-512 BF16.
+  kPortable,    // LibTorch's kernels alone.
+  kAvx512,      // AVX-512 F, BW, DQ and VL.
+  kAvx512Bf16,  // AVX-512 BF16, where its instructions are faster than those for fp32.
+  kAmxBf16      // AMX's tiles of bf16, which Linux grants a process that asks.
 };
 
-// "portable", "avx512" or "avx512_bf16"; the highest level for an empty text.
+// "portable", "avx512", "avx512_bf16" or "amx_bf16"; the highest level for an empty text.
 // InvalidArgument for another name, which says what is known.
 absl::StatusOr<CpuLevel> ParseCpuLimit(std::string_view name);
 

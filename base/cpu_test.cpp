@@ -18,10 +18,11 @@ TEST(CpuTest, ALimitIsALevelByItsName) {
   EXPECT_EQ(*ParseCpuLimit("portable"), CpuLevel::kPortable);
   EXPECT_EQ(*ParseCpuLimit("avx512"), CpuLevel::kAvx512);
   EXPECT_EQ(*ParseCpuLimit("avx512_bf16"), CpuLevel::kAvx512Bf16);
+  EXPECT_EQ(*ParseCpuLimit("amx_bf16"), CpuLevel::kAmxBf16);
 }
 
 TEST(CpuTest, WithoutALimitEveryLevelMayBeUsed) {
-  EXPECT_EQ(*ParseCpuLimit(""), CpuLevel::kAvx512Bf16);
+  EXPECT_EQ(*ParseCpuLimit(""), CpuLevel::kAmxBf16);
 }
 
 TEST(CpuTest, RefusesAnUnknownLimit) {

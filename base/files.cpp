@@ -62,6 +62,8 @@ absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesy
     case EDQUOT:
       return absl::ResourceExhaustedError(
           fmt::format("disk full: {}; free some space and try again", message));
+    case EISDIR:
+      return absl::InvalidArgumentError(message);
     default:
       return absl::InternalError(message);
   }

@@ -18,7 +18,7 @@ namespace fedtune {
 enum class Durability { kCached, kSynced };
 
 // The whole file. Every message names the file and what the system said.
-// NOT_FOUND, PERMISSION_DENIED, INTERNAL.
+// NOT_FOUND, PERMISSION_DENIED, INTERNAL. INVALID_ARGUMENT: it is a folder, pipe or device.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
 
 // ReadFile() for a file that a person named, as a configuration or a plan: one

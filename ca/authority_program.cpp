@@ -2,6 +2,9 @@
 
 #include "ca/authority_program.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -104,11 +107,23 @@ absl::StatusOr<std::vector<CertificateRequest>> ParseRequests(std::string_view p
       fmt::format("{} certificate requests in the file; one or two are needed", requests.size()));
 }
 
+// Whether a new file can be written, asked before what is to be in it is recorded.
+absl::Status CheckFolderOf(const std::filesystem::path& file) {
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder)) {
+    return absl::InvalidArgumentError(
+        fmt::format("there is no folder {} for {}", folder.string(), file.filename().string()));
+  }
+  return ::access(folder.c_str(), W_OK) == 0 ? absl::OkStatus()
+                                             : ErrnoToStatus(errno, "write into", folder);
+}
+
 absl::Status Issue(const IssueOptions& options, const Clock& clock) {
   if (std::filesystem::exists(options.out)) {
     return absl::AlreadyExistsError(
         fmt::format("{} exists; choose another name with --out", options.out));
   }
+  RETURN_IF_ERROR(CheckFolderOf(options.out));
   ASSIGN_OR_RETURN(const Role role, ParseRole(options.role));
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   ASSIGN_OR_RETURN(const std::string pem, ReadNamedFile(options.request));
@@ -168,13 +183,14 @@ absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   std::filesystem::path out = options.out;
   if (out.empty()) out = std::filesystem::path(options.directory) / "roster.json";
+  RETURN_IF_ERROR(CheckFolderOf(out));
   ASSIGN_OR_RETURN(const std::string text, directory.SignRoster(clock.Now()));
   RETURN_IF_ERROR(WriteFileAtomically(out, text));
   ASSIGN_OR_RETURN(const RosterText roster, ParseRoster(text));
   Print(fmt::format("{}\n", out.string()));
   Advise(
       fmt::format("Version {} with {} institutions. Send it to the coordinator's operator, as "
-                  "signing_roster.\n",
+                  "signing_roster; the coordinator reads it when it starts.\n",
                   roster.content.version, roster.content.entries.size()));
   return absl::OkStatus();
 }

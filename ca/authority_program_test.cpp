@@ -111,12 +111,28 @@ TEST_F(AuthorityProgramTest, SpeaksJson) {
   EXPECT_EQ(nlohmann::json::parse(result_).at("kind"), "authority");
 }
 
+TEST_F(AuthorityProgramTest, RecordsNothingThatItCannotHandOut) {
+  const std::string nowhere = directory_.path() / "nowhere";
+  EXPECT_EQ(Run({"issue", "--dir", ca_, "--request", keys_ + "/request.pem", "--role", "client",
+                 "--name", "st-anna", "--out", nowhere + "/st-anna.crt"}),
+            2);
+  EXPECT_THAT(advice_, HasSubstr("there is no folder " + nowhere));
+  ASSERT_EQ(Run({"list", "--dir", ca_, "--json"}), 0);
+  EXPECT_EQ(result_, "");
+
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  EXPECT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", nowhere + "/roster.json"}), 2);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  EXPECT_THAT(advice_, HasSubstr("Version 1 "));
+}
+
 TEST_F(AuthorityProgramTest, SignsAndShowsARoster) {
   ASSERT_EQ(IssueTo("client", "st-anna"), 0);
   const std::string roster = directory_.path() / "roster.json";
   ASSERT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", roster}), 0);
   EXPECT_EQ(result_, roster + "\n");
   EXPECT_THAT(advice_, HasSubstr("Version 1 with 1 institutions"));
+  EXPECT_THAT(advice_, HasSubstr("the coordinator reads it when it starts"));
   ASSERT_EQ(Run({"roster", "show", roster}), 0);
   EXPECT_THAT(result_, HasSubstr("roster 1 of federation north\n"));
   EXPECT_THAT(result_, HasSubstr("not verified"));
@@ -125,6 +141,23 @@ TEST_F(AuthorityProgramTest, SignsAndShowsARoster) {
   EXPECT_EQ(shown.at("verified"), true);
   EXPECT_EQ(shown.at("institutions")[0].at("name"), "st-anna");
   EXPECT_EQ(shown.at("institutions")[0].at("number"), 1);
+}
+
+TEST_F(AuthorityProgramTest, RenewsForTheSameRequestAndTheRosterKeepsTheKey) {
+  const std::string roster = directory_.path() / "roster.json";
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", roster}), 0);
+  ASSERT_EQ(Run({"roster", "show", roster, "--json"}), 0);
+  const auto before = nlohmann::json::parse(result_).at("institutions");
+
+  clock_.Advance(absl::Hours(24 * 80));
+  ASSERT_EQ(Run({"issue", "--dir", ca_, "--request", keys_ + "/request.pem", "--role", "client",
+                 "--name", "st-anna", "--out", directory_.path() / "renewed.pem"}),
+            0);
+  EXPECT_THAT(advice_, HasSubstr("Issued to signer st-anna of federation north until 2027-07-04"));
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", roster}), 0);
+  ASSERT_EQ(Run({"roster", "show", roster, "--json"}), 0);
+  EXPECT_EQ(nlohmann::json::parse(result_).at("institutions"), before);
 }
 
 TEST_F(AuthorityProgramTest, MakesAFederationKeyOnceForItsOwnerOnly) {

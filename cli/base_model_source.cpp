@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
@@ -23,7 +24,9 @@ std::vector<std::filesystem::path> Candidates(const Plan& plan,
                                               const Configuration& configuration) {
   std::vector<std::filesystem::path> candidates = {plan_folder / plan.base_model};
   for (const std::filesystem::path& folder : configuration.models) {
-    candidates.push_back(folder / plan.base_model);
+    const std::filesystem::path candidate = folder / plan.base_model;
+    // All are the same if the plan has an absolute path.
+    if (candidate != candidates.front()) candidates.push_back(candidate);
   }
   return candidates;
 }
@@ -39,42 +42,57 @@ absl::Status CheckModelFolders(const Configuration& configuration) {
   return absl::OkStatus();
 }
 
-absl::Status CheckDigest(const Plan& plan, const BaseModelDescription& found,
-                         std::string_view where) {
-  if (plan.base_digest.empty() || plan.base_digest == found.digest) return absl::OkStatus();
+absl::StatusOr<BaseModelDigests> DigestWithProgress(const std::filesystem::path& directory) {
+  const SystemClock clock;
+  ProgressLine progress(fmt::format("reading {}", directory.filename().string()), clock);
+  return DigestBaseModel(directory, [&progress](double fraction) { progress.Update(fraction); });
+}
+
+// The digest by which the run goes.
+absl::StatusOr<std::string> AgreedDigest(const Plan& plan, const BaseModelDescription& found,
+                                         const BaseModelDigests& digests, std::string_view where) {
+  if (plan.base_digest.empty() || plan.base_digest == digests.digest) return digests.digest;
+  if (plan.base_digest == digests.earlier) {
+    fmt::print(stderr,
+               "{}: goes by an earlier digest, which says nothing of the tokenizer's configuration "
+               "and the chat template; the one that covers them is {}\n",
+               found.name, digests.digest);
+    return plan.base_digest;
+  }
   return absl::InvalidArgumentError(
       fmt::format("{} in {} has the digest {}, but the plan wants base_digest {}; give the "
                   "folder of the right copy (--models), or correct base_digest",
-                  found.name, where, found.digest, plan.base_digest));
+                  found.name, where, digests.digest, plan.base_digest));
 }
 
-absl::StatusOr<BaseModelSource> FromFolder(const std::filesystem::path& folder) {
+absl::StatusOr<BaseModelSource> FromFolder(const Plan& plan, const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(BaseModelDescription description, DescribeBaseModel(folder));
-  ASSIGN_OR_RETURN(description.digest, DigestWithProgress(folder));
+  ASSIGN_OR_RETURN(const BaseModelDigests digests, DigestWithProgress(folder));
+  ASSIGN_OR_RETURN(description.digest, AgreedDigest(plan, description, digests, folder.string()));
   return BaseModelSource{std::move(description), folder};
 }
 
+// NOT_FOUND: its message is the place.
 absl::StatusOr<BaseModelSource> FromCatalogue(const Plan& plan,
                                               const CoordinatorConnection& connection) {
   ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
+  std::string place = "the coordinator's catalogue";
   for (const v1::ModelEntry& model : models.models()) {
     if (model.name() != plan.base_model) continue;
-    if (!plan.base_digest.empty() && model.digest() != plan.base_digest) continue;
+    if (!plan.base_digest.empty() && model.digest() != plan.base_digest) {
+      place += fmt::format(" (with the digest {}, and the plan wants {})", model.digest(),
+                           plan.base_digest);
+      continue;
+    }
     ASSIGN_OR_RETURN(BaseModelDescription description,
                      BaseModelDescriptionFromJson(model.base_model_json()));
     description.name = PrintableText(description.name);
     return BaseModelSource{std::move(description), std::nullopt};
   }
-  return absl::NotFoundError("not in the catalogue");
+  return absl::NotFoundError(place);
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> DigestWithProgress(const std::filesystem::path& directory) {
-  const SystemClock clock;
-  ProgressLine progress(fmt::format("reading {}", directory.filename().string()), clock);
-  return BaseModelDigest(directory, [&progress](double fraction) { progress.Update(fraction); });
-}
 
 absl::StatusOr<BaseModelSource> FindBaseModel(const Plan& plan,
                                               const std::filesystem::path& plan_folder,
@@ -85,14 +103,12 @@ absl::StatusOr<BaseModelSource> FindBaseModel(const Plan& plan,
   for (const std::filesystem::path& folder : Candidates(plan, plan_folder, configuration)) {
     tried.push_back(folder.string());
     if (!std::filesystem::exists(folder / "config.json")) continue;
-    ASSIGN_OR_RETURN(BaseModelSource source, FromFolder(folder));
-    RETURN_IF_ERROR(CheckDigest(plan, source.description, folder.string()));
-    return source;
+    return FromFolder(plan, folder);
   }
   if (connection != nullptr) {
     auto source = FromCatalogue(plan, *connection);
     if (source.ok() || !absl::IsNotFound(source.status())) return source;
-    tried.emplace_back("the coordinator's catalogue");
+    tried.emplace_back(Message(source.status()));
   }
   return absl::NotFoundError(
       fmt::format("base model \"{}\" was not found; looked in {}; name its folder's parent with "

@@ -24,13 +24,11 @@ struct BaseModelSource {
 // `plan_folder`. Reads all weights once for the digest, with progress.
 //
 // NOT_FOUND: it is in none of these places (lists them). INVALID_ARGUMENT: the
-// plan has another digest than what was found.
+// plan has another digest than what was found. Where it has the earlier one, the description
+// has that, so that the run goes by it, and stderr says so.
 absl::StatusOr<BaseModelSource> FindBaseModel(const Plan& plan,
                                               const std::filesystem::path& plan_folder,
                                               const Configuration& configuration,
                                               const CoordinatorConnection* connection);
-
-// The digest of a checkpoint folder, with progress on stderr.
-absl::StatusOr<std::string> DigestWithProgress(const std::filesystem::path& directory);
 
 }  // namespace fedtune

@@ -201,7 +201,12 @@ absl::Status CoordinatorConnection::WatchRun(
     changed(run);
   }
   note.reset();
-  return Explain(reader->Finish());
+  const grpc::Status end = reader->Finish();
+  // What reaches a coordinator while it shuts down is cancelled by it.
+  if (end.error_code() == grpc::StatusCode::CANCELLED && !stop.stop_requested()) {
+    return Explain({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down"});
+  }
+  return Explain(end);
 }
 
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(

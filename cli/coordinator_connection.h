@@ -39,7 +39,8 @@ class CoordinatorConnection {
   absl::StatusOr<v1::ListModelsResponse> ListModels() const;
 
   // Calls `changed` with the run as it is and after every change, until the run
-  // has ended. CANCELLED: `stop` was requested.
+  // has ended. CANCELLED: `stop` was requested. UNAVAILABLE: the coordinator is not
+  // there, or shuts down.
   absl::Status WatchRun(const std::string& run_id, const std::stop_token& stop,
                         const std::function<void(const v1::RunStatus&)>& changed) const;
 

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -36,6 +38,7 @@ struct PullArguments {
 // A run's newest release.
 struct Release {
   v1::RunStatus run;
+  Digest digest;
   Plan plan;
   AdapterLayout layout;
   std::vector<float> values;
@@ -52,8 +55,8 @@ absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
 }
 
 absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& connection,
-                                               const v1::RunStatus& run, int64_t count) {
-  ASSIGN_OR_RETURN(const Digest digest, ReleaseDigest(run));
+                                               const v1::RunStatus& run, const Digest& digest,
+                                               int64_t count) {
   const SystemClock clock;
   ProgressLine progress(fmt::format("pulling {}", run.run_id()), clock);
   ASSIGN_OR_RETURN(const std::string bytes,
@@ -74,10 +77,11 @@ absl::StatusOr<Release> FetchRelease(const CoordinatorConnection& connection,
   ASSIGN_OR_RETURN(const v1::GetRunResponse response, connection.GetRun(run_id));
   Release release;
   release.run = response.run();
+  ASSIGN_OR_RETURN(release.digest, ReleaseDigest(release.run));
   ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
   ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
-  ASSIGN_OR_RETURN(release.values,
-                   FetchValues(connection, release.run, release.layout.parameter_count()));
+  ASSIGN_OR_RETURN(release.values, FetchValues(connection, release.run, release.digest,
+                                               release.layout.parameter_count()));
   return release;
 }
 
@@ -87,9 +91,19 @@ absl::StatusOr<std::filesystem::path> BaseFolder(const Release& release,
                                                  const Configuration& configuration) {
   Plan wanted = release.plan;
   wanted.base_digest = release.run.base_digest();
-  if (!arguments.base.empty()) wanted.base_model = std::filesystem::absolute(arguments.base);
-  ASSIGN_OR_RETURN(const BaseModelSource base, FindBaseModel(wanted, "", configuration, nullptr));
-  return *base.directory;
+  const bool is_given = !arguments.base.empty();
+  if (is_given) wanted.base_model = std::filesystem::absolute(arguments.base);
+  const auto base = FindBaseModel(wanted, "", configuration, nullptr);
+  if (absl::IsNotFound(base.status())) {
+    return absl::InvalidArgumentError(
+        is_given ? fmt::format("--base {}: there is no base model, as there is no config.json",
+                               arguments.base.string())
+                 : fmt::format("base model \"{}\" is in none of the folders of models; name its "
+                               "own folder with --base, or that folder's parent with --models",
+                               wanted.base_model));
+  }
+  RETURN_IF_ERROR(base.status());
+  return *base->directory;
 }
 
 absl::Status Merge(const Release& release, const std::filesystem::path& base,
@@ -104,15 +118,28 @@ absl::Status Merge(const Release& release, const std::filesystem::path& base,
                       [&progress](double fraction) { progress.Update(fraction); });
 }
 
-// How many routed experts a layer of the run's base model has.
+bool HasLayersOf(const AdapterLayout& layout, const BaseModelDescription& model) {
+  std::map<std::string_view, const LinearLayer*> layers;
+  for (const LinearLayer& layer : model.linear_layers) layers[layer.name] = &layer;
+  return std::ranges::all_of(layout.modules(), [&](const AdapterModule& module) {
+    const auto found = layers.find(module.name);
+    return found != layers.end() && found->second->in_features == module.in_features &&
+           found->second->out_features == module.out_features;
+  });
+}
+
+// How many routed experts a layer of the run's base model has. The catalogue may have the
+// model by a newer digest than that of the run.
 absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
-                                    const v1::RunStatus& run) {
+                                    const Release& release) {
+  const v1::RunStatus& run = release.run;
   ASSIGN_OR_RETURN(const v1::ListModelsResponse models, connection.ListModels());
   for (const v1::ModelEntry& model : models.models()) {
-    if (model.digest() != run.base_digest()) continue;
+    const bool is_it = model.digest() == run.base_digest();
+    if (!is_it && model.name() != run.base_model()) continue;
     ASSIGN_OR_RETURN(const BaseModelDescription description,
                      BaseModelDescriptionFromJson(model.base_model_json()));
-    return description.routed_expert_count;
+    if (is_it || HasLayersOf(release.layout, description)) return description.routed_expert_count;
   }
   return absl::NotFoundError(
       fmt::format("the catalogue does not have {}, the base model of {}, any more",
@@ -121,7 +148,7 @@ absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
 
 absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release& release,
                           const PullArguments& arguments, const std::filesystem::path& out) {
-  ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release.run));
+  ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release));
   return WritePeftAdapter(
       out, release.layout, release.values, release.run.base_model(),
       {.experts = arguments.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,
@@ -146,8 +173,8 @@ absl::Status Pull(const Session& session, const PullArguments& arguments) {
     RETURN_IF_ERROR(Merge(release, base, out));
   }
   fmt::print("{}\n", out.string());
-  fmt::print(stderr, "verified: {} rounds, the release is what its digest says\n{} is ready:  {}\n",
-             release.run.rounds_done(), out.string(),
+  fmt::print(stderr, "complete: the adapter after {} rounds, {}\n{} is ready:  {}\n",
+             release.run.rounds_done(), release.digest.ToString(), out.string(),
              arguments.format == "peft"
                  ? fmt::format("PeftModel.from_pretrained(base, \"{}\")", out.string())
                  : fmt::format("AutoModelForCausalLM.from_pretrained(\"{}\")", out.string()));

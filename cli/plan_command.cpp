@@ -104,8 +104,9 @@ std::string ClosingText(const RoundsPlan& rounds) {
 
 std::string ClientsText(const Check& check) {
   if (!check.clients) return "unknown: no coordinator is configured";
-  return fmt::format("{} known, {} connected, quorum {}{}", check.clients->clients_size(),
-                     check.connected(), check.plan.rounds.quorum, ClosingText(check.plan.rounds));
+  return fmt::format("{} known, {} connected, quorum {}{}{}", check.clients->clients_size(),
+                     check.connected(), check.plan.rounds.quorum, ClosingText(check.plan.rounds),
+                     DrawingText(check.plan, check.clients->clients_size()));
 }
 
 std::string AggregationText(const Plan& plan, const PlanCost& cost) {
@@ -119,7 +120,7 @@ std::string AggregationText(const Plan& plan, const PlanCost& cost) {
                         HumanBytes(static_cast<uint64_t>(cost.routing_upload_bytes_a_round)));
   return fmt::format(
       "secure: only sums of {} clients and more are seen; {} bits a value, {} up{} and {} down of "
-      "the transfer are the protocol's, with {} clients",
+      "the transfer are the protocol's, with {} clients, the most that a round asks",
       std::min(plan.rounds.quorum, plan.secure.min_cohort), static_cast<int>(plan.secure.ring),
       HumanBytes(static_cast<uint64_t>(cost.secure_upload_bytes_a_round)), routing,
       HumanBytes(static_cast<uint64_t>(cost.secure_download_bytes_a_round)),

@@ -4,8 +4,10 @@
 
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status_macros.h"
+#include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/routing_shape.h"
 
@@ -28,7 +30,8 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
   ASSIGN_OR_RETURN(read.plan, ParsePlan(read.text, source));
   auto base = FindBaseModel(read.plan, file.parent_path(), configuration, connection);
   if (!base.ok() && IsOfThePlan(base.status())) {
-    return AtPlanKey(read.text, source, {"", "base_model"}, base.status());
+    return WithExitCode(AtPlanKey(read.text, source, {"", "base_model"}, base.status()),
+                        ExitCode::kUsage);
   }
   RETURN_IF_ERROR(base.status());
   read.base = *std::move(base);
@@ -40,6 +43,13 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
   const absl::Status routing = RoutingShapeOf(read.base.description, read.plan.training).status();
   if (!routing.ok()) return AtPlanKey(read.text, source, {"", "base_model"}, routing);
   return read;
+}
+
+std::string DrawingText(const Plan& plan, int64_t clients) {
+  const int64_t most = MostInCohort(plan);
+  if (most == 0 || clients <= most) return "";
+  return fmt::format("; each round draws {} of them ({})", most,
+                     plan.rounds.cohort_size > 0 ? "cohort_size" : "max_cohort");
 }
 
 }  // namespace fedtune

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -25,5 +26,9 @@ struct PlanFile {
 absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
                                       const Configuration& configuration,
                                       const CoordinatorConnection* connection);
+
+// "; each round draws 6 of them (max_cohort)" of so many clients; empty where it asks
+// all of them.
+std::string DrawingText(const Plan& plan, int64_t clients);
 
 }  // namespace fedtune

@@ -50,7 +50,13 @@ absl::Status WatchRun(const Session& session, const std::string& run_id) {
 absl::Status StopRun(const Session& session, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
   ASSIGN_OR_RETURN(const v1::RunStatus run, connection.StopRun(arguments.name, arguments.reason));
-  session.json ? fmt::print("{}\n", RunToJson(run).dump()) : fmt::print("{}\n", EndText(run));
+  if (session.json) {
+    fmt::print("{}\n", RunToJson(run).dump());
+  } else if (run.ended_unix_ms() == 0) {
+    fmt::print("{} {}\n", run.run_id(), StoppingText(run));
+  } else {
+    fmt::print("{}\n", EndText(run));
+  }
   return absl::OkStatus();
 }
 

@@ -31,6 +31,11 @@ std::string Row(std::string_view label, std::string_view text) {
   return fmt::format("  {:<14}{}\n", label, text);
 }
 
+// Clients need not tell how many they have.
+std::string RecordCount(int64_t count) {
+  return count == 0 ? "-" : GroupDigits(static_cast<uint64_t>(count));
+}
+
 }  // namespace
 
 std::string StateName(v1::RunStatus::State state) {
@@ -64,6 +69,11 @@ std::string PauseText(const v1::RunStatus& run) {
   return fmt::format("goes on, {} of {} rounds are done", run.rounds_done(), run.round_count());
 }
 
+std::string StoppingText(const v1::RunStatus& run) {
+  return fmt::format("stops when the release of round {} of {} is stored", run.rounds_done() + 1,
+                     run.round_count());
+}
+
 std::string LossText(const v1::RunStatus& run) {
   if (!run.has_first_evaluation()) return "-";
   if (!run.has_last_evaluation() ||
@@ -82,11 +92,32 @@ std::string EvaluationText(const v1::EvaluationSummary& evaluation) {
   return text;
 }
 
+std::string LastEvaluationText(const v1::RunStatus& run) {
+  const v1::EvaluationSummary& last = run.last_evaluation();
+  const std::string text = EvaluationText(last);
+  if (last.round() >= run.rounds_done()) return text;
+  return fmt::format("after {} of the rounds {}", last.round(), text);
+}
+
 std::string LastRoundText(const v1::RunStatus& run) {
   const v1::RoundSummary& last = run.last_round();
+  if (!last.burnt().empty()) return "burnt, and left the adapter as it was: " + last.burnt();
   return fmt::format("training loss {:.3f}, {} contributions, {}", last.training_loss(),
                      last.contributions(),
                      HumanDuration(Between(last.started_unix_ms(), last.ended_unix_ms())));
+}
+
+std::string BurntText(const v1::GetRunResponse& response) {
+  int64_t burnt = 0;
+  std::string newest;
+  for (const v1::RoundSummary& round : response.rounds()) {
+    if (round.burnt().empty()) continue;
+    ++burnt;
+    newest = fmt::format("round {}: {}", round.round() + 1, round.burnt());
+  }
+  if (burnt == 0) return "";
+  return fmt::format("{} of {} rounds left the adapter as it was; the newest of them {}", burnt,
+                     response.run().rounds_done(), newest);
 }
 
 std::string RoutingText(const v1::RoundSummary& round) {
@@ -136,14 +167,15 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
       Row("transfer", fmt::format("{} from the clients, {} to them",
                                   HumanBytes(run.bytes_received()), HumanBytes(run.bytes_sent())));
   if (run.has_first_evaluation()) text += Row("at first", EvaluationText(run.first_evaluation()));
-  if (run.has_last_evaluation()) text += Row("at last", EvaluationText(run.last_evaluation()));
+  if (run.has_last_evaluation()) text += Row("at last", LastEvaluationText(run));
   if (run.has_last_round()) text += Row("last round", LastRoundText(run));
+  if (const std::string burnt = BurntText(response); !burnt.empty()) text += Row("burnt", burnt);
   if (run.last_round().routing_size() > 0) text += Row("routing", RoutingText(run.last_round()));
   TextTable clients({"CLIENT", "STATE", "ROUNDS", "RECORDS", "NOTE"});
   for (const v1::RunClient& client : run.clients()) {
     clients.Add({client.institution(), client.state(),
                  fmt::format("{}", client.rounds_contributed()),
-                 GroupDigits(static_cast<uint64_t>(client.example_count())), client.reason()});
+                 RecordCount(client.example_count()), client.reason()});
   }
   return text + "\n" + clients.ToString();
 }
@@ -157,10 +189,7 @@ std::string ClientTable(const v1::ListClientsResponse& clients, absl::Time now) 
     table.Add({client.institution(), client.connected() ? "connected" : "offline",
                HumanAgo(absl::FromUnixMillis(client.last_seen_unix_ms()), now),
                client.device_kind(), HumanBytes(client.memory_bytes()),
-               client.example_count() == 0
-                   ? "-"
-                   : GroupDigits(static_cast<uint64_t>(client.example_count())),
-               runs});
+               RecordCount(client.example_count()), runs});
   }
   return table.ToString();
 }

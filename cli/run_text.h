@@ -18,14 +18,24 @@ std::string StateName(v1::RunStatus::State state);
 // "pauses when round 3 of 12 is over: maintenance". Requires: it has not ended.
 std::string PauseText(const v1::RunStatus& run);
 
+// What `run stop` answers of a run that has not ended yet: "stops when the release of
+// round 49 of 150 is stored".
+std::string StoppingText(const v1::RunStatus& run);
+
 // "1.402 -> 1.334"; "-" when nothing has been evaluated.
 std::string LossText(const v1::RunStatus& run);
 
 // "loss 0.444, accuracy 76.3 % among each client's own answers".
 std::string EvaluationText(const v1::EvaluationSummary& evaluation);
 
+// The same of the last one; it says so where the adapter was an older one.
+std::string LastEvaluationText(const v1::RunStatus& run);
+
 // "training loss 1.334, 4 contributions, 41 min"; requires run.has_last_round().
 std::string LastRoundText(const v1::RunStatus& run);
+
+// How many rounds have burnt, and why the newest of them did; empty if none did.
+std::string BurntText(const v1::GetRunResponse& response);
 
 // "load varies by 0.31 to 0.62 between the experts of 26 layers (deviation over
 // mean); 1.2 % had no token"; empty when nothing was counted.

@@ -54,6 +54,22 @@ TEST(RunToJsonTest, HasTheRoutingOfEachRoundLayerByLayer) {
   EXPECT_FALSE(json["rounds"][0]["routing"][1].contains("expert_tokens"));
 }
 
+TEST(RunDetailsTest, SaysHowManyRoundsHaveBurntAndWhyTheLastOneDid) {
+  v1::GetRunResponse response = OneRound();
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), Not(HasSubstr("burnt")));
+  response.mutable_run()->set_rounds_done(2);
+  v1::RoundSummary& last = *response.mutable_run()->mutable_last_round();
+  last.set_round(1);
+  last.set_burnt("too few clients agreed");
+  *response.add_rounds() = last;
+  const std::string details = RunDetails(response, absl::UnixEpoch());
+  EXPECT_THAT(details, HasSubstr("  last round    burnt, and left the adapter as it was: too few "
+                                 "clients agreed\n"));
+  EXPECT_THAT(details, HasSubstr("  burnt         1 of 2 rounds left the adapter as it was; the "
+                                 "newest of them round 2: too few clients agreed\n"));
+  EXPECT_EQ(RunToJson(response)["rounds"][1]["burnt"], "too few clients agreed");
+}
+
 TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
   v1::RunStatus run;
   run.set_state(v1::RunStatus::STATE_RUNNING);
@@ -66,6 +82,24 @@ TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
   run.set_pausing(false);
   run.set_state(v1::RunStatus::STATE_PAUSED);
   EXPECT_EQ(PauseText(run), "paused after 2 of 12 rounds: maintenance");
+}
+
+TEST(StoppingTextTest, SaysWhichReleaseIsTheLast) {
+  v1::RunStatus run;
+  run.set_state(v1::RunStatus::STATE_RUNNING);
+  run.set_rounds_done(48);
+  run.set_round_count(150);
+  EXPECT_EQ(StoppingText(run), "stops when the release of round 49 of 150 is stored");
+}
+
+TEST(RunDetailsTest, TakesNoRecordsOfAClientForNotToldHowMany) {
+  v1::GetRunResponse response;
+  v1::RunClient& client = *response.mutable_run()->add_clients();
+  client.set_institution("st-anna");
+  client.set_state("training");
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("training  0       -"));
+  client.set_example_count(1450);
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("training  0       1,450"));
 }
 
 TEST(ClientTableTest, TakesNoRecordsForNotToldHowMany) {

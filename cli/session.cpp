@@ -19,7 +19,8 @@ void AddConfigurationFlags(CLI::App& root, ConfigurationFlags& flags) {
   root.add_option("--certificate", flags.certificate, "The administrator's certificate");
   root.add_option("--key", flags.key, "Its private key");
   root.add_option("--authority", flags.authority, "The federation's authority certificate");
-  root.add_option("--models", flags.models, "A folder that holds base models; may be repeated");
+  root.add_option("--models", flags.models, "A folder that holds base models; may be repeated")
+      ->allow_extra_args(false);  // What follows is a command, or its argument.
 }
 
 void AddJsonFlag(CLI::App& command, Session& session) {

@@ -43,8 +43,10 @@ void AddSimulateOptions(CLI::App& command, SimulateArguments& arguments) {
                      "round's deadline)");
   command.add_option("--data", arguments.data,
                      "For real training: a folder with one for each institution, with "
-                     "train.jsonl and valid.jsonl in it");
-  command.add_option("--threads", arguments.threads, "For real training: of each training")
+                     "train.jsonl and, to evaluate on, eval.jsonl in it");
+  command
+      .add_option("--threads", arguments.threads,
+                  "For real training: how many institutions train at once")
       ->check(CLI::Range(int64_t{1}, int64_t{1024}))
       ->capture_default_str();
   command.add_option("--state", arguments.state,

@@ -29,10 +29,7 @@ std::string NewRequestId() {
 
 // The plan as it is sent: checked here as well, so that a mistake is explained
 // before anything leaves this machine.
-absl::StatusOr<v1::StartRunRequest> MakeRequest(const StartArguments& arguments,
-                                                const Configuration& configuration,
-                                                const CoordinatorConnection& connection) {
-  ASSIGN_OR_RETURN(const PlanFile plan, ReadPlanFile(arguments.plan, configuration, &connection));
+v1::StartRunRequest RequestOf(const PlanFile& plan) {
   v1::StartRunRequest request;
   request.set_request_id(NewRequestId());
   request.set_plan_toml(plan.text);
@@ -44,15 +41,15 @@ absl::Status StartRun(const Session& session, const StartArguments& arguments) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
   ASSIGN_OR_RETURN(const CoordinatorConnection connection,
                    CoordinatorConnection::Open(configuration));
-  ASSIGN_OR_RETURN(const v1::StartRunRequest request,
-                   MakeRequest(arguments, configuration, connection));
-  ASSIGN_OR_RETURN(const v1::RunStatus run, connection.StartRun(request));
+  ASSIGN_OR_RETURN(const PlanFile plan, ReadPlanFile(arguments.plan, configuration, &connection));
+  ASSIGN_OR_RETURN(const v1::RunStatus run, connection.StartRun(RequestOf(plan)));
   if (session.json && !arguments.watch) {
     fmt::print("{}\n", RunToJson(run).dump());
     return absl::OkStatus();
   }
-  const std::string started = fmt::format("{} started: {}, {} clients invited", run.run_id(),
-                                          run.plan_name(), run.clients_size());
+  const std::string started =
+      fmt::format("{} started: {}, {} clients invited{}", run.run_id(), run.plan_name(),
+                  run.clients_size(), DrawingText(plan.plan, run.clients_size()));
   if (!arguments.watch) {
     fmt::print("{}\n", started);
     fmt::print(stderr, "watch it: fedtune run watch {}\n", run.run_id());

@@ -221,6 +221,12 @@ std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunSta
   if (before.state() == v1::RunStatus::STATE_PAUSED && now.state() != v1::RunStatus::STATE_PAUSED) {
     news.emplace_back("the run is resumed");
   }
+  const v1::RoundSummary& last = now.last_round();
+  if (!last.burnt().empty() && known_run &&
+      (!before.has_last_round() || before.last_round().round() != last.round())) {
+    news.push_back(fmt::format("round {} burnt, and left the adapter as it was: {}",
+                               last.round() + 1, last.burnt()));
+  }
   for (const v1::RunClient& client : now.clients()) {
     const v1::RunClient* known = Find(before, client.institution());
     if (known != nullptr && known->state() == client.state()) continue;
@@ -237,13 +243,11 @@ std::string EndText(const v1::RunStatus& run) {
   std::string text = fmt::format("{} {} after {} of {} rounds", run.run_id(),
                                  StateName(run.state()), run.rounds_done(), run.round_count());
   if (!run.reason().empty()) text += fmt::format(": {}", run.reason());
-  if (run.has_last_evaluation()) {
-    const v1::EvaluationSummary& last = run.last_evaluation();
-    text +=
-        fmt::format("; {} over {} records of the clients' own validation splits",
-                    EvaluationText(last), GroupDigits(static_cast<uint64_t>(last.example_count())));
-  }
-  return text;
+  if (!run.has_last_evaluation()) return text;
+  return text +
+         fmt::format("; {} over {} records of the clients' own validation splits",
+                     LastEvaluationText(run),
+                     GroupDigits(static_cast<uint64_t>(run.last_evaluation().example_count())));
 }
 
 }  // namespace fedtune

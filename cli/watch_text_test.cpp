@@ -190,6 +190,17 @@ TEST(WatchTextTest, TellsWhatAWatcherMustNotMiss) {
   EXPECT_THAT(WatchNews(now, now), IsEmpty());
 }
 
+TEST(WatchTextTest, TellsOnceThatARoundHasBurnt) {
+  v1::RunStatus before;
+  before.set_run_id("run-1");
+  v1::RunStatus now = before;
+  now.mutable_last_round()->set_round(2);
+  now.mutable_last_round()->set_burnt("too few agreed");
+  EXPECT_THAT(WatchNews(before, now),
+              ElementsAre("round 3 burnt, and left the adapter as it was: too few agreed"));
+  EXPECT_THAT(WatchNews(now, now), IsEmpty());
+}
+
 TEST(WatchTextTest, NobodyIsBackBecauseTheRunHasEnded) {
   v1::RunStatus before = ThirdRound();
   Add(before, "uke", "offline");
@@ -199,9 +210,23 @@ TEST(WatchTextTest, NobodyIsBackBecauseTheRunHasEnded) {
   EXPECT_THAT(WatchNews(before, now), IsEmpty());
 }
 
+TEST(WatchTextTest, AnOlderEvaluationIsNotTheEndsResult) {
+  v1::RunStatus run = ThirdRound();
+  run.set_state(v1::RunStatus::STATE_FINISHED);
+  run.set_reason("the final evaluation is missing: uke did not answer");
+  run.mutable_last_evaluation()->set_round(1);
+  run.mutable_last_evaluation()->set_loss(0.444);
+  run.mutable_last_evaluation()->set_example_count(9);
+  EXPECT_EQ(EndText(run),
+            "run-7f3a finished after 2 of 12 rounds: the final evaluation is missing: uke did not "
+            "answer; after 1 of the rounds loss 0.444 over 9 records of the clients' own "
+            "validation splits");
+}
+
 TEST(WatchTextTest, AccuracyIsSaidToBeAmongTheOwnAnswers) {
   v1::RunStatus run = ThirdRound();
   run.set_state(v1::RunStatus::STATE_FINISHED);
+  run.mutable_last_evaluation()->set_round(2);
   run.mutable_last_evaluation()->set_loss(0.444);
   run.mutable_last_evaluation()->set_accuracy(0.763);
   run.mutable_last_evaluation()->set_example_count(1287);

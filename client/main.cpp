@@ -48,9 +48,9 @@ absl::Status MakeRequest(const RequestFlags& flags) {
 
 absl::Status PrintBaseDigest(const std::filesystem::path& directory, const Clock& clock) {
   ProgressLine progress("reading " + directory.string(), clock);
-  ASSIGN_OR_RETURN(const std::string digest,
-                   BaseModelDigest(directory, [&](double share) { progress.Update(share); }));
-  fmt::print("{}\n", digest);
+  ASSIGN_OR_RETURN(const BaseModelDigests digests,
+                   DigestBaseModel(directory, [&](double share) { progress.Update(share); }));
+  fmt::print("{}\n", digests.digest);
   return absl::OkStatus();
 }
 

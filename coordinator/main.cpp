@@ -19,8 +19,6 @@
 namespace fedtune {
 namespace {
 
-constexpr int kMallocArenas = 2;
-
 struct RequestFlags {
   std::filesystem::path directory;
   std::string federation;
@@ -55,7 +53,7 @@ int main(int argc, char** argv) {
   using namespace fedtune;      // NOLINT(google-build-using-namespace)
   ::prctl(PR_SET_DUMPABLE, 0);  // No core file may hold the key.
   // The buffers of a thread that is done are to serve the others.
-  ::mallopt(M_ARENA_MAX, kMallocArenas);
+  ::mallopt(M_ARENA_MAX, 1);
   EndWithoutMemory();  // The RPC library goes on after what its calls throw.
   ArmFailPoints();
   CommandLine line({"fedtune-coordinator",

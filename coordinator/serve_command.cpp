@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/directory_lock.h"
 #include "base/exhaustion.h"
 #include "base/host_and_port.h"
 #include "base/logging.h"
@@ -22,7 +23,6 @@
 #include "coordinator/end_signals.h"
 #include "coordinator/rpc/server.h"
 #include "coordinator/storage/backup_schedule.h"
-#include "coordinator/storage/directory_lock.h"
 #include "fmt/format.h"
 #include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"
@@ -112,6 +112,9 @@ absl::Status Serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   const SystemClock clock;
   Log log(config.log_format);
+  // Before the roster, which the authority's certificate is needed for: a folder that was
+  // restored has none of them.
+  RETURN_IF_ERROR(LoadCredentials(config.credentials, Role::kCoordinator, clock.Now()).status());
   ASSIGN_OR_RETURN(std::shared_ptr<const SigningRoster> signing_roster,
                    LoadSigningRoster(config, clock.Now(), log));
   ASSIGN_OR_RETURN(const auto upgrade,
@@ -168,7 +171,8 @@ void AddServe(CommandLine& line, ServeOptions& options) {
   serve.add_option("--signing-roster", flags.signing_roster,
                    "The institutions' signing keys, from the authority's custodian");
   serve.add_option("--keep-adapters", flags.keep_adapters,
-                   "How many of a run's newest adapters are kept (3)");
+                   "How many of a run's newest adapters are kept (3), besides what late clients "
+                   "start from");
   serve.add_option("--backup-dir", flags.backup_dir,
                    "The folder of backups (backups in the state directory)");
   serve.add_option("--backup-minutes", flags.backup_minutes,

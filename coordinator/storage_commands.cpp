@@ -74,10 +74,13 @@ absl::Status Check(const StorageOptions& options) {
   for (const std::string& problem : report->problems) fmt::print("{}\n", problem);
   const std::string directory = config.state_dir.string();
   if (!report->problems.empty()) {
-    return absl::DataLossError(fmt::format(
-        "{} is damaged; stop the coordinator, move the folder away and restore the last backup: "
-        "fedtune-coordinator restore",
-        directory));
+    return absl::DataLossError(
+        IsBackup(config.state_dir)
+            ? fmt::format("{} is damaged; use an older backup", directory)
+            : fmt::format("{} is damaged; stop the coordinator, move all of the folder but keys "
+                          "and backups away, and restore the last backup: fedtune-coordinator "
+                          "restore",
+                          directory));
   }
   fmt::print("{}: schema {}, {} runs, {} blobs, {}: all is well\n", directory, report->schema,
              report->runs, report->blobs, HumanBytes(report->bytes));
@@ -105,7 +108,7 @@ void AddStorageCommands(CommandLine& line, StorageOptions& options) {
 
   CLI::App& restore =
       line.Add({"restore",
-                "Makes an empty state directory (it may hold keys and backups) what a backup says.",
+                "Restores a backup into an empty state directory (keys and backups may be there).",
                 {"fedtune-coordinator restore --from /mnt/backup/fedtune-20261126T040000Z "
                  "--state-dir ./coordinator"}},
                [&] { return RestoreBackup(options); });

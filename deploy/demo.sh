@@ -95,7 +95,7 @@ show() { if [ -t 2 ]; then printf '\r  %s\033[K' "$1" >&2; else say "  $1"; fi; 
 
 compile() {
   cmake --build --preset release -j "$jobs" --target \
-    fedtune fedtune-client fedtune-coordinator fedtune-ca >"$dir/build.log" 2>&1
+    fedtune fedtune-simulate fedtune-client fedtune-coordinator fedtune-ca >"$dir/build.log" 2>&1
 }
 
 build() {

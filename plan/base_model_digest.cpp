@@ -3,6 +3,7 @@
 #include "plan/base_model_digest.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kPieceBytes = 4 << 20;
-constexpr std::string_view kHeading = "fedtune base model 1\n";
+constexpr std::string_view kHeading = "fedtune base model 2\n";
+constexpr std::string_view kEarlierHeading = "fedtune base model 1\n";
+constexpr std::array<std::string_view, 5> kNewlyCovered = {
+    "added_tokens.json", "chat_template.jinja", kWeightsIndexFile, "special_tokens_map.json",
+    "tokenizer_config.json"};
 
 struct ModelFile {
   std::string name;
@@ -44,9 +49,14 @@ struct Tally {
   }
 };
 
-bool BelongsToModel(const fs::path& file) {
+bool BelongedToModel(const fs::path& file) {
   return file.filename() == "config.json" || file.filename() == "tokenizer.json" ||
          file.extension() == ".safetensors";
+}
+
+bool BelongsToModel(const fs::path& file) {
+  return BelongedToModel(file) || std::any_of(kNewlyCovered.begin(), kNewlyCovered.end(),
+                                              [&](auto name) { return file.filename() == name; });
 }
 
 absl::StatusOr<std::vector<ModelFile>> ModelFiles(const fs::path& directory) {
@@ -84,7 +94,7 @@ absl::Status CheckWhole(const std::vector<ModelFile>& files, const fs::path& dir
     const fs::path path = directory / file.name;
     if (path.extension() == ".safetensors") {
       RETURN_IF_ERROR(SafetensorsFile::Open(path).status());
-    } else {
+    } else if (path.extension() == ".json") {
       ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
       RETURN_IF_ERROR(ParseJson(text, path.string()).status());
     }
@@ -115,20 +125,24 @@ absl::StatusOr<Digest> HashFile(const fs::path& path, uint64_t size, Tally& tall
 
 }  // namespace
 
-absl::StatusOr<std::string> BaseModelDigest(const fs::path& directory,
-                                            const std::function<void(double)>& progress) {
+absl::StatusOr<BaseModelDigests> DigestBaseModel(const fs::path& directory,
+                                                 const std::function<void(double)>& progress) {
   ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ModelFiles(directory));
   RETURN_IF_ERROR(CheckComplete(files, directory));
   RETURN_IF_ERROR(CheckWhole(files, directory));
   Tally tally{.progress = progress};
   for (const ModelFile& file : files) tally.total += file.size;
-  Sha256 hash;
+  Sha256 hash, earlier;
   hash.Update(kHeading);
+  earlier.Update(kEarlierHeading);
   for (const ModelFile& file : files) {
     ASSIGN_OR_RETURN(const Digest digest, HashFile(directory / file.name, file.size, tally));
-    hash.Update(fmt::format("{} {} {}\n", file.name, file.size, digest.ToHex()));
+    const std::string line = fmt::format("{} {} {}\n", file.name, file.size, digest.ToHex());
+    hash.Update(line);
+    if (BelongedToModel(file.name)) earlier.Update(line);
   }
-  return std::move(hash).Finish().ToString();
+  return BaseModelDigests{.digest = std::move(hash).Finish().ToString(),
+                          .earlier = std::move(earlier).Finish().ToString()};
 }
 
 }  // namespace fedtune

@@ -5,21 +5,35 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 
 namespace fedtune {
 
-// The identity of a base model: "sha256:..." over the sorted names, sizes and
-// SHA-256 digests of config.json, tokenizer.json and every *.safetensors file
-// of the folder: of "fedtune base model 1\n" and a line "NAME SIZE HEX\n" each.
-// `progress` is called with the share of bytes read so far.
+// The identity of a base model: what decides about its tokens and what it computes.
+struct BaseModelDigests {
+  // "sha256:..." of "fedtune base model 2\n" and a line "NAME SIZE HEX\n" (SHA-256) for
+  // each of config.json, model.safetensors.index.json, tokenizer.json,
+  // tokenizer_config.json, special_tokens_map.json, added_tokens.json,
+  // chat_template.jinja and every *.safetensors that is in the folder, sorted by name.
+  std::string digest;
+
+  // The same of "fedtune base model 1\n" and of config.json, tokenizer.json and *.safetensors
+  // alone: what older plans, policies and runs call the model. Copies with other chat
+  // templates have it in common.
+  std::string earlier;
+
+  bool Have(std::string_view wanted) const { return wanted == digest || wanted == earlier; }
+};
+
+// Reads the whole folder. `progress` is called with the share of bytes read so far.
 //
 // NOT_FOUND: no such folder, no config.json or weights in it, or a shard is missing.
 // INVALID_ARGUMENT: a file that is cut off, damaged or a pointer of Git LFS; as from
 // Checkpoint::Open(). INTERNAL, PERMISSION_DENIED: a file cannot be read, or changed
 // meanwhile.
-absl::StatusOr<std::string> BaseModelDigest(
+absl::StatusOr<BaseModelDigests> DigestBaseModel(
     const std::filesystem::path& directory,
     const std::function<void(double fraction)>& progress = [](double) {});
 

@@ -18,6 +18,9 @@ using fedtune::testing::HasCode;
 using fedtune::testing::IsOk;
 using ::testing::HasSubstr;
 
+constexpr std::string_view kIndex =
+    R"({"weight_map": {"one": "model-1.safetensors", "two": "model-2.safetensors"}})";
+
 class BaseModelDigestTest : public ::testing::Test {
  protected:
   void Write(std::string_view name, std::string_view content) {
@@ -28,8 +31,7 @@ class BaseModelDigestTest : public ::testing::Test {
     Write("tokenizer.json", "{\"a\": 1}");
     Write("model-2.safetensors", Shard("two"));
     Write("model-1.safetensors", Shard("one"));
-    Write("model.safetensors.index.json",
-          R"({"weight_map": {"one": "model-1.safetensors", "two": "model-2.safetensors"}})");
+    Write("model.safetensors.index.json", kIndex);
   }
   // With one byte in one tensor.
   static std::string Shard(std::string_view tensor) {
@@ -38,8 +40,8 @@ class BaseModelDigestTest : public ::testing::Test {
     return static_cast<char>(header.size()) + std::string(7, '\0') + header + "x";
   }
   std::string DigestOrError() {
-    const auto digest = BaseModelDigest(folder_.path());
-    return digest.ok() ? *digest : std::string(Message(digest.status()));
+    const auto digests = DigestBaseModel(folder_.path());
+    return digests.ok() ? digests->digest : std::string(Message(digests.status()));
   }
 
   fedtune::testing::TemporaryDirectory folder_;
@@ -47,14 +49,38 @@ class BaseModelDigestTest : public ::testing::Test {
 
 TEST_F(BaseModelDigestTest, IsOverSortedNamesSizesAndDigests) {
   WriteModel();
+  Write("chat_template.jinja", "{{ messages }}");
   const auto line = [](std::string_view name, std::string_view content) {
     return fmt::format("{} {} {}\n", name, content.size(), Sha256Of(content).ToHex());
   };
-  EXPECT_EQ(DigestOrError(), Sha256Of("fedtune base model 1\n" + line("config.json", "{}") +
-                                      line("model-1.safetensors", Shard("one")) +
-                                      line("model-2.safetensors", Shard("two")) +
-                                      line("tokenizer.json", "{\"a\": 1}"))
-                                 .ToString());
+  const std::string shards =
+      line("model-1.safetensors", Shard("one")) + line("model-2.safetensors", Shard("two"));
+  EXPECT_EQ(
+      DigestOrError(),
+      Sha256Of("fedtune base model 2\n" + line("chat_template.jinja", "{{ messages }}") +
+               line("config.json", "{}") + shards + line("model.safetensors.index.json", kIndex) +
+               line("tokenizer.json", "{\"a\": 1}"))
+          .ToString());
+  EXPECT_EQ(DigestBaseModel(folder_.path())->earlier,
+            Sha256Of("fedtune base model 1\n" + line("config.json", "{}") + shards +
+                     line("tokenizer.json", "{\"a\": 1}"))
+                .ToString());
+}
+
+TEST_F(BaseModelDigestTest, ChangesWithWhatDecidesAboutTokensAndTheEarlierOneDoesNot) {
+  WriteModel();
+  BaseModelDigests before = *DigestBaseModel(folder_.path());
+  for (const char* file : {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                           "chat_template.jinja"}) {
+    Write(file, "{}");
+    const BaseModelDigests after = *DigestBaseModel(folder_.path());
+    EXPECT_NE(after.digest, before.digest) << file;
+    EXPECT_EQ(after.earlier, before.earlier);
+    before = after;
+  }
+  EXPECT_TRUE(before.Have(before.digest));
+  EXPECT_TRUE(before.Have(before.earlier));
+  EXPECT_FALSE(before.Have("sha256:77ab"));
 }
 
 TEST_F(BaseModelDigestTest, ChangesWithAnyByteOfTheModel) {
@@ -74,7 +100,7 @@ TEST_F(BaseModelDigestTest, DoesNotChangeWithFilesBesideTheModel) {
 TEST_F(BaseModelDigestTest, TellsHowFarItIs) {
   WriteModel();
   double last = 0;
-  const auto digest = BaseModelDigest(folder_.path(), [&](double fraction) {
+  const auto digest = DigestBaseModel(folder_.path(), [&](double fraction) {
     EXPECT_GE(fraction, last);
     last = fraction;
   });
@@ -83,12 +109,12 @@ TEST_F(BaseModelDigestTest, TellsHowFarItIs) {
 }
 
 TEST_F(BaseModelDigestTest, RefusesAFolderThatIsNotThere) {
-  EXPECT_THAT(BaseModelDigest(folder_.path() / "none"), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(DigestBaseModel(folder_.path() / "none"), HasCode(absl::StatusCode::kNotFound));
 }
 
 TEST_F(BaseModelDigestTest, RefusesAFolderWithoutConfig) {
   Write("model.safetensors", "one");
-  EXPECT_THAT(BaseModelDigest(folder_.path()), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(DigestBaseModel(folder_.path()), HasCode(absl::StatusCode::kNotFound));
   EXPECT_THAT(DigestOrError(), HasSubstr("there is no config.json in it"));
 }
 
@@ -128,7 +154,7 @@ TEST_F(BaseModelDigestTest, RefusesATokenizerThatIsCutOff) {
 TEST_F(BaseModelDigestTest, RefusesAFolderInPlaceOfAFile) {
   WriteModel();
   std::filesystem::create_directory(folder_.path() / "x.safetensors");
-  EXPECT_FALSE(BaseModelDigest(folder_.path()).ok());
+  EXPECT_FALSE(DigestBaseModel(folder_.path()).ok());
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/cpu.h"
 #include "plan/routing_shape.h"
 #include "plan/secure_vector.h"
 #include "privacy/secure_aggregation/session_parameters.h"
@@ -91,23 +92,24 @@ bool EndsIn(const LinearLayer& layer, std::string_view leaf) { return layer.name
 // What a token leaves behind for the backward pass in one attention layer's
 // projection: inputs of the projections, heads, and what they attended to.
 int64_t AttentionValues(const LinearLayer& layer) {
-  if (EndsIn(layer, "o_proj")) return layer.in_features + 2 * layer.out_features;
+  if (EndsIn(layer, "o_proj")) return 2 * layer.in_features + 2 * layer.out_features;
   if (EndsIn(layer, "kv_b_proj")) return layer.in_features;
-  if (EndsIn(layer, "q_b_proj")) return 2 * layer.in_features + 3 * layer.out_features;
-  if (EndsIn(layer, "q_proj")) return 3 * layer.out_features;
+  if (EndsIn(layer, "q_b_proj")) return 2 * layer.in_features + 2 * layer.out_features;
+  if (EndsIn(layer, "q_proj")) return 2 * layer.out_features;
   return EndsIn(layer, "q_a_proj") ? 0 : layer.out_features;
-}
-
-// The same in an MLP that the token goes through.
-int64_t MlpValues(const LinearLayer& layer) {
-  const bool is_down = EndsIn(layer, "down_proj");
-  if (layer.kind == LayerKind::kDenseMlp && is_down) return 2 * layer.out_features;
-  return is_down ? 0 : layer.out_features;
 }
 
 double ExpertShare(const BaseModelDescription& model) {
   return static_cast<double>(model.experts_per_token) /
          static_cast<double>(std::max<int64_t>(1, model.routed_expert_count));
+}
+
+// Whether a CPU with AVX-512 computes with weights in bf16 as they are: those of a model
+// that is not small, or too large to be widened.
+bool StaysBf16(const BaseModelDescription& model) {
+  const bool is_bf16 = !model.has_fp16 && model.weight_bytes >= 2 * model.parameter_count &&
+                       model.weight_bytes < 4 * model.parameter_count;
+  return is_bf16 && model.parameter_count >= kMaxExactParameters;
 }
 
 // How a client computes what activations are of.
@@ -120,6 +122,7 @@ struct Computation {
   bool experts_in_turn = false;
 
   bool on_gpu() const { return type == ComputeType::kBf16; }
+  bool rounds() const { return type == ComputeType::kFp32Rounding && StaysBf16(model); }
 };
 
 Computation ComputationOf(const BaseModelDescription& model, const AdapterLayout& layout,
@@ -135,9 +138,13 @@ Computation ComputationOf(const BaseModelDescription& model, const AdapterLayout
   return {model, type, in_turn};
 }
 
-int64_t ExpertValues(const LinearLayer& layer, const Computation& computation) {
-  const bool takes_and_gives = computation.experts_in_turn && EndsIn(layer, "down_proj");
-  return MlpValues(layer) + (takes_and_gives ? 2 * layer.out_features : 0);
+// What a token leaves behind in an MLP's projection that it goes through.
+double MlpValues(const LinearLayer& layer, const Computation& computation) {
+  const auto given = static_cast<double>(layer.out_features);
+  if (!EndsIn(layer, "down_proj")) return computation.rounds() ? given / 2 : given;
+  const bool is_kept = layer.kind == LayerKind::kRoutedExpert ? computation.experts_in_turn
+                                                              : layer.kind == LayerKind::kDenseMlp;
+  return is_kept ? 2 * given : 0;
 }
 
 // Values that one token leaves behind for the backward pass in a linear layer.
@@ -150,9 +157,9 @@ double KeptValues(const LinearLayer& layer, const Computation& computation) {
     case LayerKind::kHead:
       return 0;
     case LayerKind::kRoutedExpert:
-      return ExpertShare(computation.model) * static_cast<double>(ExpertValues(layer, computation));
+      return ExpertShare(computation.model) * MlpValues(layer, computation);
     default:
-      return static_cast<double>(MlpValues(layer));
+      return MlpValues(layer, computation);
   }
 }
 
@@ -204,6 +211,7 @@ TokenValues ValuesPerToken(const Computation& computation, int64_t recomputed_la
 int64_t TimesOfPassingValues(ComputeType type) {
   switch (type) {
     case ComputeType::kFp32:
+    case ComputeType::kFp32Rounding:
       return 1;
     case ComputeType::kBf16:
       return 2;
@@ -247,18 +255,33 @@ int64_t ActivationBytes(const TrainingPlan& training, const Computation& computa
 }
 
 // Weights in bf16 of a model that is not small stay as they are on a CPU with AVX-512;
-// others are widened, unless the model is very large.
+// others are widened, unless the model is very large. FP8 always is, then to bf16.
 int64_t WeightBytes(const BaseModelDescription& model, ComputeType type) {
   const int64_t as_bf16 = 2 * model.parameter_count, widened = 2 * as_bf16;
   if (type == ComputeType::kBf16) return as_bf16;
-  if (model.parameter_count > kMaxWidenedParameters) return model.weight_bytes;
+  if (model.parameter_count > kMaxWidenedParameters) {
+    const int64_t in_fp8 = std::max<int64_t>(0, as_bf16 - model.weight_bytes);
+    return model.weight_bytes + 2 * in_fp8;
+  }
   if (model.weight_bytes >= widened) return widened;
-  const bool stays = type == ComputeType::kFp32 && !model.has_fp16 &&
-                     model.parameter_count >= kMaxExactParameters && model.weight_bytes >= as_bf16;
+  const bool stays = type != ComputeType::kFp32Widened && StaysBf16(model);
   return stays ? model.weight_bytes : widened + model.weight_bytes;
 }
 
 }  // namespace
+
+ComputeType ComputeTypeOfCpu() {
+  switch (UsableCpuLevel()) {
+    case CpuLevel::kPortable:
+      return ComputeType::kFp32Widened;
+    case CpuLevel::kAvx512:
+      return ComputeType::kFp32;
+    case CpuLevel::kAvx512Bf16:
+    case CpuLevel::kAmxBf16:
+      break;
+  }
+  return ComputeType::kFp32Rounding;
+}
 
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers) {

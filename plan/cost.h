@@ -42,10 +42,14 @@ struct PlanCost {
 
 // The type a client computes in, and what becomes of weights in bf16 then.
 enum class ComputeType : uint8_t {
-  kBf16,         // A GPU.
-  kFp32,         // A CPU with AVX-512, on which large models' weights stay in bf16.
-  kFp32Widened,  // A CPU without, on which they are widened.
+  kBf16,          // A GPU.
+  kFp32,          // A CPU with AVX-512, on which large models' weights stay in bf16.
+  kFp32Rounding,  // One with AVX-512 BF16, where MLPs of such weights keep values in bf16.
+  kFp32Widened,   // A CPU without, on which they are widened.
 };
+
+// Of this machine's CPU.
+ComputeType ComputeTypeOfCpu();
 
 // Memory at its peak. With b bytes a value (2 or 4), P adapter values of which
 // R are trained in the larger of the rounds:
@@ -53,7 +57,8 @@ enum class ComputeType : uint8_t {
 //   program_bytes     on a CPU 150 MB: the program and its libraries
 //   weight_bytes      b * the model's parameters; on a CPU also the file's
 //                     pages if it holds a narrower type. The file's pages alone
-//                     beyond 2^30 parameters and, with AVX-512, from 2^26 on if it
+//                     beyond 2^30 parameters (and 2 bytes for each of those in
+//                     FP8) and, with AVX-512, from 2^26 on if it
 //                     holds two bytes a parameter and no fp16
 //   adapter_bytes     4 * (2 P + R + M R): the global adapter and the trained
 //                     one, gradients, and M moments (AdamW 2, SGD 0)
@@ -62,7 +67,8 @@ enum class ComputeType : uint8_t {
 //                     need for a moment, on GPUs twice as much, on CPUs without
 //                     AVX-512 six times); 1.05 is for the heap's gaps, on GPUs 1.3.
 //                     Adapted routed experts on GPUs, and all without AVX-512, leave
-//                     what they took and gave, too
+//                     what they took and gave, too. With AVX-512 BF16 and weights that
+//                     stay in bf16 what gates and up projections give counts half
 //
 // Of the first `recomputed_layers`, or all if there are not as many, a token leaves only
 // its input behind, of hidden_size values, but for the one layer whose derivative is

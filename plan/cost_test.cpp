@@ -100,8 +100,8 @@ TEST(PlanCostTest, EstimatesMemoryByItsFormulas) {
   EXPECT_EQ(gpu.program_bytes, 0);
   EXPECT_EQ(gpu.weight_bytes, 20'000);
   EXPECT_EQ(gpu.adapter_bytes, 4 * (200 + 60 + 120));
-  // Three times 20 values in the attention; 10 in half of two experts; 1000 logits.
-  EXPECT_EQ(gpu.activation_bytes, static_cast<int64_t>(1.3 * 2 * 40 * (60 + 10 + 1000)));
+  // Twice 20 values in the attention; 10 in half of two experts; 1000 logits.
+  EXPECT_EQ(gpu.activation_bytes, static_cast<int64_t>(1.3 * 2 * 40 * (40 + 10 + 1000)));
   EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'520 + gpu.activation_bytes);
 }
 
@@ -131,6 +131,24 @@ TEST(PlanCostTest, OnACpuBf16OfAModelThatIsNotSmallStaysAsItIs) {
   EXPECT_EQ(bytes(100'000'000), 500'000'000);  // FP8 is widened.
 }
 
+TEST(PlanCostTest, OnACpuOnlyFp8OfAVeryLargeModelIsWidened) {
+  BaseModelDescription model = Model();
+  model.parameter_count = 2'000'000'000;
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  for (const ComputeType type : {ComputeType::kFp32, ComputeType::kFp32Widened}) {
+    const auto bytes = [&](int64_t stored) {
+      model.weight_bytes = stored;
+      return EstimateCost(plan, model, layout, type).weight_bytes;
+    };
+    EXPECT_EQ(bytes(8'000'000'000), 8'000'000'000);
+    EXPECT_EQ(bytes(4'000'000'000), 4'000'000'000);
+    EXPECT_EQ(bytes(2'000'000'000), 2'000'000'000 + 4'000'000'000);
+    // A quarter of the parameters, as the embedding, are in bf16.
+    EXPECT_EQ(bytes(2'500'000'000), 2'500'000'000 + 3'000'000'000);
+  }
+}
+
 TEST(PlanCostTest, Fp16IsWidenedAndWithoutAvx512Bf16Too) {
   BaseModelDescription model = Model();
   model.parameter_count = 100'000'000;
@@ -141,6 +159,7 @@ TEST(PlanCostTest, Fp16IsWidenedAndWithoutAvx512Bf16Too) {
     return EstimateCost(plan, model, layout, type).weight_bytes;
   };
   EXPECT_EQ(bytes(ComputeType::kFp32), 200'000'000);
+  EXPECT_EQ(bytes(ComputeType::kFp32Rounding), 200'000'000);
   EXPECT_EQ(bytes(ComputeType::kFp32Widened), 600'000'000);
   model.has_fp16 = true;
   EXPECT_EQ(bytes(ComputeType::kFp32), 600'000'000);
@@ -164,6 +183,25 @@ TEST(PlanCostTest, WithoutAvx512ExpertsLeaveWhatTheyTookAndGaveAndTakeSixTimesAs
   EXPECT_EQ(activations(ComputeType::kFp32), static_cast<int64_t>(1.05 * 4 * 40 * (30 + 50)));
   EXPECT_EQ(activations(ComputeType::kFp32Widened),
             static_cast<int64_t>(1.05 * 4 * 40 * (2 * 50 + 6 * (30 + 50))));
+}
+
+TEST(PlanCostTest, WithAvx512Bf16WhatGateAndUpGaveCountsHalfWhereWeightsStayInBf16) {
+  BaseModelDescription model = Model();
+  model.vocabulary_size = 1;
+  model.parameter_count = 100'000'000;
+  model.linear_layers = {{"model.layers.0.mlp.gate_proj", LayerKind::kDenseMlp, 30, 50}};
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(Model(), plan.adapter);
+  const auto activations = [&](int64_t weight_bytes, ComputeType type) {
+    model.weight_bytes = weight_bytes;
+    return EstimateCost(plan, model, layout, type).activation_bytes;
+  };
+  const int64_t in_bf16 = 200'000'000, in_fp32 = 400'000'000, logits = 40;
+  const auto whole = static_cast<int64_t>(1.05 * 4 * (40 * 50 + logits));
+  EXPECT_EQ(activations(in_bf16, ComputeType::kFp32), whole);
+  EXPECT_EQ(activations(in_fp32, ComputeType::kFp32Rounding), whole);
+  EXPECT_EQ(activations(in_bf16, ComputeType::kFp32Rounding),
+            static_cast<int64_t>(1.05 * 4 * (40 * 25 + logits)));
 }
 
 TEST(PlanCostTest, MoreTokensThanGoThroughTogetherCostNoMore) {
@@ -199,10 +237,10 @@ TEST(PlanCostTest, OfRecomputedLayersInputsAreKeptAndTheActivationsOfOne) {
   const auto bytes = [](double of_token, double logits) {
     return static_cast<int64_t>(1.3 * 2 * (40 * of_token + logits));
   };
-  EXPECT_EQ(activations(0), bytes(60 + 90 + 120, 40));
-  EXPECT_EQ(activations(1), bytes(25 + 90 + 120, 40));
-  EXPECT_EQ(activations(2), bytes(2 * 25 + 120, 40));  // Behind the forward pass.
-  EXPECT_EQ(activations(3), bytes(3 * 25 + 120, 0));   // In the last layer's backward pass.
+  EXPECT_EQ(activations(0), bytes(40 + 70 + 80, 40));
+  EXPECT_EQ(activations(1), bytes(25 + 70 + 80, 40));
+  EXPECT_EQ(activations(2), bytes(2 * 25 + 80, 40));  // Behind the forward pass.
+  EXPECT_EQ(activations(3), bytes(3 * 25 + 80, 0));   // In the last layer's backward pass.
   EXPECT_EQ(activations(100), activations(3));
 }
 

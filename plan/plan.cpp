@@ -14,6 +14,11 @@ int64_t WeightOf(const Plan& plan, int64_t weight, int64_t staleness) {
   return std::max<int64_t>(1, std::llround(static_cast<double>(weight) * share));
 }
 
+int64_t MostInCohort(const Plan& plan) {
+  const bool secure = plan.aggregation.mode == AggregationMode::kSecure;
+  return secure && plan.rounds.cohort_size == 0 ? plan.secure.max_cohort : plan.rounds.cohort_size;
+}
+
 FactorSet TrainedFactors(AggregationMethod method, int64_t round) {
   if (method == AggregationMethod::kFedit) return FactorSet::kBoth;
   return round % 2 == 0 ? FactorSet::kB : FactorSet::kA;

@@ -83,7 +83,7 @@ struct RoundsPlan {
   int64_t count = 0;
   // Institutions invited; empty: all that are connected when the run starts.
   std::vector<std::string> institutions;
-  int64_t cohort_size = 0;  // Drawn each round from the participants; 0: all.
+  int64_t cohort_size = 0;  // Drawn each round from the participants; 0: MostInCohort().
   // Contributions without which a round fails; in a secure plan that does not say,
   // the fewest that can work.
   int64_t quorum = 1;
@@ -180,6 +180,10 @@ absl::Status AtPlanKey(std::string_view toml, std::string_view source, PlanKey k
 // sqrt(1 + staleness) (Nguyen et al., 2022), in 256ths where the plan keeps such
 // contributions, and at least 1. Elsewhere it is `weight`.
 int64_t WeightOf(const Plan& plan, int64_t weight, int64_t staleness);
+
+// How many clients a round asks; 0: all that there are. In a secure plan that does not
+// say so no more than those whose sum the ring holds.
+int64_t MostInCohort(const Plan& plan);
 
 // The factors that clients train in `round` (counted from 0).
 FactorSet TrainedFactors(AggregationMethod method, int64_t round);

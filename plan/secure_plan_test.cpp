@@ -79,6 +79,11 @@ TEST(SecurePlanTest, AsksForAsManyAsTheSharesNeed) {
   EXPECT_EQ(plan->secure.max_cohort, 12);
 }
 
+TEST(SecurePlanTest, ARoundAsksNoMoreClientsThanTheRingHoldsTheSumOf) {
+  EXPECT_EQ(MostInCohort(*Parsed("", "max_cohort = 20")), 20);
+  EXPECT_EQ(MostInCohort(*Parsed("cohort_size = 12", "max_cohort = 20")), 12);
+}
+
 TEST(SecurePlanTest, RefusesAQuorumBelowTheLeastCohort) {
   ExpectRefused(Parsed("quorum = 4"),
                 "plan.toml:7: quorum in [rounds] is 4, below the 5 clients that secure");

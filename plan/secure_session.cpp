@@ -48,6 +48,7 @@ absl::StatusOr<SessionParameters> SecureSessionParameters(const Plan& plan,
                            .plan = RoundDigest(plan_toml, layout, attempt),
                            .roster = roster,
                            .min_cohort = static_cast<int>(plan.secure.min_cohort),
+                           .max_cohort = static_cast<int>(plan.secure.max_cohort),
                            .assumed_corrupt = static_cast<int>(plan.secure.assumed_corrupt)};
 }
 

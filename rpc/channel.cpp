@@ -127,6 +127,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   // costs a quarter of the speed.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
+  arguments.SetInt(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadBytes);
   return grpc::CreateCustomChannel(options.address, MutualTls(options), arguments);
 }
 
@@ -158,6 +159,8 @@ absl::Status ExplainLostConnection(const absl::Status& status, std::string_view 
 }
 
 void SetUpRpcLibrary() {
+  // Else it takes no notice of kMostReadBytes.
+  ::setenv("GRPC_EXPERIMENTS", "-tcp_read_chunks", 0);
   gpr_set_log_function([](gpr_log_func_args*) {});
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }

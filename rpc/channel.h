@@ -21,6 +21,10 @@ struct ChannelOptions {
   int most_message_bytes = 4 << 20;
 };
 
+// What is read from a connection at a time, at most. Left to itself gRPC makes room for
+// as much as ever came at once, and an idle connection keeps that.
+inline constexpr int kMostReadBytes = 64 << 10;
+
 // A connection over mutual TLS to the coordinator of our federation and to
 // nobody else: its certificate must come from our authority, name
 // "coordinator.fedtune" and carry the identity of a coordinator. It is opened
@@ -41,7 +45,8 @@ absl::Status ExplainLostConnection(const absl::Status& status, std::string_view 
 
 // Keeps the RPC library's own lines out of our log, and its locks from watching in which
 // order they are taken: as Debian builds them they would end the process at an order
-// that differs, deadlock or not. Call it once, before all else.
+// that differs, deadlock or not. Lets kMostReadBytes count, unless the environment has
+// GRPC_EXPERIMENTS. Call it once, before all else.
 void SetUpRpcLibrary();
 
 }  // namespace fedtune

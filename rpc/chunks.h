@@ -21,8 +21,9 @@ namespace fedtune {
 // On the wire they are blob.proto's BlobChunk and training.proto's
 // SubmitContributionRequest, as any other program writes and reads them.
 
-// How many bytes of a blob travel in a message.
-inline constexpr size_t kChunkBytes = size_t{1} << 20;
+// How many bytes of a blob travel in a message, which both sides hold until it is whole.
+// With half as many they take 8 % more processor time, with twice as many no less.
+inline constexpr size_t kChunkBytes = size_t{512} << 10;
 
 // The message BlobChunk with `bytes`, which lie in `owner` and stay as they are.
 grpc::ByteBuffer BlobChunkMessage(uint64_t offset, std::string_view bytes,

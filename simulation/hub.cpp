@@ -122,6 +122,8 @@ class RealHub final : public Hub {
                   .clock = clock_,
                   .log = log_}) {}
 
+  absl::Status Resume() { return runs_.ResumeAll(); }
+
   absl::Status StartRun() override {
     ASSIGN_OR_RETURN(RunDriver::Parts parts,
                      PartsOfNewRun({.request_id = "simulation",
@@ -145,6 +147,8 @@ class RealHub final : public Hub {
   // ---- CoordinatorPort ----
 
   void Connect(const std::string& client, Ear heard) override {
+    heard(std::make_shared<const v1::CoordinatorMessage>(
+        WelcomeMessage("simulation", {client}, gateway_.RunsUnderWayFor({client}))));
     auto line = std::make_shared<Line>(std::move(heard), invitation_);
     lines_[client] = line;
     Timed(transitions_, [&] { gateway_.Connect(RecordOf(client), line); });
@@ -270,8 +274,10 @@ absl::StatusOr<std::unique_ptr<Hub>> Hub::Open(HubOptions options, Scheduler& sc
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> runs,
                    SqliteRunStore::Open(state, {.blobs = options.state / kBlobsName}));
   ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / "spool"));
-  return std::make_unique<RealHub>(std::move(options), scheduler, state, std::move(runs),
-                                   std::move(spool));
+  auto hub = std::make_unique<RealHub>(std::move(options), scheduler, state, std::move(runs),
+                                       std::move(spool));
+  RETURN_IF_ERROR(hub->Resume());
+  return hub;
 }
 
 }  // namespace fedtune::simulation

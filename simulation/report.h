@@ -23,7 +23,7 @@ std::string TableHead();
 std::string TableLine(const RoundReport& round);
 std::string TableFoot(const SimulatedPlan& plan, const SimulationReport& report);
 
-// For machines: a line each, {"round":...} and {"totals":...}.
+// For machines: a line each, {"round":...}, from 1, and {"state":...}.
 std::string JsonLine(const RoundReport& round);
 std::string JsonFoot(const SimulatedPlan& plan, const SimulationReport& report);
 

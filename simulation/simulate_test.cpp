@@ -120,6 +120,14 @@ TEST_F(SimulationTest, ThreeClientsAreEnoughWhereThePlanSaysSo) {
   EXPECT_EQ(report->rounds.at(1).contributions, 3);
 }
 
+TEST_F(SimulationTest, OfMoreClientsThanASecureRoundMayHaveItDrawsAsManyAsItMay) {
+  const auto report = Played(PlanOf("quorum = 5", "mode = 'secure'\n[secure]\nmax_cohort = 6"), 50);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->state, "finished");
+  EXPECT_EQ(report->rounds.at(1).cohort, 6);
+  EXPECT_GE(report->rounds.at(1).contributions, 5);
+}
+
 TEST_F(SimulationTest, ARunThatLosesItsQuorumSaysWhoIsMissingInAFewWords) {
   const auto report = Played(PlainPlan("quorum = 60"), 60, 1, 1);
   ASSERT_THAT(report, IsOk());

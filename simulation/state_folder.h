@@ -2,35 +2,42 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "base/descriptor.h"
 
 namespace fedtune::simulation {
 
 // An empty folder for a simulated coordinator: the one that was asked for, which stays,
 // or a temporary one, in memory where there is such a place, as the database is synced
-// at every commit.
+// at every commit. A temporary one is gone with this object, or with the process, however
+// that ends: a small process beside it waits for the end.
 class StateFolder {
  public:
   // INVALID_ARGUMENT: `wanted` is not empty. INTERNAL: none can be made.
   static absl::StatusOr<StateFolder> Make(const std::optional<std::filesystem::path>& wanted);
 
-  StateFolder(StateFolder&& other) noexcept
-      : path_(std::move(other.path_)), temporary_(std::exchange(other.temporary_, false)) {}
+  StateFolder(StateFolder&& other) noexcept = default;
   StateFolder& operator=(StateFolder&&) = delete;
   ~StateFolder();
 
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  StateFolder(std::filesystem::path path, bool temporary)
-      : path_(std::move(path)), temporary_(temporary) {}
+  explicit StateFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  static absl::StatusOr<StateFolder> MakeTemporary(std::filesystem::path path);
 
   std::filesystem::path path_;
-  bool temporary_;
+  // Of a temporary one: what is open until the end, and the process that waits for it.
+  std::unique_ptr<const Descriptor> open_;
+  pid_t remover_ = -1;
 };
 
 }  // namespace fedtune::simulation

@@ -31,7 +31,9 @@ VirtualClient::VirtualClient(Parts parts, Scheduler& scheduler, CoordinatorPort&
       wire_(wire),
       state_(Hours(), absl::UTCTimeZone()) {}
 
-absl::Time VirtualClient::Now() const { return absl::UnixEpoch() + scheduler_.now(); }
+Moment VirtualClient::Now() const {
+  return {absl::UnixEpoch() + scheduler_.now(), scheduler_.now()};
+}
 
 // ---- The session ----
 
@@ -49,7 +51,6 @@ void VirtualClient::Connect() {
       if (session == session_ && connected_) Hear(*message);
     });
   });
-  Carry(state_.Welcomed(Now()));
 }
 
 void VirtualClient::GoAway() {
@@ -61,6 +62,9 @@ void VirtualClient::GoAway() {
 
 void VirtualClient::Hear(const v1::CoordinatorMessage& message) {
   wire_.down += message.ByteSizeLong();
+  if (message.has_welcome()) {
+    return Carry(state_.Welcomed(WelcomeFromProto(message.welcome()), Now()));
+  }
   const auto instruction = InstructionFromProto(message);
   Check(instruction.ok(), "a coordinator's message can be read");
   Carry(state_.Receive(*instruction, Now()));
@@ -198,7 +202,7 @@ void VirtualClient::DoNext(Lane& lane) {
 void VirtualClient::Wake() {
   if (!state_.wake_at() || wakes_at_ == state_.wake_at()) return;
   wakes_at_ = state_.wake_at();
-  const absl::Duration wait = std::max(*wakes_at_ - Now(), absl::Milliseconds(1));
+  const absl::Duration wait = std::max(*wakes_at_ - scheduler_.now(), absl::Milliseconds(1));
   scheduler_.After(wait, [this, hour = *wakes_at_] {
     if (wakes_at_ != hour) return;
     wakes_at_.reset();

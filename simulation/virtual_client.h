@@ -79,6 +79,7 @@ class VirtualClient final : public CoordinatorLink {
   void Carry(const PauseTraining&) { control_->Pause(); }
   void Carry(const ResumeTraining&) { control_->Resume(); }
   void Carry(const fedtune::Submit& duty);
+  void Carry(const StopSubmitting&) {}  // Nothing is handed in for any time.
   void Carry(const Answer& duty);
   void Carry(const EndAggregation& duty);
   void Carry(const KeepOnly&) {}
@@ -89,7 +90,7 @@ class VirtualClient final : public CoordinatorLink {
   void DoNext(Lane& lane);
   void Report(const fedtune::Report& report);
   void Wake();
-  absl::Time Now() const;
+  Moment Now() const;
 
   const std::string name_;
   Temperament temperament_;
@@ -110,7 +111,7 @@ class VirtualClient final : public CoordinatorLink {
   Lane study_;
   Lane training_;
   Lane submission_;
-  std::optional<absl::Time> wakes_at_;
+  std::optional<absl::Duration> wakes_at_;
 };
 
 }  // namespace fedtune::simulation

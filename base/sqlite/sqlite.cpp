@@ -221,6 +221,7 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::filesystem::path&
 }
 
 absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenChecked(const std::filesystem::path& path) {
+  if (path == kInMemory) return Open(path);  // None of its pages is on a disk.
   RETURN_IF_ERROR(MakePrivateFile(path));
   RETURN_IF_ERROR(AddChecksums(path));
   ASSIGN_OR_RETURN(SqliteDatabase database,

@@ -15,7 +15,6 @@
 #include "absl/time/clock.h"
 #include "aggregation/adapter_init.h"
 #include "base/command_line.h"
-#include "base/cpu.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "bench/train/random_model.h"
@@ -187,8 +186,8 @@ absl::Status Measure(Flags flags) {
             RandomRecords(flags.padded ? Padded(lengths, training.batch_size) : lengths,
                           model.vocabulary_size)));
   const int64_t peak = PeakBytes();
-  const ComputeType type = HasAvx512() ? ComputeType::kFp32 : ComputeType::kFp32Widened;
-  const PlanCost cost = EstimateCost(flags.plan, model, layout, type, flags.recomputed_layers);
+  const PlanCost cost =
+      EstimateCost(flags.plan, model, layout, ComputeTypeOfCpu(), flags.recomputed_layers);
   const int64_t tokens = TokensAfterFirst(lengths, training.batch_size) / flags.steps;
   nlohmann::ordered_json json = {{"trained_parameters", layout.parameter_count()},
                                  {"tokens", tokens},

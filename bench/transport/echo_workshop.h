@@ -90,6 +90,9 @@ class EchoWorkshop final : public Workshop {
   }
 
   absl::Status EndAggregation(const std::string& run) override { return desk_.End(run); }
+  absl::Status EndAggregationsBut(const std::vector<std::string>& runs) override {
+    return desk_.EndAllBut(runs);
+  }
 
   void Forget(const std::string&) override {
     const std::lock_guard lock(mutex_);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_replace.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -78,15 +79,22 @@ absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& director
                                            const Policy& policy, const Clock& clock) {
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(directory));
   ProgressLine progress("reading " + model.name, clock);
-  ASSIGN_OR_RETURN(const std::string digest,
-                   BaseModelDigest(directory, [&](double share) { progress.Update(share); }));
-  const auto& allowed = policy.base_models;
-  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), digest) == allowed.end()) {
-    return absl::PermissionDeniedError(
-        fmt::format("{} is not in the policy's base_models: its runs are declined", digest));
+  ASSIGN_OR_RETURN(const BaseModelDigests digests,
+                   DigestBaseModel(directory, [&](double share) { progress.Update(share); }));
+  const auto is_allowed = [&](const std::string& digest) {
+    return std::ranges::find(policy.base_models, digest) != policy.base_models.end();
+  };
+  std::string text =
+      fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model.parameter_count)),
+                  digests.digest);
+  if (policy.base_models.empty() || is_allowed(digests.digest)) return text;
+  if (is_allowed(digests.earlier)) {
+    return text +
+           "; the policy names it by a digest of before, which says nothing of its chat "
+           "template: put this one into base_models";
   }
-  return fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model.parameter_count)),
-                     digest);
+  return absl::PermissionDeniedError(
+      fmt::format("{} is not in the policy's base_models: its runs are declined", digests.digest));
 }
 
 absl::StatusOr<std::string> CheckDataset(const std::filesystem::path& file, const Clock& clock) {
@@ -144,6 +152,12 @@ absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
   return fmt::format("{}; base model loaded", Describe(device));
 }
 
+// Further lines begin below the first one.
+std::string Indented(const std::string& text, size_t columns) {
+  const std::string new_line = "\n" + std::string(columns, ' ');
+  return absl::StrReplaceAll(text, {{"\n", new_line}});
+}
+
 std::string_view Verdict(const absl::Status& status) {
   if (status.ok()) return "ok";
   return absl::IsNotFound(status) ? "missing" : "failed";
@@ -194,8 +208,9 @@ std::string PresentChecks(const std::vector<CheckResult>& results, bool json) {
   for (const CheckResult& result : results) {
     const std::string_view detail =
         result.status.ok() ? std::string_view(result.detail) : Message(result.status);
-    lines += fmt::format("  {:<{}}   {:<7}   {}\n", result.what, width, Verdict(result.status),
-                         PrintableText(detail));
+    const std::string start =
+        fmt::format("  {:<{}}   {:<7}   ", result.what, width, Verdict(result.status));
+    lines += start + Indented(PrintableLines(detail), start.size()) + "\n";
   }
   return lines;
 }

@@ -21,6 +21,16 @@ TEST(PresentChecksTest, LinesUpForPeople) {
             "  data set letters   missing   train.jsonl: no such file\n");
 }
 
+TEST(PresentChecksTest, SetsSeveralMistakesBelowEachOther) {
+  const std::vector<CheckResult> results = {
+      {"policy", absl::InvalidArgumentError("p.toml:1: max_rank is 0\np.toml:2: hours is x"), ""},
+      {"signing key", absl::OkStatus(), "ed25519\x1b[2J"}};
+  EXPECT_EQ(PresentChecks(results, /*json=*/false),
+            "  policy        failed    p.toml:1: max_rank is 0\n"
+            "                          p.toml:2: hours is x\n"
+            "  signing key   ok        ed25519\\x1b[2J\n");
+}
+
 TEST(PresentChecksTest, IsOneObjectForMachines) {
   const auto json = nlohmann::json::parse(PresentChecks(Results(), /*json=*/true));
   ASSERT_EQ(json.at("checks").size(), 3);

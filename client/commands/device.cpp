@@ -6,7 +6,6 @@
 #include <string_view>
 #include <thread>
 
-#include "base/cpu.h"
 #include "base/files.h"
 #include "base/usable_memory.h"
 
@@ -38,12 +37,10 @@ DeviceDescription DescribeDevice(const ComputeDevice& device, int64_t threads) {
 MemoryBudget BudgetOf(const ComputeDevice& device, Recompute recompute,
                       std::optional<double> memory_gb) {
   MemoryBudget budget = {
-      .recompute = recompute, .bytes = UsableMemory(), .type = ComputeType::kFp32};
+      .recompute = recompute, .bytes = UsableMemory(), .type = ComputeTypeOfCpu()};
   if (device.is_gpu()) {
     budget.bytes = device.gpu().free_memory_bytes;
     budget.type = ComputeType::kBf16;
-  } else if (!HasAvx512()) {
-    budget.type = ComputeType::kFp32Widened;
   }
   if (memory_gb) budget.bytes = static_cast<uint64_t>(*memory_gb * 1e9);
   return budget;

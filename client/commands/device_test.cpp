@@ -2,7 +2,6 @@
 
 #include "client/commands/device.h"
 
-#include "base/cpu.h"
 #include "base/usable_memory.h"
 #include "gmock/gmock.h"
 
@@ -44,7 +43,7 @@ TEST(BudgetTest, IsWhatWasFreeOnTheGpu) {
 TEST(BudgetTest, OnTheCpuIsWhatTheProcessMayUse) {
   const MemoryBudget budget = BudgetOf(ComputeDevice::Cpu(), Recompute::kAuto, std::nullopt);
   EXPECT_EQ(budget.bytes, UsableMemory());
-  EXPECT_EQ(budget.type, HasAvx512() ? ComputeType::kFp32 : ComputeType::kFp32Widened);
+  EXPECT_EQ(budget.type, ComputeTypeOfCpu());
 }
 
 TEST(BudgetTest, IsWhatTheConfigurationSays) {

@@ -8,11 +8,12 @@
 #include <optional>
 #include <utility>
 
+#include "base/directory_lock.h"
 #include "base/exhaustion.h"
-#include "base/files.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "client/commands/client_end.h"
 #include "client/commands/device.h"
 #include "client/commands/records.h"
 #include "client/commands/site.h"
@@ -72,11 +73,14 @@ MembershipSource MembershipOf(const ClientConfig& config, const Credentials& cre
 }
 
 absl::StatusOr<std::optional<SessionJournal>> OpenJournal(const ClientConfig& config,
-                                                          const MembershipSource& source) {
+                                                          const MembershipSource& source,
+                                                          ClientEnd& end) {
   if (!source.key.ok()) return std::nullopt;
-  RETURN_IF_ERROR(MakeDirectories(config.state_dir));
   ASSIGN_OR_RETURN(SessionJournal journal,
                    SessionJournal::Open(SessionJournalFile(config), **source.key));
+  journal.OnEnd([&end](const absl::Status& why) {
+    end.Fail(Annotate(why, "the journal of secure aggregations is lost"));
+  });
   return std::optional(std::move(journal));
 }
 
@@ -121,6 +125,13 @@ MemoryObserver MemoryTo(Log& log) {
   };
 }
 
+RefusalObserver RefusalsTo(Log& log) {
+  return [&log](const std::string& run, const absl::Status& why) {
+    log.Warning("the run cannot be trained here",
+                {Field("run", run), Field("reason", Message(why))});
+  };
+}
+
 }  // namespace
 
 absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock) {
@@ -140,7 +151,10 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
 
   MembershipSource membership = MembershipOf(config, credentials, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
-  ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership));
+  // From here on something is written there.
+  ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
+  ClientEnd end(signals.token());
+  ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership, end));
   std::optional<RoundKeeper> keeper = OpenKeeper(config, credentials, clock, log);
 
   const Hours hours = policy.hours;
@@ -157,7 +171,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                                 return JoinSecureRun(membership, roster, suite, clock.Now());
                               },
                           .memory = BudgetOf(device, config.recompute, config.memory_gb),
-                          .observe_memory = MemoryTo(log)},
+                          .observe_memory = MemoryTo(log),
+                          .observe_refusal = RefusalsTo(log)},
                          OpenerOf(device, config, trainers, log), std::move(journal),
                          std::move(keeper));
   ClientDaemon daemon({.hours = hours,
@@ -175,10 +190,10 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                             .device = DescribeDevice(device, config.threads),
                             .datasets = std::move(datasets)},
                            daemon);
-    daemon.Run(link, signals.token());
+    daemon.Run(link, end.token());
   }
   log.Info("client stopped");
-  return absl::OkStatus();
+  return end.status();
 }
 
 }  // namespace fedtune

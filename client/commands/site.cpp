@@ -20,7 +20,7 @@ namespace {
 absl::Status CheckIsOurs(const ClientConfig& config, const Identity& identity,
                          const std::filesystem::path& certificate) {
   if (identity.name == config.institution) return absl::OkStatus();
-  return absl::FailedPreconditionError(
+  return absl::InvalidArgumentError(
       fmt::format("{}: the certificate is for \"{}\", the configuration says institution = "
                   "\"{}\"; one of them is wrong",
                   certificate.string(), identity.name, config.institution));

@@ -65,7 +65,7 @@ TEST_F(SiteTest, RefusesTheCertificateOfAnotherInstitution) {
   const testing::TestAuthority authority;
   config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "uke");
   const auto credentials = LoadClientCredentials(config_, absl::Now());
-  EXPECT_THAT(credentials, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(credentials, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Message(credentials.status()), HasSubstr("the certificate is for \"uke\""));
 }
 
@@ -81,7 +81,7 @@ TEST_F(SiteTest, RefusesTheSignerOfAnotherInstitution) {
   ASSERT_THAT(WriteFileAtomically(keys / "certificate.pem", *certificate), IsOk());
   ASSERT_THAT(WriteFileAtomically(keys / "authority.pem", authority.ToPem()), IsOk());
   const auto signer = LoadClientSigner(config_, absl::Now());
-  EXPECT_THAT(signer, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(signer, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Message(signer.status()), HasSubstr("the certificate is for \"uke\""));
   config_.institution = "uke";
   EXPECT_THAT(LoadClientSigner(config_, absl::Now()), IsOk());

@@ -34,6 +34,12 @@ bool IsBlank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
+// A JSON list may have a record in a line, and the last has no comma behind it.
+bool IsListStart(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && text[first] == '[';
+}
+
 // The text of a field; `otherwise` where it is absent or null.
 absl::StatusOr<std::string> TextField(const nlohmann::json& object, std::string_view key,
                                       std::optional<std::string> otherwise = std::nullopt) {
@@ -137,6 +143,8 @@ class Reading {
     constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
     if (line.number == 1 && text.starts_with(kByteOrderMark)) text.remove_prefix(3);
     if (IsBlank(text) && !line.too_long) return;
+    is_list_ = is_list_ || (report_.used + report_.rejected == 0 && IsListStart(text));
+    if (is_list_) return;
     const absl::Status status = line.too_long ? TooLong() : TakeRecord(text);
     if (status.ok()) {
       ++report_.used;
@@ -151,6 +159,12 @@ class Reading {
   int64_t used() const { return report_.used; }
 
   absl::StatusOr<DatasetReport> Finish(std::string_view source) && {
+    if (is_list_) {
+      return Rejected(
+          fmt::format("{0}: a JSON list, not JSON lines: {1}; jq -c '.[]' {0} writes "
+                      "such lines",
+                      source, kExpected));
+    }
     if (report_.used > 0) return std::move(report_);
     if (report_.rejected == 0) {
       return Rejected(fmt::format("{}: the data set has no records; {}", source, kExpected));
@@ -176,6 +190,7 @@ class Reading {
 
   const RecordTaker& take_;
   DatasetReport report_;
+  bool is_list_ = false;  // Its lines may be records; they are its elements.
 };
 
 // A pipe that a name of the file system stands for: its opening waits for somebody who
@@ -230,18 +245,23 @@ absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line) {
 
 std::string Describe(const DatasetReport& report, std::string_view source) {
   const auto digits = [](int64_t count) { return GroupDigits(static_cast<uint64_t>(count)); };
-  std::string not_learnt;
+  std::string notes;
   if (report.answers_not_learnt > 0) {
-    not_learnt =
+    notes =
         fmt::format("; {} answers of weight 0 are not learnt", digits(report.answers_not_learnt));
   }
+  if (report.plain_conversations > 0) {
+    notes +=
+        fmt::format("; {} conversations are read as plain text: the model has no chat template",
+                    digits(report.plain_conversations));
+  }
   if (report.rejected == 0) {
-    return fmt::format("{}: {} records{}", source, digits(report.used), not_learnt);
+    return fmt::format("{}: {} records{}", source, digits(report.used), notes);
   }
   const Rejection& first = report.rejections.front();
   return fmt::format("{}:{}: {}; {} of {} records rejected, {} used{}", source, first.line,
                      first.reason, digits(report.rejected), digits(report.used + report.rejected),
-                     digits(report.used), not_learnt);
+                     digits(report.used), notes);
 }
 
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,

@@ -65,7 +65,8 @@ struct DatasetReport {
   static constexpr size_t kMaxRejections = 10'000;
 
   int64_t used = 0;
-  int64_t answers_not_learnt = 0;  // Of those that are used.
+  int64_t answers_not_learnt = 0;   // Of those that are used.
+  int64_t plain_conversations = 0;  // Used as plain text: the model has no chat template.
   int64_t rejected = 0;
   std::vector<Rejection> rejections;  // In order; the first kMaxRejections.
 };
@@ -89,8 +90,8 @@ using ObserverOfFile = std::function<ReadingObserver(const std::filesystem::path
 // Reads a data set in JSON lines, one record after the other, of files of any
 // size.
 //
-// INVALID_ARGUMENT: no record was taken (says why and what a record looks
-// like). NOT_FOUND, PERMISSION_DENIED, INTERNAL: the file cannot be read.
+// INVALID_ARGUMENT: a JSON list, or no record was taken (says why and what a record
+// looks like). NOT_FOUND, PERMISSION_DENIED, INTERNAL: the file cannot be read.
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
                                           const RecordTaker& take,
                                           const ReadingObserver& observe = {});

@@ -17,6 +17,7 @@
 namespace fedtune {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using testing::HasCode;
 using ::testing::HasSubstr;
@@ -236,6 +237,33 @@ TEST(ReadDatasetTest, RefusesADataSetWithoutAUsableRecord) {
   EXPECT_THAT(std::string(report.status().message()),
               HasSubstr("train.jsonl:2: not JSON (at byte 1); all 2 records were rejected; each "
                         "line must be"));
+}
+
+TEST(ReadDatasetTest, RefusesAJsonListWithARecordPerLine) {
+  int taken = 0;
+  const auto report = ReadDatasetText(fmt::format("\n [\n{},\n{},\n{}\n]\n", kGood, kGood, kGood),
+                                      "train.json", [&taken](const DatasetRecord&) {
+                                        ++taken;
+                                        return absl::OkStatus();
+                                      });
+  EXPECT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(report.status().message()),
+              AllOf(HasSubstr("train.json: a JSON list, not JSON lines: each line must be a JSON"),
+                    HasSubstr("jq -c '.[]' train.json writes such lines")));
+  EXPECT_EQ(taken, 0);
+}
+
+TEST(ReadDatasetTest, RefusesAJsonListInOneLineWhateverItsLength) {
+  for (const size_t spaces : {size_t{1}, LineSplitter::kMaxLineBytes}) {
+    const auto report = Read(fmt::format("[{}{}]\n", std::string(spaces, ' '), kGood));
+    EXPECT_THAT(std::string(report.status().message()), HasSubstr("a JSON list, not JSON lines"));
+  }
+}
+
+TEST(ReadDatasetTest, RejectsAListAmongRecordsAsAnyOtherLine) {
+  const auto report = Read(fmt::format("{}\n[]\n{}\n", kGood, kGood));
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(report->rejections, ElementsAre(Rejection{2, "not a JSON object"}));
 }
 
 TEST(ReadDatasetTest, ReadsAFileLargerThanItsBlocks) {

@@ -3,7 +3,9 @@
 #include "client/data/record_tokenizer.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,6 +22,11 @@ namespace {
 void Append(TokenizedRecord& record, int32_t token, bool is_target) {
   record.tokens.push_back(token);
   record.is_target.push_back(is_target ? 1 : 0);
+}
+
+// The tokens from `first` on are targets.
+void MarkTargets(TokenizedRecord& record, size_t first) {
+  std::fill(record.is_target.begin() + static_cast<ptrdiff_t>(first), record.is_target.end(), 1);
 }
 
 // How many tokens at the end of the record are targets.
@@ -57,6 +64,10 @@ bool HasAnswer(const MarkedText& text, size_t begin, size_t end) {
   return false;
 }
 
+bool IsWhiteSpace(std::string_view text) {
+  return text.find_first_not_of(" \t\n\r\f\v") == std::string_view::npos;
+}
+
 void DropAfterLastTarget(TokenizedRecord& record) {
   while (!record.tokens.empty() && record.is_target.back() == 0) {
     record.tokens.pop_back();
@@ -74,10 +85,13 @@ RecordTokenizer::RecordTokenizer(const Tokenizer& tokenizer, SpecialTokens speci
   Check(options.context_length >= 2, "no example fits into the context");
 }
 
+bool RecordTokenizer::IsPlainConversation(const DatasetRecord& record) const {
+  return std::holds_alternative<ConversationRecord>(record) && chat_.ok() && !chat_->has_value();
+}
+
 absl::StatusOr<TokenizedRecord> RecordTokenizer::Tokenize(const DatasetRecord& record) const {
   const auto* const conversation = std::get_if<ConversationRecord>(&record);
-  const bool has_chat = !chat_.ok() || chat_->has_value();
-  ASSIGN_OR_RETURN(TokenizedRecord result, conversation != nullptr && has_chat
+  ASSIGN_OR_RETURN(TokenizedRecord result, conversation != nullptr && !IsPlainConversation(record)
                                                ? TokenizeChat(*conversation)
                                                : TokenizePlain(record));
   RETURN_IF_ERROR(CheckTokens(result));
@@ -105,12 +119,17 @@ absl::StatusOr<TokenizedRecord> RecordTokenizer::TokenizeChat(
   ASSIGN_OR_RETURN(const Tokenizer::EncodedText encoded, tokenizer_.EncodeWithEnds(text.text()));
   TokenizedRecord result;
   size_t begin = 0;
-  bool after_answer = false;
+  std::optional<size_t> behind_answer;  // While only white space has followed the answer.
   for (size_t i = 0; i < encoded.ids.size(); ++i) {
+    const size_t size = encoded.ends[i] - begin;
     const bool is_answer = HasAnswer(text, begin, encoded.ends[i]);
-    const bool is_end_mark = after_answer && tokenizer_.IsAddedToken(encoded.ids[i]);
-    Append(result, encoded.ids[i], i > 0 && (is_answer || is_end_mark));
-    after_answer = is_answer;
+    Append(result, encoded.ids[i], i > 0 && is_answer);
+    if (is_answer) {
+      behind_answer = i + 1;
+    } else if (behind_answer && !IsWhiteSpace(std::string_view(text.text()).substr(begin, size))) {
+      if (tokenizer_.IsAddedToken(encoded.ids[i])) MarkTargets(result, *behind_answer);
+      behind_answer.reset();
+    }
     begin = encoded.ends[i];
   }
   DropAfterLastTarget(result);

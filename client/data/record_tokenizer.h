@@ -25,7 +25,8 @@ using UsableChat = absl::StatusOr<std::optional<ChatTemplate>>;
 //
 // A conversation is what the model's chat template makes of it, up to its last
 // answer, with the tokens that transformers' apply_chat_template gives. Trained are
-// the tokens with bytes of an answer, and a mark directly behind one.
+// the tokens with bytes of an answer, and a mark behind one with the white space between
+// the two.
 //
 // Instructions, and conversations where the model has no template, are the text of
 // RenderPlain(), each segment tokenized by itself, after the model's begin mark and
@@ -54,6 +55,9 @@ class RecordTokenizer {
   // answer out; a token that the model does not know. Also the errors of Tokenizer::Encode and
   // ChatTemplate::Render. The message is the reason alone and quotes nothing of the record.
   absl::StatusOr<TokenizedRecord> Tokenize(const DatasetRecord& record) const;
+
+  // Whether it is a conversation and the model has no chat template.
+  bool IsPlainConversation(const DatasetRecord& record) const;
 
  private:
   absl::StatusOr<TokenizedRecord> TokenizePlain(const DatasetRecord& record) const;

@@ -171,6 +171,30 @@ TEST_F(ChatTokenizerTest, TrainsEveryAnswerAndTheMarkBehindIt) {
   EXPECT_EQ(TokenizeChat(kChat, talk_, 100), "^u:a;a:BB$;u:c;a:DD$");
 }
 
+TEST_F(ChatTokenizerTest, TrainsAMarkThatStandsBehindWhiteSpaceAfterAnAnswer) {
+  const std::string chat =
+      "{{ bos_token }}{% for m in messages %}{{ m.role[:1] }}:{{ m.content }}"
+      "{{ '\n ' + eos_token + '\n' if m.role == 'assistant' else '' }};{% endfor %}";
+  EXPECT_EQ(TokenizeChat(chat, talk_, 100), "^u:a;a:BB\n $\n;u:c;a:DD\n $");
+  EXPECT_EQ(TokenizeChat(chat, talk_, 13, LongPrompts::kTruncateLeft), "^;u:c;a:DD\n $");
+}
+
+TEST_F(ChatTokenizerTest, TrainsNoWhiteSpaceBehindAnAnswerWithoutAMarkBehindIt) {
+  const std::string chat =
+      "{{ bos_token }}{% for m in messages %}{{ m.role[:1] }}:{{ m.content + ' \n' }}"
+      "{% endfor %}";
+  EXPECT_EQ(TokenizeChat(chat, talk_, 100), "^u:a \na:BB \nu:c \na:DD");
+}
+
+TEST_F(ChatTokenizerTest, TrainsNoWhiteSpaceAndMarkBehindAnAnswerOfWeightZero) {
+  ConversationRecord talk = talk_;
+  talk.turns[1].is_learnt = false;
+  const std::string chat =
+      "{% for m in messages %}{{ m.content + '\n' }}"
+      "{{ eos_token if m.role == 'assistant' else '' }}{% endfor %}";
+  EXPECT_EQ(TokenizeChat(chat, talk, 100), "a\nbb\n(untrained end)c\nDD\n$");
+}
+
 TEST_F(ChatTokenizerTest, ReadsAnAnswerOfWeightZeroWithoutTrainingIt) {
   ConversationRecord talk = talk_;
   talk.turns[1].is_learnt = false;

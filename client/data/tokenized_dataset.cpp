@@ -12,12 +12,15 @@ absl::StatusOr<TokenizedDataset> LoadTokenizedDataset(const std::filesystem::pat
                                                       const RecordTokenizer& tokenizer,
                                                       const ReadingObserver& observe) {
   TokenizedDataset dataset;
+  int64_t plain_conversations = 0;
   const auto take = [&](const DatasetRecord& record) -> absl::Status {
     ASSIGN_OR_RETURN(TokenizedRecord tokenized, tokenizer.Tokenize(record));
     dataset.records.push_back(std::move(tokenized));
+    plain_conversations += tokenizer.IsPlainConversation(record) ? 1 : 0;
     return absl::OkStatus();
   };
   ASSIGN_OR_RETURN(dataset.report, ReadDataset(path, take, observe));
+  dataset.report.plain_conversations = plain_conversations;
   return dataset;
 }
 

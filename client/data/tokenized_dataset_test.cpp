@@ -49,6 +49,16 @@ TEST_F(TokenizedDatasetTest, RejectsRecordsThatAreTooLong) {
               ElementsAre(Rejection{2, "21 tokens, but the context has 20"}));
 }
 
+TEST_F(TokenizedDatasetTest, SaysWhichConversationsArePlainTextForWantOfATemplate) {
+  const std::string talk = R"({"messages": [{"role": "user", "content": "a"}, )"
+                           R"({"role": "assistant", "content": "b"}]})";
+  const auto dataset = Load(talk + "\n" + R"({"instruction": "x", "output": "y"})" + "\n" + talk);
+  ASSERT_THAT(dataset, IsOk());
+  EXPECT_EQ(Describe(dataset->report, "train.jsonl"),
+            "train.jsonl: 3 records; 2 conversations are read as plain text: the model has no chat "
+            "template");
+}
+
 TEST_F(TokenizedDatasetTest, SaysThatThereIsNoFile) {
   const RecordTokenizer record_tokenizer(tokenizer_, SpecialTokens(), {.context_length = 20});
   EXPECT_THAT(LoadTokenizedDataset(folder_.path() / "none", record_tokenizer),

@@ -64,9 +64,10 @@ using Refusal = std::optional<std::string>;
 Refusal RefuseBaseModel(const Policy& policy, const ProposedRun& run) {
   const auto& allowed = policy.base_models;
   const std::string& digest = run.base_model.digest;
-  if (allowed.empty() || std::find(allowed.begin(), allowed.end(), digest) != allowed.end()) {
-    return std::nullopt;
-  }
+  const bool is_named = std::any_of(allowed.begin(), allowed.end(), [&](const std::string& one) {
+    return one == digest || one == run.earlier_digest;
+  });
+  if (allowed.empty() || is_named) return std::nullopt;
   return fmt::format("base model {} is not in its policy", digest);
 }
 

@@ -45,6 +45,7 @@ struct ProposedRun {
   const Plan& plan;
   const AdapterLayout& layout;
   const BaseModelDescription& base_model;  // The one on this machine, with its digest.
+  std::string_view earlier_digest = {};    // By which a policy may name it, too.
 };
 
 struct Decision {

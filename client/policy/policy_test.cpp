@@ -48,9 +48,9 @@ class PolicyDecisionTest : public ::testing::Test {
     plan_.secure = secure;
     plan_.rounds.quorum = secure.min_cohort;
   }
-  Decision Decided() const {
+  Decision Decided(std::string_view earlier_digest = {}) const {
     const AdapterLayout layout = *ResolveTargets(model_, plan_.adapter);
-    return Decide(policy_, {plan_, layout, model_});
+    return Decide(policy_, {plan_, layout, model_, earlier_digest});
   }
   std::string Reason() const {
     EXPECT_FALSE(Decided().accepted);
@@ -67,6 +67,13 @@ TEST_F(PolicyDecisionTest, AnEmptyPolicyAllowsEveryRun) { EXPECT_TRUE(Decided().
 TEST_F(PolicyDecisionTest, AllowsTheBaseModelsItNames) {
   policy_.base_models = {kOther, kOurs};
   EXPECT_TRUE(Decided().accepted);
+}
+
+TEST_F(PolicyDecisionTest, AllowsABaseModelByItsEarlierDigest) {
+  const std::string earlier = "sha256:e0";
+  policy_.base_models = {earlier};
+  EXPECT_FALSE(Decided().accepted);
+  EXPECT_TRUE(Decided(earlier).accepted);
 }
 
 TEST_F(PolicyDecisionTest, DeclinesAnotherBaseModel) {

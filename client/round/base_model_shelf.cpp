@@ -14,9 +14,11 @@ namespace fedtune {
 
 absl::StatusOr<LocalBaseModel> ReadBaseModel(const std::filesystem::path& directory,
                                              const ModelObserver& observe) {
-  LocalBaseModel model{.directory = directory, .description = {}};
+  LocalBaseModel model{.directory = directory, .description = {}, .earlier_digest = {}};
   ASSIGN_OR_RETURN(model.description, DescribeBaseModel(directory));
-  ASSIGN_OR_RETURN(model.description.digest, BaseModelDigest(directory, observe));
+  ASSIGN_OR_RETURN(BaseModelDigests digests, DigestBaseModel(directory, observe));
+  model.description.digest = std::move(digests.digest);
+  model.earlier_digest = std::move(digests.earlier);
   return model;
 }
 
@@ -30,8 +32,11 @@ absl::StatusOr<LocalBaseModel> BaseModelShelf::Find(std::string_view digest) {
   std::string problems;
   for (const std::filesystem::path& directory : directories_) {
     absl::StatusOr<LocalBaseModel> model = Read(directory);
-    if (model.ok() && model->description.digest == digest) return model;
-    if (!model.ok()) problems += fmt::format("; {}", Message(model.status()));
+    if (!model.ok()) {
+      problems += fmt::format("; {}", Message(model.status()));
+    } else if (digest == model->description.digest || digest == model->earlier_digest) {
+      return model;
+    }
   }
   return absl::NotFoundError(
       fmt::format("base model {} is not on its machine{}", digest, problems));

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@ namespace fedtune {
 struct LocalBaseModel {
   std::filesystem::path directory;
   BaseModelDescription description;  // With its digest.
+  std::string earlier_digest;        // BaseModelDigests::earlier.
 };
 
 // Told the share of a folder that is read.
@@ -34,8 +36,8 @@ class BaseModelShelf {
       ObserverOfFolder observer_of = [](const auto&) { return [](double) {}; })
       : directories_(std::move(directories)), observer_of_(std::move(observer_of)) {}
 
-  // NOT_FOUND: no folder holds this base model; says what is wrong with those
-  // that cannot be read.
+  // By either of its digests. NOT_FOUND: no folder holds this base model; says what is wrong with
+  // those that cannot be read.
   absl::StatusOr<LocalBaseModel> Find(std::string_view digest);
 
  private:
@@ -47,7 +49,7 @@ class BaseModelShelf {
 };
 
 // One folder's shape and digest.
-// NOT_FOUND, INVALID_ARGUMENT: as DescribeBaseModel() and BaseModelDigest().
+// NOT_FOUND, INVALID_ARGUMENT: as DescribeBaseModel() and DigestBaseModel().
 absl::StatusOr<LocalBaseModel> ReadBaseModel(
     const std::filesystem::path& directory, const ModelObserver& observe = [](double) {});
 

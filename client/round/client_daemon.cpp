@@ -84,15 +84,6 @@ Reply WithoutPaths(Reply reply, const LocalNames& names) {
   return reply;
 }
 
-void LogSubmission(Log& log, const AttemptId& id, const absl::Status& status) {
-  if (status.ok()) {
-    log.Info("contribution taken", {Field("run", id.run), Field("round", id.round)});
-  } else {
-    log.Warning("contribution not taken",
-                {Field("run", id.run), Field("round", id.round), Field("reason", Message(status))});
-  }
-}
-
 }  // namespace
 
 ClientDaemon::ClientDaemon(Options options, Workshop& workshop, const Clock& clock, Log& log)
@@ -116,12 +107,12 @@ void ClientDaemon::Run(CoordinatorLink& link, std::stop_token stop) {
     const std::optional<Event> event = Await(stop);
     const Duties duties =
         event ? std::visit([this](const auto& kind) { return Handle(kind); }, *event)
-              : state_.Tick(clock_.Now());
+              : state_.Tick(Now());
     for (const Duty& duty : duties) {
       std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
     }
   }
-  giving_up_.request_stop();
+  submitting_.StopAll();
   if (control_) control_->Stop();
 }
 
@@ -133,7 +124,7 @@ void ClientDaemon::Post(Event event) {
 
 std::optional<ClientDaemon::Event> ClientDaemon::Await(std::stop_token stop) {
   absl::Duration wait = kLongestWait;
-  if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Now());
+  if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Monotonic());
   std::unique_lock lock(mutex_);
   arrived_.wait_for(lock, stop, absl::ToChronoNanoseconds(wait),
                     [this] { return !inbox_.empty(); });
@@ -150,12 +141,19 @@ Duties ClientDaemon::Handle(const Welcome& welcome) {
             {Field("coordinator", options_.address), Field("federation", welcome.federation),
              Field("institution", welcome.institution)});
   told_lost_ = false;
-  return state_.Welcomed(clock_.Now());
+  Duties duties = state_.Welcomed(welcome, Now());
+  for (const Duty& duty : duties) {
+    const auto* forget = std::get_if<Forget>(&duty);
+    if (forget == nullptr) continue;
+    log_.Info("run has ended meanwhile; what is kept of it is removed",
+              {Field("run", forget->run)});
+  }
+  return duties;
 }
 
 Duties ClientDaemon::Handle(const Instruction& instruction) {
   LogInstruction(log_, instruction);
-  return state_.Receive(instruction, clock_.Now());
+  return state_.Receive(instruction, Now());
 }
 
 // One line until it is back: a coordinator may be away for a night.
@@ -169,10 +167,24 @@ Duties ClientDaemon::Handle(const Lost& lost) {
 }
 
 Duties ClientDaemon::Handle(const Report& report) {
-  if (const auto* submitted = std::get_if<Submitted>(&report)) {
-    LogSubmission(log_, submitted->id, submitted->status);
+  if (const auto* submitted = std::get_if<Submitted>(&report)) LogSubmission(*submitted);
+  return state_.Receive(report, Now());
+}
+
+// One line until it is taken: it is offered again every few seconds.
+void ClientDaemon::LogSubmission(const Submitted& submitted) {
+  const auto& [id, status] = submitted;
+  const LogField run = Field("run", id.run);
+  const LogField round = Field("round", id.round);
+  if (absl::IsUnavailable(status)) {
+    if (std::exchange(told_not_taken_[id.run], id) == id) return;
+    return log_.Warning("contribution not taken yet; offering it again until it is",
+                        {run, round, Field("reason", Message(status))});
   }
-  return state_.Receive(report, clock_.Now());
+  told_not_taken_.erase(id.run);
+  if (absl::IsCancelled(status)) return;
+  if (status.ok()) return log_.Info("contribution taken", {run, round});
+  log_.Warning("contribution not taken", {run, round, Field("reason", Message(status))});
 }
 
 // ---- What is to be done ----
@@ -204,15 +216,21 @@ void ClientDaemon::Carry(const ResumeTraining&, CoordinatorLink&, Crew&) { contr
 
 void ClientDaemon::Carry(const Submit& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, id = duty.id, &link] {
-    auto outcome = workshop_.Submit(id, link, giving_up_.get_token());
+    auto outcome = workshop_.Submit(id, link, submitting_.Begin(id));
     if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
   });
 }
 
+// The thread is for what other runs have to hand in.
+void ClientDaemon::Carry(const StopSubmitting& duty, CoordinatorLink&, Crew&) {
+  submitting_.Stop(duty.id);
+}
+
 void ClientDaemon::Carry(const Answer& duty, CoordinatorLink& link, Crew& crew) {
   crew.submission.Post([this, duty, &link] {
-    auto outcome = workshop_.Answer(duty.assignment, duty.message, link, giving_up_.get_token());
-    if (outcome) Post(Report(Submitted{duty.assignment.id, *std::move(outcome)}));
+    const AttemptId& id = duty.assignment.id;
+    auto outcome = workshop_.Answer(duty.assignment, duty.message, link, submitting_.Begin(id));
+    if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
   });
 }
 
@@ -229,9 +247,17 @@ void ClientDaemon::Carry(const EndAggregation& duty, CoordinatorLink&, Crew& cre
 // Behind the work that may still store something of the run.
 void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
   crew.training.Post([this, runs = duty.runs] { workshop_.KeepOnly(runs); });
+  crew.submission.Post([this, runs = duty.runs] {
+    const absl::Status status = workshop_.EndAggregationsBut(runs);
+    if (!status.ok()) {
+      log_.Error("records of secure aggregations of runs that have ended are still there",
+                 {Field("reason", Message(status))});
+    }
+  });
 }
 
 void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {
+  told_not_taken_.erase(duty.run);
   workshop_.Forget(duty.run);
   crew.training.Post([this, run = duty.run] { workshop_.Discard(run); });
   Carry(EndAggregation{duty.run}, link, crew);

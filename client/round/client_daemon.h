@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "client/round/client_state.h"
 #include "client/round/coordinator_link.h"
 #include "client/round/local_names.h"
+#include "client/round/stoppable_task.h"
 #include "client/round/task_thread.h"
 #include "client/round/work_control.h"
 #include "client/round/workshop.h"
@@ -61,7 +63,7 @@ class ClientDaemon final : public SessionListener {
   };
   using Event = std::variant<Welcome, Instruction, Lost, Report>;
 
-  // The threads that work; ended, in this order, when Run() returns.
+  // The threads that work; ended, the last one first, when Run() returns.
   struct Crew {
     TaskThread study;
     TaskThread training;
@@ -73,10 +75,12 @@ class ClientDaemon final : public SessionListener {
   void Post(Event event);
   std::optional<Event> Await(std::stop_token stop);
 
+  Moment Now() const { return {clock_.Now(), clock_.Monotonic()}; }
   Duties Handle(const Welcome& welcome);
   Duties Handle(const Instruction& instruction);
   Duties Handle(const Lost& lost);
   Duties Handle(const Report& report);
+  void LogSubmission(const Submitted& submitted);
 
   void Carry(const SendReply& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Study& duty, CoordinatorLink& link, Crew& crew);
@@ -85,6 +89,7 @@ class ClientDaemon final : public SessionListener {
   void Carry(const PauseTraining& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const ResumeTraining& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Submit& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const StopSubmitting& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Answer& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const EndAggregation& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Forget& duty, CoordinatorLink& link, Crew& crew);
@@ -96,9 +101,11 @@ class ClientDaemon final : public SessionListener {
   Log& log_;
   ClientState state_;
   bool told_lost_ = false;  // That the coordinator cannot be reached, in the log.
+  // Likewise whose contribution waits to be taken; by run.
+  std::map<std::string, AttemptId> told_not_taken_;
 
   std::shared_ptr<WorkControl> control_;  // Of the newest Train.
-  std::stop_source giving_up_;            // Ends submissions when the daemon ends.
+  StoppableTask<AttemptId> submitting_;
 
   std::mutex mutex_;
   std::condition_variable_any arrived_;

@@ -45,6 +45,34 @@ class Journal {
   std::vector<std::string> lines_;
 };
 
+// Moved by the test while the daemon looks at it.
+class SharedClock final : public Clock {
+ public:
+  absl::Time Now() const override {
+    const std::lock_guard lock(mutex_);
+    return clock_.Now();
+  }
+  absl::Duration Monotonic() const override {
+    const std::lock_guard lock(mutex_);
+    return clock_.Monotonic();
+  }
+  void Advance(absl::Duration by) {
+    const std::lock_guard lock(mutex_);
+    clock_.Advance(by);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  testing::FakeClock clock_;
+};
+
+void AwaitStop(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  stopped.wait(lock, stop, [] { return false; });
+}
+
 class JournalLink final : public CoordinatorLink {
  public:
   explicit JournalLink(Journal& journal) : journal_(journal) {}
@@ -62,8 +90,12 @@ class JournalLink final : public CoordinatorLink {
                                                   const TransferObserver&) override {
     return absl::NotFoundError("none");
   }
-  absl::Status Submit(const Contribution& contribution, std::stop_token) override {
+  absl::Status Submit(const Contribution& contribution, std::stop_token stop) override {
     journal_.Write(fmt::format("submitted round {}", contribution.id.round));
+    if (contribution.id.round == 4) {
+      AwaitStop(stop);
+      return absl::CancelledError("stopped");
+    }
     return absl::OkStatus();
   }
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
@@ -74,7 +106,8 @@ class JournalLink final : public CoordinatorLink {
   Journal& journal_;
 };
 
-// Round 0 is trained at once, round 1 until it is stopped, rounds 2 and 3 fail.
+// Round 0 is trained at once, round 1 until it is stopped, rounds 2 and 3 fail; round 4
+// is handed in until it is stopped.
 class JournalWorkshop final : public Workshop {
  public:
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
@@ -91,10 +124,7 @@ class JournalWorkshop final : public Workshop {
       return absl::NotFoundError("cannot open /models/lite/config.json: No such file");
     }
     if (assignment.id.round == 1) {
-      std::mutex mutex;
-      std::condition_variable_any stopped;
-      std::unique_lock lock(mutex);
-      stopped.wait(lock, control.stop_token(), [] { return false; });
+      AwaitStop(control.stop_token());
       journal_.Write("stopped");
       return absl::CancelledError("stopped");
     }
@@ -108,11 +138,16 @@ class JournalWorkshop final : public Workshop {
   Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink&,
                  std::stop_token) override {
     journal_.Write(fmt::format("answered {} in round {}", message[0], assignment.id.round));
+    if (message[0] == 9) return absl::UnavailableError("disk full");
     if (message[0] == 6) return absl::AbortedError("the coordinator tells two stories");
     return message[0] == 8 ? Outcome(absl::OkStatus()) : std::nullopt;
   }
   absl::Status EndAggregation(const std::string& run) override {
     journal_.Write("ended the aggregation of " + run);
+    return absl::OkStatus();
+  }
+  absl::Status EndAggregationsBut(const std::vector<std::string>& runs) override {
+    journal_.Write(fmt::format("ended aggregations but of {} runs", runs.size()));
     return absl::OkStatus();
   }
   void Forget(const std::string& run) override { journal_.Write("forgot " + run); }
@@ -143,6 +178,12 @@ class ClientDaemonTest : public ::testing::Test {
   }
 
   void Invite() { daemon_.OnInstruction(Invitation{.run = kRun}); }
+  int64_t LinesLogged(std::string_view event) {
+    const std::vector<std::string> lines = logged_.lines();
+    return std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
+      return line.find(event) != std::string::npos;
+    });
+  }
   void Assign(int64_t round) {
     daemon_.OnInstruction(Assignment{.id = {.run = kRun, .round = round}});
   }
@@ -150,8 +191,9 @@ class ClientDaemonTest : public ::testing::Test {
   Journal journal_;
   JournalLink link_;
   JournalWorkshop workshop_;
-  testing::FakeClock clock_;
-  Log log_;
+  SharedClock clock_;
+  Journal logged_;
+  Log log_{[this](std::string_view line) { logged_.Write(std::string(line)); }};
   ClientDaemon daemon_;
   std::jthread thread_;
 };
@@ -177,12 +219,49 @@ TEST_F(ClientDaemonTest, SubmitsAgainWhenTheAssignmentIsRepeated) {
   EXPECT_THAT(journal_.lines(), Contains("began round 0").Times(1));
 }
 
+TEST_F(ClientDaemonTest, SaysOnceThatAContributionIsNotTakenHoweverOftenItIsOffered) {
+  workshop_.secure = true;
+  Invite();
+  journal_.Await("answered true");
+  Assign(0);
+  const AttemptId id{.run = kRun, .round = 0};
+  for (const uint8_t kind : {9, 9, 9, 2}) {
+    daemon_.OnInstruction(SecureMessage{.id = id, .message = {kind}});
+  }
+  journal_.Await("answered 2 in round 0");
+  Invite();  // It is answered when all outcomes before have been seen.
+  journal_.Await("answered true", 2);
+  EXPECT_EQ(LinesLogged("contribution not taken"), 1);
+}
+
 TEST_F(ClientDaemonTest, StopsTheWorkOfARoundThatCloses) {
   Invite();
   Assign(1);
   journal_.Await("began round 1");
   daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 1}});
   journal_.Await("stopped");
+}
+
+TEST_F(ClientDaemonTest, ALongUploadForARoundThatHasClosedHoldsUpNoOthers) {
+  Invite();
+  Assign(4);
+  journal_.Await("submitted round 4");
+  daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 4}});
+  Assign(0);
+  Invite();
+  journal_.Await("answered true", 2);
+  clock_.Advance(absl::Seconds(10));
+  Invite();  // Any event: it looks at the clock.
+  journal_.Await("submitted round 0");
+  EXPECT_EQ(LinesLogged("contribution not taken"), 0);
+}
+
+TEST_F(ClientDaemonTest, GivesUpAnUploadWhenItIsStopped) {
+  Invite();
+  Assign(4);
+  journal_.Await("submitted round 4");
+  thread_.request_stop();
+  thread_.join();
 }
 
 TEST_F(ClientDaemonTest, AnswersInvitationsWhileItTrains) {
@@ -226,9 +305,18 @@ TEST_F(ClientDaemonTest, DiscardsWhatIsStoredOfARunWhenItsWorkHasEnded) {
 TEST_F(ClientDaemonTest, KeepsOnlyWhatIsStoredOfOpenRuns) {
   Invite();
   journal_.Await("answered true");
-  clock_.Advance(absl::Minutes(2));
-  daemon_.OnInstruction(Invitation{.run = kRun});  // Any event: it looks at the clock.
+  daemon_.OnWelcome({.runs_under_way = std::vector<std::string>{kRun}});
   journal_.Await("kept only 1 runs");
+  journal_.Await("ended aggregations but of 1 runs");
+  EXPECT_EQ(LinesLogged("run has ended meanwhile"), 0);
+}
+
+TEST_F(ClientDaemonTest, SaysThatARunHasEndedWhileItWasAway) {
+  Invite();
+  journal_.Await("answered true");
+  daemon_.OnWelcome({.runs_under_way = std::vector<std::string>{"run-0002"}});
+  journal_.Await("discarded run-1cd1");
+  EXPECT_EQ(LinesLogged("run has ended meanwhile"), 1);
 }
 
 TEST_F(ClientDaemonTest, PassesTheMessagesOfASecureRoundOn) {

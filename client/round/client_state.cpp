@@ -8,6 +8,7 @@
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -17,8 +18,9 @@ namespace {
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 
-// How long a coordinator may take to repeat its invitations.
-constexpr absl::Duration kConfirmationTime = absl::Minutes(1);
+// How long a submission may go on when its round is over: what is whole at the
+// coordinator is answered within that time.
+constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
 }  // namespace
 
@@ -38,38 +40,37 @@ std::string_view ToString(WorkPhase phase) {
   return "unknown";
 }
 
-Duties ClientState::Receive(const Instruction& instruction, absl::Time now) {
+Duties ClientState::Receive(const Instruction& instruction, const Moment& now) {
   now_ = now;
   std::visit([this](const auto& known) { Handle(known); }, instruction);
   return Settle();
 }
 
-Duties ClientState::Receive(const Report& report, absl::Time now) {
+Duties ClientState::Receive(const Report& report, const Moment& now) {
   now_ = now;
   std::visit([this](const auto& known) { Handle(known); }, report);
   return Settle();
 }
 
-Duties ClientState::Welcomed(absl::Time now) {
+Duties ClientState::Welcomed(const Welcome& welcome, const Moment& now) {
   now_ = now;
-  for (auto& [name, run] : runs_) run.confirmed = false;
-  forget_at_ = now + kConfirmationTime;
+  if (welcome.runs_under_way) EndAllBut(*welcome.runs_under_way);
   return Settle();
 }
 
-Duties ClientState::Tick(absl::Time now) {
+Duties ClientState::Tick(const Moment& now) {
   now_ = now;
   return Settle();
 }
 
 // ---- What the coordinator asks ----
 
+// Why it declined may have passed: a disk that was full, data that was not there.
 void ClientState::Handle(const Invitation& invitation) {
   RunState& run = runs_[invitation.run];
-  run.confirmed = true;
   if (run.invitation && *run.invitation == invitation) {
-    if (run.answer) Tell(*run.answer);
-    return;
+    if (!run.answer) return;  // It is being studied.
+    if (run.answer->accepted) return Tell(*run.answer);
   }
   run.invitation = invitation;
   run.answer.reset();
@@ -78,7 +79,6 @@ void ClientState::Handle(const Invitation& invitation) {
 
 void ClientState::Handle(const Assignment& assignment) {
   RunState& run = runs_[assignment.id.run];
-  run.confirmed = true;
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && run.assignment->id == assignment.id) return Repeat(run);
   Leave(run);
@@ -95,14 +95,14 @@ void ClientState::Repeat(RunState& run) {
   switch (run.stage) {
     case Stage::kUnsent:
     case Stage::kDone:
-      Resubmit(run);
+      HandIn(run);
       break;
     case Stage::kSubmitting:
       // What an aggregation has said may be lost with the connection.
-      if (run.answer && run.answer->secure) Resubmit(run);
+      if (run.answer && run.answer->secure) HandIn(run);
       break;
     case Stage::kFailed:
-      Tell(AttemptFailed{run.assignment->id, run.failure});
+      TellFailure(run);
       break;
     case Stage::kOver:
       run.stage = Stage::kQueued;
@@ -111,13 +111,16 @@ void ClientState::Repeat(RunState& run) {
     case Stage::kQueued:
       run.told_why_it_waits = false;
       break;
-    case Stage::kIdle:
     case Stage::kTraining:
+      if (run.progress && !paused_) Tell(*run.progress);
+      break;
+    case Stage::kIdle:
       break;
   }
 }
 
-void ClientState::Resubmit(RunState& run) {
+void ClientState::HandIn(RunState& run) {
+  unwanted_.erase(run.assignment->id);
   run.stage = Stage::kSubmitting;
   duties_.push_back(Submit{run.assignment->id});
 }
@@ -128,6 +131,9 @@ void ClientState::Leave(RunState& run) {
   if (run.stage == Stage::kTraining) {
     duties_.push_back(StopTraining{});
     paused_ = false;
+  }
+  if (run.stage == Stage::kSubmitting) {
+    unwanted_[run.assignment->id] = now_.monotonic + kAnswerTime;
   }
   run.stage = run.assignment ? Stage::kOver : Stage::kIdle;
   run.told_why_it_waits = false;
@@ -156,12 +162,25 @@ void ClientState::Handle(const SecureMessage& message) {
 }
 
 // There is nothing to do but to wait, as between any two rounds.
-void ClientState::Handle(const RunPause& pause) {
-  const auto found = runs_.find(pause.run);
-  if (found != runs_.end()) found->second.confirmed = true;
+void ClientState::Handle(const RunPause&) {}
+
+// Of a run that ended while the client was away an earlier process may have kept
+// something.
+void ClientState::Handle(const RunOver& over) {
+  if (!runs_.contains(over.run)) return duties_.push_back(Forget{over.run});
+  End(over.run);
 }
 
-void ClientState::Handle(const RunOver& over) { End(over.run); }
+void ClientState::EndAllBut(std::vector<std::string> under_way) {
+  std::vector<std::string> over;
+  for (const auto& [name, run] : runs_) {
+    if (std::find(under_way.begin(), under_way.end(), name) == under_way.end()) {
+      over.push_back(name);
+    }
+  }
+  for (const std::string& name : over) End(name);
+  duties_.push_back(KeepOnly{std::move(under_way)});
+}
 
 void ClientState::End(const std::string& run) {
   const auto found = runs_.find(run);
@@ -179,15 +198,18 @@ void ClientState::Handle(const Studied& report) {
   RunState& run = found->second;
   run.answer = report.answer;
   Tell(report.answer);
+  if (!report.answer.accepted) Leave(run);
   if (run.unheard.empty()) return;
   Handle(SecureMessage{run.assignment->id, std::exchange(run.unheard, {})});
 }
 
 void ClientState::Handle(const Progressed& report) {
   RunState* run = Find(report.progress.id);
-  if (run == nullptr || run->stage != Stage::kTraining || paused_) return;
-  if (now_ - run->progress_told_at < kProgressInterval) return;
-  run->progress_told_at = now_;
+  if (run == nullptr || run->stage != Stage::kTraining) return;
+  const bool new_phase = !run->progress || run->progress->phase != report.progress.phase;
+  run->progress = report.progress;
+  if (paused_ || (!new_phase && now_.monotonic - run->progress_told_at < kProgressInterval)) return;
+  run->progress_told_at = now_.monotonic;
   Tell(report.progress);
 }
 
@@ -196,12 +218,12 @@ void ClientState::Handle(const Trained& report) {
   paused_ = false;
   RunState* run = Find(report.id);
   if (run == nullptr || run->stage != Stage::kTraining) return;
-  if (!report.status.ok()) return Fail(*run, Message(report.status));
-  run->stage = Stage::kSubmitting;
-  duties_.push_back(Submit{report.id});
+  if (!report.status.ok()) return Fail(*run, report.status);
+  HandIn(*run);
 }
 
 void ClientState::Handle(const Submitted& report) {
+  unwanted_.erase(report.id);
   RunState* run = Find(report.id);
   if (run == nullptr) return;
   if (run->stage == Stage::kQueued || run->stage == Stage::kTraining) {
@@ -215,27 +237,33 @@ void ClientState::Handle(const Submitted& report) {
     run->stage = Stage::kDone;
   } else if (absl::IsUnavailable(report.status)) {
     run->stage = Stage::kUnsent;
-    run->retry_at = now_ + kRetryInterval;
+    run->retry_at = now_.monotonic + kRetryInterval;
   } else if (absl::IsFailedPrecondition(report.status)) {
     run->stage = Stage::kOver;
   } else {
-    Fail(*run, Message(report.status));
+    Fail(*run, report.status);
   }
 }
 
-void ClientState::Fail(RunState& run, std::string_view reason) {
+void ClientState::Fail(RunState& run, const absl::Status& why) {
   run.stage = Stage::kFailed;
-  run.failure = reason;
-  Tell(AttemptFailed{run.assignment->id, run.failure});
+  run.failure = Message(why);
+  run.agreed_rounds = AgreedRounds(why);
+  TellFailure(run);
+}
+
+void ClientState::TellFailure(const RunState& run) {
+  Tell(AttemptFailed{
+      .id = run.assignment->id, .reason = run.failure, .agreed_rounds = run.agreed_rounds});
 }
 
 // ---- What follows ----
 
 Duties ClientState::Settle() {
-  ForgetUnconfirmed();
   FollowHours();
   StartNext();
   RetrySubmissions();
+  StopUnwanted();
   SetAlarm();
   return std::exchange(duties_, {});
 }
@@ -244,7 +272,7 @@ Duties ClientState::Settle() {
 void ClientState::FollowHours() {
   RunState* run = training_ ? Find(*training_) : nullptr;
   if (run == nullptr || run->stage != Stage::kTraining) return;
-  const auto opens_at = hours_.OpensAt(now_, zone_);
+  const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_);
   if (opens_at && !paused_) {
     paused_ = true;
     duties_.push_back(PauseTraining{});
@@ -252,11 +280,12 @@ void ClientState::FollowHours() {
   } else if (!opens_at && paused_) {
     paused_ = false;
     duties_.push_back(ResumeTraining{});
+    if (run->progress) Tell(*run->progress);
   }
 }
 
 void ClientState::StartNext() {
-  const auto opens_at = hours_.OpensAt(now_, zone_);
+  const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_);
   for (const std::string& name : queue_) {
     RunState& run = runs_.at(name);
     if (!CanStart(run) || run.told_why_it_waits) continue;
@@ -270,13 +299,14 @@ void ClientState::StartNext() {
   RunState& run = runs_.at(*next);
   queue_.erase(next);
   run.stage = Stage::kTraining;
+  run.progress.reset();
   training_ = run.assignment->id;
   duties_.push_back(Train{*run.assignment});
 }
 
 void ClientState::TellWaitingForHours(RunState& run, absl::Time opens_at) {
   TellWaiting(run, fmt::format("waiting for its hours ({}), {}", hours_.ToString(),
-                               HumanDuration(opens_at - now_)));
+                               HumanDuration(opens_at - now_.time_of_day)));
 }
 
 void ClientState::TellWaiting(RunState& run, std::string note) {
@@ -287,37 +317,37 @@ void ClientState::TellWaiting(RunState& run, std::string note) {
 
 void ClientState::RetrySubmissions() {
   for (auto& [name, run] : runs_) {
-    if (run.stage != Stage::kUnsent || now_ < run.retry_at) continue;
-    Resubmit(run);
+    if (run.stage != Stage::kUnsent || now_.monotonic < run.retry_at) continue;
+    HandIn(run);
   }
 }
 
-void ClientState::ForgetUnconfirmed() {
-  if (!forget_at_ || now_ < *forget_at_) return;
-  forget_at_.reset();
-  std::vector<std::string> gone;
-  for (const auto& [name, run] : runs_) {
-    if (!run.confirmed) gone.push_back(name);
-  }
-  for (const std::string& name : gone) End(name);
-  KeepOnly open;
-  for (const auto& [name, run] : runs_) open.runs.push_back(name);
-  duties_.push_back(std::move(open));
+void ClientState::StopUnwanted() {
+  std::erase_if(unwanted_, [this](const auto& submission) {
+    const auto& [id, stopped_at] = submission;
+    if (now_.monotonic < stopped_at) return false;
+    duties_.push_back(StopSubmitting{id});
+    return true;
+  });
 }
 
 void ClientState::SetAlarm() {
-  wake_at_ = forget_at_;
-  const auto at_latest = [this](absl::Time time) {
+  wake_at_.reset();
+  const auto at_latest = [this](absl::Duration time) {
     wake_at_ = wake_at_ ? std::min(*wake_at_, time) : time;
+  };
+  const auto at_hour = [&](absl::Time hour) {
+    at_latest(now_.monotonic + (hour - now_.time_of_day));
   };
   for (const auto& [name, run] : runs_) {
     if (run.stage == Stage::kUnsent) at_latest(run.retry_at);
   }
+  for (const auto& [id, stopped_at] : unwanted_) at_latest(stopped_at);
   if (queue_.empty() && !training_) return;
-  if (const auto opens_at = hours_.OpensAt(now_, zone_)) {
-    at_latest(*opens_at);
-  } else if (const auto closes_at = hours_.ClosesAt(now_, zone_)) {
-    at_latest(*closes_at);
+  if (const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_)) {
+    at_hour(*opens_at);
+  } else if (const auto closes_at = hours_.ClosesAt(now_.time_of_day, zone_)) {
+    at_hour(*closes_at);
   }
 }
 

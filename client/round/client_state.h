@@ -16,6 +16,13 @@
 
 namespace fedtune {
 
+// A moment on both faces of a clock: hours are of the time of day, which may be set anew;
+// what is due after a while goes by the one that never jumps.
+struct Moment {
+  absl::Time time_of_day = absl::UnixEpoch();
+  absl::Duration monotonic = absl::ZeroDuration();
+};
+
 // ---- What the client's workers report ----
 
 // The answer to an invitation is found.
@@ -73,6 +80,11 @@ struct Submit {
   AttemptId id;
 };
 
+// What is being handed in for this attempt is not wanted any more, and takes long.
+struct StopSubmitting {
+  AttemptId id;
+};
+
 // Answer the coordinator's message of a secure aggregation.
 struct Answer {
   Assignment assignment;
@@ -89,19 +101,19 @@ struct Forget {
   std::string run;
 };
 
-// No other run is open: what an earlier process has stored of others is not needed.
+// No other run is under way: what an earlier process has stored of others is not needed.
 struct KeepOnly {
   std::vector<std::string> runs;
 };
 
 using Duty = std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining,
-                          Submit, Answer, EndAggregation, Forget, KeepOnly>;
+                          Submit, StopSubmitting, Answer, EndAggregation, Forget, KeepOnly>;
 using Duties = std::vector<Duty>;
 
 // All that a coordinator asks of one client, and where each of it stands. For
 // each run:
 //
-//   invited -> studying -> declined
+//   invited -> studying -> declined -> studying, when it is invited again
 //                       -> accepted -> queued -> training -> submitting -> done
 //                                        ^          |            |
 //                                        +----------+------------+-- next assignment
@@ -120,16 +132,18 @@ class ClientState {
  public:
   ClientState(Hours hours, absl::TimeZone zone) : hours_(hours), zone_(zone) {}
 
-  Duties Receive(const Instruction& instruction, absl::Time now);
-  Duties Receive(const Report& report, absl::Time now);
+  Duties Receive(const Instruction& instruction, const Moment& now);
+  Duties Receive(const Report& report, const Moment& now);
 
-  // A session has begun. The coordinator now invites to every run that is open;
-  // the others are forgotten after a while.
-  Duties Welcomed(absl::Time now);
+  // A session has begun. Runs that are not under way any more are forgotten, and no
+  // others: not because of time that passes, or of a coordinator that is gone again
+  // before it has repeated its invitations.
+  Duties Welcomed(const Welcome& welcome, const Moment& now);
 
-  // Does what has become due; call it at wake_at().
-  Duties Tick(absl::Time now);
-  std::optional<absl::Time> wake_at() const { return wake_at_; }
+  // Does what has become due; call it at wake_at(), on the clock that never jumps, and
+  // now and then besides: the time of day may be set anew meanwhile.
+  Duties Tick(const Moment& now);
+  std::optional<absl::Duration> wake_at() const { return wake_at_; }
 
  private:
   enum class Stage : uint8_t {
@@ -149,11 +163,12 @@ class ClientState {
     std::optional<Assignment> assignment;  // The newest.
     Stage stage = Stage::kIdle;            // Of the assignment.
     std::string failure;                   // When kFailed.
+    int64_t agreed_rounds = 0;             // As AttemptFailed has it; when kFailed.
     Bytes unheard;                         // Of an aggregation, until the run is studied.
-    absl::Time retry_at;                   // When kUnsent.
-    absl::Time progress_told_at = absl::InfinitePast();
+    absl::Duration retry_at;               // When kUnsent.
+    absl::Duration progress_told_at = -absl::InfiniteDuration();
+    std::optional<WorkProgress> progress;  // The newest, when kTraining.
     bool told_why_it_waits = false;
-    bool confirmed = true;  // Invited since the last session began.
   };
 
   void Handle(const Invitation& invitation);
@@ -167,12 +182,14 @@ class ClientState {
   void Handle(const Trained& report);
   void Handle(const Submitted& report);
 
+  void EndAllBut(std::vector<std::string> under_way);
   void End(const std::string& run);
   void Repeat(RunState& run);
-  void Resubmit(RunState& run);
+  void HandIn(RunState& run);
   void Leave(RunState& run);
   void EndAggregationOf(const RunState& run);
-  void Fail(RunState& run, std::string_view reason);
+  void Fail(RunState& run, const absl::Status& why);
+  void TellFailure(const RunState& run);
   void TellWaitingForHours(RunState& run, absl::Time opens_at);
   void TellWaiting(RunState& run, std::string note);
   void Tell(Reply reply);
@@ -182,7 +199,7 @@ class ClientState {
   void FollowHours();
   void StartNext();
   void RetrySubmissions();
-  void ForgetUnconfirmed();
+  void StopUnwanted();
   void SetAlarm();
 
   static bool CanStart(const RunState& run);
@@ -195,11 +212,11 @@ class ClientState {
   std::deque<std::string> queue_;      // The runs in kQueued, in order of arrival.
   std::optional<AttemptId> training_;  // Until it reports, even when stopped.
   bool paused_ = false;
-  std::optional<absl::Time> forget_at_;  // The runs that are not confirmed by then.
-  std::optional<absl::Time> wake_at_;
+  std::map<AttemptId, absl::Duration> unwanted_;  // Submissions, and when they are stopped.
+  std::optional<absl::Duration> wake_at_;
 
-  absl::Time now_;  // Of the current call.
-  Duties duties_;   // Of the current call.
+  Moment now_;     // Of the current call.
+  Duties duties_;  // Of the current call.
 };
 
 }  // namespace fedtune

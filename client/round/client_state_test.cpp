@@ -2,6 +2,7 @@
 
 #include "client/round/client_state.h"
 
+#include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "gmock/gmock.h"
@@ -12,6 +13,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+
+using Runs = std::vector<std::string>;
 
 // Two runs that a hospital takes part in.
 constexpr char kIcd[] = "run-1cd1";
@@ -33,7 +36,9 @@ std::string Text(const Reply& reply) {
                             : fmt::format("decline {}: {}", answer->run, answer->reason);
   }
   if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
-    return fmt::format("failed {}: {}", Text(failed->id), failed->reason);
+    const std::string failure = fmt::format("failed {}: {}", Text(failed->id), failed->reason);
+    if (failed->agreed_rounds == 0) return failure;
+    return failure + fmt::format(", agreed in {} rounds", failed->agreed_rounds);
   }
   const auto& progress = std::get<WorkProgress>(reply);
   const std::string what =
@@ -55,6 +60,8 @@ std::string Text(const Duty& duty) {
   if (const auto* only = std::get_if<KeepOnly>(&duty)) {
     return fmt::format("keep only [{}]", fmt::join(only->runs, " "));
   }
+  if (const auto* stop = std::get_if<StopSubmitting>(&duty))
+    return "stop submitting " + Text(stop->id);
   if (std::holds_alternative<StopTraining>(duty)) return "stop";
   if (std::holds_alternative<PauseTraining>(duty)) return "pause";
   return "resume";
@@ -70,12 +77,19 @@ class ClientStateTest : public ::testing::Test {
     return Lines(client_.Receive(input, now_));
   }
 
+  void Pass(absl::Duration time) {
+    now_.time_of_day += time;
+    now_.monotonic += time;
+  }
   std::vector<std::string> AfterTime(absl::Duration passed) {
-    now_ += passed;
+    Pass(passed);
     return Lines(client_.Tick(now_));
   }
 
-  std::vector<std::string> Welcomed() { return Lines(client_.Welcomed(now_)); }
+  std::vector<std::string> Welcomed(std::optional<Runs> under_way) {
+    return Lines(client_.Welcomed({.runs_under_way = std::move(under_way)}, now_));
+  }
+  std::vector<std::string> WelcomedByAnOlderCoordinator() { return Welcomed(std::nullopt); }
   std::vector<std::string> Invited(const std::string& run = kIcd) {
     return After(Instruction(Invitation{.run = run, .plan_toml = "name = \"icd\""}));
   }
@@ -108,7 +122,8 @@ class ClientStateTest : public ::testing::Test {
   }
 
   ClientState client_;
-  absl::Time now_ = absl::FromCivil(absl::CivilHour(2026, 3, 1, 12), absl::UTCTimeZone());
+  Moment now_{.time_of_day = absl::FromCivil(absl::CivilHour(2026, 3, 1, 12), absl::UTCTimeZone()),
+              .monotonic = absl::Hours(1000)};
 
  private:
   static std::vector<std::string> Lines(const Duties& duties) {
@@ -132,6 +147,24 @@ TEST_F(ClientStateTest, DeclinesWithTheReasonFound) {
   EXPECT_THAT(After(Report(Studied{{.run = kIcd, .accepted = false, .reason = "rank 64"}})),
               ElementsAre("decline run-1cd1: rank 64"));
   EXPECT_THAT(Assigned(Round(0)), ElementsAre("decline run-1cd1: rank 64"));
+}
+
+TEST_F(ClientStateTest, StudiesARunThatItHasDeclinedWhenItIsInvitedAgain) {
+  Invited();
+  After(Report(Studied{{.run = kIcd, .accepted = false, .reason = "disk full"}}));
+  Welcomed(Runs{kIcd});
+  EXPECT_THAT(Invited(), ElementsAre("study run-1cd1"));
+  EXPECT_THAT(Invited(), IsEmpty()) << "it is being studied";
+  EXPECT_THAT(StudiedAndAccepted(), ElementsAre("accept run-1cd1"));
+}
+
+TEST_F(ClientStateTest, WhatWasAssignedBeforeItDeclinedIsNotTrainedWhenItAccepts) {
+  Invited();
+  Assigned(Round(3));
+  After(Report(Studied{{.run = kIcd, .accepted = false, .reason = "disk full"}}));
+  Invited();
+  EXPECT_THAT(StudiedAndAccepted(), ElementsAre("accept run-1cd1"));
+  EXPECT_THAT(Assigned(Round(3)), ElementsAre("train run-1cd1 3.1")) << "asked again";
 }
 
 TEST_F(ClientStateTest, AnswersARepeatedInvitationWithoutStudyingAgain) {
@@ -168,6 +201,14 @@ TEST_F(ClientStateTest, WorkInProgressGoesOnWhenTheAssignmentIsRepeated) {
   EXPECT_THAT(Assigned(Round(0)), IsEmpty());
 }
 
+// The coordinator may have been started again, and hears of a quarter once.
+TEST_F(ClientStateTest, TellsHowFarItIsWhenTheAssignmentIsRepeated) {
+  Accept();
+  Assigned(Round(0));
+  At(Round(0), 0.25);
+  EXPECT_THAT(Assigned(Round(0)), ElementsAre("training run-1cd1 0.1: 0.25"));
+}
+
 TEST_F(ClientStateTest, AFinishedContributionIsSentAgainWhenAskedAgain) {
   Accept();
   Assigned(Round(0));
@@ -183,7 +224,16 @@ TEST_F(ClientStateTest, OffersAContributionAgainWhileTheCoordinatorIsAway) {
   TrainedWith(Round(0), absl::OkStatus());
   EXPECT_THAT(SubmittedWith(Round(0), absl::UnavailableError("no answer")), IsEmpty());
   ASSERT_TRUE(client_.wake_at().has_value());
-  EXPECT_THAT(AfterTime(*client_.wake_at() - now_), ElementsAre("submit run-1cd1 0.1"));
+  EXPECT_THAT(AfterTime(*client_.wake_at() - now_.monotonic), ElementsAre("submit run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, OffersAContributionAgainWhenTheTimeOfDayWasSetBack) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  SubmittedWith(Round(0), absl::UnavailableError("no answer"));
+  now_.time_of_day -= absl::Hours(1);
+  EXPECT_THAT(AfterTime(absl::Seconds(5)), ElementsAre("submit run-1cd1 0.1"));
 }
 
 TEST_F(ClientStateTest, SubmitsAtOnceWhenTheCoordinatorIsBack) {
@@ -193,6 +243,19 @@ TEST_F(ClientStateTest, SubmitsAtOnceWhenTheCoordinatorIsBack) {
   SubmittedWith(Round(0), absl::UnavailableError("no answer"));
   EXPECT_THAT(Assigned(Round(0)), ElementsAre("submit run-1cd1 0.1"));
   EXPECT_EQ(client_.wake_at(), std::nullopt);
+}
+
+TEST_F(ClientStateTest, TellsUpToWhichRoundItHasAgreedOnSurvivorsIfThatIsWhy) {
+  Accept();
+  Assigned(Round(1));
+  TrainedWith(Round(1), absl::OkStatus());
+  EXPECT_THAT(SubmittedWith(Round(1), WithAgreedRounds(absl::AbortedError("burnt"), 4)),
+              ElementsAre("failed run-1cd1 1.1: burnt, agreed in 4 rounds"));
+  EXPECT_THAT(Assigned(Round(1)), ElementsAre("failed run-1cd1 1.1: burnt, agreed in 4 rounds"));
+  Assigned(Round(2));
+  TrainedWith(Round(2), absl::OkStatus());
+  EXPECT_THAT(SubmittedWith(Round(2), absl::AbortedError("no space")),
+              ElementsAre("failed run-1cd1 2.1: no space"));
 }
 
 TEST_F(ClientStateTest, TellsAFailureAndTellsItAgain) {
@@ -226,6 +289,54 @@ TEST_F(ClientStateTest, StopsWhenTheRoundCloses) {
   EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
 }
 
+TEST_F(ClientStateTest, StopsALongSubmissionWhoseRoundHasClosed) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  EXPECT_THAT(Closed(Round(0)), IsEmpty()) << "its answer may be on the way";
+  ASSERT_TRUE(client_.wake_at().has_value());
+  EXPECT_THAT(AfterTime(*client_.wake_at() - now_.monotonic),
+              ElementsAre("stop submitting run-1cd1 0.1"));
+  EXPECT_THAT(SubmittedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
+  EXPECT_EQ(client_.wake_at(), std::nullopt);
+}
+
+TEST_F(ClientStateTest, StopsALongSubmissionWhoseAttemptIsOver) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  EXPECT_THAT(Assigned(Round(0, 2)), ElementsAre("train run-1cd1 0.2"));
+  EXPECT_THAT(AfterTime(absl::Seconds(10)), ElementsAre("stop submitting run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, StopsALongSubmissionWhoseRunHasEnded) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1"));
+  EXPECT_THAT(AfterTime(absl::Seconds(10)), ElementsAre("stop submitting run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, StopsNoSubmissionThatIsAnsweredAfterTheNextRoundHasBegun) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  Assigned(Round(1));
+  SubmittedWith(Round(0), absl::OkStatus());
+  EXPECT_EQ(client_.wake_at(), std::nullopt);
+  EXPECT_THAT(AfterTime(absl::Minutes(1)), IsEmpty());
+}
+
+TEST_F(ClientStateTest, StopsNoSubmissionThatIsWantedAgain) {
+  Accept();
+  Assigned(Round(0));
+  TrainedWith(Round(0), absl::OkStatus());
+  Closed(Round(0));
+  EXPECT_THAT(Assigned(Round(0)), ElementsAre("train run-1cd1 0.1"));
+  EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
+  EXPECT_THAT(AfterTime(absl::Minutes(1)), IsEmpty());
+}
+
 TEST_F(ClientStateTest, ANewAttemptReplacesTheOldOneAndWaitsForItToStop) {
   Accept();
   Assigned(Round(0));
@@ -247,23 +358,45 @@ TEST_F(ClientStateTest, ForgetsARunThatHasEnded) {
   Assigned(Round(0));
   EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1", "stop"));
   EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")), IsEmpty());
-  EXPECT_THAT(Ended(), IsEmpty());
+}
+
+TEST_F(ClientStateTest, KeepsNothingThatAnEarlierProcessStoredOfARunThatEnds) {
+  EXPECT_THAT(Ended(), ElementsAre("forget run-1cd1"));
 }
 
 TEST_F(ClientStateTest, ForgetsARunThatEndedWhileItWasAway) {
   Accept(kIcd);
   Accept(kNotes);
   Assigned(Round(0));
-  EXPECT_THAT(Welcomed(), IsEmpty());
-  Invited(kNotes);
-  EXPECT_THAT(AfterTime(absl::Seconds(59)), IsEmpty());
-  EXPECT_THAT(AfterTime(kSecond), ElementsAre("forget run-1cd1", "stop", "keep only [run-0072]"));
-  EXPECT_EQ(client_.wake_at(), std::nullopt);
+  EXPECT_THAT(Welcomed(Runs{kNotes}),
+              ElementsAre("forget run-1cd1", "stop", "keep only [run-0072]"));
+  EXPECT_THAT(Assigned(Round(0, 1, kNotes)),
+              ElementsAre("waiting run-0072 0.1: another run is trained first"));
+  EXPECT_THAT(TrainedWith(Round(0), absl::CancelledError("stopped")),
+              ElementsAre("train run-0072 0.1"));
 }
 
 TEST_F(ClientStateTest, KeepsNothingThatAnEarlierProcessStoredOfRunsThatHaveEnded) {
-  EXPECT_THAT(Welcomed(), IsEmpty());
-  EXPECT_THAT(AfterTime(absl::Minutes(1)), ElementsAre("keep only []"));
+  EXPECT_THAT(Welcomed(Runs{}), ElementsAre("keep only []"));
+}
+
+TEST_F(ClientStateTest, KeepsWhatAnEarlierProcessStoredOfRunsThatAreUnderWay) {
+  EXPECT_THAT(Welcomed(Runs{kIcd, kNotes}), ElementsAre("keep only [run-1cd1 run-0072]"));
+}
+
+TEST_F(ClientStateTest, KeepsItsRunsWhenTheCoordinatorIsGoneAgainBeforeItHasInvited) {
+  Accept();
+  Assigned(Round(0));
+  Welcomed(Runs{kIcd});
+  EXPECT_THAT(AfterTime(absl::Hours(1)), IsEmpty());
+  EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
+}
+
+TEST_F(ClientStateTest, ForgetsNothingWhereTheCoordinatorDoesNotSayWhatIsUnderWay) {
+  Accept();
+  Assigned(Round(0));
+  EXPECT_THAT(WelcomedByAnOlderCoordinator(), IsEmpty());
+  EXPECT_THAT(AfterTime(absl::Hours(1)), IsEmpty());
 }
 
 TEST_F(ClientStateTest, ForgetsTheStudyOfARunThatHasEnded) {
@@ -291,12 +424,30 @@ TEST_F(ClientStateTest, AQueuedRoundThatClosesIsNotTrained) {
   EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
 }
 
+// Which may be told but once.
+TEST_F(ClientStateTest, TellsTheBeginningOfAPhaseAtOnce) {
+  Accept();
+  Assigned(Round(0));
+  EXPECT_THAT(At(Round(0), 0.25), ElementsAre("training run-1cd1 0.1: 0.25"));
+  EXPECT_THAT(After(Report(Progressed{{.id = Round(0), .phase = WorkPhase::kEvaluating}})),
+              ElementsAre("evaluating run-1cd1 0.1: 0"));
+}
+
 TEST_F(ClientStateTest, TellsProgressAtMostTwiceASecond) {
   Accept();
   Assigned(Round(0));
   EXPECT_THAT(At(Round(0), 0.25), ElementsAre("training run-1cd1 0.1: 0.25"));
   EXPECT_THAT(At(Round(0), 0.5), IsEmpty());
-  now_ += kSecond;
+  Pass(kSecond);
+  EXPECT_THAT(At(Round(0), 0.75), ElementsAre("training run-1cd1 0.1: 0.75"));
+}
+
+TEST_F(ClientStateTest, TellsProgressWhenTheTimeOfDayWasSetBack) {
+  Accept();
+  Assigned(Round(0));
+  At(Round(0), 0.25);
+  Pass(kSecond);
+  now_.time_of_day -= absl::Hours(1);
   EXPECT_THAT(At(Round(0), 0.75), ElementsAre("training run-1cd1 0.1: 0.75"));
 }
 
@@ -316,7 +467,7 @@ TEST_F(NightlyClientStateTest, WaitsForItsHours) {
   Accept();
   EXPECT_THAT(Assigned(Round(0)),
               ElementsAre("waiting run-1cd1 0.1: waiting for its hours (20:00-06:00), 8 h"));
-  EXPECT_EQ(client_.wake_at(), now_ + absl::Hours(8));
+  EXPECT_EQ(client_.wake_at(), now_.monotonic + absl::Hours(8));
   EXPECT_THAT(AfterTime(absl::Hours(1)), IsEmpty()) << "it has been told";
   EXPECT_THAT(AfterTime(absl::Hours(7)), ElementsAre("train run-1cd1 0.1"));
 }
@@ -328,18 +479,25 @@ TEST_F(NightlyClientStateTest, TellsAgainWhyItWaitsAfterAReconnect) {
 }
 
 TEST_F(NightlyClientStateTest, StandsStillOutsideItsHours) {
-  now_ += absl::Hours(17);
+  Pass(absl::Hours(17));
   Accept();
   EXPECT_THAT(Assigned(Round(0)), ElementsAre("train run-1cd1 0.1"));
-  EXPECT_EQ(client_.wake_at(), now_ + absl::Hours(1)) << "they end at six";
+  EXPECT_EQ(client_.wake_at(), now_.monotonic + absl::Hours(1)) << "they end at six";
   EXPECT_THAT(AfterTime(absl::Hours(1)),
               ElementsAre("pause", HasSubstr("waiting for its hours (20:00-06:00), 14 h")));
   EXPECT_THAT(At(Round(0), 0.5), IsEmpty());
-  EXPECT_THAT(AfterTime(absl::Hours(14)), ElementsAre("resume"));
+  EXPECT_THAT(AfterTime(absl::Hours(14)), ElementsAre("resume", "training run-1cd1 0.1: 0.5"));
+}
+
+TEST_F(NightlyClientStateTest, GoesByTheTimeOfDayAsItIsNow) {
+  Accept();
+  Assigned(Round(0));
+  now_.time_of_day += absl::Hours(9);
+  EXPECT_THAT(AfterTime(kSecond), ElementsAre("train run-1cd1 0.1"));
 }
 
 TEST_F(NightlyClientStateTest, StopsWorkThatStandsStill) {
-  now_ += absl::Hours(17);
+  Pass(absl::Hours(17));
   Accept();
   Assigned(Round(0));
   AfterTime(absl::Hours(1));
@@ -348,10 +506,10 @@ TEST_F(NightlyClientStateTest, StopsWorkThatStandsStill) {
 }
 
 TEST_F(NightlyClientStateTest, SubmitsOutsideItsHours) {
-  now_ += absl::Hours(17);
+  Pass(absl::Hours(17));
   Accept();
   Assigned(Round(0));
-  now_ += absl::Hours(1);
+  Pass(absl::Hours(1));
   EXPECT_THAT(TrainedWith(Round(0), absl::OkStatus()), ElementsAre("submit run-1cd1 0.1"));
 }
 

@@ -28,7 +28,8 @@ class CoordinatorLink {
   virtual void Send(const Reply& reply) = 0;
 
   // The adapter of this digest, which has so many values. Goes on where it was
-  // when the connection breaks, until it has all of it or is stopped.
+  // when the connection breaks or our certificate expires, until it has all of it or is
+  // stopped.
   //
   // NOT_FOUND: the coordinator has no such adapter. CANCELLED: stopped. DATA_LOSS:
   // other bytes came than the digest says, or another number of them.
@@ -38,7 +39,8 @@ class CoordinatorLink {
 
   // Hands in a contribution, in one try.
   //
-  // UNAVAILABLE: no answer; to be tried again. FAILED_PRECONDITION: the round
+  // UNAVAILABLE: no answer, or our certificate has expired; to be tried again.
+  // FAILED_PRECONDITION: the round
   // does not take it (any more). CANCELLED: stopped. Any other error: the
   // coordinator refuses it.
   virtual absl::Status Submit(const Contribution& contribution, std::stop_token stop) = 0;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "client/round/assignment_check.h"
 
 namespace fedtune {
 
@@ -29,6 +30,7 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
                                  WorkControl& control, const WorkObserver& observer) {
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
+  RETURN_IF_ERROR(CheckAssignment(assignment, material->plan));
   const RoundInputs inputs = InputsOf(assignment, *material);
   if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();
   if (keeper_) {
@@ -110,6 +112,10 @@ Workshop::Outcome LocalWorkshop::Answer(const Assignment& assignment, const Byte
 
 absl::Status LocalWorkshop::EndAggregation(const std::string& run) {
   return desk_ ? desk_->End(run) : absl::OkStatus();
+}
+
+absl::Status LocalWorkshop::EndAggregationsBut(const std::vector<std::string>& runs) {
+  return desk_ ? desk_->EndAllBut(runs) : absl::OkStatus();
 }
 
 void LocalWorkshop::Forget(const std::string& run) {

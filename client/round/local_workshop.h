@@ -48,6 +48,7 @@ class LocalWorkshop final : public Workshop {
   Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink& link,
                  std::stop_token stop) override;
   absl::Status EndAggregation(const std::string& run) override;
+  absl::Status EndAggregationsBut(const std::vector<std::string>& runs) override;
   void Forget(const std::string& run) override;
   void Discard(const std::string& run) override;
   void KeepOnly(const std::vector<std::string>& runs) override;
@@ -74,7 +75,7 @@ class LocalWorkshop final : public Workshop {
   std::mutex mutex_;
   std::map<std::string, OpenRun> runs_;  // Guarded by mutex_.
 
-  // Used by Submit(), Answer() and EndAggregation() alone.
+  // Used by Submit(), Answer(), EndAggregation() and EndAggregationsBut() alone.
   std::optional<SecureDesk> desk_;
 
   // Used by Work(), Discard() and KeepOnly() alone.

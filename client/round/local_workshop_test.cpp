@@ -27,6 +27,7 @@ batch_size = 1
 count = 3
 [aggregation]
 mode = "plain"
+method = "fedit"
 )";
 
 // The same, aggregated securely.
@@ -157,6 +158,23 @@ TEST_F(LocalWorkshopTest, DoesNothingAgainForAnotherAttempt) {
   EXPECT_EQ(workshop_.Kept(IdOf(0)), nullptr);
 }
 
+TEST_F(LocalWorkshopTest, DoesNoWorkForARoundThatThePlanDoesNotHave) {
+  workshop_.Study(invitation_);
+  for (const int64_t round : {int64_t{3}, int64_t{1} << 60, int64_t{1} << 62}) {
+    EXPECT_THAT(Work(round), HasCode(absl::StatusCode::kInvalidArgument)) << round;
+  }
+  EXPECT_EQ(loads_, 0);
+  EXPECT_EQ(trainings_, 0);
+}
+
+TEST_F(LocalWorkshopTest, TrainsNoFactorsButThePlans) {
+  workshop_.Study(invitation_);
+  EXPECT_THAT(workshop_.Work({.id = IdOf(0), .factors = FactorSet::kA}, link_, control_,
+                             [](const WorkProgress&) {}),
+              HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(trainings_, 0);
+}
+
 TEST_F(LocalWorkshopTest, TrainsAgainFromAnotherAdapter) {
   workshop_.Study(invitation_);
   ASSERT_THAT(Work(0), IsOk());
@@ -243,6 +261,14 @@ class SecureWorkshopTest : public LocalWorkshopTest {
             }};
   }
 
+  // How many sessions have a secret in the journal.
+  static int64_t OpenSessionsIn(const std::filesystem::path& file) {
+    const auto database = SqliteDatabase::OpenToRead(file);
+    auto count = database->Prepare("SELECT COUNT(secret) FROM sessions");
+    EXPECT_THAT(count->Step(), IsOk());
+    return count->Int64(0);
+  }
+
   // Does the work of an attempt in a process of its own, and returns the first
   // message of its aggregation.
   Bytes AdvertisementOf(const AttemptId& id) {
@@ -289,6 +315,18 @@ TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {
   const auto outcome = workshop_.Submit(IdOf(0), link_, {});
   ASSERT_TRUE(outcome.has_value());
   EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
+}
+
+// As when a client was killed within an aggregation of a run that has ended since.
+TEST_F(SecureWorkshopTest, KeepsNoSessionOfAnEarlierProcessWhoseRunHasEnded) {
+  const std::filesystem::path file = folder_.path() / "sessions.db";
+  AdvertisementOf(IdOf(0));
+  ASSERT_EQ(OpenSessionsIn(file), 1);
+  LocalWorkshop process(SecureSiteOf(), OpenerOf(), *SessionJournal::Open(file, *key_), Keeper());
+  ASSERT_THAT(process.EndAggregationsBut({"run-1"}), IsOk());
+  EXPECT_EQ(OpenSessionsIn(file), 1);
+  ASSERT_THAT(process.EndAggregationsBut({"run-2"}), IsOk());
+  EXPECT_EQ(OpenSessionsIn(file), 0);
 }
 
 TEST_F(SecureWorkshopTest, PassesOverMessagesOfAnAggregationThatNeverBegan) {

@@ -50,6 +50,8 @@ struct Welcome {
   std::string federation = {};
   std::string institution = {};  // That our certificate names.
   std::string coordinator_version = {};
+  // What is kept of other runs is not needed any more; none: the coordinator does not say.
+  std::optional<std::vector<std::string>> runs_under_way = {};
 };
 
 // ---- What both say in a secure aggregation ----
@@ -135,6 +137,9 @@ struct WorkProgress {
 struct AttemptFailed {
   AttemptId id = {};
   std::string reason = {};  // For the administrator.
+  // Up to which of the run's rounds, counted from 1, this institution has agreed on
+  // survivors, if that is why; it will agree in none of them again.
+  int64_t agreed_rounds = 0;
 
   friend bool operator==(const AttemptFailed&, const AttemptFailed&) = default;
 };

@@ -221,6 +221,13 @@ TEST_F(ResumedWorkTest, TellsWhereItGoesOn) {
   EXPECT_THAT(notes_, Each(std::string("goes on at step 5 of 12")));
 }
 
+TEST_F(ResumedWorkTest, TellsNoStepsWhereTheCoordinatorIsNotToKnowThem) {
+  material_.tells_counts = false;
+  EXPECT_THAT(Process(6, absl::Seconds(1)), HasCode(absl::StatusCode::kCancelled));
+  ASSERT_THAT(Process(-1, absl::Seconds(1)), IsOk());
+  EXPECT_THAT(notes_, Each(std::string("goes on from its checkpoint")));
+}
+
 TEST_F(ResumedWorkTest, AnotherAttemptGoesOnFromTheSameCheckpoint) {
   EXPECT_THAT(Process(5, absl::Seconds(1)), HasCode(absl::StatusCode::kCancelled));
   assignment_.id.attempt = 2;

@@ -126,6 +126,9 @@ void RoundKeeper::KeepOnly(const std::vector<std::string>& runs) {
     if (!stems.contains(entry->path().stem().string())) others.push_back(entry->path());
   }
   for (const std::filesystem::path& file : others) Remove(file);
+  if (others.empty()) return;
+  log_->Info("what an earlier process has stored of runs that have ended is removed",
+             {Field("files", others.size())});
 }
 
 void RoundKeeper::Remove(const std::filesystem::path& file) {

@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::fedtune::testing::IsOk;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -213,8 +214,11 @@ TEST_F(RoundKeeperTest, KeepsOnlyOpenRuns) {
     keeper.Keep(ResultOf(InputsOfRound(0, run)));
     keeper.Keep(CheckpointOf(InputsOfRound(1, run)));
   }
+  ::testing::internal::CaptureStderr();
   keeper.KeepOnly({"run-2", "run-9"});
   EXPECT_EQ(Files().size(), 2);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("have ended"), HasSubstr("files=4")));
   EXPECT_TRUE(HasResult(Open(), InputsOfRound(0, "run-2")));
 }
 

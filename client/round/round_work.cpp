@@ -3,6 +3,7 @@
 #include "client/round/round_work.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -28,6 +29,18 @@ uint64_t DropoutSeed(const RunMaterial& material, int64_t round) {
     seed = seed << 8 | static_cast<uint64_t>(digest.bytes[i]);
   }
   return seed;
+}
+
+// Numbers of steps and of records give each other away, and so do steps and how long
+// they take, or a rate and how long it holds.
+WorkProgress WithoutCounts(WorkProgress progress) {
+  if (progress.phase != WorkPhase::kDownloading) {
+    constexpr double kParts = 4;
+    progress.fraction = std::floor(progress.fraction * kParts) / kParts;
+  }
+  progress.tokens_per_second = 0;
+  if (!progress.note.empty()) progress.note = "goes on from its checkpoint";
+  return progress;
 }
 
 }  // namespace
@@ -112,6 +125,7 @@ absl::StatusOr<std::optional<LocalEvaluation>> RoundWork::Evaluate(std::span<con
                                   .adapter = adapter,
                                   .records = material_.validation,
                                   .choices = material_.choices};
+  Tell(WorkPhase::kEvaluating, 0);
   timer_.Begin();
   ASSIGN_OR_RETURN(const Evaluation evaluation,
                    tools_.trainer.Evaluate(request, [this](int64_t done, int64_t count) {
@@ -151,6 +165,7 @@ absl::Status RoundWork::Train(RoundResult& result) {
   if (checkpoint_.training) {
     note_ = fmt::format("goes on at step {} of {}", checkpoint_.training->step, steps_);
   }
+  Tell(WorkPhase::kTraining, checkpoint_.training ? Share(checkpoint_.training->step, steps_) : 0);
   timer_.Begin();
   ASSIGN_OR_RETURN(TrainingOutcome outcome,
                    tools_.trainer.Train(RequestFor(steps_), [this](const auto& progress) {
@@ -211,12 +226,17 @@ std::vector<float> RoundWork::Delta(std::span<const float> trained) const {
   return delta;
 }
 
-void RoundWork::Tell(WorkPhase phase, double fraction, double tokens_per_second) const {
-  tools_.observer({.id = assignment_.id,
-                   .phase = phase,
-                   .fraction = fraction,
-                   .tokens_per_second = tokens_per_second,
-                   .note = phase == WorkPhase::kTraining ? note_ : ""});
+// What is not new is not told: how often it is would say what there are steps of.
+void RoundWork::Tell(WorkPhase phase, double fraction, double tokens_per_second) {
+  WorkProgress progress{.id = assignment_.id,
+                        .phase = phase,
+                        .fraction = fraction,
+                        .tokens_per_second = tokens_per_second,
+                        .note = phase == WorkPhase::kTraining ? note_ : ""};
+  if (!material_.tells_counts) progress = WithoutCounts(std::move(progress));
+  if (progress == told_) return;
+  told_ = progress;
+  tools_.observer(progress);
 }
 
 }  // namespace fedtune

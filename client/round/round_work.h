@@ -36,6 +36,9 @@ RoundInputs InputsOf(const Assignment& assignment, const RunMaterial& material);
 //
 //   download -> evaluate -> train -> evaluate
 //
+// Where the coordinator is not to know how many records there are, it is told of
+// training and evaluation by the quarter and without a rate.
+//
 // It goes on from the checkpoint that the keeper has of it and gives it new ones; an
 // evaluation that was not finished begins anew. Use it once. Not thread-safe.
 class RoundWork {
@@ -68,7 +71,7 @@ class RoundWork {
   bool AfterStep(const TrainingProgress& progress);
   Batch BatchOf(int64_t global_step) const;
   std::vector<float> Delta(std::span<const float> trained) const;
-  void Tell(WorkPhase phase, double fraction, double tokens_per_second = 0) const;
+  void Tell(WorkPhase phase, double fraction, double tokens_per_second = 0);
   bool evaluates_after() const;
 
   const Assignment& assignment_;
@@ -77,6 +80,7 @@ class RoundWork {
   const int64_t steps_;
   RoundCheckpoint checkpoint_;  // What it goes on from, then what it is at.
   std::string note_;            // Where it went on from, for the administrator.
+  std::optional<WorkProgress> told_;
 
   CheckpointTimer timer_;
   absl::Duration longest_step_;

@@ -106,6 +106,7 @@ class RoundWorkTest : public ::testing::Test {
   absl::StatusOr<RoundResult> Perform() {
     const WorkObserver observer = [this](const WorkProgress& progress) {
       phases_.push_back(progress.phase);
+      told_.push_back(progress);
     };
     return RoundWork(assignment_, material_, {trainer_, link_, control_, observer, fetched_})
         .Perform();
@@ -119,6 +120,7 @@ class RoundWorkTest : public ::testing::Test {
   std::optional<FetchedAdapter> fetched_;
   std::vector<int64_t> steps_;
   std::vector<WorkPhase> phases_;
+  std::vector<WorkProgress> told_;
 };
 
 TEST_F(RoundWorkTest, HandsInWhatWasTrainedMinusWhatCameIn) {
@@ -229,9 +231,31 @@ TEST_F(RoundWorkTest, TellsWhichPhaseItIsIn) {
   assignment_.evaluate = true;
   material_.plan.training.steps = 1;
   Perform().IgnoreError();
-  EXPECT_THAT(phases_,
-              ElementsAre(WorkPhase::kDownloading, WorkPhase::kDownloading, WorkPhase::kEvaluating,
-                          WorkPhase::kTraining, WorkPhase::kEvaluating));
+  phases_.erase(std::unique(phases_.begin(), phases_.end()), phases_.end());
+  EXPECT_THAT(phases_, ElementsAre(WorkPhase::kDownloading, WorkPhase::kEvaluating,
+                                   WorkPhase::kTraining, WorkPhase::kEvaluating));
+}
+
+// As often for 1,000 steps as for 400: neither a fraction nor their number counts them.
+TEST_F(RoundWorkTest, TellsNoCountsWhereTheCoordinatorIsNotToKnowThem) {
+  material_.tells_counts = false;
+  assignment_.evaluate = true;
+  std::vector<std::vector<WorkProgress>> told;
+  for (const int64_t steps : {1'000, 400}) {
+    material_.plan.training.steps = steps;
+    told_.clear();
+    fetched_.reset();
+    ASSERT_THAT(Perform(), IsOk());
+    told.push_back(told_);
+  }
+  EXPECT_EQ(told[0], told[1]);
+  std::vector<double> fractions;
+  for (const WorkProgress& progress : told[0]) {
+    EXPECT_EQ(progress.tokens_per_second, 0);
+    EXPECT_EQ(progress.note, "");
+    if (progress.phase == WorkPhase::kTraining) fractions.push_back(progress.fraction);
+  }
+  EXPECT_THAT(fractions, ElementsAre(0, 0.25, 0.5, 0.75, 1));
 }
 
 }  // namespace

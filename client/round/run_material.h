@@ -35,6 +35,8 @@ struct RunMaterial {
 
   int64_t recomputed_layers = 0;  // As TrainingRequest has it.
 
+  bool tells_counts = true;  // The coordinator may know how many records there are.
+
   std::vector<TokenizedRecord> training;
   std::vector<TokenizedRecord> validation;    // May be empty.
   std::vector<std::vector<int32_t>> choices;  // Answers of `validation`; empty: free text.

@@ -2,6 +2,8 @@
 
 #include "client/round/secure_desk.h"
 
+#include <algorithm>
+
 #include "base/status_macros.h"
 
 namespace fedtune {
@@ -49,6 +51,13 @@ SecureDesk::Outcome SecureDesk::Answer(const SecureRoundWork& work,
 absl::Status SecureDesk::End(const std::string& run) {
   open_.erase(run);
   return journal_.CloseRun(run);
+}
+
+absl::Status SecureDesk::EndAllBut(const std::vector<std::string>& runs) {
+  std::erase_if(open_, [&runs](const auto& entry) {
+    return std::find(runs.begin(), runs.end(), entry.first) == runs.end();
+  });
+  return journal_.CloseAllBut(runs);
 }
 
 SecureDesk::Outcome SecureDesk::OutcomeOf(const SecureSubmission& submission,

@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -40,6 +41,9 @@ class SecureDesk {
 
   // Ends the run's aggregation, if there is one. Errors: of the journal.
   absl::Status End(const std::string& run);
+
+  // The same of every run but these, also of those that an earlier process had open.
+  absl::Status EndAllBut(const std::vector<std::string>& runs);
 
  private:
   absl::StatusOr<SecureSubmission*> FindOpen(const SecureRoundWork& work);

@@ -3,6 +3,7 @@
 #include "client/round/secure_submission.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,7 +13,9 @@
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "client/round/assignment_check.h"
 #include "client/round/packed_vector.h"
+#include "client/storage/agreed_rounds.h"
 #include "plan/secure_session.h"
 #include "plan/secure_vector.h"
 #include "privacy/secure_aggregation/messages.h"
@@ -77,14 +80,15 @@ CountedRound CountedOf(const RunMaterial& material, const LocalMetrics& metrics)
 absl::Status Explained(const absl::Status& status) {
   if (absl::IsResourceExhausted(status))
     return absl::UnavailableError(std::string(Message(status)));
-  if (absl::IsFailedPrecondition(status)) return absl::AbortedError(std::string(Message(status)));
-  return status;
+  if (!absl::IsFailedPrecondition(status)) return status;
+  return WithAgreedRounds(absl::AbortedError(std::string(Message(status))), AgreedRounds(status));
 }
 
 }  // namespace
 
 absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work) {
   const RunMaterial& material = *work.material;
+  RETURN_IF_ERROR(CheckAssignment(work.assignment, material.plan));
   return SecureSessionParameters(material.plan, material.plan_toml, material.layout,
                                  material.membership->roster, AttemptOf(work));
 }
@@ -131,15 +135,17 @@ absl::StatusOr<SecureSubmission> SecureSubmission::Open(SecureRoundWork work,
                              .round_secret = std::move(kept.round_secret),
                              .federation_key = std::move(federation_key)},
                             kept.records));
-  return SecureSubmission(std::move(work), journal, std::move(session), std::move(rounding_key));
+  return SecureSubmission(std::move(work), journal, std::move(session), std::ssize(kept.records),
+                          std::move(rounding_key));
 }
 
 SecureSubmission::SecureSubmission(SecureRoundWork work, SessionJournal& journal,
-                                   ClientSession session, SecretBytes rounding_key)
+                                   ClientSession session, int64_t stored, SecretBytes rounding_key)
     : work_(std::move(work)),
       journal_(&journal),
       session_(std::move(session)),
-      rounding_key_(std::move(rounding_key)) {}
+      rounding_key_(std::move(rounding_key)),
+      stored_(stored) {}
 
 void SecureSubmission::Offer(std::shared_ptr<const Contribution> contribution) {
   if (contribution_ == nullptr) contribution_ = std::move(contribution);
@@ -181,9 +187,10 @@ absl::Status SecureSubmission::Take(absl::StatusOr<ClientSession::Step> step, By
 
 absl::Status SecureSubmission::Store() {
   if (unstored_.empty()) return absl::OkStatus();
-  const absl::Status status = journal_->Append(id(), unstored_, session_.has_agreed());
-  if (status.ok()) unstored_.clear();
-  return Explained(status);
+  RETURN_IF_ERROR(Explained(journal_->Append(id(), stored_, unstored_, session_.has_agreed())));
+  ++stored_;
+  unstored_.clear();
+  return absl::OkStatus();
 }
 
 // Not in memory alone: no later process may take it up.
@@ -241,7 +248,7 @@ absl::Status SecureSubmission::MaskInput() {
 absl::Status SecureSubmission::Fix(const Digest& input) {
   Bytes nothing;
   absl::Status status = Take(session_.FixInput(input), nothing);
-  if (!absl::IsAborted(status)) return status;
+  if (session_.failure().ok()) return status;
   return absl::AbortedError(
       "training gave another delta than before this client was restarted, and two deltas under "
       "the same masks would give both away");

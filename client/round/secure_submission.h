@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -27,7 +28,7 @@ struct SecureRoundWork {
 };
 
 // What the attempt's clients and coordinator must agree on.
-// INVALID_ARGUMENT: as SecureSessionParameters().
+// INVALID_ARGUMENT: as CheckAssignment() and SecureSessionParameters().
 absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work);
 
 // Hands one contribution in by a secure aggregation: keeps each record in the
@@ -38,8 +39,9 @@ absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work);
 // Its errors: UNAVAILABLE: the journal could not be written (the disk is full, or
 // another process holds it), or the coordinator not be reached; try again with
 // Continue(). ABORTED: the aggregation is given up, for the reason given, and is
-// never taken up again. FAILED_PRECONDITION: the coordinator does not take the
-// input (any more). Others: see SessionJournal.
+// never taken up again here; if another process goes on with it, it is that one's.
+// FAILED_PRECONDITION: the coordinator does not take the input (any more). Others: see
+// SessionJournal.
 //
 // Movable. Not thread-safe.
 class SecureSubmission {
@@ -68,7 +70,7 @@ class SecureSubmission {
 
  private:
   SecureSubmission(SecureRoundWork work, SessionJournal& journal, ClientSession session,
-                   SecretBytes rounding_key);
+                   int64_t stored, SecretBytes rounding_key);
   static absl::StatusOr<SecureSubmission> Open(SecureRoundWork work, SessionParameters parameters,
                                                SessionJournal::Kept kept, SessionJournal& journal);
 
@@ -86,7 +88,8 @@ class SecureSubmission {
   SecretBytes rounding_key_;
   std::shared_ptr<const Contribution> contribution_;
 
-  Bytes unstored_;  // A record that is not in the journal yet; nothing goes on before it is.
+  int64_t stored_;  // Records that are in the journal.
+  Bytes unstored_;  // The next one; nothing goes on before it is there.
   Bytes said_;      // The last message; it is sent when its record is stored.
   bool input_due_ = false;
   std::optional<MaskedContribution> masked_;  // Until the coordinator has it.

@@ -30,9 +30,9 @@ constexpr auto kGivenUp = absl::StatusCode::kAborted;
 constexpr auto kUnavailable = absl::StatusCode::kUnavailable;
 
 const std::string kPlan =
-    "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 3\n"
-    "[aggregation]\nmode = 'secure'\n[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\n"
-    "max_cohort = 5\n";
+    "name = 'icd'\nbase_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 8\n"
+    "[aggregation]\nmode = 'secure'\nmethod = 'fedit'\n"
+    "[secure]\nring_bits = 24\nclip = 0.05\nmax_weight = 100\nmin_cohort = 4\nmax_cohort = 5\n";
 
 constexpr RoutingShape kRouting = {.layers = 2, .experts = 3, .choices = 2, .most_tokens = 64};
 
@@ -124,12 +124,12 @@ class SecureSubmissionTest : public ::testing::Test {
                                                         .number = number,
                                                         .key = keys[number],
                                                         .signing_keys = public_keys},
-                         .floor = {},
+                         .floor = {.min_cohort = 4},
                          .training = std::vector<TokenizedRecord>(10 * number),
                          .validation = {},
                          .choices = {},
                          .batch = {}};
-      party.work = {.assignment = {.id = {.run = "run-1", .round = 7},
+      party.work = {.assignment = {.id = {.run = "run-1", .round = evaluate_only ? 8 : 7},
                                    .adapter = Sha256Of("adapter"),
                                    .evaluate_only = evaluate_only},
                     .material = party.material};
@@ -445,6 +445,56 @@ TEST_F(SecureSubmissionTest, NeverBeginsAnotherAttemptAtABurntRound) {
   uke.Start(/*attempt=*/2);
   EXPECT_THAT(uke.begin_status, HasCode(kGivenUp));
   EXPECT_THAT(Message(uke.begin_status), HasSubstr("round 8 of run-1 is burnt"));
+}
+
+// Two processes on one folder; the coordinator tells each of them other survivors.
+TEST_F(SecureSubmissionTest, OfTwoProcessesOneAgreesAndTheOtherSaysNothing) {
+  PlayUntil(CoordinatorSession::Phase::kAgreeing);
+  Party& uke = parties_.at(2);
+  SessionJournal journal =
+      *SessionJournal::Open(uke.folder.path() / "sessions.db", *uke.material->membership->key);
+  auto second = *SecureSubmission::Resume(uke.work, journal);
+  ASSERT_TRUE(second.has_value());
+  Survivors all{PlaceSet(kClients)};
+  for (int place = 0; place < kClients; ++place) all.survivors.Insert(place);
+  Survivors fewer{PlaceSet(kClients)};
+  for (int place = 0; place < 4; ++place) fewer.survivors.Insert(place);
+  ASSERT_THAT(uke.Receive(Encode(all)), IsOk());
+  FakeLink link;
+  EXPECT_THAT(second->Receive(Encode(fewer), link, {}), HasCode(kGivenUp));
+  EXPECT_THAT(second->Continue(link, {}), HasCode(kGivenUp));
+  EXPECT_TRUE(link.said.empty());
+  ASSERT_THAT(uke.Receive(coordinator_->MessageFor(2)), IsOk()) << "the first one goes on";
+  PassOn(2);
+}
+
+// In the place in which a delta that differs is looked for.
+TEST_F(SecureSubmissionTest, SaysThatAnotherProcessWasFasterWithTheInput) {
+  PlayUntil(CoordinatorSession::Phase::kCollecting);
+  Party& uke = parties_.at(2);
+  const std::shared_ptr<Contribution> trained = std::exchange(uke.contribution, nullptr);
+  const Bytes message = coordinator_->MessageFor(2);
+  uke.Start();
+  ASSERT_THAT(uke.Receive(message), IsOk());
+  SessionJournal journal =
+      *SessionJournal::Open(uke.folder.path() / "sessions.db", *uke.material->membership->key);
+  auto second = *SecureSubmission::Resume(uke.work, journal);
+  uke.submission->Offer(trained);
+  ASSERT_THAT(uke.Continue(), IsOk());
+  second->Offer(trained);
+  const absl::Status refused = second->Receive(message, uke.link, {});
+  EXPECT_THAT(refused, HasCode(kGivenUp));
+  EXPECT_THAT(Message(refused), HasSubstr("another process goes on"));
+  EXPECT_EQ(uke.link.uploads, 1);
+}
+
+TEST_F(SecureSubmissionTest, TakesNoPartInARoundThatThePlanDoesNotHave) {
+  Party& uke = parties_.at(2);
+  uke.work.assignment.id.round = 8;
+  uke.Start();
+  EXPECT_THAT(uke.begin_status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(SecureSubmission::Resume(uke.work, *uke.journal),
+              HasCode(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(SecureSubmissionTest, ResumesNothingThatNeverBegan) {

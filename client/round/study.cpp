@@ -37,11 +37,20 @@ absl::Status CheckLength(const TrainingPlan& plan, const BaseModelDescription& m
 absl::Status PrepareForSecureRounds(const Site& site, const Invitation& invitation,
                                     RunMaterial& material) {
   if (material.plan.aggregation.mode == AggregationMode::kPlain) return absl::OkStatus();
+  material.tells_counts = site.policy.tell_record_counts;
   ASSIGN_OR_RETURN(material.membership,
                    site.join_secure_run(invitation.signing_roster, material.plan.secure.suite));
   material.floor = {.min_cohort = static_cast<int>(LeastSecureCohort(site.policy)),
                     .assumed_corrupt = static_cast<int>(site.policy.assumed_corrupt)};
   return absl::OkStatus();
+}
+
+// `why` may say how many records there are, or how long they are.
+absl::Status Refusal(const Site& site, const Invitation& invitation, const RunMaterial& material,
+                     const absl::Status& why, std::string_view without_counts) {
+  if (material.tells_counts) return why;
+  if (site.observe_refusal) site.observe_refusal(invitation.run, why);
+  return absl::Status(why.code(), fmt::format("{}; its log says more", without_counts));
 }
 
 std::string CountBytes(size_t count) {
@@ -79,20 +88,27 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
   RETURN_IF_ERROR(CheckLength(material.plan.training, model.description));
   ASSIGN_OR_RETURN(material.routing, RoutingShapeOf(model.description, material.plan.training));
-  Decision decision = Decide(site.policy, {material.plan, material.layout, model.description});
+  Decision decision = Decide(
+      site.policy, {material.plan, material.layout, model.description, model.earlier_digest});
   if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
   RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));
 
-  ASSIGN_OR_RETURN(LocalRecords records,
-                   site.load_records(model.directory, material.plan.training));
+  absl::StatusOr<LocalRecords> loaded = site.load_records(model.directory, material.plan.training);
+  if (!loaded.ok()) {
+    return Refusal(site, invitation, material, loaded.status(), "its records cannot be read");
+  }
+  LocalRecords records = *std::move(loaded);
   if (records.training.empty()) {
     return absl::FailedPreconditionError("it has no record that can be trained on");
   }
-  ASSIGN_OR_RETURN(const MemoryFit fit,
-                   FitIntoMemory(site.memory, {material.plan, model.description, material.layout,
-                                               records.training}));
-  if (site.observe_memory) site.observe_memory(invitation.run, fit);
-  material.recomputed_layers = fit.recomputed_layers;
+  const absl::StatusOr<MemoryFit> fit = FitIntoMemory(
+      site.memory, {material.plan, model.description, material.layout, records.training});
+  if (!fit.ok()) {
+    return Refusal(site, invitation, material, fit.status(),
+                   "training does not fit into its memory");
+  }
+  if (site.observe_memory) site.observe_memory(invitation.run, *fit);
+  material.recomputed_layers = fit->recomputed_layers;
   const TrainingPlan& training = material.plan.training;
   material.batch =
       [batches = BatchStream({.seed = static_cast<uint64_t>(training.seed),

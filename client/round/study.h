@@ -41,6 +41,9 @@ using RosterJoiner = std::function<absl::StatusOr<SecureMembership>(std::string_
 // Told how a run's training fits into memory.
 using MemoryObserver = std::function<void(const std::string& run, const MemoryFit& fit)>;
 
+// Told why a run is declined, where the coordinator is told less.
+using RefusalObserver = std::function<void(const std::string& run, const absl::Status& why)>;
+
 // What an institution brings to a run.
 struct Site {
   std::string institution;
@@ -49,14 +52,17 @@ struct Site {
   RecordLoader load_records;
   RosterJoiner join_secure_run;
   MemoryBudget memory = {};
-  MemoryObserver observe_memory = {};  // May be empty.
+  MemoryObserver observe_memory = {};    // May be empty.
+  RefusalObserver observe_refusal = {};  // May be empty.
 };
 
 // Everything that the run needs here; or, as the status' message, why the
 // institution declines it: the plan cannot be read, the base model is missing,
 // the layout is not what the plan's targets give on that base model, the policy
 // forbids it, it is a secure run and the institution cannot join its roster,
-// there is no record to train on, or memory does not suffice (FitIntoMemory()).
+// there is no record to train on, or memory does not suffice (FitIntoMemory()). Where
+// the coordinator is not to know how many records there are, the last two say no
+// number.
 absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation);
 
 }  // namespace fedtune

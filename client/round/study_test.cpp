@@ -64,6 +64,10 @@ class StudyTest : public ::testing::Test {
                      .observe_memory =
                          [this](const std::string& run, const MemoryFit& fit) {
                            observed_.emplace_back(run, fit.recomputed_layers);
+                         },
+                     .observe_refusal =
+                         [this](const std::string& run, const absl::Status& why) {
+                           refusals_.emplace_back(run, Message(why));
                          }},
                     invitation_);
   }
@@ -76,6 +80,7 @@ class StudyTest : public ::testing::Test {
   SecureMembership membership_;
   MemoryBudget memory_;
   std::vector<std::pair<std::string, int64_t>> observed_;
+  std::vector<std::pair<std::string, std::string>> refusals_;
   absl::StatusOr<LocalRecords> records_ = LocalRecords{
       .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
 };
@@ -137,6 +142,14 @@ TEST_F(StudyTest, JoinsNoRosterForAPlainRun) {
   EXPECT_FALSE(material->membership.has_value());
 }
 
+TEST_F(StudyTest, FindsABaseModelByItsEarlierDigestAsARunOfBeforeNamesIt) {
+  invitation_.base_digest = ReadBaseModel(kModel)->earlier_digest;
+  policy_.base_models = {invitation_.base_digest};
+  const auto material = Study();
+  ASSERT_THAT(material, IsOk());
+  EXPECT_EQ(material->base_digest, invitation_.base_digest);
+}
+
 TEST_F(StudyTest, DeclinesABaseModelThatIsMissingAndSaysWhatWasFound) {
   invitation_.base_digest = "sha256:77ab";
   EXPECT_THAT(Reason(), HasSubstr("base model sha256:77ab is not on its machine; "));
@@ -195,6 +208,43 @@ TEST_F(StudyTest, DeclinesWhatThePolicyForbids) {
 TEST_F(StudyTest, DeclinesWithoutRecords) {
   records_->training.clear();
   EXPECT_THAT(Reason(), HasSubstr("no record that can be trained on"));
+}
+
+// A secure run, of which the policy tells no counts unless it says so.
+class SecureStudyTest : public StudyTest {
+ protected:
+  SecureStudyTest() {
+    invitation_.plan_toml = SecurePlanText();
+    invitation_.signing_roster = "the roster";
+  }
+};
+
+TEST_F(SecureStudyTest, SaysNoNumberOfRecordsThatCannotBeRead) {
+  records_ = absl::InvalidArgumentError("train.jsonl:1: no JSON; all 1,234 records were rejected");
+  EXPECT_EQ(Reason(), "its records cannot be read; its log says more");
+  EXPECT_THAT(refusals_, ElementsAre(Pair("run-1", HasSubstr("all 1,234 records"))));
+}
+
+TEST_F(SecureStudyTest, SaysNoNumberOfATrainingThatDoesNotFit) {
+  memory_.bytes = 1'000'000;
+  EXPECT_EQ(Reason(), "training does not fit into its memory; its log says more");
+  EXPECT_THAT(refusals_, ElementsAre(Pair("run-1", HasSubstr("there are 1.0 MB"))));
+}
+
+TEST_F(SecureStudyTest, SaysAllWhereThePolicyTellsRecordCounts) {
+  policy_.tell_record_counts = true;
+  records_ = absl::InvalidArgumentError("all 1,234 records were rejected");
+  EXPECT_EQ(Reason(), "all 1,234 records were rejected");
+  EXPECT_THAT(refusals_, ElementsAre());
+}
+
+TEST_F(SecureStudyTest, KnowsWhetherTheCoordinatorMayKnowItsCounts) {
+  EXPECT_FALSE(Study()->tells_counts);
+  policy_.tell_record_counts = true;
+  EXPECT_TRUE(Study()->tells_counts);
+  policy_.tell_record_counts = false;
+  invitation_.plan_toml = kPlan;
+  EXPECT_TRUE(Study()->tells_counts) << "a plain run cannot do without";
 }
 
 TEST_F(StudyTest, DeclinesWhenItsDataCannotBeRead) {

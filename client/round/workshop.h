@@ -18,9 +18,9 @@ namespace fedtune {
 using WorkObserver = std::function<void(const WorkProgress&)>;
 
 // The place where a client's work is done. Study() is called from one thread; Work(),
-// Discard() and KeepOnly() from one thread together, and so are Submit(), Answer() and
-// EndAggregation(); they block for as long as they take. All may be called at the same
-// time.
+// Discard() and KeepOnly() from one thread together, and so are Submit(), Answer(),
+// EndAggregation() and EndAggregationsBut(); they block for as long as they take. All may
+// be called at the same time.
 class Workshop {
  public:
   virtual ~Workshop() = default;
@@ -33,7 +33,7 @@ class Workshop {
   // contribution until the next one of this run. Work that was done before for the
   // same round, from the same adapter, is not done again, whichever attempt it was
   // for; nor, as far as it was stored, in an earlier process. CANCELLED: `control`
-  // said so.
+  // said so. INVALID_ARGUMENT: the run's plan has no such assignment.
   virtual absl::Status Work(const Assignment& assignment, CoordinatorLink& link,
                             WorkControl& control, const WorkObserver& observer) = 0;
 
@@ -53,6 +53,9 @@ class Workshop {
   // The run's secure aggregation, if there is one, is over and is not taken up
   // again. Errors: it could not be forgotten.
   virtual absl::Status EndAggregation(const std::string& run) = 0;
+
+  // The same of every run but these, also of those that an earlier process has begun.
+  virtual absl::Status EndAggregationsBut(const std::vector<std::string>& runs) = 0;
 
   // Lets go of all that is kept for the run in memory.
   virtual void Forget(const std::string& run) = 0;

@@ -9,6 +9,7 @@
 
 #include "base/fail_point.h"
 #include "base/status_macros.h"
+#include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 #include "privacy/crypto/aead.h"
 #include "privacy/crypto/hkdf.h"
@@ -41,6 +42,9 @@ CREATE TABLE records (
 constexpr int64_t kSecret = -1;
 constexpr size_t kSecretSize = 32;
 
+// Of the log, before it is moved into the database: as SQLite has it by itself.
+constexpr int kLogPages = 1000;
+
 std::span<const std::byte> BlobOf(const Digest& digest) {
   return std::as_bytes(std::span(digest.bytes));
 }
@@ -56,14 +60,19 @@ Bytes ContextOf(const Digest& session, int64_t number) {
 
 absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path& path,
                                                     const SigningKey& key) {
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));
   // A secret that was deleted is overwritten.
   RETURN_IF_ERROR(database.Execute("PRAGMA secure_delete = ON"));
   RETURN_IF_ERROR(database.Migrate(kSteps));
+  database.CheckpointEvery(kLogPages);
   const SecretBytes pem = key.ToPem();
   return SessionJournal(
       std::move(database),
       HkdfSha256(pem.Reveal(), {}, SpanOf("fedtune/session-journal/1"), kAeadKeySize));
+}
+
+void SessionJournal::OnEnd(std::function<void(const absl::Status&)> on_end) {
+  database_.OnEnd(std::move(on_end));
 }
 
 absl::StatusOr<SessionJournal::Kept> SessionJournal::Begin(const JournalSession& session) {
@@ -90,19 +99,19 @@ absl::StatusOr<SessionJournal::Kept> SessionJournal::BeginNew(const JournalSessi
 
 absl::Status SessionJournal::CheckMayBegin(const JournalSession& session) {
   ASSIGN_OR_RETURN(SqliteStatement earlier,
-                   database_.Prepare("SELECT MAX(agreed), MAX(id = ?) FROM sessions "
-                                     "WHERE run = ? AND round = ? OR id = ?"));
-  earlier.Bind(BlobOf(session.id))
-      .Bind(std::string_view(session.run))
-      .Bind(session.round)
-      .Bind(BlobOf(session.id));
+                   database_.Prepare("SELECT MAX(agreed), MAX(id = ?1), "
+                                     "(SELECT MAX(round) FROM sessions WHERE run = ?2 AND agreed) "
+                                     "FROM sessions WHERE run = ?2 AND round = ?3 OR id = ?1"));
+  earlier.Bind(BlobOf(session.id)).Bind(std::string_view(session.run)).Bind(session.round);
   RETURN_IF_ERROR(earlier.Step().status());
   if (earlier.Int64(0) != 0) {
-    return absl::FailedPreconditionError(fmt::format(
-        "round {} of {} is burnt: this institution has agreed on its survivors before, and a "
-        "second sum over others would give single contributions away; the run can go on with its "
-        "next round",
-        session.round + 1, session.run));
+    return WithAgreedRounds(
+        absl::FailedPreconditionError(fmt::format(
+            "round {} of {} is burnt: this institution has agreed on its survivors before, and a "
+            "second sum over others would give single contributions away; the run can go on with "
+            "its next round",
+            session.round + 1, session.run)),
+        earlier.Int64(2) + 1);
   }
   if (earlier.Int64(1) != 0) {
     return absl::FailedPreconditionError(
@@ -137,14 +146,19 @@ absl::StatusOr<std::vector<Bytes>> SessionJournal::Records(const Digest& session
   }
 }
 
-absl::Status SessionJournal::Append(const Digest& session, ByteSpan record, bool agreed) {
+absl::Status SessionJournal::Append(const Digest& session, int64_t number, ByteSpan record,
+                                    bool agreed) {
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionAppendBefore));
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(SqliteStatement count,
                    database_.Prepare("SELECT COUNT(*) FROM records WHERE session = ?"));
   count.Bind(BlobOf(session));
   RETURN_IF_ERROR(count.Step().status());
-  const int64_t number = count.Int64(0);
+  if (count.Int64(0) != number) {
+    return absl::AbortedError(
+        "another process goes on with this secure aggregation; is another client running on the "
+        "same state_dir?");
+  }
   count.Reset();
   RETURN_IF_ERROR(
       database_.Run("UPDATE sessions SET agreed = MAX(agreed, ?) "
@@ -161,10 +175,34 @@ absl::Status SessionJournal::Append(const Digest& session, ByteSpan record, bool
   return absl::OkStatus();
 }
 
-absl::Status SessionJournal::CloseRun(const std::string& run) {
+absl::Status SessionJournal::CloseRun(const std::string& run) { return CloseAll({run}); }
+
+absl::Status SessionJournal::CloseAllBut(const std::vector<std::string>& runs) {
+  ASSIGN_OR_RETURN(std::vector<std::string> others, RunsWithOpenSessions());
+  std::erase_if(others, [&runs](const std::string& run) {
+    return std::find(runs.begin(), runs.end(), run) != runs.end();
+  });
+  return CloseAll(others);
+}
+
+absl::StatusOr<std::vector<std::string>> SessionJournal::RunsWithOpenSessions() {
+  ASSIGN_OR_RETURN(SqliteStatement select,
+                   database_.Prepare("SELECT run FROM sessions WHERE secret NOT NULL"));
+  std::vector<std::string> runs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, select.Step());
+    if (!found) return runs;
+    runs.push_back(select.Text(0));
+  }
+}
+
+absl::Status SessionJournal::CloseAll(const std::vector<std::string>& runs) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionCloseBefore));
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  RETURN_IF_ERROR(Close(run));
-  return std::move(transaction).Commit();
+  for (const std::string& run : runs) RETURN_IF_ERROR(Close(run));
+  RETURN_IF_ERROR(std::move(transaction).Commit());
+  ReachFailPoint(FailPoint::kSessionCloseAfter);
+  return absl::OkStatus();
 }
 
 absl::Status SessionJournal::LimitPages(int64_t pages) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,7 +34,8 @@ struct JournalSession {
 // At most one session of a run is open. Movable; one thread at a time.
 //
 // Any call: RESOURCE_EXHAUSTED: the disk is full, nothing has changed.
-// UNAVAILABLE: another process holds the database. DATA_LOSS: it is damaged.
+// UNAVAILABLE: another process holds the database, or an I/O error or damage has ended
+// the journal, which is then not used any more. DATA_LOSS: it is damaged.
 class SessionJournal {
  public:
   // What an open session goes on from.
@@ -42,27 +44,37 @@ class SessionJournal {
     std::vector<Bytes> records;  // In their order.
   };
 
-  // Opens the file or makes it. Errors besides: as SqliteDatabase::Open().
+  // Opens the file, in which every page has a checksum, or makes it; ":memory:" is one
+  // that nobody can open again. Errors besides: as SqliteDatabase::OpenChecked().
   static absl::StatusOr<SessionJournal> Open(const std::filesystem::path& path,
                                              const SigningKey& key);
+
+  // From now on `on_end` is told once when the journal has ended: what it holds is
+  // known to the next process.
+  void OnEnd(std::function<void(const absl::Status&)> on_end);
 
   // Begins the session with a new secret and closes the run's others; or takes it
   // up, if it is open.
   //
   // FAILED_PRECONDITION: it was closed; or survivors were agreed on in another
-  // session of its round, which is burnt for ever. DATA_LOSS: what is kept was
+  // session of its round, which is burnt for ever: then with AgreedRounds().
+  // DATA_LOSS: what is kept was
   // sealed with another signing key, or changed.
   absl::StatusOr<Kept> Begin(const JournalSession& session);
 
   // What is kept of a session if it is open.
   absl::StatusOr<std::optional<Kept>> Find(const Digest& session);
 
-  // Adds a record. `agreed`: with it survivors are agreed on.
-  // FAILED_PRECONDITION: the session is not open.
-  absl::Status Append(const Digest& session, ByteSpan record, bool agreed);
+  // Adds record `number`, counted from 0. `agreed`: with it survivors are agreed on.
+  // FAILED_PRECONDITION: the session is not open. ABORTED: it has another number of
+  // records, as another process goes on with it; nothing has changed.
+  absl::Status Append(const Digest& session, int64_t number, ByteSpan record, bool agreed);
 
   // Closes the run's open session, if there is one: its secret and records go.
   absl::Status CloseRun(const std::string& run);
+
+  // The same of every run but these.
+  absl::Status CloseAllBut(const std::vector<std::string>& runs);
 
   // The disk is full when the file has as many pages; for tests.
   absl::Status LimitPages(int64_t pages);
@@ -72,7 +84,9 @@ class SessionJournal {
       : database_(std::move(database)), key_(std::move(key)) {}
 
   absl::Status CheckMayBegin(const JournalSession& session);
+  absl::Status CloseAll(const std::vector<std::string>& runs);
   absl::Status Close(const std::string& run);
+  absl::StatusOr<std::vector<std::string>> RunsWithOpenSessions();
   absl::StatusOr<Kept> BeginNew(const JournalSession& session);
   absl::StatusOr<std::vector<Bytes>> Records(const Digest& session);
   std::string SealFor(const Digest& session, int64_t number, ByteSpan bytes) const;

@@ -66,7 +66,8 @@ class SessionJournalFaultsTest : public ::testing::Test {
     told.secret.emplace(kept->round_secret.Reveal().begin(), kept->round_secret.Reveal().end());
     for (const Bytes& record : kRecords) {
       const bool agreed = told.records + 1 == kRecords.size();
-      if (!journal->Append(First().id, record, agreed).ok()) return told;
+      if (!journal->Append(First().id, static_cast<int64_t>(told.records), record, agreed).ok())
+        return told;
       ++told.records;
     }
     return told;

@@ -100,8 +100,8 @@ struct Evaluation {
 // Trains and evaluates adapters of one base model that it keeps in memory. Use
 // it from one thread at a time; a call blocks for as long as the work takes.
 //
-// On the CPU, equal requests give equal bits on one machine with one thread; more
-// threads, and GPUs, promise nothing.
+// Equal requests give equal bits on one machine: with AVX-512 on any number of threads, on
+// other CPUs with one thread. GPUs promise nothing.
 //
 // INVALID_ARGUMENT: the layout does not fit the base model, the adapter does
 // not fit the layout or the resumed state the request (CheckState()), a record

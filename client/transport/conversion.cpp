@@ -123,6 +123,7 @@ void Fill(const AttemptFailed& failed, v1::ClientMessage& message) {
   v1::RoundFailure& failure = *message.mutable_round_failure();
   FillAttempt(failed.id, failure);
   failure.set_reason(failed.reason);
+  failure.set_agreed_rounds(failed.agreed_rounds);
 }
 
 void Fill(const SecureMessage& secure, v1::ClientMessage& message) {
@@ -186,9 +187,13 @@ absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& m
 }
 
 Welcome WelcomeFromProto(const v1::Welcome& message) {
-  return {.federation = PrintableText(message.federation()),
-          .institution = PrintableText(message.institution()),
-          .coordinator_version = PrintableText(message.coordinator_version())};
+  Welcome welcome{.federation = PrintableText(message.federation()),
+                  .institution = PrintableText(message.institution()),
+                  .coordinator_version = PrintableText(message.coordinator_version())};
+  if (!message.has_runs_under_way()) return welcome;
+  const auto& runs = message.runs_under_way().run_ids();
+  welcome.runs_under_way.emplace(runs.begin(), runs.end());
+  return welcome;
 }
 
 v1::ClientMessage GreetingToProto(const Greeting& greeting) {

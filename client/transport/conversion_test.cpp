@@ -27,6 +27,15 @@ absl::StatusCode CodeOf(const v1::CoordinatorMessage& message) {
   return InstructionFromProto(message).status().code();
 }
 
+TEST(ConversionTest, ReadsWhichRunsAreUnderWayIfItIsTold) {
+  v1::Welcome message;
+  EXPECT_EQ(WelcomeFromProto(message).runs_under_way, std::nullopt);
+  message.mutable_runs_under_way();
+  EXPECT_EQ(WelcomeFromProto(message).runs_under_way, std::vector<std::string>());
+  message.mutable_runs_under_way()->add_run_ids("run-1");
+  EXPECT_EQ(WelcomeFromProto(message).runs_under_way, std::vector<std::string>{"run-1"});
+}
+
 TEST(ConversionTest, ReadsAnAssignment) {
   const auto instruction = InstructionFromProto(GoodAssignment());
   ASSERT_THAT(instruction, IsOk());

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/status.h"
 #include "client/transport/conversion.h"
 #include "client/transport/transfers.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
@@ -53,21 +54,27 @@ void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
 absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
     const Digest& digest, int64_t value_count, std::stop_token stop,
     const TransferObserver& observer) {
-  return fedtune::FetchAdapter(*channel(), {.digest = digest,
-                                            .value_count = static_cast<size_t>(value_count),
-                                            .stop = std::move(stop),
-                                            .observer = observer});
+  return fedtune::FetchAdapter([this] { return channel(); },
+                               {.digest = digest,
+                                .value_count = static_cast<size_t>(value_count),
+                                .stop = std::move(stop),
+                                .observer = observer});
 }
 
 absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
-  return ExplainLostConnection(SubmitContribution(*channel(), contribution, stop),
-                               options_.address);
+  return Answered(SubmitContribution(*channel(), contribution, stop));
 }
 
 absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
                                              std::stop_token stop) {
-  return ExplainLostConnection(SubmitContribution(*channel(), contribution, stop),
-                               options_.address);
+  return Answered(SubmitContribution(*channel(), contribution, stop));
+}
+
+// A certificate that is not good any more is renewed, and shown with the next session.
+absl::Status CoordinatorClient::Answered(const absl::Status& status) const {
+  const absl::Status explained = ExplainLostConnection(status, options_.address);
+  if (!absl::IsUnauthenticated(explained)) return explained;
+  return absl::UnavailableError(std::string(Message(explained)));
 }
 
 absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,

@@ -40,6 +40,7 @@ class CoordinatorClient final : public CoordinatorLink {
 
   std::shared_ptr<grpc::Channel> channel() const;
   void Reopen();
+  absl::Status Answered(const absl::Status& status) const;
 
   const ChannelOptions options_;
   mutable std::mutex mutex_;

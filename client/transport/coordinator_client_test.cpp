@@ -4,12 +4,14 @@
 
 #include <cstdlib>
 #include <deque>
+#include <utility>
 #include <vector>
 
 #include "aggregation/adapter_bytes.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/transport/fake_coordinator.h"
+#include "client/transport/transfers.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -179,6 +181,32 @@ TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterWhereTheConnectionBroke) {
   EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
 }
 
+TEST_F(CoordinatorClientTest, FetchesAnAdapterWhenItsCertificateIsRenewed) {
+  coordinator_.blob = "adapters";
+  coordinator_.first_fetch = {grpc::StatusCode::UNAUTHENTICATED, "it has expired; renew it"};
+  const auto client = Connect();
+  EXPECT_THAT(Fetch(*client, coordinator_.blob), IsOk());
+}
+
+TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterOverTheConnectionThatIsThereThen) {
+  FakeCoordinator after(authority_.Issue(directory_.path() / "after", Role::kCoordinator, "main"));
+  after.blob = std::string(5000, 'a') + "last";
+  coordinator_.blob = after.blob;
+  coordinator_.breaks_at = 3000;
+  bool is_first = true;
+  const auto channel = [&] {
+    const FakeCoordinator& now = std::exchange(is_first, false) ? coordinator_ : after;
+    return OpenChannel(OptionsFor(now.address()));
+  };
+  const TransferObserver nobody = [](uint64_t, uint64_t) {};
+  EXPECT_THAT(FetchAdapter(channel, {.digest = Sha256Of(after.blob),
+                                     .value_count = after.blob.size() / sizeof(float),
+                                     .stop = {},
+                                     .observer = nobody}),
+              IsOk());
+  EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
+}
+
 TEST_F(CoordinatorClientTest, RefusesAnAdapterOfAnotherContent) {
   coordinator_.blob = std::string(100, 'a');
   const auto client = Connect();
@@ -276,6 +304,16 @@ TEST_F(CoordinatorClientTest, PassesOnThatAContributionIsToComeAgain) {
   const absl::Status status = client->Submit(Contribution{.id = {.run = "run-1"}}, {});
   EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Message(status), "no space for it now");
+}
+
+TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhenTheCertificateIsRenewed) {
+  coordinator_.verdict = {grpc::StatusCode::UNAUTHENTICATED, "it has expired; renew it"};
+  const auto client = Connect();
+  const absl::Status status = client->Submit(Contribution{.id = {.run = "run-1"}}, {});
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Message(status), "it has expired; renew it");
+  EXPECT_THAT(client->SubmitMasked(MaskedContribution{.id = {.run = "run-1"}}, {}),
+              HasCode(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(CoordinatorClientTest, SaysThatAContributionCannotReachTheCoordinator) {

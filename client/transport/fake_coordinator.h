@@ -77,6 +77,7 @@ class FakeCoordinator final : public v1::Training::Service {
   grpc::Status first_answer;  // To the first session; unless OK it ends there.
   std::string blob;
   size_t breaks_at = 0;               // The first fetch ends here; 0: it does not.
+  grpc::Status first_fetch;           // Of a blob; unless OK it ends there.
   grpc::Status verdict;               // On contributions.
   std::string received_before = "0";  // What it tells of every contribution.
 
@@ -108,6 +109,7 @@ class FakeCoordinator final : public v1::Training::Service {
 
   grpc::Status FetchBlob(grpc::ServerContext*, const v1::FetchBlobRequest* request,
                          grpc::ServerWriter<v1::BlobChunk>* writer) override {
+    if (!first_fetch.ok()) return std::exchange(first_fetch, grpc::Status::OK);
     if (blob.empty()) return {grpc::StatusCode::NOT_FOUND, "no such blob"};
     for (size_t offset = request->offset(); offset < blob.size();) {
       if (breaks_at > 0 && offset >= breaks_at) {

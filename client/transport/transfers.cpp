@@ -117,6 +117,11 @@ absl::Status ReadOn(grpc::ChannelInterface& channel, const AdapterRequest& reque
   return StatusFromRpc(reader->Finish());
 }
 
+// Nobody answers, or not to our certificate: it may have expired, and is renewed.
+bool MayGoBetter(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsUnauthenticated(status);
+}
+
 // False: stopped meanwhile.
 bool Pause(absl::Duration duration, const std::stop_token& stop) {
   std::mutex mutex;
@@ -177,16 +182,16 @@ absl::Status Submit(grpc::ChannelInterface& channel, v1::ContributionHeader head
 
 }  // namespace
 
-absl::StatusOr<std::vector<float>> FetchAdapter(grpc::ChannelInterface& channel,
+absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
                                                 const AdapterRequest& request) {
   PartialAdapter adapter(request.value_count);
   Backoff backoff;
   while (true) {
     const uint64_t before = adapter.size();
-    const absl::Status status = ReadOn(channel, request, adapter);
+    const absl::Status status = ReadOn(*channel(), request, adapter);
     if (request.stop.stop_requested()) return Stopped();
     if (status.ok()) break;
-    if (!absl::IsUnavailable(status)) return Annotate(status, "adapter");
+    if (!MayGoBetter(status)) return Annotate(status, "adapter");
     if (adapter.size() > before) backoff.Reset();
     if (!Pause(backoff.Next(), request.stop)) return Stopped();
   }

@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <stop_token>
 #include <vector>
 
@@ -25,7 +27,12 @@ struct AdapterRequest {
 
   uint64_t size() const { return value_count * sizeof(float); }
 };
-absl::StatusOr<std::vector<float>> FetchAdapter(grpc::ChannelInterface& channel,
+
+// The channel of the moment: another one takes the place of one over which a certificate
+// was shown that has expired since.
+using ChannelGiver = std::function<std::shared_ptr<grpc::Channel>()>;
+
+absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
                                                 const AdapterRequest& request);
 
 // See CoordinatorLink::Submit().

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/driver/run_overview.h"
@@ -74,6 +75,7 @@ absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunDriver::Parts pa
 
 absl::Status ActiveRuns::ResumeAll() {
   ASSIGN_OR_RETURN(const std::vector<RunRecord> records, store_.List());
+  RETURN_IF_ERROR(CheckCanResume(records));
   std::set<std::string> under_way;
   for (const RunRecord& record : records) {
     if (!HasEnded(record.state)) under_way.insert(record.id.value);
@@ -83,6 +85,24 @@ absl::Status ActiveRuns::ResumeAll() {
     if (HasEnded(record.state)) continue;
     const absl::Status resumed = Resume(record);
     if (!resumed.ok()) RETURN_IF_ERROR(Fail(record, resumed));
+  }
+  const std::lock_guard lock(mutex_);
+  all_resumed_ = true;
+  return absl::OkStatus();
+}
+
+// What a wrong configuration lacks may be there at the next start: no run is given up for
+// that.
+absl::Status ActiveRuns::CheckCanResume(const std::vector<RunRecord>& records) const {
+  for (const RunRecord& record : records) {
+    if (HasEnded(record.state)) continue;
+    const absl::StatusOr<Plan> plan = ParsePlan(record.plan_toml, "plan.toml");
+    if (!plan.ok()) continue;
+    const absl::Status can = CheckCanAggregate(*plan, signing_roster_.get());
+    if (!can.ok()) {
+      return WithExitCode(Annotate(can, fmt::format("{} cannot go on", record.id.value)),
+                          ExitCode::kUsage);
+    }
   }
   return absl::OkStatus();
 }
@@ -116,6 +136,16 @@ std::vector<std::shared_ptr<RunDriver>> ActiveRuns::All() const {
   std::vector<std::shared_ptr<RunDriver>> all;
   for (const auto& [id, driver] : runs_) all.push_back(driver);
   return all;
+}
+
+std::optional<std::vector<RunId>> ActiveRuns::UnderWayFor(const Institution& institution) const {
+  const std::lock_guard lock(mutex_);
+  if (!all_resumed_) return std::nullopt;
+  std::vector<RunId> under_way;
+  for (const auto& [id, driver] : runs_) {
+    if (driver->Admits(institution)) under_way.push_back(id);
+  }
+  return under_way;
 }
 
 std::optional<Blob> ActiveRuns::FetchAdapter(const Digest& digest) const {

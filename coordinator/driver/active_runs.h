@@ -45,12 +45,20 @@ class ActiveRuns {
 
   // Goes on with every stored run that has not ended, within its round; what cannot
   // go on is stored as failed, with the reason. Call it once, before clients connect.
+  //
+  // FAILED_PRECONDITION: one of them aggregates securely, and this coordinator cannot, as
+  // RunDriver::Begin(); nothing has changed.
   absl::Status ResumeAll();
 
   // Null: no such run, or it has ended.
   std::shared_ptr<RunDriver> Find(const RunId& id) const;
 
   std::vector<std::shared_ptr<RunDriver>> All() const;
+
+  // The runs in which the institution may take part, until their end is stored; also
+  // those that are about to begin. None before ResumeAll() has returned: there may be
+  // others.
+  std::optional<std::vector<RunId>> UnderWayFor(const Institution& institution) const;
 
   // The newest adapter of a run that is under way.
   std::optional<Blob> FetchAdapter(const Digest& digest) const;
@@ -63,6 +71,7 @@ class ActiveRuns {
   void Shutdown();
 
  private:
+  absl::Status CheckCanResume(const std::vector<RunRecord>& records) const;
   absl::Status Resume(const RunRecord& record);
   absl::Status Fail(const RunRecord& record, const absl::Status& why);
   void MoveToEnded(const RunId& id);
@@ -79,6 +88,7 @@ class ActiveRuns {
   mutable std::mutex mutex_;
   std::map<RunId, std::shared_ptr<RunDriver>> runs_;
   std::deque<std::shared_ptr<RunDriver>> ended_;
+  bool all_resumed_ = false;
 };
 
 }  // namespace fedtune

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +43,12 @@ class ClientGateway {
   };
 
   explicit ClientGateway(const Parts& parts) : parts_(parts) {}
+
+  // As ActiveRuns::UnderWayFor(). Tell a client of them before Connect(): of a run that
+  // begins or ends meanwhile it hears after that, on its line.
+  std::optional<std::vector<RunId>> RunsUnderWayFor(const Institution& client) const {
+    return parts_.runs.UnderWayFor(client);
+  }
 
   // A client has said hello on `line`; an older line of it is closed.
   void Connect(ClientRecord client, std::shared_ptr<ClientLine> line);

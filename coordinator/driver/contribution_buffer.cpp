@@ -12,13 +12,55 @@
 namespace fedtune {
 namespace {
 
-constexpr uint64_t kBlockValues = uint64_t{32} << 10;  // 128 KiB: fits a core's cache.
+// Fits a core's cache.
+constexpr uint64_t kBlockBytes = 2 * BlockSums::kBlockBytes;
+constexpr uint64_t kBlockValues = kBlockBytes / sizeof(float);
 
 std::string_view AsText(std::span<const float> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
 }  // namespace
+
+absl::Status SpooledValues::Read(int64_t first, std::span<float> values) const {
+  const std::span<std::byte> wanted = std::as_writable_bytes(values);
+  const uint64_t begin = static_cast<uint64_t>(first) * sizeof(float);
+  if (bytes_.in_memory()) return bytes_.Read(begin, wanted);
+  std::vector<std::byte> whole;  // A block of which less is wanted.
+  for (uint64_t done = 0; done < wanted.size();) {
+    const uint64_t block = (begin + done) / BlockSums::kBlockBytes;
+    const uint64_t start = block * BlockSums::kBlockBytes;
+    const uint64_t size = std::min<uint64_t>(BlockSums::kBlockBytes, bytes_.size() - start);
+    const uint64_t skipped = begin + done - start;
+    const uint64_t part = std::min(size - skipped, wanted.size() - done);
+    if (part == size) {
+      RETURN_IF_ERROR(ReadBlock(block, wanted.subspan(done, size)));
+    } else {
+      whole.resize(size);
+      RETURN_IF_ERROR(ReadBlock(block, whole));
+      std::memcpy(wanted.data() + done, whole.data() + skipped, part);
+    }
+    done += part;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SpooledValues::Check() const {
+  if (bytes_.in_memory()) return absl::OkStatus();
+  std::vector<std::byte> block(BlockSums::kBlockBytes);
+  for (uint64_t start = 0; start < bytes_.size(); start += BlockSums::kBlockBytes) {
+    const uint64_t size = std::min<uint64_t>(BlockSums::kBlockBytes, bytes_.size() - start);
+    RETURN_IF_ERROR(ReadBlock(start / BlockSums::kBlockBytes, std::span(block).first(size)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SpooledValues::ReadBlock(uint64_t block, std::span<std::byte> bytes) const {
+  RETURN_IF_ERROR(bytes_.Read(block * BlockSums::kBlockBytes, bytes));
+  if (sums_.AreOf(block, bytes)) return absl::OkStatus();
+  return absl::DataLossError(fmt::format("{} in the spool is damaged in its block {} of {} bytes",
+                                         bytes_.name(), block, BlockSums::kBlockBytes));
+}
 
 ContributionBuffer::ContributionBuffer(const ContributionHeader& header, SpooledBytes bytes)
     : expected_(header.sha256),
@@ -34,7 +76,6 @@ absl::StatusOr<ContributionBuffer> ContributionBuffer::Create(const Contribution
 
 // Whole blocks only, so that no value is cut in two.
 absl::Status ContributionBuffer::ReadWhatWasLeft() {
-  constexpr uint64_t kBlockBytes = kBlockValues * sizeof(float);
   if (!bytes_.complete()) {
     RETURN_IF_ERROR(bytes_.CutOff(bytes_.received() / kBlockBytes * kBlockBytes));
   }
@@ -44,7 +85,7 @@ absl::Status ContributionBuffer::ReadWhatWasLeft() {
     const absl::Status read = bytes_.Read(received_, std::as_writable_bytes(part));
     if (!read.ok()) return absl::UnavailableError(read.message());
     hash_.Update(AsText(part));
-    range_.Add(part);
+    Note(part);
     received_ += part.size_bytes();
   }
   return absl::OkStatus();
@@ -53,14 +94,20 @@ absl::Status ContributionBuffer::ReadWhatWasLeft() {
 absl::Status ContributionBuffer::BeginAnew() {
   received_ = left_ = 0;
   range_ = {};
+  sums_ = {};
   hash_ = {};
   return bytes_.CutOff(0);
 }
 
-absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(const ContributionHeader& header,
-                                                           const Spool& spool,
-                                                           std::string_view name) {
+absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(
+    const ContributionHeader& header, const Spool& spool, std::string_view name,
+    const std::optional<SpooledContent>& content) {
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
+  if (content.has_value() && !bytes.in_memory()) {
+    return VerifiedValues{
+        .values = std::make_shared<SpooledValues>(std::move(bytes), BlockSums(content->sums)),
+        .range = content->range};
+  }
   ASSIGN_OR_RETURN(ContributionBuffer buffer, Create(header, std::move(bytes)));
   absl::StatusOr<VerifiedValues> verified = std::move(buffer).Finish();
   if (verified.ok()) return verified;
@@ -94,8 +141,13 @@ absl::Status ContributionBuffer::Append(uint64_t offset, std::string_view bytes)
 absl::Status ContributionBuffer::Flush() {
   const std::span<const float> values(block_.data(),
                                       std::exchange(block_bytes_, 0) / sizeof(float));
-  range_.Add(values);
+  Note(values);
   return bytes_.Append(AsText(values));
+}
+
+void ContributionBuffer::Note(std::span<const float> values) {
+  range_.Add(values);
+  if (!bytes_.in_memory()) sums_.Add(std::as_bytes(values));
 }
 
 absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
@@ -111,8 +163,9 @@ absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
     return left_ > 0 ? absl::UnavailableError(what) : absl::InvalidArgumentError(what);
   }
   RETURN_IF_ERROR(Flush());
-  return VerifiedValues{.values = std::make_shared<SpooledValues>(std::move(bytes_)),
-                        .range = range_};
+  return VerifiedValues{
+      .values = std::make_shared<SpooledValues>(std::move(bytes_), std::move(sums_)),
+      .range = range_};
 }
 
 }  // namespace fedtune

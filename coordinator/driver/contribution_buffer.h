@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -14,7 +15,9 @@
 #include "absl/status/statusor.h"
 #include "aggregation/value_range.h"
 #include "aggregation/value_source.h"
+#include "coordinator/driver/block_sums.h"
 #include "coordinator/driver/spooled_bytes.h"
+#include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
 
@@ -23,23 +26,37 @@ namespace fedtune {
 // The values of one contribution, in the spool.
 class SpooledValues final : public ValueSource {
  public:
-  explicit SpooledValues(SpooledBytes bytes) : bytes_(std::move(bytes)) {}
+  // `sums` are those of the bytes as they came; of bytes in memory they are not looked at.
+  SpooledValues(SpooledBytes bytes, BlockSums sums)
+      : bytes_(std::move(bytes)), sums_(std::move(sums)) {}
 
-  absl::Status Read(int64_t first, std::span<float> values) const override {
-    return bytes_.Read(static_cast<uint64_t>(first) * sizeof(float),
-                       std::as_writable_bytes(values));
-  }
+  // DATA_LOSS: the file does not have the bytes that came. INTERNAL: it is shorter, or
+  // cannot be read.
+  absl::Status Read(int64_t first, std::span<float> values) const override;
+
+  // Whether all of it can be read. Errors as Read().
+  absl::Status Check() const;
 
   SpooledBytes& bytes() { return bytes_; }
+  const BlockSums& sums() const { return sums_; }
 
  private:
+  absl::Status ReadBlock(uint64_t block, std::span<std::byte> bytes) const;
+
   SpooledBytes bytes_;
+  BlockSums sums_;
 };
 
 // Values that came whole, and are those that the header promised.
 struct VerifiedValues {
   std::shared_ptr<SpooledValues> values;
   ValueRange range;
+
+  // What is to be known of them in another process; nothing where it reads them anyway.
+  std::optional<SpooledContent> content() const {
+    if (values->bytes().in_memory()) return std::nullopt;
+    return SpooledContent{.range = range, .sums = values->sums().sums()};
+  }
 };
 
 // Gathers the chunks of one contribution. Nothing in them is believed: after an
@@ -52,10 +69,12 @@ class ContributionBuffer {
   static absl::StatusOr<ContributionBuffer> Create(const ContributionHeader& header,
                                                    SpooledBytes bytes);
 
-  // What a process before this one has kept of a contribution.
+  // What a process before this one has kept of a contribution. Where its content is
+  // known, it is not read now: SpooledValues::Check() does.
   // DATA_LOSS: another size or digest than the header's. NOT_FOUND, INTERNAL.
-  static absl::StatusOr<VerifiedValues> Restore(const ContributionHeader& header,
-                                                const Spool& spool, std::string_view name);
+  static absl::StatusOr<VerifiedValues> Restore(
+      const ContributionHeader& header, const Spool& spool, std::string_view name,
+      const std::optional<SpooledContent>& content = std::nullopt);
 
   // How many bytes have come: where the next chunk is to start. One that starts at
   // 0 is taken as well while nothing but what an earlier call left is there.
@@ -80,6 +99,7 @@ class ContributionBuffer {
   absl::Status ReadWhatWasLeft();
   absl::Status BeginAnew();
   absl::Status Flush();
+  void Note(std::span<const float> values);
 
   Digest expected_;
   SpooledBytes bytes_;
@@ -87,6 +107,7 @@ class ContributionBuffer {
   size_t block_bytes_ = 0;    // Of it filled.
   uint64_t received_ = 0;     // Bytes in all.
   ValueRange range_;          // Of what is in the spool.
+  BlockSums sums_;            // Likewise.
   Sha256 hash_;
   uint64_t left_ = 0;  // By an earlier call.
 };

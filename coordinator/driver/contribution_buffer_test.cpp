@@ -92,6 +92,25 @@ TEST_F(ContributionBufferTest, GivesBackALargeOneFromTheDiskInWhateverChunksItCa
   EXPECT_EQ(verified->range.extreme(), 1020);
 }
 
+TEST_F(ContributionBufferTest, WhatHasChangedOnTheDiskIsNotTakenForWhatCame) {
+  std::vector<float> large((size_t{5} << 20) / sizeof(float) + 3);
+  for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<float>(i % 1021);
+  ContributionBuffer buffer = New(ValueBytes(large));
+  ASSERT_THAT(buffer.Append(0, ValueBytes(large)), IsOk());
+  const auto verified = std::move(buffer).Finish();
+  ASSERT_THAT(verified, IsOk());
+  ASSERT_THAT(verified->values->bytes().Keep(), IsOk());
+  const std::filesystem::path file = directory_.path() / verified->values->bytes().name();
+  std::fstream(file).seekp(4 * 50'000).put('x');
+  std::vector<float> some(100);
+  EXPECT_THAT(verified->values->Read(0, some), IsOk());
+  EXPECT_THAT(verified->values->Read(49'950, some), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(verified->values->Read(49'150, some), HasCode(absl::StatusCode::kDataLoss))
+      << "the block after the first is read, too";
+  EXPECT_THAT(verified->values->Read(static_cast<int64_t>(large.size()) - 100, some), IsOk());
+  EXPECT_EQ(some.back(), large.back());
+}
+
 TEST_F(ContributionBufferTest, WhatIsNotKeptLeavesNothing) {
   const std::vector<float> large(size_t{3} << 20, 0.5F);
   {
@@ -116,6 +135,25 @@ TEST_F(ContributionBufferTest, WhatIsKeptComesBackInAnotherProcess) {
     EXPECT_EQ(ValueBytes(ValuesOf(*restored)), bytes);
     EXPECT_EQ(restored->range.extreme(), bytes.size() == 8 ? -2.0F : 0.5F);
   }
+}
+
+TEST_F(ContributionBufferTest, ALargeOneWhoseContentIsKnownIsReadWhenItIsChecked) {
+  const std::vector<float> large(size_t{3} << 20, 0.5F);
+  ContributionBuffer buffer = New(ValueBytes(large));
+  ASSERT_THAT(buffer.Append(0, ValueBytes(large)), IsOk());
+  const auto verified = std::move(buffer).Finish();
+  ASSERT_THAT(verified, IsOk());
+  ASSERT_THAT(verified->values->bytes().Keep(), IsOk());
+  const std::string name = verified->values->bytes().name();
+  const ContributionHeader header = HeaderFor(ValueBytes(large));
+  const auto restored = ContributionBuffer::Restore(header, spool_, name, verified->content());
+  ASSERT_THAT(restored, IsOk()) << restored.status();
+  EXPECT_EQ(restored->range.extreme(), 0.5F);
+  EXPECT_THAT(restored->values->Check(), IsOk());
+  std::fstream(directory_.path() / name).seekp(1'000'000).put('x');
+  const auto damaged = ContributionBuffer::Restore(header, spool_, name, verified->content());
+  ASSERT_THAT(damaged, IsOk());
+  EXPECT_THAT(damaged->values->Check(), HasCode(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(ContributionBufferTest, ABitThatChangesOnTheDiskIsNoticed) {

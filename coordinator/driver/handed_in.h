@@ -27,6 +27,10 @@ struct HandedIn {
     if (auto* masked = std::get_if<MaskedInput*>(&what)) return (*masked)->bytes();
     return std::get<VerifiedValues>(what).values->bytes();
   }
+  std::optional<SpooledContent> content() const {
+    const auto* values = std::get_if<VerifiedValues>(&what);
+    return values != nullptr ? values->content() : std::nullopt;
+  }
 };
 
 }  // namespace fedtune

@@ -15,8 +15,8 @@
 namespace fedtune {
 
 // The journal of a run's open attempt on its way into the store. Entries wait until
-// something is to be done that follows from them: what nobody has heard of yet may
-// be lost, and is asked for again. Not thread-safe.
+// something is to be done that follows from them, or many wait: what nobody has heard
+// of yet may be lost, and is asked for again. Not thread-safe.
 class JournalWriter {
  public:
   // A run that goes on: `stored` entries are there, the last that counts of `at`.
@@ -44,19 +44,26 @@ class JournalWriter {
   }
 
   // Outside of attempts nothing is noted.
-  void Note(absl::Duration now, decltype(JournalEntry::what) what, std::string spool_file = "") {
+  void Note(absl::Duration now, decltype(JournalEntry::what) what, std::string spool_file = "",
+            std::optional<SpooledContent> content = std::nullopt) {
     if (!is_open_) return;
     waiting_.push_back(ToBytes({.at = now - opened_at_,
                                 .what = std::move(what),
                                 .spool_file = std::move(spool_file),
-                                .number = next_++}));
+                                .number = next_++,
+                                .content = std::move(content)}));
   }
+
+  bool is_open() const { return is_open_; }
 
   // Takes back the last `count` of Note(), which Store() could not store.
   void Forget(size_t count) {
     waiting_.resize(waiting_.size() - count);
     next_ -= count;
   }
+
+  // Whether so much waits that it is not to wait for anything else.
+  bool is_long() const { return waiting_.size() > kMostWaiting; }
 
   // Stores all that waits. Errors as RunStore; everything waits on then.
   absl::Status Store(RunStore& store, const RunId& id) {
@@ -72,6 +79,8 @@ class JournalWriter {
   }
 
  private:
+  static constexpr size_t kMostWaiting = 1'000;
+
   bool is_open_ = false;
   absl::Duration opened_at_;
   int64_t attempt_ = 0;

@@ -61,12 +61,23 @@ absl::Status MaskedInput::ReadWhatWasLeft() {
 
 absl::StatusOr<MaskedInput> MaskedInput::Restore(const ContributionHeader& header, RingBits ring,
                                                  const Spool& spool, std::string_view name) {
-  ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(header.input_manifest));
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
-  ASSIGN_OR_RETURN(MaskedInput input, Create(ring, std::move(bytes)));
-  if (input.Finish(manifest.chunk_root).ok()) return input;
+  return MaskedInput(ring, std::move(bytes));
+}
+
+absl::Status MaskedInput::Check(const ContributionHeader& header) const {
+  ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(header.input_manifest));
+  ChunkRoot root(ring_);
+  std::vector<char> block(kBlockElements);
+  for (uint64_t first = 0; first < bytes_.size(); first += block.size()) {
+    const std::span part =
+        std::span(block).first(std::min<uint64_t>(block.size(), bytes_.size() - first));
+    RETURN_IF_ERROR(bytes_.Read(first, std::as_writable_bytes(part)));
+    root.Update({part.data(), part.size()});
+  }
+  if (root.Finish() == manifest.chunk_root) return absl::OkStatus();
   return absl::DataLossError(
-      fmt::format("{} in the spool is not what its client has signed", name));
+      fmt::format("{} in the spool is not what its client has signed", bytes_.name()));
 }
 
 absl::Status MaskedInput::Append(uint64_t offset, std::string_view bytes) {

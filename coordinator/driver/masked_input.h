@@ -45,10 +45,14 @@ class MaskedInput {
   // was left cannot be read.
   static absl::StatusOr<MaskedInput> Create(RingBits ring, SpooledBytes bytes);
 
-  // What a process before this one has kept of an input.
-  // DATA_LOSS: not the bytes that the header's manifest signs. NOT_FOUND, INTERNAL.
+  // What a process before this one has kept of an input; it is to be checked before it
+  // is added. DATA_LOSS: it has another size. NOT_FOUND, INTERNAL, INVALID_ARGUMENT.
   static absl::StatusOr<MaskedInput> Restore(const ContributionHeader& header, RingBits ring,
                                              const Spool& spool, std::string_view name);
+
+  // Reads all of it. DATA_LOSS: not the bytes that the header's manifest signs. INTERNAL.
+  // Thread-safe, as AddTo().
+  absl::Status Check(const ContributionHeader& header) const;
 
   // INVALID_ARGUMENT: a gap, or more bytes than the header said. UNAVAILABLE: the
   // disk does not take them.

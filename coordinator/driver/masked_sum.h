@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -30,13 +32,41 @@ class MaskedSum {
     return absl::OkStatus();
   }
 
+  // One that another process had added, which is in the sum after AddRestored().
+  void Restore(std::shared_ptr<const MaskedInput> input, ContributionHeader header,
+               ContributionRecord contribution) {
+    restored_.push_back({std::move(input), std::move(header)});
+    contributions_.push_back(std::move(contribution));
+  }
+
+  // Whether it is one of them.
+  bool Restored(const MaskedInput& input) const {
+    return std::any_of(restored_.begin(), restored_.end(),
+                       [&](const auto& restored) { return restored.input.get() == &input; });
+  }
+
+  // Checks and adds them. Errors as MaskedInput::Check(); the sum is of no use then.
+  absl::Status AddRestored() {
+    for (const RestoredInput& restored : std::exchange(restored_, {})) {
+      RETURN_IF_ERROR(restored.input->Check(restored.header));
+      RETURN_IF_ERROR(restored.input->AddTo(elements_));
+    }
+    return absl::OkStatus();
+  }
+
   const MaskedLayout& layout() const { return layout_; }
   std::vector<uint32_t>& elements() { return elements_; }
   const std::vector<ContributionRecord>& contributions() const { return contributions_; }
   absl::Time started_at() const { return started_at_; }
 
  private:
+  struct RestoredInput {
+    std::shared_ptr<const MaskedInput> input;
+    ContributionHeader header;
+  };
+
   MaskedLayout layout_;
+  std::vector<RestoredInput> restored_;
   std::vector<uint32_t> elements_;
   std::vector<ContributionRecord> contributions_;
   absl::Time started_at_;

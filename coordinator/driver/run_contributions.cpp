@@ -165,7 +165,7 @@ absl::Status RunDriver::StoreTaken(std::span<HandedIn* const> together, absl::Du
   RETURN_IF_ERROR(SpooledBytes::KeepTogether(pack_, bytes));
   for (HandedIn* handed : together) {
     journal_.Note(now, ReceivedFromClient{handed->from, ContributionTaken{handed->header}},
-                  handed->bytes().name());
+                  handed->bytes().name(), handed->content());
   }
   absl::Status stored = journal_.Store(around_.store, id());
   if (stored.ok()) return stored;

@@ -10,9 +10,9 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/driver/pending_release.h"
+#include "coordinator/driver/run_parts.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
-#include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
 namespace {
@@ -78,17 +78,8 @@ absl::Status RunDriver::Begin() {
                        .connected = around_.roster.Connected(),
                        .resume = std::exchange(resume_, std::nullopt),
                        .routing = routing_};
+  RETURN_IF_ERROR(CheckCanAggregate(plan_, around_.signing_roster.get()));
   if (plan_.aggregation.mode == AggregationMode::kSecure) {
-    if (around_.signing_roster == nullptr) {
-      return absl::FailedPreconditionError(
-          "the plan aggregates securely, and this coordinator has no signing roster: let the "
-          "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
-          "coordinator.toml");
-    }
-    if (!IsOffered(plan_.secure.suite)) {
-      return absl::FailedPreconditionError(
-          "the OpenSSL of the coordinator's machine does not offer the plan's secure.suite");
-    }
     options.secure = SecureSettingOf(record_, plan_, *around_.signing_roster);
   }
   const absl::Duration now = Now();
@@ -107,7 +98,9 @@ absl::Status RunDriver::Begin() {
                                 : "run goes on",
                    {Field("run", id().value), Field("plan", plan_.name),
                     Field("round", view.rounds_done), Field("clients", view.clients.size())});
+  const bool is_journal_of_before = journal_.is_open();
   Follow(std::move(effects), now);
+  if (is_journal_of_before) journal_.Note(now, NewProcess{});
   return absl::OkStatus();
 }
 
@@ -117,7 +110,7 @@ void RunDriver::ConnectionChanged(const Institution& institution) {
   const absl::Duration now = Now();
   ClientEvent event = ClientDisconnected{};
   if (around_.roster.IsConnected(institution)) event = ClientConnected{};
-  journal_.Note(now, ReceivedFromClient{institution, event});
+  if (run_->Heeds(institution, event)) journal_.Note(now, ReceivedFromClient{institution, event});
   Follow(run_->Receive(institution, std::move(event), now), now);
 }
 
@@ -126,7 +119,7 @@ void RunDriver::Receive(const Institution& from, ClientEvent event) {
   if (!run_.has_value()) return;
   const bool decides = Decides(event);
   const absl::Duration now = Now();
-  if (IsJournalled(event)) journal_.Note(now, ReceivedFromClient{from, event});
+  if (run_->Heeds(from, event)) journal_.Note(now, ReceivedFromClient{from, event});
   Effects effects = run_->Receive(from, std::move(event), now);
   if (decides) {
     answered_.insert(from);
@@ -164,7 +157,10 @@ void RunDriver::Receive(RunEvent event) {
 
 void RunDriver::ReceiveLocked(RunEvent event) {
   const absl::Duration now = Now();
-  if (std::holds_alternative<ReleaseFailed>(event)) journal_.Note(now, event);
+  if (std::holds_alternative<ReleaseFailed>(event) ||
+      std::holds_alternative<ContributionsLost>(event)) {
+    journal_.Note(now, event);
+  }
   Follow(run_->Receive(std::move(event), now), now);
 }
 
@@ -192,7 +188,7 @@ absl::Status RunDriver::SetPause(std::optional<std::string> pause) {
   if (!run_.has_value()) return absl::FailedPreconditionError("the run has not begun");
   if (HasEnded(run_->state())) return AlreadyEnded(id(), run_->state());
   if (pause.has_value() == record_.pause.has_value()) return absl::OkStatus();
-  if (pause.has_value() && run_->view().phase == RunPhase::kEvaluating) {
+  if (pause.has_value() && !run_->CanPause()) {
     return absl::FailedPreconditionError(fmt::format(
         "no round of {} is left to hold back: its final evaluation is going on", id().value));
   }
@@ -222,6 +218,12 @@ std::optional<Blob> RunDriver::FetchAdapter(const Digest& digest) {
   return adapter_->blob();
 }
 
+bool RunDriver::Admits(const Institution& institution) const {
+  const std::vector<std::string>& listed = plan_.rounds.institutions;
+  return listed.empty() ||
+         std::find(listed.begin(), listed.end(), institution.value) != listed.end();
+}
+
 RunOverview RunDriver::overview() const {
   const std::lock_guard lock(mutex_);
   RunOverview overview;
@@ -248,7 +250,7 @@ void RunDriver::Follow(Effects effects, absl::Duration now) {
 
 void RunDriver::StoreThenSend() {
   if (store_refuses_) return;
-  if (!outbox_.empty()) {
+  if (!outbox_.empty() || journal_.is_long()) {
     const absl::Status stored = StoreChanges();
     if (!stored.ok()) {
       if (!std::exchange(told_store_refuses_, true)) {
@@ -348,6 +350,7 @@ void RunDriver::CarryOut(const OpenAggregation& effect) {
     pack_.Clear();
     around_.work.Add(around_.spool.SetAside(id().value, {pack_.name()}));
     restored_.clear();
+    unchecked_.clear();
   }
   if (plan_.aggregation.mode == AggregationMode::kPlain) {
     if (!effect.evaluate_only) sum_.emplace(layout_, effect.factors, effect.opened.at);

@@ -126,6 +126,9 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);
 
+  // Whether the plan admits the institution; asked without the lock.
+  bool Admits(const Institution& institution) const;
+
   const RunId& id() const { return record_.id; }
   const AdapterLayout& layout() const { return layout_; }
   RingBits ring() const { return plan_.secure.ring; }
@@ -140,7 +143,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   struct RestoredContribution {
     Institution from;
     ContributionHeader header;
-    std::variant<VerifiedValues, MaskedInput> what;
+    std::variant<VerifiedValues, std::shared_ptr<const MaskedInput>> what;
   };
 
   RunDriver(Parts parts, const RunSurroundings& surroundings);
@@ -171,6 +174,12 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   absl::StatusOr<std::vector<JournalEntry>> RestoreJournal(std::string& lost);
   absl::Status RestoreContribution(const JournalEntry& entry);
   void AddRestored();
+  void AddRestored(const VerifiedValues& values, const ContributionHeader& header,
+                   ContributionRecord record);
+  void AddRestored(const std::shared_ptr<const MaskedInput>& input,
+                   const ContributionHeader& header, ContributionRecord record);
+  void CheckNextRestored();
+  void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
   void ArmTimer();
   void Send(const Institution& institution, decltype(ClientCommand::what) what);
   void CarryOut(const Invite& effect);
@@ -185,11 +194,14 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void CarryOut(const EndRun& effect);
 
   // Without the lock, on a thread of the work queue.
+  void Lose(const SpooledValues& values, const absl::Status& why);
+  void Lose(const MaskedInput& input, const absl::Status& why);
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending);
   void MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending);
   void KeepAdapter(const std::shared_ptr<PendingRelease>& pending);
   void MakeNext(const std::shared_ptr<PendingRelease>& pending);
   absl::Status WriteNext(PendingRelease& pending) const;
+  void GiveUp(PendingRelease& pending, const absl::Status& why);
   void StoreRelease(const std::shared_ptr<PendingRelease>& pending);
   void TryAgainLater(const std::shared_ptr<PendingRelease>& pending, const absl::Status& why);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
@@ -236,9 +248,10 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   Effects outbox_;              // To be carried out as soon as the journal is stored.
   bool store_refuses_ = false;  // A timer will try again.
   bool told_store_refuses_ = false;
-  std::vector<RestoredContribution> restored_;  // Until they are in the sum.
-  std::optional<RoundSum> sum_;                 // Of the open attempt.
-  std::optional<MaskedSum> masked_sum_;         // The same of a secure run.
+  std::vector<RestoredContribution> restored_;   // Until they are in the sum.
+  std::deque<std::function<void()>> unchecked_;  // Checks of those that have not been read yet.
+  std::optional<RoundSum> sum_;                  // Of the open attempt.
+  std::optional<MaskedSum> masked_sum_;          // The same of a secure run.
   std::optional<ReleaseRecord> last_release_;
   std::set<Institution> answered_;       // Whose answer is not stored yet.
   bool stored_answers_ = false;          // A moment ago; a timer goes on.

@@ -15,6 +15,7 @@
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
 #include "plan/routing_shape.h"
+#include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
 namespace {
@@ -67,6 +68,14 @@ absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriv
   return absl::OkStatus();
 }
 
+bool HasBurnt(const ReleaseRecord& release) { return release.summary.contributions == 0; }
+
+void CountBurnt(const std::vector<ReleaseRecord>& releases, ResumePoint& point) {
+  point.rounds_burnt = std::count_if(releases.begin(), releases.end(), HasBurnt);
+  point.burnt_in_a_row =
+      std::find_if_not(releases.rbegin(), releases.rend(), HasBurnt) - releases.rbegin();
+}
+
 absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunStore& store) {
   ResumePoint point;
   point.rounds_done = record.rounds_done;
@@ -95,9 +104,7 @@ absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Pla
                                               const RunStore& store) {
   if (plan.server.optimizer == ServerOptimizer::kAverage) return false;
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
-  return std::any_of(releases.begin(), releases.end(), [](const ReleaseRecord& release) {
-    return release.summary.contributions > 0;
-  });
+  return !std::all_of(releases.begin(), releases.end(), HasBurnt);
 }
 
 // One that is larger would end the coordinator, and all other runs would wait for it.
@@ -151,6 +158,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   RETURN_IF_ERROR(ReadAdapter(record, store, parts));
   ASSIGN_OR_RETURN(ResumePoint point, ReadResumePoint(record, store));
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
+  CountBurnt(releases, point);
   if (!releases.empty()) {
     parts.last_release = releases.back();
     point.last_round = releases.back().summary;
@@ -176,12 +184,28 @@ absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, cons
                     record.id.value));
   }
   parts.resume->retried = true;
+  parts.resume->burnt_in_a_row = 0;
   parts.resume->stop.reset();
   parts.record.stop.reset();
   parts.record.state = RunState::kRunning;
   parts.record.reason.clear();
   parts.record.ended_at.reset();
   return parts;
+}
+
+absl::Status CheckCanAggregate(const Plan& plan, const SigningRoster* roster) {
+  if (plan.aggregation.mode != AggregationMode::kSecure) return absl::OkStatus();
+  if (roster == nullptr) {
+    return absl::FailedPreconditionError(
+        "the plan aggregates securely, and this coordinator has no signing roster: let the "
+        "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
+        "coordinator.toml");
+  }
+  if (!IsOffered(plan.secure.suite)) {
+    return absl::FailedPreconditionError(
+        "the OpenSSL of the coordinator's machine does not offer the plan's secure.suite");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fedtune

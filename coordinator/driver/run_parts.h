@@ -36,4 +36,8 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
 // FAILED_PRECONDITION: it has finished, or what it needs was not kept.
 absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, const RunStore& store);
 
+// FAILED_PRECONDITION: the plan aggregates securely, and there is no roster, or the plan's
+// suite is not offered here; says what to do. Null: there is none.
+absl::Status CheckCanAggregate(const Plan& plan, const SigningRoster* roster);
+
 }  // namespace fedtune

@@ -70,6 +70,8 @@ void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
 
 void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending) {
   MaskedSum& sum = *pending->masked_sum;
+  const absl::Status restored = sum.AddRestored();
+  if (!restored.ok()) return Receive(ReleaseFailed{std::string(Message(restored))});
   RemoveMasks(*pending->effect.masks, sum.elements(), kUnmaskThreads);
   absl::StatusOr<UnmaskedSum> unmasked =
       UnmaskedSum::Create(sum.layout(), pending->effect.factors, std::move(sum.elements()),
@@ -97,8 +99,19 @@ void RunDriver::KeepAdapter(const std::shared_ptr<PendingRelease>& pending) {
 void RunDriver::MakeNext(const std::shared_ptr<PendingRelease>& pending) {
   const absl::Status made = WriteNext(*pending);
   if (MayPass(made)) return TryAgainLater(pending, made);
-  if (!made.ok()) return Receive(ReleaseFailed{std::string(Message(made))});
+  if (!made.ok()) return GiveUp(*pending, made);
   StoreRelease(pending);
+}
+
+// What the disk has lost is asked for again.
+void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
+  std::vector<Institution> lost;
+  if (pending.sum.has_value()) lost = pending.sum->TakeOutLost();
+  if (lost.empty()) return Receive(ReleaseFailed{std::string(Message(why))});
+  TellLost(lost, why);
+  const std::lock_guard lock(mutex_);
+  sum_ = std::move(pending.sum);
+  ReceiveLocked(ContributionsLost{std::move(lost)});
 }
 
 absl::Status RunDriver::WriteNext(PendingRelease& pending) const {
@@ -122,6 +135,7 @@ void RunDriver::StoreRelease(const std::shared_ptr<PendingRelease>& pending) {
                     .adapter = pending->adapter->digest(),
                     .started_at = pending->started_at,
                     .ended_at = around_.clock.Now()};
+  if (const auto work = pending->effect.oldest_work) release.oldest_wanted = *work - 1;
   release.contributions = pending->contributions;
   release.adapter = pending->adapter->bytes();
   release.optimizer_state = pending->optimizer.blob.bytes();
@@ -163,6 +177,11 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
   record_.adapter = record.adapter;
   record_.rounds_done = record.summary.round + 1;
   last_release_ = record;
+  if (!record.summary.burnt.empty()) {
+    around_.log.Warning("round burnt: it is over, and the adapter is as it was",
+                        {Field("run", id().value), Field("round", record.summary.round),
+                         Field("why", record.summary.burnt)});
+  }
   around_.log.Info("round released",
                    {Field("run", id().value), Field("round", record.summary.round),
                     Field("contributions", record.summary.contributions),

@@ -43,25 +43,26 @@ class RunStoppingTest : public testing::StoredRunFixture {
   RunStoppingTest() {
     roster_.Connect(kAda, std::make_shared<SilentLine>());
     NewProcess(store_);
-    Start("count = 2\nquorum = 1")->Receive(kAda, RunAccepted{10});
+    run_ = Start("count = 2\nquorum = 1");
+    run_->Receive(kAda, RunAccepted{10});
   }
-  RunDriver& run() { return *runs_->Find(kRun); }
 
   FullStore store_{*stored_};
+  std::shared_ptr<RunDriver> run_;  // Also when it has ended.
 };
 
 TEST_F(RunStoppingTest, AStopThatCannotBeStoredIsRefusedAndTheRunGoesOn) {
   store_.refuses_stops = true;
-  EXPECT_THAT(run().Stop("wrong data"), HasCode(kFull));
-  EXPECT_EQ(run().overview().view.state, RunState::kRunning);
+  EXPECT_THAT(run_->Stop("wrong data"), HasCode(kFull));
+  EXPECT_EQ(run_->overview().view.state, RunState::kRunning);
   store_.refuses_stops = false;
-  EXPECT_THAT(run().Stop("wrong data"), IsOk());
-  EXPECT_EQ(run().overview().view.state, RunState::kStopped);
+  EXPECT_THAT(run_->Stop("wrong data"), IsOk());
+  EXPECT_EQ(run_->overview().view.state, RunState::kStopped);
 }
 
 TEST_F(RunStoppingTest, AProcessThatEndsBeforeItStoresTheEndDoesNotUndoTheStop) {
   store_.refuses_ends = true;
-  ASSERT_THAT(run().Stop("wrong data"), IsOk());
+  ASSERT_THAT(run_->Stop("wrong data"), IsOk());
   NewProcess(store_);
   store_.refuses_ends = false;
   ASSERT_EQ(stored_->Get(kRun)->state, RunState::kRunning);

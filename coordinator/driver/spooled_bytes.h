@@ -67,6 +67,12 @@ class SpooledBytes {
   // UNAVAILABLE: the file cannot be cut off.
   absl::Status CutOff(uint64_t size);
 
+  // Nobody finds them any more; they can still be read. Small ones lie with others, and
+  // stay.
+  void Remove() {
+    if (file_.has_value()) file_->Remove();
+  }
+
   // Nothing of it stays.
   void Discard() {
     if (file_.has_value()) file_->Discard();

@@ -80,6 +80,14 @@ void OpenRound::Fail(const Institution& institution, std::string reason) {
   --expected_;
 }
 
+void OpenRound::TakeBack(const Institution& institution, absl::Duration until) {
+  Check(HasContributed(institution), "a contribution is lost that was not taken");
+  task_.deadline = std::max(task_.deadline, until);
+  members_[institution] = {};
+  --contributed_;
+  ++expected_;
+}
+
 void OpenRound::Add(const Institution& institution) {
   Check(!Contains(institution), "an institution joins twice");
   members_[institution];

@@ -60,6 +60,9 @@ class OpenRound {
   void Contribute(const Institution& institution, int64_t weight, int64_t example_count,
                   const ClientMetrics& metrics);
   void Fail(const Institution& institution, std::string reason);
+  // Its contribution is lost: it is expected again, until then at least. Requires
+  // HasContributed(institution).
+  void TakeBack(const Institution& institution, absl::Duration until);
   // One more in the cohort. Requires that it is not there.
   void Add(const Institution& institution);
   // Takes it out of the cohort.

@@ -27,6 +27,8 @@ struct ResumePoint {
   // The highest attempt of the next round that was ever opened; 0 for none. The
   // new one gets the next number; a secure round that was open burns.
   int64_t attempts_opened = 0;
+  int64_t rounds_burnt = 0;    // Of those done.
+  int64_t burnt_in_a_row = 0;  // Right before the next one.
   std::vector<Client> clients = {};
   std::optional<RoundSummary> last_round = std::nullopt;
   std::optional<EvaluationSummary> first_evaluation = std::nullopt;

@@ -16,12 +16,16 @@
 namespace fedtune {
 namespace {
 
-constexpr uint8_t kVersion = 2;
-constexpr uint8_t kWithoutWork = 1;  // The version before: members had no work.
+constexpr uint8_t kVersion = 3;
+// The version before: nothing was known of rosters, of what clients had agreed on and of
+// what lies in the spool.
+constexpr uint8_t kSecondVersion = 2;
+constexpr uint8_t kFirstVersion = 1;  // Nor had members any work.
 constexpr size_t kMaxText = 4096;
 constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
 constexpr uint32_t kMaxMembers = 1'000'000;
 constexpr size_t kMemberSize = 20;  // At least.
+constexpr uint32_t kMaxBlocks = uint32_t{1} << 24;
 
 enum class Kind : uint8_t {
   kAttemptOpened = 1,
@@ -34,7 +38,9 @@ enum class Kind : uint8_t {
   kSecureMessage,
   kReleaseFailed,
   kStopRequested,
-  kTimeIsUp
+  kTimeIsUp,
+  kNewProcess,
+  kContributionsLost
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
@@ -125,6 +131,27 @@ ContributionHeader GetHeader(CanonicalReader& in) {
   return header;
 }
 
+void Put(CanonicalWriter& out, const std::optional<SpooledContent>& content) {
+  out.U8(content.has_value() ? 1 : 0);
+  if (!content.has_value()) return;
+  Put(out, content->range.count());
+  out.U32(std::bit_cast<uint32_t>(content->range.extreme()));
+  Put(out, content->range.extreme_index());
+  out.U32(static_cast<uint32_t>(content->sums.size()));
+  for (const uint64_t sum : content->sums) out.U64(sum);
+}
+
+std::optional<SpooledContent> GetContent(CanonicalReader& in) {
+  if (in.U8() == 0) return std::nullopt;
+  const int64_t count = GetInt(in);
+  const auto extreme = std::bit_cast<float>(in.U32());
+  const int64_t extreme_index = GetInt(in);
+  SpooledContent content{.range = {count, extreme, extreme_index}, .sums = {}};
+  content.sums.resize(in.Count(kMaxBlocks, sizeof(uint64_t)));
+  for (uint64_t& sum : content.sums) sum = in.U64();
+  return content;
+}
+
 // ---- What clients do ----
 
 void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& event) {
@@ -152,6 +179,7 @@ void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& 
                           Put(out, e.round);
                           Put(out, e.attempt);
                           out.Sized(e.reason.substr(0, kMaxText));
+                          Put(out, e.agreed_rounds);
                         },
                         [&](const SecureMessageReceived& e) {
                           begin(Kind::kSecureMessage);
@@ -162,7 +190,7 @@ void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& 
              event);
 }
 
-ClientEvent GetClientEvent(Kind kind, CanonicalReader& in) {
+ClientEvent GetClientEvent(uint8_t version, Kind kind, CanonicalReader& in) {
   switch (kind) {
     case Kind::kConnected:
       return ClientConnected{};
@@ -179,6 +207,7 @@ ClientEvent GetClientEvent(Kind kind, CanonicalReader& in) {
       failed.round = GetInt(in);
       failed.attempt = GetInt(in);
       failed.reason = GetText(in);
+      if (version > kSecondVersion) failed.agreed_rounds = GetInt(in);
       return failed;
     }
     default: {
@@ -224,7 +253,7 @@ AttemptOpened::Member GetMember(uint8_t version, CanonicalReader& in) {
   member.reason = GetText(in);
   member.example_count = GetInt(in);
   member.in_cohort = in.U8() != 0;
-  if (version != kWithoutWork && in.U8() != 0) member.work = GetWork(in);
+  if (version != kFirstVersion && in.U8() != 0) member.work = GetWork(in);
   return member;
 }
 
@@ -237,6 +266,8 @@ void PutWhat(CanonicalWriter& out, const AttemptOpened& opened) {
   Put(out, absl::ToUnixMillis(opened.at));
   out.U32(static_cast<uint32_t>(opened.members.size()));
   for (const AttemptOpened::Member& member : opened.members) Put(out, member);
+  out.U8(opened.roster.has_value() ? 1 : 0);
+  if (opened.roster.has_value()) out.Fixed(*opened.roster);
 }
 
 AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
@@ -248,6 +279,7 @@ AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
   opened.at = absl::FromUnixMillis(GetInt(in));
   const uint32_t count = in.Count(kMaxMembers, kMemberSize);
   for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(version, in));
+  if (version > kSecondVersion && in.U8() != 0) opened.roster = in.ReadDigest();
   return opened;
 }
 
@@ -256,6 +288,7 @@ void PutWhat(CanonicalWriter& out, const ReceivedFromClient& received) {
 }
 
 void PutWhat(CanonicalWriter& out, const TimeIsUp&) { Put(out, Kind::kTimeIsUp); }
+void PutWhat(CanonicalWriter& out, const NewProcess&) { Put(out, Kind::kNewProcess); }
 
 void PutWhat(CanonicalWriter& out, const RunEvent& event) {
   std::visit(Overloaded{[](const Released&) { Check(false, "a release ends a journal"); },
@@ -265,11 +298,23 @@ void PutWhat(CanonicalWriter& out, const RunEvent& event) {
                           Put(out, Kind::kReleaseFailed);
                           out.Sized(e.reason.substr(0, kMaxText));
                         },
+                        [&](const ContributionsLost& e) {
+                          Put(out, Kind::kContributionsLost);
+                          out.U32(static_cast<uint32_t>(e.from.size()));
+                          for (const Institution& from : e.from) Put(out, from);
+                        },
                         [&](const StopRequested& e) {
                           Put(out, Kind::kStopRequested);
                           out.Sized(e.reason.substr(0, kMaxText));
                         }},
              event);
+}
+
+ContributionsLost GetContributionsLost(CanonicalReader& in) {
+  ContributionsLost lost;
+  const uint32_t count = in.Count(kMaxMembers, sizeof(uint32_t));
+  for (uint32_t i = 0; i < count; ++i) lost.from.push_back({GetText(in)});
+  return lost;
 }
 
 decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader& in) {
@@ -278,13 +323,17 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
       return GetAttemptOpened(version, in);
     case Kind::kReleaseFailed:
       return RunEvent(ReleaseFailed{.reason = GetText(in)});
+    case Kind::kContributionsLost:
+      return RunEvent(GetContributionsLost(in));
     case Kind::kStopRequested:
       return RunEvent(StopRequested{.reason = GetText(in)});
     case Kind::kTimeIsUp:
       return TimeIsUp{};
+    case Kind::kNewProcess:
+      return NewProcess{};
     default: {
       Institution from{GetText(in)};
-      return ReceivedFromClient{std::move(from), GetClientEvent(kind, in)};
+      return ReceivedFromClient{std::move(from), GetClientEvent(version, kind, in)};
     }
   }
 }
@@ -300,6 +349,7 @@ std::string ToBytes(const JournalEntry& entry) {
   out.U8(kVersion).U64(entry.number);
   Put(out, absl::ToInt64Nanoseconds(entry.at));
   out.Sized(entry.spool_file);
+  Put(out, entry.content);
   std::visit([&](const auto& what) { PutWhat(out, what); }, entry.what);
   out.Fixed(Sha256Of(ByteSpan(out.bytes())));
   return {out.bytes().begin(), out.bytes().end()};
@@ -315,15 +365,17 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   }
   CanonicalReader in(body);
   const uint8_t version = in.U8();
-  if (version != kVersion && version != kWithoutWork)
+  if (version < kFirstVersion || version > kVersion) {
     return absl::DataLossError("a journal entry is of another version");
+  }
   JournalEntry entry;
   entry.number = in.U64();
   entry.at = absl::Nanoseconds(GetInt(in));
   entry.spool_file = GetText(in);
+  if (version > kSecondVersion) entry.content = GetContent(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
-      kind > static_cast<uint8_t>(Kind::kTimeIsUp)) {
+      kind > static_cast<uint8_t>(Kind::kContributionsLost)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(version, static_cast<Kind>(kind), in);

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "aggregation/value_range.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/run_events.h"
 
@@ -22,16 +25,26 @@ struct ReceivedFromClient {
 // Tick() has found the deadline of a phase passed.
 struct TimeIsUp {};
 
+// Another process has gone on with the run: nobody was connected any more.
+struct NewProcess {};
+
+// What is known of the values in a file of the spool without reading them.
+struct SpooledContent {
+  ValueRange range;
+  std::vector<uint64_t> sums;  // Of its blocks.
+};
+
 // One of the entries from which a run is brought back to where it was within a
 // round: first AttemptOpened, then everything that it has received since, in
 // order. Nothing else decides what a run does, so that going through them again
 // leads to the same state and the same effects.
 struct JournalEntry {
   absl::Duration at;  // Since the attempt was opened, on the clock of Run.
-  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp> what;
+  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp, NewProcess> what;
   // Of a contribution with bytes: the file in the spool that has them.
   std::string spool_file = "";
-  uint64_t number = 0;  // Its place in the journal, from 0.
+  uint64_t number = 0;                                   // Its place in the journal, from 0.
+  std::optional<SpooledContent> content = std::nullopt;  // Of large ones of plain runs.
 };
 
 // Whether the round may depend on this event. Progress is for people only.

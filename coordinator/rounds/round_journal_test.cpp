@@ -53,17 +53,24 @@ std::vector<JournalEntry> OneOfEachKind() {
                                          .adapter = Sha256Of("older"),
                                          .evaluate = true}},
                        {.institution = {"helios"}, .declined = true, .reason = "not this model"}},
-           .at = absl::FromUnixMillis(1'700'000'000'123)}},
+           .at = absl::FromUnixMillis(1'700'000'000'123),
+           .roster = Sha256Of("roster")}},
       {absl::Seconds(1), from_uke(ClientConnected{})},
       {absl::Seconds(1), from_uke(ClientDisconnected{})},
       {absl::Seconds(2), from_uke(RunAccepted{40})},
       {absl::Seconds(2), from_uke(RunDeclined{"no"})},
       {absl::Seconds(3), from_uke(ContributionTaken{header}), "run-1.0123456789abcdef"},
-      {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory"})},
+      {.at = absl::Seconds(3),
+       .what = from_uke(ContributionTaken{header}),
+       .spool_file = "run-1.0123456789abcdef",
+       .content = SpooledContent{.range = {1024, -0.5F, 7}, .sums = {1, uint64_t{1} << 63}}},
+      {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory", 4})},
       {absl::Seconds(5), from_uke(SecureMessageReceived{3, 2, {1, 2, 3}})},
       {absl::Seconds(6), RunEvent(ReleaseFailed{"lost"})},
       {absl::Seconds(7), RunEvent(StopRequested{"wrong data"})},
       {absl::Hours(6) + absl::Nanoseconds(7), TimeIsUp{}},
+      {absl::Hours(7), NewProcess{}},
+      {absl::Hours(7), RunEvent(ContributionsLost{{{"charite"}, {"uke"}}})},
   };
 }
 
@@ -84,6 +91,15 @@ TEST(RoundJournalTest, KeepsAllThatAnOpeningSays) {
   const JournalEntry entry = OneOfEachKind().front();
   EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what),
             std::get<AttemptOpened>(entry.what));
+}
+
+TEST(RoundJournalTest, KeepsWhatIsKnownOfAFileInTheSpool) {
+  const auto content = JournalEntryFromBytes(ToBytes(OneOfEachKind()[6]))->content;
+  ASSERT_TRUE(content.has_value());
+  EXPECT_EQ(content->range.count(), 1024);
+  EXPECT_EQ(content->range.extreme(), -0.5F);
+  EXPECT_EQ(content->range.extreme_index(), 7);
+  EXPECT_EQ(content->sums, (std::vector<uint64_t>{1, uint64_t{1} << 63}));
 }
 
 TEST(RoundJournalTest, KeepsAllThatAContributionSays) {
@@ -138,7 +154,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 3;
+  body_[0] = 4;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 
@@ -155,15 +171,23 @@ TEST_F(DoctoredEntryTest, RefusesATimeBeforeTheOpening) {
   EXPECT_THAT(JournalEntryFromBytes(ToBytes({absl::Seconds(-1), TimeIsUp{}})), HasCode(kDataLoss));
 }
 
-TEST(RoundJournalTest, ReadsWhatTheVersionBeforeHasWritten) {
+// Behind version, number, time and the name of no file.
+constexpr size_t kContentAt = 1 + 8 + 8 + 4;
+
+TEST(RoundJournalTest, ReadsWhatTheVersionsBeforeHaveWritten) {
   const AttemptOpened opened{.round = 3, .members = {{.institution = kUke, .in_cohort = true}}};
   std::string body = ToBytes({.at = absl::ZeroDuration(), .what = opened});
   body.resize(body.size() - sizeof(Digest::bytes));
-  body[0] = 1;
-  body.pop_back();  // That the member has no older work.
-  const auto read = JournalEntryFromBytes(Signed(body));
-  ASSERT_THAT(read, IsOk()) << read.status();
-  EXPECT_EQ(std::get<AttemptOpened>(read->what), opened);
+  body.erase(kContentAt, 1);  // That nothing is known of a file in the spool.
+  // First without the signing roster, then without the member's older work.
+  for (const char version : {2, 1}) {
+    SCOPED_TRACE(static_cast<int>(version));
+    body[0] = version;
+    body.pop_back();
+    const auto read = JournalEntryFromBytes(Signed(body));
+    ASSERT_THAT(read, IsOk()) << read.status();
+    EXPECT_EQ(std::get<AttemptOpened>(read->what), opened);
+  }
 }
 
 TEST(RoundJournalTest, LeavesProgressOut) {

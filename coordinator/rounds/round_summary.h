@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace fedtune {
@@ -59,6 +60,8 @@ struct RoundSummary {
   // Of the adapter that the round started from, when the round evaluated.
   std::optional<EvaluationSummary> evaluation = std::nullopt;
   RoutedTokens routed = {};  // Over all contributions.
+  // Why a secure round came to nothing and left the adapter as it was; empty if it counted.
+  std::string burnt = "";
 
   friend bool operator==(const RoundSummary&, const RoundSummary&) = default;
 };

@@ -19,6 +19,9 @@ namespace {
 // More records than any institution has; keeps weights far from overflow.
 constexpr int64_t kMaxExamples = int64_t{1} << 40;
 
+// In the final evaluation. Longer than a client waits before it tries again.
+constexpr absl::Duration kMayBeAway = absl::Minutes(2);
+
 double InUnitRange(double value) { return value >= 0 ? std::min(value, 1.0) : 0; }
 
 }  // namespace
@@ -60,7 +63,7 @@ void Run::GoOn(Step& step) {
   if (pause_.has_value()) {
     TellPauseToAll(step);
     phase_ = Paused{};
-  } else if (accepted_ >= plan_.rounds.quorum) {
+  } else if (HasWhoIsNeeded()) {
     BeginRound(rounds_done_, step);
   }
 }
@@ -108,6 +111,8 @@ void Run::Restore(const ResumePoint& point) {
   }
   rounds_done_ = point.rounds_done;
   attempts_before_ = point.attempts_opened;
+  rounds_burnt_ = point.rounds_burnt;
+  burnt_in_a_row_ = point.burnt_in_a_row;
   pause_ = point.pause;
   last_round_ = point.last_round;
   first_evaluation_ = point.first_evaluation;
@@ -164,10 +169,21 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   }
 }
 
-void Run::Handle(const Institution& from, const ClientDisconnected&, Step&) {
+void Run::Handle(const Institution& from, const ClientDisconnected&, Step& step) {
   clients_[from].connected = false;
-  OpenRound* round = AwaitedRound(from);
-  if (round != nullptr && round->task().evaluate_only) round->Fail(from, "went offline");
+  if (AwaitedRound(from) != nullptr) WaitForThoseAway(std::get<Training>(phase_), step);
+}
+
+// Only the final evaluation does not wait for them as long as for the others.
+void Run::WaitForThoseAway(Training& training, const Step& step) {
+  if (training.round.task().evaluate_only) training.away_until = step.now + kMayBeAway;
+}
+
+void Run::GiveUpThoseAway(Training& training) const {
+  training.away_until.reset();
+  for (const Institution& institution : training.round.Expected()) {
+    if (!clients_.at(institution).connected) training.round.Fail(institution, "went offline");
+  }
 }
 
 void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
@@ -226,6 +242,7 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step& 
 }
 
 void Run::Handle(const Institution& from, const ClientFailed& event, Step& step) {
+  clients_[from].agreed_rounds = std::max(clients_[from].agreed_rounds, AgreedRounds(event));
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
       NumberOf(from).has_value()) {
@@ -251,7 +268,8 @@ void Run::Handle(const Released& event, Step& step) {
   }
   RoundSummary summary = event.counted.value_or(releasing->round.Summary());
   Remember(summary.evaluation);
-  if (releasing->round.task().evaluate_only) return End(RunState::kFinished, "", step);
+  if (releasing->round.task().evaluate_only) return Finish(summary, step);
+  CountRound(*releasing);
   last_round_ = std::move(summary);
   adapter_ = event.adapter;
   rounds_done_ = event.round + 1;
@@ -265,16 +283,18 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
   if (std::holds_alternative<Aggregating>(phase_)) return LoseSum(event.reason, step);
   const auto* releasing = std::get_if<Releasing>(&phase_);
   if (releasing == nullptr) return;
+  const RoundTask task = releasing->round.task();
+  const std::string failed =
+      fmt::format("round {} could not be released: {}", task.round + 1, event.reason);
+  if (releasing->stop_reason.has_value()) {
+    return End(RunState::kStopped, fmt::format("{}; {}", *releasing->stop_reason, failed), step);
+  }
   // Somebody has masked what cannot be: the next round may go better.
   if (secure_.has_value() && !releasing->contributors.empty()) {
-    const RoundTask task = releasing->round.task();
-    if (task.evaluate_only) return End(RunState::kFinished, "", step);
+    if (task.evaluate_only) return FinishUnevaluated(event.reason, step);
     return BurnRound(task, event.reason, step);
   }
-  End(RunState::kFailed,
-      fmt::format("round {} could not be released: {}", releasing->round.task().round + 1,
-                  event.reason),
-      step);
+  End(RunState::kFailed, failed, step);
 }
 
 void Run::Handle(const StopRequested& event, Step& step) {
@@ -302,8 +322,11 @@ Effects Run::Tick(absl::Duration now) {
     Advance(step);
     return effects;
   }
-  const OpenRound& round = std::get<Training>(phase_).round;
-  if (round.task().evaluate_only) {
+  auto& training = std::get<Training>(phase_);
+  const OpenRound& round = training.round;
+  if (now < round.task().deadline) {
+    GiveUpThoseAway(training);
+  } else if (round.task().evaluate_only) {
     FinishEvaluation(step);
   } else if (round.contributed() >= plan_.rounds.quorum) {
     CloseTraining(step);
@@ -319,7 +342,8 @@ std::optional<absl::Duration> Run::deadline() const {
     return inviting->timed_out ? inviting->deadline : inviting->timeout;
   }
   if (const auto* training = std::get_if<Training>(&phase_)) {
-    return training->round.task().deadline;
+    const absl::Duration round = training->round.task().deadline;
+    return std::min(round, training->away_until.value_or(round));
   }
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return aggregating->deadline;
   return std::nullopt;
@@ -330,6 +354,10 @@ std::optional<absl::Duration> Run::deadline() const {
 // Those whom the plan lists are there from the beginning.
 bool Run::MayTakePart(const Institution& institution) const {
   return plan_.rounds.institutions.empty() || clients_.contains(institution);
+}
+
+bool Run::HasWhoIsNeeded() const {
+  return accepted_ >= plan_.rounds.quorum || rounds_done_ == plan_.rounds.count;
 }
 
 bool Run::IsOpenToNew() const {

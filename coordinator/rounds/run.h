@@ -54,8 +54,10 @@ struct Admission {
 // Training then ends with the clients' keys instead of their contributions. The
 // aggregation's phases each have the plan's phase deadline, the upload that of a
 // round. Once clients may have agreed on whose input counts, the round is never
-// tried again: it burns, counts, and leaves the adapter as it was. Two in a row end
-// the run.
+// tried again: it burns, is over, and leaves the adapter as it was. Two in a row end
+// the run, and a run all of whose rounds have burnt has failed. No more clients are
+// asked than the plan's max_cohort says. A run whose state is older than its clients',
+// as after a restore, burns the rounds in which they say that they have agreed.
 //
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
@@ -71,8 +73,9 @@ struct Admission {
 // it cannot be reached any more) the attempt's contributions are discarded and the round is tried
 // once more, if a quorum of clients is left; then the run fails and says who was missing.
 //
-// The final evaluation has no quorum and waits only for clients that are
-// connected: what there is counts.
+// The final evaluation has no quorum and waits only a moment for clients that go
+// away: what there is counts. A run that ends without one has finished all the same,
+// and says why it is missing.
 //
 // Where the plan keeps stragglers, a client that has not answered when its round
 // closes works on, and what it hands in counts in the round that is open then, by
@@ -84,12 +87,17 @@ struct Admission {
 // round gets the work of the open one at once. What it hands in then counts in the
 // next round, as a client counts once in each.
 //
+// When contributions turn out to be lost, the round is open again without them: whoever
+// has not answered is asked, up to the deadline that the round had, or ten minutes.
+//
 // A run that is to pause finishes its open round, all its attempts included, and then
 // opens no other one; before its first round it pauses at once. Clients may connect,
 // accept and decline meanwhile. Nothing waits for the time.
 //
 // A run that is resumed with the journal of its open attempt is where it was when
-// the last entry was written, and goes on: no time has passed since.
+// the last entry was written, and goes on: no time has passed since. If the signing
+// roster is another one than the attempt's, a secure round takes a new attempt, or
+// burns if clients may have agreed.
 //
 // Pure protocol: no thread, clock, socket or file. The caller passes events and
 // the time in (`now`, on a clock that never jumps), stores what has changed,
@@ -117,12 +125,17 @@ class Run {
   // Begins (or goes on with) a run and appends what is to be done to `effects`.
   //
   // FAILED_PRECONDITION: fewer clients are connected than the quorum; not when
-  // resumed. DATA_LOSS: the journal is not of this run's next round.
+  // resumed. DATA_LOSS: the journal is not of this run's next round. When it goes on
+  // with one, NewProcess is the journal's next entry.
   static absl::StatusOr<Run> Start(Options options, absl::Duration now, Effects& effects);
 
   // Takes one client's event. Events of institutions that do not take part and
   // events about rounds that are not open change nothing.
   Effects Receive(const Institution& from, ClientEvent event, absl::Duration now);
+
+  // Whether Receive() would do anything about it now that matters to the round: ask
+  // before writing it into a journal, which is to grow by nothing else.
+  bool Heeds(const Institution& from, const ClientEvent& event) const;
 
   // Takes an event of the driver or of an administrator. StopRequested while
   // releasing takes effect after the release.
@@ -130,6 +143,10 @@ class Run {
 
   // Ends the current phase if deadline() has passed; call it at deadline().
   Effects Tick(absl::Duration now);
+
+  // Whether a pause would hold something back: a round, or the final evaluation, is
+  // still to be opened.
+  bool CanPause() const;
 
   // When Tick() is due; none when nothing waits for the time.
   std::optional<absl::Duration> deadline() const;
@@ -160,6 +177,7 @@ class Run {
     std::string reason;
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
+    int64_t agreed_rounds = 0;  // The first so many are burnt for it; see BurnAgreed().
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
     std::optional<OpenWork> work;             // Of a round that has closed without it.
@@ -173,6 +191,8 @@ class Run {
   struct Training {
     OpenRound round;
     std::optional<CoordinatorSession> session;  // Of a secure run.
+    // When those who are away are not waited for any more, in the final evaluation.
+    std::optional<absl::Duration> away_until = std::nullopt;
   };
   struct Aggregating {
     OpenRound round;
@@ -183,6 +203,7 @@ class Run {
   struct Releasing {
     OpenRound round;
     std::vector<Institution> contributors;
+    bool counts_as_burnt = true;  // If nobody has contributed, for how many have in a row.
     std::optional<std::string> stop_reason = std::nullopt;  // Asked for meanwhile.
   };
   struct Paused {};  // No round is open; pause_ says why.
@@ -207,8 +228,11 @@ class Run {
   // Of a resumed attempt; in run_replay.cpp.
   absl::Status Replay(const ResumePoint& point, Step& step);
   absl::Status ReplayOpening(const AttemptOpened& opened, Step& step);
+  std::vector<Institution> RestoreMembers(const AttemptOpened& opened);
+  void LeaveOldRoster(const AttemptOpened& opened, const ResumePoint& point, Step& step);
   void ReplayEntry(const JournalEntry& entry, Step& step);
-  void EmitRestored(const Effects& replayed, bool same_attempt, Step& step);
+  void EmitRestored(const Effects& replayed, const AttemptOpened& opened, Step& step);
+  void LoseAllConnections(const Step& step);
   void Reconnect(const std::vector<Institution>& connected, Step& step);
   static void Append(Effects effects, Step& step);
 
@@ -223,6 +247,7 @@ class Run {
   void Handle(const Institution& from, const SecureMessageReceived& event, Step& step);
   void Handle(const Released& event, Step& step);
   void Handle(const ReleaseFailed& event, Step& step);
+  void Handle(const ContributionsLost& event, Step& step);
   void Handle(const StopRequested& event, Step& step);
   void Handle(const PauseRequested& event, Step& step);
   void Handle(const ResumeRequested& event, Step& step);
@@ -239,6 +264,11 @@ class Run {
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "");
   void FinishEvaluation(Step& step);
+  static void WaitForThoseAway(Training& training, const Step& step);
+  void GiveUpThoseAway(Training& training) const;
+  void Finish(const RoundSummary& evaluated, Step& step);
+  void FinishUnevaluated(std::string_view why, Step& step);
+  void EndWithoutARound(Step& step);
   void End(RunState state, std::string reason, Step& step);
 
   // Of pauses; in run_pause.cpp.
@@ -250,6 +280,7 @@ class Run {
   bool KeepsStragglers() const { return plan_.rounds.stragglers == Stragglers::kKeep; }
   bool IsItsWork(const Institution& institution, int64_t round, int64_t attempt) const;
   void KeepWorkOfExpected(const OpenRound& round);
+  std::optional<int64_t> OldestWork() const;
   void GiveNewest(const Institution& institution, const OpenRound& round, Step& step);
   void EndOldWork(const RoundTask& next, Step& step);
   void SendWork(const Institution& institution, const OpenRound& round, Step& step);
@@ -270,18 +301,28 @@ class Run {
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
   void LoseSum(std::string_view why, Step& step);
   void BurnRound(const RoundTask& task, std::string_view why, Step& step);
+  void BurnAgreed(const RoundTask& task, Step& step);
+  void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);
+  void CountRound(const Releasing& releasing);
+  int64_t AgreedRounds(const ClientFailed& event) const;
+  int64_t CountAgreed(int64_t round) const;
+  bool IsAgreedByTooMany(int64_t round, int64_t least) const;
   absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
                                              const ContributionHeader& header) const;
   std::optional<uint32_t> NumberOf(const Institution& institution) const;
   const Institution* InstitutionOf(uint32_t number) const;
+  std::string WithNames(std::string_view text) const;
 
   bool HasEnough(const OpenRound& round) const;
   bool MayTakePart(const Institution& institution) const;
-  bool IsOpenToNew() const;  // A round is still to come.
+  bool IsOpenToNew() const;     // A round is still to come.
+  bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
   void Answer(Client& client, bool accepted, bool declined);
   std::vector<Institution> Cohort(const RoundTask& task) const;
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
+  bool HeedsFailure(const Institution& from, const ClientFailed& event) const;
+  bool HeedsMessage(const Institution& from, const SecureMessageReceived& event) const;
   void SendAssignment(const Institution& institution, const OpenRound& round, Step& step);
   void CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const;
   void Remember(const std::optional<EvaluationSummary>& evaluation);
@@ -306,6 +347,7 @@ class Run {
   AdapterLayout adapter_layout_;
   RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
+  int64_t rounds_burnt_ = 0;
 
   std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
   std::map<Institution, Client> clients_;

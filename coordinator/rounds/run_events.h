@@ -73,6 +73,9 @@ struct ClientFailed {
   int64_t round = 0;
   int64_t attempt = 0;
   std::string reason;
+  // Up to which of the run's rounds, counted from 1, the client has agreed on survivors,
+  // if that is why: it does so in none of them again.
+  int64_t agreed_rounds = 0;
 };
 
 // A message of the round's secure aggregation.
@@ -100,6 +103,11 @@ struct Released {
 struct ReleaseFailed {
   std::string reason;
 };
+// Of a plain run: what these have handed in to the open round cannot be read any more,
+// and is not in its sum. They are asked again.
+struct ContributionsLost {
+  std::vector<Institution> from;
+};
 
 struct StopRequested {
   std::string reason;
@@ -112,8 +120,8 @@ struct PauseRequested {
 };
 struct ResumeRequested {};
 
-using RunEvent =
-    std::variant<Released, ReleaseFailed, StopRequested, PauseRequested, ResumeRequested>;
+using RunEvent = std::variant<Released, ReleaseFailed, ContributionsLost, StopRequested,
+                              PauseRequested, ResumeRequested>;
 
 // ---- What is to be done, in this order ----
 
@@ -181,7 +189,8 @@ struct AttemptOpened {
   int64_t tries = 1;           // Attempts at this round since it was reached.
   int64_t burnt_in_a_row = 0;  // Rounds right before this one.
   std::vector<Member> members = {};
-  absl::Time at = absl::UnixEpoch();  // For records; nothing is measured by it.
+  absl::Time at = absl::UnixEpoch();            // For records; nothing is measured by it.
+  std::optional<Digest> roster = std::nullopt;  // Of a secure round: the signing roster.
 
   friend bool operator==(const AttemptOpened&, const AttemptOpened&) = default;
 };
@@ -199,7 +208,8 @@ struct OpenAggregation {
 };
 
 // The round is complete: make the next adapter from the sum, store it together
-// with `summary` in one transaction, then report Released (or ReleaseFailed).
+// with `summary` in one transaction, then report Released (or ReleaseFailed, or
+// ContributionsLost: the sum without them is still wanted).
 struct Release {
   int64_t round = 0;
   int64_t attempt = 0;
@@ -210,8 +220,10 @@ struct Release {
   // summary is.
   std::shared_ptr<const MaskStreams> masks = nullptr;
   bool evaluate_only = false;  // Only the summary is wanted; nothing is stored.
-  // The round has burnt: it counts, and leaves the adapter as it is.
+  // The round has burnt: it is over, and leaves the adapter as it is.
   bool unchanged = false;
+  // The oldest round whose work somebody may still hand in later.
+  std::optional<int64_t> oldest_work = std::nullopt;
 };
 
 // Send the client a message of the round's secure aggregation.
@@ -246,7 +258,7 @@ struct TellRunPaused {
 // The run is over: store its state. The driver may forget the sum.
 struct EndRun {
   RunState state = RunState::kFinished;
-  std::string reason;  // Empty when finished.
+  std::string reason;  // Of a run that has finished: why it has no final evaluation.
 };
 
 using Effect = std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, SendSecureMessage,

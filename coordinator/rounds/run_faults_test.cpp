@@ -136,15 +136,42 @@ TEST_F(RunTest, TakesAContributionOfAClientWhoseSessionIsGone) {
   EXPECT_THAT(Contribute(kUke), ElementsAre("release 0.1: B of 2 contributions"));
 }
 
-TEST_F(RunTest, DoesNotWaitForOfflineClientsInTheFinalEvaluation) {
-  plan_.rounds.count = 1;
-  StartWith({kCharite, kUke});
-  Contribute(kCharite);
-  Contribute(kUke);
-  ReleaseDone();
-  Contribute(kCharite);
-  EXPECT_THAT(Does(kUke, ClientDisconnected{}),
-              ElementsAre("end finished", "tell charite finished"));
+class FinalEvaluationTest : public RunTest {
+ protected:
+  // Charité has evaluated, the UKE is at it.
+  FinalEvaluationTest() {
+    plan_.rounds.count = 1;
+    StartWith({kCharite, kUke});
+    Contribute(kCharite);
+    Contribute(kUke);
+    ReleaseDone();
+    Contribute(kCharite);
+  }
+};
+
+TEST_F(FinalEvaluationTest, WaitsOnlyAMomentForAClientThatGoesAway) {
+  EXPECT_THAT(Does(kUke, ClientDisconnected{}), IsEmpty());
+  EXPECT_EQ(run_->deadline(), now_ + absl::Minutes(2));
+  EXPECT_THAT(Advance(absl::Minutes(2)), ElementsAre("end finished", "tell charite finished"));
+}
+
+TEST_F(FinalEvaluationTest, GivesAClientThatComesBackItsWorkAgain) {
+  Does(kUke, ClientDisconnected{});
+  EXPECT_THAT(Does(kUke, ClientConnected{}), ElementsAre("invite uke", "assign uke 1.1: evaluate"));
+  EXPECT_THAT(Advance(absl::Minutes(2)), IsEmpty());
+  EXPECT_EQ(run_->deadline(), now_ + absl::Minutes(58));
+  EXPECT_THAT(Contribute(kUke), Contains("end finished"));
+}
+
+TEST_F(FinalEvaluationTest, TakesWhatAClientHandsInWhoseSessionIsGone) {
+  Does(kUke, ClientDisconnected{});
+  EXPECT_THAT(Contribute(kUke), Contains("end finished"));
+}
+
+TEST_F(FinalEvaluationTest, NeverLastsLongerThanARound) {
+  Advance(absl::Minutes(59));
+  Does(kUke, ClientDisconnected{});
+  EXPECT_THAT(Advance(absl::Minutes(1)), Contains("end finished"));
 }
 
 TEST_F(RunTest, EndsTheFinalEvaluationAtTheDeadline) {
@@ -153,7 +180,9 @@ TEST_F(RunTest, EndsTheFinalEvaluationAtTheDeadline) {
   Contribute(kCharite);
   Contribute(kUke);
   ReleaseDone();
-  EXPECT_THAT(Advance(absl::Hours(1)), Contains("end finished"));
+  EXPECT_THAT(Advance(absl::Hours(1)),
+              Contains("end finished: the final evaluation is missing: charite did not answer; "
+                       "uke did not answer"));
 }
 
 // ---- Failures and second attempts ----
@@ -260,6 +289,71 @@ TEST_F(RunTest, FailsWhenTheReleaseFails) {
   Contribute(kUke);
   run_->Receive(ReleaseFailed{"disk full"}, now_);
   EXPECT_EQ(run_->view().reason, "round 1 could not be released: disk full");
+}
+
+// ---- Contributions that are lost ----
+
+TEST_F(RunTest, AsksAgainForAContributionThatIsLostWhenItIsToBeSummed) {
+  StartWith({kCharite, kUke});
+  Contribute(kUke);
+  Contribute(kCharite);
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+              ElementsAre("assign uke 0.1: train B, evaluate"));
+  EXPECT_EQ(run_->view().phase, RunPhase::kTraining);
+  EXPECT_FALSE(run_->CheckContribution(kUke, Header(kUke))->repeated);
+  EXPECT_THAT(Contribute(kUke), ElementsAre("release 0.1: B of 2 contributions"));
+  EXPECT_THAT(ReleaseDone(), Contains("open 1.1: A"));
+}
+
+TEST_F(RunTest, AsksAllWhoHaveNotAnsweredWhenARoundIsOpenAgain) {
+  plan_.rounds.close_at = 2;
+  StartWith({kCharite, kUke, kHelios});
+  Contribute(kUke);
+  Contribute(kCharite);
+  EXPECT_THAT(
+      Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+      ElementsAre("assign helios 0.1: train B, evaluate", "assign uke 0.1: train B, evaluate"));
+  EXPECT_THAT(Contribute(kHelios), Contains("release 0.1: B of 2 contributions"));
+}
+
+TEST_F(RunTest, WaitsForWhatIsLostTenMinutesAfterTheDeadline) {
+  StartWith({kCharite, kUke, kHelios});
+  for (const Institution& client : {kUke, kCharite, kHelios}) Contribute(client);
+  now_ += absl::Hours(2);
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+              ElementsAre("assign uke 0.1: train B, evaluate"));
+  EXPECT_THAT(Advance(absl::Minutes(9)), IsEmpty());
+  EXPECT_THAT(Advance(absl::Minutes(1)), Contains("release 0.1: B of 2 contributions"));
+}
+
+TEST_F(RunTest, AsksAgainForALateContributionWithTheWorkOfTheOpenRound) {
+  plan_.rounds.close_at = 2;
+  plan_.rounds.stragglers = Stragglers::kKeep;
+  StartWith({kCharite, kUke, kHelios});
+  const ContributionHeader late = Header(kHelios);
+  Contribute(kUke);
+  Contribute(kCharite);
+  ReleaseDone();
+  ContributionHeader of_the_round = late;
+  of_the_round.factors = 1;
+  of_the_round.size_bytes = Header(kUke).size_bytes;
+  Does(kHelios, ContributionTaken{of_the_round});
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kHelios}}, now_)),
+              ElementsAre("assign helios 1.1: train A"));
+}
+
+TEST_F(RunTest, StopsAtOnceWhenTheReleaseWaitsForWhatIsLost) {
+  StartWith({kCharite, kUke});
+  Contribute(kUke);
+  Contribute(kCharite);
+  run_->Receive(StopRequested{"enough"}, now_);
+  EXPECT_THAT(Lines(run_->Receive(ContributionsLost{{kUke}}, now_)),
+              Contains("end stopped: enough"));
+}
+
+TEST_F(RunTest, NothingIsLostOfAClientThatHasNotContributed) {
+  StartWith({kCharite, kUke});
+  EXPECT_THAT(run_->Receive(ContributionsLost{{kUke, kHelios}}, now_), IsEmpty());
 }
 
 // ---- Contributions ----
@@ -419,6 +513,18 @@ TEST_F(RunTest, GoesOnWithTheFinalEvaluationAfterARestart) {
                                            {.institution = kUke, .accepted = true}}};
   EXPECT_THAT(Start(std::move(options)), ElementsAre("invite charite", "open 3.1: evaluation",
                                                      "assign charite 3.1: evaluate"));
+}
+
+TEST_F(RunTest, WaitsAMomentAfterARestartForThoseWhoAreToEvaluate) {
+  fedtune::Run::Options options = Options({});
+  options.resume = ResumePoint{.rounds_done = 3,
+                               .clients = {{.institution = kCharite, .accepted = true},
+                                           {.institution = kUke, .accepted = true}}};
+  EXPECT_THAT(Start(std::move(options)), ElementsAre("open 3.1: evaluation"));
+  EXPECT_THAT(Does(kCharite, ClientConnected{}),
+              ElementsAre("invite charite", "assign charite 3.1: evaluate"));
+  EXPECT_THAT(Contribute(kCharite), IsEmpty());
+  EXPECT_THAT(Advance(absl::Minutes(2)), Contains("end finished"));
 }
 
 }  // namespace

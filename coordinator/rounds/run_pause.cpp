@@ -8,8 +8,14 @@
 
 namespace fedtune {
 
+bool Run::CanPause() const {
+  const OpenRound* round = CurrentRound();
+  return !std::holds_alternative<Ended>(phase_) &&
+         (round == nullptr || !round->task().evaluate_only);
+}
+
 void Run::Handle(const PauseRequested& event, Step& step) {
-  if (pause_.has_value() || std::holds_alternative<Ended>(phase_)) return;
+  if (pause_.has_value() || !CanPause()) return;
   pause_ = ShortReason(event.reason);
   TellPauseToAll(step);
   if (std::holds_alternative<Inviting>(phase_)) phase_ = Paused{};
@@ -20,7 +26,7 @@ void Run::Handle(const ResumeRequested&, Step& step) {
   pause_.reset();
   TellPauseToAll(step);
   if (!std::holds_alternative<Paused>(phase_)) return;
-  if (rounds_done_ > 0 && accepted_ >= plan_.rounds.quorum) {
+  if (rounds_done_ > 0 && HasWhoIsNeeded()) {
     BeginRound(rounds_done_, step);
   } else {
     phase_ = InvitingFrom(step.now);

@@ -129,6 +129,29 @@ TEST_F(RunPauseTest, PausesBeforeTheFinalEvaluation) {
   EXPECT_THAT(Resume(), Contains("open 1.1: evaluation"));
 }
 
+TEST_F(RunPauseTest, ResumesTheFinalEvaluationWithoutAQuorum) {
+  plan_.rounds.count = 1;
+  StartWith({kCharite, kUke});
+  Pause();
+  Contribute(kUke);
+  Contribute(kCharite);
+  ReleaseDone();
+  Does(kUke, RunDeclined{"policy changed"});
+  EXPECT_THAT(Resume(), Contains("assign charite 1.1: evaluate"));
+  EXPECT_THAT(Contribute(kCharite), Contains("end finished"));
+}
+
+TEST_F(RunPauseTest, ANewProcessOpensTheFinalEvaluationWithoutAQuorum) {
+  plan_.rounds.count = 1;
+  StartWith({kCharite, kUke});
+  Pause();
+  Contribute(kUke);
+  Contribute(kCharite);
+  ReleaseDone();
+  Does(kUke, RunDeclined{"policy changed"});
+  EXPECT_THAT(Restart({}, {kCharite}), Contains("assign charite 1.1: evaluate"));
+}
+
 TEST_F(RunPauseTest, CanBeStoppedWhilePaused) {
   PauseInTheSecondRound();
   Contribute(kCharite);

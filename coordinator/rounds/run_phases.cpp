@@ -16,6 +16,9 @@ namespace {
 
 constexpr int64_t kMaxTries = 2;
 
+// What a client has still, for a round that was closed.
+constexpr absl::Duration kSentAgainWithin = absl::Minutes(10);
+
 }  // namespace
 
 void Run::Advance(Step& step) {
@@ -61,6 +64,7 @@ bool Run::HasEnough(const OpenRound& round) const {
 }
 
 void Run::BeginRound(int64_t round, Step& step) {
+  if (round == plan_.rounds.count && rounds_burnt_ == round) return EndWithoutARound(step);
   if (round == plan_.rounds.count && !final_evaluation_) {
     return End(RunState::kFinished, "", step);
   }
@@ -72,9 +76,16 @@ void Run::BeginRound(int64_t round, Step& step) {
   const int64_t before = std::exchange(attempts_before_, 0);
   if (secure_.has_value() && before > 0) {
     // Clients may have agreed on whose input counts.
-    if (round == plan_.rounds.count) return End(RunState::kFinished, "", step);
+    if (round == plan_.rounds.count) {
+      return FinishUnevaluated("it was open when the run ended before, and is not begun again",
+                               step);
+    }
     return BurnRound({.round = round, .attempt = before, .deadline = step.now},
                      "what it had come to is lost", step);
+  }
+  // Where so many say so, nobody trains for it in vain.
+  if (round < plan_.rounds.count && IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
+    return BurnAgreed(TaskOf(round, before + 1, step.now), step);
   }
   OpenAttempt(round, before + 1, step);
 }
@@ -102,7 +113,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
   if (secure_.has_value()) {
     absl::StatusOr<CoordinatorSession> session = NewSession(task, cohort);
     if (!session.ok()) {
-      return task.evaluate_only ? End(RunState::kFinished, "", step)
+      return task.evaluate_only ? FinishUnevaluated(Message(session.status()), step)
                                 : End(RunState::kFailed,
                                       fmt::format("round {} cannot be aggregated securely: {}",
                                                   task.round + 1, Message(session.status())),
@@ -110,6 +121,10 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
     }
     training.session.emplace(*std::move(session));
   }
+  const bool all_are_here = std::all_of(cohort.begin(), cohort.end(), [this](const auto& member) {
+    return clients_.at(member).connected;
+  });
+  if (!all_are_here) WaitForThoseAway(training, step);
   phase_ = std::move(training);
   const OpenRound& open = std::get<Training>(phase_).round;
   step.effects.push_back(OpenAggregation{.round = task.round,
@@ -129,6 +144,7 @@ AttemptOpened Run::Opened(const OpenRound& round) const {
                        .attempt = round.task().attempt,
                        .tries = tries_,
                        .burnt_in_a_row = burnt_in_a_row_};
+  if (secure_.has_value()) opened.roster = secure_->roster;
   for (const auto& [institution, client] : clients_) {
     opened.members.push_back({.institution = institution,
                               .connected = client.connected,
@@ -150,10 +166,14 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
     accepted.push_back(institution);
     if (client.connected) connected.push_back(institution);
   }
-  if (task.evaluate_only) return connected;
+  const int64_t seed = plan_.training.seed;
+  if (task.evaluate_only) {
+    return DrawCohort(connected.empty() ? accepted : connected,
+                      secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
+  }
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
-  std::vector<Institution> cohort = DrawCohort(
-      enough ? connected : accepted, plan_.rounds.cohort_size, plan_.training.seed, task.round);
+  std::vector<Institution> cohort =
+      DrawCohort(enough ? connected : accepted, MostInCohort(plan_), seed, task.round);
   // Whoever is late is in it, whatever the lots say.
   for (const Institution& institution : connected) {
     if (!clients_.at(institution).work.has_value()) continue;
@@ -175,14 +195,49 @@ void Run::CloseTraining(Step& step) {
                                  .attempt = round.task().attempt,
                                  .factors = round.task().factors,
                                  .incoming = adapter_,
-                                 .summary = round.Summary()});
+                                 .summary = round.Summary(),
+                                 .oldest_work = OldestWork()});
   std::vector<Institution> contributors = round.Contributors();
   phase_ = Releasing{std::move(round), std::move(contributors)};
+}
+
+void Run::Handle(const ContributionsLost& event, Step& step) {
+  bool was_closed = false;
+  if (auto* releasing = std::get_if<Releasing>(&phase_)) {
+    if (releasing->stop_reason.has_value()) {
+      return End(RunState::kStopped, std::string(*releasing->stop_reason), step);
+    }
+    OpenRound round = std::move(releasing->round);
+    phase_ = Training{std::move(round), std::nullopt};
+    was_closed = true;
+  }
+  auto* training = std::get_if<Training>(&phase_);
+  if (training == nullptr) return;
+  std::vector<Institution> asked;
+  for (const Institution& institution : event.from) {
+    if (!training->round.HasContributed(institution)) continue;
+    training->round.TakeBack(institution,
+                             step.now + std::min(plan_.rounds.deadline, kSentAgainWithin));
+    clients_[institution].taken.reset();
+    asked.push_back(institution);
+  }
+  if (was_closed) asked = training->round.Expected();
+  const RoundTask& task = training->round.task();
+  for (const Institution& institution : asked) {
+    Client& client = clients_[institution];
+    client.progress = {};
+    if (client.work.has_value() && client.work->Is(task.round, task.attempt)) client.work.reset();
+    if (client.connected) SendWork(institution, training->round, step);
+  }
 }
 
 void Run::RetryOrFail(Step& step, std::string_view why) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
+  if (IsAgreedByTooMany(round.task().round, 1)) {
+    CloseForExpected(round, fmt::format("round {} burns", number), step);
+    return BurnAgreed(round.task(), step);
+  }
   if (tries_ < kMaxTries && accepted_ >= plan_.rounds.quorum) {
     CloseForExpected(
         round, fmt::format("round {} had too few contributions and is tried again", number), step);
@@ -205,8 +260,32 @@ void Run::RetryOrFail(Step& step, std::string_view why) {
 void Run::FinishEvaluation(Step& step) {
   if (secure_.has_value()) return BeginAggregating(step);
   const OpenRound round = std::move(std::get<Training>(phase_).round);
-  Remember(round.Summary().evaluation);
+  const RoundSummary summary = round.Summary();
+  Remember(summary.evaluation);
+  if (summary.contributions > 0) return Finish(summary, step);
+  std::vector<std::string> missing = round.Missing(step.now >= round.task().deadline);
+  FinishUnevaluated(missing.empty() ? "no client was connected" : SomeOf(std::move(missing), "; "),
+                    step);
+}
+
+void Run::Finish(const RoundSummary& evaluated, Step& step) {
+  if (!evaluated.evaluation.has_value()) {
+    return FinishUnevaluated("no client has records to evaluate it on", step);
+  }
   End(RunState::kFinished, "", step);
+}
+
+void Run::FinishUnevaluated(std::string_view why, Step& step) {
+  End(RunState::kFinished,
+      fmt::format("the final evaluation is missing: {}", ShortReason(std::string(why))), step);
+}
+
+// Nothing was learnt: that is no end to be content with.
+void Run::EndWithoutARound(Step& step) {
+  const std::string why = last_round_.has_value() && !last_round_->burnt.empty()
+                              ? "; the last one: " + last_round_->burnt
+                              : "";
+  End(RunState::kFailed, fmt::format("all of its {} rounds have burnt{}", rounds_done_, why), step);
 }
 
 void Run::End(RunState state, std::string reason, Step& step) {

@@ -18,6 +18,10 @@ absl::Status Run::Replay(const ResumePoint& point, Step& step) {
     return absl::DataLossError(
         fmt::format("the journal of round {} does not begin with its opening", rounds_done_ + 1));
   }
+  if (opened->roster.has_value() && secure_.has_value() && *opened->roster != secure_->roster) {
+    LeaveOldRoster(*opened, point, step);
+    return absl::OkStatus();
+  }
   // The last entry is now.
   const absl::Duration begin = step.now - point.journal.back().at;
   Effects replayed;
@@ -31,13 +35,18 @@ absl::Status Run::Replay(const ResumePoint& point, Step& step) {
     Handle(ReleaseFailed{point.lost}, past);
     Advance(past);
   }
-  const OpenRound* round = CurrentRound();
-  const bool same = round != nullptr && round->task().Is(opened->round, opened->attempt);
-  EmitRestored(replayed, same, step);
+  EmitRestored(replayed, *opened, step);
   return absl::OkStatus();
 }
 
 absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
+  OpenAttempt(TaskOf(opened.round, opened.attempt, step.now), RestoreMembers(opened), step);
+  if (!std::holds_alternative<Ended>(phase_)) return absl::OkStatus();
+  return absl::DataLossError(std::get<Ended>(phase_).reason);
+}
+
+// Gives back the cohort.
+std::vector<Institution> Run::RestoreMembers(const AttemptOpened& opened) {
   tries_ = opened.tries;
   burnt_in_a_row_ = opened.burnt_in_a_row;
   std::vector<Institution> cohort;
@@ -50,9 +59,29 @@ absl::Status Run::ReplayOpening(const AttemptOpened& opened, Step& step) {
     client.work = member.work;
     if (member.in_cohort) cohort.push_back(member.institution);
   }
-  OpenAttempt(TaskOf(opened.round, opened.attempt, step.now), cohort, step);
-  if (!std::holds_alternative<Ended>(phase_)) return absl::OkStatus();
-  return absl::DataLossError(std::get<Ended>(phase_).reason);
+  return cohort;
+}
+
+// What clients have said under the other roster is signed for another session. None can
+// have been asked to agree unless the inputs of a whole cohort had come.
+void Run::LeaveOldRoster(const AttemptOpened& opened, const ResumePoint& point, Step& step) {
+  constexpr std::string_view kWhy = "the signing roster was renewed while it was open";
+  RestoreMembers(opened);
+  for (auto& [institution, client] : clients_) client.connected = false;
+  int64_t inputs = 0;
+  for (const JournalEntry& entry : point.journal) {
+    const auto* received = std::get_if<ReceivedFromClient>(&entry.what);
+    if (received == nullptr || !clients_.contains(received->from)) continue;
+    const auto& [from, event] = *received;
+    if (std::holds_alternative<ContributionTaken>(event)) ++inputs;
+    if (const auto* accepted = std::get_if<RunAccepted>(&event)) Handle(from, *accepted, step);
+    if (const auto* declined = std::get_if<RunDeclined>(&event)) Handle(from, *declined, step);
+  }
+  if (inputs < plan_.secure.min_cohort) {
+    return OpenAttempt(opened.round, opened.attempt + 1, step);
+  }
+  const RoundTask task = TaskOf(opened.round, opened.attempt, step.now);
+  task.evaluate_only ? FinishUnevaluated(kWhy, step) : BurnRound(task, kWhy, step);
 }
 
 // An entry that cannot be any more, since something before it is lost, is left out.
@@ -60,6 +89,7 @@ void Run::ReplayEntry(const JournalEntry& entry, Step& step) {
   std::visit(Overloaded{[](const AttemptOpened&) {},
                         [&](const RunEvent& event) { Append(Receive(event, step.now), step); },
                         [&](const TimeIsUp&) { Append(Tick(step.now), step); },
+                        [&](const NewProcess&) { LoseAllConnections(step); },
                         [&](const ReceivedFromClient& received) {
                           const auto* taken = std::get_if<ContributionTaken>(&received.event);
                           if (taken != nullptr) {
@@ -77,7 +107,7 @@ void Run::Append(Effects effects, Step& step) {
 
 // Of all that the replay led to, only what is still to be done: nobody is connected
 // who could be told anything, and what was to be stored before is stored.
-void Run::EmitRestored(const Effects& replayed, bool same_attempt, Step& step) {
+void Run::EmitRestored(const Effects& replayed, const AttemptOpened& opened, Step& step) {
   const auto last = [&]<typename E>(const E*) -> const E* {
     for (auto effect = replayed.rbegin(); effect != replayed.rend(); ++effect) {
       if (const E* found = std::get_if<E>(&*effect)) return found;
@@ -88,15 +118,22 @@ void Run::EmitRestored(const Effects& replayed, bool same_attempt, Step& step) {
     return step.effects.emplace_back(*end), void();
   }
   OpenAggregation open = *last(static_cast<const OpenAggregation*>(nullptr));
-  open.restored = same_attempt;
+  const OpenRound* round = CurrentRound();
+  open.restored = round != nullptr && round->task().Is(opened.round, opened.attempt);
+  if (open.restored) open.opened.at = opened.at;
   step.effects.emplace_back(std::move(open));
   if (!std::holds_alternative<Releasing>(phase_)) return;
   step.effects.emplace_back(*last(static_cast<const Release*>(nullptr)));
 }
 
+void Run::LoseAllConnections(const Step& step) {
+  for (auto& [institution, client] : clients_) client.connected = false;
+  if (auto* training = std::get_if<Training>(&phase_)) WaitForThoseAway(*training, step);
+}
+
 // As those who are connected now have just come, and everyone else is away.
 void Run::Reconnect(const std::vector<Institution>& connected, Step& step) {
-  for (auto& [institution, client] : clients_) client.connected = false;
+  LoseAllConnections(step);
   for (const Institution& institution : connected) {
     Append(Receive(institution, ClientConnected{}, step.now), step);
   }

@@ -3,6 +3,8 @@
 // How a run aggregates securely: the protocol's session decides, this decides
 // what follows for the round.
 
+#include <algorithm>
+#include <charconv>
 #include <memory>
 #include <utility>
 
@@ -35,6 +37,23 @@ const Institution* Run::InstitutionOf(uint32_t number) const {
   return found == institutions_.end() ? nullptr : &found->second;
 }
 
+// The session knows clients by "number 17".
+std::string Run::WithNames(std::string_view text) const {
+  constexpr std::string_view kNumber = "number ";
+  std::string named;
+  for (size_t at = text.find(kNumber); at != std::string_view::npos; at = text.find(kNumber)) {
+    const char* digits = text.data() + at + kNumber.size();
+    uint32_t number = 0;
+    const char* end = std::from_chars(digits, text.data() + text.size(), number).ptr;
+    const Institution* institution = end == digits ? nullptr : InstitutionOf(number);
+    const size_t next = static_cast<size_t>(end - text.data());
+    named += text.substr(0, at);
+    named += institution == nullptr ? text.substr(at, next - at) : institution->value;
+    text.remove_prefix(next);
+  }
+  return named.append(text);
+}
+
 absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
                                                    const std::vector<Institution>& cohort) const {
   ASSIGN_OR_RETURN(
@@ -52,7 +71,12 @@ absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
                                       .cohort = {},
                                       .model = TrainedFrom(secure_->base_digest, adapter_)};
   for (const Institution& institution : cohort) {
-    options.cohort.push_back(*NumberOf(institution));
+    const std::optional<uint32_t> number = NumberOf(institution);
+    if (!number.has_value()) {
+      return absl::FailedPreconditionError(fmt::format(
+          "{} is not on the signing roster with a key of the plan's suite", institution.value));
+    }
+    options.cohort.push_back(*number);
   }
   return CoordinatorSession::Create(std::move(options));
 }
@@ -170,7 +194,6 @@ void Run::ReleaseSecureSum(Step& step) {
   for (const uint32_t number : aggregating.session.Survivors()) {
     contributors.push_back(*InstitutionOf(number));
   }
-  burnt_in_a_row_ = 0;
   step.effects.push_back(Release{
       .round = task.round,
       .attempt = task.attempt,
@@ -188,12 +211,12 @@ void Run::ReleaseSecureSum(Step& step) {
 void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
   Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
   const RoundTask task = aggregating.round.task();
-  const std::string why = aggregating.session.failure();
+  const std::string why = WithNames(aggregating.session.failure());
   for (const Institution& institution : aggregating.round.Contributors()) {
     if (!clients_.at(institution).connected) continue;
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
   }
-  if (task.evaluate_only) return End(RunState::kFinished, "", step);
+  if (task.evaluate_only) return FinishUnevaluated(why, step);
   if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why);
@@ -204,24 +227,66 @@ void Run::LoseSum(std::string_view why, Step& step) {
   Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
   const RoundTask task = aggregating.round.task();
   const bool agreed = aggregating.session.phase() >= SessionPhase::kAgreeing;
-  if (task.evaluate_only) return End(RunState::kFinished, "", step);
+  if (task.evaluate_only) return FinishUnevaluated(why, step);
   if (agreed) return BurnRound(task, why, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why);
 }
 
 void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
-  if (++burnt_in_a_row_ >= kMostBurntInARow) {
+  if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
     return End(RunState::kFailed,
                fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
   }
+  ReleaseNothing(task, why, step);
+}
+
+// It was summed before what this run knows was stored: that says nothing of how rounds go.
+void Run::BurnAgreed(const RoundTask& task, Step& step) {
+  ReleaseNothing(task,
+                 fmt::format("{} clients have agreed on its survivors before, and the coordinator "
+                             "knows nothing of it: its state is older than theirs, as after a "
+                             "restore",
+                             CountAgreed(task.round)),
+                 step);
+  std::get<Releasing>(phase_).counts_as_burnt = false;
+}
+
+void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step) {
   step.effects.push_back(Release{.round = task.round,
                                  .attempt = task.attempt,
                                  .factors = task.factors,
                                  .incoming = adapter_,
-                                 .summary = {.round = task.round, .attempt = task.attempt},
+                                 .summary = {.round = task.round,
+                                             .attempt = task.attempt,
+                                             .burnt = ShortReason(std::string(why))},
                                  .unchanged = true});
   phase_ = Releasing{OpenRound(task, {}), {}};
+}
+
+// It is released.
+void Run::CountRound(const Releasing& releasing) {
+  const bool burnt = releasing.contributors.empty();
+  if (burnt) ++rounds_burnt_;
+  if (burnt && !releasing.counts_as_burnt) return;
+  burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
+}
+
+// No more than the plan has, whatever a client says.
+int64_t Run::AgreedRounds(const ClientFailed& event) const {
+  return secure_.has_value() ? std::min(event.agreed_rounds, plan_.rounds.count) : 0;
+}
+
+int64_t Run::CountAgreed(int64_t round) const {
+  return std::count_if(clients_.begin(), clients_.end(), [round](const auto& client) {
+    return client.second.accepted && client.second.agreed_rounds > round;
+  });
+}
+
+// At least `least`, and without them there is no quorum.
+bool Run::IsAgreedByTooMany(int64_t round, int64_t least) const {
+  const int64_t agreed = CountAgreed(round);
+  return agreed >= least && accepted_ - agreed < plan_.rounds.quorum;
 }
 
 absl::StatusOr<Admission> Run::CheckMaskedInput(const Institution& from,

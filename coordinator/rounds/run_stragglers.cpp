@@ -2,6 +2,8 @@
 
 // How a run keeps the work of those who are late.
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "base/status_macros.h"
 #include "coordinator/rounds/run.h"
@@ -33,6 +35,15 @@ void Run::KeepWorkOfExpected(const OpenRound& round) {
                     .adapter = adapter_,
                     .evaluate = task.evaluate};
   }
+}
+
+std::optional<int64_t> Run::OldestWork() const {
+  std::optional<int64_t> oldest;
+  for (const auto& [institution, client] : clients_) {
+    if (client.work.has_value())
+      oldest = std::min(oldest.value_or(client.work->round), client.work->round);
+  }
+  return oldest;
 }
 
 // Its contribution, which is taken, was of an older round: there is more to be done.

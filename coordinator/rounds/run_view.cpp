@@ -109,6 +109,48 @@ std::string_view ToString(RunPhase phase) {
   return "unknown";
 }
 
+bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
+  if (!IsJournalled(event)) return false;
+  const auto found = clients_.find(from);
+  if (found == clients_.end()) {
+    return std::holds_alternative<ClientConnected>(event) && MayTakePart(from) && IsOpenToNew();
+  }
+  const Client& client = found->second;
+  return std::visit(
+      Overloaded{[&](const RunAccepted& e) {
+                   const int64_t examples = secure_.has_value() ? 0 : e.example_count;
+                   return !client.accepted || client.example_count != examples;
+                 },
+                 [&](const RunDeclined& e) {
+                   return !client.declined || client.reason != ShortReason(e.reason);
+                 },
+                 [&](const ClientFailed& e) { return HeedsFailure(from, e); },
+                 [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
+                 [](const auto&) { return true; }},
+      event);
+}
+
+bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const {
+  if (AgreedRounds(event) > clients_.at(from).agreed_rounds) return true;
+  if (!IsItsWork(from, event.round, event.attempt)) return false;
+  if (secure_.has_value()) return !std::holds_alternative<Releasing>(phase_);
+  const Client& client = clients_.at(from);
+  return client.work.has_value() || Awaits(from, client);
+}
+
+bool Run::HeedsMessage(const Institution& from, const SecureMessageReceived& event) const {
+  const OpenRound* round = CurrentRound();
+  if (round == nullptr || !round->task().Is(event.round, event.attempt)) return false;
+  const CoordinatorSession* session = nullptr;
+  if (const auto* training = std::get_if<Training>(&phase_)) {
+    session = training->session.has_value() ? &*training->session : nullptr;
+  } else if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
+    session = &aggregating->session;
+  }
+  if (session == nullptr || !NumberOf(from).has_value()) return false;
+  return session->Hears(*NumberOf(from), event.message);
+}
+
 absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
                                                  const ContributionHeader& header) const {
   const absl::Status stranger = absl::PermissionDeniedError(

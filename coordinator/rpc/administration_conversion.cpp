@@ -113,6 +113,7 @@ v1::RoundSummary ToMessage(const ReleaseRecord& release) {
   message.set_contributions(summary.contributions);
   message.set_example_count(summary.example_count);
   message.set_training_loss(summary.training_loss);
+  message.set_burnt(summary.burnt);
   if (summary.evaluation.has_value()) {
     *message.mutable_evaluation() = ToMessage(*summary.evaluation);
   }

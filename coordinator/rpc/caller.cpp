@@ -54,7 +54,9 @@ absl::StatusOr<std::string_view> PeerCertificate(const grpc::AuthContext& contex
 
 absl::Status HasExpired(const Identity& identity) {
   return absl::UnauthenticatedError(
-      fmt::format("the certificate of {} has expired; renew it", Describe(identity)));
+      fmt::format("the certificate of {} has expired; the custodian issues a new one for the "
+                  "same request.pem",
+                  Describe(identity)));
 }
 
 bool MayCall(Role role, std::string_view rpc) {

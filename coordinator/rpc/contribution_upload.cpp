@@ -7,7 +7,6 @@
 #include "base/fail_point.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "coordinator/rpc/status_conversion.h"
 #include "fmt/format.h"
 #include "rpc/upload.h"
 
@@ -28,6 +27,7 @@ ContributionUpload::ContributionUpload(const Surroundings& around, Institution f
                                        grpc::CallbackServerContext& context,
                                        grpc::ByteBuffer* response)
     : gateway_(around.gateway),
+      uploads_(around.uploads),
       timers_(around.timers),
       clock_(around.clock),
       from_(std::move(from)),
@@ -131,6 +131,7 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
   admitted_ = true;
   repeated_ = admission.repeated;
   if (admission.repeated) return absl::OkStatus();
+  uploads_.Begin(from_, submitted_->run, weak_from_this());
   if (admission.chunk_root.has_value()) {
     chunk_root_ = *admission.chunk_root;
     ASSIGN_OR_RETURN(masked_, gateway_.NewMaskedInput(from_, submitted_->run, submitted_->header));

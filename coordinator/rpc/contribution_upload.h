@@ -12,6 +12,9 @@
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/masked_input.h"
 #include "coordinator/driver/timer_queue.h"
+#include "coordinator/rpc/open_streams.h"
+#include "coordinator/rpc/open_uploads.h"
+#include "coordinator/rpc/status_conversion.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/rpc/upload_pace.h"
 #include "grpcpp/server_context.h"
@@ -28,13 +31,16 @@ namespace fedtune {
 // good, it has failed in the round. A
 // call that ends too early may have been cut off: its client may send again, and a
 // large contribution goes on where it was. One that comes too slowly (UploadPace) is
-// ended as if it had been cut off. Keeps itself alive until it is done.
+// ended as if it had been cut off, and so is one whose client begins another one for the
+// run (OpenUploads). Keeps itself alive until it is done.
 class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
+                                 public StandingStream,
                                  public std::enable_shared_from_this<ContributionUpload> {
  public:
   // What all uploads share; it must outlive them.
   struct Surroundings {
     ClientGateway& gateway;
+    OpenUploads& uploads;
     TimerQueue& timers;
     const Clock& clock;
   };
@@ -43,6 +49,8 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   static ContributionUpload* Start(const Surroundings& around, Institution from,
                                    grpc::CallbackServerContext& context,
                                    grpc::ByteBuffer* response);
+
+  void Close(absl::Status reason) override { FinishOnce(ToGrpcStatus(reason)); }
 
  private:
   ContributionUpload(const Surroundings& around, Institution from,
@@ -70,6 +78,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
 
   std::shared_ptr<ContributionUpload> self_;
   ClientGateway& gateway_;
+  OpenUploads& uploads_;
   TimerQueue& timers_;
   const Clock& clock_;
   const Institution from_;

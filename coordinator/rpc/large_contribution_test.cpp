@@ -110,6 +110,15 @@ class LargeContributionTest : public ServerTest {
     bea_->Join(30);
   }
 
+  // What a backup does not have is lost.
+  void BackUpAndRestore() {
+    const auto backup = BackUp(State(""), directory_.path() / "backups", absl::Now());
+    ASSERT_THAT(backup, IsOk());
+    server_.reset();
+    std::filesystem::rename(State(""), directory_.path() / "lost");
+    ASSERT_THAT(Restore(*backup, State("")), IsOk());
+  }
+
   void LoseTheDatabase() {
     server_.reset();
     for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal", "fedtune.sqlite-shm"}) {
@@ -196,12 +205,16 @@ TEST_F(LargeContributionTest, WhatIsAcknowledgedIsInTheSumAfterARestart) {
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
   BreakOff(*bea_, Values(1));
   server_.reset();
+  const absl::Time ended = absl::Now();
   StartAgainWithAdaAndBea();
   const v1::RoundAssignment again = bea_->Receive().round_assignment();
   EXPECT_EQ(again.attempt(), work_.attempt());
   ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
   const v1::RoundAssignment next = ada_->Receive().round_assignment();
   EXPECT_EQ(next.round(), 1);
+  const v1::GetRunResponse run = GetRun(ada_->invitation().run_id());
+  EXPECT_GE(run.rounds(0).started_unix_ms(), run.run().started_unix_ms());
+  EXPECT_LE(run.rounds(0).started_unix_ms(), absl::ToUnixMillis(ended));
   const std::vector<float> after = Adapter(next.adapter_sha256());
   for (size_t i = 0; i < after.size(); ++i) {
     ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
@@ -241,11 +254,7 @@ TEST_F(LargeContributionTest, AfterARestoreClientsHandInAgainWhatTheBackupDoesNo
   const std::vector<float> before = Adapter(work_.adapter_sha256());
   CoyAndDanFailTheRound();
   ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
-  const auto backup = BackUp(State(""), directory_.path() / "backups", absl::Now());
-  ASSERT_THAT(backup, IsOk());
-  server_.reset();
-  std::filesystem::rename(State(""), directory_.path() / "lost");
-  ASSERT_THAT(Restore(*backup, State("")), IsOk());
+  BackUpAndRestore();
   StartAgainWithAdaAndBea();
   const v1::RoundAssignment again = ada_->Receive().round_assignment();
   EXPECT_EQ(again.round(), work_.round());
@@ -264,6 +273,27 @@ TEST_F(LargeContributionTest, AfterARestoreClientsHandInAgainWhatTheBackupDoesNo
   }
 }
 
+// It lies where the one lay that was lost.
+TEST_F(LargeContributionTest, WhatIsHandedInAgainCountsOnceWhenTheNextProcessBringsItBack) {
+  const std::vector<float> before = Adapter(work_.adapter_sha256());
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  BackUpAndRestore();
+  StartAgainWithAdaAndBea();
+  ada_->Receive();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  server_.reset();
+  StartAgainWithAdaAndBea();
+  bea_->Receive();
+  ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+  const v1::RoundAssignment next = ada_->Receive().round_assignment();
+  ASSERT_EQ(next.round(), 1);
+  const std::vector<float> after = Adapter(next.adapter_sha256());
+  for (size_t i = 0; i < after.size(); ++i) {
+    ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
+  }
+}
+
 TEST_F(LargeContributionTest, AnUploadThatIsCutOffGoesOnInTheNextProcess) {
   const std::string bytes(ValueBytes(Values(1)));
   EXPECT_EQ(SendPart(*ada_, bytes, size_t{3} << 20), 0u);
@@ -276,6 +306,67 @@ TEST_F(LargeContributionTest, AnUploadThatIsCutOffGoesOnInTheNextProcess) {
   v1::SubmitContributionResponse again;
   EXPECT_THAT(ada_->Submit(ada_->HeaderFor(work_, bytes), bytes, &again), IsGrpcOk());
   EXPECT_TRUE(again.repeated());
+}
+
+// Each would take its space on the disk.
+TEST_F(LargeContributionTest, AnUploadEndsTheOneBeforeItOfTheSameClient) {
+  const std::string bytes(ValueBytes(Values(1)));
+  v1::SubmitContributionRequest head;
+  *head.mutable_header() = ada_->HeaderFor(work_, bytes);
+  grpc::ClientContext contexts[3];
+  v1::SubmitContributionResponse response;
+  std::vector<std::unique_ptr<grpc::ClientWriter<v1::SubmitContributionRequest>>> uploads;
+  for (grpc::ClientContext& context : contexts) {
+    uploads.push_back(ada_->stub().SubmitContribution(&context, &response));
+    uploads.back()->Write(head);
+    uploads.back()->WaitForInitialMetadata();
+  }
+  for (int i = 0; i < 2; ++i) {
+    const grpc::Status ended = uploads[i]->Finish();
+    EXPECT_THAT(ended, HasGrpcCode(UNAVAILABLE));
+    EXPECT_THAT(ended.error_message(), HasSubstr("another upload of this client"));
+  }
+  EXPECT_THAT(Submit(*bea_, Values(1)), IsGrpcOk()) << "each client has its own";
+  contexts[2].TryCancel();
+  EXPECT_THAT(uploads[2]->Finish(), HasGrpcCode(CANCELLED));
+  EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+}
+
+class LostInTheRoundTest : public LargeContributionTest {
+ protected:
+  std::filesystem::path OnlyFile() const {
+    return std::filesystem::directory_iterator(State("spool"))->path();
+  }
+
+  // Bea's contribution completes the round, and ada's cannot be read.
+  void ExpectAdaIsAskedAgain() {
+    const std::vector<float> before = Adapter(work_.adapter_sha256());
+    ASSERT_THAT(Submit(*bea_, Values(-1)), IsGrpcOk());
+    const v1::RoundAssignment again = ada_->Receive().round_assignment();
+    EXPECT_EQ(again.round(), 0);
+    EXPECT_EQ(again.attempt(), work_.attempt());
+    ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+    const v1::RoundAssignment next = ada_->Receive().round_assignment();
+    ASSERT_EQ(next.round(), 1);
+    const std::vector<float> after = Adapter(next.adapter_sha256());
+    for (size_t i = 0; i < after.size(); ++i) {
+      ASSERT_EQ(after[i], static_cast<float>(static_cast<double>(before[i]) - 0.5)) << i;
+    }
+  }
+};
+
+TEST_F(LostInTheRoundTest, AFlippedBitIsNoticedAndAskedForAgain) {
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  std::fstream(OnlyFile()).seekp(4'000'003).put('\x7f');
+  ExpectAdaIsAskedAgain();
+}
+
+TEST_F(LostInTheRoundTest, AFileThatIsCutShortIsAskedForAgain) {
+  CoyAndDanFailTheRound();
+  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+  std::filesystem::resize_file(OnlyFile(), 1'000);
+  ExpectAdaIsAskedAgain();
 }
 
 TEST_F(LargeContributionTest, WhatIsDamagedOnTheDiskIsAskedForAgain) {

@@ -12,6 +12,7 @@
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_credentials_options.h"
 #include "grpcpp/server_builder.h"
+#include "rpc/channel.h"
 
 namespace fedtune {
 namespace {
@@ -50,6 +51,7 @@ void SetLimits(grpc::ServerBuilder& builder) {
       // while the coordinator is busy, up to the quota.
       {GRPC_ARG_HTTP2_BDP_PROBE, 0},
       {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20},
+      {GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadBytes},
   };
   for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
 }

@@ -73,8 +73,9 @@ struct Server::Parts {
                         .clock = clock}),
         callers(federation, clock),
         upload_timers(clock),
-        training_service({.gateway = gateway, .timers = upload_timers, .clock = clock}, callers,
-                         streams),
+        training_service(
+            {.gateway = gateway, .uploads = uploads, .timers = upload_timers, .clock = clock},
+            callers, streams),
         administration_service(
             {.runs = administration, .blobs = gateway, .callers = callers, .streams = streams}) {}
 
@@ -89,6 +90,7 @@ struct Server::Parts {
   RunAdministration administration;
   const CallerCheck callers;
   OpenStreams streams;
+  OpenUploads uploads;
   ThreadedTimerQueue upload_timers;
   TrainingService training_service;
   AdministrationService administration_service;

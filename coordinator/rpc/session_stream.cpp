@@ -69,11 +69,8 @@ void SessionStream::SayHello(const v1::Hello& hello) {
   client_ = FromMessage(hello);
   client_->institution = {caller_.identity.name};
   client_->certificate_expires = caller_.certificate_expires;
-  v1::CoordinatorMessage welcome;
-  welcome.mutable_welcome()->set_federation(caller_.identity.federation);
-  welcome.mutable_welcome()->set_institution(caller_.identity.name);
-  welcome.mutable_welcome()->set_coordinator_version(FEDTUNE_VERSION);
-  Enqueue(std::move(welcome));
+  Enqueue(WelcomeMessage(caller_.identity.federation, client_->institution,
+                         gateway_.RunsUnderWayFor(client_->institution)));
   gateway_.Connect(*client_, shared_from_this());
 }
 

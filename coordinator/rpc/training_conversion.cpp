@@ -50,7 +50,8 @@ ProgressReported FromMessage(const v1::Progress& progress) {
 ClientFailed FromMessage(const v1::RoundFailure& failure) {
   return {.round = failure.round(),
           .attempt = failure.attempt(),
-          .reason = PrintableText(failure.reason())};
+          .reason = PrintableText(failure.reason()),
+          .agreed_rounds = failure.agreed_rounds()};
 }
 
 SecureMessageReceived FromMessage(const v1::SecureAggregationMessage& message) {
@@ -196,6 +197,19 @@ ClientRecord FromMessage(const v1::Hello& hello) {
 v1::CoordinatorMessage ToMessage(const ClientCommand& command) {
   v1::CoordinatorMessage message;
   std::visit([&](const auto& what) { Fill(what, command.run.value, message); }, command.what);
+  return message;
+}
+
+v1::CoordinatorMessage WelcomeMessage(const std::string& federation, const Institution& client,
+                                      const std::optional<std::vector<RunId>>& under_way) {
+  v1::CoordinatorMessage message;
+  v1::Welcome& welcome = *message.mutable_welcome();
+  welcome.set_federation(federation);
+  welcome.set_institution(client.value);
+  welcome.set_coordinator_version(FEDTUNE_VERSION);
+  if (!under_way.has_value()) return message;
+  v1::RunsUnderWay& runs = *welcome.mutable_runs_under_way();
+  for (const RunId& run : *under_way) runs.add_run_ids(run.value);
   return message;
 }
 

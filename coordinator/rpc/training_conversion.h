@@ -2,7 +2,10 @@
 
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/driver/client_line.h"
@@ -40,6 +43,10 @@ absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& messag
 ClientRecord FromMessage(const v1::Hello& hello);
 
 v1::CoordinatorMessage ToMessage(const ClientCommand& command);
+
+// The answer to a hello of `client`; `under_way` as ClientGateway says.
+v1::CoordinatorMessage WelcomeMessage(const std::string& federation, const Institution& client,
+                                      const std::optional<std::vector<RunId>>& under_way);
 
 // For bytes fields.
 std::string ToBytes(const Digest& digest);

@@ -13,7 +13,9 @@ namespace fedtune::testing {
 namespace {
 
 using enum grpc::StatusCode;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class TrainingServiceTest : public ServerTest {};
 
@@ -23,6 +25,24 @@ TEST_F(TrainingServiceTest, WelcomesAClientByTheNameOfItsCertificate) {
   const v1::CoordinatorMessage message = ada->Receive();
   EXPECT_EQ(message.welcome().institution(), "ada");
   EXPECT_EQ(message.welcome().federation(), "north");
+}
+
+TEST_F(TrainingServiceTest, TellsWhichRunsAreUnderWayBeforeAllElse) {
+  auto ada = ConnectClient("ada");
+  const std::string id = StartRun(1, 1).run_id();
+  auto bea = NewClient("bea");
+  bea->SayHello();
+  const v1::CoordinatorMessage message = bea->Receive();
+  EXPECT_THAT(message.welcome().runs_under_way().run_ids(), ElementsAre(id));
+  EXPECT_EQ(bea->Receive().run_invitation().run_id(), id);
+}
+
+TEST_F(TrainingServiceTest, TellsThatNoRunIsUnderWay) {
+  auto ada = NewClient("ada");
+  ada->SayHello();
+  const v1::CoordinatorMessage message = ada->Receive();
+  EXPECT_TRUE(message.welcome().has_runs_under_way());
+  EXPECT_THAT(message.welcome().runs_under_way().run_ids(), IsEmpty());
 }
 
 TEST_F(TrainingServiceTest, RefusesASessionThatDoesNotBeginWithAHello) {

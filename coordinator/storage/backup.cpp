@@ -6,15 +6,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <map>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include "base/directory_lock.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "coordinator/storage/directory_lock.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 
@@ -69,24 +72,21 @@ absl::Status MakePrivate(const path& directory) {
   return error ? ErrnoToStatus(error.value(), "protect", directory) : absl::OkStatus();
 }
 
-uint64_t SizeOf(const path& state) {
-  std::error_code ignored;
-  uint64_t bytes = std::filesystem::file_size(state / kDatabaseName, ignored);
-  for (const path& blob : EntriesOf(state / kBlobsName)) {
-    const uint64_t size = std::filesystem::file_size(blob, ignored);
-    if (!ignored) bytes += size;
-  }
-  return bytes;
+// 0 of one that is not there.
+uint64_t SizeOfFile(const path& file) {
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(file, error);
+  return error ? 0 : bytes;
 }
 
 absl::Status CheckSpace(const path& state, const path& backups) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(backups, error);
   if (error) return ErrnoToStatus(error.value(), "look at", backups);
-  const uint64_t wanted = 2 * SizeOf(state);
+  const uint64_t wanted = SpaceForBackup(state);
   if (space.available >= wanted) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      fmt::format("no backup is made in {}: {} are free there and {} are to be; free some space, "
+      fmt::format("no backup is made in {}: {} are free there and {} are needed; free some space, "
                   "or choose another folder with --backup-dir",
                   backups.string(), HumanBytes(space.available), HumanBytes(wanted)));
 }
@@ -101,9 +101,33 @@ absl::Status CheckAll(const path& directory, const TaskProgress& progress) {
                       : fmt::format(", and {} more problems", report.problems.size() - 1)));
 }
 
+// Blobs that a running coordinator may remove: whoever has them open can copy them still.
+using OpenBlobs = std::map<Digest, MappedFile>;
+
+// Those that the last backup does not have. One that cannot be opened is looked for
+// again when it is to be copied.
+OpenBlobs OpenNewBlobs(const path& state, const path& last, const std::vector<Digest>& blobs) {
+  OpenBlobs open;
+  std::error_code ignored;
+  for (const Digest& digest : blobs) {
+    const path name = path(kBlobsName) / digest.ToHex();
+    if (!last.empty() && std::filesystem::exists(last / name, ignored)) continue;
+    absl::StatusOr<MappedFile> file = MappedFile::Open(state / name);
+    if (file.ok()) open.emplace(digest, *std::move(file));
+  }
+  return open;
+}
+
+absl::Status CopyBytes(std::span<const std::byte> bytes, const path& to) {
+  return WriteFileAtomically(to, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
 // A verified copy. NOT_FOUND: there is no such blob any more.
-absl::Status CopyBlob(const path& from, const path& to, const Digest& digest) {
-  RETURN_IF_ERROR(CopyFileDurably(from, to));
+absl::Status CopyBlob(const path& from, const path& to, const Digest& digest,
+                      const OpenBlobs& open) {
+  const auto held = open.find(digest);
+  RETURN_IF_ERROR(held == open.end() ? CopyFileDurably(from, to)
+                                     : CopyBytes(held->second.bytes(), to));
   ASSIGN_OR_RETURN(const Digest copied, Sha256OfFile(to));
   if (copied == digest) return absl::OkStatus();
   return absl::DataLossError(fmt::format("blob {} is damaged", from.string()));
@@ -118,7 +142,7 @@ bool LinkBlob(const path& last, const path& to, const Digest& digest) {
 }
 
 absl::Status CopyBlobs(const path& state, const path& last, const path& staged,
-                       const TaskProgress& progress) {
+                       const OpenBlobs& open, const TaskProgress& progress) {
   ASSIGN_OR_RETURN(const SqliteDatabase database,
                    SqliteDatabase::OpenToRead(staged / kDatabaseName));
   ASSIGN_OR_RETURN(const std::vector<Digest> blobs, BlobsInFiles(database));
@@ -130,7 +154,7 @@ absl::Status CopyBlobs(const path& state, const path& last, const path& staged,
     }
     const path to = staged / kBlobsName / digest.ToHex();
     if (LinkBlob(last, to, digest)) continue;
-    RETURN_IF_ERROR(CopyBlob(state / kBlobsName / digest.ToHex(), to, digest));
+    RETURN_IF_ERROR(CopyBlob(state / kBlobsName / digest.ToHex(), to, digest, open));
   }
   return SyncDirectory(staged / kBlobsName);
 }
@@ -140,8 +164,12 @@ absl::Status Stage(const path& state, const path& last, const path& staged,
   RETURN_IF_ERROR(RemoveAll(staged));
   RETURN_IF_ERROR(MakePrivate(staged));
   RETURN_IF_ERROR(MakePrivate(staged / kBlobsName));
+  OpenBlobs open;
   {
     ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenToRead(state / kDatabaseName));
+    // Before the copy begins: it is of that moment, and may take long.
+    ASSIGN_OR_RETURN(const std::vector<Digest> blobs, BlobsInFiles(database));
+    open = OpenNewBlobs(state, last, blobs);
     RETURN_IF_ERROR(database.BackUpTo(staged / kDatabaseName, [&progress](int64_t done,
                                                                           int64_t all) {
       return progress == nullptr ||
@@ -149,11 +177,11 @@ absl::Status Stage(const path& state, const path& last, const path& staged,
                       static_cast<double>(done) / static_cast<double>(std::max<int64_t>(all, 1)));
     }));
   }
-  return CopyBlobs(state, last, staged, progress);
+  return CopyBlobs(state, last, staged, open, progress);
 }
 
-// Blobs that a running coordinator has removed since the database was copied are not
-// wanted by a later copy.
+// A blob that a running coordinator has removed before it could be opened is not wanted
+// by a later copy of the database.
 absl::Status StageInTheEnd(const path& state, const path& last, const path& staged,
                            const TaskProgress& progress) {
   absl::Status made = Stage(state, last, staged, progress);
@@ -183,7 +211,7 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
   RETURN_IF_ERROR(MakePrivate(to));
   RETURN_IF_ERROR(MakePrivate(to / kBlobsName));
   RETURN_IF_ERROR(CopyFileDurably(from / kDatabaseName, to / kDatabaseName));
-  RETURN_IF_ERROR(CopyBlobs(from, "", to, progress));
+  RETURN_IF_ERROR(CopyBlobs(from, "", to, {}, progress));
   return CheckAll(to, progress);
 }
 
@@ -191,6 +219,19 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
 
 std::string BackupName(absl::Time made) {
   return absl::FormatTime(kNameFormat, made, absl::UTCTimeZone());
+}
+
+bool IsBackup(const path& directory) {
+  const path whole = (std::filesystem::absolute(directory) / "").lexically_normal();
+  const std::string name = whole.parent_path().filename();
+  return TimeOf(name.substr(0, BackupName(absl::UnixEpoch()).size())).has_value();
+}
+
+uint64_t SpaceForBackup(const path& state) {
+  uint64_t bytes = SizeOfFile(state / kDatabaseName);
+  bytes += SizeOfFile(state / (std::string(kDatabaseName) + "-wal"));
+  for (const path& blob : EntriesOf(state / kBlobsName)) bytes += SizeOfFile(blob);
+  return 2 * bytes;
 }
 
 absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time now,

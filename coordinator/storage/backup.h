@@ -21,11 +21,18 @@ namespace fedtune {
 // "fedtune-20261126T040000Z".
 std::string BackupName(absl::Time made);
 
+// Whether a folder has a backup's name, with or without a suffix.
+bool IsBackup(const std::filesystem::path& directory);
+
+// What has to be free where a backup of `state` is made: twice what it takes, the
+// write-ahead log included.
+uint64_t SpaceForBackup(const std::filesystem::path& state);
+
 // Makes a backup of `state` in the folder `backups`, while a coordinator may be using
 // it, and reads all of it again before it gets its name, which ends with `suffix`.
 //
 // DATA_LOSS: the state directory is damaged; says where. RESOURCE_EXHAUSTED: less space
-// is free than twice what a backup takes, as runs need space, too.
+// is free than SpaceForBackup(), as runs need space, too.
 // FAILED_PRECONDITION: another process is making a backup there. ALREADY_EXISTS: there
 // is one of this second. CANCELLED: by `progress`.
 absl::StatusOr<std::filesystem::path> BackUp(const std::filesystem::path& state,

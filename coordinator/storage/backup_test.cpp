@@ -80,6 +80,11 @@ class BackupTest : public ::testing::Test {
     EXPECT_THAT(runs_->SaveRelease({"run-0001"}, release), IsOk());
   }
 
+  void ReleaseNext() {
+    Release(round_, Large(static_cast<char>('l' + round_)));
+    ++round_;
+  }
+
   path State() const { return directory_.path() / "state"; }
   path Folder() const { return directory_.path() / "backups"; }
 
@@ -102,7 +107,27 @@ class BackupTest : public ::testing::Test {
   const TemporaryDirectory directory_;
   std::shared_ptr<StateDatabase> state_;
   std::unique_ptr<RunStore> runs_;
+  int64_t round_ = 2;  // The next one.
 };
+
+TEST_F(BackupTest, NeedsSpaceForTheWriteAheadLogToo) {
+  const uint64_t log = std::filesystem::file_size(State() / (std::string(kDatabaseName) + "-wal"));
+  ASSERT_GT(log, 0);
+  const uint64_t with_log = SpaceForBackup(State());
+  Close();
+  ASSERT_FALSE(std::filesystem::exists(State() / (std::string(kDatabaseName) + "-wal")));
+  EXPECT_GT(with_log, 2 * log);
+  EXPECT_GT(SpaceForBackup(State()), 0);
+  EXPECT_EQ(SpaceForBackup(directory_.path() / "nowhere"), 0);
+}
+
+TEST_F(BackupTest, IsKnownByItsName) {
+  EXPECT_TRUE(IsBackup("/mnt/fedtune-20261126T040000Z"));
+  EXPECT_TRUE(IsBackup("/mnt/fedtune-20261126T040000Z/"));
+  EXPECT_TRUE(IsBackup("fedtune-20261126T040000Z-before-schema-7"));
+  EXPECT_FALSE(IsBackup("/var/lib/fedtune"));
+  EXPECT_FALSE(IsBackup("/mnt/fedtune-20261126T040000Z/.."));
+}
 
 TEST_F(BackupTest, NothingIsWrongWithAStoreInUse) {
   const auto report = CheckState(State());
@@ -208,20 +233,24 @@ TEST_F(BackupTest, NoBackupIsMadeOfADamagedStore) {
   }
 }
 
-// The run goes on while its backup is made.
-TEST_F(BackupTest, ABlobThatIsRemovedMeanwhileIsNotMissed) {
-  bool went_on = false;
-  const auto made = BackUp(State(), Folder(), kNow, "", [&](std::string_view task, double) {
-    if (task == "copying blobs" && !std::exchange(went_on, true)) {
-      Release(2, Large('m'));
-      Release(3, Large('n'));
-    }
-    return true;
-  });
-  ASSERT_THAT(made, IsOk()) << made.status();
-  EXPECT_FALSE(std::filesystem::exists(BlobIn(*made, 'l')));
-  EXPECT_TRUE(std::filesystem::exists(BlobIn(*made, 'n')));
-  EXPECT_THAT(ProblemsOf(*made), IsEmpty());
+// The run goes on while its backup is made, in rounds that are shorter than it takes.
+TEST_F(BackupTest, HasBlobsThatAreRemovedMeanwhile) {
+  for (const std::string_view when : {"copying the database", "copying blobs"}) {
+    ReleaseNext();
+    const auto before = static_cast<char>('l' + round_ - 1);
+    const absl::Time now = kNow + absl::Seconds(round_);
+    const auto made = BackUp(State(), Folder(), now, "", [&](std::string_view task, double) {
+      if (task == when) {
+        ReleaseNext();
+        ReleaseNext();
+      }
+      return true;
+    });
+    ASSERT_THAT(made, IsOk()) << made.status();
+    EXPECT_FALSE(std::filesystem::exists(BlobIn(State(), before)));
+    EXPECT_TRUE(std::filesystem::exists(BlobIn(*made, before)));
+    EXPECT_THAT(ProblemsOf(*made), IsEmpty());
+  }
 }
 
 TEST_F(BackupTest, CanBeGivenUp) {

@@ -130,7 +130,7 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
     auto old = SqliteDatabase::Open(Database());
     EXPECT_EQ(*old->SchemaVersion(), GetParam());
     EXPECT_THAT(*old->Problems(), IsEmpty());
-    EXPECT_THAT(old->Prepare("SELECT stop FROM runs"), HasCode(absl::StatusCode::kInternal));
+    EXPECT_THAT(old->Prepare("SELECT burnt FROM releases"), HasCode(absl::StatusCode::kInternal));
   }
   const auto again = OpenStateDatabase(Database());
   ASSERT_THAT(again, IsOk());

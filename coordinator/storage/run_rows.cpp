@@ -107,6 +107,8 @@ absl::StatusOr<ReleaseRecord> ReadRelease(const SqliteStatement& row) {
   release.ended_at = read.Time();
   constexpr int kEvaluationRound = 8;
   if (!row.IsNull(kEvaluationRound)) release.summary.evaluation = ReadEvaluationColumns(read);
+  constexpr int kBurnt = 14;
+  release.summary.burnt = row.Text(kBurnt);
   constexpr int kRoutingExperts = 12;
   if (row.IsNull(kRoutingExperts)) return release;
   ASSIGN_OR_RETURN(release.summary.routed,

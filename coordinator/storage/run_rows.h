@@ -19,7 +19,7 @@ inline constexpr std::string_view kRunColumns =
 inline constexpr std::string_view kReleaseColumns =
     "r.round, r.attempt, r.contributions, r.example_count, r.training_loss, r.adapter, "
     "r.started_at_ms, r.ended_at_ms, e.round, e.loss, e.accuracy, e.example_count, "
-    "t.experts, t.tokens";
+    "t.experts, t.tokens, r.burnt";
 inline constexpr std::string_view kRunClientColumns =
     "c.institution, c.state, c.reason, c.accepted, c.example_count, COALESCE(n.rounds, 0)";
 inline constexpr std::string_view kEvaluationColumns = "round, loss, accuracy, example_count";

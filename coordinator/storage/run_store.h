@@ -97,6 +97,8 @@ struct NewRelease {
   BlobDraft* adapter_draft = nullptr;
   BlobDraft* state_draft = nullptr;
   std::optional<Digest> state_digest = std::nullopt;
+  // The oldest round whose release clients may still start from.
+  std::optional<int64_t> oldest_wanted = std::nullopt;
 };
 
 // How a run ended.
@@ -144,7 +146,7 @@ class RunStore {
   virtual absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) = 0;
 
   // The last round's release becomes the run's head. Adapters that fall behind
-  // the last few are removed, but for the initial one.
+  // the last few are removed, but for the initial one and those that are wanted.
   //
   // ABORTED: the run is missing, has ended, or is not at this round.
   virtual absl::Status SaveRelease(const RunId& id, const NewRelease& release) = 0;

@@ -75,14 +75,15 @@ class RunStoreTest : public ::testing::TestWithParam<size_t> {
     return store_->Insert(run_, {}, AsBytes(adapter));
   }
 
-  absl::Status SaveRelease(int64_t round) {
+  absl::Status SaveRelease(int64_t round, std::optional<int64_t> oldest_wanted = std::nullopt) {
     const std::string adapter = Adapter(round);
     const std::string state = "state " + adapter;
     NewRelease release{.record = Release(round),
                        .contributions = {Contribution(kAda), Contribution(kBea)},
                        .adapter = AsBytes(adapter),
                        .optimizer_state = AsBytes(state),
-                       .traffic = {.bytes_received = 10, .bytes_sent = 20}};
+                       .traffic = {.bytes_received = 10, .bytes_sent = 20},
+                       .oldest_wanted = oldest_wanted};
     return store_->SaveRelease(run_.id, release);
   }
 
@@ -109,6 +110,7 @@ class RunStoreTest : public ::testing::TestWithParam<size_t> {
     }
     if (round == 1) {
       record.summary.routed = {.experts = 3, .counts = {int64_t{1} << 61, 0, 7, 1, 2, 255}};
+      record.summary.burnt = "too few clients agreed";
     }
     record.adapter = Sha256Of(Adapter(round));
     record.started_at = kStart + absl::Seconds(round);
@@ -297,6 +299,16 @@ TEST_P(RunStoreTest, KeepsTheFirstAndTheLastAdapters) {
   EXPECT_TRUE(HasBlob(2));
   const std::filesystem::path file = directory_.path() / "blobs" / Sha256Of(Adapter(0)).ToHex();
   EXPECT_FALSE(std::filesystem::exists(file));
+}
+
+TEST_P(RunStoreTest, KeepsWhatLateClientsStartFrom) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  for (int round = 0; round < 3; ++round) ASSERT_THAT(SaveRelease(round, 0), IsOk());
+  EXPECT_TRUE(HasBlob(0));
+  ASSERT_THAT(SaveRelease(3, 2), IsOk());
+  EXPECT_FALSE(HasBlob(0));
+  EXPECT_FALSE(HasBlob(1));
+  EXPECT_TRUE(HasBlob(2));
 }
 
 TEST_P(RunStoreTest, KeepsOnlyTheNewestOptimizerState) {

@@ -125,6 +125,11 @@ absl::Status SpoolFile::Keep() {
   return absl::OkStatus();
 }
 
+void SpoolFile::Remove() {
+  ::unlink(path_.c_str());
+  at_end_ = AtEnd::kStays;
+}
+
 absl::StatusOr<Spool> Spool::Open(const std::filesystem::path& directory) {
   RETURN_IF_ERROR(MakeDirectories(directory));
   if (::chmod(directory.c_str(), S_IRWXU) != 0) return ErrnoToStatus(errno, "protect", directory);

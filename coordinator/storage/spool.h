@@ -44,6 +44,9 @@ class SpoolFile {
   // It goes with the object after all.
   void Discard() { at_end_ = AtEnd::kRemoved; }
 
+  // Nobody finds it any more; whoever has it open can read it still.
+  void Remove();
+
   // How many bytes it has. INTERNAL.
   absl::StatusOr<uint64_t> Size() const;
 

@@ -69,6 +69,17 @@ TEST_F(SpoolTest, AFileThatIsNotKeptGoesWithItsObject) {
   EXPECT_FALSE(Has(name));
 }
 
+TEST_F(SpoolTest, AFileThatIsRemovedCanBeReadByWhoeverHasItOpen) {
+  const std::string name = Kept("run-1", "values");
+  auto found = spool_.Find(name, 6);
+  ASSERT_THAT(found, IsOk());
+  found->Remove();
+  EXPECT_FALSE(Has(name));
+  std::string back(6, ' ');
+  EXPECT_THAT(found->Read(0, std::as_writable_bytes(std::span(back))), IsOk());
+  EXPECT_EQ(back, "values");
+}
+
 TEST_F(SpoolTest, AFileThatIsKeptIsFoundAgain) {
   const std::string name = Kept("run-1", "values");
   const auto found = spool_.Find(name, 6);

@@ -2,6 +2,7 @@
 
 #include "coordinator/storage/sqlite_run_store.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -166,7 +167,7 @@ absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& rele
   RETURN_IF_ERROR(InsertContributions(id, release));
   const auto& evaluation = release.record.summary.evaluation;
   if (evaluation.has_value()) RETURN_IF_ERROR(InsertEvaluation(id, *evaluation));
-  ASSIGN_OR_RETURN(std::vector<Digest> unwanted, DropOldAdapters(id, release.record.summary.round));
+  ASSIGN_OR_RETURN(std::vector<Digest> unwanted, DropOldAdapters(id, release));
   if (old_state.has_value()) unwanted.push_back(*old_state);
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kReleaseCommit));
   RETURN_IF_ERROR(CommitAndRemove(std::move(transaction), unwanted));
@@ -194,10 +195,10 @@ absl::Status SqliteRunStore::InsertRelease(const RunId& id, const ReleaseRecord&
                                   summary.round, summary.routed.experts,
                                   std::as_bytes(std::span(summary.routed.counts))));
   }
-  return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)", id.value,
+  return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)", id.value,
                        summary.round, summary.attempt, summary.contributions, summary.example_count,
                        summary.training_loss, ToColumn(record.adapter), ToColumn(record.started_at),
-                       ToColumn(record.ended_at));
+                       ToColumn(record.ended_at), summary.burnt);
 }
 
 absl::Status SqliteRunStore::InsertContributions(const RunId& id, const NewRelease& release) {
@@ -221,11 +222,13 @@ absl::Status SqliteRunStore::InsertEvaluation(const RunId& id,
 }
 
 absl::StatusOr<std::vector<Digest>> SqliteRunStore::DropOldAdapters(const RunId& id,
-                                                                    int64_t round) {
+                                                                    const NewRelease& release) {
+  const int64_t unwanted = release.oldest_wanted.value_or(release.record.summary.round) - 1;
+  const int64_t last = std::min(release.record.summary.round - keep_adapters_, unwanted);
   ASSIGN_OR_RETURN(SqliteStatement dropped,
                    database_.Prepare("UPDATE releases SET adapter_kept = 0 WHERE run_id = ? AND "
                                      "round <= ? AND adapter_kept RETURNING adapter"));
-  dropped.Bind(id.value).Bind(round - keep_adapters_);
+  dropped.Bind(id.value).Bind(last);
   return ReadAll<Digest>(dropped,
                          [](const SqliteStatement& row) { return RowReader(row).Sha256(); });
 }

@@ -23,7 +23,8 @@ class SqliteRunStore final : public RunStore {
  public:
   struct Options {
     std::filesystem::path blobs;  // The folder of large blobs; made when missing.
-    int64_t keep_adapters = 3;    // The newest of a run that are kept; at least 1.
+    // So many of a run's newest are kept, and what a release says is wanted; at least 1.
+    int64_t keep_adapters = 3;
   };
 
   // Errors as BlobStore::Open().
@@ -81,7 +82,7 @@ class SqliteRunStore final : public RunStore {
   absl::Status InsertIntoJournal(const RunId& id, std::string_view entry);
   absl::Status DropJournal(const RunId& id);
   absl::Status PutClients(const RunId& id, const std::vector<ClientView>& clients);
-  absl::StatusOr<std::vector<Digest>> DropOldAdapters(const RunId& id, int64_t round);
+  absl::StatusOr<std::vector<Digest>> DropOldAdapters(const RunId& id, const NewRelease& release);
   absl::StatusOr<std::optional<Digest>> OptimizerState(const RunId& id) const;
 
   // Deletes the rows of those of `candidates` that nothing refers to, commits,

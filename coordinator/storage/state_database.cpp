@@ -10,8 +10,8 @@
 #include "absl/time/clock.h"
 #include "base/printable_text.h"
 #include "base/status_macros.h"
+#include "base/writer.h"
 #include "coordinator/storage/columns.h"
-#include "coordinator/storage/writer.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -170,8 +170,13 @@ constexpr std::string_view kStops = R"sql(
 ALTER TABLE runs ADD COLUMN stop TEXT;  -- Why it is to stop; NULL: it is not.
 )sql";
 
-constexpr std::array kSteps = {kFirstTables,  kRoundJournal, kWriterTable,
-                               kRoutingTable, kPauses,       kStops};
+constexpr std::string_view kBurntRounds = R"sql(
+-- Why a secure round came to nothing; empty: it counted, or burnt before this was kept.
+ALTER TABLE releases ADD COLUMN burnt TEXT NOT NULL DEFAULT '';
+)sql";
+
+constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable,
+                               kPauses,      kStops,        kBurntRounds};
 
 // A release with a small adapter writes some 100 kB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

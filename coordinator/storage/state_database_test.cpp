@@ -103,7 +103,8 @@ TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
   ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   ASSERT_THAT(SaveRelease(), IsOk());
   for (const char* change : {"DROP TABLE routing", "ALTER TABLE runs DROP COLUMN pause",
-                             "ALTER TABLE runs DROP COLUMN stop", "PRAGMA user_version = 3"}) {
+                             "ALTER TABLE runs DROP COLUMN stop",
+                             "ALTER TABLE releases DROP COLUMN burnt", "PRAGMA user_version = 3"}) {
     ASSERT_THAT(state_->connection.Execute(change), IsOk());
   }
 

@@ -23,8 +23,10 @@ struct ChatMessage {
 
 // How a model was taught to read conversations: its chat template, in the part of
 // Jinja that such templates need. It writes what transformers' apply_chat_template
-// writes, or refuses. A template comes with a model, from outside: what it can do
-// is bounded (see RunTemplate()).
+// writes, or refuses, but for one thing: strftime_now is not defined. A template that would
+// write today's date, as Llama 3.2's, writes the one that it holds for those who have none, so
+// that all institutions train on the same text on all days. A template comes with a model, from
+// outside: what it can do is bounded (see RunTemplate()).
 //
 //   ASSIGN_OR_RETURN(const std::optional<ChatTemplate> chat, ChatTemplate::Load(folder));
 //   ASSIGN_OR_RETURN(const MarkedText text, chat->Render(messages, /*ask=*/true));

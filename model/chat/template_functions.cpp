@@ -7,8 +7,7 @@
 #include <utility>
 
 #include "fmt/format.h"
-#include "model/tokenizer/characters.h"
-#include "model/tokenizer/utf8.h"
+#include "model/chat/white_space.h"
 
 namespace fedtune {
 namespace {
@@ -22,26 +21,30 @@ absl::Status NotSupported(std::string_view kind, std::string_view name) {
       fmt::format("{} \"{}\" is not supported with these values", kind, name));
 }
 
-// What Python strips.
-bool IsSpace(uint32_t code_point) {
-  return KindOf(code_point) == CharacterKind::kSpace || (code_point >= 0x1C && code_point <= 0x1F);
+MarkedText Stripped(const MarkedText& text, bool left, bool right) {
+  const std::string_view all = text.text();
+  const std::string_view behind = left ? WithoutSpaceBefore(all) : all;
+  const size_t size = (right ? WithoutSpaceBehind(behind) : behind).size();
+  return text.Part(all.size() - behind.size(), size);
 }
 
-MarkedText Stripped(const MarkedText& text, bool left, bool right) {
-  const std::string_view bytes = text.text();
-  size_t begin = 0;
-  size_t end = bytes.size();
-  while (left && begin < end) {
-    const CodePoint first = FirstCodePoint(bytes.substr(begin));
-    if (!IsSpace(first.value)) break;
-    begin += first.length;
+// As Python's json.dumps(..., ensure_ascii=False) writes it.
+MarkedText AsJson(const MarkedText& text) {
+  MarkedText json("\"");
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text.text()[at];
+    constexpr std::string_view kEscapes = "\"\"\\\\\nn\rr\tt\bb\ff";
+    std::string written(1, c);
+    for (size_t i = 0; i < kEscapes.size(); i += 2) {
+      if (kEscapes[i] == c) written = {'\\', kEscapes[i + 1]};
+    }
+    if (written.size() == 1 && static_cast<uint8_t>(c) < 0x20) {
+      written = fmt::format("\\u{:04x}", static_cast<int>(c));
+    }
+    json += MarkedText(std::move(written), text.IsAnswer(at));
   }
-  while (right && begin < end) {
-    const CodePoint last = LastCodePoint(bytes.substr(begin, end - begin));
-    if (!IsSpace(last.value)) break;
-    end -= last.length;
-  }
-  return text.Part(begin, end - begin);
+  json += MarkedText("\"");
+  return json;
 }
 
 absl::StatusOr<TemplateValue> Split(const MarkedText& text, const std::string& separator,
@@ -110,6 +113,7 @@ absl::StatusOr<TemplateValue> ApplyFilter(const TemplateValue& target, std::stri
   if (!arguments.empty()) return NotSupported("filter", name);
   if (name == "trim" && text != nullptr) return TemplateValue{Stripped(*text, true, true)};
   if (name == "string" && text != nullptr) return target;
+  if (name == "tojson" && text != nullptr) return TemplateValue{AsJson(*text)};
   if ((name == "length" || name == "count") && list != nullptr) {
     return TemplateValue{static_cast<int64_t>(list->size())};
   }

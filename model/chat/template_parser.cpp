@@ -123,6 +123,9 @@ class Parser {
     ExpressionParser words(parts_[at_].tokens);
     words.TakeName("for");
     ASSIGN_OR_RETURN(statement.text, words.ExpectName());
+    while (words.TakeSign(",")) {
+      ASSIGN_OR_RETURN(statement.more_names.emplace_back(), words.ExpectName());
+    }
     if (!words.TakeName("in")) return absl::InvalidArgumentError("\"in\" is missing");
     ASSIGN_OR_RETURN(statement.expressions.emplace_back(), words.ParseWithoutCondition());
     TemplateExpression& condition = statement.expressions.emplace_back();

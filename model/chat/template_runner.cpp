@@ -113,6 +113,9 @@ class Runner {
     TemplateList elements;
     if (value.is_undefined()) return elements;
     if (value.list() == nullptr) return Wrong("\"for\" is only for lists");
+    if (!loop.more_names.empty() && !value.list()->empty()) {
+      return Wrong("\"for\" with more than one name is not supported with these values");
+    }
     for (const TemplateValue& element : *value.list()) {
       RETURN_IF_ERROR(CountStep());
       RETURN_IF_ERROR(CountBytes(element));

@@ -10,6 +10,7 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/chat/white_space.h"
 
 namespace fedtune {
 namespace {
@@ -23,10 +24,6 @@ constexpr std::string_view kShortSigns = ".,:|~+-*/%()[]{}=<>";
 
 bool IsNameStart(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
-void TrimEnd(std::string& text, std::string_view what) {
-  text.erase(text.find_last_not_of(what) + 1);
-}
 
 // Every line end as \n, without one at the very end.
 std::string WithPlainLineEnds(std::string_view source) {
@@ -89,14 +86,14 @@ class Cutter {
     part.text = source_.substr(at_, end - at_);
     bool begins_line = at_ == 0;
     if (trim_all_) {
-      part.text.erase(0, std::min(part.text.find_first_not_of(kSpace), part.text.size()));
+      part.text.erase(0, part.text.size() - WithoutSpaceBefore(part.text).size());
     } else if (trim_line_end_ && part.text.starts_with('\n')) {
       part.text.erase(0, 1);
       begins_line = true;
     }
     trim_all_ = trim_line_end_ = false;
     if (end + 2 < source_.size() && source_[end + 2] == '-') {
-      TrimEnd(part.text, kSpace);
+      part.text.resize(WithoutSpaceBehind(part.text).size());
     } else if (end < source_.size() && source_[end + 1] != '{' && !HasPlus(end)) {
       TrimIndent(part.text, begins_line);
     }
@@ -105,11 +102,12 @@ class Cutter {
 
   bool HasPlus(size_t end) const { return end + 2 < source_.size() && source_[end + 2] == '+'; }
 
-  // Spaces and tabs before a tag go where nothing else stands before it in its line.
+  // White space before a tag goes where nothing else stands before it in its line.
   static void TrimIndent(std::string& text, bool begins_line) {
-    const size_t last = text.find_last_not_of(" \t");
-    const bool alone = last == std::string::npos ? begins_line : text[last] == '\n';
-    if (alone) text.erase(last == std::string::npos ? 0 : last + 1);
+    const size_t end_of_line = text.rfind('\n');
+    const size_t begin = end_of_line == std::string::npos ? 0 : end_of_line + 1;
+    const bool alone = WithoutSpaceBefore(std::string_view(text).substr(begin)).empty();
+    if (alone && (begin > 0 || begins_line)) text.resize(begin);
   }
 
   absl::Status SkipComment() {

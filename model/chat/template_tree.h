@@ -41,7 +41,7 @@ struct TemplateStatement {
   enum class Kind {
     kText,    // `text`
     kOutput,  // The value of an expression.
-    kFor,     // `text`: the variable; the list, the condition or kNothing; its body.
+    kFor,     // `text`, `more_names`: the variables; the list, the condition or kNothing; its body.
     kIf,      // Conditions; their bodies, and one more where there is an else.
     kSet,     // `text`: the variable, `member` what is set in it if anything; the value.
   };
@@ -49,6 +49,7 @@ struct TemplateStatement {
   size_t line = 1;
   std::string text = {};
   std::string member = {};
+  std::vector<std::string> more_names = {};
   std::vector<TemplateExpression> expressions = {};
   std::vector<std::vector<TemplateStatement>> bodies = {};
 };

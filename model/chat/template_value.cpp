@@ -71,6 +71,22 @@ absl::StatusOr<size_t> Limit(const TemplateValue& limit, size_t size, size_t oth
   return static_cast<size_t>(std::clamp<int64_t>(*number < 0 ? *number + end : *number, 0, end));
 }
 
+// In Python true is 1, and false 0.
+std::optional<int64_t> NumberOf(const TemplateValue& value) {
+  if (const bool* const boolean = value.As<bool>()) return *boolean ? 1 : 0;
+  const int64_t* const number = value.As<int64_t>();
+  return number == nullptr ? std::nullopt : std::optional(*number);
+}
+
+// Messages with the same texts are equal; others only to themselves.
+bool AreSame(const TemplateObject& left, const TemplateObject& right) {
+  if (&left == &right) return true;
+  return std::equal(
+      left.begin(), left.end(), right.begin(), right.end(), [](const auto& a, const auto& b) {
+        return a.first == b.first && a.second.text() != nullptr && AreEqual(a.second, b.second);
+      });
+}
+
 bool IsAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return static_cast<uint8_t>(c) < 0x80; });
@@ -106,15 +122,14 @@ bool IsTrue(const TemplateValue& value) {
 }
 
 bool AreEqual(const TemplateValue& left, const TemplateValue& right) {
+  if (const std::optional<int64_t> number = NumberOf(left)) return number == NumberOf(right);
   if (left.is.index() != right.is.index()) return false;
-  if (const bool* const boolean = left.As<bool>()) return *boolean == *right.As<bool>();
-  if (const int64_t* const number = left.As<int64_t>()) return *number == *right.As<int64_t>();
   if (const MarkedText* const text = left.text()) return text->text() == right.text()->text();
   if (const TemplateList* const list = left.list()) {
     return std::equal(list->begin(), list->end(), right.list()->begin(), right.list()->end(),
                       AreEqual);
   }
-  if (left.object() != nullptr) return left.object() == right.object();
+  if (left.object() != nullptr) return AreSame(*left.object(), *right.object());
   return true;
 }
 
@@ -136,11 +151,16 @@ absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const Templa
   }
   const int64_t* const number = member.As<int64_t>();
   if (number == nullptr) return Wrong("a member is neither a name nor a number");
-  if (target.list() == nullptr) return TemplateValue();
-  const auto size = static_cast<int64_t>(target.list()->size());
+  const MarkedText* const text = target.text();
+  if (text == nullptr && target.list() == nullptr) return TemplateValue();
+  if (text != nullptr && !IsAscii(text->text())) {
+    return Wrong("a character of text that is not ASCII");
+  }
+  const auto size = static_cast<int64_t>(text != nullptr ? text->size() : target.list()->size());
   const int64_t at = *number < 0 ? *number + size : *number;
   if (at < 0 || at >= size) return TemplateValue();
-  return (*target.list())[static_cast<size_t>(at)];
+  const auto place = static_cast<size_t>(at);
+  return text != nullptr ? TemplateValue{text->Part(place, 1)} : (*target.list())[place];
 }
 
 absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const TemplateValue& begin,

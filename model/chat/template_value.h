@@ -47,7 +47,7 @@ TemplateValue ObjectValue(TemplateObject object);
 // What Python's bool() says.
 bool IsTrue(const TemplateValue& value);
 
-// Whether both are the same; things of different kinds are not.
+// What Python's == says: true is 1, and otherwise things of different kinds differ.
 bool AreEqual(const TemplateValue& left, const TemplateValue& right);
 
 // As Jinja writes it out.
@@ -57,7 +57,8 @@ absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value);
 
 // `target.name`, `target[name]` or `target[number]`; undefined if there is none.
 //
-// INVALID_ARGUMENT: `target` is undefined, or `member` neither text nor a number.
+// INVALID_ARGUMENT: `target` is undefined, or `member` neither text nor a number; a
+// character of text that is not ASCII.
 absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member);
 
 // `target[begin:end]`, where a limit may be undefined.

@@ -13,6 +13,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/checkpoint/model_config.h"
+#include "model/checkpoint/model_weights.h"
 #include "model/checkpoint/one_model.h"
 
 namespace fedtune {
@@ -31,27 +32,6 @@ std::optional<LayerKind> ParseKind(std::string_view name) {
     if (kKindNames[i] == name) return static_cast<LayerKind>(i);
   }
   return std::nullopt;
-}
-
-absl::Status CheckShape(const Checkpoint& checkpoint, const std::string& name,
-                        const std::vector<int64_t>& shape) {
-  ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.Get(name));
-  if (tensor.shape == shape) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: tensor {} is {}; config.json implies {}",
-                                                checkpoint.directory().string(), tensor.name,
-                                                ShapeToString(tensor.shape), ShapeToString(shape)));
-}
-
-// The checkpoint must hold each layer's tensors in the shape that config.json
-// implies.
-absl::Status CheckLayers(const Checkpoint& checkpoint, const std::vector<LinearLayer>& layers) {
-  for (const LinearLayer& layer : layers) {
-    RETURN_IF_ERROR(
-        CheckShape(checkpoint, layer.name + ".weight", {layer.out_features, layer.in_features}));
-    if (!layer.has_bias) continue;
-    RETURN_IF_ERROR(CheckShape(checkpoint, layer.name + ".bias", {layer.out_features}));
-  }
-  return absl::OkStatus();
 }
 
 bool HasFp16(const Checkpoint& checkpoint, const std::vector<LinearLayer>& layers) {
@@ -121,7 +101,7 @@ absl::StatusOr<BaseModelDescription> DescribeBaseModel(const std::filesystem::pa
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   std::vector<LinearLayer> layers = LinearLayers(config);
   RETURN_IF_ERROR(CheckOneModel(config, checkpoint));
-  RETURN_IF_ERROR(CheckLayers(checkpoint, layers));
+  RETURN_IF_ERROR(CheckModelWeights(config, checkpoint));
   const bool has_fp16 = HasFp16(checkpoint, layers);
   return BaseModelDescription{.name = FolderName(directory),
                               .digest = "",

@@ -58,8 +58,9 @@ struct BaseModelDescription {
 // Reads config.json and the tensors' headers of a Hugging Face checkpoint
 // folder; leaves the digest empty.
 //
-// NOT_FOUND: no such folder or file. INVALID_ARGUMENT: not a checkpoint, or an
-// architecture that is not supported (says which are).
+// NOT_FOUND: no such folder or file, or a weight is missing. INVALID_ARGUMENT: not a
+// checkpoint, an architecture that is not supported (says which are), or weights that
+// are not the configuration's.
 absl::StatusOr<BaseModelDescription> DescribeBaseModel(const std::filesystem::path& directory);
 
 std::string ToJson(const BaseModelDescription& description);

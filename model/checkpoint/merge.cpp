@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -29,6 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kPieceBytes = size_t{4} << 20;
+constexpr char kNamedTemplates[] = "additional_chat_templates";
 
 // row += scale * b A, where b is a row of B; `delta` is room for one row.
 void AddUpdate(const LowRankUpdate& update, size_t row_index, std::span<float> row,
@@ -248,22 +250,32 @@ bool HoldsWeights(const fs::path& file) {
          (name.ends_with(".index.json") && name != kWeightsIndexFile);
 }
 
+// Those of a folder that hold no weights and are not in the other already.
+absl::Status CopyOtherFiles(const fs::path& from, const fs::path& to,
+                            const std::map<std::string, std::string>& there) {
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(from, error)) {
+    const fs::path& path = entry.path();
+    std::error_code unreadable;
+    if (!entry.is_regular_file(unreadable) || HoldsWeights(path)) continue;
+    if (path.filename().string().starts_with('.')) continue;
+    if (there.contains(path.filename().string())) continue;
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+    RETURN_IF_ERROR(WriteFileAtomically(to / path.filename(), content));
+  }
+  return error ? ErrnoToStatus(error.value(), "list", from) : absl::OkStatus();
+}
+
 absl::Status WriteOtherFiles(const fs::path& base, const MergePlan& plan, const fs::path& folder) {
   ASSIGN_OR_RETURN(const auto changed, plan.ChangedFiles());
   for (const auto& [name, content] : changed) {
     RETURN_IF_ERROR(WriteFileAtomically(folder / name, content));
   }
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(base, error)) {
-    const fs::path& path = entry.path();
-    std::error_code unreadable;
-    if (!entry.is_regular_file(unreadable) || HoldsWeights(path)) continue;
-    if (path.filename().string().starts_with('.')) continue;
-    if (changed.contains(path.filename().string())) continue;
-    ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
-    RETURN_IF_ERROR(WriteFileAtomically(folder / path.filename(), content));
-  }
-  return error ? ErrnoToStatus(error.value(), "list", base) : absl::OkStatus();
+  RETURN_IF_ERROR(CopyOtherFiles(base, folder, changed));
+  std::error_code unreadable_is_not_there;
+  if (!fs::is_directory(base / kNamedTemplates, unreadable_is_not_there)) return absl::OkStatus();
+  RETURN_IF_ERROR(MakeDirectories(folder / kNamedTemplates));
+  return CopyOtherFiles(base / kNamedTemplates, folder / kNamedTemplates, {});
 }
 
 absl::Status CheckSpace(const fs::path& folder, int64_t needed) {

@@ -16,7 +16,8 @@ namespace fedtune {
 // blocks of FP8 become bf16, and with them those that must be of one type with
 // them (MergePlan). Every other tensor, and the other files of the folder
 // (configuration, tokenizer), are copied byte for byte; weights in other formats
-// are left out. `target` has the same shards as `base`. Memory does not grow with
+// are left out, and sub-folders but for additional_chat_templates, where transformers
+// keeps those that have names. `target` has the same shards as `base`. Memory does not grow with
 // the model.
 //
 // `target` gets its name when it is complete; until then the files are in

@@ -132,6 +132,17 @@ TEST_F(MergeAdapterTest, LeavesOutWeightsInOtherFormats) {
   EXPECT_FALSE(std::filesystem::exists(target_ / "consolidated.safetensors"));
 }
 
+TEST_F(MergeAdapterTest, CopiesChatTemplatesThatHaveNamesAndNoOtherSubFolder) {
+  WriteBase();
+  for (const char* folder : {"additional_chat_templates", "onnx"}) {
+    std::filesystem::create_directory(base_ / folder);
+    Put(std::string(folder) + "/rag.jinja", "template");
+  }
+  ASSERT_THAT(Merge(), IsOk());
+  EXPECT_EQ(*ReadFile(target_ / "additional_chat_templates" / "rag.jinja"), "template");
+  EXPECT_FALSE(std::filesystem::exists(target_ / "onnx"));
+}
+
 TEST_F(MergeAdapterTest, RefusesATargetThatIsNotEmpty) {
   WriteBase();
   ASSERT_THAT(Merge(), IsOk());

@@ -94,7 +94,8 @@ void RefuseUnknownParts(ConfigReader& reader) {
 
 PeftConfig::Found PeftConfig::Find(std::string_view module) const {
   const auto expert = ExpertName::Parse(module);
-  const std::string names[] = {std::string(module), fmt::format("{}.weight", module),
+  const std::string weight = fmt::format("{}.weight", module);
+  const std::string names[] = {TargetsParameter(weight) ? weight : std::string(module),
                                expert ? expert->FusedParameter() : ""};
   for (const std::string& name : names) {
     const auto own_rank = FirstMatch(rank_pattern, name);
@@ -134,8 +135,8 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_vi
   ConfigReader reader(object, std::string(source));
   PeftConfig config;
   RefuseUnknownParts(reader);
-  reader.Required("r", config.rank, kRank);
-  reader.Required("lora_alpha", config.alpha, kAlpha);
+  reader.Defaulted("r", config.rank, kRank);
+  reader.Defaulted("lora_alpha", config.alpha, kAlpha);
   reader.Optional("use_rslora", config.rank_stabilised);
   reader.Optional("base_model_name_or_path", config.base_model);
   const auto file = nlohmann::ordered_json::parse(text);  // It is JSON, as ParseJson() knows.

@@ -16,16 +16,17 @@ namespace fedtune {
 // What the adapter_config.json of a PEFT LoRA adapter says about its factors.
 struct PeftConfig {
   std::string base_model;
-  int64_t rank = 8;
+  int64_t rank = 8;  // What peft takes where the file says nothing, and so the alpha.
   double alpha = 8;
   bool rank_stabilised = false;  // Scale alpha / sqrt(rank).
-  // For modules, their weights or the fused parameters of a layer's routed experts,
-  // in the order of the file.
+  // For modules, the weights that are target_parameters or the fused parameters of a
+  // layer's routed experts, in the order of the file.
   NamePatterns<int64_t> rank_pattern;
   NamePatterns<double> alpha_pattern;
   std::vector<std::string> target_parameters;
 
-  // What holds for one module, or a fused parameter, by its name in the checkpoint.
+  // What holds for one module, or a fused parameter, by its name in the checkpoint. Where
+  // target_parameters names its weight, patterns are for "<module>.weight" alone, as in peft.
   // Of several patterns the first counts. A projection of a routed expert has one
   // half of the rank of the parameter that it shares with another.
   int64_t RankOf(std::string_view module) const;

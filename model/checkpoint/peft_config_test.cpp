@@ -36,6 +36,13 @@ TEST(PeftConfigTest, ReadsRankAndAlpha) {
   EXPECT_EQ(config->AlphaOf("model.layers.0.self_attn.q_proj"), 32);
 }
 
+TEST(PeftConfigTest, WithoutRankAndAlphaTakesThoseOfPeft) {
+  const auto config = Parse({{"peft_type", "LORA"}});
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->RankOf("q_proj"), 8);
+  EXPECT_EQ(config->AlphaOf("q_proj"), 8);
+}
+
 TEST(PeftConfigTest, TakesInitialFactorsThatLeaveTheBaseModelAsItIs) {
   json plain = Plain();
   for (const json& initial : {json(true), json(false), json(nullptr), json("gaussian"), json("eva"),
@@ -89,6 +96,7 @@ TEST(PeftConfigTest, AppliesPatternsOfParameters) {
   plain["rank_pattern"] = {{"model.layers.1.mlp.shared_experts.up_proj.weight", 2},
                            {fmt::format("{}.gate_up_proj", kExperts), 8},
                            {fmt::format("{}.down_proj", kExperts), 4}};
+  plain["target_parameters"] = {"shared_experts.up_proj.weight"};
   plain["alpha_pattern"] = {{fmt::format("{}.gate_up_proj", kExperts), 10}};
   const auto config = Parse(plain);
   ASSERT_THAT(config, IsOk());
@@ -97,6 +105,20 @@ TEST(PeftConfigTest, AppliesPatternsOfParameters) {
   EXPECT_EQ(config->RankOf(fmt::format("{}.7.down_proj", kExperts)), 4);
   EXPECT_EQ(config->AlphaOf(fmt::format("{}.7.up_proj", kExperts)), 5);
   EXPECT_EQ(config->AlphaOf(fmt::format("{}.7.down_proj", kExperts)), 32);
+}
+
+TEST(PeftConfigTest, OfATargetParameterOnlyPatternsOfItsOwnNameCount) {
+  json plain = Plain();
+  plain["target_parameters"] = {"mlp.gate_proj.weight"};
+  plain["rank_pattern"] = {{"gate_proj", 4}, {"up_proj.weight", 2}};
+  plain["alpha_pattern"] = {{"gate_proj", 5}, {R"(.*gate_proj\.weight)", 6}};
+  const auto config = Parse(plain);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->RankOf("model.layers.0.mlp.gate_proj"), 16);
+  EXPECT_EQ(config->AlphaOf("model.layers.0.mlp.gate_proj"), 6);
+  EXPECT_EQ(config->RankOf("model.layers.1.mlp.shared_experts.gate_proj"), 4);
+  EXPECT_EQ(config->AlphaOf("model.layers.1.mlp.shared_experts.gate_proj"), 5);
+  EXPECT_EQ(config->RankOf("model.layers.0.mlp.up_proj"), 16);
 }
 
 TEST(PeftConfigTest, ScalesByTheRootOfTheRankWhenStabilised) {
@@ -127,7 +149,8 @@ INSTANTIATE_TEST_SUITE_P(
     PeftConfigTest, FaultyPeftConfigTest,
     ::testing::Values(Fault{"/peft_type", "IA3", "peft_type is \"IA3\", not \"LORA\""},
                       Fault{"/peft_type", nullptr, "peft_type is \"\""}, Fault{"/r", 0, "r is 0"},
-                      Fault{"/r", nullptr, "r is missing"},
+                      Fault{"/r", nullptr, "r is null"},
+                      Fault{"/lora_alpha", nullptr, "lora_alpha is null"},
                       Fault{"/lora_alpha", "x", "lora_alpha is not a number"},
                       Fault{"/use_dora", true, "use_dora is true"},
                       Fault{"/fan_in_fan_out", true, "fan_in_fan_out is true"},

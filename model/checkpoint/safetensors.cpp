@@ -111,13 +111,14 @@ absl::StatusOr<std::vector<int64_t>> ReadShape(const json& entry) {
   return shape;
 }
 
-// Bytes that a tensor of this shape takes; nothing when that overflows.
+// Bytes that a tensor of this shape takes; nothing when that overflows or ends within one.
 std::optional<uint64_t> ByteCount(TensorType type, std::span<const int64_t> shape) {
-  auto count = static_cast<uint64_t>(BytesPerValue(type));
+  auto bits = static_cast<uint64_t>(BitsPerValue(type));
   for (const int64_t size : shape) {
-    if (__builtin_mul_overflow(count, static_cast<uint64_t>(size), &count)) return std::nullopt;
+    if (__builtin_mul_overflow(bits, static_cast<uint64_t>(size), &bits)) return std::nullopt;
   }
-  return count;
+  if (bits % 8 != 0) return std::nullopt;
+  return bits / 8;
 }
 
 absl::StatusOr<std::pair<uint64_t, uint64_t>> ReadOffsets(const json& entry) {

@@ -30,7 +30,9 @@ struct TensorView {
   std::span<const std::byte> bytes;
 
   // Number of values; at most 2^62.
-  int64_t value_count() const { return static_cast<int64_t>(bytes.size()) / BytesPerValue(type); }
+  int64_t value_count() const {
+    return static_cast<int64_t>(bytes.size()) * 8 / BitsPerValue(type);
+  }
 };
 
 // "[2048, 512]".

@@ -59,8 +59,10 @@ TEST(ParseSafetensorsTest, FindsTensorsInTheOrderOfTheirBytes) {
 }
 
 TEST(ParseSafetensorsTest, KnowsEveryTypeByItsName) {
-  for (const char* name : {"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "I16", "U16", "F16", "BF16",
-                           "I32", "U32", "F32", "I64", "U64", "F64"}) {
+  for (const char* name :
+       {"BOOL",    "F4",          "F6_E2M3",     "F6_E3M2", "U8",  "I8",  "F8_E4M3", "F8_E5M2",
+        "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16",     "U16", "F16", "BF16",    "I32",
+        "U32",     "F32",         "I64",         "U64",     "F64", "C64"}) {
     const auto type = ParseTensorType(name);
     ASSERT_TRUE(type.has_value()) << name;
     EXPECT_EQ(ToString(*type), name);
@@ -127,8 +129,28 @@ TEST(ParseSafetensorsTest, RefusesHoles) {
 }
 
 TEST(ParseSafetensorsTest, RefusesAnUnknownType) {
-  EXPECT_THAT(ErrorOf(FileOf(R"({"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}})", 1)),
-              HasSubstr("tensor a has the unknown dtype \"F4\""));
+  EXPECT_THAT(ErrorOf(FileOf(R"({"a":{"dtype":"F3","shape":[8],"data_offsets":[0,3]}})", 3)),
+              HasSubstr("tensor a has the unknown dtype \"F3\""));
+}
+
+TEST(ParseSafetensorsTest, TakesTensorsOfTypesThatNobodyComputesWith) {
+  const auto content = Parse(FileOf(R"({"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},)"
+                                    R"("b":{"dtype":"F8_E8M0","shape":[2],"data_offsets":[3,5]},)"
+                                    R"("c":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[5,8]},)"
+                                    R"("d":{"dtype":"C64","shape":[1],"data_offsets":[8,16]}})",
+                                    16));
+  ASSERT_THAT(content, IsOk());
+  const int64_t counts[] = {6, 2, 4, 1};
+  for (size_t i = 0; i < 4; ++i) {
+    const TensorView& tensor = content->tensors[i];
+    EXPECT_EQ(tensor.value_count(), counts[i]);
+    EXPECT_EQ(ByteCount({tensor.name, tensor.type, tensor.shape}), std::ssize(tensor.bytes));
+  }
+}
+
+TEST(ParseSafetensorsTest, RefusesATensorThatEndsWithinAByte) {
+  EXPECT_THAT(ErrorOf(FileOf(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", 2)),
+              HasSubstr("has 2 bytes, which is not [3] values of F4"));
 }
 
 TEST(ParseSafetensorsTest, RefusesSizesThatContradictTheShape) {

@@ -47,9 +47,9 @@ std::string Header(std::span<const TensorInfo> tensors,
 }  // namespace
 
 int64_t ByteCount(const TensorInfo& tensor) {
-  int64_t count = BytesPerValue(tensor.type);
-  for (const int64_t size : tensor.shape) count *= size;
-  return count;
+  int64_t bits = BitsPerValue(tensor.type);
+  for (const int64_t size : tensor.shape) bits *= size;
+  return bits / 8;
 }
 
 // The open temporary file.

@@ -25,6 +25,9 @@ struct SpecialTokens {
 // else by id from config.json. Each file can be absent. Whether texts begin with a mark is what
 // "add_bos_token" says. Where it is absent it is what tokenizer.json puts before a text, as in
 // transformers 5, whose save_pretrained() leaves the field out; the mark is then the one it puts.
+// Where both are there and differ we differ from transformers 5 on purpose, which goes by
+// tokenizer.json alone: the field is what the model's makers have said, and what
+// transformers 4, with which these models were made, did.
 //
 // INVALID_ARGUMENT: not JSON, an ill-typed field, a token that `tokenizer` does
 // not have, or several marks before a text; as from CheckNamedTokens(). PERMISSION_DENIED.

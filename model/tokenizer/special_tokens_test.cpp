@@ -97,6 +97,15 @@ TEST_F(SpecialTokensTest, WantABeginMarkWhereTheTokenizerPutsOneAndNothingElseIs
   EXPECT_EQ(Load().bos, 256);
 }
 
+// transformers 5 would put none: see LoadSpecialTokens().
+TEST_F(SpecialTokensTest, WantABeginMarkWhereThatIsSaidThoughTheTokenizerPutsNone) {
+  Write("tokenizer_config.json", R"({"bos_token": "ab", "add_bos_token": true})");
+  ASSERT_THAT(tokenizer_.tokens_before_text(), ::testing::IsEmpty());
+  EXPECT_TRUE(Load().add_bos);
+  EXPECT_EQ(Load().bos, 256);
+}
+
+// transformers 5 would put one.
 TEST_F(SpecialTokensTest, WantNoBeginMarkWhereThatIsSaidWhateverTheTokenizerPuts) {
   Write("tokenizer_config.json", R"({"bos_token": "ab", "add_bos_token": false})");
   PutBeforeText(256);

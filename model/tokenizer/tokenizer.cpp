@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <functional>
+#include <system_error>
 #include <utility>
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/tokenizer/json_fields.h"
@@ -80,6 +82,28 @@ size_t OffsetIn(std::string_view text, std::string_view part) {
   return within ? static_cast<size_t>(part.data() - text.data()) : 0;
 }
 
+// Says how a tokenizer in an older form becomes one that we read.
+absl::Status NoTokenizer(const std::filesystem::path& tokenizer_json, const absl::Status& status) {
+  const std::filesystem::path folder = tokenizer_json.parent_path();
+  const auto has = [&](const char* name) {
+    std::error_code unreadable_is_not_there;
+    return std::filesystem::exists(folder / name, unreadable_is_not_there);
+  };
+  if (has("tiktoken.model")) {
+    return absl::NotFoundError(fmt::format(
+        "{}; the tokenizer is in tiktoken.model: save what transformers' TikTokenConverter makes "
+        "of it, with the pattern and the special tokens of the model's tokenization_*.py, as "
+        "tokenizer.json",
+        Message(status)));
+  }
+  if (!has("tokenizer.model") && !has("vocab.json")) return status;
+  return absl::NotFoundError(fmt::format(
+      "{}; the tokenizer is in {}: AutoTokenizer.from_pretrained(\"{}\").save_pretrained(\"{}\") "
+      "of transformers writes tokenizer.json",
+      Message(status), has("tokenizer.model") ? "tokenizer.model" : "vocab.json", folder.string(),
+      folder.string()));
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(AddedTokens added, PreTokenizer pre_tokenizer, BytePairModel model,
@@ -114,8 +138,10 @@ absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string
 }
 
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& tokenizer_json) {
-  ASSIGN_OR_RETURN(const std::string json, ReadFile(tokenizer_json));
-  return FromJson(json, tokenizer_json.string());
+  const absl::StatusOr<std::string> json = ReadFile(tokenizer_json);
+  if (absl::IsNotFound(json.status())) return NoTokenizer(tokenizer_json, json.status());
+  RETURN_IF_ERROR(json.status());
+  return FromJson(*json, tokenizer_json.string());
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8) const {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/tokenizer/small_tokenizer_file.h"
@@ -18,10 +19,12 @@ namespace fedtune {
 namespace {
 
 using testing::AddedTokenEntry;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
+using ::testing::Not;
 using testing::SmallTokenizerFile;
 
 Tokenizer Small(const nlohmann::json& file = SmallTokenizerFile()) {
@@ -112,6 +115,25 @@ TEST(TokenizerTest, IsReadFromAFile) {
   EXPECT_THAT(Tokenizer::Load(path), HasCode(absl::StatusCode::kNotFound));
   ASSERT_THAT(WriteFileAtomically(path, SmallTokenizerFile().dump()), IsOk());
   EXPECT_THAT(Tokenizer::Load(path), IsOk());
+}
+
+TEST(TokenizerTest, SaysHowATokenizerInAnotherFormBecomesOneThatIsRead) {
+  const testing::TemporaryDirectory directory;
+  const auto said = [&] {
+    const auto tokenizer = Tokenizer::Load(directory.path() / "tokenizer.json");
+    EXPECT_THAT(tokenizer, HasCode(absl::StatusCode::kNotFound));
+    return std::string(Message(tokenizer.status()));
+  };
+  EXPECT_THAT(said(), Not(HasSubstr("transformers")));
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "tokenizer.model", ""), IsOk());
+  EXPECT_THAT(said(), AllOf(HasSubstr("tokenizer.json"),
+                            HasSubstr("is in tokenizer.model: "
+                                      "AutoTokenizer.from_pretrained("),
+                            HasSubstr("writes tokenizer.json")));
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "tiktoken.model", ""), IsOk());
+  EXPECT_THAT(said(), AllOf(HasSubstr("tokenizer.json"), HasSubstr("is in tiktoken.model: save "
+                                                                   "what transformers' "
+                                                                   "TikTokenConverter makes")));
 }
 
 TEST(TokenizerTest, StaysUsableAfterAMove) {

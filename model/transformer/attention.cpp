@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ATen/ops/cat.h"
+#include "ATen/ops/constant_pad_nd.h"
 #include "ATen/ops/scaled_dot_product_attention.h"
 #include "base/overloaded.h"
 #include "model/transformer/attention_heads.h"
@@ -22,13 +23,19 @@ at::Tensor Batched(const at::Tensor& rows, int64_t count, int64_t length) {
   return rows.view({count, length, rows.size(1), rows.size(2)}).transpose(1, 2);
 }
 
+// The CPU's fused attention wants values as wide as keys.
+at::Tensor AsWideAs(const at::Tensor& keys, const at::Tensor& values) {
+  const int64_t missing = keys.size(2) - values.size(2);
+  return keys.is_cpu() && missing > 0 ? at::constant_pad_nd(values, {0, missing}) : values;
+}
+
 // Attention of one block; `slots` are its queries' heads, `rows` those of the
 // whole batch. [slots, heads, value width].
 at::Tensor AttendBlock(const AttentionBlock& block, const Heads& slots, const Heads& rows,
                        double scale) {
   const bool causal = !block.mask.defined();
   const at::Tensor k = causal ? slots.k : rows.k.index_select(0, block.key_rows);
-  const at::Tensor v = causal ? slots.v : rows.v.index_select(0, block.key_rows);
+  const at::Tensor v = AsWideAs(slots.k, causal ? slots.v : rows.v.index_select(0, block.key_rows));
   const at::Tensor y = at::scaled_dot_product_attention(
       Batched(slots.q, block.count, block.query_length), Batched(k, block.count, block.key_length),
       Batched(v, block.count, block.key_length), causal ? std::optional<at::Tensor>() : block.mask,

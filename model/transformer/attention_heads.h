@@ -18,7 +18,7 @@ inline constexpr double kLatentNormEpsilon = 1e-6;
 struct Heads {
   at::Tensor q;
   at::Tensor k;
-  at::Tensor v;  // May be wider than a value, with zeros behind it.
+  at::Tensor v;
 };
 
 // What latent attention projects x, [rows, hidden], to. Differentiable.

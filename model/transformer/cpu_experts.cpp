@@ -66,8 +66,8 @@ CpuExperts::CpuExperts(at::Tensor x, std::span<const MlpWeights> experts, const 
   for (size_t i = 0; i < slots_.counts.size(); begin += slots_.counts[i], ++i) {
     const int64_t count = slots_.counts[i], expert = static_cast<int64_t>(i);
     if (count == 0) continue;
-    whole_.push_back({expert, begin, count});
     const int64_t pieces = (count + together - 1) / together;
+    if (pieces > 1) cut_.push_back({expert, begin, count});
     for (int64_t piece = 0; piece < pieces; ++piece) {
       const int64_t from = count * piece / pieces, to = count * (piece + 1) / pieces;
       tasks_.push_back({expert, begin + from, to - from});
@@ -102,20 +102,15 @@ const int64_t* CpuExperts::IndexOf(const Task& task) const {
   return slots_.row_of_slot.const_data_ptr<int64_t>() + task.begin;
 }
 
-// What gate_ or up_ is in the end, as the rows of a product with the layer.
-LeftFactor CpuExperts::GradientOf(const at::Tensor& gate_or_up, int64_t slot) const {
-  const Rows rows = RowsOf(gate_or_up).From(slot);
-  return rounds_ ? LeftOf(Bf16Rows::Within(rows)) : LeftOf(rows);
-}
-
-RightFactor CpuExperts::GradientByDepth(const at::Tensor& gate_or_up, int64_t slot) const {
-  const Rows rows = RowsOf(gate_or_up).From(slot);
-  return rounds_ ? RightOf(Bf16Rows::Within(rows)) : RightOf(rows);
+// Prepared rows, [slots, width].
+at::Tensor CpuExperts::RoomOfWidth() const {
+  return rounds_ ? at::empty({slot_count_, 2 * PairsOf(width())}, at::kBFloat16)
+                 : at::empty({slot_count_, width()}, Options());
 }
 
 at::Tensor CpuExperts::Forward() {
-  gate_ = at::empty({slot_count_, width()}, Options());
-  up_ = at::empty({slot_count_, width()}, Options());
+  gate_ = RoomOfWidth();
+  up_ = RoomOfWidth();
   low_ = at::empty({slot_count_, low_count_}, Options());
   at::Tensor y = at::empty({slot_count_, hidden_size()}, Options());
   const Rows rows = RowsOf(y);
@@ -124,9 +119,34 @@ at::Tensor CpuExperts::Forward() {
   return y;
 }
 
+Bf16SwiGlu CpuExperts::RoundedAt(int64_t slot) const {
+  const auto row = [slot](const at::Tensor& values) -> uint16_t* {
+    if (!values.defined()) return nullptr;
+    return static_cast<uint16_t*>(values.mutable_data_ptr()) + slot * values.stride(0);
+  };
+  return {row(gate_), row(up_), row(hidden_)};
+}
+
+// Of a task's rows, which it prepares for what takes them later.
+void CpuExperts::MakeHidden(const Task& task, Rows gate, Rows up, Rows hidden) {
+  const Bf16Rows rounded = Bf16Rows::Within(hidden);
+  for (int64_t i = 0; i < task.count; ++i) {
+    if (rounds_) {
+      Bf16SwiGlu to = RoundedAt(task.begin + i);
+      to.hidden = rounded.From(i).data;
+      SwiGluInBf16(gate.From(i).data, up.From(i).data, width(), to);
+    } else {
+      SwiGlu(gate.From(i).data, up.From(i).data, width(), hidden.From(i).data);
+    }
+  }
+}
+
 void CpuExperts::ForwardTask(const Task& task, Rows y) {
   const Layers layers = LayersOf(task.expert);
-  const Rows gate = RowsOf(gate_).From(task.begin), up = RowsOf(up_).From(task.begin);
+  const Rows scratch = Scratch((rounds_ ? 3 : 1) * task.count, width());
+  const Rows hidden = scratch.From(0);
+  const Rows gate = rounds_ ? scratch.From(task.count) : RowsOf(gate_).From(task.begin);
+  const Rows up = rounds_ ? scratch.From(2 * task.count) : RowsOf(up_).From(task.begin);
   const Rows low = RowsOf(low_).From(task.begin);
   const LeftFactor x = LeftOf(x_, task.begin, IndexOf(task));
   const auto apply = [&](const Layer& layer, const LeftFactor& inputs, Rows outputs) {
@@ -134,45 +154,44 @@ void CpuExperts::ForwardTask(const Task& task, Rows y) {
   };
   apply(layers.gate, x, gate);
   apply(layers.up, x, up);
-  const Rows hidden = Scratch(task.count, width());
-  const Bf16Rows rounded = Bf16Rows::Within(hidden);
-  for (int64_t i = 0; i < task.count; ++i) {
-    if (rounds_) {
-      SwiGluInBf16(gate.From(i).data, up.From(i).data, width(), rounded.From(i).data);
-    } else {
-      SwiGlu(gate.From(i).data, up.From(i).data, width(), hidden.From(i).data);
-    }
-  }
-  apply(layers.down, rounds_ ? LeftOf(rounded) : LeftOf(hidden), y.From(task.begin));
+  MakeHidden(task, gate, up, hidden);
+  apply(layers.down, rounds_ ? LeftOf(Bf16Rows::Within(hidden)) : LeftOf(hidden),
+        y.From(task.begin));
 }
 
 CpuExperts::Gradients CpuExperts::Backward(const at::Tensor& by_y, const at::Tensor& weights,
                                            InputGradient input_gradient) {
   Gradients gradients;
   const at::Tensor y_gradient = rounds_ ? Prepared(by_y, experts_[0].down_proj) : by_y;
-  hidden_ = rounds_ ? at::empty({slot_count_, 2 * PairsOf(width())}, at::kBFloat16)
-                    : at::empty_like(gate_);
+  hidden_ = RoomOfWidth();
   low_gradient_ = at::empty_like(low_);
   if (weights.defined()) gradients.weights = at::empty({slot_count_}, Options());
   if (input_gradient == InputGradient::kCompute) {
     gradients.slots = at::empty({slot_count_, hidden_size()}, Options());
   }
-  InParallel(std::ssize(tasks_), [&](int64_t task) {
-    BackwardTask(tasks_[static_cast<size_t>(task)], y_gradient, weights, gradients);
+  const std::vector<FactorGradients> made = RoomForGradients();
+  const auto make = [&](const Task& slots, int64_t part) {
+    FactorGradientTask(slots, part, y_gradient, made[static_cast<size_t>(slots.expert)]);
+  };
+  InParallel(std::ssize(tasks_), [&](int64_t index) {
+    const Task& task = tasks_[static_cast<size_t>(index)];
+    BackwardTask(task, y_gradient, weights, gradients);
+    if (task.count < slots_.counts[static_cast<size_t>(task.expert)]) return;
+    for (int64_t part = 0; part < kFactorParts; ++part) make(task, part);  // Its rows are near.
   });
-  gradients.factors = MakeFactorGradients(y_gradient);
+  InParallel(kFactorParts * std::ssize(cut_), [&](int64_t task) {
+    make(cut_[static_cast<size_t>(task / kFactorParts)], task % kFactorParts);
+  });
+  gradients.factors = InOrder(made);
   return gradients;
 }
 
 // From the gradient by `hidden` of a slot to those by gate and up; returns that by the
 // slot's weight.
 float CpuExperts::SwiGluGradients(int64_t slot, float weight, const float* h_gradient) {
-  float *gate = RowsOf(gate_).From(slot).data, *up = RowsOf(up_).From(slot).data;
-  if (!rounds_) {
-    return SwiGluBackward(h_gradient, weight, width(), gate, up, RowsOf(hidden_).From(slot).data);
-  }
-  auto* hidden = static_cast<uint16_t*>(hidden_.mutable_data_ptr()) + slot * hidden_.stride(0);
-  return SwiGluBackwardInBf16(h_gradient, weight, width(), gate, up, hidden);
+  if (rounds_) return SwiGluBackwardInBf16(h_gradient, weight, width(), RoundedAt(slot));
+  const auto row = [slot](const at::Tensor& values) { return RowsOf(values).From(slot).data; };
+  return SwiGluBackward(h_gradient, weight, width(), row(gate_), row(up_), row(hidden_));
 }
 
 // The same for a task's slots, with what the weights change.
@@ -208,46 +227,47 @@ void CpuExperts::BackwardTask(const Task& task, const at::Tensor& y_gradient,
   Multiply(terms, {h_gradient.data, h_gradient.stride, task.count, width()});
   WeighSlots(task, layers.down, weights, h_gradient, gradients);
   terms.clear();
-  append(layers.gate, GradientOf(gate_, task.begin));
-  append(layers.up, GradientOf(up_, task.begin));
+  append(layers.gate, LeftOf(gate_, task.begin));
+  append(layers.up, LeftOf(up_, task.begin));
   if (!gradients.slots.defined()) return;
   const Rows slots = RowsOf(gradients.slots).From(task.begin);
   Multiply(terms, {slots.data, slots.stride, task.count, hidden_size()});
 }
 
-std::vector<at::Tensor> CpuExperts::MakeFactorGradients(const at::Tensor& y_gradient) {
-  std::vector<FactorGradients> made;
-  for (const Task& slots : whole_) made.push_back(RoomForGradients(LayersOf(slots.expert)));
-  InParallel(kFactorParts * std::ssize(whole_), [&](int64_t task) {
-    const auto index = static_cast<size_t>(task / kFactorParts);
-    FactorGradientTask(whole_[index], task % kFactorParts, y_gradient, made[index]);
-  });
-  std::vector<at::Tensor> gradients(kFactorsOfExpert * experts_.size());
-  for (size_t i = 0; i < whole_.size(); ++i) {
-    at::Tensor* own = &gradients[kFactorsOfExpert * static_cast<size_t>(whole_[i].expert)];
-    const FactorGradients& from = made[i];
-    const int64_t gate = from.gate_rank, up = from.gate_and_up_a.size(0) - gate;
-    if (gate > 0) own[0] = from.gate_and_up_a.narrow(0, 0, gate);
-    if (up > 0) own[2] = from.gate_and_up_a.narrow(0, gate, up);
-    own[1] = from.gate_b, own[3] = from.up_b, own[4] = from.down_a, own[5] = from.down_b;
-  }
-  return gradients;
-}
-
-CpuExperts::FactorGradients CpuExperts::RoomForGradients(const Layers& layers) const {
+std::vector<CpuExperts::FactorGradients> CpuExperts::RoomForGradients() const {
   const auto room = [](const at::Tensor& factor) {
     return IsTrained(factor) ? at::empty_like(factor) : at::Tensor();
   };
   const auto trained_rank = [](const Layer& layer) {
     return IsTrained(layer.lora->a) ? RankOf(*layer.lora) : 0;
   };
-  const int64_t gate = trained_rank(layers.gate);
-  return {at::empty({gate + trained_rank(layers.up), hidden_size()}, Options()),
-          gate,
-          room(layers.down.lora->a),
-          room(layers.gate.lora->b),
-          room(layers.up.lora->b),
-          room(layers.down.lora->b)};
+  std::vector<FactorGradients> by_expert(experts_.size());
+  for (size_t i = 0; i < experts_.size(); ++i) {
+    if (slots_.counts[i] == 0) continue;
+    const Layers layers = LayersOf(static_cast<int64_t>(i));
+    const int64_t gate = trained_rank(layers.gate);
+    by_expert[i] = {at::empty({gate + trained_rank(layers.up), hidden_size()}, Options()),
+                    gate,
+                    room(layers.down.lora->a),
+                    room(layers.gate.lora->b),
+                    room(layers.up.lora->b),
+                    room(layers.down.lora->b)};
+  }
+  return by_expert;
+}
+
+std::vector<at::Tensor> CpuExperts::InOrder(const std::vector<FactorGradients>& by_expert) const {
+  std::vector<at::Tensor> gradients(kFactorsOfExpert * experts_.size());
+  for (size_t i = 0; i < by_expert.size(); ++i) {
+    if (slots_.counts[i] == 0) continue;
+    at::Tensor* own = &gradients[kFactorsOfExpert * i];
+    const FactorGradients& from = by_expert[i];
+    const int64_t gate = from.gate_rank, up = from.gate_and_up_a.size(0) - gate;
+    if (gate > 0) own[0] = from.gate_and_up_a.narrow(0, 0, gate);
+    if (up > 0) own[2] = from.gate_and_up_a.narrow(0, gate, up);
+    own[1] = from.gate_b, own[3] = from.up_b, own[4] = from.down_a, own[5] = from.down_b;
+  }
+  return gradients;
 }
 
 void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
@@ -272,9 +292,9 @@ void CpuExperts::FactorGradientTask(const Task& slots, int64_t part, const at::T
     case 1:
       return of_a(layers.down, RightOf(hidden_, slots.begin), to.down_a);
     case 2:
-      return of_b(layers.gate, GradientByDepth(gate_, slots.begin), to.gate_b);
+      return of_b(layers.gate, RightOf(gate_, slots.begin), to.gate_b);
     case 3:
-      return of_b(layers.up, GradientByDepth(up_, slots.begin), to.up_b);
+      return of_b(layers.up, RightOf(up_, slots.begin), to.up_b);
     default:
       return of_b(layers.down, inputs(y_gradient), to.down_b);
   }

@@ -10,6 +10,7 @@
 #include "model/transformer/adapter.h"
 #include "model/transformer/cpu_linear.h"
 #include "model/transformer/mlp.h"
+#include "model/transformer/vector_kernels.h"
 
 namespace fedtune {
 
@@ -76,7 +77,7 @@ class CpuExperts {
   // gate and up, whose layers take the same rows, are made together.
   struct FactorGradients {
     at::Tensor gate_and_up_a;  // Of the ranks of both.
-    int64_t gate_rank;
+    int64_t gate_rank = 0;
     at::Tensor down_a, gate_b, up_b, down_b;
   };
   static constexpr int64_t kFactorParts = 5;
@@ -85,32 +86,33 @@ class CpuExperts {
   int64_t width() const { return experts_[0].gate_proj.weight.size(0); }
   int64_t hidden_size() const { return experts_[0].gate_proj.weight.size(1); }
   const int64_t* IndexOf(const Task& task) const;
-  LeftFactor GradientOf(const at::Tensor& gate_or_up, int64_t slot) const;
-  RightFactor GradientByDepth(const at::Tensor& gate_or_up, int64_t slot) const;
 
+  at::Tensor RoomOfWidth() const;
+  Bf16SwiGlu RoundedAt(int64_t slot) const;
   void ForwardTask(const Task& task, Rows y);
+  void MakeHidden(const Task& task, Rows gate, Rows up, Rows hidden);
   void BackwardTask(const Task& task, const at::Tensor& y_gradient, const at::Tensor& weights,
                     const Gradients& gradients);
   float SwiGluGradients(int64_t slot, float weight, const float* h_gradient);
   void WeighSlots(const Task& task, const Layer& down, const at::Tensor& weights, Rows h_gradient,
                   const Gradients& gradients);
-  std::vector<at::Tensor> MakeFactorGradients(const at::Tensor& y_gradient);
-  FactorGradients RoomForGradients(const Layers& layers) const;
+  std::vector<FactorGradients> RoomForGradients() const;
   void FactorGradientTask(const Task& slots, int64_t part, const at::Tensor& y_gradient,
                           const FactorGradients& to);
+  std::vector<at::Tensor> InOrder(const std::vector<FactorGradients>& by_expert) const;
 
   const bool rounds_;   // All layers do, so that rows are prepared for all of them.
   const at::Tensor x_;  // Prepared.
   const std::span<const MlpWeights> experts_;
   const Adapter* adapter_;
   Slots slots_;
-  std::vector<Task> whole_;  // All slots of each expert that has some.
-  std::vector<Task> tasks_;  // The same in pieces.
+  std::vector<Task> tasks_;  // All slots of an expert, or some.
+  std::vector<Task> cut_;    // All slots of each expert that has several tasks.
   int64_t slot_count_ = 0;
   int64_t low_count_ = 0;
-  at::Tensor gate_, up_;  // [slots, width]; in the end their gradients, rounded if all is.
+  at::Tensor gate_, up_;  // [slots, width], prepared; in the end their gradients.
   at::Tensor low_;        // [slots, low_count_]: scale * x A^T of gate, up and down.
-  at::Tensor hidden_;     // [slots, width], while gradients are computed; prepared.
+  at::Tensor hidden_;     // As gate_, while gradients are computed.
   at::Tensor low_gradient_;
 };
 

@@ -23,7 +23,7 @@ namespace {
 
 using testing::IsOk;
 
-constexpr int64_t kRows = 300, kHidden = 40, kWidth = 23, kRank = 4, kExperts = 4, kChoices = 2;
+constexpr int64_t kRows = 1200, kHidden = 40, kWidth = 23, kRank = 4, kExperts = 4, kChoices = 2;
 
 at::Tensor Matrix(int64_t rows, int64_t columns, double seed) {
   return at::linspace(seed, seed + static_cast<double>(rows * columns), rows * columns, at::kDouble)
@@ -34,9 +34,11 @@ at::Tensor Matrix(int64_t rows, int64_t columns, double seed) {
       .view({rows, columns});
 }
 
+// Of the experts that have rows, the second has few enough for one thread to take them together,
+// and too many for one of three.
 at::Tensor Choices() {
   at::Tensor choices = at::zeros({kRows, kChoices}, at::TensorOptions(at::kLong));
-  for (int64_t row = 0; row < kRows; ++row) choices[row][1].fill_(1 + row % 2);
+  for (int64_t row = 0; row < kRows; ++row) choices[row][1].fill_(row % 3 == 0 ? 1 : 2);
   return choices;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "fmt/format.h"
 #include "model/transformer/parallel.h"
 
@@ -76,6 +77,13 @@ std::vector<Piece> PiecesOf(const std::vector<TensorView>& matrices) {
   return pieces;
 }
 
+// Of the embedding a text takes some rows, which are read again.
+void ReleaseEmbedding(const Model& model) {
+  if (model.config.tie_embeddings) return;
+  const TensorView* embedding = model.files->Find("model.embed_tokens.weight");
+  if (embedding != nullptr) MappedFile::Release(embedding->bytes);
+}
+
 }  // namespace
 
 absl::Status CheckFiniteWeights(const Model& model) {
@@ -90,7 +98,10 @@ absl::Status CheckFiniteWeights(const Model& model) {
       if (first_bad.compare_exchange_weak(before, piece.tensor)) break;
     }
   });
-  if (first_bad == matrices.size()) return absl::OkStatus();
+  if (first_bad == matrices.size()) {
+    ReleaseEmbedding(model);
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       fmt::format("{}: tensor {} has a value that is not finite; the checkpoint is damaged",
                   model.files->directory().string(), matrices[first_bad].name));

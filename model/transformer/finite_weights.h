@@ -9,7 +9,8 @@ namespace fedtune {
 
 // Reads the weights that a loaded model computes with where they lie in its
 // checkpoint's files, which opening it does not, on all threads. On another device than
-// the CPU there are none: opening looked at what it copied there.
+// the CPU there are none: opening looked at what it copied there. The pages of an embedding
+// that is not the head, too, do not stay in this process's memory.
 //
 // INVALID_ARGUMENT: one of them has a value that is not finite; says which.
 absl::Status CheckFiniteWeights(const Model& model);

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/checkpoint/model_weights.h"
 #include "model/checkpoint/one_model.h"
 #include "model/transformer/grouped_experts.h"
 #include "model/transformer/matrix_products.h"
@@ -48,7 +49,8 @@ class ModelBuilder {
   absl::StatusOr<Model> Build() {
     Model model;
     model.config = config_;
-    model.embedding = TakeWeight(EmbeddingName(), {config_.vocabulary_size, config_.hidden_size});
+    model.embedding = TakeWeight(EmbeddingName(config_, checkpoint_),
+                                 {config_.vocabulary_size, config_.hidden_size});
     for (int64_t i = 0; i < config_.layer_count && reader_.status().ok(); ++i) {
       model.layers.push_back(TakeLayer(i));
     }
@@ -63,15 +65,6 @@ class ModelBuilder {
   }
 
  private:
-  // A tied matrix is stored once; accelerate, for one, keeps it under the head's name.
-  std::string EmbeddingName() const {
-    constexpr char kUsual[] = "model.embed_tokens", kHead[] = "lm_head";
-    const auto is_there = [this](std::string_view name) {
-      return checkpoint_.Find(fmt::format("{}.weight", name)) != nullptr;
-    };
-    return config_.tie_embeddings && !is_there(kUsual) && is_there(kHead) ? kHead : kUsual;
-  }
-
   DecoderLayer TakeLayer(int64_t index) {
     const std::string name = fmt::format("model.layers.{}.", index);
     DecoderLayer layer;

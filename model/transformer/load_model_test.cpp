@@ -2,11 +2,15 @@
 
 #include "model/transformer/load_model.h"
 
+#include <unistd.h>
+
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -119,6 +123,42 @@ TEST_F(LoadModelTest, ValuesOnAnotherDeviceAreNotReadFromTheFileAgain) {
   file << std::string(size / 2, '\xff');
   file.close();
   EXPECT_THAT(CheckFiniteWeights(*model), IsOk());
+}
+
+// How many pages that hold nothing but `bytes` are in this process's memory.
+int64_t PagesInMemory(std::span<const std::byte> bytes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  std::ifstream pages;
+  pages.rdbuf()->pubsetbuf(nullptr, 0);  // The system hands out whole entries alone.
+  pages.open("/proc/self/pagemap", std::ios::binary);
+  int64_t count = 0;
+  for (uintptr_t at = (begin + page - 1) / page; (at + 1) * page <= begin + bytes.size(); ++at) {
+    uint64_t entry = 0;
+    pages.seekg(static_cast<std::streamoff>(at * sizeof(entry)));
+    pages.read(reinterpret_cast<char*>(&entry), sizeof(entry));
+    EXPECT_TRUE(pages.good());
+    count += static_cast<int64_t>(entry >> 63U);
+  }
+  return count;
+}
+
+TEST_F(LoadModelTest, AnEmbeddingDoesNotStayInMemoryOnceItIsLookedAt) {
+  const auto model = LoadModel("tests/interop/golden/v3_b", at::kCPU);
+  ASSERT_THAT(model, IsOk());
+  const TensorView* embedding = model->files->Find("model.embed_tokens.weight");
+  const at::Tensor values = model->embedding.clone();
+  EXPECT_GT(PagesInMemory(embedding->bytes), 0);
+  EXPECT_THAT(CheckFiniteWeights(*model), IsOk());
+  EXPECT_EQ(PagesInMemory(embedding->bytes), 0);
+  EXPECT_TRUE(model->embedding.equal(values));
+}
+
+TEST_F(LoadModelTest, AnEmbeddingThatIsTheHeadStaysInMemory) {
+  const auto model = LoadModel("tests/interop/golden/llama_gqa", at::kCPU);
+  ASSERT_THAT(model, IsOk());
+  EXPECT_THAT(CheckFiniteWeights(*model), IsOk());
+  EXPECT_GT(PagesInMemory(model->files->Find("model.embed_tokens.weight")->bytes), 0);
 }
 
 TEST_F(LoadModelTest, RefusesAModelWithoutOneOfItsWeights) {

@@ -176,31 +176,49 @@ template <typename Value>
   }
 }
 
-// Sixteen values, each in the lower half of its place.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512i LoadHalves(
-    __mmask16 mask, const uint16_t* values) {
-  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, values));
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512i LoadHalves(
-    __mmask16 mask, const float* values) {
-  return _mm512_cvtepu16_epi32(
-      reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, values))));
-}
+// For each half of a vector of pairs where its value is: that of a first one among the values
+// from `from` on, that of a second one `apart` behind it.
+struct PairOrder {
+  constexpr PairOrder(int from, int apart) {
+    for (int i = 0; i < kVector; ++i) {
+      places[2 * i] = static_cast<uint16_t>(from + i);
+      places[2 * i + 1] = static_cast<uint16_t>(from + apart + i);
+    }
+  }
+  alignas(64) uint16_t places[2 * kVector] = {};
+};
+constexpr PairOrder kLowPairs(0, 2 * kVector), kHighPairs(kVector, 2 * kVector);
+constexpr PairOrder kRoundedPairs(0, kVector);
 
 // Pairs of one value of `first` and one of `second` each; without the latter they
 // are half zero.
-template <typename Value>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairRow(
-    const Value* first, const Value* second, int64_t columns, float* row) {
+    const uint16_t* first, const uint16_t* second, int64_t columns, float* row) {
+  const __m512i low = _mm512_load_si512(kLowPairs.places);
+  const __m512i high = _mm512_load_si512(kHighPairs.places);
+  for (int64_t n = 0; n < columns; n += 2 * kVector) {
+    const int64_t some = std::min(2 * kVector, columns - n);
+    const auto mask = static_cast<__mmask32>((uint64_t{1} << static_cast<unsigned>(some)) - 1);
+    const __m512i above = _mm512_maskz_loadu_epi16(mask, first + n);
+    const __m512i below =
+        second != nullptr ? _mm512_maskz_loadu_epi16(mask, second + n) : _mm512_setzero_si512();
+    _mm512_storeu_si512(row + n, _mm512_permutex2var_epi16(above, low, below));
+    if (some <= kVector) continue;
+    _mm512_storeu_si512(row + n + kVector, _mm512_permutex2var_epi16(above, high, below));
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairRow(
+    const float* first, const float* second, int64_t columns, float* row) {
+  const __m512i order = _mm512_load_si512(kRoundedPairs.places);
   for (int64_t n = 0; n < columns; n += kVector) {
-    const int64_t some = std::min<int64_t>(kVector, columns - n);
+    const int64_t some = std::min(kVector, columns - n);
     const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
-    __m512i pairs = LoadHalves(mask, first + n);
-    if (second != nullptr) {
-      pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(LoadHalves(mask, second + n), 16));
-    }
-    _mm512_storeu_si512(row + n, pairs);
+    const __m512 above = _mm512_maskz_loadu_ps(mask, first + n);
+    const __m512 below =
+        second != nullptr ? _mm512_maskz_loadu_ps(mask, second + n) : _mm512_setzero_ps();
+    const auto rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(below, above));
+    _mm512_storeu_si512(row + n, _mm512_permutexvar_epi16(order, rounded));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
+#include "model/transformer/amx_panel.h"
 #include "model/transformer/matrix_tiles.h"
 #include "model/transformer/parallel.h"
 
@@ -130,6 +131,9 @@ std::vector<const float*> RowsOf(const LeftFactor& left, int64_t count) {
 
 // All rows of a panel. Segments begin at the first.
 void MultiplyPanel(std::span<TileSegment> segments, const MatrixResult& panel) {
+  if (HasAmxKernels() && std::any_of(segments.begin(), segments.end(), IsForTiles)) {
+    return MultiplyPanelByAmx(segments, panel);
+  }
   Tile tile;
   tile.segments = segments;
   tile.result_stride = panel.stride;

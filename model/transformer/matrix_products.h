@@ -16,7 +16,7 @@ namespace fedtune {
 // Whether this CPU has the kernels (AVX-512). The functions below require it.
 bool HasMatrixKernels();
 
-// Whether it has those that multiply bf16 by bf16 (AVX-512 BF16), too.
+// Whether it has those that multiply bf16 by bf16, too (AVX-512 BF16, AMX).
 bool HasBf16Kernels();
 
 // The value of row m and depth k is data[row * stride + k * step], where row is m or,

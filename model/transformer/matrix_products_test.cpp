@@ -64,7 +64,7 @@ class MatrixProductsTest : public ::testing::Test {
 TEST_F(MatrixProductsTest, AreRightForEverySizeAndOrder) {
   for (const int64_t rows : {1, 7, 16, 33, 300}) {
     for (const int64_t depth : {1, 16, 37, 400}) {
-      for (const int64_t columns : {1, 16, 50, 200}) {
+      for (const int64_t columns : {1, 16, 30, 50, 200}) {
         const at::Tensor x = Matrix(rows, depth), w = Matrix(depth, columns);
         const at::Tensor by_column = w.t().contiguous(), turned = x.t().contiguous().t();
         for (const at::Tensor& left : {x, turned}) {
@@ -91,7 +91,7 @@ TEST_F(MatrixProductsTest, MultiplyBf16ByBf16ForEverySizeAndOrder) {
   if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
   for (const int64_t rows : {1, 7, 16, 33, 300}) {
     for (const int64_t depth : {1, 2, 31, 32, 37, 801}) {
-      for (const int64_t columns : {1, 16, 50, 200}) {
+      for (const int64_t columns : {1, 16, 30, 50, 200}) {
         const at::Tensor x = Matrix(rows, depth), rounded = x.to(at::kBFloat16).to(at::kFloat);
         const at::Tensor w = Matrix(depth, columns).to(at::kBFloat16);
         const at::Tensor by_column = w.t().contiguous(), turned = x.t().contiguous().t();
@@ -113,7 +113,7 @@ TEST_F(MatrixProductsTest, RoundBothFactorsForEverySizeAndOrder) {
   const auto rounded = [](const at::Tensor& m) { return m.to(at::kBFloat16).to(at::kFloat); };
   for (const int64_t rows : {1, 16, 33}) {
     for (const int64_t depth : {1, 2, 31, 37, 100}) {
-      for (const int64_t columns : {1, 16, 50, 200}) {
+      for (const int64_t columns : {1, 16, 30, 50, 200}) {
         const at::Tensor x = Matrix(rows, depth), w = Matrix(depth, columns);
         const at::Tensor by_column = w.t().contiguous();
         for (RightFactor right :

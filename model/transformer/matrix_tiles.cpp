@@ -29,49 +29,88 @@ constexpr int kVector = 16;
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(left), reinterpret_cast<__m512bh>(right));
 }
 
+// Sums of a tile. Where it is a single vector wide, an instruction would wait for the one
+// before it: values of odd depth are then added up apart.
+template <int kVectors>
+constexpr int kChains = kVectors == 1 ? 2 : 1;
+
+template <int kRows, int kVectors>
+struct Sums {
+  __m512 values[kRows][kVectors];
+};
+
+// Adds the products of one step of depth to the sums.
+template <TileValues kValues, int kRows, int kVectors>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"), gnu::always_inline]] inline void
+AddStep(const std::array<const float*, kRows>& left, int64_t at, const float* right, __mmask16 last,
+        Sums<kRows, kVectors>& sums) {
+  __m512 columns[kVectors];
+#pragma GCC unroll 3
+  for (int j = 0; j + 1 < kVectors; ++j) columns[j] = _mm512_loadu_ps(right + kVector * j);
+  columns[kVectors - 1] = _mm512_maskz_loadu_ps(last, right + kVector * (kVectors - 1));
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    const __m512 value = _mm512_set1_ps(left[i][at]);
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) {
+      sums.values[i][j] = AddProducts(std::integral_constant<TileValues, kValues>(),
+                                      sums.values[i][j], value, columns[j]);
+    }
+  }
+}
+
 // Adds a segment's products to the sums. Of instructions for bf16 a compiler makes none
 // but those it is told to, so that segments of fp32 values run without them.
 template <TileValues kValues, int kRows, int kVectors>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"), gnu::always_inline]] inline void
-AddSegment(const TileSegment& segment, __mmask16 last, __m512 (&sums)[kRows][kVectors]) {
+AddSegment(const TileSegment& segment, __mmask16 last,
+           Sums<kRows, kVectors> (&sums)[kChains<kVectors>]) {
   std::array<const float*, kRows> left;
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i) left[i] = segment.left[i];
   const float* right = segment.right;
   const int64_t step = segment.left_step, right_step = segment.right_step;
-  for (int64_t k = 0, at = 0; k < segment.depth; ++k, at += step, right += right_step) {
-    __m512 columns[kVectors];
-#pragma GCC unroll 3
-    for (int j = 0; j + 1 < kVectors; ++j) columns[j] = _mm512_loadu_ps(right + kVector * j);
-    columns[kVectors - 1] = _mm512_maskz_loadu_ps(last, right + kVector * (kVectors - 1));
-#pragma GCC unroll 8
-    for (int i = 0; i < kRows; ++i) {
-      const __m512 value = _mm512_set1_ps(left[i][at]);
-#pragma GCC unroll 3
-      for (int j = 0; j < kVectors; ++j) {
-        sums[i][j] = AddProducts(std::integral_constant<TileValues, kValues>(), sums[i][j], value,
-                                 columns[j]);
-      }
+  constexpr int kTogether = kChains<kVectors>;
+  int64_t k = 0, at = 0;
+  for (; k + kTogether <= segment.depth; k += kTogether) {
+#pragma GCC unroll 2
+    for (int chain = 0; chain < kTogether; ++chain, at += step, right += right_step) {
+      AddStep<kValues, kRows, kVectors>(left, at, right, last, sums[chain]);
     }
   }
+  if (k < segment.depth) AddStep<kValues, kRows, kVectors>(left, at, right, last, sums[0]);
+}
+
+// What the chains' sums are together.
+template <int kRows, int kVectors>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"), gnu::always_inline]] inline __m512
+TotalOf(const Sums<kRows, kVectors> (&sums)[kChains<kVectors>], int row, int vector) {
+  __m512 total = sums[0].values[row][vector];
+  if constexpr (kChains<kVectors> == 2) {
+    total = _mm512_add_ps(total, sums[1].values[row][vector]);
+  }
+  return total;
 }
 
 template <int kRows, int kVectors>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void ComputeTileOf(
     const Tile& tile) {
-  __m512 sums[kRows][kVectors];
+  Sums<kRows, kVectors> sums[kChains<kVectors>];
+#pragma GCC unroll 2
+  for (int chain = 0; chain < kChains<kVectors>; ++chain) {
 #pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 3
-    for (int j = 0; j < kVectors; ++j) sums[i][j] = _mm512_setzero_ps();
+      for (int j = 0; j < kVectors; ++j) sums[chain].values[i][j] = _mm512_setzero_ps();
+    }
   }
   const auto rest = static_cast<int>(tile.columns) - kVector * (kVectors - 1);
   const auto last = static_cast<__mmask16>((1U << rest) - 1);
   for (const TileSegment& segment : tile.segments) {
     if (segment.values == TileValues::kBf16Pairs) {
-      AddSegment<TileValues::kBf16Pairs>(segment, last, sums);
+      AddSegment<TileValues::kBf16Pairs, kRows, kVectors>(segment, last, sums);
     } else {
-      AddSegment<TileValues::kFp32>(segment, last, sums);
+      AddSegment<TileValues::kFp32, kRows, kVectors>(segment, last, sums);
     }
   }
 #pragma GCC unroll 8
@@ -80,7 +119,7 @@ template <int kRows, int kVectors>
 #pragma GCC unroll 3
     for (int j = 0; j < kVectors; ++j) {
       const auto mask = j + 1 < kVectors ? static_cast<__mmask16>(0xffff) : last;
-      __m512 sum = sums[i][j];
+      __m512 sum = TotalOf<kRows, kVectors>(sums, i, j);
       if (tile.add) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, result + kVector * j), sum);
       _mm512_mask_storeu_ps(result + kVector * j, mask, sum);
     }

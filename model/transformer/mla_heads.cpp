@@ -14,12 +14,6 @@
 namespace fedtune {
 namespace {
 
-// The width that values are padded to with zeros. The CPU's fused attention
-// wants it to be that of the keys; elsewhere there is no padding.
-int64_t ValueWidth(const MlaConfig& mla, at::Device device) {
-  return device.is_cpu() ? std::max(mla.v_head_dim, mla.qk_head_dim()) : mla.v_head_dim;
-}
-
 at::Tensor Queries(const at::Tensor& x, const MlaWeights& weights, const Adapter& adapter) {
   if (weights.q_proj) return ApplyLinear(x, *weights.q_proj, adapter.Of(*weights.q_proj));
   const at::Tensor latent = ApplyLinear(x, *weights.q_a_proj, adapter.Of(*weights.q_a_proj));
@@ -33,7 +27,7 @@ Heads AssembleHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor&
                     const AttentionShape& shape, const at::Tensor& rotations) {
   const MlaConfig& mla = std::get<MlaConfig>(shape.config);
   const int64_t nope = mla.qk_nope_head_dim, rope = mla.qk_rope_head_dim;
-  const int64_t rows = q.size(0), value_width = ValueWidth(mla, q.device());
+  const int64_t rows = q.size(0);
   const at::Tensor kv_heads = kv.view({rows, shape.heads, nope + mla.v_head_dim});
   Heads heads;
   heads.q = q.view({rows, shape.heads, mla.qk_head_dim()}).clone();
@@ -43,9 +37,7 @@ Heads AssembleHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor&
   heads.k = at::empty_like(heads.q);
   heads.k.narrow(2, 0, nope).copy_(kv_heads.narrow(2, 0, nope));
   heads.k.narrow(2, nope, rope).copy_(shared);
-  heads.v = at::empty({rows, shape.heads, value_width}, q.options());
-  heads.v.narrow(2, 0, mla.v_head_dim).copy_(kv_heads.narrow(2, nope, mla.v_head_dim));
-  heads.v.narrow(2, mla.v_head_dim, value_width - mla.v_head_dim).zero_();
+  heads.v = kv_heads.narrow(2, nope, mla.v_head_dim).clone(at::MemoryFormat::Contiguous);
   return heads;
 }
 
@@ -62,7 +54,7 @@ std::vector<at::Tensor> DisassembleGradients(const Heads& heads, const Attention
   RotateInPlace(k_rope, back, shape.pairs);
   at::Tensor kv = at::empty({rows, shape.heads, nope + mla.v_head_dim}, heads.k.options());
   kv.narrow(2, 0, nope).copy_(heads.k.narrow(2, 0, nope));
-  kv.narrow(2, nope, mla.v_head_dim).copy_(heads.v.narrow(2, 0, mla.v_head_dim));
+  kv.narrow(2, nope, mla.v_head_dim).copy_(heads.v);
   return {q.view({rows, -1}), kv.view({rows, -1}), k_rope.squeeze(1)};
 }
 

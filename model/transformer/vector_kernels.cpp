@@ -71,32 +71,37 @@ constexpr int64_t kVector = 16;
                            reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
 }
 
-// Of instructions for bf16 a compiler makes none but those it is told to.
-template <typename Value>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void SwiGluTo(const float* gate,
-                                                                               const float* up,
-                                                                               int64_t size,
-                                                                               Value* hidden) {
-  for (int64_t i = 0; i < size; i += kVector) {
-    const __mmask16 mask = MaskOf(i, size);
-    const __m512 g = _mm512_maskz_loadu_ps(mask, gate + i);
-    const __m512 activation = _mm512_mul_ps(g, Sigmoid(g));
-    Store(hidden, i, size, _mm512_mul_ps(activation, _mm512_maskz_loadu_ps(mask, up + i)));
-  }
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Widened(__m256i values) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
 }
 
-// The gradients may lie where gate and up do: what is read later lies behind them.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Load(const float* from,
+                                                                         int64_t begin,
+                                                                         int64_t size) {
+  return _mm512_maskz_loadu_ps(MaskOf(begin, size), from + begin);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Load(const uint16_t* from,
+                                                                         int64_t begin,
+                                                                         int64_t size) {
+  return Widened(_mm256_maskz_loadu_epi16(MaskOf(begin, size), from + begin));
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512 Rounded(
+    __m512 values) {
+  return Widened(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
+}
+
+// Given the gradient by hidden, writes those by gate and up where they are, and hidden. Of
+// instructions for bf16 a compiler makes none but those it is told to.
 template <typename Value>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] float SwiGluBackwardTo(
-    const float* h_gradient, float weight, int64_t size, const float* gate, const float* up,
-    Value* gate_gradient, Value* up_gradient, Value* hidden) {
+    const float* h_gradient, float weight, int64_t size, Value* gate, Value* up, Value* hidden) {
   __m512 sum = _mm512_setzero_ps();
   const __m512 one = _mm512_set1_ps(1), factor = _mm512_set1_ps(weight);
   for (int64_t i = 0; i < size; i += kVector) {
-    const __mmask16 mask = MaskOf(i, size);
-    const __m512 g = _mm512_maskz_loadu_ps(mask, gate + i);
-    const __m512 u = _mm512_maskz_loadu_ps(mask, up + i);
-    const __m512 gradient = _mm512_maskz_loadu_ps(mask, h_gradient + i);
+    const __m512 g = Load(gate, i, size), u = Load(up, i, size);
+    const __m512 gradient = Load(h_gradient, i, size);
     const __m512 sigmoid = Sigmoid(g);
     const __m512 activation = _mm512_mul_ps(g, sigmoid);
     const __m512 h = _mm512_mul_ps(activation, u);
@@ -105,31 +110,41 @@ template <typename Value>
     // silu'(g) = sigmoid(g) + silu(g) (1 - sigmoid(g))
     const __m512 slope = _mm512_fmadd_ps(activation, _mm512_sub_ps(one, sigmoid), sigmoid);
     Store(hidden, i, size, h);
-    Store(up_gradient, i, size, _mm512_mul_ps(weighted, activation));
-    Store(gate_gradient, i, size, _mm512_mul_ps(_mm512_mul_ps(weighted, u), slope));
+    Store(up, i, size, _mm512_mul_ps(weighted, activation));
+    Store(gate, i, size, _mm512_mul_ps(_mm512_mul_ps(weighted, u), slope));
   }
   return _mm512_reduce_add_ps(sum);
 }
 
 }  // namespace
 
-void SwiGlu(const float* gate, const float* up, int64_t size, float* hidden) {
-  SwiGluTo(gate, up, size, hidden);
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SwiGlu(const float* gate,
+                                                                  const float* up, int64_t size,
+                                                                  float* hidden) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __m512 g = Load(gate, i, size);
+    Store(hidden, i, size, _mm512_mul_ps(_mm512_mul_ps(g, Sigmoid(g)), Load(up, i, size)));
+  }
 }
 
-void SwiGluInBf16(const float* gate, const float* up, int64_t size, uint16_t* hidden) {
-  SwiGluTo(gate, up, size, hidden);
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void SwiGluInBf16(
+    const float* gate, const float* up, int64_t size, const Bf16SwiGlu& rounded) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    const __m512 g = Rounded(Load(gate, i, size)), u = Rounded(Load(up, i, size));
+    Store(rounded.gate, i, size, g);
+    Store(rounded.up, i, size, u);
+    Store(rounded.hidden, i, size, _mm512_mul_ps(_mm512_mul_ps(g, Sigmoid(g)), u));
+  }
 }
 
 float SwiGluBackward(const float* h_gradient, float weight, int64_t size, float* gate, float* up,
                      float* hidden) {
-  return SwiGluBackwardTo(h_gradient, weight, size, gate, up, gate, up, hidden);
+  return SwiGluBackwardTo(h_gradient, weight, size, gate, up, hidden);
 }
 
-float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size, float* gate,
-                           float* up, uint16_t* hidden) {
-  return SwiGluBackwardTo(h_gradient, weight, size, gate, up, reinterpret_cast<uint16_t*>(gate),
-                          reinterpret_cast<uint16_t*>(up), hidden);
+float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
+                           const Bf16SwiGlu& rounded) {
+  return SwiGluBackwardTo(h_gradient, weight, size, rounded.gate, rounded.up, rounded.hidden);
 }
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float RmsNormRow(const float* x,
@@ -315,11 +330,11 @@ float SwiGluBackward(const float*, float, int64_t, float*, float*, float*) {
   return 0;
 }
 
-void SwiGluInBf16(const float*, const float*, int64_t, uint16_t*) {
+void SwiGluInBf16(const float*, const float*, int64_t, const Bf16SwiGlu&) {
   Check(false, "a CPU without kernels");
 }
 
-float SwiGluBackwardInBf16(const float*, float, int64_t, float*, float*, uint16_t*) {
+float SwiGluBackwardInBf16(const float*, float, int64_t, const Bf16SwiGlu&) {
   Check(false, "a CPU without kernels");
   return 0;
 }

@@ -18,11 +18,14 @@ void SwiGlu(const float* gate, const float* up, int64_t size, float* hidden);
 float SwiGluBackward(const float* h_gradient, float weight, int64_t size, float* gate, float* up,
                      float* hidden);
 
-// The same for CPUs of HasBf16Kernels(), where `hidden` and the gradients, which begin where
-// gate and up do, are rounded to bf16, with a zero behind an odd number of them.
-void SwiGluInBf16(const float* gate, const float* up, int64_t size, uint16_t* hidden);
-float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size, float* gate,
-                           float* up, uint16_t* hidden);
+// The same for CPUs of HasBf16Kernels() with rows in bf16, behind an odd number of which is a
+// zero: gate and up are rounded before anything comes of them, and so are all results.
+struct Bf16SwiGlu {
+  uint16_t *gate, *up, *hidden;
+};
+void SwiGluInBf16(const float* gate, const float* up, int64_t size, const Bf16SwiGlu& rounded);
+float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
+                           const Bf16SwiGlu& rounded);
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight; returns what x was multiplied with
 // before the weight.

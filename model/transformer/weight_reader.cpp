@@ -34,12 +34,14 @@ bool IsAligned(const TensorView& tensor) {
   return address % static_cast<uintptr_t>(BytesPerValue(tensor.type)) == 0;
 }
 
-absl::Status CheckShape(const TensorView& tensor, const std::vector<int64_t>& shape) {
+absl::Status CheckShape(const TensorView& tensor, const std::vector<int64_t>& shape,
+                        const Checkpoint& checkpoint) {
   if (tensor.shape == shape) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(
-      "{} is {}, but config.json makes it {}; the weights and the configuration are not "
+      "{}: tensor {} is {}, but config.json makes it {}; the weights and the configuration are not "
       "of one model",
-      tensor.name, ShapeToString(tensor.shape), ShapeToString(shape)));
+      checkpoint.directory().string(), tensor.name, ShapeToString(tensor.shape),
+      ShapeToString(shape)));
 }
 
 }  // namespace
@@ -48,12 +50,13 @@ at::Tensor WeightReader::View(std::string_view name, const std::vector<int64_t>&
   const absl::StatusOr<TensorView> found = checkpoint_.Get(name);
   status_.Update(found.status());
   if (!status_.ok()) return {};
-  status_.Update(CheckShape(*found, shape));
+  status_.Update(CheckShape(*found, shape, checkpoint_));
   const std::optional<at::ScalarType> type = ScalarTypeOf(found->type);
   if (!type || (type == at::kFloat8_e4m3fn && fp8 == Fp8::kRefused)) {
     status_.Update(absl::InvalidArgumentError(fmt::format(
-        "{} has values of type {}; weights must be BF16, F16 or F32: convert the checkpoint", name,
-        ToString(found->type))));
+        "{}: tensor {} has values of type {}; weights must be BF16, F16 or F32: convert the "
+        "checkpoint",
+        checkpoint_.directory().string(), name, ToString(found->type))));
   }
   if (!status_.ok()) return {};
   if (IsAligned(*found)) {

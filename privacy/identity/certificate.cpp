@@ -119,6 +119,12 @@ absl::StatusOr<OpensslPtr<X509>> ReadAuthorityFile(std::string_view pem) {
   return std::move(chain.front());
 }
 
+// A client's file has its signer's request, too, and both are issued to the client.
+Role ApprovedRole(const Certificate& certificate) {
+  const Role role = certificate.identity.role;
+  return role == Role::kSigner ? Role::kClient : role;
+}
+
 absl::Status Explain(const ChainVerdict& verdict, const Certificate& certificate,
                      const AuthorityCertificate& authority, absl::Time now) {
   const std::string who = Describe(certificate.identity);
@@ -132,9 +138,10 @@ absl::Status Explain(const ChainVerdict& verdict, const Certificate& certificate
           who, authority.federation, authority.fingerprint.ToString()));
     case ChainFault::kExpired:
       return absl::UnauthenticatedError(fmt::format(
-          "the certificate of {} expired on {}, and this machine's clock says {}; issue a new one "
-          "with: fedtune-ca issue --role {} --name {}",
-          who, Day(certificate.not_after), Minute(now), RoleName(certificate.identity.role),
+          "the certificate of {} expired on {}, and this machine's clock says {}; the custodian "
+          "issues a new one for the same request: fedtune-ca issue --dir CA --request request.pem "
+          "--role {} --name {} --out certificate.pem",
+          who, Day(certificate.not_after), Minute(now), RoleName(ApprovedRole(certificate)),
           certificate.identity.name));
     case ChainFault::kNotYetValid:
       return absl::UnauthenticatedError(

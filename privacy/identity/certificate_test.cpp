@@ -107,9 +107,9 @@ TEST_F(CertificateTest, RefusesAMemberAsAnAuthorityOfOthers) {
 TEST_F(CertificateTest, RefusesAnExpiredOneAndSaysHowToRenewIt) {
   EXPECT_THAT(
       Refusal(Issue(authority_), absl::StatusCode::kUnauthenticated, kNow + absl::Hours(24 * 31)),
-      HasSubstr("expired on 2027-02-14, and this machine's clock says 2027-02-15 08:00 UTC; issue "
-                "a new one with: fedtune-ca issue --role "
-                "client --name st-anna"));
+      HasSubstr("expired on 2027-02-14, and this machine's clock says 2027-02-15 08:00 UTC; the "
+                "custodian issues a new one for the same request: fedtune-ca issue --dir CA "
+                "--request request.pem --role client --name st-anna --out certificate.pem"));
 }
 
 TEST_F(CertificateTest, RefusesOneThatIsNotYetValidAndNamesTheClock) {

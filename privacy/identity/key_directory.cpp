@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/identity/certificate_request.h"
+#include "privacy/identity/pem.h"
 #include "privacy/identity/private_file.h"
 #include "privacy/identity/private_key.h"
 #include "privacy/identity/public_key.h"
@@ -71,6 +72,18 @@ absl::StatusOr<NewKey> MakeSigningKey(Identity identity, CipherSuite suite,
   return MakeNewKey(path, key.ToPem(), std::move(request), key.get());
 }
 
+// The client's own request in the file of an earlier one; empty if there is none. A
+// signing key that is made later is certified with it, in one file, as both are at first.
+std::string ClientsRequest(const std::filesystem::path& file) {
+  const std::string pem = ReadFile(file).value_or("");
+  for (const std::string_view block : SplitPem(pem)) {
+    const absl::StatusOr<CertificateRequest> request = CertificateRequest::Parse(block);
+    if (request.ok() && request->identity().role == Role::kClient)
+      return fmt::format("{}\n", block);
+  }
+  return "";
+}
+
 // Asked for all keys before the first is written, so that none is left alone.
 absl::Status RefuseToOverwrite(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return absl::OkStatus();
@@ -116,7 +129,9 @@ absl::StatusOr<KeyAndRequest> MakeKeyAndRequest(const std::filesystem::path& dir
   }
   RETURN_IF_ERROR(MakeDirectories(directory));
   for (const NewKey& key : keys) RETURN_IF_ERROR(RefuseToOverwrite(key.path));
-  std::string requests;
+  std::string requests = identity.role == Role::kSigner ? ClientsRequest(request_path) : "";
+  Identity applicant = identity;
+  if (!requests.empty()) applicant.role = Role::kClient;
   std::string fingerprints;
   for (const NewKey& key : keys) {
     RETURN_IF_ERROR(WriteNewPrivateFile(key.path, key.pem));
@@ -126,7 +141,7 @@ absl::StatusOr<KeyAndRequest> MakeKeyAndRequest(const std::filesystem::path& dir
   RETURN_IF_ERROR(WriteFileAtomically(request_path, requests));
   return KeyAndRequest{.key = keys.front().path,
                        .request = request_path,
-                       .next_step = NextStep(files, request_path, identity, fingerprints)};
+                       .next_step = NextStep(files, request_path, applicant, fingerprints)};
 }
 
 absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files, Role role,

@@ -40,8 +40,8 @@ struct KeyAndRequest {
 
 // Makes a key, and request.pem that asks the federation's authority for a
 // certificate of `identity`, in `directory`, which is made when it is missing.
-// For a client also the institution's signing key, of `suite`, whose request is
-// the second in request.pem; for a signer only that one.
+// For a client also the institution's signing key, of `suite`, whose request is the
+// second in request.pem; for a signer only that one, behind a client's that is there.
 //
 // INVALID_ARGUMENT: see CheckIdentity(). ALREADY_EXISTS: there is a key, and
 // nothing has been changed. NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED: as

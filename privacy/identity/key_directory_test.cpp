@@ -61,8 +61,8 @@ class KeyDirectoryTest : public ::testing::Test {
   }
 
   // The message with which the signer's part of the folder is refused.
-  std::string SignerRefusal(absl::StatusCode code) {
-    const absl::Status status = LoadSigningCredentials(files_, kNow).status();
+  std::string SignerRefusal(absl::StatusCode code, absl::Time now = kNow) {
+    const absl::Status status = LoadSigningCredentials(files_, now).status();
     EXPECT_THAT(status, HasCode(code));
     return std::string(Message(status));
   }
@@ -168,6 +168,24 @@ TEST_F(KeyDirectoryTest, LeavesNoHalfWhenThereIsASigningKey) {
 TEST_F(KeyDirectoryTest, SaysHowToMakeAMissingSigningKey) {
   fs::remove(files_.signing_key);
   EXPECT_THAT(SignerRefusal(absl::StatusCode::kNotFound), HasSubstr("request --role signer"));
+}
+
+TEST_F(KeyDirectoryTest, ANewSigningKeyIsCertifiedWithTheKeyThatIsThere) {
+  const std::string key = *ReadFile(files_.key);
+  fs::remove(files_.signing_key);
+  const Identity signer = {.federation = "north", .role = Role::kSigner, .name = "st-anna"};
+  const auto made = MakeKeyAndRequest(path_, signer);
+  ASSERT_THAT(made, IsOk());
+  EXPECT_THAT(made->next_step, HasSubstr("--role client --name st-anna"));
+  ASSERT_THAT(WriteFileAtomically(files_.certificate, Certify(kStAnna)), IsOk());
+  EXPECT_EQ(*ReadFile(files_.key), key);
+  EXPECT_THAT(LoadCredentials(files_, Role::kClient, kNow), IsOk());
+  EXPECT_THAT(LoadSigningCredentials(files_, kNow), IsOk());
+}
+
+TEST_F(KeyDirectoryTest, SaysThatASignersCertificateIsRenewedWithItsClients) {
+  EXPECT_THAT(SignerRefusal(absl::StatusCode::kUnauthenticated, kNow + absl::Hours(25)),
+              HasSubstr("--request request.pem --role client --name st-anna"));
 }
 
 TEST_F(KeyDirectoryTest, SaysThatNoSignerWasCertified) {

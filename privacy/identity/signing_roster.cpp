@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -74,9 +75,11 @@ absl::StatusOr<SigningRoster> SigningRoster::Verify(std::string_view text,
 absl::StatusOr<SigningRoster> SigningRoster::Load(const std::filesystem::path& path,
                                                   const std::filesystem::path& authority,
                                                   absl::Time now) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  ASSIGN_OR_RETURN(const std::string authority_pem, ReadFile(authority));
-  absl::StatusOr<SigningRoster> roster = Verify(text, authority_pem, now);
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  RETURN_IF_ERROR(OfNamedFile(text.status()));
+  const absl::StatusOr<std::string> authority_pem = ReadFile(authority);
+  RETURN_IF_ERROR(OfNamedFile(authority_pem.status()));
+  absl::StatusOr<SigningRoster> roster = Verify(*text, *authority_pem, now);
   if (!roster.ok()) return Annotate(roster.status(), path.string());
   return roster;
 }
@@ -106,18 +109,19 @@ absl::Status SigningRoster::CheckFollows(const RosterMark& seen) const {
 }
 
 absl::Status SigningRoster::CheckLists(std::string_view institution, const SigningKey& key) const {
+  static constexpr char kNewer[] =
+      "the custodian signs a newer one with: fedtune-ca roster sign, and the coordinator has to be "
+      "restarted with it";
   const SigningRosterEntry* const entry = Find(institution);
   if (entry == nullptr) {
     return absl::NotFoundError(
-        fmt::format("{} is not on the roster of version {}; the custodian signs a newer one with: "
-                    "fedtune-ca roster sign",
-                    institution, version()));
+        fmt::format("{} is not on the roster of version {}; {}", institution, version(), kNewer));
   }
   if (entry->suite == key.suite() && entry->public_key == key.public_key()) {
     return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(
-      fmt::format("{} is on the roster of version {} with another key", institution, version()));
+  return absl::FailedPreconditionError(fmt::format(
+      "{} is on the roster of version {} with another key; {}", institution, version(), kNewer));
 }
 
 absl::StatusOr<std::string> SignRoster(const RosterContent& content, const SigningKey& authority) {

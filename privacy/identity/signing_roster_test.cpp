@@ -290,8 +290,13 @@ TEST_F(SigningRosterTest, RefusesASecondOneOfTheSameVersion) {
 TEST_F(SigningRosterTest, SaysWhetherAKeyIsListed) {
   const auto roster = Verify(Text());
   EXPECT_THAT(roster->CheckLists("st-anna", st_anna_), IsOk());
-  EXPECT_THAT(roster->CheckLists("uke", st_anna_), HasCode(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(roster->CheckLists("st-elsewhere", st_anna_), HasCode(absl::StatusCode::kNotFound));
+  const absl::Status another = roster->CheckLists("uke", st_anna_);
+  EXPECT_THAT(another, HasCode(absl::StatusCode::kFailedPrecondition));
+  const absl::Status missing = roster->CheckLists("st-elsewhere", st_anna_);
+  EXPECT_THAT(missing, HasCode(absl::StatusCode::kNotFound));
+  for (const absl::Status& refusal : {another, missing}) {
+    EXPECT_THAT(std::string(Message(refusal)), HasSubstr("coordinator has to be restarted"));
+  }
 }
 
 }  // namespace

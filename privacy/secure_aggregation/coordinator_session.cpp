@@ -70,9 +70,8 @@ bool CoordinatorSession::Expects(MessageKind kind) const {
   return kind == AnswerIn(phase_);
 }
 
-absl::StatusOr<CoordinatorSession::Member*> CoordinatorSession::Answering(uint32_t from,
-                                                                          MessageKind kind,
-                                                                          const Digest& message) {
+absl::StatusOr<bool> CoordinatorSession::IsAnswer(uint32_t from, MessageKind kind,
+                                                  const Digest& message) const {
   const auto found = members_.find(from);
   if (found == members_.end() || found->second.dropped) {
     return absl::PermissionDeniedError(
@@ -80,7 +79,7 @@ absl::StatusOr<CoordinatorSession::Member*> CoordinatorSession::Answering(uint32
   }
   const auto answered = found->second.answered.find(kind);
   if (answered != found->second.answered.end()) {
-    if (answered->second == message) return nullptr;
+    if (answered->second == message) return false;
     return absl::AlreadyExistsError(fmt::format("number {} has answered otherwise before", from));
   }
   if (!Expects(kind)) {
@@ -94,20 +93,26 @@ absl::StatusOr<CoordinatorSession::Member*> CoordinatorSession::Answering(uint32
   if (!counts) {
     return absl::PermissionDeniedError(fmt::format("number {} was late in an earlier phase", from));
   }
-  return &found->second;
+  return true;
+}
+
+bool CoordinatorSession::Hears(uint32_t from, ByteSpan message) const {
+  const MessageKind kind = KindOf(message).value_or(AnswerIn(phase_));
+  return IsAnswer(from, kind, Sha256Of(message)).value_or(false);
 }
 
 absl::Status CoordinatorSession::Receive(uint32_t from, ByteSpan message) {
   const absl::StatusOr<MessageKind> kind = KindOf(message);
   const Digest digest = Sha256Of(message);
-  ASSIGN_OR_RETURN(Member * member, Answering(from, kind.value_or(AnswerIn(phase_)), digest));
-  if (member == nullptr) return absl::OkStatus();
-  absl::Status accepted = kind.ok() ? Accept(*member, *kind, message) : kind.status();
+  ASSIGN_OR_RETURN(const bool is_answer, IsAnswer(from, kind.value_or(AnswerIn(phase_)), digest));
+  if (!is_answer) return absl::OkStatus();
+  Member& member = members_.at(from);
+  absl::Status accepted = kind.ok() ? Accept(member, *kind, message) : kind.status();
   if (!accepted.ok()) {
     Blame(from, std::string(Message(accepted)));
     return accepted;
   }
-  member->answered[*kind] = digest;
+  member.answered[*kind] = digest;
   return absl::OkStatus();
 }
 

@@ -72,6 +72,9 @@ class CoordinatorSession {
   // malformed or false; the client is dropped and faults() names it.
   absl::Status Receive(uint32_t from, ByteSpan message);
 
+  // Whether Receive() would change anything.
+  bool Hears(uint32_t from, ByteSpan message) const;
+
   // What Receive() would say of an input's manifest, and the Merkle root that its
   // chunks must have. Ask before adding the input to the sum, and call Receive()
   // when it has been added. ALREADY_EXISTS: an input of this client is in the sum.
@@ -123,7 +126,8 @@ class CoordinatorSession {
 
   explicit CoordinatorSession(Options options);
 
-  absl::StatusOr<Member*> Answering(uint32_t from, MessageKind kind, const Digest& message);
+  // Whether the message is an answer, and not one that has come before. Errors: Receive()'s.
+  absl::StatusOr<bool> IsAnswer(uint32_t from, MessageKind kind, const Digest& message) const;
   bool Expects(MessageKind kind) const;
   absl::Status Accept(Member& member, MessageKind kind, ByteSpan message);
   absl::Status Accept(Member& member, Advertisement message);

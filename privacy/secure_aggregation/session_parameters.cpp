@@ -87,10 +87,16 @@ Digest SessionId(const SessionParameters& parameters) {
 absl::StatusOr<CohortShape> ShapeOf(const SessionParameters& parameters, int clients,
                                     const Digest& root) {
   const int least = std::max(parameters.min_cohort, kLeastCohort);
-  if (clients < least || clients > kMostClients) {
+  if (clients < least) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{} clients are too few for a secure aggregation: {} are needed", clients, least));
+  }
+  const int most = std::min(parameters.max_cohort, kMostClients);
+  if (clients > most) {
     return absl::FailedPreconditionError(
-        fmt::format("{} clients are too {} for a secure aggregation: {} are needed", clients,
-                    clients < least ? "few" : "many", least));
+        fmt::format("{} clients are too many for a secure aggregation: its ring holds the sum of "
+                    "{} (max_cohort)",
+                    clients, most));
   }
   return clients <= kLargestCompleteGraph ? CompleteShape(parameters, clients)
                                           : SparseShape(parameters, clients, root);

@@ -35,7 +35,8 @@ struct SessionParameters {
   Digest plan = {};           // Of all else that the round is: plan, layout, factors, quantiser.
   Digest roster = {};         // SigningRoster::digest().
   int min_cohort = 5;         // Clients below which nothing is released.
-  int assumed_corrupt = 0;    // Clients that may side with a lying coordinator.
+  int max_cohort = kMostClients;  // Whose sum the ring holds; `plan` says it, too.
+  int assumed_corrupt = 0;        // Clients that may side with a lying coordinator.
 };
 
 // INVALID_ARGUMENT: a number is out of its range; says which.
@@ -61,8 +62,9 @@ struct CohortShape {
 // is the Merkle root over the clients' advertisements: in a sparse graph nobody
 // chooses who is whose neighbour.
 //
-// FAILED_PRECONDITION: fewer clients than the parameters ask for, or a threshold
-// that does not hold against `assumed_corrupt` clients on the coordinator's side.
+// FAILED_PRECONDITION: fewer clients than the parameters ask for, or more than they
+// allow, or a threshold that does not hold against `assumed_corrupt` clients on the coordinator's
+// side.
 absl::StatusOr<CohortShape> ShapeOf(const SessionParameters& parameters, int clients,
                                     const Digest& root);
 

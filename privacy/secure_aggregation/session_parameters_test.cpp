@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/status.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/status_matchers.h"
@@ -15,6 +17,7 @@ namespace fedtune {
 namespace {
 
 using testing::HasCode;
+using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::SecureRound;
 
@@ -120,6 +123,15 @@ TEST(CohortTest, TooSmallOrTooLarge) {
   // Whatever the parameters say, two are too few.
   EXPECT_THAT(Shape(2, 1, 0), HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(Shape(kMostClients + 1, 3, 0), HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST(CohortTest, NoMoreThanTheRingHoldsTheSumOf) {
+  SessionParameters parameters = Sound();
+  parameters.max_cohort = 10;
+  EXPECT_THAT(ShapeOf(parameters, 10, Digest()), IsOk());
+  const absl::StatusOr<CohortShape> shape = ShapeOf(parameters, 11, Digest());
+  EXPECT_THAT(shape, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(shape.status()), HasSubstr("11 clients are too many"));
 }
 
 TEST(CohortTest, ReleasesNothingBelowTheLeastCohort) {

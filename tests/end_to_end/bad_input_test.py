@@ -10,6 +10,7 @@ coordinator/rpc/training_service_test.cpp: no client of ours makes one.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -45,6 +46,16 @@ deadline = "{patient(60)}s"
 mode = "plain"
 '''
 OTHER_DIGEST = "sha256:" + 64 * "0"
+
+
+def earlier_digest(folder):
+    """What fedtune called a base model until its digest covered the tokenizer's configuration."""
+    text = "fedtune base model 1\n"
+    for file in sorted(pathlib.Path(folder).iterdir()):
+        if file.name in ("config.json", "tokenizer.json") or file.suffix == ".safetensors":
+            content = file.read_bytes()
+            text += f"{file.name} {len(content)} {hashlib.sha256(content).hexdigest()}\n"
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def copy_of_base_model(folder):
@@ -92,6 +103,18 @@ class BadInputTest(unittest.TestCase):
         path.write_text(text, encoding="utf-8")
         return path
 
+    def signed_roster(self):
+        """One of the authority's, which the coordinator does not have."""
+        roster = self.folder / "signed.json"
+        self.federation.run("fedtune-ca", "roster", "sign", "--dir", self.folder / "ca",
+                            "--out", roster)
+        return roster
+
+    def coordinators_keys(self):
+        keys = self.folder / "coordinator/keys"
+        return ["--certificate", keys / "certificate.pem", "--key", keys / "key.pem",
+                "--authority", keys / "authority.pem"]
+
     def refused(self, done, *words):
         """Nothing but one error, which says all of `words`."""
         self.assertEqual(done.stdout, "")
@@ -121,9 +144,19 @@ class BadInputTest(unittest.TestCase):
                     done = self.federation.fedtune(*command, plan, expect=2)
                     self.refused(done, words)
 
+    def test_a_plan_with_the_digest_of_before_goes_by_it_and_is_told(self):
+        earlier = earlier_digest(BASE_MODEL)
+        plan = self.file("plan.toml", PLAN.replace("[adapter]",
+                                                   f'base_digest = "{earlier}"\n[adapter]'))
+        done = self.federation.fedtune("plan", "check", plan)
+        self.assertIn(earlier, done.stdout)
+        self.assertIn("icd-moe: goes by an earlier digest, which says nothing of the tokenizer's "
+                      "configuration and the chat template; the one that covers them is sha256:",
+                      done.stderr)
+
     def test_a_base_model_that_is_nowhere(self):
         plan = self.file("plan.toml", PLAN.replace(str(BASE_MODEL), "deepseek-v9"))
-        done = self.federation.fedtune("run", "start", plan, expect=1)
+        done = self.federation.fedtune("run", "start", plan, expect=2)
         self.refused(done, "plan.toml:2: base model \"deepseek-v9\" was not found", "--models")
 
     # ---- Clients ----
@@ -246,6 +279,14 @@ class BadInputTest(unittest.TestCase):
             "--key", keys / "key.pem", "--authority", keys / "authority.pem", expect=1)
         self.refused(done, f"port {port} is in use by another process", "--listen")
 
+    def test_a_second_client_on_the_same_folder(self):
+        good = SITES[0]
+        first = self.federation.processes[good]
+        done = self.federation.run("fedtune-client", "serve",
+                                   "--config", self.folder / good / "client.toml", expect=1)
+        self.refused(done, f"is in use by process {first.pid} on ", "stop that one")
+        self.assertIsNone(first.poll())
+
     def test_a_coordinator_that_is_not_there(self):
         flags = ["127.0.0.1:1" if flag == self.federation.address else flag
                  for flag in self.federation.connection()]
@@ -269,9 +310,17 @@ class BadInputTest(unittest.TestCase):
         cases = [[*client, "--key", nowhere], [*client, "--certificate", nowhere],
                  [*client, "--policy", nowhere], [*client, "--federation-key", nowhere],
                  [*client, "--dataset", f"letters:{nowhere}"],
-                 [*coordinator, "--key", nowhere], [*coordinator, "--signing-roster", nowhere],
+                 [*coordinator, "--key", nowhere],
+                 [*coordinator, *self.coordinators_keys(), "--signing-roster", nowhere],
                  ["fedtune", *self.federation.connection(nowhere), "run", "list"],
                  ["fedtune", "plan", "check", nowhere],
+                 ["fedtune-ca", "roster", "show", self.signed_roster(),
+                  "--authority", nowhere],
+                 ["fedtune-ca", "issue", "--dir", self.folder / "ca", "--request",
+                  self.folder / SITES[0] / "keys/request.pem", "--role", "client", "--name",
+                  SITES[0], "--out", nowhere / "x.pem"],
+                 ["fedtune-ca", "roster", "sign", "--dir", self.folder / "ca", "--out",
+                  nowhere / "roster.json"],
                  ["fedtune-ca", "roster", "sign", "--dir", nowhere, "--out", nowhere],
                  ["fedtune-ca", "issue", "--dir", self.folder / "ca", "--request", nowhere,
                   "--role", "client", "--name", "x", "--out", nowhere],
@@ -281,6 +330,23 @@ class BadInputTest(unittest.TestCase):
         for command in cases:
             with self.subTest(" ".join(map(str, command))):
                 self.refused(self.federation.run(*command, expect=2), str(nowhere))
+
+    def test_a_folder_is_no_plan(self):
+        done = self.federation.run("fedtune", "plan", "check", self.folder, expect=2)
+        self.refused(done, f"cannot read {self.folder}: Is a directory")
+
+    def test_the_certificate_of_another_institution_is_wrong_configuration(self):
+        done = self.federation.run(
+            "fedtune-client", "serve", "--config", self.folder / SITES[0] / "client.toml",
+            "--institution", "somebody-else", expect=2)
+        self.refused(done, f'the certificate is for "{SITES[0]}"')
+
+    def test_a_restored_folder_without_keys_says_what_it_lacks(self):
+        state = self.folder / "restored"
+        done = self.federation.run(
+            "fedtune-coordinator", "serve", "--state-dir", state, "--signing-roster",
+            self.signed_roster(), expect=2)
+        self.refused(done, "no key yet", f"{state}/keys/key.pem")
 
     def test_a_pipe_is_no_file(self):
         pipe = self.folder / "pipe"
@@ -365,6 +431,7 @@ class BadInputTest(unittest.TestCase):
 
     def start_and_watch(self):
         """A long run, and the process that started it and watches."""
+        self.federation.wait_for_clients(3)  # Those from before a restart may be on the way.
         plan = self.file("long.toml", PLAN.replace("steps = 2", "steps = 400"))
         watch = subprocess.Popen(
             [self.federation.programs / "fedtune", *map(str, self.federation.connection()), "run",
@@ -387,8 +454,14 @@ class BadInputTest(unittest.TestCase):
         self.assertIn(f"{run} stopped after 0 of 2 rounds: seen \\x1b[2J enough", done.stderr)
 
     def test_a_watch_goes_on_when_the_coordinator_is_back(self):
+        self.a_watch_goes_on_after(self.federation.kill)
+
+    def test_a_watch_goes_on_over_a_planned_restart(self):
+        self.a_watch_goes_on_after(self.federation.stop)
+
+    def a_watch_goes_on_after(self, end):
         run, watch = self.start_and_watch()
-        self.federation.kill("coordinator")
+        end("coordinator")
         said = any("trying again for 10 min" in line for line in watch.stderr)
         self.federation.start_coordinator(self.federation.address)
         self.assertTrue(said)

@@ -125,7 +125,7 @@ TEST_F(CoordinatorProcessTest, ABackupOfARunningOneIsRestoredAndServed) {
   std::filesystem::resize_file(State() / "fedtune.sqlite", 10'000);
   const auto damaged = run({"check", "--state-dir", State().string()});
   EXPECT_EQ(damaged->Wait(kSoon), 1);
-  EXPECT_THAT(damaged->Errors(), HasSubstr("is damaged"));
+  EXPECT_THAT(damaged->Errors(), HasSubstr("move all of the folder but keys and backups away"));
   EXPECT_THAT(damaged->ReadLine(), HasSubstr("fedtune.sqlite"));
 
   std::filesystem::remove_all(State());
@@ -134,6 +134,10 @@ TEST_F(CoordinatorProcessTest, ABackupOfARunningOneIsRestoredAndServed) {
   const auto check = run({"check", "--state-dir", State().string()});
   EXPECT_EQ(check->Wait(kSoon), 0) << check->Errors();
   EXPECT_THAT(check->ReadLine(), HasSubstr("1 runs, 1 blobs"));
+  std::filesystem::resize_file(std::filesystem::path(made) / "fedtune.sqlite", 10'000);
+  const auto of_backup = run({"check", "--state-dir", made});
+  EXPECT_EQ(of_backup->Wait(kSoon), 1);
+  EXPECT_THAT(of_backup->Errors(), HasSubstr("is damaged; use an older backup"));
   Start();
   grpc::ClientContext context;
   v1::ListRunsResponse runs;

@@ -42,7 +42,8 @@ OF_STRAGGLERS = ["round-closing-push"]
 FAILING = ["journal-open-before@2", "spool-create", "release-commit@4"]
 SECURE_FAILING = ["journal-append-before@4", "spool-write@5", "spool-sync@7", "clients-save-before"]
 CLIENT_FAILING = ["file-sync@2", "file-rename@7"]
-CLIENT_SECURE_FAILING = ["session-begin-before@2", "session-append-before@9"]
+CLIENT_SECURE_FAILING = ["session-begin-before@2", "session-append-before@9",
+                         "session-close-before@3"]
 
 # Of a client.
 CLIENT = ["reply-send", "checkpoint-store-before", "checkpoint-store-after", "file-sync",
@@ -51,7 +52,8 @@ CLIENT = ["reply-send", "checkpoint-store-before", "checkpoint-store-after", "fi
 CLIENT_LARGE = ["upload-chunk@4"]
 CLIENT_SECURE = ["session-begin-before", "session-begin-after", "session-append-before",
                  "session-append-after", "session-append-before@3", "session-append-after@4",
-                 "session-append-before@6", "secure-message-send", "secure-message-send@2",
+                 "session-append-before@6", "session-close-before", "session-close-after",
+                 "session-close-before@2", "secure-message-send", "secure-message-send@2",
                  "secure-message-send@3", "secure-message-send@4"]
 
 

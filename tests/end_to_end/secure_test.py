@@ -9,6 +9,7 @@ import array
 import json
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -25,12 +26,12 @@ LOCAL_DATA = "cardiology-hospital"
 POLICY = "min_cohort = 4\n"
 
 
-def plan(mode="secure", count=2, steps=2, deadline_s=60, phase_s=20):
+def plan(mode="secure", count=2, steps=2, deadline_s=60, phase_s=20, max_cohort=5):
     """A small plan of five institutions, of which one may be missing."""
     secure = f'''
 [secure]
 min_cohort = 4
-max_cohort = 5
+max_cohort = {max_cohort}
 max_weight = 2048
 phase_deadline = "{patient(phase_s)}s"
 '''
@@ -269,6 +270,49 @@ class SecureTest(unittest.TestCase):
         for name in NAMES:
             self.assertIn("attempt=1", self.federation.log(name))
             self.assertNotIn("attempt=2", self.federation.log(name))
+
+    def test_of_more_clients_than_the_plan_adds_up_each_round_draws_as_many(self):
+        run = self.finish(plan(max_cohort=4))
+        self.assertEqual([r["contributions"] for r in run["rounds"]], [4, 4])
+
+    def rounds_done(self, run):
+        return self.federation.run_state(run)["rounds_done"]
+
+    def test_a_restored_coordinator_burns_the_rounds_in_which_its_clients_have_agreed(self):
+        run = self.federation.start_run(plan(count=12))
+        self.federation.wait_until("a round", lambda: self.rounds_done(run) >= 1)
+        state = self.federation.folder / "coordinator"
+        backup = self.federation.run(
+            "fedtune-coordinator", "backup", "--state-dir", state, "--backup-dir",
+            self.federation.folder / "backups").stdout.strip()
+        least = self.rounds_done(run)
+        self.federation.wait_until("three more", lambda: self.rounds_done(run) >= least + 3)
+        self.federation.kill("coordinator")
+        lost = state.rename(self.federation.folder / "lost")
+        state.mkdir()
+        shutil.copytree(lost / "keys", state / "keys")
+        self.federation.run("fedtune-coordinator", "restore", "--from", backup,
+                            "--state-dir", state)
+        self.federation.start_coordinator(listen=self.federation.address)
+        ended = self.federation.wait_for_end(run)
+        self.assertEqual(ended["state"], "finished", ended["reason"])
+        burnt = [r["round"] for r in ended["rounds"] if "burnt" in r]
+        self.assertGreaterEqual(len(burnt), 2)
+        self.assertEqual(burnt, list(range(burnt[0], burnt[0] + len(burnt))))
+        self.assertEqual({r["contributions"] for r in ended["rounds"] if "burnt" not in r}, {5})
+
+    def test_a_roster_that_is_renewed_within_a_round_opens_its_next_attempt(self):
+        run = self.federation.start_run(plan(count=2, steps=40, deadline_s=120))
+        self.federation.wait_until("everyone's work", lambda: all(
+            "round assigned" in self.federation.log(name) for name in NAMES))
+        self.federation.kill("coordinator")
+        self.federation.run("fedtune-ca", "roster", "sign", "--dir", self.federation.folder / "ca",
+                            "--out", self.federation.roster)
+        self.federation.start_coordinator(listen=self.federation.address)
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual([(r["attempts"], r["contributions"]) for r in state["rounds"]],
+                         [(2, 5), (1, 5)])
 
     def test_a_client_whose_policy_wants_more_company_declines(self):
         name = NAMES[4]

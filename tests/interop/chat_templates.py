@@ -4,6 +4,8 @@ Each writes what the model's own template writes for system prompts, questions, 
 knows them, results of tools. `CONSTRUCTS` has what templates of other models use besides.
 """
 
+import model_templates
+
 BEGIN, END = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"
 USER, ASSISTANT = "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"
 OUTPUTS, OUTPUTS_END = "<\uff5ctool\u2581outputs\u2581begin\uff5c>", "<\uff5ctool\u2581outputs\u2581end\uff5c>"
@@ -128,7 +130,18 @@ TEMPLATES = {
     "hybrid": with_marks(HYBRID),
     "frames": FRAMES,
     "constructs": CONSTRUCTS,
+    "llama31": model_templates.LLAMA.replace("DATE", model_templates.FIXED),
+    "llama32": model_templates.LLAMA.replace("DATE", model_templates.TODAY),
+    "coder": model_templates.CODER,
+    "v31": with_marks(model_templates.V31),
+    "r1": with_marks(model_templates.R1),
+    "kimi": model_templates.KIMI,
+    "moonlight": model_templates.MOONLIGHT,
+    "corners": model_templates.CORNERS,
 }
+
+# What transformers is told, where it would write today's date and we write the template's.
+ALSO_TOLD = {"llama32": {"date_string": "26 Jul 2024"}}
 
 
 def turns(*pairs: str) -> list[dict[str, str]]:

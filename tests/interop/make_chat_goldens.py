@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 
+from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -25,17 +26,21 @@ def tokenizer(template: str, file=golden.BASE_MODEL / "tokenizer.json") -> PreTr
     return fast
 
 
-def renderings(fast: PreTrainedTokenizerFast) -> list[dict]:
-    """Of all conversations."""
+def renderings(fast: PreTrainedTokenizerFast, **told: str) -> list[dict]:
+    """Of all conversations; of those that the template refuses only that."""
     out = []
     for messages in chat_templates.CONVERSATIONS:
-        text = fast.apply_chat_template(messages, tokenize=False)
+        try:
+            text = fast.apply_chat_template(messages, tokenize=False, **told)
+        except TemplateError:
+            out.append({"messages": messages, "refused": True})
+            continue
         out.append(
             {
                 "messages": messages,
                 "text": text,
-                "asked": fast.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
-                "ids": fast.apply_chat_template(messages, tokenize=True, return_dict=False),
+                "asked": fast.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **told),
+                "ids": fast.apply_chat_template(messages, tokenize=True, return_dict=False, **told),
             }
         )
     return out
@@ -46,7 +51,11 @@ def content() -> dict:
     config = json.loads((golden.BASE_MODEL / "tokenizer_config.json").read_text(encoding="utf-8"))
     templates = {**chat_templates.TEMPLATES, "demo": config["chat_template"]}
     cases = [
-        {"name": name, "template": template, "renderings": renderings(tokenizer(template))}
+        {
+            "name": name,
+            "template": template,
+            "renderings": renderings(tokenizer(template), **chat_templates.ALSO_TOLD.get(name, {})),
+        }
         for name, template in templates.items()
     ]
     marks = {"bos": chat_templates.BEGIN, "eos": chat_templates.END}

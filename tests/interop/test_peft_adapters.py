@@ -48,6 +48,15 @@ EQUAL = {
     ),
     "more ranks than a layer has": ("llama_mha", {"target_modules": ATTENTION, "rank_pattern": {"o_proj": 80}}),
     "orthogonal": ("llama_mha", {"target_modules": ATTENTION, "init_lora_weights": "orthogonal"}),
+    "patterns of a module that is adapted as a parameter": (
+        "v3_b",
+        {
+            "target_modules": ["o_proj"],
+            "target_parameters": ["shared_experts.gate_proj.weight", "shared_experts.up_proj.weight"],
+            "rank_pattern": {"gate_proj": 2, r".*up_proj\.weight": 3},
+            "alpha_pattern": {"gate_proj": 64, "shared_experts.up_proj.weight": 16},
+        },
+    ),
     "router and experts": (
         "v3_b",
         {"target_modules": ["o_proj"], "target_parameters": ["mlp.gate.weight", "mlp.experts.down_proj"]},

@@ -213,7 +213,7 @@ ContributionHeader RunStage::HeaderOf(const Institution& from, const Command& co
 }
 
 Lines RunStage::Send(const Institution& from, ClientEvent event) {
-  if (IsJournalled(event)) journal_.Write(now_, ReceivedFromClient{from, event});
+  if (run_->Heeds(from, event)) journal_.Write(now_, ReceivedFromClient{from, event});
   return Follow(run_->Receive(from, std::move(event), now_));
 }
 

@@ -61,8 +61,17 @@ void Auditor::Violates(std::string_view what) {
 // ---- What crosses the network ----
 
 void Auditor::Told(const Institution& client, const v1::CoordinatorMessage& message) {
+  if (message.has_welcome()) ToldWhatIsUnderWay(message.welcome());
   if (message.has_round_assignment()) ToldAssignment(client, message.round_assignment());
   if (message.has_secure_aggregation()) ToldSecurely(message.secure_aggregation());
+}
+
+void Auditor::ToldWhatIsUnderWay(const v1::Welcome& welcome) {
+  const std::optional<RunRecord> stored = disk();
+  if (!stored.has_value() || HasEnded(stored->state) || !welcome.has_runs_under_way()) return;
+  const auto& runs = welcome.runs_under_way().run_ids();
+  Expect(std::find(runs.begin(), runs.end(), stored->id.value) != runs.end(),
+         "I1: a client is told that a run is not under way, and its end is not stored");
 }
 
 void Auditor::ToldAssignment(const Institution& client, const v1::RoundAssignment& assignment) {
@@ -205,6 +214,8 @@ void Auditor::CheckContributors(const NewRelease& release, const Attempt& attemp
   const bool burnt = schedule_.secure && release.contributions.empty();
   Expect(release.record.summary.contributions == std::ssize(release.contributions),
          fmt::format("I2: {} counts others than it names", where));
+  Expect(burnt != release.record.summary.burnt.empty(),
+         fmt::format("I8: {} burns without a reason, or has one and counts", where));
   Expect(burnt || schedule_.secure || std::ssize(release.contributions) >= plan_.rounds.quorum,
          fmt::format("{} is released below the quorum", where));
   int64_t examples = 0;
@@ -383,6 +394,8 @@ void Auditor::AtTheEnd() {
          "I8: the run ended without a reason");
   Expect(stored->state != RunState::kFinished || stored->rounds_done == plan_.rounds.count,
          "I3: the run finished without all of its rounds");
+  Expect(stored->state != RunState::kFinished || burnt_ < plan_.rounds.count,
+         "I8: the run finished, and none of its rounds counted");
   Expect(stored->rounds_done == released(), "I3: a release has disappeared");
   Expect(stored->adapter == adapters_.back(), "I3: the newest adapter is not the last release's");
 }

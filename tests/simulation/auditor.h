@@ -29,7 +29,8 @@ namespace fedtune::simulation {
 // hold of it:
 //
 //   I1  what was acknowledged or announced is there after any crash; no round opens in
-//       a pause, no attempt is numbered twice
+//       a pause, no attempt is numbered twice; no client is told to forget a run that
+//       has not ended
 //   I2  a client is counted in a round once or not at all, and only if it was asked;
 //       what it hands in is counted in one round at most
 //   I3  one release for each round, made from the one before it, for ever
@@ -109,6 +110,7 @@ class Auditor {
   };
   using Sent = std::pair<Institution, Digest>;
 
+  void ToldWhatIsUnderWay(const v1::Welcome& welcome);
   void ToldAssignment(const Institution& client, const v1::RoundAssignment& assignment);
   void ToldSecurely(const v1::SecureAggregationMessage& message);
   void CheckContributors(const NewRelease& release, const Attempt& attempt);

@@ -38,7 +38,8 @@ class Doubles {
   virtual void Arriving(ContributionHeader&, const RunView&) {}
   virtual bool Arrived(const ContributionHeader&, std::vector<float>&) { return false; }
 
-  // What the coordinator says to a client.
+  // What the coordinator says to a client, at the beginning and later.
+  virtual void Welcoming(v1::Welcome&) {}
   virtual void Telling(ClientCommand&) {}
 
   // What a client says besides.

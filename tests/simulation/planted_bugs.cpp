@@ -424,6 +424,18 @@ class CountsAttemptsAnew final : public Doubles {
   std::optional<ForgetfulStore> store_;
 };
 
+// A client that connects is told of the runs that have begun since the coordinator did.
+class NamesNoOldRuns final : public Doubles {
+ public:
+  void CoordinatorEnded() override { has_ended_ = true; }
+  void Welcoming(v1::Welcome& welcome) override {
+    if (has_ended_) welcome.mutable_runs_under_way()->clear_run_ids();
+  }
+
+ private:
+  bool has_ended_ = false;
+};
+
 template <typename Bug>
 PlantedBug Named(std::string name, std::string violation) {
   return {std::move(name), std::move(violation), [] { return std::make_unique<Bug>(); }};
@@ -459,6 +471,7 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Named<ForgetsLateness>("LateContributionIsNotDiscountedAfterARestart", "has the weight"),
       Named<ForgetsThePause>("PauseIsForgottenAtARestart", "although the run is paused"),
       Named<CountsAttemptsAnew>("RetryNumbersAttemptsAnew", "is opened after"),
+      Named<NamesNoOldRuns>("RunIsForgottenAtARestart", "told that a run is not under way"),
   };
   return bugs;
 }

@@ -10,15 +10,19 @@
 #include "aggregation/adapter_bytes.h"
 #include "aggregation/masked_vector.h"
 #include "base/check.h"
+#include "base/logging.h"
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "client/round/client_state.h"
 #include "client/round/local_workshop.h"
+#include "client/round/round_keeper.h"
 #include "client/transport/conversion.h"
 #include "plan/adapter_targets.h"
 #include "plan/routing_shape.h"
 #include "plan/secure_session.h"
 #include "plan/secure_vector.h"
+#include "privacy/crypto/aead.h"
+#include "privacy/crypto/secret_bytes.h"
 #include "privacy/secure_aggregation/session_keys.h"
 #include "tests/simulation/federation.h"
 
@@ -63,6 +67,9 @@ class SimulatedClient::Process final : public CoordinatorLink,
       : client_(client),
         ground_(client.ground_),
         examples_(Federation::ExamplesOf(client.institution_, ++client.processes_)),
+        log_([&ground = client.ground_, name = client.institution_.value](std::string_view line) {
+          ground.Say(name, line);
+        }),
         state_(Hours(), absl::UTCTimeZone()) {}
 
   void Begin() {
@@ -81,7 +88,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
           return std::make_unique<SyntheticTrainer>(client_.institution_, ground_,
                                                     client_.surroundings_.TrainingNonce());
         },
-        ground_.plan.secure ? std::optional(OpenJournal()) : std::nullopt);
+        ground_.plan.secure ? std::optional(OpenJournal()) : std::nullopt, OpenKeeper());
     ConnectSoon(absl::Milliseconds(500));
     Wake();
   }
@@ -157,6 +164,16 @@ class SimulatedClient::Process final : public CoordinatorLink,
     return journal;
   }
 
+  // Of results: nothing takes so long here that it would have a checkpoint.
+  RoundKeeper OpenKeeper() {
+    auto keeper = RoundKeeper::Open({.directory = client_.directory_ / "rounds",
+                                     .key = SecretBytes(std::vector<uint8_t>(kAeadKeySize, 7)),
+                                     .interval = absl::ZeroDuration()},
+                                    client_.clock_, log_);
+    Check(keeper.ok(), Message(keeper.status()));
+    return *std::move(keeper);
+  }
+
   SessionJournal ReadJournal() const {
     auto journal = SessionJournal::Open(client_.directory_ / "journal.sqlite",
                                         *Federation::Get().KeyOf(client_.institution_));
@@ -212,13 +229,15 @@ class SimulatedClient::Process final : public CoordinatorLink,
   }
 
   void Hear(const v1::CoordinatorMessage& message) {
-    if (message.has_welcome()) return Carry(state_.Welcomed(Now()));
+    if (message.has_welcome()) {
+      return Carry(state_.Welcomed(WelcomeFromProto(message.welcome()), Now()));
+    }
     const auto instruction = InstructionFromProto(message);
     Check(instruction.ok(), "a coordinator's message can be read");
     Carry(state_.Receive(*instruction, Now()));
   }
 
-  absl::Time Now() const { return client_.clock_.Now(); }
+  Moment Now() const { return {client_.clock_.Now(), client_.clock_.Monotonic()}; }
 
   // ---- What ClientDaemon does with duties ----
 
@@ -254,6 +273,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
     Post(submission_, Between(1, 500),
          [this, id = duty.id] { HandedIn(id, workshop_->Submit(id, *this, {})); });
   }
+  void Carry(const StopSubmitting&) {}  // As on a network that delivers it all the same.
   void Carry(const Answer& duty) {
     Post(submission_, Between(1, 500), [this, duty] {
       HandedIn(duty.assignment.id, workshop_->Answer(duty.assignment, duty.message, *this, {}));
@@ -263,9 +283,12 @@ class SimulatedClient::Process final : public CoordinatorLink,
     Post(submission_, Between(1, 500),
          [this, run = duty.run] { workshop_->EndAggregation(run).IgnoreError(); });
   }
-  void Carry(const KeepOnly&) {}  // Nothing of a round's work outlives its process here.
+  void Carry(const KeepOnly& duty) {
+    Post(training_, Between(1, 100), [this, runs = duty.runs] { workshop_->KeepOnly(runs); });
+  }
   void Carry(const Forget& duty) {
     workshop_->Forget(duty.run);
+    Post(training_, Between(1, 100), [this, run = duty.run] { workshop_->Discard(run); });
     Carry(EndAggregation{duty.run});
   }
 
@@ -301,7 +324,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
   void Wake() {
     const int64_t number = ++wakes_;
     absl::Duration wait = absl::Minutes(1);
-    if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - Now());
+    if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - Now().monotonic);
     After(std::max(wait, absl::Milliseconds(1)), [this, number] {
       if (number == wakes_) Carry(state_.Tick(Now()));
     });
@@ -352,6 +375,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
   SimulatedClient& client_;
   Ground& ground_;
   const int64_t examples_;
+  Log log_;
   bool alive_ = true;
   ClientState state_;
   std::optional<LocalWorkshop> workshop_;

@@ -393,8 +393,15 @@ void SimulatedCoordinator::RetryRun() {
 // ---- Clients ----
 
 std::shared_ptr<ClientLine> SimulatedCoordinator::Connect(const Institution& client, Line line) {
-  auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
   const std::shared_ptr<Process> process = process_;
+  Do(process, [&] {
+    v1::CoordinatorMessage welcome =
+        WelcomeMessage("", client, process->gateway->RunsUnderWayFor(client));
+    doubles_.Welcoming(*welcome.mutable_welcome());
+    auditor_.Told(client, welcome);
+    line.tell(std::move(welcome));
+  });
+  auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
   Do(process, [&] { process->gateway->Connect(RecordOf(client), told); });
   return told;
 }

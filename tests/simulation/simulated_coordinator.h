@@ -68,7 +68,7 @@ class SimulatedCoordinator {
     std::function<void(v1::CoordinatorMessage)> tell;
     std::function<void()> close;
   };
-  // Null when nobody answers.
+  // Says welcome, then what the runs have to say. Null when nobody answers.
   std::shared_ptr<ClientLine> Connect(const Institution& client, Line line);
   void Disconnect(const Institution& client, const ClientLine* line);
   void Receive(const Institution& client, const v1::ClientMessage& message);

@@ -160,9 +160,6 @@ std::unique_ptr<SessionEnd> World::Connect(const Institution& client, SessionEar
 void World::Open(const std::shared_ptr<Link>& link) {
   if (link->broken || !coordinator_.is_up()) return;
   link->open_at_coordinator = true;
-  v1::CoordinatorMessage welcome;
-  welcome.mutable_welcome()->set_institution(link->client.value);
-  Down(link, welcome);
   const std::weak_ptr<Link> weak = link;
   link->line =
       coordinator_.Connect(link->client, {.tell =

@@ -93,14 +93,17 @@ class RunTest : public ::testing::Test {
   ContributionHeader Header(const Institution& from) const {
     const RunView view = run_->view();
     const bool b = view.rounds_done % 2 == 0;
+    const bool evaluates = view.phase == RunPhase::kEvaluating;
+    ClientMetrics metrics{.training_loss = 1};
+    if (evaluates) metrics.before = EvaluationResult{.loss = 1, .example_count = 1};
     return {.round = view.rounds_done,
             .attempt = view.attempt,
             .adapter = view.adapter,
             .layout = Sha256Of(Layout().ToJson()),
             .factors = b ? 2u : 1u,
-            .size_bytes = view.phase == RunPhase::kEvaluating ? 0u : 4u * (b ? 8 : 12),
+            .size_bytes = evaluates ? 0u : 4u * (b ? 8 : 12),
             .sha256 = Sha256Of(fmt::format("{} {} {}", from.value, view.rounds_done, view.attempt)),
-            .metrics = {.training_loss = 1}};
+            .metrics = std::move(metrics)};
   }
 
   ClientView ViewOf(const Institution& institution) const {

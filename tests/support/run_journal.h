@@ -40,7 +40,9 @@ class RunJournal {
   // What a new process has, in which it is `now`.
   std::vector<JournalEntry> Restart(absl::Duration now) {
     if (!entries_.empty()) opened_at_ = now - entries_.back().at;
-    return entries_;
+    std::vector<JournalEntry> stored = entries_;
+    Write(now, NewProcess{});
+    return stored;
   }
 
   bool empty() const { return entries_.empty(); }

@@ -47,12 +47,15 @@ class StoredRunFixture : public ::testing::Test {
   }
 
   // A run whose plan says this of its rounds.
+  absl::StatusOr<RunDriver::Parts> PartsOf(std::string_view rounds) {
+    return PartsOfNewRun({.request_id = "first",
+                          .plan_toml = fmt::format(kPlan, rounds),
+                          .base_model_json = TinyModelJson(),
+                          .started_by = "grace"},
+                         kRun, catalogue_, clock_.Now());
+  }
   std::shared_ptr<RunDriver> Start(std::string_view rounds) {
-    return *runs_->Start(*PartsOfNewRun({.request_id = "first",
-                                         .plan_toml = fmt::format(kPlan, rounds),
-                                         .base_model_json = TinyModelJson(),
-                                         .started_by = "grace"},
-                                        kRun, catalogue_, clock_.Now()));
+    return *runs_->Start(*PartsOf(rounds));
   }
 
   // What this client has trained for a round of the run, come whole: the same value

@@ -10,7 +10,7 @@
 
 namespace fedtune {
 
-// Keeps a second coordinator out of a state directory for as long as it lives.
+// Keeps a second process out of a state directory for as long as it lives.
 // The lock is the operating system's, so that nothing stays behind of a process
 // that was killed; the file says who has it.
 class DirectoryLock {

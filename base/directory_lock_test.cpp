@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "coordinator/storage/directory_lock.h"
+#include "base/directory_lock.h"
 
 #include <unistd.h>
 

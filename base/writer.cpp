@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "coordinator/storage/writer.h"
+#include "base/writer.h"
 
 #include <unistd.h>
 

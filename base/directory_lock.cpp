@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "coordinator/storage/directory_lock.h"
+#include "base/directory_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -12,7 +12,7 @@
 #include "base/files.h"
 #include "base/printable_text.h"
 #include "base/status_macros.h"
-#include "coordinator/storage/writer.h"
+#include "base/writer.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -25,7 +25,7 @@ std::string HolderOf(int fd) {
   std::string text(kMostOfHolder, '\0');
   const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
   text.resize(size < 0 ? 0 : static_cast<size_t>(size));
-  return text.empty() ? "by another coordinator" : fmt::format("by {}", PrintableText(text));
+  return text.empty() ? "by another process" : fmt::format("by {}", PrintableText(text));
 }
 
 absl::Status WriteHolder(int fd, const std::filesystem::path& path) {

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fails where a key that a parser of ours reads is not in the table of its page, or a
+page has one that no parser reads.
+
+Runs from the repository root; ctest runs it as tidy.documented_keys.
+"""
+
+import pathlib
+import re
+import sys
+
+# What reads a key: Optional("rank", ...), ReadWhole(section, "rank", ...), and settings
+# that are flags, too: {device, "kind", "--device"}.
+READ = re.compile(
+    r'\b(?:Optional|Required|Path|Read\w+(?:<\w+>)?)\(\s*(?:\w+,\s*){0,2}\{?"(\w+)"'
+    r'|\{(?:reader\.root\(\)|\w+), "(\w+)", "--'
+    r'|\bReadPatterns\(section\.Section\("(\w+)"')
+FUNCTION = re.compile(r"^\w[^\n;]* (\w+)\(([^;{]*\) \{$.*?)^\}$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^##+ (.*)$", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)`(?: in `\[+(\w+)\]+`)? \|", re.MULTILINE)
+
+# Each page with the files whose keys it has; of each file the functions that read keys,
+# with the section that they are given. None: it reads flags, for keys that another reads.
+PLAN = {
+    "plan/parse_plan.cpp": {
+        "ReadHead": "", "ReadTraining": "training", "ReadRounds": "rounds",
+        "ReadInstitutions": "rounds", "ReadAggregation": "aggregation", "ReadServer": "server",
+        "ParsePlan": "evaluation"},
+    "plan/parse_adapter_plan.cpp": {"ReadTargets": "adapter", "ReadAdapter": "adapter"},
+    "plan/parse_secure_plan.cpp": {"ReadKeys": "secure", "ReadRing": "secure"},
+}
+POLICY = {"client/policy/policy.cpp": {
+    "ReadBaseModels": "", "ReadSecureAggregation": "", "ReadHours": "", "ParsePolicy": ""}}
+COORDINATOR = {"coordinator/coordinator_config.cpp": {"ParseCoordinatorConfig": ""}}
+CLIENT = {"client/config.cpp": {
+    "ReadConnection": "", "ReadPaths": "", "ReadBaseModels": "", "ReadDatasets": "datasets",
+    "ReadDatasetFlags": None, "ReadDevice": "device", "ReadMemory": "training",
+    "ReadTraining": "training", "ReadLogFormat": "log"}}
+ADMINISTRATOR = {"cli/configuration.cpp": {"ParseConfiguration": ""}}
+
+
+def keys_read(file, sections):
+    """The pairs of section and key that a parser reads."""
+    for name, body in FUNCTION.findall(pathlib.Path(file).read_text()):
+        for found in READ.findall(body):
+            key = "".join(found)
+            if name not in sections:
+                sys.exit(f"{file}: {name}() reads {key}; name its section in {sys.argv[0]}")
+            if sections[name] is not None:
+                yield sections[name], key
+
+
+def chapters(page):
+    """A page's headings with the text below each."""
+    parts = HEADING.split(pathlib.Path(page).read_text())
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def keys_of_plan_page():
+    for heading, text in chapters("docs/PLAN.md").items():
+        section = re.fullmatch(r"`\[(\w+)\]`", heading)
+        for key, _ in ROW.findall(text):
+            yield section[1] if section else "", key
+
+
+def keys_of_chapter(file):
+    text = chapters("docs/OPERATIONS.md")[f"`{file}`"]
+    return [(section, key) for key, section in ROW.findall(text)]
+
+
+def keys_of_policy_page():
+    return [(section, key) for key, section in
+            ROW.findall(pathlib.Path("docs/POLICY.md").read_text())]
+
+
+def problems(page, documented, parsers):
+    read = {pair for file, sections in parsers.items() for pair in keys_read(file, sections)}
+    if not read:
+        yield f"{page}: no parser of it reads a key"
+    for section, key in sorted(read - set(documented)):
+        yield f"{page} does not have [{section}] {key}"
+    for section, key in sorted(set(documented) - read):
+        yield f"{page} has [{section}] {key}, which no parser reads"
+    if len(documented) != len(set(documented)):
+        yield f"{page} has a key twice"
+
+
+def main():
+    found = [
+        *problems("docs/PLAN.md", list(keys_of_plan_page()), PLAN),
+        *problems("docs/POLICY.md", keys_of_policy_page(), POLICY),
+        *problems("docs/OPERATIONS.md", keys_of_chapter("coordinator.toml"), COORDINATOR),
+        *problems("docs/OPERATIONS.md", keys_of_chapter("client.toml"), CLIENT),
+        *problems("docs/OPERATIONS.md", keys_of_chapter("fedtune.toml"), ADMINISTRATOR),
+    ]
+    print("\n".join(found) or "every key is on its page")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
