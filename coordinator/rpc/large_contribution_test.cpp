@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <set>
 
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/state_database.h"
@@ -334,8 +335,23 @@ TEST_F(LargeContributionTest, AnUploadEndsTheOneBeforeItOfTheSameClient) {
 
 class LostInTheRoundTest : public LargeContributionTest {
  protected:
-  std::filesystem::path OnlyFile() const {
-    return std::filesystem::directory_iterator(State("spool"))->path();
+  // Those of coy and dan, who have failed, may still lie there.
+  std::set<std::filesystem::path> Spooled() const {
+    std::set<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(State("spool"))) {
+      files.insert(entry.path());
+    }
+    return files;
+  }
+
+  // Where ada's contribution lies.
+  std::filesystem::path AdaHandsIn() {
+    const std::set<std::filesystem::path> before = Spooled();
+    EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+    for (const std::filesystem::path& file : Spooled()) {
+      if (!before.contains(file)) return file;
+    }
+    return {};
   }
 
   // Bea's contribution completes the round, and ada's cannot be read.
@@ -357,15 +373,13 @@ class LostInTheRoundTest : public LargeContributionTest {
 
 TEST_F(LostInTheRoundTest, AFlippedBitIsNoticedAndAskedForAgain) {
   CoyAndDanFailTheRound();
-  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
-  std::fstream(OnlyFile()).seekp(4'000'003).put('\x7f');
+  std::fstream(AdaHandsIn()).seekp(4'000'003).put('\x7f');
   ExpectAdaIsAskedAgain();
 }
 
 TEST_F(LostInTheRoundTest, AFileThatIsCutShortIsAskedForAgain) {
   CoyAndDanFailTheRound();
-  ASSERT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
-  std::filesystem::resize_file(OnlyFile(), 1'000);
+  std::filesystem::resize_file(AdaHandsIn(), 1'000);
   ExpectAdaIsAskedAgain();
 }
 

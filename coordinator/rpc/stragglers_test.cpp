@@ -98,26 +98,6 @@ TEST_F(StragglersTest, WhatIsLateCountsInTheNextRoundThoughTheCoordinatorWasRest
   EXPECT_EQ(run.rounds(1).contributions(), 2);
 }
 
-// A coordinator keeps three adapters otherwise.
-TEST_F(StragglersTest, TheAdapterThatALateClientStartsFromIsKept) {
-  auto ada = ConnectClient("ada");
-  auto bea = ConnectClient("bea");
-  auto cal = ConnectClient("cal");
-  StartWith("close_at = 2\nstragglers = 'keep'\n");
-  for (FakeClient* client : {ada.get(), bea.get(), cal.get()}) client->Join(100);
-  HandInNext(*ada, 1);
-  HandInNext(*cal, 1);
-  for (int round = 1; round < 4; ++round) {
-    HandInNext(*bea, 1);
-    EXPECT_EQ(HandInNext(*ada, 1).round(), round);
-  }
-  EXPECT_EQ(NextWork(*ada).round(), 4);
-  const v1::RoundAssignment slow = NextWork(*cal);
-  EXPECT_EQ(slow.round(), 1);
-  EXPECT_FALSE(cal->Fetch(slow.adapter_sha256()).empty());
-  EXPECT_THAT(cal->Submit(cal->HeaderFor(slow, Delta(8)), Delta(8)), IsGrpcOk());
-}
-
 TEST_F(StragglersTest, WhatIsLateIsToldToStopWhereItIsNotKept) {
   auto ada = ConnectClient("ada");
   auto bea = ConnectClient("bea");
