@@ -91,6 +91,22 @@ TEST_F(RunStragglersTest, WhatIsLateCountsInTheOpenRoundAndOnce) {
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
 
+TEST_F(RunStragglersTest, AReleaseSaysWhichRoundTheOldestWorkIsOf) {
+  ReachRound(2);
+  HandIn(kUke, 2);
+  const Effects kept = run_->Receive(kCharite, ContributionTaken{WorkOf(kCharite, 2)}, now_);
+  EXPECT_EQ(std::get<Release>(kept.at(0)).oldest_work, 0) << "helios has been late since";
+}
+
+TEST_F(RunStragglersTest, AReleaseWithoutLateWorkSaysOfNone) {
+  plan_.rounds.close_at = 3;
+  StartWith({kCharite, kUke, kHelios});
+  HandIn(kUke, 0);
+  HandIn(kCharite, 0);
+  const Effects all = run_->Receive(kHelios, ContributionTaken{WorkOf(kHelios, 0)}, now_);
+  EXPECT_EQ(std::get<Release>(all.at(0)).oldest_work, std::nullopt);
+}
+
 TEST_F(RunStragglersTest, ItsEvaluationIsNotTheRounds) {
   ReachRound(1);
   HandIn(kHelios, 0);
