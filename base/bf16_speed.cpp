@@ -7,15 +7,8 @@
 #include <chrono>
 #include <limits>
 
+#include "base/avx512.h"
 #include "base/check.h"
-
-#if defined(__x86_64__)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own headers, inlined.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#endif
 
 namespace fedtune {
 

@@ -151,7 +151,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
 
   MembershipSource membership = MembershipOf(config, credentials, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
-  // From here on something is written there.
+  // The state directory is written to from here on.
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   ClientEnd end(signals.token());
   ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership, end));

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <vector>
 
+#include "base/avx512.h"
 #include "base/check.h"
 #include "base/cpu.h"
-#include "model/transformer/avx512.h"
 
 namespace fedtune {
 

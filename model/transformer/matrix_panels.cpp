@@ -4,8 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "base/avx512.h"
 #include "base/check.h"
-#include "model/transformer/avx512.h"
 #include "model/transformer/matrix_tiles.h"
 #include "model/transformer/transpose.h"
 

@@ -5,9 +5,9 @@
 #include <array>
 #include <type_traits>
 
+#include "base/avx512.h"
 #include "base/check.h"
 #include "base/cpu.h"
-#include "model/transformer/avx512.h"
 
 namespace fedtune {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/avx512.h"
 #include "base/check.h"
-#include "model/transformer/avx512.h"
 #include "model/transformer/matrix_tiles.h"
 #include "model/transformer/transpose.h"
 

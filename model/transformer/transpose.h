@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "model/transformer/avx512.h"
+#include "base/avx512.h"
 
 #if defined(__x86_64__)
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/avx512.h"
 #include "base/check.h"
-#include "model/transformer/avx512.h"
 
 namespace fedtune {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "base/avx512.h"
 #include "base/check.h"
-#include "model/transformer/avx512.h"
 #include "model/transformer/matrix_products.h"
 
 namespace fedtune {
