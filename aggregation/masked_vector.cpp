@@ -71,39 +71,39 @@ absl::Status MaskedVector::Read(int64_t first, std::span<uint32_t> elements) con
 }
 
 absl::StatusOr<UnmaskedSum> UnmaskedSum::Create(MaskedLayout layout, FactorSet factors,
-                                                std::vector<uint32_t> elements,
+                                                std::shared_ptr<const ElementSource> sum,
                                                 int64_t contributions) {
-  if (std::ssize(elements) != layout.element_count()) {
+  if (sum->element_count() != layout.element_count()) {
     return absl::InvalidArgumentError(fmt::format("the sum has {} elements, {} are expected",
-                                                  elements.size(), layout.element_count()));
+                                                  sum->element_count(), layout.element_count()));
   }
   if (contributions < 1 || contributions > layout.quantizer().settings().max_cohort) {
     return absl::InvalidArgumentError(fmt::format("a sum of {} contributions, {} are allowed",
                                                   contributions,
                                                   layout.quantizer().settings().max_cohort));
   }
-  const auto limbs =
-      std::span<const uint32_t>(elements).subspan(static_cast<size_t>(layout.value_count()));
+  std::vector<uint32_t> limbs(static_cast<size_t>(layout.element_count() - layout.value_count()));
+  RETURN_IF_ERROR(sum->Read(layout.value_count(), limbs));
   ASSIGN_OR_RETURN(const std::vector<int64_t> sums, layout.Sums(limbs, contributions));
   ASSIGN_OR_RETURN(CountedRounds counted, FromSums(sums, contributions));
   if (layout.value_count() > 0 && counted.total_weight < contributions) {
     return absl::DataLossError("a client's weight is 0: it has not sent what was agreed");
   }
-  return UnmaskedSum(std::move(layout), factors, std::move(elements), std::move(counted));
+  return UnmaskedSum(std::move(layout), factors, std::move(sum), std::move(counted));
 }
 
-UnmaskedSum::UnmaskedSum(MaskedLayout layout, FactorSet factors, std::vector<uint32_t> elements,
-                         CountedRounds counted)
+UnmaskedSum::UnmaskedSum(MaskedLayout layout, FactorSet factors,
+                         std::shared_ptr<const ElementSource> sum, CountedRounds counted)
     : layout_(std::move(layout)),
       factors_(factors),
-      elements_(std::move(elements)),
+      sum_(std::move(sum)),
       counted_(std::move(counted)) {}
 
 absl::Status UnmaskedSum::Mean(int64_t first, std::span<float> mean) const {
   Check(first >= 0 && first + std::ssize(mean) <= layout_.value_count(), "more than there is");
-  return layout_.quantizer().Mean(
-      std::span(elements_).subspan(static_cast<size_t>(first), mean.size()), counted_.contributions,
-      counted_.total_weight, mean);
+  std::vector<uint32_t> elements(mean.size());
+  RETURN_IF_ERROR(sum_->Read(first, elements));
+  return layout_.quantizer().Mean(elements, counted_.contributions, counted_.total_weight, mean);
 }
 
 }  // namespace fedtune

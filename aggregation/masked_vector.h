@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/element_source.h"
 #include "aggregation/masked_layout.h"
 #include "aggregation/mean_source.h"
 #include "aggregation/round_counters.h"
@@ -61,15 +62,16 @@ class MaskedVector {
 };
 
 // What the coordinator has when the masks are off: the sum of all survivors'
-// vectors, read as a mean.
+// vectors, read as a mean, piece by piece.
 class UnmaskedSum final : public MeanSource {
  public:
-  // `elements` is the sum of the vectors of `contributions` clients in the ring.
+  // `sum` is that of the vectors of `contributions` clients in the ring.
   //
   // INVALID_ARGUMENT: another number of elements. DATA_LOSS: counters that as
-  // many clients cannot have.
+  // many clients cannot have. Errors of reading it.
   static absl::StatusOr<UnmaskedSum> Create(MaskedLayout layout, FactorSet factors,
-                                            std::vector<uint32_t> elements, int64_t contributions);
+                                            std::shared_ptr<const ElementSource> sum,
+                                            int64_t contributions);
 
   // Contributions, their total weight, and the sums of their metrics.
   const CountedRounds& counted() const { return counted_; }
@@ -77,16 +79,16 @@ class UnmaskedSum final : public MeanSource {
 
   FactorSet factors() const override { return factors_; }
 
-  // DATA_LOSS: a sum that as many clients cannot have.
+  // DATA_LOSS: a sum that as many clients cannot have. Errors of reading it.
   absl::Status Mean(int64_t first, std::span<float> mean) const override;
 
  private:
-  UnmaskedSum(MaskedLayout layout, FactorSet factors, std::vector<uint32_t> elements,
+  UnmaskedSum(MaskedLayout layout, FactorSet factors, std::shared_ptr<const ElementSource> sum,
               CountedRounds counted);
 
   MaskedLayout layout_;
   FactorSet factors_;
-  std::vector<uint32_t> elements_;
+  std::shared_ptr<const ElementSource> sum_;
   CountedRounds counted_;
 };
 

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/elements_in_memory.h"
 #include "tests/support/optimized_adapter.h"
 #include "tests/support/status_matchers.h"
 
@@ -17,6 +18,7 @@ namespace fedtune {
 namespace {
 
 using ::fedtune::testing::HasCode;
+using ::fedtune::testing::InMemory;
 using ::fedtune::testing::IsOk;
 using ::testing::HasSubstr;
 
@@ -183,8 +185,8 @@ TEST_P(MaskedVectorRingTest, SumsDecodeToWhatTheClientsHad) {
     std::vector<Client> clients(1 + random() % static_cast<size_t>(settings.max_cohort));
     for (Client& client : clients) client = RandomClient(settings, random);
 
-    const auto sum =
-        UnmaskedSum::Create(layout, FactorSet::kBoth, SumOf(layout, clients), std::ssize(clients));
+    const auto sum = UnmaskedSum::Create(layout, FactorSet::kBoth, InMemory(SumOf(layout, clients)),
+                                         std::ssize(clients));
     ASSERT_THAT(sum, IsOk()) << sum.status();
     ExpectCounted(sum->counted(), clients);
 
@@ -297,7 +299,8 @@ TEST_F(MaskedVectorTest, RefusesMoreRoutedTokensThanAClientCanHave) {
 
 TEST_F(MaskedVectorTest, SeesAnExpertWithMoreTokensThanThereWere) {
   client_.round.routed_tokens[5] = client_.round.token_count + 1;
-  const auto sum = UnmaskedSum::Create(layout_, FactorSet::kBoth, client_.Elements(layout_), 1);
+  const auto sum =
+      UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(client_.Elements(layout_)), 1);
   EXPECT_THAT(sum, HasCode(absl::StatusCode::kDataLoss));
   EXPECT_THAT(Message(sum.status()), HasSubstr("tokens went to one expert"));
 }
@@ -307,7 +310,8 @@ TEST_F(MaskedVectorTest, ASumWithoutValuesCountsAllTheSame) {
   client_.delta.clear();
   client_.round.weight = 0;
   client_.round.before = {.loss = 1.5, .accuracy = 0.25, .example_count = 8};
-  const auto sum = UnmaskedSum::Create(layout, FactorSet::kBoth, client_.Elements(layout), 1);
+  const auto sum =
+      UnmaskedSum::Create(layout, FactorSet::kBoth, InMemory(client_.Elements(layout)), 1);
   ASSERT_THAT(sum, IsOk());
   EXPECT_EQ(sum->counted().before, client_.round.before);
   EXPECT_EQ(sum->counted().total_weight, 0);
@@ -315,20 +319,23 @@ TEST_F(MaskedVectorTest, ASumWithoutValuesCountsAllTheSame) {
 
 TEST_F(MaskedVectorTest, ASumOfOtherThanItsContributionsIsSeen) {
   const std::vector<uint32_t> elements = client_.Elements(layout_);
-  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, elements, 2),
+  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(elements), 2),
               HasCode(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, elements, 6), HasCode(kInvalid));
+  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(elements), 6),
+              HasCode(kInvalid));
   std::vector<uint32_t> masked = elements;
   for (uint32_t& element : masked) element += 0x9e3779b9;  // What a mask left over does.
-  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, masked, 1),
+  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(masked), 1),
               HasCode(absl::StatusCode::kDataLoss));
   masked.pop_back();
-  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, masked, 1), HasCode(kInvalid));
+  EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(masked), 1),
+              HasCode(kInvalid));
 }
 
 TEST_F(MaskedVectorTest, TheNextAdapterIsMadeOfItsMean) {
   const AdapterLayout adapter = Adapter();
-  const auto sum = UnmaskedSum::Create(layout_, FactorSet::kBoth, client_.Elements(layout_), 1);
+  const auto sum =
+      UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(client_.Elements(layout_)), 1);
   const std::vector<float> zero(client_.delta.size());
   const auto next = testing::NextAdapter(adapter, testing::OptimizedAdapter(zero), *sum, {});
   ASSERT_THAT(next, IsOk());

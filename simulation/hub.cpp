@@ -225,8 +225,8 @@ class RealHub final : public Hub {
     ASSIGN_OR_RETURN(MaskedInput input,
                      gateway_.NewMaskedInput(from, submitted.run, submitted.header));
     RETURN_IF_ERROR(input.Append(0, bytes));
-    RETURN_IF_ERROR(input.Finish(root));
-    return HandIn(submitted.run, {.from = from, .header = submitted.header, .what = &input});
+    ASSIGN_OR_RETURN(auto elements, std::move(input).Finish(root));
+    return HandIn(submitted.run, {.from = from, .header = submitted.header, .what = elements});
   }
 
   // What comes while the disk is busy is stored together. Those who wait do so within

@@ -3,9 +3,11 @@
 #include "bench/secagg/measures.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "base/check.h"
@@ -65,7 +67,18 @@ double MaskSeconds(const SecaggCase& size, RingBits ring, int masks) {
 double UnmaskSeconds(const SecaggCase& size) {
   const MaskStreams streams = Masks(RingBits::k32, size.masks_to_remove());
   std::vector<uint32_t> sum(size.elements, 1);
-  return MedianSeconds([&] { RemoveMasks(streams, sum, size.threads); });
+  return MedianSeconds([&] {
+    std::atomic<size_t> next = 0;
+    const auto work = [&] {
+      for (size_t at = next.fetch_add(kChunkElements); at < sum.size();
+           at = next.fetch_add(kChunkElements)) {
+        const size_t chunk = std::min<size_t>(kChunkElements, sum.size() - at);
+        streams.Apply(static_cast<int64_t>(at), std::span(sum).subspan(at, chunk));
+      }
+    };
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < size.threads; ++i) threads.emplace_back(work);
+  });
 }
 
 double ShamirSeconds(const SecaggCase& size) {

@@ -15,6 +15,7 @@
 #include "plan/secure_vector.h"
 #include "privacy/crypto/merkle_tree.h"
 #include "privacy/secure_aggregation/coordinator_session.h"
+#include "tests/support/elements_in_memory.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -242,12 +243,13 @@ class SecureSubmissionTest : public ::testing::Test {
   }
 
   UnmaskedSum Unmask() {
-    RemoveMasks(coordinator_->Masks(), sum_, 1);
+    coordinator_->Masks().Apply(0, sum_);
     const RunMaterial& material = *parties_.at(1).material;
     const auto layout = MaskedLayoutOf(
         material.plan, material.layout,
         {.evaluate_only = parties_.at(1).work.assignment.evaluate_only, .routing = kRouting});
-    auto sum = UnmaskedSum::Create(*layout, FactorSet::kBoth, std::move(sum_), kClients);
+    auto sum = UnmaskedSum::Create(*layout, FactorSet::kBoth, testing::InMemory(std::move(sum_)),
+                                   kClients);
     EXPECT_THAT(sum, IsOk()) << sum.status();
     return *std::move(sum);
   }

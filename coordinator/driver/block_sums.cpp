@@ -15,39 +15,60 @@ constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
 // Each step can be undone: one word that differs makes another sum.
 uint64_t Mixed(uint64_t sum, uint64_t word) { return std::rotl((sum ^ word) * kOdd, 29); }
 
-// Four sums side by side, as one waits for its last step.
-using Lanes = std::array<uint64_t, 4>;
+}  // namespace
 
-void Mix(Lanes& lanes, const std::byte* bytes) {
+void BlockSums::Sum::Mix(Lanes& lanes, const std::byte* bytes) {
   Lanes words;
   std::memcpy(words.data(), bytes, sizeof(words));
   for (size_t i = 0; i < lanes.size(); ++i) lanes[i] = Mixed(lanes[i], words[i]);
 }
 
-uint64_t SumOf(std::span<const std::byte> bytes) {
-  Lanes lanes = {1, 2, 3, 4};
-  size_t done = 0;
-  for (; done + sizeof(Lanes) <= bytes.size(); done += sizeof(Lanes)) {
-    Mix(lanes, bytes.data() + done);
+void BlockSums::Sum::Add(std::span<const std::byte> bytes) {
+  const size_t waiting = size_ % sizeof(Lanes);
+  size_ += bytes.size();
+  if (waiting > 0) {
+    const size_t part = std::min(bytes.size(), rest_.size() - waiting);
+    std::memcpy(rest_.data() + waiting, bytes.data(), part);
+    bytes = bytes.subspan(part);
+    if (waiting + part < rest_.size()) return;
+    Mix(lanes_, rest_.data());
   }
+  Lanes lanes = lanes_;
+  for (; bytes.size() >= sizeof(Lanes); bytes = bytes.subspan(sizeof(Lanes))) {
+    Mix(lanes, bytes.data());
+  }
+  lanes_ = lanes;
+  std::copy(bytes.begin(), bytes.end(), rest_.begin());
+}
+
+uint64_t BlockSums::Sum::Finish() const {
   std::array<std::byte, sizeof(Lanes)> rest = {};
-  std::copy(bytes.begin() + static_cast<std::ptrdiff_t>(done), bytes.end(), rest.begin());
+  std::copy_n(rest_.begin(), size_ % sizeof(Lanes), rest.begin());
+  Lanes lanes = lanes_;
   Mix(lanes, rest.data());
-  uint64_t sum = bytes.size();
+  uint64_t sum = size_;
   for (const uint64_t lane : lanes) sum = Mixed(sum, lane);
   return sum;
 }
 
-}  // namespace
-
 void BlockSums::Add(std::span<const std::byte> bytes) {
-  for (size_t begin = 0; begin < bytes.size(); begin += kBlockBytes) {
-    sums_.push_back(SumOf(bytes.subspan(begin, std::min(kBlockBytes, bytes.size() - begin))));
+  while (!bytes.empty()) {
+    const size_t part = std::min(bytes.size(), kBlockBytes - open_.size());
+    open_.Add(bytes.first(part));
+    bytes = bytes.subspan(part);
+    if (open_.size() == kBlockBytes) Finish();
   }
 }
 
+void BlockSums::Finish() {
+  if (open_.size() > 0) sums_.push_back(std::exchange(open_, {}).Finish());
+}
+
 bool BlockSums::AreOf(size_t block, std::span<const std::byte> bytes) const {
-  return block < sums_.size() && sums_[block] == SumOf(bytes);
+  if (block >= sums_.size()) return false;
+  Sum sum;
+  sum.Add(bytes);
+  return sums_[block] == sum.Finish();
 }
 
 }  // namespace fedtune

@@ -13,7 +13,7 @@ namespace fedtune {
 namespace {
 
 // Fits a core's cache.
-constexpr uint64_t kBlockBytes = 2 * BlockSums::kBlockBytes;
+constexpr uint64_t kBlockBytes = BlockSums::kBlockBytes;
 constexpr uint64_t kBlockValues = kBlockBytes / sizeof(float);
 
 std::string_view AsText(std::span<const float> values) {
@@ -21,46 +21,6 @@ std::string_view AsText(std::span<const float> values) {
 }
 
 }  // namespace
-
-absl::Status SpooledValues::Read(int64_t first, std::span<float> values) const {
-  const std::span<std::byte> wanted = std::as_writable_bytes(values);
-  const uint64_t begin = static_cast<uint64_t>(first) * sizeof(float);
-  if (bytes_.in_memory()) return bytes_.Read(begin, wanted);
-  std::vector<std::byte> whole;  // A block of which less is wanted.
-  for (uint64_t done = 0; done < wanted.size();) {
-    const uint64_t block = (begin + done) / BlockSums::kBlockBytes;
-    const uint64_t start = block * BlockSums::kBlockBytes;
-    const uint64_t size = std::min<uint64_t>(BlockSums::kBlockBytes, bytes_.size() - start);
-    const uint64_t skipped = begin + done - start;
-    const uint64_t part = std::min(size - skipped, wanted.size() - done);
-    if (part == size) {
-      RETURN_IF_ERROR(ReadBlock(block, wanted.subspan(done, size)));
-    } else {
-      whole.resize(size);
-      RETURN_IF_ERROR(ReadBlock(block, whole));
-      std::memcpy(wanted.data() + done, whole.data() + skipped, part);
-    }
-    done += part;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpooledValues::Check() const {
-  if (bytes_.in_memory()) return absl::OkStatus();
-  std::vector<std::byte> block(BlockSums::kBlockBytes);
-  for (uint64_t start = 0; start < bytes_.size(); start += BlockSums::kBlockBytes) {
-    const uint64_t size = std::min<uint64_t>(BlockSums::kBlockBytes, bytes_.size() - start);
-    RETURN_IF_ERROR(ReadBlock(start / BlockSums::kBlockBytes, std::span(block).first(size)));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpooledValues::ReadBlock(uint64_t block, std::span<std::byte> bytes) const {
-  RETURN_IF_ERROR(bytes_.Read(block * BlockSums::kBlockBytes, bytes));
-  if (sums_.AreOf(block, bytes)) return absl::OkStatus();
-  return absl::DataLossError(fmt::format("{} in the spool is damaged in its block {} of {} bytes",
-                                         bytes_.name(), block, BlockSums::kBlockBytes));
-}
 
 ContributionBuffer::ContributionBuffer(const ContributionHeader& header, SpooledBytes bytes)
     : expected_(header.sha256),
@@ -103,10 +63,10 @@ absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(
     const ContributionHeader& header, const Spool& spool, std::string_view name,
     const std::optional<SpooledContent>& content) {
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
-  if (content.has_value() && !bytes.in_memory()) {
-    return VerifiedValues{
-        .values = std::make_shared<SpooledValues>(std::move(bytes), BlockSums(content->sums)),
-        .range = content->range};
+  if (content.has_value() && !bytes.is_small()) {
+    return VerifiedValues{.values = std::make_shared<SpooledValues>(
+                              SummedBytes(std::move(bytes), BlockSums(content->sums))),
+                          .range = content->range};
   }
   ASSIGN_OR_RETURN(ContributionBuffer buffer, Create(header, std::move(bytes)));
   absl::StatusOr<VerifiedValues> verified = std::move(buffer).Finish();
@@ -147,7 +107,7 @@ absl::Status ContributionBuffer::Flush() {
 
 void ContributionBuffer::Note(std::span<const float> values) {
   range_.Add(values);
-  if (!bytes_.in_memory()) sums_.Add(std::as_bytes(values));
+  sums_.Add(std::as_bytes(values));
 }
 
 absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
@@ -163,8 +123,9 @@ absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
     return left_ > 0 ? absl::UnavailableError(what) : absl::InvalidArgumentError(what);
   }
   RETURN_IF_ERROR(Flush());
+  sums_.Finish();
   return VerifiedValues{
-      .values = std::make_shared<SpooledValues>(std::move(bytes_), std::move(sums_)),
+      .values = std::make_shared<SpooledValues>(SummedBytes(std::move(bytes_), std::move(sums_))),
       .range = range_};
 }
 

@@ -17,6 +17,7 @@
 #include "aggregation/value_source.h"
 #include "coordinator/driver/block_sums.h"
 #include "coordinator/driver/spooled_bytes.h"
+#include "coordinator/driver/summed_bytes.h"
 #include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/run_events.h"
 #include "privacy/crypto/sha256.h"
@@ -26,25 +27,21 @@ namespace fedtune {
 // The values of one contribution, in the spool.
 class SpooledValues final : public ValueSource {
  public:
-  // `sums` are those of the bytes as they came; of bytes in memory they are not looked at.
-  SpooledValues(SpooledBytes bytes, BlockSums sums)
-      : bytes_(std::move(bytes)), sums_(std::move(sums)) {}
+  explicit SpooledValues(SummedBytes bytes) : bytes_(std::move(bytes)) {}
 
-  // DATA_LOSS: the file does not have the bytes that came. INTERNAL: it is shorter, or
-  // cannot be read.
-  absl::Status Read(int64_t first, std::span<float> values) const override;
+  // As SummedBytes::Read().
+  absl::Status Read(int64_t first, std::span<float> values) const override {
+    return bytes_.Read(static_cast<uint64_t>(first) * sizeof(float),
+                       std::as_writable_bytes(values));
+  }
 
-  // Whether all of it can be read. Errors as Read().
-  absl::Status Check() const;
+  absl::Status Check() const { return bytes_.Check(); }
 
-  SpooledBytes& bytes() { return bytes_; }
-  const BlockSums& sums() const { return sums_; }
+  SpooledBytes& bytes() { return bytes_.spooled(); }
+  const BlockSums& sums() const { return bytes_.sums(); }
 
  private:
-  absl::Status ReadBlock(uint64_t block, std::span<std::byte> bytes) const;
-
-  SpooledBytes bytes_;
-  BlockSums sums_;
+  SummedBytes bytes_;
 };
 
 // Values that came whole, and are those that the header promised.
@@ -54,7 +51,7 @@ struct VerifiedValues {
 
   // What is to be known of them in another process; nothing where it reads them anyway.
   std::optional<SpooledContent> content() const {
-    if (values->bytes().in_memory()) return std::nullopt;
+    if (values->bytes().is_small()) return std::nullopt;
     return SpooledContent{.range = range, .sums = values->sums().sums()};
   }
 };

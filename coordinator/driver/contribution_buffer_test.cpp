@@ -53,8 +53,20 @@ class ContributionBufferTest : public ::testing::Test {
     EXPECT_THAT(buffer.Append(0, bytes), IsOk());
     const auto verified = std::move(buffer).Finish();
     EXPECT_THAT(verified, IsOk());
-    EXPECT_THAT(verified->values->bytes().Keep(), IsOk());
+    Keep(verified->values->bytes());
     return verified->values->bytes().name();
+  }
+
+  // Small ones at the beginning of a file.
+  void Keep(SpooledBytes& bytes) const {
+    SpooledBytes* one = &bytes;
+    SpoolPack pack(spool_, "run-1");
+    EXPECT_THAT(bytes.is_small() ? SpooledBytes::KeepTogether(pack, {&one, 1}) : bytes.Keep(),
+                IsOk());
+  }
+
+  std::filesystem::path FileOf(const std::string& name) const {
+    return directory_.path() / name.substr(0, name.find('+'));
   }
 
   const testing::TemporaryDirectory directory_;
@@ -137,6 +149,18 @@ TEST_F(ContributionBufferTest, WhatIsKeptComesBackInAnotherProcess) {
   }
 }
 
+TEST_F(ContributionBufferTest, ASmallOneThatIsKeptIsReadWhereItLiesAndNotBelievedBlindly) {
+  ASSERT_THAT(buffer_.Append(0, bytes_), IsOk());
+  const auto verified = std::move(buffer_).Finish();
+  ASSERT_THAT(verified, IsOk());
+  Keep(verified->values->bytes());
+  EXPECT_FALSE(verified->values->bytes().in_memory());
+  EXPECT_THAT(ValuesOf(*verified), ElementsAre(1.5F, -2.0F));
+  std::fstream(FileOf(verified->values->bytes().name())).seekp(2).put('x');
+  std::vector<float> values(2);
+  EXPECT_THAT(verified->values->Read(0, values), HasCode(absl::StatusCode::kDataLoss));
+}
+
 TEST_F(ContributionBufferTest, ALargeOneWhoseContentIsKnownIsReadWhenItIsChecked) {
   const std::vector<float> large(size_t{3} << 20, 0.5F);
   ContributionBuffer buffer = New(ValueBytes(large));
@@ -159,7 +183,7 @@ TEST_F(ContributionBufferTest, ALargeOneWhoseContentIsKnownIsReadWhenItIsChecked
 TEST_F(ContributionBufferTest, ABitThatChangesOnTheDiskIsNoticed) {
   for (size_t byte = 0; byte < bytes_.size(); ++byte) {
     const std::string name = Kept(bytes_);
-    std::fstream file(directory_.path() / name);
+    std::fstream file(FileOf(name));
     file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(bytes_[byte] ^ 4));
     file.close();
     EXPECT_THAT(ContributionBuffer::Restore(HeaderFor(bytes_), spool_, name),

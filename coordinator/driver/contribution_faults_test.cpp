@@ -169,9 +169,9 @@ class SmallContributionsTest : public ContributionFaultsTest {
  protected:
   absl::StatusOr<std::string> Keep(std::string_view content) {
     const std::span<const std::byte> bytes = std::as_bytes(std::span(content));
-    const auto names = pack_.Keep({&bytes, 1});
-    if (!names.ok()) return names.status();
-    return names->front();
+    const auto kept = pack_.Keep({&bytes, 1});
+    if (!kept.ok()) return kept.status();
+    return kept->front().name;
   }
 
   void ExpectHas(const std::string& name, std::string_view content) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <variant>
 
@@ -18,18 +19,17 @@ namespace fedtune {
 struct HandedIn {
   Institution from;
   ContributionHeader header;
-  // A masked one stays with whoever hands it in.
-  std::variant<VerifiedValues, MaskedInput*> what;
+  std::variant<VerifiedValues, std::shared_ptr<MaskedElements>> what;
   std::optional<absl::StatusOr<Admission>> outcome = std::nullopt;  // Once it is decided.
   std::function<void()> decided = nullptr;                          // For RunDriver::TakeLater().
 
   SpooledBytes& bytes() {
-    if (auto* masked = std::get_if<MaskedInput*>(&what)) return (*masked)->bytes();
-    return std::get<VerifiedValues>(what).values->bytes();
+    if (const auto* values = std::get_if<VerifiedValues>(&what)) return values->values->bytes();
+    return std::get<std::shared_ptr<MaskedElements>>(what)->bytes();
   }
   std::optional<SpooledContent> content() const {
-    const auto* values = std::get_if<VerifiedValues>(&what);
-    return values != nullptr ? values->content() : std::nullopt;
+    if (const auto* values = std::get_if<VerifiedValues>(&what)) return values->content();
+    return std::get<std::shared_ptr<MaskedElements>>(what)->content();
   }
 };
 

@@ -13,7 +13,7 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kBlockElements = size_t{64} << 10;
+constexpr size_t kBlockBytes = size_t{64} << 10;
 constexpr std::string_view kLeafPrefix("\0", 1);  // RFC 6962.
 
 }  // namespace
@@ -47,43 +47,39 @@ absl::StatusOr<MaskedInput> MaskedInput::Create(RingBits ring, SpooledBytes byte
 }
 
 absl::Status MaskedInput::ReadWhatWasLeft() {
-  std::vector<char> block(kBlockElements);
+  std::vector<char> block(kBlockBytes);
   for (; received_ < bytes_.received(); left_ = received_) {
     const std::span part =
         std::span(block).first(std::min<uint64_t>(block.size(), bytes_.received() - received_));
     const absl::Status read = bytes_.Read(received_, std::as_writable_bytes(part));
     if (!read.ok()) return absl::UnavailableError(read.message());
-    root_.Update({part.data(), part.size()});
+    Note({part.data(), part.size()});
     received_ += part.size();
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<MaskedInput> MaskedInput::Restore(const ContributionHeader& header, RingBits ring,
-                                                 const Spool& spool, std::string_view name) {
+absl::StatusOr<std::shared_ptr<MaskedElements>> MaskedInput::Restore(
+    const ContributionHeader& header, RingBits ring, const Spool& spool, std::string_view name,
+    const std::optional<SpooledContent>& content) {
   ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
-  return MaskedInput(ring, std::move(bytes));
-}
-
-absl::Status MaskedInput::Check(const ContributionHeader& header) const {
-  ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(header.input_manifest));
-  ChunkRoot root(ring_);
-  std::vector<char> block(kBlockElements);
-  for (uint64_t first = 0; first < bytes_.size(); first += block.size()) {
-    const std::span part =
-        std::span(block).first(std::min<uint64_t>(block.size(), bytes_.size() - first));
-    RETURN_IF_ERROR(bytes_.Read(first, std::as_writable_bytes(part)));
-    root.Update({part.data(), part.size()});
+  if (content.has_value() && !bytes.is_small()) {
+    return std::make_shared<MaskedElements>(
+        ring, SummedBytes(std::move(bytes), BlockSums(content->sums)));
   }
-  if (root.Finish() == manifest.chunk_root) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const InputManifest manifest, DecodeInputManifest(header.input_manifest));
+  ASSIGN_OR_RETURN(MaskedInput input, Create(ring, std::move(bytes)));
+  auto elements = std::move(input).Finish(manifest.chunk_root);
+  if (elements.ok()) return elements;
   return absl::DataLossError(
-      fmt::format("{} in the spool is not what its client has signed", bytes_.name()));
+      fmt::format("{} in the spool is not what its client has signed", name));
 }
 
 absl::Status MaskedInput::Append(uint64_t offset, std::string_view bytes) {
   if (offset == 0 && left_ > 0 && received_ == left_) {
     received_ = left_ = 0;
     root_ = ChunkRoot(ring_);
+    sums_ = {};
     RETURN_IF_ERROR(bytes_.CutOff(0));
   }
   if (offset != received_) {
@@ -95,31 +91,42 @@ absl::Status MaskedInput::Append(uint64_t offset, std::string_view bytes) {
         fmt::format("the masked input is longer than the {} bytes of its header", bytes_.size()));
   }
   received_ += bytes.size();
-  root_.Update(bytes);
+  Note(bytes);
   return bytes_.Append(bytes);
 }
 
-absl::Status MaskedInput::Finish(const Digest& chunk_root) {
+void MaskedInput::Note(std::string_view bytes) {
+  root_.Update(bytes);
+  sums_.Add(std::as_bytes(std::span(bytes)));
+}
+
+absl::StatusOr<std::shared_ptr<MaskedElements>> MaskedInput::Finish(const Digest& chunk_root) && {
   if (!complete()) {
     return absl::InvalidArgumentError(
         fmt::format("the masked input ended after {} of {} bytes", received_, bytes_.size()));
   }
-  if (root_.Finish() == chunk_root) return absl::OkStatus();
+  if (root_.Finish() == chunk_root) {
+    sums_.Finish();
+    return std::make_shared<MaskedElements>(ring_,
+                                            SummedBytes(std::move(bytes_), std::move(sums_)));
+  }
   bytes_.Discard();
   constexpr char kWhat[] = "the masked input is not the one that its manifest signs";
   return left_ > 0 ? absl::UnavailableError(kWhat) : absl::InvalidArgumentError(kWhat);
 }
 
-absl::Status MaskedInput::AddTo(std::span<uint32_t> sum) const {
+absl::Status MaskedElements::AddTo(int64_t first, std::span<uint32_t> sum) const {
   const size_t width = BytesPerElement(ring_);
-  std::vector<uint8_t> block(std::min(kBlockElements, sum.size()) * width);
-  for (size_t first = 0; first < sum.size(); first += kBlockElements) {
-    const size_t count = std::min(kBlockElements, sum.size() - first);
-    const std::span packed = std::span(block).first(count * width);
-    RETURN_IF_ERROR(bytes_.Read(first * width, std::as_writable_bytes(packed)));
-    AddPacked(ring_, packed, sum.subspan(first, count));
-  }
+  std::vector<uint8_t> packed(sum.size() * width);
+  RETURN_IF_ERROR(
+      bytes_.Read(static_cast<uint64_t>(first) * width, std::as_writable_bytes(std::span(packed))));
+  AddPacked(ring_, packed, sum);
   return absl::OkStatus();
+}
+
+std::optional<SpooledContent> MaskedElements::content() const {
+  if (bytes_.spooled().is_small()) return std::nullopt;
+  return SpooledContent{.range = {}, .sums = bytes_.sums().sums()};
 }
 
 }  // namespace fedtune

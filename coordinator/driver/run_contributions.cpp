@@ -43,7 +43,7 @@ void RunDriver::Take(std::span<HandedIn* const> handed_in) {
 }
 
 void RunDriver::TakeLater(HandedIn& handed) {
-  if (handed.bytes().in_memory()) return Arrive(handed);
+  if (handed.bytes().is_small()) return Arrive(handed);
   around_.work.Add([self = shared_from_this(), large = &handed] {
     large->outcome = self->BringIn(*large);
     if (!large->outcome.has_value()) return self->Arrive(*large);
@@ -80,7 +80,7 @@ void RunDriver::TakeArrived() {
 std::optional<absl::StatusOr<Admission>> RunDriver::BringIn(HandedIn& handed) const {
   absl::StatusOr<Admission> admission = CheckContribution(handed.from, handed.header);
   if (!admission.ok() || admission->repeated) return admission;
-  if (handed.bytes().in_memory()) return std::nullopt;
+  if (handed.bytes().is_small()) return std::nullopt;
   const absl::Status kept = handed.bytes().Keep();
   return kept.ok() ? std::nullopt : std::optional<absl::StatusOr<Admission>>(kept);
 }
@@ -178,10 +178,9 @@ absl::Status RunDriver::StoreTaken(std::span<HandedIn* const> together, absl::Du
 absl::StatusOr<Admission> RunDriver::Count(HandedIn& handed, absl::Duration now) {
   ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(handed.from, handed.header));
   ContributionRecord record = RecordOf(handed.from, handed.header, admission);
-  absl::Status added;
-  if (auto* masked = std::get_if<MaskedInput*>(&handed.what)) {
+  if (auto* masked = std::get_if<std::shared_ptr<MaskedElements>>(&handed.what)) {
     record.metrics = {};
-    added = masked_sum_->Add(**masked, std::move(record));
+    masked_sum_->Add(*masked, std::move(record));
   } else if (sum_.has_value()) {
     const absl::Status fits =
         sum_->Add(std::get<VerifiedValues>(std::move(handed.what)), std::move(record));
@@ -189,8 +188,6 @@ absl::StatusOr<Admission> RunDriver::Count(HandedIn& handed, absl::Duration now)
   }
   record_.traffic.bytes_received += handed.header.size_bytes;
   Follow(run_->Receive(handed.from, ContributionTaken{handed.header}, now), now);
-  // Part of it may be in the sum: nothing can be made of it.
-  if (!added.ok()) ReceiveLocked(ReleaseFailed{std::string(Message(added))});
   return admission;
 }
 

@@ -143,7 +143,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   struct RestoredContribution {
     Institution from;
     ContributionHeader header;
-    std::variant<VerifiedValues, std::shared_ptr<const MaskedInput>> what;
+    std::variant<VerifiedValues, std::shared_ptr<const MaskedElements>> what;
   };
 
   RunDriver(Parts parts, const RunSurroundings& surroundings);
@@ -174,10 +174,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   absl::StatusOr<std::vector<JournalEntry>> RestoreJournal(std::string& lost);
   absl::Status RestoreContribution(const JournalEntry& entry);
   void AddRestored();
-  void AddRestored(const VerifiedValues& values, const ContributionHeader& header,
-                   ContributionRecord record);
-  void AddRestored(const std::shared_ptr<const MaskedInput>& input,
-                   const ContributionHeader& header, ContributionRecord record);
+  void AddRestored(const VerifiedValues& values, ContributionRecord record);
+  void AddRestored(const std::shared_ptr<const MaskedElements>& input, ContributionRecord record);
   void CheckNextRestored();
   void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
   void ArmTimer();
@@ -195,7 +193,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
 
   // Without the lock, on a thread of the work queue.
   void Lose(const SpooledValues& values, const absl::Status& why);
-  void Lose(const MaskedInput& input, const absl::Status& why);
+  void Lose(const MaskedElements& input, const absl::Status& why);
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending);
   void MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending);
   void KeepAdapter(const std::shared_ptr<PendingRelease>& pending);

@@ -20,9 +20,6 @@
 namespace fedtune {
 namespace {
 
-// Few rounds are so large that more would help.
-constexpr int kUnmaskThreads = 2;
-
 // Adapters of so many bytes are not kept in memory of our own.
 constexpr size_t kLargeAdapter = size_t{4} << 20;
 
@@ -69,13 +66,10 @@ void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending) {
 }
 
 void RunDriver::MakeSecureRelease(const std::shared_ptr<PendingRelease>& pending) {
-  MaskedSum& sum = *pending->masked_sum;
-  const absl::Status restored = sum.AddRestored();
-  if (!restored.ok()) return Receive(ReleaseFailed{std::string(Message(restored))});
-  RemoveMasks(*pending->effect.masks, sum.elements(), kUnmaskThreads);
+  const MaskedSum& sum = *pending->masked_sum;
   absl::StatusOr<UnmaskedSum> unmasked =
-      UnmaskedSum::Create(sum.layout(), pending->effect.factors, std::move(sum.elements()),
-                          std::ssize(sum.contributions()));
+      UnmaskedSum::Create(sum.layout(), pending->effect.factors,
+                          sum.Unmasked(pending->effect.masks), std::ssize(sum.contributions()));
   if (!unmasked.ok()) return Receive(ReleaseFailed{std::string(Message(unmasked.status()))});
   RoundSummary& summary = pending->effect.summary;
   summary = SummaryOf(std::move(summary), unmasked->counted(), routing_.experts);

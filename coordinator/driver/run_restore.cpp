@@ -111,10 +111,10 @@ absl::Status RunDriver::RestoreContribution(const JournalEntry& entry) {
         ContributionBuffer::Restore(header, around_.spool, entry.spool_file, entry.content));
     restored_.push_back({received->from, header, std::move(values)});
   } else {
-    ASSIGN_OR_RETURN(MaskedInput input, MaskedInput::Restore(header, plan_.secure.ring,
-                                                             around_.spool, entry.spool_file));
-    restored_.push_back(
-        {received->from, header, std::make_shared<const MaskedInput>(std::move(input))});
+    ASSIGN_OR_RETURN(std::shared_ptr<const MaskedElements> input,
+                     MaskedInput::Restore(header, plan_.secure.ring, around_.spool,
+                                          entry.spool_file, entry.content));
+    restored_.push_back({received->from, header, std::move(input)});
   }
   return absl::OkStatus();
 }
@@ -126,14 +126,12 @@ void RunDriver::AddRestored() {
     const auto admission = run_->CheckContribution(restored.from, restored.header);
     if (!admission.ok() || !admission->repeated) continue;
     ContributionRecord record = RecordOf(restored.from, restored.header, *admission);
-    std::visit([&](auto& what) { AddRestored(what, restored.header, std::move(record)); },
-               restored.what);
+    std::visit([&](auto& what) { AddRestored(what, std::move(record)); }, restored.what);
   }
   CheckNextRestored();
 }
 
-void RunDriver::AddRestored(const VerifiedValues& values, const ContributionHeader&,
-                            ContributionRecord record) {
+void RunDriver::AddRestored(const VerifiedValues& values, ContributionRecord record) {
   const absl::Status added = sum_->Add(values, std::move(record));
   if (!added.ok()) {
     return around_.work.Add([self = shared_from_this(), why = std::string(Message(added))] {
@@ -146,12 +144,12 @@ void RunDriver::AddRestored(const VerifiedValues& values, const ContributionHead
   });
 }
 
-void RunDriver::AddRestored(const std::shared_ptr<const MaskedInput>& input,
-                            const ContributionHeader& header, ContributionRecord record) {
+void RunDriver::AddRestored(const std::shared_ptr<const MaskedElements>& input,
+                            ContributionRecord record) {
   record.metrics = {};
-  masked_sum_->Restore(input, header, std::move(record));
-  unchecked_.emplace_back([this, input, header] {
-    const absl::Status whole = input->Check(header);
+  masked_sum_->Add(input, std::move(record));
+  unchecked_.emplace_back([this, input] {
+    const absl::Status whole = input->Check();
     if (!whole.ok()) Lose(*input, whole);
   });
 }
@@ -177,9 +175,9 @@ void RunDriver::Lose(const SpooledValues& values, const absl::Status& why) {
   ReceiveLocked(ContributionsLost{std::move(lost)});
 }
 
-void RunDriver::Lose(const MaskedInput& input, const absl::Status& why) {
+void RunDriver::Lose(const MaskedElements& input, const absl::Status& why) {
   const std::lock_guard lock(mutex_);
-  if (!masked_sum_.has_value() || !masked_sum_->Restored(input)) return;
+  if (!masked_sum_.has_value() || !masked_sum_->Has(input)) return;
   Warn("a contribution that had been taken is lost", why);
   ReceiveLocked(ReleaseFailed{std::string(Message(why))});
 }

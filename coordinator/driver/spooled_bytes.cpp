@@ -23,12 +23,12 @@ absl::Status TryAgain(const absl::Status& why) {
 
 }  // namespace
 
-bool SpooledBytes::in_memory() const { return size_ <= kMaxBytesInMemory; }
+bool SpooledBytes::is_small() const { return size_ <= kMaxBytesInMemory; }
 
 absl::StatusOr<SpooledBytes> SpooledBytes::Create(const Spool& spool, const RunId& run,
                                                   uint64_t size) {
-  SpooledBytes bytes(spool, run, size);
-  if (bytes.in_memory()) {
+  SpooledBytes bytes(size);
+  if (bytes.is_small()) {
     bytes.memory_.reserve(size);
     return bytes;
   }
@@ -42,7 +42,7 @@ absl::StatusOr<SpooledBytes> SpooledBytes::CreateOrGoOn(const Spool& spool, cons
                                                         std::string_view slot,
                                                         const Digest& content, uint64_t size) {
   if (size <= kMaxBytesInMemory) return Create(spool, run, size);
-  SpooledBytes bytes(spool, run, size);
+  SpooledBytes bytes(size);
   absl::StatusOr<SpoolFile> file = spool.CreateOrGoOn(run.value, slot, content.ToHex(), size);
   RETURN_IF_ERROR(TryAgain(file.status()));
   bytes.file_ = *std::move(file);
@@ -57,19 +57,19 @@ absl::Status SpooledBytes::CutOff(uint64_t size) {
   // The disk would give back, too, what it has taken for what is to come.
   if (size == received_) return absl::OkStatus();
   received_ = size;
-  if (!in_memory()) return TryAgain(file_->Truncate(size));
+  if (!is_small()) return TryAgain(file_->Truncate(size));
   memory_.resize(size);
   return absl::OkStatus();
 }
 
 absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_view name,
                                                 uint64_t size) {
-  SpooledBytes bytes(spool, {}, size);
+  SpooledBytes bytes(size);
   if (size == 0) return bytes;
   ASSIGN_OR_RETURN(bytes.file_, spool.Find(name, size));
   bytes.name_ = name;
   bytes.received_ = size;
-  if (!bytes.in_memory()) return bytes;
+  if (!bytes.is_small()) return bytes;
   bytes.memory_.resize(size);
   RETURN_IF_ERROR(bytes.file_->Read(0, std::as_writable_bytes(std::span(bytes.memory_))));
   bytes.file_.reset();
@@ -79,30 +79,24 @@ absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_
 absl::Status SpooledBytes::Append(std::string_view bytes) {
   Check(bytes.size() <= size_ - received_, "more bytes than there is room for");
   const uint64_t offset = std::exchange(received_, received_ + bytes.size());
-  if (!in_memory()) return TryAgain(file_->Write(offset, std::as_bytes(std::span(bytes))));
+  if (!is_small()) return TryAgain(file_->Write(offset, std::as_bytes(std::span(bytes))));
   memory_.insert(memory_.end(), bytes.begin(), bytes.end());
   return absl::OkStatus();
 }
 
 absl::Status SpooledBytes::Read(uint64_t offset, std::span<std::byte> bytes) const {
-  if (!in_memory()) return file_->Read(offset, bytes);
+  if (file_.has_value()) return file_->Read(offset, bytes);
+  if (packed_ != nullptr) return packed_->Read(begin_ + offset, bytes);
   Check(offset + bytes.size() <= memory_.size(), "bytes that are not there");
   if (!bytes.empty()) std::memcpy(bytes.data(), memory_.data() + offset, bytes.size());
   return absl::OkStatus();
 }
 
 absl::Status SpooledBytes::Keep() {
-  if (!name_.empty() || size_ == 0) return absl::OkStatus();
-  if (in_memory()) {
-    absl::StatusOr<SpoolFile> file = spool_->Create(run_.value, size_);
-    RETURN_IF_ERROR(TryAgain(file.status()));
-    RETURN_IF_ERROR(TryAgain(file->Write(0, std::as_bytes(std::span(memory_)))));
-    file_ = *std::move(file);
-  }
+  Check(!is_small(), "small ones are kept together");
+  if (!name_.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(TryAgain(file_->Keep()));
   name_ = file_->name();
-  // A round may have more of them than a process may have files open.
-  if (in_memory()) file_.reset();
   return absl::OkStatus();
 }
 
@@ -110,15 +104,23 @@ absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes*
   std::vector<SpooledBytes*> small;
   std::vector<std::span<const std::byte>> contents;
   for (SpooledBytes* bytes : all) {
-    if (!bytes->in_memory() || bytes->size_ == 0 || !bytes->name_.empty()) continue;
+    if (!bytes->is_small() || bytes->size_ == 0 || !bytes->name_.empty()) continue;
     small.push_back(bytes);
     contents.push_back(std::as_bytes(std::span(bytes->memory_)));
   }
   if (small.empty()) return absl::OkStatus();
-  absl::StatusOr<std::vector<std::string>> names = pack.Keep(contents);
-  RETURN_IF_ERROR(TryAgain(names.status()));
-  for (size_t i = 0; i < small.size(); ++i) small[i]->name_ = std::move((*names)[i]);
+  absl::StatusOr<std::vector<SpoolPack::Kept>> kept = pack.Keep(contents);
+  RETURN_IF_ERROR(TryAgain(kept.status()));
+  for (size_t i = 0; i < small.size(); ++i) small[i]->Leave((*kept)[i]);
   return absl::OkStatus();
+}
+
+// To the pack, which has the bytes now.
+void SpooledBytes::Leave(const SpoolPack::Kept& kept) {
+  name_ = kept.name;
+  packed_ = kept.file;
+  begin_ = kept.begin;
+  memory_ = {};
 }
 
 }  // namespace fedtune

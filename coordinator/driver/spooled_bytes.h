@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,9 +25,9 @@ inline std::string SlotsOf(int64_t round, int64_t attempt) {
   return fmt::format("{}-{}-", round, attempt);
 }
 
-// What a client hands in, in the order of its bytes: up to 4 MiB in memory, more in
-// a file of the spool, so that memory does not grow with the number of clients.
-// Reading is thread-safe. Movable.
+// What a client hands in, in the order of its bytes: up to 4 MiB in memory until they
+// are kept, more in a file of the spool, so that memory does not grow with the number of
+// clients. Reading is thread-safe. Movable.
 class SpooledBytes {
  public:
   // `spool` must outlive the object. UNAVAILABLE: there is no space on the disk now.
@@ -48,17 +49,20 @@ class SpooledBytes {
   // Requires: within what was appended. INTERNAL: the file cannot be read.
   absl::Status Read(uint64_t offset, std::span<std::byte> bytes) const;
 
-  // Makes them last beyond this process, the small ones too; Find() gets them back
-  // by name(). UNAVAILABLE: the disk does not take them now.
+  // Makes them last beyond this process; Find() gets them back by name(). Requires:
+  // they are not small. UNAVAILABLE: the disk does not take them now.
   absl::Status Keep();
 
-  // The same for all of those that are in memory and not kept yet, with one sync.
+  // The same for all of those that are small and not kept yet, with one sync. They can be
+  // read until the pack is cleared.
   static absl::Status KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all);
 
   // Empty until they are kept; and if there are no bytes.
   const std::string& name() const { return name_; }
 
-  bool in_memory() const;
+  // Whether they are kept with others, and not in a file of their own.
+  bool is_small() const;
+  bool in_memory() const { return !file_.has_value() && packed_ == nullptr; }
   uint64_t size() const { return size_; }
   uint64_t received() const { return received_; }
   bool complete() const { return received_ == size_; }
@@ -79,15 +83,16 @@ class SpooledBytes {
   }
 
  private:
-  SpooledBytes(const Spool& spool, RunId run, uint64_t size)
-      : spool_(&spool), run_(std::move(run)), size_(size) {}
+  explicit SpooledBytes(uint64_t size) : size_(size) {}
 
-  const Spool* spool_;
-  RunId run_;
+  void Leave(const SpoolPack::Kept& kept);
+
   uint64_t size_;
   uint64_t received_ = 0;
-  std::vector<char> memory_;
-  std::optional<SpoolFile> file_;  // Of small ones only until they are kept.
+  std::vector<char> memory_;                 // Of small ones, until they are kept.
+  std::optional<SpoolFile> file_;            // Of the others.
+  std::shared_ptr<const SpoolFile> packed_;  // With others, from begin_ on.
+  uint64_t begin_ = 0;
   std::string name_ = {};
 };
 

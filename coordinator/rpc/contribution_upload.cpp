@@ -159,8 +159,9 @@ void ContributionUpload::HandIn() {
 absl::Status ContributionUpload::MakeReady() {
   if (masked_.has_value()) {
     cut_off_ = !masked_->complete();
-    RETURN_IF_ERROR(masked_->Finish(chunk_root_));
-    handed_.emplace(HandedIn{.from = from_, .header = submitted_->header, .what = &*masked_});
+    ASSIGN_OR_RETURN(auto elements, (*std::move(masked_)).Finish(chunk_root_));
+    handed_.emplace(
+        HandedIn{.from = from_, .header = submitted_->header, .what = std::move(elements)});
     return absl::OkStatus();
   }
   if (!buffer_.has_value()) {

@@ -13,6 +13,7 @@
 #include "plan/secure_session.h"
 #include "plan/server_step.h"
 #include "privacy/crypto/merkle_tree.h"
+#include "tests/support/elements_in_memory.h"
 #include "tests/support/optimized_adapter.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/server_fixture.h"
@@ -259,7 +260,8 @@ TEST_P(SecureRunOverTlsTest, GivesTheBytesOfThePlainSum) {
       sum[i] = (sum[i] + hospital->elements()[i]) & RingMask(plan_.secure.ring);
     }
   }
-  const auto unmasked = UnmaskedSum::Create(masked, FactorSet::kBoth, sum, kClients);
+  const auto unmasked =
+      UnmaskedSum::Create(masked, FactorSet::kBoth, testing::InMemory(sum), kClients);
   ASSERT_THAT(unmasked, IsOk()) << unmasked.status();
   const auto next = NextAdapter(*layout_, OptimizedAdapter(InitialAdapter(*layout_, seed)),
                                 *unmasked, ServerStepOf(plan_, 0));

@@ -258,29 +258,30 @@ absl::Status Spool::RemoveAllBut(const std::set<std::string>& runs) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> SpoolPack::Keep(
+absl::StatusOr<std::vector<SpoolPack::Kept>> SpoolPack::Keep(
     std::span<const std::span<const std::byte>> contents) {
-  absl::StatusOr<std::vector<std::string>> names = Write(contents);
+  absl::StatusOr<std::vector<Kept>> kept = Write(contents);
   // Nobody knows what a file holds whose sync has failed; what it kept before is there.
-  if (!names.ok()) Close();
-  return names;
+  if (!kept.ok()) Close();
+  return kept;
 }
 
-absl::StatusOr<std::vector<std::string>> SpoolPack::Write(
+absl::StatusOr<std::vector<SpoolPack::Kept>> SpoolPack::Write(
     std::span<const std::span<const std::byte>> contents) {
-  if (!file_.has_value()) {
-    ASSIGN_OR_RETURN(file_, spool_.Create(run_, 0));
+  if (file_ == nullptr) {
+    ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
+    file_ = std::make_shared<SpoolFile>(std::move(file));
   }
-  std::vector<std::string> names;
+  std::vector<Kept> kept;
   uint64_t end = end_;
   for (const auto& content : contents) {
     RETURN_IF_ERROR(file_->Write(end, content));
-    names.push_back(fmt::format("{}{}{}", file_->name(), kPlace, end));
+    kept.push_back({fmt::format("{}{}{}", file_->name(), kPlace, end), file_, end});
     end += content.size();
   }
   RETURN_IF_ERROR(file_->Keep());
   end_ = end;
-  return names;
+  return kept;
 }
 
 }  // namespace fedtune

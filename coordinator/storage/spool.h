@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -122,16 +123,22 @@ class Spool {
 
 // A file of small things that a run has kept, one behind the other: what comes at the
 // same time takes one sync. Its space is written again and again, which takes the disk
-// much less time than new files do. Not thread-safe.
+// much less time than new files do. Not thread-safe, but for whoever reads.
 class SpoolPack {
  public:
+  // One of them.
+  struct Kept {
+    std::string name;  // By which Spool::Find() knows it.
+    std::shared_ptr<const SpoolFile> file;
+    uint64_t begin = 0;  // In the file. Until Clear() it has these bytes there.
+  };
+
   // `spool` must outlive it.
   SpoolPack(const Spool& spool, std::string run) : spool_(spool), run_(std::move(run)) {}
 
-  // Brings them onto the disk. Gives the names by which Spool::Find() knows them, in
-  // order. RESOURCE_EXHAUSTED, INTERNAL: as SpoolFile::Write() and Keep(); none is kept.
-  absl::StatusOr<std::vector<std::string>> Keep(
-      std::span<const std::span<const std::byte>> contents);
+  // Brings them onto the disk, in order. RESOURCE_EXHAUSTED, INTERNAL: as
+  // SpoolFile::Write() and Keep(); none is kept.
+  absl::StatusOr<std::vector<Kept>> Keep(std::span<const std::span<const std::byte>> contents);
 
   // None of it is wanted any more.
   void Clear() { end_ = 0; }
@@ -143,15 +150,14 @@ class SpoolPack {
   }
 
   // The name of the file; empty: there is none yet.
-  std::string name() const { return file_.has_value() ? file_->name() : ""; }
+  std::string name() const { return file_ != nullptr ? file_->name() : ""; }
 
  private:
-  absl::StatusOr<std::vector<std::string>> Write(
-      std::span<const std::span<const std::byte>> contents);
+  absl::StatusOr<std::vector<Kept>> Write(std::span<const std::span<const std::byte>> contents);
 
   const Spool& spool_;
   const std::string run_;
-  std::optional<SpoolFile> file_;
+  std::shared_ptr<SpoolFile> file_;
   uint64_t end_ = 0;  // Of what is wanted.
 };
 

@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <thread>
 
 #include "base/check.h"
 
@@ -15,15 +13,11 @@ namespace fedtune {
 namespace {
 
 constexpr size_t kBlockBytes = 16;
-constexpr int64_t kAlignment = 16;  // So many elements are whole blocks in every ring.
 
 // All masks pass over so much of the vector before the next is touched: it
 // stays in the innermost cache.
 constexpr size_t kPassElements = 4096;
 static_assert(kPassElements % kMaskGranule == 0);
-
-// What a thread takes at a time.
-constexpr size_t kTaskElements = 16 * kPassElements;
 
 constexpr size_t WholeGranules(size_t elements) {
   return (elements + kMaskGranule - 1) / kMaskGranule * kMaskGranule;
@@ -53,7 +47,7 @@ void MaskStreams::Add(const SecretBytes& key, MaskSign sign) {
 }
 
 void MaskStreams::Apply(int64_t first, std::span<uint32_t> values) const {
-  Check(first >= 0 && first % kAlignment == 0, "masks start at a multiple of 16");
+  Check(first >= 0 && first % kAlignment == 0, "masks start where blocks do");
   switch (ring_) {
     case RingBits::k16:
       return ApplyWith(functions_->apply16, first, values);
@@ -99,21 +93,6 @@ void MaskStreams::ApplyWith(MaskKernelFunctions::Apply<Value> apply, int64_t fir
   }
   // Behind the last part stand bare masks.
   OPENSSL_cleanse(pass.data(), WholeGranules(std::min(values.size(), pass.size())) * sizeof(Value));
-}
-
-void RemoveMasks(const MaskStreams& masks, std::span<uint32_t> sum, int threads) {
-  Check(threads >= 1, "someone has to do it");
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t at = next.fetch_add(kTaskElements); at < sum.size();
-         at = next.fetch_add(kTaskElements)) {
-      masks.Apply(static_cast<int64_t>(at),
-                  sum.subspan(at, std::min(kTaskElements, sum.size() - at)));
-    }
-  };
-  std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(work);
-  work();
 }
 
 }  // namespace fedtune

@@ -26,6 +26,8 @@ namespace fedtune {
 // Holds expanded keys and wipes them. Move-only. Apply() is thread-safe.
 class MaskStreams {
  public:
+  static constexpr int64_t kAlignment = 16;  // So many elements are whole blocks in every ring.
+
   // `kernel` is for tests and benchmarks: all give the same masks.
   explicit MaskStreams(RingBits ring, MaskKernel kernel = BestMaskKernel());
 
@@ -36,7 +38,7 @@ class MaskStreams {
   RingBits ring() const { return ring_; }
 
   // values[i] += (or -=) element first + i of every stream, mod 2^b.
-  // Requires: `first` is a multiple of 16.
+  // Requires: `first` is a multiple of kAlignment.
   void Apply(int64_t first, std::span<uint32_t> values) const;
 
  private:
@@ -64,9 +66,5 @@ class MaskStreams {
   const MaskKernelFunctions* functions_;
   std::vector<Stream> streams_;
 };
-
-// Applies all masks to a whole vector, with `threads` threads (at least one,
-// the caller's).
-void RemoveMasks(const MaskStreams& masks, std::span<uint32_t> sum, int threads);
 
 }  // namespace fedtune

@@ -22,6 +22,7 @@
 #include "plan/server_step.h"
 #include "privacy/secure_aggregation/messages.h"
 #include "tests/simulation/federation.h"
+#include "tests/support/elements_in_memory.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -344,8 +345,9 @@ absl::StatusOr<testing::OptimizedAdapter> Auditor::SecureStep(const NewRelease& 
   ASSIGN_OR_RETURN(const RoutingShape routing, RoutingShapeOf(model, plan_.training));
   ASSIGN_OR_RETURN(const MaskedLayout layout,
                    MaskedLayoutOf(plan_, *layout_, {.factors = factors, .routing = routing}));
-  ASSIGN_OR_RETURN(const UnmaskedSum mean, UnmaskedSum::Create(layout, factors, std::move(sum),
-                                                               std::ssize(release.contributions)));
+  ASSIGN_OR_RETURN(const UnmaskedSum mean,
+                   UnmaskedSum::Create(layout, factors, testing::InMemory(std::move(sum)),
+                                       std::ssize(release.contributions)));
   return testing::NextAdapter(*layout_, newest_, mean, ServerStepOf(plan_, attempt.first));
 }
 

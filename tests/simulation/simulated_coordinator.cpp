@@ -482,8 +482,8 @@ absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes
 
 absl::Status SimulatedCoordinator::TakeMasked(Upload& upload, std::string_view bytes) {
   RETURN_IF_ERROR(AppendTo(*upload.masked, bytes));
-  RETURN_IF_ERROR(upload.masked->Finish(upload.chunk_root));
-  return HandIn({.from = upload.from, .header = upload.submitted.header, .what = &*upload.masked});
+  ASSIGN_OR_RETURN(auto elements, (*std::move(upload.masked)).Finish(upload.chunk_root));
+  return HandIn({.from = upload.from, .header = upload.submitted.header, .what = elements});
 }
 
 absl::Status SimulatedCoordinator::TakePlain(Upload& upload, std::string_view bytes, bool whole) {
