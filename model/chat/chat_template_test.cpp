@@ -150,6 +150,8 @@ TEST(ChatTemplateTest, LeavesLoopsAndSkipsTurns) {
             "12");
   EXPECT_EQ(Write("{% for m in messages[2:] %}m{% else %}none{% endfor %}"), "none");
   EXPECT_EQ(Write("{% for m in messages %}m{% else %}none{% endfor %}"), "mm");
+  EXPECT_EQ(Write("{% for m in messages %}{{ m.role }}{% continue %}{% else %}none{% endfor %}"),
+            "userassistantnone");
   EXPECT_EQ(Write("{% break %}"), "model: line 1: \"break\" outside of a loop");
   EXPECT_EQ(Write("{% for m in messages %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}"),
             "model: line 1: \"break\" outside of a loop");

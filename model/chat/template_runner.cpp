@@ -166,16 +166,18 @@ absl::StatusOr<TemplateList> TemplateMachine::ElementsOf(const TemplateStatement
 
 absl::Status TemplateMachine::RunFor(const TemplateStatement& statement) {
   ASSIGN_OR_RETURN(const TemplateList elements, ElementsOf(statement));
-  if (elements.empty() && statement.bodies.size() > 1) return RunInScope(statement.bodies[1]);
+  bool came_to_an_end = false;  // The body, once.
   for (size_t i = 0; i < elements.size(); ++i) {
     RETURN_IF_ERROR(CountSteps(kStepsOfLoop));
     scopes_.push_back({{statement.text, elements[i]}, {"loop", LoopValue(elements, i)}});
     const absl::Status status = Run(statement.bodies[0]);
     scopes_.pop_back();
     RETURN_IF_ERROR(status);
+    came_to_an_end = came_to_an_end || flow_ == Flow::kOn;
     if (std::exchange(flow_, Flow::kOn) == Flow::kBreak) break;
   }
-  return absl::OkStatus();
+  const bool has_else = statement.bodies.size() > 1;
+  return has_else && !came_to_an_end ? RunInScope(statement.bodies[1]) : absl::OkStatus();
 }
 
 absl::Status TemplateMachine::RunSet(const TemplateStatement& statement) {

@@ -43,7 +43,7 @@ struct TemplateStatement {
     kText,    // `text`
     kOutput,  // The value of an expression.
     kFor,     // `text`, `more_names`: the variables; the list, the condition or kNothing; its body,
-              // and another for an empty list where there is an else.
+              // and another where there is an else, for when no turn came to its end.
     kIf,      // Conditions; their bodies, and one more where there is an else.
     kSet,     // `text`: the variable, `member` what is set in it if anything; the value, or else a
               // body that writes it.
