@@ -239,6 +239,8 @@ TEST(ChatTemplateTest, ComparesAsPythonDoes) {
   EXPECT_EQ(Write("{{ messages[0] == messages[1] }}{{ messages[0] == messages[2] }}",
                   {{"user", "a"}, {"assistant", "a"}, {"user", "a"}}),
             "FalseTrue");
+  EXPECT_EQ(Write("{{ {'a': 1} == {'a': 1} }}{{ {'a': 1} == {'a': 2} }}{{ {} == {'a': 1} }}"),
+            "TrueFalseFalse");
 }
 
 TEST(ChatTemplateTest, TakesAwayAllWhiteSpaceOfUnicodeAroundTags) {

@@ -75,12 +75,13 @@ std::optional<int64_t> NumberOf(const TemplateValue& value) {
   return number == nullptr ? std::nullopt : std::optional(*number);
 }
 
-// Messages with the same texts are equal; others only to themselves.
+// Objects of the same texts and numbers are equal; others only to themselves.
 bool AreSame(const TemplateObject& left, const TemplateObject& right) {
   if (&left == &right) return true;
   return std::equal(
       left.begin(), left.end(), right.begin(), right.end(), [](const auto& a, const auto& b) {
-        return a.first == b.first && a.second.text() != nullptr && AreEqual(a.second, b.second);
+        const bool is_plain = a.second.list() == nullptr && a.second.object() == nullptr;
+        return a.first == b.first && is_plain && AreEqual(a.second, b.second);
       });
 }
 
