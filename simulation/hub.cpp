@@ -55,7 +55,8 @@ class WatchedStore final : public ForwardingStore {
                   .contributions = summary.contributions,
                   .training_loss = summary.training_loss,
                   .duration = release.record.ended_at - release.record.started_at,
-                  .adapter = release.record.adapter});
+                  .adapter = release.record.adapter,
+                  .burnt = summary.burnt});
     return absl::OkStatus();
   }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
