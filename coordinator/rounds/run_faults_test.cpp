@@ -55,6 +55,21 @@ TEST_F(RunTest, FailsAtOnceWhenTooManyDecline) {
                           "declined: rank 16 is above its maximum of 8"));
 }
 
+TEST_F(RunTest, WhoChangesItsMindAgainAndAgainIsHeardInTheNextAttempt) {
+  StartWith({kCharite, kUke, kHelios});
+  for (int i = 0; i < 100; ++i) {
+    Does(kHelios, RunDeclined{"no"});
+    Accept(kHelios);
+  }
+  Does(kHelios, RunDeclined{"no more"});
+  EXPECT_NE(ViewOf(kHelios).reason, "no more");
+  Advance(absl::Hours(1));
+  ASSERT_EQ(run_->view().attempt, 2);
+  Does(kHelios, RunDeclined{"no more"});
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kDeclined);
+  EXPECT_EQ(ViewOf(kHelios).reason, "no more");
+}
+
 TEST_F(RunTest, GoesOnWithoutOneThatDeclined) {
   Start({kCharite, kUke, kHelios});
   Accept(kCharite);

@@ -132,6 +132,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
                                          .factors = task.factors,
                                          .evaluate_only = task.evaluate_only,
                                          .opened = Opened(open)});
+  for (auto& [institution, client] : clients_) client.changes_of_mind = 0;
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
     client.progress = {};

@@ -117,13 +117,8 @@ bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
   }
   const Client& client = found->second;
   return std::visit(
-      Overloaded{[&](const RunAccepted& e) {
-                   const int64_t examples = secure_.has_value() ? 0 : e.example_count;
-                   return !client.accepted || client.example_count != examples;
-                 },
-                 [&](const RunDeclined& e) {
-                   return !client.declined || client.reason != ShortReason(e.reason);
-                 },
+      Overloaded{[&](const RunAccepted& e) { return HeedsAnswer(client, e); },
+                 [&](const RunDeclined& e) { return HeedsAnswer(client, e); },
                  [&](const ClientFailed& e) { return HeedsFailure(from, e); },
                  [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
                  [](const auto&) { return true; }},
