@@ -31,6 +31,7 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
   RETURN_IF_ERROR(CheckAssignment(assignment, material->plan));
+  RETURN_IF_ERROR(CheckMayTakePart({assignment, material}));
   const RoundInputs inputs = InputsOf(assignment, *material);
   if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();
   if (keeper_) {
@@ -46,6 +47,14 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   if (keeper) keeper->Keep(result);
   Put(assignment.id, std::move(result));
   return absl::OkStatus();
+}
+
+// Rather than train in vain. What may pass is seen to when the work is handed in.
+absl::Status LocalWorkshop::CheckMayTakePart(const SecureRoundWork& work) {
+  if (!work.material->membership) return absl::OkStatus();
+  Check(desk_.has_value(), "a site that joins secure runs has a journal");
+  absl::Status status = desk_->CheckMayTakePart(work);
+  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
 // Whether what was worked out for another attempt at the round, or for this one, is

@@ -317,6 +317,18 @@ TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {
   EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
 }
 
+TEST_F(SecureWorkshopTest, DoesNoWorkForAnAggregationThatHasEnded) {
+  workshop_.Study(invitation_);
+  const auto work = [this](const AttemptId& id) {
+    return workshop_.Work({.id = id}, link_, control_, [](const WorkProgress&) {});
+  };
+  ASSERT_THAT(work(IdOf(0)), IsOk());
+  workshop_.Submit(IdOf(0), link_, {});
+  ASSERT_THAT(workshop_.EndAggregation("run-1"), IsOk());
+  EXPECT_THAT(work(IdOf(0)), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(work(IdOf(1)), IsOk());
+}
+
 // As when a client was killed within an aggregation of a run that has ended since.
 TEST_F(SecureWorkshopTest, KeepsNoSessionOfAnEarlierProcessWhoseRunHasEnded) {
   const std::filesystem::path file = folder_.path() / "sessions.db";
