@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/end_signals.h"
+#include "coordinator/heap_trimmer.h"
 #include "coordinator/rpc/server.h"
 #include "coordinator/storage/backup_schedule.h"
 #include "fmt/format.h"
@@ -34,6 +35,8 @@ namespace {
 // stored.
 constexpr absl::Duration kTransfersMayTake = absl::Seconds(20);
 constexpr absl::Duration kAllMayTake = absl::Seconds(30);
+
+constexpr absl::Duration kTrimsHeap = absl::Minutes(1);
 
 // For the threads and what they need to begin with, in bytes.
 constexpr uint64_t kLeastAddressSpace = 400'000'000;
@@ -122,6 +125,7 @@ absl::Status Serve(const ServeOptions& options) {
   if (upgrade.has_value()) {
     log.Info("backup made before the upgrade", {Field("path", upgrade->string())});
   }
+  const HeapTrimmer trimmer(kTrimsHeap);
   LostStore lost;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,
