@@ -24,7 +24,9 @@ void Mix(Lanes& lanes, const std::byte* bytes) {
   for (size_t i = 0; i < lanes.size(); ++i) lanes[i] = Mixed(lanes[i], words[i]);
 }
 
-uint64_t SumOf(std::span<const std::byte> bytes) {
+}  // namespace
+
+uint64_t BlockSums::Of(std::span<const std::byte> bytes) {
   Lanes lanes = {1, 2, 3, 4};
   size_t done = 0;
   for (; done + sizeof(Lanes) <= bytes.size(); done += sizeof(Lanes)) {
@@ -38,16 +40,14 @@ uint64_t SumOf(std::span<const std::byte> bytes) {
   return sum;
 }
 
-}  // namespace
-
 void BlockSums::Add(std::span<const std::byte> bytes) {
   for (size_t begin = 0; begin < bytes.size(); begin += kBlockBytes) {
-    sums_.push_back(SumOf(bytes.subspan(begin, std::min(kBlockBytes, bytes.size() - begin))));
+    sums_.push_back(Of(bytes.subspan(begin, std::min(kBlockBytes, bytes.size() - begin))));
   }
 }
 
 bool BlockSums::AreOf(size_t block, std::span<const std::byte> bytes) const {
-  return block < sums_.size() && sums_[block] == SumOf(bytes);
+  return block < sums_.size() && sums_[block] == Of(bytes);
 }
 
 }  // namespace fedtune

@@ -61,7 +61,9 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
       adapter_(std::move(parts.adapter)),
       pack_(around_.spool, record_.id.value),
       last_release_(std::move(parts.last_release)),
-      optimizer_(std::move(parts.optimizer)) {}
+      optimizer_(std::move(parts.optimizer)) {
+  if (optimizer_.sums == nullptr) optimizer_.sums = SumsOf(*adapter_, optimizer_);
+}
 
 std::shared_ptr<RunDriver> RunDriver::Create(Parts parts, const RunSurroundings& surroundings) {
   return std::shared_ptr<RunDriver>(new RunDriver(std::move(parts), surroundings));
