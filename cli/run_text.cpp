@@ -57,6 +57,13 @@ std::string StateName(v1::RunStatus::State state) {
   }
 }
 
+std::string WaitText(const v1::RunStatus& run) {
+  const bool goes_on = run.state() == v1::RunStatus::STATE_INVITING ||
+                       (run.state() == v1::RunStatus::STATE_RUNNING && !run.pausing());
+  if (!goes_on || run.reason().empty()) return "";
+  return fmt::format("the coordinator waits: {}", run.reason());
+}
+
 std::string PauseText(const v1::RunStatus& run) {
   const std::string why = run.reason().empty() ? "" : ": " + run.reason();
   if (run.state() == v1::RunStatus::STATE_PAUSED) {
@@ -152,7 +159,8 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   const v1::RunStatus& run = response.run();
   std::string text = fmt::format("{}  {}  {}\n\n", run.run_id(), run.plan_name(),
                                  run.pausing() ? "pausing" : StateName(run.state()));
-  if (!run.reason().empty()) text += Row("reason", run.reason());
+  const bool waits = !WaitText(run).empty();
+  if (!run.reason().empty()) text += Row(waits ? "waits" : "reason", run.reason());
   text += Row("rounds", fmt::format("{} of {}", run.rounds_done(), run.round_count()));
   text += Row("started",
               fmt::format("{} by {}", HumanAgo(absl::FromUnixMillis(run.started_unix_ms()), now),
