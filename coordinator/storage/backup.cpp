@@ -204,6 +204,15 @@ absl::Status CheckIsEmpty(const path& state) {
   return absl::OkStatus();
 }
 
+// A backup has no write-ahead log; of a state directory, much is in nothing else.
+absl::Status CheckIsNoStateDirectory(const path& from) {
+  if (SizeOfFile(from / (std::string(kDatabaseName) + "-wal")) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{0} is no backup but a state directory, of a coordinator that runs or was killed: to copy "
+      "it, make a backup of it, fedtune-coordinator backup --state-dir '{0}', and restore that",
+      from.string()));
+}
+
 // Where a restore puts things until they are whole.
 path StagedIn(const path& state) { return state / fmt::format("restored{}", kUnfinished); }
 
@@ -284,6 +293,7 @@ absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
 }
 
 absl::Status Restore(const path& backup, const path& state, const TaskProgress& progress) {
+  RETURN_IF_ERROR(CheckIsNoStateDirectory(backup));
   RETURN_IF_ERROR(CheckAll(backup, progress));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(state));
   const path staged = StagedIn(state);

@@ -54,7 +54,8 @@ absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep
 // directory and can be done again.
 //
 // FAILED_PRECONDITION: `state` holds more than keys and backups, or a coordinator uses
-// it. DATA_LOSS: the backup is damaged. RESOURCE_EXHAUSTED.
+// it; or `backup` is a state directory, with a write-ahead log. DATA_LOSS: the backup is damaged.
+// RESOURCE_EXHAUSTED.
 absl::Status Restore(const std::filesystem::path& backup, const std::filesystem::path& state,
                      const TaskProgress& progress = nullptr);
 

@@ -283,6 +283,18 @@ TEST_F(BackupTest, NothingIsRestoredOverWhatIsThere) {
   EXPECT_THAT(std::string(Message(blobs)), HasSubstr("is not empty: there is blobs"));
 }
 
+TEST_F(BackupTest, AStateDirectoryWithItsLogIsNoBackup) {
+  Close();
+  Open();
+  ReleaseNext();  // Is in the write-ahead log alone.
+  const path target = directory_.path() / "new";
+  const absl::Status refused = Restore(State(), target);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(refused), HasSubstr("fedtune-coordinator backup --state-dir"));
+  EXPECT_FALSE(std::filesystem::exists(target));
+  ASSERT_THAT(Restore(MakeBackup(), target), IsOk());
+}
+
 TEST_F(BackupTest, ADamagedBackupIsNotRestored) {
   const path backup = MakeBackup();
   FlipBit(BlobIn(backup, 'i'), 0, 0);
