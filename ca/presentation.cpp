@@ -10,9 +10,9 @@
 #include "base/units.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "privacy/crypto/sha256.h"
 #include "privacy/identity/certificate_request.h"
 #include "privacy/identity/pem.h"
+#include "privacy/identity/public_key.h"
 
 namespace fedtune {
 namespace {
@@ -115,8 +115,8 @@ absl::StatusOr<std::string> PresentBlock(std::string_view pem, absl::Time now, b
   return PresentCertificate(certificate, now, json);
 }
 
-std::string KeyDigest(const SigningRosterEntry& entry) {
-  return Sha256Of(std::as_bytes(std::span(entry.public_key))).ToString();
+std::string FingerprintOf(const SigningRosterEntry& entry) {
+  return KeyFingerprint(VerifyingKey{entry.suite, entry.public_key}).ToString();
 }
 
 }  // namespace
@@ -161,7 +161,7 @@ std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time
       institutions.push_back({{"number", entry.number},
                               {"name", entry.institution},
                               {"suite", SigningSuiteName(entry.suite)},
-                              {"key_sha256", KeyDigest(entry)}});
+                              {"key_fingerprint", FingerprintOf(entry)}});
     }
     return Json{{"kind", "roster"},          {"federation", roster.federation},
                 {"version", roster.version}, {"signed_at", Rfc3339(roster.signed_at)},
@@ -176,7 +176,7 @@ std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time
   text += fmt::format("{:>8}  {:<20}  {:<10}  KEY\n", "NUMBER", "INSTITUTION", "SUITE");
   for (const SigningRosterEntry& entry : roster.entries) {
     text += fmt::format("{:>8}  {:<20}  {:<10}  {}\n", entry.number, entry.institution,
-                        SigningSuiteName(entry.suite), KeyDigest(entry));
+                        SigningSuiteName(entry.suite), FingerprintOf(entry));
   }
   return text;
 }
