@@ -35,7 +35,8 @@ struct Check {
   AdapterLayout layout;
   PlanCost cost;
   PlanCost cost_recomputed;                        // With all layers recomputed.
-  std::optional<v1::ListClientsResponse> clients;  // Absent: no coordinator to ask.
+  std::optional<v1::ListClientsResponse> clients;  // Absent: no coordinator has told.
+  absl::Status asked;                              // Why the one that was asked has not.
 
   // Forward and backward through frozen weights take four operations for each
   // parameter that a token meets; experts that it does not meet cost nothing.
@@ -63,12 +64,13 @@ struct Check {
 
 absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::path& file) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
-  Check check;
+  // Its own mistakes first: they are told without a coordinator.
+  RETURN_IF_ERROR(ParsePlanFile(file).status());
   std::optional<CoordinatorConnection> connection;
   if (!configuration.coordinator.empty()) {
     ASSIGN_OR_RETURN(connection, CoordinatorConnection::Open(configuration));
-    ASSIGN_OR_RETURN(check.clients, connection->ListClients());
   }
+  Check check;
   ASSIGN_OR_RETURN(PlanFile read,
                    ReadPlanFile(file, configuration, connection ? &*connection : nullptr));
   check.plan = std::move(read.plan);
@@ -77,6 +79,10 @@ absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::pat
   check.cost = EstimateCost(check.plan, check.model, check.layout, ComputeType::kFp32);
   check.cost_recomputed = EstimateCost(check.plan, check.model, check.layout, ComputeType::kFp32,
                                        check.model.layer_count);
+  if (!connection) return check;
+  absl::StatusOr<v1::ListClientsResponse> clients = connection->ListClients();
+  check.asked = clients.status();
+  if (clients.ok()) check.clients = *std::move(clients);
   return check;
 }
 
@@ -103,6 +109,7 @@ std::string ClosingText(const RoundsPlan& rounds) {
 }
 
 std::string ClientsText(const Check& check) {
+  if (!check.asked.ok()) return "unknown: the coordinator has not told";
   if (!check.clients) return "unknown: no coordinator is configured";
   return fmt::format("{} known, {} connected, quorum {}{}{}", check.clients->clients_size(),
                      check.connected(), check.plan.rounds.quorum, ClosingText(check.plan.rounds),
@@ -205,12 +212,16 @@ nlohmann::ordered_json ToJson(const Check& check) {
 
 absl::Status CheckPlan(const Session& session, const std::filesystem::path& file) {
   ASSIGN_OR_RETURN(const Check check, Examine(session, file));
-  session.json ? fmt::print("{}\n", ToJson(check).dump()) : fmt::print("{}", Describe(check));
+  using Json = nlohmann::ordered_json;
+  // A model's folder may have a name that is not UTF-8.
+  session.json
+      ? fmt::print("{}\n", ToJson(check).dump(-1, ' ', false, Json::error_handler_t::replace))
+      : fmt::print("{}", Describe(check));
   if (check.clients && check.connected() < check.plan.rounds.quorum) {
     fmt::print(stderr, "\nwarning: {} clients are connected, and the quorum is {}\n",
                check.connected(), check.plan.rounds.quorum);
   }
-  return absl::OkStatus();
+  return check.asked;
 }
 
 }  // namespace

@@ -21,13 +21,18 @@ bool IsOfThePlan(const absl::Status& status) {
 
 }  // namespace
 
+absl::StatusOr<PlanFile> ParsePlanFile(const std::filesystem::path& file) {
+  PlanFile parsed;
+  ASSIGN_OR_RETURN(parsed.text, ReadNamedFile(file));
+  ASSIGN_OR_RETURN(parsed.plan, ParsePlan(parsed.text, file.string()));
+  return parsed;
+}
+
 absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
                                       const Configuration& configuration,
                                       const CoordinatorConnection* connection) {
   const std::string source = file.string();
-  PlanFile read;
-  ASSIGN_OR_RETURN(read.text, ReadNamedFile(file));
-  ASSIGN_OR_RETURN(read.plan, ParsePlan(read.text, source));
+  ASSIGN_OR_RETURN(PlanFile read, ParsePlanFile(file));
   auto base = FindBaseModel(read.plan, file.parent_path(), configuration, connection);
   if (!base.ok() && IsOfThePlan(base.status())) {
     return WithExitCode(AtPlanKey(read.text, source, {"", "base_model"}, base.status()),

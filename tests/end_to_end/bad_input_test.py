@@ -292,6 +292,12 @@ class BadInputTest(unittest.TestCase):
                  for flag in self.federation.connection()]
         done = self.federation.run("fedtune", *flags, "run", "list", expect=4)
         self.refused(done, "cannot reach the coordinator at 127.0.0.1:1: nobody listens there")
+        plan = self.file("plan.toml", PLAN)
+        done = self.federation.run("fedtune", *flags, "plan", "check", plan, expect=4)
+        self.assertIn("unknown: the coordinator has not told", done.stdout)
+        plan = self.file("plan.toml", PLAN.replace("steps = 2", "stepz = 2"))
+        done = self.federation.run("fedtune", *flags, "plan", "check", plan, expect=2)
+        self.refused(done, 'plan.toml:7: unknown key "stepz"')
 
     def test_an_address_with_a_scheme(self):
         flags = [f"https://{flag}" if flag == self.federation.address else flag
@@ -394,6 +400,12 @@ class BadInputTest(unittest.TestCase):
         self.refused(done, "there is no run f\\xfcr")
         done = self.federation.fedtune("client", "show", latin, expect=1)
         self.refused(done, "no client of f\\xfcr was ever seen")
+        folder = self.folder / os.fsdecode("Modell für alle".encode("latin-1"))
+        shutil.copytree(BASE_MODEL, folder)
+        plan = self.file("plan.toml", PLAN.replace(str(BASE_MODEL), "."))
+        plan = shutil.move(plan, folder / "plan.toml")
+        done = self.federation.run("fedtune", "plan", "check", plan, "--json")
+        self.assertEqual(json.loads(done.stdout)["base_model"], "Modell f\ufffdr alle")
 
     # ---- Disks ----
 
