@@ -134,6 +134,11 @@ TEST(ParsePlanTest, SaysEverythingThatIsWrongWithItsLine) {
             "plan.toml:7: count in [rounds] must be from 1 to 1000000");
 }
 
+TEST(ParsePlanTest, SaysOnceThatAKeyIsOfAnotherKind) {
+  EXPECT_EQ(Message(ParsePlan(Text("steps = 'ten'"), "plan.toml").status()),
+            "plan.toml:4: steps in [training] must be a whole number");
+}
+
 TEST(ParsePlanTest, RefusesAMissingName) {
   ExpectRefused("base_model = 'm'\n[training]\nsteps = 1\n[rounds]\ncount = 1\n",
                 "key name is missing");
