@@ -145,6 +145,15 @@ TEST_F(SiteTest, ReadsTheFederationKeyThatOnlyItsOwnerCanRead) {
   EXPECT_THAT(LoadFederationKey(config_), HasCode(absl::StatusCode::kPermissionDenied));
 }
 
+TEST_F(SiteTest, ReadsAFederationKeyThatHasBeenOnAnotherSystem) {
+  config_.federation_key = folder_.path() / "federation.key";
+  const std::string hex = std::string(64, 'a') + "\r\n";
+  ASSERT_THAT(WriteNewPrivateFile(config_.federation_key,
+                                  SecretBytes(std::vector<uint8_t>(hex.begin(), hex.end()))),
+              IsOk());
+  EXPECT_THAT(LoadFederationKey(config_), IsOk());
+}
+
 TEST_F(SiteTest, NeverPrintsWhatIsNoFederationKey) {
   config_.federation_key = folder_.path() / "federation.key";
   ASSERT_THAT(WriteNewPrivateFile(config_.federation_key,
