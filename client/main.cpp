@@ -55,15 +55,17 @@ absl::Status PrintBaseDigest(const std::filesystem::path& directory, const Clock
 }
 
 void AddServe(CommandLine& line, ConfigSource& source, const Clock& clock) {
-  AddConfigFlags(line.Add({"serve",
-                           "Takes part in the federation's runs until SIGTERM or SIGINT.",
-                           {"fedtune-client serve --config /etc/fedtune/client.toml",
-                            "fedtune-client serve --config client.toml --device cuda:1",
-                            "fedtune-client serve --coordinator fl.example.org:7443 --institution "
-                            "st-anna --state-dir state --base-model /models/lite --dataset "
-                            "letters:train.jsonl:eval.jsonl"}},
-                          [&] { return Serve(source, kTrainers, clock); }),
-                 source);
+  AddConfigFlags(
+      line.Add({"serve",
+                "Takes part in the federation's runs until SIGTERM or SIGINT; a second one "
+                "ends it at once.",
+                {"fedtune-client serve --config /etc/fedtune/client.toml",
+                 "fedtune-client serve --config client.toml --device cuda:1",
+                 "fedtune-client serve --coordinator fl.example.org:7443 --institution "
+                 "st-anna --state-dir state --base-model /models/lite --dataset "
+                 "letters:train.jsonl:eval.jsonl"}},
+               [&] { return Serve(source, kTrainers, clock); }),
+      source);
 }
 
 void AddRequest(CommandLine& line, RequestFlags& flags) {

@@ -62,10 +62,10 @@ void Print(const Evaluation& evaluation, size_t choice_count, bool json) {
 
 absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& trainers,
                           const Clock& clock) {
-  const StopSignals signals;
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
   ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model, clock));
   ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options));
+  const StopSignals signals;  // Until here they end it at once, however much is to be read.
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
   EvaluationRequest request{
       .layout = &adapter.layout, .adapter = adapter.values, .records = records, .choices = {}};
