@@ -25,6 +25,7 @@ void LogInstruction(Log& log, const Instruction& instruction) {
                               "round assigned",
                               {Field("run", assignment.id.run), Field("round", assignment.id.round),
                                Field("attempt", assignment.id.attempt),
+                               Field("adapter", assignment.adapter.ToHex().substr(0, 12)),
                                Field("time_left", HumanDuration(assignment.time_left))});
                         },
                         [&](const RoundOver& over) {
