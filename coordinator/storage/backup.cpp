@@ -2,6 +2,8 @@
 
 #include "coordinator/storage/backup.h"
 
+#include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -225,6 +227,22 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
 }
 
 }  // namespace
+
+absl::Status CheckIsNotAnothers(const path& folder, uid_t user) {
+  constexpr uid_t kRoot = 0;
+  path there = std::filesystem::absolute(folder);
+  struct stat status = {};
+  while (::stat(there.c_str(), &status) != 0 && there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  if (user != kRoot || status.st_uid == kRoot) return absl::OkStatus();
+  const passwd* const owner = ::getpwuid(status.st_uid);
+  const std::string name = owner == nullptr ? fmt::format("#{}", status.st_uid) : owner->pw_name;
+  return absl::FailedPreconditionError(
+      fmt::format("{} belongs to {}, who could not use or remove what root makes in it; run this "
+                  "as that user: sudo -u '{}' fedtune-coordinator ...",
+                  there.string(), name, name));
+}
 
 std::string BackupName(absl::Time made) {
   return absl::FormatTime(kNameFormat, made, absl::UTCTimeZone());

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <string_view>
 #include <vector>
@@ -48,6 +50,11 @@ absl::Time LastBackup(const std::filesystem::path& backups);
 
 // Removes the oldest of them but for `keep`.
 absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep);
+
+// What root makes in a folder of another user's, that user can neither use nor remove: a
+// coordinator would stop making backups. FAILED_PRECONDITION: `user` is root, and `folder`,
+// or what it would be made in, is another's.
+absl::Status CheckIsNotAnothers(const std::filesystem::path& folder, uid_t user);
 
 // Makes `state` what the backup says. Everything is read before and after it is copied;
 // the database gets its name last, so that a restore that was cut off is no state
