@@ -22,6 +22,7 @@
 #include "fmt/format.h"
 #include "model/checkpoint/merge.h"
 #include "model/checkpoint/peft_adapter.h"
+#include "model/checkpoint/staged_folder.h"
 #include "plan/plan.h"
 
 namespace fedtune {
@@ -35,13 +36,12 @@ struct PullArguments {
   std::filesystem::path base;
 };
 
-// A run's newest release.
+// A run's newest release, whose values are still to be fetched.
 struct Release {
   v1::RunStatus run;
   Digest digest;
   Plan plan;
   AdapterLayout layout;
-  std::vector<float> values;
 };
 
 absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
@@ -55,12 +55,13 @@ absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
 }
 
 absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& connection,
-                                               const v1::RunStatus& run, const Digest& digest,
-                                               int64_t count) {
+                                               const Release& release) {
+  const v1::RunStatus& run = release.run;
+  const int64_t count = release.layout.parameter_count();
   const SystemClock clock;
   ProgressLine progress(fmt::format("pulling {}", run.run_id()), clock);
   ASSIGN_OR_RETURN(const std::string bytes,
-                   connection.FetchBlob(digest, run.adapter_bytes(), [&](double fraction) {
+                   connection.FetchBlob(release.digest, run.adapter_bytes(), [&](double fraction) {
                      progress.Update(fraction, HumanBytes(run.adapter_bytes()));
                    }));
   if (bytes.size() != static_cast<size_t>(count) * sizeof(float)) {
@@ -72,16 +73,14 @@ absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& conn
   return values;
 }
 
-absl::StatusOr<Release> FetchRelease(const CoordinatorConnection& connection,
-                                     const std::string& run_id) {
+absl::StatusOr<Release> FindRelease(const CoordinatorConnection& connection,
+                                    const std::string& run_id) {
   ASSIGN_OR_RETURN(const v1::GetRunResponse response, connection.GetRun(run_id));
   Release release;
   release.run = response.run();
   ASSIGN_OR_RETURN(release.digest, ReleaseDigest(release.run));
   ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
   ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
-  ASSIGN_OR_RETURN(release.values, FetchValues(connection, release.run, release.digest,
-                                               release.layout.parameter_count()));
   return release;
 }
 
@@ -106,15 +105,16 @@ absl::StatusOr<std::filesystem::path> BaseFolder(const Release& release,
   return *base->directory;
 }
 
-absl::Status Merge(const Release& release, const std::filesystem::path& base,
-                   const std::filesystem::path& out) {
+absl::Status WriteMerged(const CoordinatorConnection& connection, const Release& release,
+                         const std::filesystem::path& base, const std::filesystem::path& out) {
+  ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
   const SystemClock clock;
   const std::string task =
       fmt::format("merging {} adapter parameters into {}",
                   HumanCount(static_cast<uint64_t>(release.layout.parameter_count())),
                   release.run.base_model());
   ProgressLine progress(task, clock);
-  return MergeAdapter(base, release.layout, release.values, out,
+  return MergeAdapter(base, release.layout, values, out,
                       [&progress](double fraction) { progress.Update(fraction); });
 }
 
@@ -149,8 +149,9 @@ absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
 absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release& release,
                           const PullArguments& arguments, const std::filesystem::path& out) {
   ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release));
+  ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
   return WritePeftAdapter(
-      out, release.layout, release.values, release.run.base_model(),
+      out, release.layout, values, release.run.base_model(),
       {.experts = arguments.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,
        .rslora = release.plan.adapter.rslora,
        .expert_count = expert_count});
@@ -160,17 +161,18 @@ absl::Status Pull(const Session& session, const PullArguments& arguments) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
   ASSIGN_OR_RETURN(const CoordinatorConnection connection,
                    CoordinatorConnection::Open(configuration));
-  ASSIGN_OR_RETURN(const Release release, FetchRelease(connection, arguments.run));
+  ASSIGN_OR_RETURN(const Release release, FindRelease(connection, arguments.run));
   const std::filesystem::path out =
       arguments.out.empty()
           ? std::filesystem::path(fmt::format("{}-{}", release.run.run_id(), arguments.format))
           : arguments.out;
+  RETURN_IF_ERROR(CheckNothingAt(out));  // Before much is fetched.
   if (arguments.format == "peft") {
     RETURN_IF_ERROR(WriteAdapter(connection, release, arguments, out));
   } else {
     ASSIGN_OR_RETURN(const std::filesystem::path base,
                      BaseFolder(release, arguments, configuration));
-    RETURN_IF_ERROR(Merge(release, base, out));
+    RETURN_IF_ERROR(WriteMerged(connection, release, base, out));
   }
   fmt::print("{}\n", out.string());
   fmt::print(stderr, "complete: the adapter after {} rounds, {}\n{} is ready:  {}\n",
