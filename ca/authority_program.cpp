@@ -197,6 +197,7 @@ absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock
 
 // Not the authority's in any way: but its custodian is who hands things out.
 absl::Status MakeFederationKey(const std::string& out) {
+  RETURN_IF_ERROR(CheckFolderOf(out));
   const std::vector<uint8_t> bytes = RandomBytes(32);
   std::vector<uint8_t> text;
   for (const uint8_t byte : bytes) {

@@ -181,6 +181,7 @@ TEST_F(AuthorityProgramTest, MakesAFederationKeyOnceForItsOwnerOnly) {
   EXPECT_EQ(std::filesystem::status(file).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   EXPECT_NE(Run({"federation-key", "--out", file}), 0);
+  EXPECT_EQ(Run({"federation-key", "--out", keys_ + "/nowhere/federation.key"}), 2);
   EXPECT_EQ(*ReadFile(file), key);
 }
 
