@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/waiting_note.h"
+#include "cli/answered_run.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
@@ -151,6 +152,7 @@ absl::StatusOr<v1::GetRunResponse> CoordinatorConnection::GetRun(const std::stri
   BoundedContext context(address_);
   v1::GetRunResponse response;
   RETURN_IF_ERROR(Explain(stub_->GetRun(&context, RunRequest(run_id), &response)));
+  RETURN_IF_ERROR(CheckIsTheRun(run_id, response.run().run_id()));
   MakePrintable(*response.mutable_run());  // The rest is read by programs.
   return response;
 }
