@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/assignment_check.h"
+#include "plan/evaluated_rounds.h"
 
 namespace fedtune {
 
@@ -98,6 +99,7 @@ Workshop::Outcome LocalWorkshop::Submit(const AttemptId& id, CoordinatorLink& li
   const Assignment assignment{.id = id,
                               .adapter = kept->adapter,
                               .factors = kept->factors,
+                              .evaluate = Evaluates(material->plan, id.round),
                               .evaluate_only = kept->evaluate_only};
   return desk_->Submit({assignment, material}, kept, link, std::move(stop));
 }

@@ -131,6 +131,7 @@ class SecureSubmissionTest : public ::testing::Test {
                          .batch = {}};
       party.work = {.assignment = {.id = {.run = "run-1", .round = evaluate_only ? 8 : 7},
                                    .adapter = Sha256Of("adapter"),
+                                   .evaluate = evaluate_only,
                                    .evaluate_only = evaluate_only},
                     .material = party.material};
       FillContribution(number);
