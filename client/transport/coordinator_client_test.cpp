@@ -144,15 +144,16 @@ TEST_F(CoordinatorClientTest, ShowsItsCertificateAnewWhereTheOldOneIsNotGoodAnyM
 }
 
 TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
-  coordinator_.script = {AssignmentOf(std::string(5 << 20, 'x'))};
+  coordinator_.script = {AssignmentOf(std::string(9 << 20, 'x'))};
   ChannelOptions options = OptionsFor(coordinator_.address());
+  options.most_message_bytes = 4 << 20;
   {
     const CoordinatorClient client(options, Greeting{.client_version = "1"}, listener_);
     EXPECT_EQ(listener_.Next(), "welcome to north");
     EXPECT_THAT(listener_.Next(), HasSubstr("lost: "));
   }
   Listener patient;
-  options.most_message_bytes = 6 << 20;
+  options.most_message_bytes = kMostBytesInMessage;
   const CoordinatorClient client(options, Greeting{.client_version = "1"}, patient);
   EXPECT_EQ(patient.Next(), "welcome to north");
   EXPECT_THAT(patient.Next(), HasSubstr("assigned "));
