@@ -89,8 +89,16 @@ TEST_F(HeededEventsTest, NoFailureInAnotherRound) {
   EXPECT_THAT(WrittenWithAContribution(), SizeIs(1));
 }
 
-TEST_F(HeededEventsTest, WhatNothingFollowsFromIsWrittenBeforeTooMuchWaits) {
+TEST_F(HeededEventsTest, AHundredAnswersOfOneClientAndNoMore) {
   for (int i = 0; i < 2'000; ++i) run().Receive(kBea, RunAccepted{11 + i % 2});
+  EXPECT_THAT(WrittenWithAContribution(), SizeIs(101));
+}
+
+TEST_F(HeededEventsTest, WhatNothingFollowsFromIsWrittenBeforeTooMuchWaits) {
+  const auto line = std::make_shared<SilentLine>();
+  roster_.Connect(kBea, line);
+  roster_.Disconnect(kBea, line.get());
+  for (int i = 0; i < 2'000; ++i) run().ConnectionChanged(kBea);
   EXPECT_THAT(store_.written, SizeIs(::testing::Gt(1'000)));
 }
 

@@ -186,25 +186,31 @@ void Run::GiveUpThoseAway(Training& training) const {
   }
 }
 
-void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
-  // In secure runs nobody tells.
-  const int64_t least = secure_.has_value() ? 0 : 1;
-  if (event.example_count < least || event.example_count > kMaxExamples) {
-    return Handle(from,
-                  RunDeclined{fmt::format("it reports {} records to train on; at least 1 is needed",
-                                          event.example_count)},
-                  step);
-  }
+void Run::Handle(const Institution& from, const RunAccepted& event, Step&) {
   Client& client = clients_[from];
+  if (client.accepted) client.reason.clear();
+  if (!Heeds(from, event)) return;
+  ++client.answers;
+  const int64_t least = secure_.has_value() ? 0 : 1;  // In secure runs nobody tells.
+  if (event.example_count < least || event.example_count > kMaxExamples) {
+    return Decline(from, fmt::format("it reports {} records to train on; at least 1 is needed",
+                                     event.example_count));
+  }
   Answer(client, true, false);
   client.reason.clear();
   client.example_count = secure_.has_value() ? 0 : event.example_count;
 }
 
 void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
+  if (!Heeds(from, event)) return;
+  ++clients_[from].answers;
+  Decline(from, event.reason);
+}
+
+void Run::Decline(const Institution& from, std::string reason) {
   Client& client = clients_[from];
   Answer(client, false, true);
-  client.reason = ShortReason(event.reason);
+  client.reason = ShortReason(std::move(reason));
   client.work.reset();
   if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
 }
@@ -246,6 +252,7 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
       NumberOf(from).has_value()) {
+    if (!aggregating->session.Includes(*NumberOf(from))) return;
     step.effects.push_back(ReportFault{from, event.round, ShortReason(event.reason)});
     return aggregating->session.Drop(*NumberOf(from));
   }

@@ -178,6 +178,7 @@ class Run {
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
     int64_t agreed_rounds = 0;  // The first so many are burnt for it; see BurnAgreed().
+    int64_t answers = 0;        // To invitations, since the newest attempt was opened.
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
     std::optional<OpenWork> work;             // Of a round that has closed without it.
@@ -318,6 +319,7 @@ class Run {
   bool IsOpenToNew() const;     // A round is still to come.
   bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
   void Answer(Client& client, bool accepted, bool declined);
+  void Decline(const Institution& from, std::string reason);
   std::vector<Institution> Cohort(const RoundTask& task) const;
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
@@ -328,6 +330,7 @@ class Run {
   void Remember(const std::optional<EvaluationSummary>& evaluation);
   std::string WhyTooFewAccepted() const;
   const OpenRound* CurrentRound() const;
+  const CoordinatorSession* CurrentSession() const;
   ExpectedContribution Expected(const RoundTask& task) const;
   Admission Admitted(int64_t example_count, int64_t staleness) const;
   Admission Repeated(const Institution& institution, const Client& client) const;

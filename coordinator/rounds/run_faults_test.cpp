@@ -65,6 +65,20 @@ TEST_F(RunTest, GoesOnWithoutOneThatDeclined) {
   EXPECT_EQ(ViewOf(kHelios).reason, "not this model");
 }
 
+TEST_F(RunTest, HearsAHundredAnswersOfAClientInAnAttempt) {
+  StartWith({kCharite, kUke, kHelios});
+  for (int i = 0; i < 1'000; ++i) Does(kHelios, RunDeclined{fmt::format("no {}", i)});
+  EXPECT_EQ(ViewOf(kHelios).reason, "no 99");
+  EXPECT_FALSE(run_->Heeds(kHelios, RunDeclined{"no"}));
+  EXPECT_FALSE(run_->Heeds(kHelios, RunAccepted{100}));
+  Contribute(kCharite);
+  Contribute(kUke);
+  ReleaseDone();
+  EXPECT_TRUE(run_->Heeds(kHelios, RunAccepted{100}));
+  Accept(kHelios);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kWaiting);
+}
+
 TEST_F(RunTest, TreatsAnImpossibleNumberOfRecordsAsDeclining) {
   Start({kCharite, kUke, kHelios});
   Accept(kCharite, 0);

@@ -127,6 +127,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
   if (!all_are_here) WaitForThoseAway(training, step);
   phase_ = std::move(training);
   const OpenRound& open = std::get<Training>(phase_).round;
+  for (auto& [institution, client] : clients_) client.answers = 0;
   step.effects.push_back(OpenAggregation{.round = task.round,
                                          .attempt = task.attempt,
                                          .factors = task.factors,
