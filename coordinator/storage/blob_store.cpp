@@ -3,6 +3,7 @@
 #include "coordinator/storage/blob_store.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -130,6 +131,7 @@ absl::Status BlobStore::Draft::Store(const Digest& digest) {
 
 absl::StatusOr<BlobStore> BlobStore::Open(const std::filesystem::path& directory) {
   RETURN_IF_ERROR(MakeDirectories(directory));
+  if (::chmod(directory.c_str(), S_IRWXU) != 0) return ErrnoToStatus(errno, "protect", directory);
   RETURN_IF_ERROR(RemoveUnfinished(directory));
   return BlobStore(directory);
 }
@@ -155,7 +157,7 @@ absl::StatusOr<std::unique_ptr<BlobDraft>> BlobStore::NewDraft(uint64_t size, Ju
   }
   const std::filesystem::path path =
       directory_ / fmt::format("draft-{}.{}{}", number, ::getpid(), kUnfinished);
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return judge(ErrnoToStatus(errno, "create", path));
   auto draft = std::make_unique<Draft>(*this, fd, path, size, std::move(judge));
   RETURN_IF_ERROR(draft->TakeSpace());
