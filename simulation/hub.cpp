@@ -94,6 +94,7 @@ class Line final : public ClientLine {
     heard_(invitation_.second);
   }
   void Close(absl::Status) override {}
+  void Abandon(absl::Status) override {}
 
  private:
   const CoordinatorPort::Ear heard_;

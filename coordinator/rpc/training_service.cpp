@@ -25,7 +25,11 @@ grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* TrainingServ
   using Reactor = grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/Session");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
-  return SessionStream::Begin(around_, *caller, streams_);
+  if (!pace_.MayBegin({caller->identity.name}, around_.clock.Monotonic())) {
+    return new RefusedCall<Reactor>(absl::ResourceExhaustedError(
+        "this institution begins sessions too often; do two clients run with its key?"));
+  }
+  return SessionStream::Begin(around_, *caller, *context, streams_);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* TrainingService::FetchBlob(
