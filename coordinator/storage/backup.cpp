@@ -27,7 +27,6 @@ namespace {
 using std::filesystem::path;
 
 constexpr char kNameFormat[] = "fedtune-%E4Y%m%dT%H%M%SZ";
-constexpr std::string_view kUnfinished = ".partial";
 constexpr int kTries = 3;
 
 // When a backup of this name was made; nothing if it is no backup's name.
@@ -59,7 +58,7 @@ absl::Status RemoveAll(const path& directory) {
 
 absl::Status RemoveUnfinished(const path& directory) {
   for (const path& entry : EntriesOf(directory)) {
-    if (entry.extension() == kUnfinished) RETURN_IF_ERROR(RemoveAll(entry));
+    if (entry.extension() == kPartialSuffix) RETURN_IF_ERROR(RemoveAll(entry));
   }
   return absl::OkStatus();
 }
@@ -205,7 +204,7 @@ absl::Status CheckIsEmpty(const path& state) {
 }
 
 // Where a restore puts things until they are whole.
-path StagedIn(const path& state) { return state / fmt::format("restored{}", kUnfinished); }
+path StagedIn(const path& state) { return state / fmt::format("restored{}", kPartialSuffix); }
 
 absl::Status CopyState(const path& from, const path& to, const TaskProgress& progress) {
   RETURN_IF_ERROR(MakePrivate(to));
@@ -250,7 +249,7 @@ absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time n
   }
   RETURN_IF_ERROR(CheckSpace(state, backups));
   const std::vector<path> before = Backups(backups);
-  const path staged = made.string() + std::string(kUnfinished);
+  const path staged = made.string() + std::string(kPartialSuffix);
   absl::Status status =
       StageInTheEnd(state, before.empty() ? path() : before.back(), staged, progress);
   if (status.ok()) status = CheckAll(staged, progress);
@@ -276,7 +275,7 @@ absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
   const std::vector<path> made = Backups(backups);
   for (int64_t i = 0; i < std::ssize(made) - keep; ++i) {
     // What is removed in part is no backup.
-    const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kUnfinished);
+    const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kPartialSuffix);
     RETURN_IF_ERROR(RenameDurably(made[static_cast<size_t>(i)], unfinished));
     RETURN_IF_ERROR(RemoveAll(unfinished));
   }
