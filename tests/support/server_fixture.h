@@ -252,7 +252,8 @@ method = "fedit"
 
   const TestFederation federation_;
   const TemporaryDirectory directory_;
-  const CredentialFiles credentials_ = federation_.WriteCoordinator(directory_.path() / "keys");
+  const CredentialFiles credentials_ =
+      federation_.WriteCredentials(directory_.path() / "keys", Role::kCoordinator, "hub");
   std::shared_ptr<const SigningRoster> signing_roster_;
   const SystemClock clock_;
   Log log_;
