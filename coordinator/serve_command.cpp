@@ -2,8 +2,6 @@
 
 #include "coordinator/serve_command.h"
 
-#include <sys/resource.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -93,19 +91,10 @@ absl::Status RunToTheEnd(Server& server, std::optional<BackupSchedule>& backups,
   return absl::OkStatus();
 }
 
-// A connection takes a descriptor: as many as the system allows, not as many as a
-// shell's default of 1,024.
-void RaiseFileLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 absl::Status Serve(const ServeOptions& options) {
   RequireAddressSpace(kLeastAddressSpace);
   const EndSignals signals;
-  RaiseFileLimit();
+  AllowManyFiles();
   SetUpRpcLibrary();
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
