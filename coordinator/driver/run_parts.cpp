@@ -102,7 +102,7 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
 // Burnt rounds leave the optimiser as it was.
 absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Plan& plan,
                                               const RunStore& store) {
-  if (plan.server.optimizer == ServerOptimizer::kAverage) return false;
+  if (plan.server.optimizer == ServerRule::kAverage) return false;
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
   return !std::all_of(releases.begin(), releases.end(), HasBurnt);
 }
