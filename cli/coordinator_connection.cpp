@@ -213,7 +213,7 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
   grpc::ClientContext context;
   v1::FetchBlobRequest request;
-  request.set_sha256(digest.bytes.data(), digest.bytes.size());
+  request.set_sha256(digest.ToBinary());
   const auto reader = stub_->FetchBlob(&context, request);
   std::string blob;
   v1::BlobChunk chunk;

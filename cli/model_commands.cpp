@@ -3,7 +3,6 @@
 #include "cli/model_commands.h"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "aggregation/adapter_bytes.h"
 #include "base/clock.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
@@ -45,13 +45,10 @@ struct Release {
 };
 
 absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
-  Digest digest;
-  if (run.rounds_done() == 0 || run.adapter_sha256().size() != digest.bytes.size()) {
-    return absl::FailedPreconditionError(
-        fmt::format("{} has released nothing yet: no round is done", run.run_id()));
-  }
-  std::copy(run.adapter_sha256().begin(), run.adapter_sha256().end(), digest.bytes.begin());
-  return digest;
+  const auto digest = Digest::FromBinary(run.adapter_sha256(), "the release");
+  if (run.rounds_done() > 0 && digest.ok()) return digest;
+  return absl::FailedPreconditionError(
+      fmt::format("{} has released nothing yet: no round is done", run.run_id()));
 }
 
 absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& connection,
@@ -63,12 +60,8 @@ absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& conn
                    connection.FetchBlob(digest, run.adapter_bytes(), [&](double fraction) {
                      progress.Update(fraction, HumanBytes(run.adapter_bytes()));
                    }));
-  if (bytes.size() != static_cast<size_t>(count) * sizeof(float)) {
-    return absl::DataLossError(fmt::format("the release has {}, its layout wants {} values",
-                                           HumanBytes(bytes.size()), count));
-  }
-  std::vector<float> values(static_cast<size_t>(count));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  absl::StatusOr<std::vector<float>> values = ValuesFromBytes(bytes, count, "the release");
+  if (!values.ok()) return absl::DataLossError(values.status().message());
   return values;
 }
 

@@ -13,11 +13,9 @@
 namespace fedtune {
 namespace {
 
-std::string Hex(const std::string& sha256) {
-  Digest digest;
-  if (sha256.size() != digest.bytes.size()) return "-";
-  std::copy(sha256.begin(), sha256.end(), digest.bytes.begin());
-  return digest.ToString();
+std::string DigestText(const std::string& sha256) {
+  const auto digest = Digest::FromBinary(sha256, "a digest");
+  return digest.ok() ? digest->ToString() : "-";
 }
 
 // Whatever the coordinator said, this fits.
@@ -161,8 +159,8 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
     text += Row("took", HumanDuration(Between(run.started_unix_ms(), run.ended_unix_ms())));
   }
   text += Row("base model", fmt::format("{}, {}", run.base_model(), run.base_digest()));
-  text += Row("adapter",
-              fmt::format("{}, {}", Hex(run.adapter_sha256()), HumanBytes(run.adapter_bytes())));
+  text += Row("adapter", fmt::format("{}, {}", DigestText(run.adapter_sha256()),
+                                     HumanBytes(run.adapter_bytes())));
   text +=
       Row("transfer", fmt::format("{} from the clients, {} to them",
                                   HumanBytes(run.bytes_received()), HumanBytes(run.bytes_sent())));

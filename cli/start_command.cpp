@@ -12,6 +12,7 @@
 #include "cli/watch.h"
 #include "fmt/format.h"
 #include "privacy/crypto/random_bytes.h"
+#include "privacy/crypto/hex.h"
 
 namespace fedtune {
 namespace {
@@ -21,17 +22,11 @@ struct StartArguments {
   bool watch = false;
 };
 
-std::string NewRequestId() {
-  std::string id;
-  for (const uint8_t byte : RandomBytes(16)) id += fmt::format("{:02x}", byte);
-  return id;
-}
-
 // The plan as it is sent: checked here as well, so that a mistake is explained
 // before anything leaves this machine.
 v1::StartRunRequest RequestOf(const PlanFile& plan) {
   v1::StartRunRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ToHex(RandomBytes(16)));
   request.set_plan_toml(plan.text);
   request.set_base_model_json(ToJson(plan.base.description));
   return request;

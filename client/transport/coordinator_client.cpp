@@ -85,7 +85,7 @@ absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
   context.set_deadline(absl::ToChronoTime(start + timeout));
   // No blob has this digest: whoever may fetch at all is told so.
   v1::FetchBlobRequest request;
-  request.set_sha256(std::string(Digest().bytes.size(), '\0'));
+  request.set_sha256(Digest().ToBinary());
   const auto reader = stub->FetchBlob(&context, request);
   v1::BlobChunk chunk;
   while (reader->Read(&chunk)) {

@@ -253,8 +253,7 @@ TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
   EXPECT_FALSE(header.metrics().after().has_accuracy());
   const std::string delta = coordinator_.NextDelta();
   EXPECT_EQ(delta, ValueBytes(contribution.delta));
-  const Digest digest = Sha256Of(delta);
-  EXPECT_EQ(header.sha256(), std::string(digest.bytes.begin(), digest.bytes.end()));
+  EXPECT_EQ(header.sha256(), Sha256Of(delta).ToBinary());
 }
 
 TEST_F(CoordinatorClientTest, HandsAMaskedContributionInPieces) {

@@ -205,7 +205,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdministrationService::FetchBlob(
   grpc::ByteBuffer bytes = *request;
   const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
   if (!message.ok()) return StreamBlob(message.status(), 0);
-  const auto digest = DigestFromBytes(message->sha256(), "sha256");
+  const auto digest = Digest::FromBinary(message->sha256(), "sha256");
   if (!digest.ok()) return StreamBlob(digest.status(), 0);
   return StreamBlob(parts_.blobs.FetchBlob(*digest), message->offset());
 }

@@ -14,7 +14,7 @@ namespace fedtune {
 namespace {
 
 absl::StatusOr<Blob> FindBlob(const ClientGateway& gateway, const v1::FetchBlobRequest& request) {
-  ASSIGN_OR_RETURN(const Digest digest, DigestFromBytes(request.sha256(), "sha256"));
+  ASSIGN_OR_RETURN(const Digest digest, Digest::FromBinary(request.sha256(), "sha256"));
   return gateway.FetchBlob(digest);
 }
 

@@ -146,7 +146,7 @@ class ContributionTest : public ServerTest {
 
 TEST_F(ContributionTest, GivesTheAdapterToStartFrom) {
   const std::string adapter = ada_->Fetch(work_.adapter_sha256());
-  EXPECT_EQ(ToBytes(Sha256Of(adapter)), work_.adapter_sha256());
+  EXPECT_EQ(Sha256Of(adapter).ToBinary(), work_.adapter_sha256());
   EXPECT_EQ(adapter.size(), 20U);
 }
 
