@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "fmt/format.h"
@@ -62,7 +63,7 @@ std::string PresentCertificate(const Certificate& certificate, absl::Time now, b
   if (json) {
     Json object = {{"kind", "certificate"}};
     object.update(CertificateJson(certificate, now));
-    return object.dump() + "\n";
+    return JsonLine(object);
   }
   std::vector<std::pair<std::string_view, std::string>> fields = {
       {"valid from", Day(certificate.not_before)},
@@ -78,14 +79,12 @@ std::string PresentCertificate(const Certificate& certificate, absl::Time now, b
 
 std::string PresentAuthority(const AuthorityCertificate& authority, absl::Time now, bool json) {
   if (json) {
-    return Json{{"kind", "authority"},
-                {"federation", authority.federation},
-                {"not_before", Rfc3339(authority.not_before)},
-                {"not_after", Rfc3339(authority.not_after)},
-                {"expired", now > authority.not_after},
-                {"fingerprint", authority.fingerprint.ToString()}}
-               .dump() +
-           "\n";
+    return JsonLine(Json{{"kind", "authority"},
+                         {"federation", authority.federation},
+                         {"not_before", Rfc3339(authority.not_before)},
+                         {"not_after", Rfc3339(authority.not_after)},
+                         {"expired", now > authority.not_after},
+                         {"fingerprint", authority.fingerprint.ToString()}});
   }
   return Lines(fmt::format("certificate of the authority of federation {}", authority.federation),
                {{"valid from", Day(authority.not_before)},
@@ -98,7 +97,7 @@ std::string PresentRequest(const CertificateRequest& request, bool json) {
     Json object = {{"kind", "request"}};
     object.update(IdentityJson(request.identity()));
     object["key_fingerprint"] = request.key_fingerprint().ToString();
-    return object.dump() + "\n";
+    return JsonLine(object);
   }
   return Lines(fmt::format("request for a certificate of {}", Describe(request.identity())),
                {{"key", request.key_fingerprint().ToString()}});
@@ -127,7 +126,7 @@ std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Ti
     for (const IssuedCertificate& entry : issued) {
       Json object = CertificateJson(entry.certificate, now);
       object["issued_at"] = Rfc3339(entry.issued_at);
-      text += object.dump() + "\n";
+      text += JsonLine(object);
     }
     return text;
   }
@@ -163,11 +162,12 @@ std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time
                               {"suite", SigningSuiteName(entry.suite)},
                               {"key_sha256", KeyDigest(entry)}});
     }
-    return Json{{"kind", "roster"},          {"federation", roster.federation},
-                {"version", roster.version}, {"signed_at", Rfc3339(roster.signed_at)},
-                {"verified", verified},      {"institutions", std::move(institutions)}}
-               .dump() +
-           "\n";
+    return JsonLine(Json{{"kind", "roster"},
+                         {"federation", roster.federation},
+                         {"version", roster.version},
+                         {"signed_at", Rfc3339(roster.signed_at)},
+                         {"verified", verified},
+                         {"institutions", std::move(institutions)}});
   }
   std::string text = Lines(
       fmt::format("roster {} of federation {}", roster.version, roster.federation),

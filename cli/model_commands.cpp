@@ -12,6 +12,7 @@
 
 #include "aggregation/adapter_bytes.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
@@ -181,7 +182,9 @@ absl::Status ListModels(const Session& session) {
     fmt::print("{}", ModelTable(models));
     return absl::OkStatus();
   }
-  for (const v1::ModelEntry& model : models.models()) fmt::print("{}\n", ModelToJson(model).dump());
+  for (const v1::ModelEntry& model : models.models()) {
+    fmt::print("{}", JsonLine(ModelToJson(model)));
+  }
   return absl::OkStatus();
 }
 

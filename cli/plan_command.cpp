@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -204,8 +205,8 @@ nlohmann::ordered_json ToJson(const Check& check) {
 }
 
 absl::Status CheckPlan(const Session& session, const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const Check check, Examine(session, file));
-  session.json ? fmt::print("{}\n", ToJson(check).dump()) : fmt::print("{}", Describe(check));
+  ASSIGN_OR_RETURN(const CheckedPlan check, Examine(session, file));
+  session.json ? fmt::print("{}", JsonLine(ToJson(check))) : fmt::print("{}", Describe(check));
   if (check.clients && check.connected() < check.plan.rounds.quorum) {
     fmt::print(stderr, "\nwarning: {} clients are connected, and the quorum is {}\n",
                check.connected(), check.plan.rounds.quorum);

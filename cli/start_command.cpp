@@ -6,13 +6,14 @@
 #include <memory>
 #include <string>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "cli/plan_file.h"
 #include "cli/run_json.h"
 #include "cli/watch.h"
 #include "fmt/format.h"
-#include "privacy/crypto/random_bytes.h"
 #include "privacy/crypto/hex.h"
+#include "privacy/crypto/random_bytes.h"
 
 namespace fedtune {
 namespace {
@@ -39,7 +40,7 @@ absl::Status StartRun(const Session& session, const StartArguments& arguments) {
   ASSIGN_OR_RETURN(const PlanFile plan, ReadPlanFile(arguments.plan, configuration, &connection));
   ASSIGN_OR_RETURN(const v1::RunStatus run, connection.StartRun(RequestOf(plan)));
   if (session.json && !arguments.watch) {
-    fmt::print("{}\n", RunToJson(run).dump());
+    fmt::print("{}", JsonLine(RunToJson(run)));
     return absl::OkStatus();
   }
   const std::string started =

@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "absl/strings/str_replace.h"
+#include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/waiting_note.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/site.h"
 #include "client/data/dataset.h"

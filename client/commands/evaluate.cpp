@@ -5,11 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/number_checks.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
 #include "client/round/answer_choices.h"

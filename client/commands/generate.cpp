@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/number_checks.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/waiting_note.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
 #include "fmt/format.h"

@@ -335,6 +335,14 @@ class BadInputTest(unittest.TestCase):
         done = self.federation.run("fedtune", "plan", "check", self.folder, expect=2)
         self.refused(done, f"cannot read {self.folder}: Is a directory")
 
+    def test_a_base_model_whose_folder_has_no_name_in_utf_8_is_written_as_json(self):
+        folder = self.folder / os.fsdecode(b"caf\xe9")
+        copy_of_base_model(folder)
+        (self.folder / "cafe").symlink_to(folder)
+        plan = self.file("cafe.toml", PLAN.replace(str(BASE_MODEL), "./cafe"))
+        done = self.federation.fedtune("plan", "check", plan, "--json")
+        self.assertEqual(json.loads(done.stdout)["base_model"], "caf\ufffd")
+
     def test_the_certificate_of_another_institution_is_wrong_configuration(self):
         done = self.federation.run(
             "fedtune-client", "serve", "--config", self.folder / SITES[0] / "client.toml",
