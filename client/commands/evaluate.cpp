@@ -33,13 +33,6 @@ absl::StatusOr<std::vector<TokenizedRecord>> ReadRecords(const EvaluateOptions& 
   return records;
 }
 
-// An adapter of nothing when none is given: the request wants a layout.
-absl::StatusOr<PeftAdapter> ReadAdapter(const EvaluateOptions& options) {
-  if (!options.adapter) return PeftAdapter();
-  ASSIGN_OR_RETURN(const Checkpoint base, Checkpoint::Open(options.model.base));
-  return ReadPeftAdapter(*options.adapter, base);
-}
-
 void Print(const Evaluation& evaluation, size_t choice_count, bool json) {
   if (json) {
     nlohmann::ordered_json object = {{"records", evaluation.example_count},
@@ -65,7 +58,7 @@ absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& 
   const StopSignals signals;
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
   ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model, clock));
-  ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options));
+  ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options.adapter, options.model.base));
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
   EvaluationRequest request{
       .layout = &adapter.layout, .adapter = adapter.values, .records = records, .choices = {}};
