@@ -30,7 +30,7 @@ namespace {
 constexpr double kAssumedRate = 30e9;
 
 // All that is known of a plan before it runs.
-struct Check {
+struct CheckedPlan {
   Plan plan;
   BaseModelDescription model;
   AdapterLayout layout;
@@ -62,9 +62,9 @@ struct Check {
   }
 };
 
-absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::path& file) {
+absl::StatusOr<CheckedPlan> Examine(const Session& session, const std::filesystem::path& file) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
-  Check check;
+  CheckedPlan check;
   std::optional<CoordinatorConnection> connection;
   if (!configuration.coordinator.empty()) {
     ASSIGN_OR_RETURN(connection, CoordinatorConnection::Open(configuration));
@@ -87,7 +87,7 @@ std::string Row(std::string_view label, std::string_view text) {
 
 std::string Bytes(double bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
 
-std::string TimeText(const Check& check) {
+std::string TimeText(const CheckedPlan& check) {
   if (check.plan.training.steps == 0) return "depends on each client's records (epochs)";
   return fmt::format(
       "at most {} a round of training on one core ({:.0f} G operations/s assumed, full sequences)",
@@ -103,7 +103,7 @@ std::string ClosingText(const RoundsPlan& rounds) {
              : fmt::format("; a round closes with {} contributions", rounds.close_at);
 }
 
-std::string ClientsText(const Check& check) {
+std::string ClientsText(const CheckedPlan& check) {
   if (!check.clients) return "unknown: no coordinator is configured";
   return fmt::format("{} known, {} connected, quorum {}{}{}", check.clients->clients_size(),
                      check.connected(), check.plan.rounds.quorum, ClosingText(check.plan.rounds),
@@ -141,7 +141,7 @@ std::string AdapterText(const AdapterPlan& adapter, const AdapterLayout& layout)
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-std::string Describe(const Check& check) {
+std::string Describe(const CheckedPlan& check) {
   const Plan& plan = check.plan;
   const PlanCost& cost = check.cost;
   std::string text = fmt::format("{}: {} rounds of {} aggregation\n\n", plan.name,
@@ -174,7 +174,7 @@ std::string Describe(const Check& check) {
   return text + Row("clients", ClientsText(check));
 }
 
-nlohmann::ordered_json ToJson(const Check& check) {
+nlohmann::ordered_json ToJson(const CheckedPlan& check) {
   const PlanCost& cost = check.cost;
   nlohmann::ordered_json json = {
       {"plan", check.plan.name},

@@ -273,7 +273,7 @@ absl::StatusOr<std::unique_ptr<Hub>> Hub::Open(HubOptions options, Scheduler& sc
                    OpenStateDatabase(options.state / kDatabaseName));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> runs,
                    SqliteRunStore::Open(state, {.blobs = options.state / kBlobsName}));
-  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / "spool"));
+  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / kSpoolName));
   auto hub = std::make_unique<RealHub>(std::move(options), scheduler, state, std::move(runs),
                                        std::move(spool));
   RETURN_IF_ERROR(hub->Resume());
