@@ -72,7 +72,7 @@ absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribut
 
 // A certificate that is not good any more is renewed, and shown with the next session.
 absl::Status CoordinatorClient::Answered(const absl::Status& status) const {
-  const absl::Status explained = ExplainLostConnection(status, options_.address);
+  absl::Status explained = ExplainLostConnection(status, options_.address);
   if (!absl::IsUnauthenticated(explained)) return explained;
   return absl::UnavailableError(std::string(Message(explained)));
 }

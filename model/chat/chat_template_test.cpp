@@ -35,6 +35,23 @@ std::string Write(std::string_view source, const std::vector<ChatMessage>& messa
   return inside ? shown + "]" : shown;
 }
 
+void ExpectRendering(const ChatTemplate& chat, const nlohmann::json& rendering) {
+  std::vector<ChatMessage> messages;
+  for (const nlohmann::json& message : rendering.at("messages")) {
+    messages.push_back(
+        {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+  }
+  for (const bool ask : {false, true}) {
+    const auto text = chat.Render(messages, ask);
+    if (rendering.contains("refused")) {
+      EXPECT_THAT(text, ::testing::Not(IsOk()));
+      continue;
+    }
+    ASSERT_THAT(text, IsOk()) << text.status();
+    EXPECT_EQ(text->text(), rendering.at(ask ? "asked" : "text").get<std::string>());
+  }
+}
+
 TEST(ChatTemplateTest, WritesWhatTransformersWrites) {
   const auto content = ReadFile("tests/interop/golden/chat.json");
   ASSERT_THAT(content, IsOk());
@@ -47,22 +64,7 @@ TEST(ChatTemplateTest, WritesWhatTransformersWrites) {
     SCOPED_TRACE(one.at("name"));
     const auto chat = ChatTemplate::Parse(one.at("template").get<std::string>(), "golden", marks);
     ASSERT_THAT(chat, IsOk()) << chat.status();
-    for (const nlohmann::json& rendering : one.at("renderings")) {
-      std::vector<ChatMessage> messages;
-      for (const nlohmann::json& message : rendering.at("messages")) {
-        messages.push_back(
-            {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
-      }
-      for (const bool ask : {false, true}) {
-        const auto text = chat->Render(messages, ask);
-        if (rendering.contains("refused")) {
-          EXPECT_THAT(text, ::testing::Not(IsOk()));
-          continue;
-        }
-        ASSERT_THAT(text, IsOk()) << text.status();
-        EXPECT_EQ(text->text(), rendering.at(ask ? "asked" : "text").get<std::string>());
-      }
-    }
+    for (const nlohmann::json& rendering : one.at("renderings")) ExpectRendering(*chat, rendering);
   }
 }
 

@@ -16,7 +16,7 @@ using TokenKind = TemplateToken::Kind;
 
 constexpr int kMaxDepth = 60;
 
-absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+absl::Status Wrong(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 TemplateExpression Make(Kind kind, std::string text, std::vector<TemplateExpression> parts) {
   return {kind, std::move(text), 0, std::move(parts), {}};

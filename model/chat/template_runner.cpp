@@ -23,7 +23,7 @@ constexpr int64_t kStepsOfLoop = 10;  // What making "loop" anew counts.
 constexpr size_t kMaxOutput = size_t{64} << 20;
 constexpr size_t kMaxBytes = size_t{1} << 30;
 
-absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+absl::Status Wrong(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 class Runner {
  public:
@@ -31,7 +31,7 @@ class Runner {
 
   absl::Status Run(const Body& body) {
     for (const TemplateStatement& statement : body) {
-      const absl::Status status = RunOne(statement);
+      absl::Status status = RunOne(statement);
       if (status.ok()) continue;
       if (is_placed_) return status;
       is_placed_ = true;

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
 constexpr int64_t kMaxNumber = int64_t{1} << 31;
 
-absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+absl::Status Wrong(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 absl::StatusOr<TemplateValue> Join(MarkedText left, const MarkedText& right) {
   if (left.size() + right.size() > kMaxTextBytes) {
