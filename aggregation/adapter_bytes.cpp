@@ -21,9 +21,7 @@ absl::Status CheckByteCount(uint64_t bytes, int64_t value_count, std::string_vie
 absl::StatusOr<std::vector<float>> ValuesFromBytes(std::string_view bytes, int64_t value_count,
                                                    std::string_view what) {
   RETURN_IF_ERROR(CheckByteCount(bytes.size(), value_count, what));
-  std::vector<float> values;
-  values.reserve(static_cast<size_t>(value_count));
-  values.resize(static_cast<size_t>(value_count));
+  std::vector<float> values(static_cast<size_t>(value_count));
   if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }

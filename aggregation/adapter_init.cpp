@@ -5,16 +5,10 @@
 #include <cmath>
 #include <span>
 
+#include "base/splitmix64.h"
+
 namespace fedtune {
 namespace {
-
-constexpr uint64_t kGamma = 0x9e3779b97f4a7c15;
-
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 // Odd multiples of 2^-24 in (-1, 1): exact in fp32, never 0, mean 0.
 float Uniform(uint64_t random) {
@@ -24,7 +18,7 @@ float Uniform(uint64_t random) {
 
 void Fill(std::span<float> values, uint64_t key, float bound) {
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = bound * Uniform(Mix(key + kGamma * (i + 1)));
+    values[i] = bound * Uniform(SplitMix(key + kSplitMixGamma * (i + 1)));
   }
 }
 
@@ -38,7 +32,7 @@ std::vector<float> InitialAdapter(const AdapterLayout& layout, uint64_t seed) {
     const auto bound = static_cast<float>(1 / std::sqrt(static_cast<double>(tensor.columns)));
     Fill(std::span(adapter).subspan(static_cast<size_t>(tensor.offset),
                                     static_cast<size_t>(tensor.size())),
-         Mix(Mix(seed + kGamma) + kGamma * module), bound);
+         SplitMix(SplitMix(seed + kSplitMixGamma) + kSplitMixGamma * module), bound);
   }
   return adapter;
 }

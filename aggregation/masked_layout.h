@@ -21,10 +21,10 @@ struct Counter {
 // How everything that a secure round sums lies in one vector of ring elements:
 //
 //   values      one element each, quantised
-//   counters    one after the other, as limbs of limb_bits() bits, the lowest
+//   counters    one after the other, as limbs of limb_bits_ bits, the lowest
 //               first; as many as the counter's largest value has
 //
-// limb_bits() is such that a limb's sum over max_cohort clients stays below half
+// limb_bits_ is such that a limb's sum over max_cohort clients stays below half
 // the ring. Immutable.
 class MaskedLayout {
  public:
@@ -37,7 +37,6 @@ class MaskedLayout {
   int64_t value_count() const { return value_count_; }
   int64_t element_count() const { return value_count_ + limb_count_; }
   int64_t limb_count() const { return limb_count_; }
-  int limb_bits() const { return limb_bits_; }
   const std::vector<Counter>& counters() const { return counters_; }
 
   // The elements behind the values. INVALID_ARGUMENT: a number is not within its

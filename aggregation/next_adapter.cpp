@@ -19,7 +19,9 @@ class FiniteValues final : public SteppedValues {
  public:
   explicit FiniteValues(SteppedValues& values) : values_(values) {}
 
-  void Load(int64_t first, const Block& block) const override { values_.Load(first, block); }
+  absl::Status Load(int64_t first, const Block& block) const override {
+    return values_.Load(first, block);
+  }
 
   absl::Status Store(int64_t first, const Block& block) override {
     ValueRange range;

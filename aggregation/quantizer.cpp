@@ -26,6 +26,18 @@ int32_t SignedValue(RingBits ring, uint32_t element) {
   return static_cast<int32_t>(element << unused) >> unused;
 }
 
+// What `contributions` clients of `total_weight` can sum up to. A client's magnitudes are
+// its weight's share of the largest, up to a step of rounding and what fp32 is off: weights
+// that say less than the values would scale these up.
+int64_t LargestSum(const QuantizerSettings& settings, int32_t largest, int64_t contributions,
+                   int64_t total_weight) {
+  constexpr double kInexact = 1 + 0x1p-20;
+  const double share = static_cast<double>(total_weight) / static_cast<double>(settings.max_weight);
+  const double of_weight = share * largest * kInexact + static_cast<double>(contributions);
+  const auto of_clients = static_cast<double>(contributions * largest);
+  return static_cast<int64_t>(std::min(of_weight, of_clients)) + settings.noise_bound;
+}
+
 }  // namespace
 
 int LargestPrecision(RingBits ring, int64_t max_cohort, int64_t noise_bound) {
@@ -109,7 +121,7 @@ void Quantizer::Quantize(const MaskStreams& rounding, int64_t weight, int64_t fi
 absl::Status Quantizer::Mean(std::span<const uint32_t> sums, int64_t contributions,
                              int64_t total_weight, std::span<float> mean) const {
   Check(sums.size() == mean.size() && total_weight > 0, "the mean of no contribution");
-  const int64_t bound = contributions * largest_ + settings_.noise_bound;
+  const int64_t bound = LargestSum(settings_, largest_, contributions, total_weight);
   const double unit = settings_.clip / largest_;
   const double weight =
       static_cast<double>(settings_.max_weight) / static_cast<double>(total_weight);
@@ -121,9 +133,9 @@ absl::Status Quantizer::Mean(std::span<const uint32_t> sums, int64_t contributio
   }
   if (widest <= bound) return absl::OkStatus();
   return absl::DataLossError(fmt::format(
-      "a sum of {} contributions reaches {}, and they can reach {} at most: a client has not sent "
-      "what was agreed",
-      contributions, widest, bound));
+      "a sum of {} contributions with a weight of {} reaches {}, and they can reach {} at most: a "
+      "client has not sent what was agreed",
+      contributions, total_weight, widest, bound));
 }
 
 }  // namespace fedtune

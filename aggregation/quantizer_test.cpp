@@ -188,5 +188,32 @@ TEST(QuantizerTest, RefusesASumThatItsClientsCannotHave) {
   EXPECT_THAT(quantizer->Mean(sums, 2, 2, mean), HasCode(absl::StatusCode::kDataLoss));
 }
 
+// A liar that takes the others' weights away from the sum of weights would scale their
+// values up.
+TEST(QuantizerTest, RefusesASumThatTheWeightsOfItsClientsCannotHave) {
+  const auto quantizer =
+      Quantizer::Create({.ring = RingBits::k32, .max_cohort = 5, .clip = 1, .max_weight = 1000});
+  const std::vector<float> values(64, 1);
+  const std::vector<uint32_t> sums = Quantized(*quantizer, values, 1000);
+  std::vector<float> mean(values.size());
+  EXPECT_THAT(quantizer->Mean(sums, 5, 1000, mean), IsOk());
+  const absl::Status refused = quantizer->Mean(sums, 5, 5, mean);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Message(refused), HasSubstr("5 contributions with a weight of 5"));
+}
+
+TEST(QuantizerTest, TakesClientsOfAnyWeightAtTheirClip) {
+  for (const RingBits ring : kRings) {
+    for (const int64_t weight : {1, 2, 3, 7, 333, 999, 1000}) {
+      const auto quantizer =
+          Quantizer::Create({.ring = ring, .max_cohort = 5, .clip = 0.3, .max_weight = 1000});
+      const std::vector<float> values(96, weight % 2 == 0 ? 1.0f : -1.0f);
+      const std::vector<uint32_t> sums = Quantized(*quantizer, values, weight);
+      std::vector<float> mean(values.size());
+      EXPECT_THAT(quantizer->Mean(sums, 1, weight, mean), IsOk()) << weight;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -107,7 +107,7 @@ struct Block {
   std::vector<Piece> pieces = {};
 };
 
-constexpr int64_t kBlockValues = 16 << 10;
+constexpr int64_t kBlockValues = SteppedValues::kBlockValues;
 constexpr size_t kBlocksPerThread = 32;  // Fewer are not worth a thread.
 
 std::vector<Block> BlocksOf(const AdapterLayout& layout, FactorSet factors) {
@@ -233,7 +233,7 @@ absl::Status ApplyServerStep(const AdapterLayout& layout, const MeanSource& mean
     std::vector<float> second_moment(head.second_count > 0 ? block.size : 0);
     const SteppedValues::Block all{
         .values = before, .first_moment = first_moment, .second_moment = second_moment};
-    values.Load(block.first, all);
+    RETURN_IF_ERROR(values.Load(block.first, all));
     for (const Piece& piece : block.pieces) {
       StepSlice(step, piece.factor == Factor::kA ? head.steps_a : head.steps_b,
                 {.mean = std::span(delta).subspan(piece.mean_begin, piece.size),

@@ -68,6 +68,9 @@ OptimizerStateHead Next(OptimizerStateHead head, ServerRule rule, FactorSet fact
 // An adapter and its moments: where they are before a step, and where they go.
 class SteppedValues {
  public:
+  // A block has so many values, but for the last one.
+  static constexpr int64_t kBlockValues = 16 << 10;
+
   // Values that follow each other, in layout order, with their moments, if there are
   // any.
   struct Block {
@@ -80,7 +83,7 @@ class SteppedValues {
 
   // Those from `first` on, as they are before the step; moments that are new are 0.
   // Called from several threads, as Store() is.
-  virtual void Load(int64_t first, const Block& block) const = 0;
+  virtual absl::Status Load(int64_t first, const Block& block) const = 0;
 
   // As they are after it. Called once for each.
   virtual absl::Status Store(int64_t first, const Block& block) = 0;

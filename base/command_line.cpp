@@ -109,6 +109,7 @@ int Explain(const CLI::App& root, const CLI::ParseError& error) {
 }  // namespace
 
 void PrintError(const absl::Status& status) {
+  std::fflush(stdout);  // Where both go to one place, results stand before what is wrong.
   const std::string_view label = WantsColour(stderr) ? "\x1b[31merror:\x1b[0m" : "error:";
   Print(stderr, fmt::format("{} {}\n", label, PrintableLines(Message(status))));
 }

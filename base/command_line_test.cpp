@@ -175,6 +175,21 @@ TEST(CommandLineDeathTest, SaysSoOfMuchOutput) {
               "error: the output could not be written; is the disk full\\?");
 }
 
+// Runs the program in this process, whose results and errors go to one file, and ends it.
+[[noreturn]] void FailIntoOneFile() {
+  Program program;
+  program.work = [] { fmt::print("pot 1 is done\n"); };
+  program.answer = absl::InternalError("the kiln is cold");
+  ::dup2(STDERR_FILENO, STDOUT_FILENO);
+  std::setvbuf(stdout, nullptr, _IOFBF, BUFSIZ);
+  std::_Exit(program.Run({"fire", "--degrees", "900"}));
+}
+
+TEST(CommandLineDeathTest, ShowsResultsBeforeWhatIsWrong) {
+  EXPECT_EXIT(FailIntoOneFile(), ::testing::ExitedWithCode(1),
+              "pot 1 is done\nerror: the kiln is cold");
+}
+
 // Runs the program in this process without standard streams; ends with the first
 // descriptor that a file of its work gets.
 [[noreturn]] void FireWithoutStreams() {

@@ -61,4 +61,11 @@ void RequireAddressSpace(uint64_t least_bytes) {
   EndFor(why.c_str());
 }
 
+void AllowManyFiles() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace fedtune

@@ -19,4 +19,8 @@ void EndWithoutMemory();
 // libraries of ours wait for ever for a thread that could not be started.
 void RequireAddressSpace(uint64_t least_bytes);
 
+// Lets the process open as many files as the system allows, not as many as a shell's
+// default of 1,024: every connection takes one.
+void AllowManyFiles();
+
 }  // namespace fedtune

@@ -2,6 +2,7 @@
 
 #include "base/exit_code.h"
 
+#include "base/status.h"
 #include "gtest/gtest.h"
 
 namespace fedtune {
@@ -21,6 +22,15 @@ TEST(ExitCodeTest, CanBeChosen) {
   EXPECT_EQ(
       ExitCodeFor(WithExitCode(absl::AbortedError("quorum lost"), ExitCode::kEndedWithoutItsGoal)),
       5);
+}
+
+TEST(ExitCodeTest, StaysWhenMoreIsSaidOfTheError) {
+  const absl::Status chosen =
+      WithExitCode(absl::PermissionDeniedError("key.pem: mode 0644"), ExitCode::kUsage);
+  const absl::Status annotated = Annotate(chosen, "signing key");
+  EXPECT_EQ(ExitCodeFor(annotated), 2);
+  EXPECT_EQ(Message(annotated), "signing key: key.pem: mode 0644");
+  EXPECT_TRUE(absl::IsPermissionDenied(annotated));
 }
 
 TEST(ExitCodeTest, ANamedFileThatIsNotThereIsWrongUsage) {

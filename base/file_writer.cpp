@@ -6,9 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string>
-#include <system_error>
-#include <vector>
 
 #include "base/fail_point.h"
 #include "base/files.h"
@@ -17,15 +14,10 @@
 #include "fmt/format.h"
 
 namespace fedtune {
-namespace {
-
-constexpr char kSuffix[] = ".partial";
-
-}  // namespace
 
 absl::StatusOr<FileWriter> FileWriter::Create(const std::filesystem::path& path, uint64_t size) {
   std::filesystem::path temporary = path;
-  temporary += fmt::format(".{}{}", ::getpid(), kSuffix);
+  temporary += fmt::format(".{}{}", ::getpid(), kPartialSuffix);
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoToStatus(errno, "create", temporary);
   FileWriter writer(fd, path, std::move(temporary));
@@ -47,15 +39,7 @@ absl::Status FileWriter::TakeSpace(uint64_t size) {
 }
 
 absl::Status FileWriter::Write(std::span<const uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(bytes.size())), path_);
-    }
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-  return absl::OkStatus();
+  return WriteAll(fd_, std::as_bytes(bytes), path_);
 }
 
 absl::Status FileWriter::Commit() && {
@@ -68,19 +52,6 @@ absl::Status FileWriter::Commit() && {
   ReachFailPoint(FailPoint::kFileRenamed);
   ::close(std::exchange(fd_, -1));
   return SyncDirectory(path_.parent_path());
-}
-
-absl::Status RemovePartialFiles(const std::filesystem::path& directory) {
-  std::error_code error;
-  std::vector<std::filesystem::path> found;
-  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().extension() == kSuffix) found.push_back(entry->path());
-  }
-  for (const std::filesystem::path& path : found) {
-    if (!error) std::filesystem::remove(path, error);
-  }
-  return error ? ErrnoToStatus(error.value(), "clean up", directory) : absl::OkStatus();
 }
 
 }  // namespace fedtune

@@ -48,8 +48,4 @@ class FileWriter {
   std::filesystem::path temporary_;
 };
 
-// Removes what writers that were killed have left in `directory`. Requires: no
-// other process writes there.
-absl::Status RemovePartialFiles(const std::filesystem::path& directory);
-
 }  // namespace fedtune

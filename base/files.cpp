@@ -9,7 +9,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/descriptor.h"
 #include "base/exit_code.h"
@@ -21,27 +23,36 @@
 namespace fedtune {
 namespace {
 
-absl::Status WriteAll(int fd, std::string_view content, const std::filesystem::path& path) {
-  std::string_view rest = content;
-  while (!rest.empty()) {
-    const ssize_t written = ::write(fd, rest.data(), rest.size());
+// Calls `write` with what is left and how much is done until that is all.
+template <typename Write>
+absl::Status WriteInParts(std::span<const std::byte> bytes, const std::filesystem::path& path,
+                          Write write) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t written = write(bytes.subspan(done), done);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
-      return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(content.size())), path);
+      return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(bytes.size())), path);
     }
-    rest.remove_prefix(static_cast<size_t>(written));
+    done += static_cast<size_t>(written);
   }
   return absl::OkStatus();
 }
 
-absl::Status WriteTemporary(const std::filesystem::path& temporary, std::string_view content,
-                            Durability durability) {
+void StartWritingOut(int fd, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kTogether = uint64_t{8} << 20;
+  const uint64_t first = begin / kTogether * kTogether;
+  const uint64_t last = end / kTogether * kTogether;
+  if (first == last) return;
+  ::sync_file_range(fd, static_cast<off_t>(first), static_cast<off_t>(last - first),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+absl::Status WriteTemporary(const std::filesystem::path& temporary, std::string_view content) {
   const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (fd.get() < 0) return ErrnoToStatus(errno, "create", temporary);
-  RETURN_IF_ERROR(WriteAll(fd.get(), content, temporary));
-  if (durability == Durability::kSynced && ::fdatasync(fd.get()) != 0) {
-    return ErrnoToStatus(errno, "sync", temporary);
-  }
+  RETURN_IF_ERROR(WriteAll(fd.get(), std::as_bytes(std::span(content)), temporary));
+  if (::fdatasync(fd.get()) != 0) return ErrnoToStatus(errno, "sync", temporary);
   return absl::OkStatus();
 }
 
@@ -83,11 +94,10 @@ absl::StatusOr<std::string> ReadNamedFile(const std::filesystem::path& path) {
   return text;
 }
 
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
-                                 Durability durability) {
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content) {
   std::filesystem::path temporary = path;
-  temporary += fmt::format(".{}.partial", ::getpid());
-  absl::Status status = WriteTemporary(temporary, content, durability);
+  temporary += fmt::format(".{}{}", ::getpid(), kPartialSuffix);
+  absl::Status status = WriteTemporary(temporary, content);
   if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
     status = ErrnoToStatus(errno, "rename to", path);
   }
@@ -95,7 +105,7 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
     ::unlink(temporary.c_str());
     return status;
   }
-  return durability == Durability::kSynced ? SyncDirectory(path.parent_path()) : absl::OkStatus();
+  return SyncDirectory(path.parent_path());
 }
 
 absl::Status SyncDirectory(const std::filesystem::path& directory) {
@@ -104,13 +114,32 @@ absl::Status SyncDirectory(const std::filesystem::path& directory) {
   return absl::OkStatus();
 }
 
-void StartWritingOut(int fd, uint64_t begin, uint64_t end) {
-  constexpr uint64_t kTogether = uint64_t{8} << 20;
-  const uint64_t first = begin / kTogether * kTogether;
-  const uint64_t last = end / kTogether * kTogether;
-  if (first == last) return;
-  ::sync_file_range(fd, static_cast<off_t>(first), static_cast<off_t>(last - first),
-                    SYNC_FILE_RANGE_WRITE);
+absl::Status RemovePartialFiles(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() == kPartialSuffix) found.push_back(entry->path());
+  }
+  for (const std::filesystem::path& path : found) {
+    if (!error) std::filesystem::remove(path, error);
+  }
+  return error ? ErrnoToStatus(error.value(), "clean up", directory) : absl::OkStatus();
+}
+
+absl::Status WriteAll(int fd, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  return WriteInParts(bytes, path, [fd](std::span<const std::byte> rest, size_t) {
+    return ::write(fd, rest.data(), rest.size());
+  });
+}
+
+absl::Status WriteAt(int fd, uint64_t offset, std::span<const std::byte> bytes,
+                     const std::filesystem::path& path) {
+  RETURN_IF_ERROR(WriteInParts(bytes, path, [&](std::span<const std::byte> rest, size_t done) {
+    return ::pwrite(fd, rest.data(), rest.size(), static_cast<off_t>(offset + done));
+  }));
+  StartWritingOut(fd, offset, offset + bytes.size());
+  return absl::OkStatus();
 }
 
 absl::Status ReadAt(int fd, uint64_t offset, std::span<std::byte> bytes,
@@ -133,8 +162,7 @@ absl::Status CopyFileDurably(const std::filesystem::path& from, const std::files
   const auto bytes = file.bytes();
   const Descriptor fd(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (fd.get() < 0) return ErrnoToStatus(errno, "create", to);
-  RETURN_IF_ERROR(
-      WriteAll(fd.get(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, to));
+  RETURN_IF_ERROR(WriteAll(fd.get(), bytes, to));
   return ::fsync(fd.get()) == 0 ? absl::OkStatus() : ErrnoToStatus(errno, "sync", to);
 }
 

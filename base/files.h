@@ -14,8 +14,8 @@
 
 namespace fedtune {
 
-// Whether a write has reached the disk before it is reported done.
-enum class Durability { kCached, kSynced };
+// How the name of a file or folder ends that is not whole yet.
+inline constexpr std::string_view kPartialSuffix = ".partial";
 
 // The whole file. Every message names the file and what the system said.
 // NOT_FOUND, PERMISSION_DENIED, INTERNAL. INVALID_ARGUMENT: it is a folder, pipe or device.
@@ -26,10 +26,9 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
 // INVALID_ARGUMENT, INTERNAL.
 absl::StatusOr<std::string> ReadNamedFile(const std::filesystem::path& path);
 
-// Writes beside `path` and renames: the final name never holds half a file.
+// Writes beside `path`, syncs and renames: the final name never holds half a file.
 // RESOURCE_EXHAUSTED: the disk is full (says where and how much was needed).
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content,
-                                 Durability durability = Durability::kSynced);
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
 
 // Copies a file, byte by byte, and syncs the copy, which is not there before.
 // NOT_FOUND, RESOURCE_EXHAUSTED, INTERNAL.
@@ -44,10 +43,19 @@ absl::Status MakeDirectories(const std::filesystem::path& path);
 // Brings the names in `directory` onto the disk. INTERNAL.
 absl::Status SyncDirectory(const std::filesystem::path& directory);
 
-// Tells the disk, after each write of [begin, end), to begin with so much at a time
-// while more is coming: whoever syncs the file then waits for the rest alone. Only a
-// hint, and errors of the disk are still there for the sync.
-void StartWritingOut(int fd, uint64_t begin, uint64_t end);
+// Removes the files in `directory` that somebody who was killed has left half-written,
+// by their name (kPartialSuffix). Requires: nobody writes one there.
+absl::Status RemovePartialFiles(const std::filesystem::path& directory);
+
+// Writes all of `bytes` behind what was written last. `path` names the file in messages.
+// RESOURCE_EXHAUSTED: the disk is full (says how much was needed). Others as ErrnoToStatus().
+absl::Status WriteAll(int fd, std::span<const std::byte> bytes, const std::filesystem::path& path);
+
+// The same from `offset` on. The disk is told to begin with so much at a time while more
+// is coming: whoever syncs the file then waits for the rest alone. Only a hint, and errors
+// of the disk are still there for the sync.
+absl::Status WriteAt(int fd, uint64_t offset, std::span<const std::byte> bytes,
+                     const std::filesystem::path& path);
 
 // Reads all of `bytes` from `offset` on. INTERNAL: the file `path` is shorter, or cannot
 // be read.

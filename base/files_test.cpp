@@ -2,12 +2,16 @@
 
 #include "base/files.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/exit_code.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
@@ -38,6 +42,46 @@ TEST(FilesTest, ReplacesAFileAndLeavesNothingElse) {
     ++files;
   }
   EXPECT_EQ(files, 1);
+}
+
+TEST(FilesTest, RemovesWhatIsHalfWritten) {
+  const TemporaryDirectory directory;
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "state", "kept"), IsOk());
+  ASSERT_THAT(WriteFileAtomically(directory.path() / "state.4711.partial", "half"), IsOk());
+  ASSERT_THAT(RemovePartialFiles(directory.path()), IsOk());
+  EXPECT_EQ(*ReadFile(directory.path() / "state"), "kept");
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "state.4711.partial"));
+  EXPECT_THAT(RemovePartialFiles(directory.path() / "no"), HasCode(absl::StatusCode::kNotFound));
+}
+
+class OpenFileTest : public ::testing::Test {
+ protected:
+  static std::span<const std::byte> BytesOf(std::string_view text) {
+    return std::as_bytes(std::span(text));
+  }
+
+  const TemporaryDirectory directory_;
+  const std::filesystem::path path_ = directory_.path() / "a";
+  const Descriptor file_{::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+};
+
+TEST_F(OpenFileTest, WritesBehindWhatWasWrittenLast) {
+  ASSERT_THAT(WriteAll(file_.get(), BytesOf("to be "), path_), IsOk());
+  ASSERT_THAT(WriteAll(file_.get(), BytesOf("continued"), path_), IsOk());
+  EXPECT_EQ(*ReadFile(path_), "to be continued");
+}
+
+TEST_F(OpenFileTest, WritesFromAPlaceOn) {
+  ASSERT_THAT(WriteAt(file_.get(), 3, BytesOf("be"), path_), IsOk());
+  ASSERT_THAT(WriteAt(file_.get(), 0, BytesOf("to "), path_), IsOk());
+  EXPECT_EQ(*ReadFile(path_), "to be");
+}
+
+TEST_F(OpenFileTest, SaysHowMuchAFullDiskShouldHaveTaken) {
+  const Descriptor full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const absl::Status status = WriteAll(full.get(), BytesOf("text"), path_);
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(std::string(Message(status)), ::testing::HasSubstr("cannot write 4 bytes to "));
 }
 
 TEST(FilesTest, SaysThatAFileIsMissing) {

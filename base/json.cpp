@@ -80,4 +80,8 @@ absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view
   }
 }
 
+std::string JsonLine(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace fedtune

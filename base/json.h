@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -13,5 +14,8 @@ namespace fedtune {
 // anything after the value; `source` names the text in the message.
 // INVALID_ARGUMENT: says at which byte.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view source);
+
+// One line for machines. Bytes that are not UTF-8, as file names may have, are replaced.
+std::string JsonLine(const nlohmann::ordered_json& json);
 
 }  // namespace fedtune

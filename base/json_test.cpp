@@ -43,5 +43,9 @@ TEST(ParseJsonTest, RefusesTrailingText) {
   EXPECT_THAT(ParseJson("{} {}", "x.json"), HasCode(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(JsonLineTest, WritesBytesOfAFileNameThatAreNoText) {
+  EXPECT_EQ(JsonLine({{"path", "caf\xe9"}, {"a", 1}}), "{\"path\":\"caf\uFFFD\",\"a\":1}\n");
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -19,7 +19,7 @@ class UsableMemoryTest : public ::testing::Test {
   void Write(const std::string& file, const std::string& text) {
     const std::filesystem::path path = root_.path() / file;
     ASSERT_THAT(MakeDirectories(path.parent_path()), IsOk());
-    ASSERT_THAT(WriteFileAtomically(path, text, Durability::kCached), IsOk());
+    ASSERT_THAT(WriteFileAtomically(path, text), IsOk());
   }
 
   std::optional<uint64_t> Limit() const { return ControlGroupLimit(root_.path()); }

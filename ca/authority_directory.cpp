@@ -5,6 +5,7 @@
 #include <array>
 #include <map>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/exit_code.h"
@@ -66,6 +67,22 @@ absl::Status RefuseToOverwrite(const Paths& paths) {
   return absl::OkStatus();
 }
 
+// All of them or none: with a part of an authority nothing can be done.
+absl::StatusOr<SqliteDatabase> WriteNew(const Paths& paths, const CertificateAuthority& authority) {
+  RETURN_IF_ERROR(authority.key().SaveNew(paths.key));
+  absl::Status written = WriteFileAtomically(paths.certificate, authority.ToPem());
+  if (written.ok()) {
+    absl::StatusOr<SqliteDatabase> issued = OpenRecord(paths.issued);
+    if (issued.ok()) return issued;
+    written = issued.status();
+  }
+  std::error_code ignored;
+  for (const auto& path : {paths.key, paths.certificate, paths.issued}) {
+    std::filesystem::remove(path, ignored);
+  }
+  return written;
+}
+
 }  // namespace
 
 absl::StatusOr<AuthorityDirectory> AuthorityDirectory::Create(
@@ -76,9 +93,7 @@ absl::StatusOr<AuthorityDirectory> AuthorityDirectory::Create(
   ASSIGN_OR_RETURN(CertificateAuthority authority,
                    CertificateAuthority::Create(federation, valid_for, now));
   RETURN_IF_ERROR(MakeDirectories(directory));
-  RETURN_IF_ERROR(authority.key().SaveNew(paths.key));
-  RETURN_IF_ERROR(WriteFileAtomically(paths.certificate, authority.ToPem()));
-  ASSIGN_OR_RETURN(SqliteDatabase issued, OpenRecord(paths.issued));
+  ASSIGN_OR_RETURN(SqliteDatabase issued, WriteNew(paths, authority));
   return AuthorityDirectory(std::move(authority), std::move(issued));
 }
 

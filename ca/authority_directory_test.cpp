@@ -2,10 +2,13 @@
 
 #include "ca/authority_directory.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "base/files.h"
 #include "base/status.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "privacy/identity/signing_roster.h"
@@ -60,6 +63,15 @@ TEST_F(AuthorityDirectoryTest, RecordsWhatItIssuesAcrossProcesses) {
   EXPECT_EQ(issued[1].certificate.serial, second->certificate.serial);
   EXPECT_EQ(issued[1].issued_at, kNow);
   EXPECT_EQ(issued[1].pem, second->pem);
+}
+
+TEST_F(AuthorityDirectoryTest, AnAuthorityThatCannotBeWrittenWholeIsNotThereAtAll) {
+  const fs::path in_the_way = path_ / fmt::format("ca.crt.{}.partial", ::getpid());
+  ASSERT_THAT(MakeDirectories(in_the_way), IsOk());
+  EXPECT_FALSE(Create().ok());
+  EXPECT_FALSE(fs::exists(path_ / "ca.key"));
+  fs::remove(in_the_way);
+  EXPECT_THAT(Create(), IsOk());
 }
 
 TEST_F(AuthorityDirectoryTest, IssuesForTheAuthorityThatMembersGet) {

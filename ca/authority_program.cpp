@@ -17,6 +17,7 @@
 #include "ca/authority_directory.h"
 #include "ca/presentation.h"
 #include "fmt/format.h"
+#include "privacy/crypto/hex.h"
 #include "privacy/crypto/random_bytes.h"
 #include "privacy/identity/key_directory.h"
 #include "privacy/identity/pem.h"
@@ -197,14 +198,9 @@ absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock
 
 // Not the authority's in any way: but its custodian is who hands things out.
 absl::Status MakeFederationKey(const std::string& out) {
-  const std::vector<uint8_t> bytes = RandomBytes(32);
-  std::vector<uint8_t> text;
-  for (const uint8_t byte : bytes) {
-    for (const char digit : fmt::format("{:02x}", byte))
-      text.push_back(static_cast<uint8_t>(digit));
-  }
-  text.push_back('\n');
-  RETURN_IF_ERROR(WriteNewPrivateFile(out, SecretBytes(std::move(text))));
+  RETURN_IF_ERROR(CheckFolderOf(out));
+  const std::string text = ToHex(RandomBytes(32)) + "\n";
+  RETURN_IF_ERROR(WriteNewPrivateFile(out, SecretBytes({text.begin(), text.end()})));
   Print(fmt::format("{}\n", out));
   Advise(
       "Hand it to every institution by a way that the coordinator's operator has no part in, and "

@@ -143,6 +143,18 @@ TEST_F(AuthorityProgramTest, SignsAndShowsARoster) {
   EXPECT_EQ(shown.at("institutions")[0].at("number"), 1);
 }
 
+TEST_F(AuthorityProgramTest, ARosterShowsAKeyByTheFingerprintOfItsRequest) {
+  const std::string roster = directory_.path() / "roster.json";
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_, "--out", roster}), 0);
+  ASSERT_EQ(Run({"roster", "show", roster, "--json"}), 0);
+  const auto listed = nlohmann::json::parse(result_).at("institutions")[0].at("key_fingerprint");
+  ASSERT_EQ(Run({"show", keys_ + "/request.pem"}), 0);
+  EXPECT_THAT(result_, HasSubstr(listed.get<std::string>()));
+  ASSERT_EQ(Run({"roster", "show", roster}), 0);
+  EXPECT_THAT(result_, HasSubstr(listed.get<std::string>()));
+}
+
 TEST_F(AuthorityProgramTest, RenewsForTheSameRequestAndTheRosterKeepsTheKey) {
   const std::string roster = directory_.path() / "roster.json";
   ASSERT_EQ(IssueTo("client", "st-anna"), 0);
@@ -169,6 +181,7 @@ TEST_F(AuthorityProgramTest, MakesAFederationKeyOnceForItsOwnerOnly) {
   EXPECT_EQ(std::filesystem::status(file).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   EXPECT_NE(Run({"federation-key", "--out", file}), 0);
+  EXPECT_EQ(Run({"federation-key", "--out", keys_ + "/nowhere/federation.key"}), 2);
   EXPECT_EQ(*ReadFile(file), key);
 }
 
@@ -199,6 +212,10 @@ TEST_F(AuthorityProgramTest, MakesSigningKeysOnP256ForSitesThatAsk) {
   ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
   const auto roster = nlohmann::json::parse(*ReadFile(ca_ + "/roster.json"));
   EXPECT_EQ(roster.at("institutions")[0].at("suite"), "ecdsa-p256");
+  ASSERT_EQ(Run({"roster", "show", ca_ + "/roster.json", "--json"}), 0);
+  const auto shown = nlohmann::json::parse(result_).at("institutions")[0].at("key_fingerprint");
+  ASSERT_EQ(Run({"show", keys_ + "2/request.pem"}), 0);
+  EXPECT_THAT(result_, HasSubstr(shown.get<std::string>()));
 }
 
 TEST_F(AuthorityProgramTest, RefusesAFileOfThreeRequests) {

@@ -6,13 +6,14 @@
 #include <span>
 #include <utility>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "privacy/crypto/sha256.h"
 #include "privacy/identity/certificate_request.h"
 #include "privacy/identity/pem.h"
+#include "privacy/identity/public_key.h"
 
 namespace fedtune {
 namespace {
@@ -62,7 +63,7 @@ std::string PresentCertificate(const Certificate& certificate, absl::Time now, b
   if (json) {
     Json object = {{"kind", "certificate"}};
     object.update(CertificateJson(certificate, now));
-    return object.dump() + "\n";
+    return JsonLine(object);
   }
   std::vector<std::pair<std::string_view, std::string>> fields = {
       {"valid from", Day(certificate.not_before)},
@@ -78,14 +79,12 @@ std::string PresentCertificate(const Certificate& certificate, absl::Time now, b
 
 std::string PresentAuthority(const AuthorityCertificate& authority, absl::Time now, bool json) {
   if (json) {
-    return Json{{"kind", "authority"},
-                {"federation", authority.federation},
-                {"not_before", Rfc3339(authority.not_before)},
-                {"not_after", Rfc3339(authority.not_after)},
-                {"expired", now > authority.not_after},
-                {"fingerprint", authority.fingerprint.ToString()}}
-               .dump() +
-           "\n";
+    return JsonLine(Json{{"kind", "authority"},
+                         {"federation", authority.federation},
+                         {"not_before", Rfc3339(authority.not_before)},
+                         {"not_after", Rfc3339(authority.not_after)},
+                         {"expired", now > authority.not_after},
+                         {"fingerprint", authority.fingerprint.ToString()}});
   }
   return Lines(fmt::format("certificate of the authority of federation {}", authority.federation),
                {{"valid from", Day(authority.not_before)},
@@ -98,7 +97,7 @@ std::string PresentRequest(const CertificateRequest& request, bool json) {
     Json object = {{"kind", "request"}};
     object.update(IdentityJson(request.identity()));
     object["key_fingerprint"] = request.key_fingerprint().ToString();
-    return object.dump() + "\n";
+    return JsonLine(object);
   }
   return Lines(fmt::format("request for a certificate of {}", Describe(request.identity())),
                {{"key", request.key_fingerprint().ToString()}});
@@ -115,8 +114,8 @@ absl::StatusOr<std::string> PresentBlock(std::string_view pem, absl::Time now, b
   return PresentCertificate(certificate, now, json);
 }
 
-std::string KeyDigest(const SigningRosterEntry& entry) {
-  return Sha256Of(std::as_bytes(std::span(entry.public_key))).ToString();
+std::string FingerprintOf(const SigningRosterEntry& entry) {
+  return KeyFingerprint(VerifyingKey{entry.suite, entry.public_key}).ToString();
 }
 
 }  // namespace
@@ -127,7 +126,7 @@ std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Ti
     for (const IssuedCertificate& entry : issued) {
       Json object = CertificateJson(entry.certificate, now);
       object["issued_at"] = Rfc3339(entry.issued_at);
-      text += object.dump() + "\n";
+      text += JsonLine(object);
     }
     return text;
   }
@@ -161,13 +160,14 @@ std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time
       institutions.push_back({{"number", entry.number},
                               {"name", entry.institution},
                               {"suite", SigningSuiteName(entry.suite)},
-                              {"key_sha256", KeyDigest(entry)}});
+                              {"key_fingerprint", FingerprintOf(entry)}});
     }
-    return Json{{"kind", "roster"},          {"federation", roster.federation},
-                {"version", roster.version}, {"signed_at", Rfc3339(roster.signed_at)},
-                {"verified", verified},      {"institutions", std::move(institutions)}}
-               .dump() +
-           "\n";
+    return JsonLine(Json{{"kind", "roster"},
+                         {"federation", roster.federation},
+                         {"version", roster.version},
+                         {"signed_at", Rfc3339(roster.signed_at)},
+                         {"verified", verified},
+                         {"institutions", std::move(institutions)}});
   }
   std::string text = Lines(
       fmt::format("roster {} of federation {}", roster.version, roster.federation),
@@ -176,7 +176,7 @@ std::string PresentRoster(const RosterContent& roster, bool verified, absl::Time
   text += fmt::format("{:>8}  {:<20}  {:<10}  KEY\n", "NUMBER", "INSTITUTION", "SUITE");
   for (const SigningRosterEntry& entry : roster.entries) {
     text += fmt::format("{:>8}  {:<20}  {:<10}  {}\n", entry.number, entry.institution,
-                        SigningSuiteName(entry.suite), KeyDigest(entry));
+                        SigningSuiteName(entry.suite), FingerprintOf(entry));
   }
   return text;
 }

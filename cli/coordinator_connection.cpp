@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/waiting_note.h"
+#include "cli/answered_run.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
@@ -43,10 +44,31 @@ class BoundedContext : public grpc::ClientContext {
   const WaitingNote note_;
 };
 
-v1::GetRunRequest RunRequest(const std::string& run_id) {
-  v1::GetRunRequest request;
+template <typename Request>
+Request OfRun(const std::string& run_id) {
+  Request request;
   request.set_run_id(PrintableText(run_id));
   return request;
+}
+
+template <typename Request>
+Request OfRun(const std::string& run_id, const std::string& reason) {
+  auto request = OfRun<Request>(run_id);
+  request.set_reason(PrintableText(reason));
+  return request;
+}
+
+template <typename Response>
+absl::StatusOr<Response> Printable(absl::StatusOr<Response> response) {
+  if (response.ok()) MakePrintable(*response);
+  return response;
+}
+
+template <typename Response>
+absl::StatusOr<v1::RunStatus> RunIn(absl::StatusOr<Response> response) {
+  RETURN_IF_ERROR(response.status());
+  MakePrintable(*response->mutable_run());
+  return std::move(*response->mutable_run());
 }
 
 }  // namespace
@@ -86,98 +108,64 @@ absl::Status CoordinatorConnection::Explain(const grpc::Status& status) const {
   return ExplainFailure(StatusFromRpc(status), address_);
 }
 
+template <typename Request, typename Response>
+absl::StatusOr<Response> CoordinatorConnection::Call(Rpc<Request, Response> rpc,
+                                                     const Request& request) const {
+  BoundedContext context(address_);
+  Response response;
+  RETURN_IF_ERROR(Explain((*stub_.*rpc)(&context, request, &response)));
+  return response;
+}
+
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
     const v1::StartRunRequest& request) const {
-  BoundedContext context(address_);
-  v1::StartRunResponse response;
-  RETURN_IF_ERROR(Explain(stub_->StartRun(&context, request, &response)));
-  MakePrintable(response);
-  return response.run();
+  return RunIn(Call(&Stub::StartRun, request));
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& run_id,
                                                              const std::string& reason) const {
-  BoundedContext context(address_);
-  v1::StopRunRequest request;
-  request.set_run_id(PrintableText(run_id));
-  request.set_reason(PrintableText(reason));
-  v1::StopRunResponse response;
-  RETURN_IF_ERROR(Explain(stub_->StopRun(&context, request, &response)));
-  MakePrintable(response);
-  return response.run();
+  return RunIn(Call(&Stub::StopRun, OfRun<v1::StopRunRequest>(run_id, reason)));
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::PauseRun(const std::string& run_id,
                                                               const std::string& reason) const {
-  BoundedContext context(address_);
-  v1::PauseRunRequest request;
-  request.set_run_id(PrintableText(run_id));
-  request.set_reason(PrintableText(reason));
-  v1::PauseRunResponse response;
-  RETURN_IF_ERROR(Explain(stub_->PauseRun(&context, request, &response)));
-  MakePrintable(response);
-  return response.run();
+  return RunIn(Call(&Stub::PauseRun, OfRun<v1::PauseRunRequest>(run_id, reason)));
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::ResumeRun(const std::string& run_id) const {
-  BoundedContext context(address_);
-  v1::ResumeRunRequest request;
-  request.set_run_id(PrintableText(run_id));
-  v1::ResumeRunResponse response;
-  RETURN_IF_ERROR(Explain(stub_->ResumeRun(&context, request, &response)));
-  MakePrintable(response);
-  return response.run();
+  return RunIn(Call(&Stub::ResumeRun, OfRun<v1::ResumeRunRequest>(run_id)));
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::RetryRun(const std::string& run_id) const {
-  BoundedContext context(address_);
-  v1::RetryRunRequest request;
-  request.set_run_id(PrintableText(run_id));
-  v1::RetryRunResponse response;
-  RETURN_IF_ERROR(Explain(stub_->RetryRun(&context, request, &response)));
-  MakePrintable(response);
-  return response.run();
+  return RunIn(Call(&Stub::RetryRun, OfRun<v1::RetryRunRequest>(run_id)));
 }
 
 absl::StatusOr<v1::ListRunsResponse> CoordinatorConnection::ListRuns() const {
-  BoundedContext context(address_);
-  v1::ListRunsResponse response;
-  RETURN_IF_ERROR(Explain(stub_->ListRuns(&context, {}, &response)));
-  MakePrintable(response);
-  return response;
+  return Printable(Call(&Stub::ListRuns, v1::ListRunsRequest()));
 }
 
 absl::StatusOr<v1::GetRunResponse> CoordinatorConnection::GetRun(const std::string& run_id) const {
-  BoundedContext context(address_);
-  v1::GetRunResponse response;
-  RETURN_IF_ERROR(Explain(stub_->GetRun(&context, RunRequest(run_id), &response)));
+  ASSIGN_OR_RETURN(v1::GetRunResponse response,
+                   Call(&Stub::GetRun, OfRun<v1::GetRunRequest>(run_id)));
+  RETURN_IF_ERROR(CheckIsTheRun(run_id, response.run().run_id()));
   MakePrintable(*response.mutable_run());  // The rest is read by programs.
   return response;
 }
 
 absl::StatusOr<v1::ListClientsResponse> CoordinatorConnection::ListClients() const {
-  BoundedContext context(address_);
-  v1::ListClientsResponse response;
-  RETURN_IF_ERROR(Explain(stub_->ListClients(&context, {}, &response)));
-  MakePrintable(response);
-  return response;
+  return Printable(Call(&Stub::ListClients, v1::ListClientsRequest()));
 }
 
 absl::StatusOr<v1::ClientStatus> CoordinatorConnection::GetClient(
     const std::string& institution) const {
-  BoundedContext context(address_);
   v1::GetClientRequest request;
   request.set_institution(PrintableText(institution));
-  v1::ClientStatus response;
-  RETURN_IF_ERROR(Explain(stub_->GetClient(&context, request, &response)));
-  MakePrintable(response);
-  return response;
+  return Printable(Call(&Stub::GetClient, request));
 }
 
 absl::StatusOr<v1::ListModelsResponse> CoordinatorConnection::ListModels() const {
-  BoundedContext context(address_);
-  v1::ListModelsResponse response;
-  RETURN_IF_ERROR(Explain(stub_->ListModels(&context, {}, &response)));
+  ASSIGN_OR_RETURN(v1::ListModelsResponse response,
+                   Call(&Stub::ListModels, v1::ListModelsRequest()));
   for (v1::ModelEntry& model : *response.mutable_models()) {
     model.set_name(PrintableText(model.name()));
     model.set_digest(PrintableText(model.digest()));
@@ -190,9 +178,7 @@ absl::Status CoordinatorConnection::WatchRun(
     const std::function<void(const v1::RunStatus&)>& changed) const {
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
-  v1::WatchRunRequest request;
-  request.set_run_id(PrintableText(run_id));
-  const auto reader = stub_->WatchRun(&context, request);
+  const auto reader = stub_->WatchRun(&context, OfRun<v1::WatchRunRequest>(run_id));
   v1::RunStatus run;
   std::optional<WaitingNote> note(std::in_place, "waiting for " + address_);
   while (reader->Read(&run)) {
@@ -213,7 +199,7 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
   grpc::ClientContext context;
   v1::FetchBlobRequest request;
-  request.set_sha256(digest.bytes.data(), digest.bytes.size());
+  request.set_sha256(digest.ToBinary());
   const auto reader = stub_->FetchBlob(&context, request);
   std::string blob;
   v1::BlobChunk chunk;

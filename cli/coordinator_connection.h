@@ -49,12 +49,20 @@ class CoordinatorConnection {
                                         const std::function<void(double fraction)>& progress) const;
 
  private:
-  CoordinatorConnection(std::string address, std::unique_ptr<v1::Administration::Stub> stub);
+  using Stub = v1::Administration::Stub;
+
+  template <typename Request, typename Response>
+  using Rpc = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
+
+  CoordinatorConnection(std::string address, std::unique_ptr<Stub> stub);
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(Rpc<Request, Response> rpc, const Request& request) const;
 
   absl::Status Explain(const grpc::Status& status) const;
 
   std::string address_;
-  std::unique_ptr<v1::Administration::Stub> stub_;
+  std::unique_ptr<Stub> stub_;
 };
 
 }  // namespace fedtune

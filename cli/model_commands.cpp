@@ -3,7 +3,6 @@
 #include "cli/model_commands.h"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -11,7 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "aggregation/adapter_bytes.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
@@ -22,6 +23,7 @@
 #include "fmt/format.h"
 #include "model/checkpoint/merge.h"
 #include "model/checkpoint/peft_adapter.h"
+#include "model/checkpoint/staged_folder.h"
 #include "plan/plan.h"
 
 namespace fedtune {
@@ -35,53 +37,44 @@ struct PullArguments {
   std::filesystem::path base;
 };
 
-// A run's newest release.
+// A run's newest release, whose values are still to be fetched.
 struct Release {
   v1::RunStatus run;
   Digest digest;
   Plan plan;
   AdapterLayout layout;
-  std::vector<float> values;
 };
 
 absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
-  Digest digest;
-  if (run.rounds_done() == 0 || run.adapter_sha256().size() != digest.bytes.size()) {
-    return absl::FailedPreconditionError(
-        fmt::format("{} has released nothing yet: no round is done", run.run_id()));
-  }
-  std::copy(run.adapter_sha256().begin(), run.adapter_sha256().end(), digest.bytes.begin());
-  return digest;
+  const auto digest = Digest::FromBinary(run.adapter_sha256(), "the release");
+  if (run.rounds_done() > 0 && digest.ok()) return digest;
+  return absl::FailedPreconditionError(
+      fmt::format("{} has released nothing yet: no round is done", run.run_id()));
 }
 
 absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& connection,
-                                               const v1::RunStatus& run, const Digest& digest,
-                                               int64_t count) {
+                                               const Release& release) {
+  const v1::RunStatus& run = release.run;
+  const int64_t count = release.layout.parameter_count();
   const SystemClock clock;
   ProgressLine progress(fmt::format("pulling {}", run.run_id()), clock);
   ASSIGN_OR_RETURN(const std::string bytes,
-                   connection.FetchBlob(digest, run.adapter_bytes(), [&](double fraction) {
+                   connection.FetchBlob(release.digest, run.adapter_bytes(), [&](double fraction) {
                      progress.Update(fraction, HumanBytes(run.adapter_bytes()));
                    }));
-  if (bytes.size() != static_cast<size_t>(count) * sizeof(float)) {
-    return absl::DataLossError(fmt::format("the release has {}, its layout wants {} values",
-                                           HumanBytes(bytes.size()), count));
-  }
-  std::vector<float> values(static_cast<size_t>(count));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  absl::StatusOr<std::vector<float>> values = ValuesFromBytes(bytes, count, "the release");
+  if (!values.ok()) return absl::DataLossError(values.status().message());
   return values;
 }
 
-absl::StatusOr<Release> FetchRelease(const CoordinatorConnection& connection,
-                                     const std::string& run_id) {
+absl::StatusOr<Release> FindRelease(const CoordinatorConnection& connection,
+                                    const std::string& run_id) {
   ASSIGN_OR_RETURN(const v1::GetRunResponse response, connection.GetRun(run_id));
   Release release;
   release.run = response.run();
   ASSIGN_OR_RETURN(release.digest, ReleaseDigest(release.run));
   ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
   ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
-  ASSIGN_OR_RETURN(release.values, FetchValues(connection, release.run, release.digest,
-                                               release.layout.parameter_count()));
   return release;
 }
 
@@ -106,15 +99,16 @@ absl::StatusOr<std::filesystem::path> BaseFolder(const Release& release,
   return *base->directory;
 }
 
-absl::Status Merge(const Release& release, const std::filesystem::path& base,
-                   const std::filesystem::path& out) {
+absl::Status WriteMerged(const CoordinatorConnection& connection, const Release& release,
+                         const std::filesystem::path& base, const std::filesystem::path& out) {
+  ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
   const SystemClock clock;
   const std::string task =
       fmt::format("merging {} adapter parameters into {}",
                   HumanCount(static_cast<uint64_t>(release.layout.parameter_count())),
                   release.run.base_model());
   ProgressLine progress(task, clock);
-  return MergeAdapter(base, release.layout, release.values, out,
+  return MergeAdapter(base, release.layout, values, out,
                       [&progress](double fraction) { progress.Update(fraction); });
 }
 
@@ -149,8 +143,9 @@ absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
 absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release& release,
                           const PullArguments& arguments, const std::filesystem::path& out) {
   ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release));
+  ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
   return WritePeftAdapter(
-      out, release.layout, release.values, release.run.base_model(),
+      out, release.layout, values, release.run.base_model(),
       {.experts = arguments.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,
        .rslora = release.plan.adapter.rslora,
        .expert_count = expert_count});
@@ -160,17 +155,18 @@ absl::Status Pull(const Session& session, const PullArguments& arguments) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
   ASSIGN_OR_RETURN(const CoordinatorConnection connection,
                    CoordinatorConnection::Open(configuration));
-  ASSIGN_OR_RETURN(const Release release, FetchRelease(connection, arguments.run));
+  ASSIGN_OR_RETURN(const Release release, FindRelease(connection, arguments.run));
   const std::filesystem::path out =
       arguments.out.empty()
           ? std::filesystem::path(fmt::format("{}-{}", release.run.run_id(), arguments.format))
           : arguments.out;
+  RETURN_IF_ERROR(CheckNothingAt(out));  // Before much is fetched.
   if (arguments.format == "peft") {
     RETURN_IF_ERROR(WriteAdapter(connection, release, arguments, out));
   } else {
     ASSIGN_OR_RETURN(const std::filesystem::path base,
                      BaseFolder(release, arguments, configuration));
-    RETURN_IF_ERROR(Merge(release, base, out));
+    RETURN_IF_ERROR(WriteMerged(connection, release, base, out));
   }
   fmt::print("{}\n", out.string());
   fmt::print(stderr, "complete: the adapter after {} rounds, {}\n{} is ready:  {}\n",
@@ -188,7 +184,9 @@ absl::Status ListModels(const Session& session) {
     fmt::print("{}", ModelTable(models));
     return absl::OkStatus();
   }
-  for (const v1::ModelEntry& model : models.models()) fmt::print("{}\n", ModelToJson(model).dump());
+  for (const v1::ModelEntry& model : models.models()) {
+    fmt::print("{}", JsonLine(ModelToJson(model)));
+  }
   return absl::OkStatus();
 }
 

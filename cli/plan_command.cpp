@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -29,13 +30,14 @@ namespace {
 constexpr double kAssumedRate = 30e9;
 
 // All that is known of a plan before it runs.
-struct Check {
+struct CheckedPlan {
   Plan plan;
   BaseModelDescription model;
   AdapterLayout layout;
   PlanCost cost;
   PlanCost cost_recomputed;                        // With all layers recomputed.
-  std::optional<v1::ListClientsResponse> clients;  // Absent: no coordinator to ask.
+  std::optional<v1::ListClientsResponse> clients;  // Absent: no coordinator has told.
+  absl::Status asked;                              // Why the one that was asked has not.
 
   // Forward and backward through frozen weights take four operations for each
   // parameter that a token meets; experts that it does not meet cost nothing.
@@ -61,14 +63,15 @@ struct Check {
   }
 };
 
-absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::path& file) {
+absl::StatusOr<CheckedPlan> Examine(const Session& session, const std::filesystem::path& file) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
-  Check check;
+  // Its own mistakes first: they are told without a coordinator.
+  RETURN_IF_ERROR(ParsePlanFile(file).status());
   std::optional<CoordinatorConnection> connection;
   if (!configuration.coordinator.empty()) {
     ASSIGN_OR_RETURN(connection, CoordinatorConnection::Open(configuration));
-    ASSIGN_OR_RETURN(check.clients, connection->ListClients());
   }
+  CheckedPlan check;
   ASSIGN_OR_RETURN(PlanFile read,
                    ReadPlanFile(file, configuration, connection ? &*connection : nullptr));
   check.plan = std::move(read.plan);
@@ -77,6 +80,10 @@ absl::StatusOr<Check> Examine(const Session& session, const std::filesystem::pat
   check.cost = EstimateCost(check.plan, check.model, check.layout, ComputeType::kFp32);
   check.cost_recomputed = EstimateCost(check.plan, check.model, check.layout, ComputeType::kFp32,
                                        check.model.layer_count);
+  if (!connection) return check;
+  absl::StatusOr<v1::ListClientsResponse> clients = connection->ListClients();
+  check.asked = clients.status();
+  if (clients.ok()) check.clients = *std::move(clients);
   return check;
 }
 
@@ -86,7 +93,7 @@ std::string Row(std::string_view label, std::string_view text) {
 
 std::string Bytes(double bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
 
-std::string TimeText(const Check& check) {
+std::string TimeText(const CheckedPlan& check) {
   if (check.plan.training.steps == 0) return "depends on each client's records (epochs)";
   return fmt::format(
       "at most {} a round of training on one core ({:.0f} G operations/s assumed, full sequences)",
@@ -102,7 +109,8 @@ std::string ClosingText(const RoundsPlan& rounds) {
              : fmt::format("; a round closes with {} contributions", rounds.close_at);
 }
 
-std::string ClientsText(const Check& check) {
+std::string ClientsText(const CheckedPlan& check) {
+  if (!check.asked.ok()) return "unknown: the coordinator has not told";
   if (!check.clients) return "unknown: no coordinator is configured";
   return fmt::format("{} known, {} connected, quorum {}{}{}", check.clients->clients_size(),
                      check.connected(), check.plan.rounds.quorum, ClosingText(check.plan.rounds),
@@ -140,7 +148,7 @@ std::string AdapterText(const AdapterPlan& adapter, const AdapterLayout& layout)
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-std::string Describe(const Check& check) {
+std::string Describe(const CheckedPlan& check) {
   const Plan& plan = check.plan;
   const PlanCost& cost = check.cost;
   std::string text = fmt::format("{}: {} rounds of {} aggregation\n\n", plan.name,
@@ -173,7 +181,7 @@ std::string Describe(const Check& check) {
   return text + Row("clients", ClientsText(check));
 }
 
-nlohmann::ordered_json ToJson(const Check& check) {
+nlohmann::ordered_json ToJson(const CheckedPlan& check) {
   const PlanCost& cost = check.cost;
   nlohmann::ordered_json json = {
       {"plan", check.plan.name},
@@ -204,13 +212,13 @@ nlohmann::ordered_json ToJson(const Check& check) {
 }
 
 absl::Status CheckPlan(const Session& session, const std::filesystem::path& file) {
-  ASSIGN_OR_RETURN(const Check check, Examine(session, file));
-  session.json ? fmt::print("{}\n", ToJson(check).dump()) : fmt::print("{}", Describe(check));
+  ASSIGN_OR_RETURN(const CheckedPlan check, Examine(session, file));
+  session.json ? fmt::print("{}", JsonLine(ToJson(check))) : fmt::print("{}", Describe(check));
   if (check.clients && check.connected() < check.plan.rounds.quorum) {
     fmt::print(stderr, "\nwarning: {} clients are connected, and the quorum is {}\n",
                check.connected(), check.plan.rounds.quorum);
   }
-  return absl::OkStatus();
+  return check.asked;
 }
 
 }  // namespace

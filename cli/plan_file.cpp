@@ -10,6 +10,7 @@
 #include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/routing_shape.h"
+#include "plan/sequence_length.h"
 
 namespace fedtune {
 namespace {
@@ -21,13 +22,18 @@ bool IsOfThePlan(const absl::Status& status) {
 
 }  // namespace
 
+absl::StatusOr<PlanFile> ParsePlanFile(const std::filesystem::path& file) {
+  PlanFile parsed;
+  ASSIGN_OR_RETURN(parsed.text, ReadNamedFile(file));
+  ASSIGN_OR_RETURN(parsed.plan, ParsePlan(parsed.text, file.string()));
+  return parsed;
+}
+
 absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
                                       const Configuration& configuration,
                                       const CoordinatorConnection* connection) {
   const std::string source = file.string();
-  PlanFile read;
-  ASSIGN_OR_RETURN(read.text, ReadNamedFile(file));
-  ASSIGN_OR_RETURN(read.plan, ParsePlan(read.text, source));
+  ASSIGN_OR_RETURN(PlanFile read, ParsePlanFile(file));
   auto base = FindBaseModel(read.plan, file.parent_path(), configuration, connection);
   if (!base.ok() && IsOfThePlan(base.status())) {
     return WithExitCode(AtPlanKey(read.text, source, {"", "base_model"}, base.status()),
@@ -40,6 +46,8 @@ absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
     return AtPlanKey(read.text, source, {"adapter", "targets"}, layout.status());
   }
   read.layout = *std::move(layout);
+  const absl::Status length = CheckSequenceLength(read.plan.training, read.base.description);
+  if (!length.ok()) return AtPlanKey(read.text, source, {"training", "sequence_length"}, length);
   const absl::Status routing = RoutingShapeOf(read.base.description, read.plan.training).status();
   if (!routing.ok()) return AtPlanKey(read.text, source, {"", "base_model"}, routing);
   return read;

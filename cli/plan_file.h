@@ -21,6 +21,9 @@ struct PlanFile {
   AdapterLayout layout;
 };
 
+// What the file alone says; the rest is left as it is. Mistakes are said with their line.
+absl::StatusOr<PlanFile> ParsePlanFile(const std::filesystem::path& file);
+
 // Reads a plan, finds its base model (see FindBaseModel()) and resolves its
 // targets. What is wrong with the plan is said with its line.
 absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/clock.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "cli/run_json.h"
 #include "cli/run_text.h"
@@ -29,14 +30,14 @@ absl::Status ListRuns(const Session& session) {
     fmt::print("{}", RunTable(runs, absl::Now()));
     return absl::OkStatus();
   }
-  for (const v1::RunStatus& run : runs.runs()) fmt::print("{}\n", RunToJson(run).dump());
+  for (const v1::RunStatus& run : runs.runs()) fmt::print("{}", JsonLine(RunToJson(run)));
   return absl::OkStatus();
 }
 
 absl::Status ShowRun(const Session& session, const std::string& run_id) {
   ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
   ASSIGN_OR_RETURN(const v1::GetRunResponse run, connection.GetRun(run_id));
-  session.json ? fmt::print("{}\n", RunToJson(run).dump())
+  session.json ? fmt::print("{}", JsonLine(RunToJson(run)))
                : fmt::print("{}", RunDetails(run, absl::Now()));
   return absl::OkStatus();
 }
@@ -51,7 +52,7 @@ absl::Status StopRun(const Session& session, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
   ASSIGN_OR_RETURN(const v1::RunStatus run, connection.StopRun(arguments.name, arguments.reason));
   if (session.json) {
-    fmt::print("{}\n", RunToJson(run).dump());
+    fmt::print("{}", JsonLine(RunToJson(run)));
   } else if (run.ended_unix_ms() == 0) {
     fmt::print("{} {}\n", run.run_id(), StoppingText(run));
   } else {
@@ -62,7 +63,7 @@ absl::Status StopRun(const Session& session, const Arguments& arguments) {
 
 // What `pause`, `resume` and `retry` have come to.
 absl::Status TellRun(const Session& session, const v1::RunStatus& run) {
-  session.json ? fmt::print("{}\n", RunToJson(run).dump())
+  session.json ? fmt::print("{}", JsonLine(RunToJson(run)))
                : fmt::print("{} {}\n", run.run_id(), PauseText(run));
   return absl::OkStatus();
 }
@@ -93,7 +94,7 @@ absl::Status ListClients(const Session& session) {
     return absl::OkStatus();
   }
   for (const v1::ClientStatus& client : clients.clients()) {
-    fmt::print("{}\n", ClientToJson(client).dump());
+    fmt::print("{}", JsonLine(ClientToJson(client)));
   }
   return absl::OkStatus();
 }
@@ -101,7 +102,7 @@ absl::Status ListClients(const Session& session) {
 absl::Status ShowClient(const Session& session, const std::string& institution) {
   ASSIGN_OR_RETURN(const CoordinatorConnection connection, session.Connect());
   ASSIGN_OR_RETURN(const v1::ClientStatus client, connection.GetClient(institution));
-  session.json ? fmt::print("{}\n", ClientToJson(client).dump())
+  session.json ? fmt::print("{}", JsonLine(ClientToJson(client)))
                : fmt::print("{}", ClientDetails(client, absl::Now()));
   return absl::OkStatus();
 }

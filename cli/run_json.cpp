@@ -2,7 +2,6 @@
 
 #include "cli/run_json.h"
 
-#include <algorithm>
 #include <string>
 
 #include "absl/time/time.h"
@@ -21,10 +20,8 @@ Json TimeToJson(int64_t unix_ms) {
 }
 
 Json DigestToJson(const std::string& sha256) {
-  Digest digest;
-  if (sha256.size() != digest.bytes.size()) return nullptr;
-  std::copy(sha256.begin(), sha256.end(), digest.bytes.begin());
-  return digest.ToString();
+  const auto digest = Digest::FromBinary(sha256, "a digest");
+  return digest.ok() ? Json(digest->ToString()) : Json(nullptr);
 }
 
 Json EvaluationToJson(const v1::EvaluationSummary& evaluation) {

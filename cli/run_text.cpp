@@ -13,11 +13,9 @@
 namespace fedtune {
 namespace {
 
-std::string Hex(const std::string& sha256) {
-  Digest digest;
-  if (sha256.size() != digest.bytes.size()) return "-";
-  std::copy(sha256.begin(), sha256.end(), digest.bytes.begin());
-  return digest.ToString();
+std::string DigestText(const std::string& sha256) {
+  const auto digest = Digest::FromBinary(sha256, "a digest");
+  return digest.ok() ? digest->ToString() : "-";
 }
 
 // Whatever the coordinator said, this fits.
@@ -55,6 +53,13 @@ std::string StateName(v1::RunStatus::State state) {
     default:
       return "unknown";
   }
+}
+
+std::string WaitText(const v1::RunStatus& run) {
+  const bool goes_on = run.state() == v1::RunStatus::STATE_INVITING ||
+                       (run.state() == v1::RunStatus::STATE_RUNNING && !run.pausing());
+  if (!goes_on || run.reason().empty()) return "";
+  return fmt::format("the coordinator waits: {}", run.reason());
 }
 
 std::string PauseText(const v1::RunStatus& run) {
@@ -152,7 +157,8 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   const v1::RunStatus& run = response.run();
   std::string text = fmt::format("{}  {}  {}\n\n", run.run_id(), run.plan_name(),
                                  run.pausing() ? "pausing" : StateName(run.state()));
-  if (!run.reason().empty()) text += Row("reason", run.reason());
+  const bool waits = !WaitText(run).empty();
+  if (!run.reason().empty()) text += Row(waits ? "waits" : "reason", run.reason());
   text += Row("rounds", fmt::format("{} of {}", run.rounds_done(), run.round_count()));
   text += Row("started",
               fmt::format("{} by {}", HumanAgo(absl::FromUnixMillis(run.started_unix_ms()), now),
@@ -161,8 +167,8 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
     text += Row("took", HumanDuration(Between(run.started_unix_ms(), run.ended_unix_ms())));
   }
   text += Row("base model", fmt::format("{}, {}", run.base_model(), run.base_digest()));
-  text += Row("adapter",
-              fmt::format("{}, {}", Hex(run.adapter_sha256()), HumanBytes(run.adapter_bytes())));
+  text += Row("adapter", fmt::format("{}, {}", DigestText(run.adapter_sha256()),
+                                     HumanBytes(run.adapter_bytes())));
   text +=
       Row("transfer", fmt::format("{} from the clients, {} to them",
                                   HumanBytes(run.bytes_received()), HumanBytes(run.bytes_sent())));

@@ -18,6 +18,10 @@ std::string StateName(v1::RunStatus::State state);
 // "pauses when round 3 of 12 is over: maintenance". Requires: it has not ended.
 std::string PauseText(const v1::RunStatus& run);
 
+// "the coordinator waits: disk full ..."; empty: it does not, or the run pauses or has
+// ended.
+std::string WaitText(const v1::RunStatus& run);
+
 // What `run stop` answers of a run that has not ended yet: "stops when the release of
 // round 49 of 150 is stored".
 std::string StoppingText(const v1::RunStatus& run);

@@ -70,6 +70,13 @@ TEST(RunDetailsTest, SaysHowManyRoundsHaveBurntAndWhyTheLastOneDid) {
   EXPECT_EQ(RunToJson(response)["rounds"][1]["burnt"], "too few clients agreed");
 }
 
+TEST(RunDetailsTest, SaysWhatTheCoordinatorWaitsFor) {
+  v1::GetRunResponse response;
+  response.mutable_run()->set_state(v1::RunStatus::STATE_RUNNING);
+  response.mutable_run()->set_reason("disk full");
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("waits         disk full\n"));
+}
+
 TEST(PauseTextTest, SaysWhetherAndWhenARunGoesOn) {
   v1::RunStatus run;
   run.set_state(v1::RunStatus::STATE_RUNNING);

@@ -31,7 +31,7 @@ void AddSimulateOptions(CLI::App& command, SimulateArguments& arguments) {
   command
       .add_option("--dropout", arguments.dropout,
                   "The likelihood that a client is cut off in a round")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(NumberFrom(0, 1))
       ->capture_default_str();
   command
       .add_option("--trainer", arguments.trainer,
@@ -79,7 +79,10 @@ absl::StatusOr<absl::Duration> TrainingTimeOf(const SimulateArguments& arguments
                                               absl::Duration round_deadline) {
   if (!arguments.training) return round_deadline / 4;
   absl::Duration time;
-  if (absl::ParseDuration(*arguments.training, &time) && time > absl::ZeroDuration()) return time;
+  if (absl::ParseDuration(*arguments.training, &time) && time > absl::ZeroDuration() &&
+      time < absl::InfiniteDuration()) {
+    return time;
+  }
   return absl::InvalidArgumentError(
       fmt::format("--training-time is \"{}\"; give a time, as in 90s or 5m", *arguments.training));
 }

@@ -6,11 +6,13 @@
 #include <memory>
 #include <string>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "cli/plan_file.h"
 #include "cli/run_json.h"
 #include "cli/watch.h"
 #include "fmt/format.h"
+#include "privacy/crypto/hex.h"
 #include "privacy/crypto/random_bytes.h"
 
 namespace fedtune {
@@ -21,17 +23,11 @@ struct StartArguments {
   bool watch = false;
 };
 
-std::string NewRequestId() {
-  std::string id;
-  for (const uint8_t byte : RandomBytes(16)) id += fmt::format("{:02x}", byte);
-  return id;
-}
-
 // The plan as it is sent: checked here as well, so that a mistake is explained
 // before anything leaves this machine.
 v1::StartRunRequest RequestOf(const PlanFile& plan) {
   v1::StartRunRequest request;
-  request.set_request_id(NewRequestId());
+  request.set_request_id(ToHex(RandomBytes(16)));
   request.set_plan_toml(plan.text);
   request.set_base_model_json(ToJson(plan.base.description));
   return request;
@@ -44,7 +40,7 @@ absl::Status StartRun(const Session& session, const StartArguments& arguments) {
   ASSIGN_OR_RETURN(const PlanFile plan, ReadPlanFile(arguments.plan, configuration, &connection));
   ASSIGN_OR_RETURN(const v1::RunStatus run, connection.StartRun(RequestOf(plan)));
   if (session.json && !arguments.watch) {
-    fmt::print("{}\n", RunToJson(run).dump());
+    fmt::print("{}", JsonLine(RunToJson(run)));
     return absl::OkStatus();
   }
   const std::string started =

@@ -14,6 +14,7 @@
 
 #include "absl/time/clock.h"
 #include "base/command_line.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/units.h"
@@ -61,7 +62,7 @@ class RunView {
   void Show(v1::RunStatus run) {
     const std::lock_guard lock(mutex_);
     if (json_) {
-      fmt::print("{}\n", RunToJson(run).dump());
+      fmt::print("{}", JsonLine(RunToJson(run)));
       std::fflush(stdout);
     } else {
       Tell(WatchNews(last_, run));

@@ -193,6 +193,9 @@ std::string WatchBlock(const v1::RunStatus& run, Colour colour) {
     width = std::max(width, client.institution().size());
   }
   if (run.pausing()) block += fmt::format("  {}\n", PauseText(run));
+  if (const std::string waits = WaitText(run); !waits.empty()) {
+    block += fmt::format("  {}\n", waits);
+  }
   for (const v1::RunClient& client : run.clients()) {
     block +=
         fmt::format("  {:<{}}  {}\n", client.institution(), width, ClientStanding(client, colour));
@@ -206,6 +209,7 @@ std::string WatchBlock(const v1::RunStatus& run, Colour colour) {
 std::string WatchLine(const v1::RunStatus& run) {
   std::string line = fmt::format("{}  {}", run.run_id(), RoundHead(run));
   if (const std::string waiting = WaitingFor(run); !waiting.empty()) line += "   " + waiting;
+  if (const std::string waits = WaitText(run); !waits.empty()) line += "   " + waits;
   if (run.has_last_round()) line += fmt::format("   last round: {}", LastRoundText(run));
   return line;
 }
@@ -220,6 +224,9 @@ std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunSta
   }
   if (before.state() == v1::RunStatus::STATE_PAUSED && now.state() != v1::RunStatus::STATE_PAUSED) {
     news.emplace_back("the run is resumed");
+  }
+  if (const std::string waits = WaitText(now); !waits.empty() && WaitText(before).empty()) {
+    news.push_back(waits);
   }
   const v1::RoundSummary& last = now.last_round();
   if (!last.burnt().empty() && known_run &&

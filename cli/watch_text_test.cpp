@@ -79,6 +79,17 @@ TEST(WatchTextTest, SaysThatTheRunPausesWhenTheRoundIsOver) {
   EXPECT_THAT(WatchNews(run, before), ElementsAre("the run does not pause after all"));
 }
 
+TEST(WatchTextTest, SaysWhatTheCoordinatorWaitsFor) {
+  v1::RunStatus run = ThirdRound();
+  const v1::RunStatus before = run;
+  run.set_reason("disk full: cannot take 4.4 MB");
+  const std::string text = "the coordinator waits: disk full: cannot take 4.4 MB";
+  EXPECT_THAT(WatchBlock(run, Colour::kNo), HasSubstr("\n  " + text + "\n"));
+  EXPECT_THAT(WatchLine(run), HasSubstr("   " + text));
+  EXPECT_THAT(WatchNews(before, run), ElementsAre(text));
+  EXPECT_THAT(WatchNews(run, run), IsEmpty());
+}
+
 TEST(WatchTextTest, SaysThatTheRunIsPausedAndThatItIsResumed) {
   v1::RunStatus run = ThirdRound();
   run.set_state(v1::RunStatus::STATE_PAUSED);

@@ -22,29 +22,13 @@
 #include "client/training/torch_trainer.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
-#include "privacy/identity/key_directory.h"
+#include "privacy/identity/request_command.h"
 
 namespace fedtune {
 namespace {
 
 const TrainerFactory kTrainers = {ChooseDevice, OpenTorchTrainer};
 const GeneratorFactory kGenerators = {ChooseDevice, OpenTorchGenerator};
-
-struct RequestFlags {
-  std::filesystem::path directory;
-  std::string federation;
-  std::string name;
-};
-
-absl::Status MakeRequest(const RequestFlags& flags) {
-  ASSIGN_OR_RETURN(const KeyAndRequest made,
-                   MakeKeyAndRequest(flags.directory, {.federation = flags.federation,
-                                                       .role = Role::kClient,
-                                                       .name = flags.name}));
-  fmt::print("{}\n", made.request.string());
-  fmt::print(stderr, "{}\n", made.next_step);
-  return absl::OkStatus();
-}
 
 absl::Status PrintBaseDigest(const std::filesystem::path& directory, const Clock& clock) {
   ProgressLine progress("reading " + directory.string(), clock);
@@ -55,26 +39,27 @@ absl::Status PrintBaseDigest(const std::filesystem::path& directory, const Clock
 }
 
 void AddServe(CommandLine& line, ConfigSource& source, const Clock& clock) {
-  AddConfigFlags(line.Add({"serve",
-                           "Takes part in the federation's runs until SIGTERM or SIGINT.",
-                           {"fedtune-client serve --config /etc/fedtune/client.toml",
-                            "fedtune-client serve --config client.toml --device cuda:1",
-                            "fedtune-client serve --coordinator fl.example.org:7443 --institution "
-                            "st-anna --state-dir state --base-model /models/lite --dataset "
-                            "letters:train.jsonl:eval.jsonl"}},
-                          [&] { return Serve(source, kTrainers, clock); }),
-                 source);
+  AddConfigFlags(
+      line.Add({"serve",
+                "Takes part in the federation's runs until SIGTERM or SIGINT; a second one "
+                "ends it at once.",
+                {"fedtune-client serve --config /etc/fedtune/client.toml",
+                 "fedtune-client serve --config client.toml --device cuda:1",
+                 "fedtune-client serve --coordinator fl.example.org:7443 --institution "
+                 "st-anna --state-dir state --base-model /models/lite --dataset "
+                 "letters:train.jsonl:eval.jsonl"}},
+               [&] { return Serve(source, kTrainers, clock); }),
+      source);
 }
 
 void AddRequest(CommandLine& line, RequestFlags& flags) {
-  CLI::App& command = line.Add(
+  flags.identity.role = Role::kClient;
+  AddRequestCommand(
+      line,
       {"request",
        "Makes a key, which stays here, and a request for the client's certificate.",
        {"fedtune-client request --federation north --name st-anna --dir /var/lib/fedtune/keys"}},
-      [&] { return MakeRequest(flags); });
-  command.add_option("--federation", flags.federation, "The federation's name")->required();
-  command.add_option("--name", flags.name, "The institution's name: a-z, 0-9 and -")->required();
-  command.add_option("--dir", flags.directory, "Folder for key.pem and request.pem")->required();
+      "The institution's name: a-z, 0-9 and -", flags);
 }
 
 void AddCheck(CommandLine& line, CheckOptions& options, const Clock& clock) {

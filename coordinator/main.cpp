@@ -4,46 +4,26 @@
 #include <sys/prctl.h>
 
 #include <cstdio>
-#include <filesystem>
-#include <string>
 
 #include "base/command_line.h"
 #include "base/exhaustion.h"
 #include "base/fail_point.h"
-#include "base/status_macros.h"
 #include "coordinator/serve_command.h"
 #include "coordinator/storage_commands.h"
-#include "fmt/format.h"
-#include "privacy/identity/key_directory.h"
+#include "privacy/identity/request_command.h"
 
 namespace fedtune {
 namespace {
 
-struct RequestFlags {
-  std::filesystem::path directory;
-  std::string federation;
-  std::string name;
-};
-
-absl::Status MakeRequest(const RequestFlags& flags) {
-  ASSIGN_OR_RETURN(const KeyAndRequest made,
-                   MakeKeyAndRequest(flags.directory, {.federation = flags.federation,
-                                                       .role = Role::kCoordinator,
-                                                       .name = flags.name}));
-  fmt::print("{}\n", made.request.string());
-  fmt::print(stderr, "{}\n", made.next_step);
-  return absl::OkStatus();
-}
-
 void AddRequest(CommandLine& line, RequestFlags& flags) {
-  CLI::App& request =
-      line.Add({"request",
-                "Makes a key and a request for the coordinator's certificate.",
-                {"fedtune-coordinator request --federation north --dir /var/lib/fedtune/keys"}},
-               [&] { return MakeRequest(flags); });
-  request.add_option("--dir", flags.directory, "Folder for key.pem and request.pem")->required();
-  request.add_option("--federation", flags.federation, "The federation's name")->required();
-  request.add_option("--name", flags.name, "The coordinator's name")->default_val("coordinator");
+  flags.identity.role = Role::kCoordinator;
+  flags.identity.name = "coordinator";
+  AddRequestCommand(
+      line,
+      {"request",
+       "Makes a key and a request for the coordinator's certificate.",
+       {"fedtune-coordinator request --federation north --dir /var/lib/fedtune/keys"}},
+      "The coordinator's name", flags);
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 
 #include "coordinator/serve_command.h"
 
-#include <sys/resource.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +19,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/end_signals.h"
+#include "coordinator/heap_trimmer.h"
 #include "coordinator/rpc/server.h"
 #include "coordinator/storage/backup_schedule.h"
 #include "fmt/format.h"
@@ -34,6 +33,8 @@ namespace {
 // stored.
 constexpr absl::Duration kTransfersMayTake = absl::Seconds(20);
 constexpr absl::Duration kAllMayTake = absl::Seconds(30);
+
+constexpr absl::Duration kTrimsHeap = absl::Minutes(1);
 
 // For the threads and what they need to begin with, in bytes.
 constexpr uint64_t kLeastAddressSpace = 400'000'000;
@@ -93,19 +94,10 @@ absl::Status RunToTheEnd(Server& server, std::optional<BackupSchedule>& backups,
   return absl::OkStatus();
 }
 
-// A connection takes a descriptor: as many as the system allows, not as many as a
-// shell's default of 1,024.
-void RaiseFileLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 absl::Status Serve(const ServeOptions& options) {
   RequireAddressSpace(kLeastAddressSpace);
   const EndSignals signals;
-  RaiseFileLimit();
+  AllowManyFiles();
   SetUpRpcLibrary();
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
@@ -122,6 +114,7 @@ absl::Status Serve(const ServeOptions& options) {
   if (upgrade.has_value()) {
     log.Info("backup made before the upgrade", {Field("path", upgrade->string())});
   }
+  const HeapTrimmer trimmer(kTrimsHeap);
   LostStore lost;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,

@@ -2,6 +2,8 @@
 
 #include "coordinator/storage_commands.h"
 
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -44,6 +46,7 @@ class ShownProgress {
 absl::Status MakeBackup(const StorageOptions& options) {
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
+  RETURN_IF_ERROR(CheckIsNotAnothers(config.backup_dir, ::geteuid()));
   ShownProgress shown;
   const auto made =
       BackUp(config.state_dir, config.backup_dir, SystemClock().Now(), "", shown.progress());
@@ -56,6 +59,7 @@ absl::Status MakeBackup(const StorageOptions& options) {
 absl::Status RestoreBackup(const StorageOptions& options) {
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
+  RETURN_IF_ERROR(CheckIsNotAnothers(config.state_dir, ::geteuid()));
   ShownProgress shown;
   const absl::Status restored = Restore(options.from, config.state_dir, shown.progress());
   shown.End();

@@ -17,7 +17,7 @@ build_packages=(
   g++=4:12.* cmake=3.25.* ninja-build=1.11.* ccache=4.* mold=1.10.* git pkg-config
   libabsl-dev=20220623.* libgrpc++-dev=1.51.* protobuf-compiler=3.21.*
   protobuf-compiler-grpc=1.51.* libprotobuf-dev=3.21.* libssl-dev=3.0.* libsqlite3-dev=3.40.*
-  libeigen3-dev=3.4.* nlohmann-json3-dev=3.11.* libfmt-dev=9.1.* libspdlog-dev=1:1.10.*
+  nlohmann-json3-dev=3.11.* libfmt-dev=9.1.* libspdlog-dev=1:1.10.*
   libcli11-dev=2.1.* libtomlplusplus-dev=3.3.* libre2-dev=20220601* libonig-dev=6.9.* libgtest-dev=1.12.*
   libgmock-dev=1.12.* zlib1g-dev python3 python3-pip ca-certificates openssl
 )

@@ -292,12 +292,12 @@ next_commands() {
   cat >&2 <<EOF
 
 Everything is in $dir. Try next:
-  alias fedtune='$bin/fedtune --config $dir/administrator/fedtune.toml'    (while a coordinator runs)
-  $bin/fedtune-coordinator serve --config $dir/coordinator/coordinator.toml &
+  "$bin/fedtune-coordinator" serve --config "$dir/coordinator/coordinator.toml" &
+  fedtune() { "$bin/fedtune" --config "$dir/administrator/fedtune.toml" "\$@"; }    # while a coordinator runs
   fedtune run list
   fedtune run show $run
-  $bin/fedtune-client evaluate --base $base --adapter $dir/model-peft --data $data/heldout.jsonl
-  less $source_root/docs/TUTORIAL.md    # a federation of three, by hand
+  "$bin/fedtune-client" evaluate --base "$base" --adapter "$dir/model-peft" --data "$data/heldout.jsonl"
+  less "$source_root/docs/TUTORIAL.md"    # a federation of three, by hand
 EOF
 }
 

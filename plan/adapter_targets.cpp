@@ -237,7 +237,9 @@ absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
                                              const AdapterPlan& adapter) {
   if (adapter.rank < 1) return absl::InvalidArgumentError("rank must be at least 1");
   if (adapter.targets.empty()) return absl::InvalidArgumentError("targets names no layer");
-  for (const std::string& target : adapter.targets) RETURN_IF_ERROR(CheckTarget(model, target));
+  if (adapter.targets != AdapterPlan().targets) {
+    for (const std::string& target : adapter.targets) RETURN_IF_ERROR(CheckTarget(model, target));
+  }
   RETURN_IF_ERROR(CheckSubset(model, adapter));
   ASSIGN_OR_RETURN(const Factors factors, Factors::Create(model, adapter));
   std::vector<AdapterModule> modules;

@@ -13,7 +13,8 @@ namespace fedtune {
 // in the model's order, whatever the order of the targets. Router and head are
 // never targets, except that "lm_head" may be named. "all-linear" is every
 // layer but those two, "mlp" every one of them outside attention; anything else is
-// a layer's name, or what stands behind one of its dots.
+// a layer's name, or what stands behind one of its dots. The usual targets are those of
+// them that the model has: a Llama has no shared experts.
 //
 // Routed experts get their own rank and the scale of all other layers. A layer
 // that a pattern names has the rank or alpha given there, and as in peft the scale

@@ -216,6 +216,17 @@ TEST(ResolveTargetsTest, SaysThatADenseModelHasNoExperts) {
             "target \"routed_experts\": tiny-moe has no such layers (attention has q_proj)");
 }
 
+TEST(ResolveTargetsTest, TakesOfTheUsualTargetsThoseThatTheModelHas) {
+  BaseModelDescription dense = TinyMoe();
+  dense.linear_layers.resize(3);
+  const auto layout = ResolveTargets(dense, AdapterPlan());
+  ASSERT_THAT(layout, IsOk()) << layout.status();
+  EXPECT_EQ(layout->modules().size(), 3u);
+  BaseModelDescription all_experts = TinyMoe();
+  all_experts.linear_layers.erase(all_experts.linear_layers.begin() + 2);
+  EXPECT_THAT(ResolveTargets(all_experts, AdapterPlan()), IsOk());
+}
+
 TEST(ResolveTargetsTest, RefusesToTrainTheRouter) {
   EXPECT_EQ(Refusal({.targets = {"router"}}),
             "target \"router\": routers are never trained, because institutions would pull the "

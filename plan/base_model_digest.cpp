@@ -104,7 +104,7 @@ absl::Status CheckWhole(const std::vector<ModelFile>& files, const fs::path& dir
 
 absl::StatusOr<Digest> HashFile(const fs::path& path, uint64_t size, Tally& tally) {
   std::ifstream in(path, std::ios::binary);
-  if (!in) return ErrnoToStatus(errno, "cannot read", path);
+  if (!in) return ErrnoToStatus(errno, "read", path);
   Sha256 hash;
   std::vector<char> piece(kPieceBytes);
   uint64_t read = 0;
@@ -115,7 +115,7 @@ absl::StatusOr<Digest> HashFile(const fs::path& path, uint64_t size, Tally& tall
     read += got;
     tally.Add(got);
   }
-  if (in.bad()) return ErrnoToStatus(EIO, "cannot read", path);
+  if (in.bad()) return ErrnoToStatus(EIO, "read", path);
   if (read != size) {
     return absl::InternalError(fmt::format("{} changed while it was read ({} bytes instead of {})",
                                            path.string(), read, size));

@@ -24,7 +24,7 @@ constexpr std::string_view kIndex =
 class BaseModelDigestTest : public ::testing::Test {
  protected:
   void Write(std::string_view name, std::string_view content) {
-    ASSERT_THAT(WriteFileAtomically(folder_.path() / name, content, Durability::kCached), IsOk());
+    ASSERT_THAT(WriteFileAtomically(folder_.path() / name, content), IsOk());
   }
   void WriteModel() {
     Write("config.json", "{}");

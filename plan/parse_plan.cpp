@@ -210,10 +210,10 @@ void ReadAggregation(TomlSection section, AggregationPlan& aggregation) {
 }
 
 void ReadServer(TomlSection section, ServerPlan& server) {
-  ReadChoice<ServerOptimizer>(section, "optimizer", server.optimizer,
-                              {{"average", ServerOptimizer::kAverage},
-                               {"momentum", ServerOptimizer::kMomentum},
-                               {"adam", ServerOptimizer::kAdam}});
+  ReadChoice<ServerRule>(section, "optimizer", server.optimizer,
+                         {{"average", ServerRule::kAverage},
+                          {"momentum", ServerRule::kMomentum},
+                          {"adam", ServerRule::kAdam}});
   ReadPositive(section, "learning_rate", server.learning_rate, 100);
   ReadShare(section, "beta1", server.beta1, One::kExcluded);
   ReadShare(section, "beta2", server.beta2, One::kExcluded);
@@ -223,9 +223,9 @@ void ReadServer(TomlSection section, ServerPlan& server) {
       {{"constant", RateSchedule::kConstant}, {"cosine", RateSchedule::kCosine}});
   ReadShare(section, "warmup", server.warmup, One::kExcluded);
   ReadShare(section, "final_share", server.final_share, One::kIncluded);
-  if (server.optimizer == ServerOptimizer::kAverage) {
+  if (server.optimizer == ServerRule::kAverage) {
     RejectUnused(section, {"beta1", "beta2", "epsilon"}, "optimizer = \"average\"");
-  } else if (server.optimizer == ServerOptimizer::kMomentum) {
+  } else if (server.optimizer == ServerRule::kMomentum) {
     RejectUnused(section, {"beta2", "epsilon"}, "optimizer = \"momentum\"");
   }
   if (server.schedule == RateSchedule::kConstant) {

@@ -38,18 +38,6 @@ std::string_view ToString(AggregationMode mode) {
   return mode == AggregationMode::kSecure ? "secure" : "plain";
 }
 
-std::string_view ToString(ServerOptimizer optimizer) {
-  switch (optimizer) {
-    case ServerOptimizer::kAverage:
-      return "average";
-    case ServerOptimizer::kMomentum:
-      return "momentum";
-    case ServerOptimizer::kAdam:
-      return "adam";
-  }
-  return "unknown";
-}
-
 std::string_view ToString(LocalOptimizer optimizer) {
   switch (optimizer) {
     case LocalOptimizer::kAdamW:

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/server_optimizer.h"
 #include "privacy/crypto/cipher_suite.h"
 #include "privacy/secure_aggregation/ring.h"
 
@@ -33,8 +34,6 @@ enum class ContributionWeights : uint8_t { kExamples, kUniform };
 enum class LocalOptimizer : uint8_t { kAdamW, kSgd };
 
 enum class RateSchedule : uint8_t { kConstant, kCosine };
-
-enum class ServerOptimizer : uint8_t { kAverage, kMomentum, kAdam };
 
 // [adapter]: which layers are trained, and how large the factors are.
 struct AdapterPlan {
@@ -128,7 +127,7 @@ struct SecurePlan {
 
 // [server]: what is done with the mean of the contributions (Reddi et al., 2021).
 struct ServerPlan {
-  ServerOptimizer optimizer = ServerOptimizer::kAverage;
+  ServerRule optimizer = ServerRule::kAverage;
   double learning_rate = 1;
   double beta1 = 0.9;   // Momentum, or Adam's first moment.
   double beta2 = 0.99;  // Adam's second moment.
@@ -190,7 +189,6 @@ FactorSet TrainedFactors(AggregationMethod method, int64_t round);
 
 std::string_view ToString(AggregationMethod method);
 std::string_view ToString(AggregationMode mode);
-std::string_view ToString(ServerOptimizer optimizer);
 std::string_view ToString(LocalOptimizer optimizer);
 
 }  // namespace fedtune

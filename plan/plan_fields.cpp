@@ -22,6 +22,8 @@ void ReadValid(TomlSection& section, std::string_view key, T& field, IsValid is_
 
 void ReadWhole(TomlSection& section, std::string_view key, int64_t& field,
                const WholeRange& range) {
+  // Said once, and not by the range, too, in which no value may be the default.
+  if (section.Has(key) && !section.IsInteger(key)) return section.Optional(key, field);
   ReadValid(
       section, key, field,
       [&](int64_t value) { return value >= range.least && value <= range.most; },

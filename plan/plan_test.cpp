@@ -38,7 +38,7 @@ TEST(ParsePlanTest, FillsInTheDefaults) {
   EXPECT_THAT(plan->adapter.targets, ElementsAre("attention", "shared_experts", "dense_mlp"));
   EXPECT_EQ(plan->rounds.deadline, absl::Hours(6));
   EXPECT_EQ(plan->aggregation.method, AggregationMethod::kAlternating);
-  EXPECT_EQ(plan->server.optimizer, ServerOptimizer::kAverage);
+  EXPECT_EQ(plan->server.optimizer, ServerRule::kAverage);
 }
 
 TEST(ParsePlanTest, ReadsEveryKey) {
@@ -116,7 +116,7 @@ every = 20
   EXPECT_EQ(plan->rounds.institutions.size(), 3u);
   EXPECT_EQ(plan->rounds.deadline, absl::Minutes(90));
   EXPECT_EQ(plan->aggregation.weights, ContributionWeights::kUniform);
-  EXPECT_EQ(plan->server.optimizer, ServerOptimizer::kAdam);
+  EXPECT_EQ(plan->server.optimizer, ServerRule::kAdam);
   EXPECT_EQ(plan->server.beta2, 0.95);
   EXPECT_EQ(plan->server.final_share, 0.1);
   EXPECT_EQ(plan->evaluation.every, 20);
@@ -132,6 +132,11 @@ TEST(ParsePlanTest, SaysEverythingThatIsWrongWithItsLine) {
             "plan.toml:5: unknown key \"learning_rat\" in [training]; did you mean "
             "learning_rate?\n"
             "plan.toml:7: count in [rounds] must be from 1 to 1000000");
+}
+
+TEST(ParsePlanTest, SaysOnceThatAKeyIsOfAnotherKind) {
+  EXPECT_EQ(Message(ParsePlan(Text("steps = 'ten'"), "plan.toml").status()),
+            "plan.toml:4: steps in [training] must be a whole number");
 }
 
 TEST(ParsePlanTest, RefusesAMissingName) {

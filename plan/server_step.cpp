@@ -8,18 +8,6 @@
 namespace fedtune {
 namespace {
 
-ServerRule RuleOf(ServerOptimizer optimizer) {
-  switch (optimizer) {
-    case ServerOptimizer::kAverage:
-      return ServerRule::kAverage;
-    case ServerOptimizer::kMomentum:
-      return ServerRule::kMomentum;
-    case ServerOptimizer::kAdam:
-      break;
-  }
-  return ServerRule::kAdam;
-}
-
 double RateShare(const ServerPlan& server, double position) {
   if (position < server.warmup) return position / server.warmup;
   if (server.schedule == RateSchedule::kConstant) return 1;
@@ -33,7 +21,7 @@ ServerStep ServerStepOf(const Plan& plan, int64_t round) {
   const double position =
       (static_cast<double>(round) + 0.5) / static_cast<double>(plan.rounds.count);
   const ServerPlan& server = plan.server;
-  return {.rule = RuleOf(server.optimizer),
+  return {.rule = server.optimizer,
           .learning_rate = static_cast<float>(server.learning_rate * RateShare(server, position)),
           .beta1 = static_cast<float>(server.beta1),
           .beta2 = static_cast<float>(server.beta2),

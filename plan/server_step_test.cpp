@@ -16,7 +16,7 @@ Plan TenRounds() {
 
 TEST(ServerStepTest, TakesTheRuleAndItsSettingsFromThePlan) {
   Plan plan = TenRounds();
-  plan.server.optimizer = ServerOptimizer::kAdam;
+  plan.server.optimizer = ServerRule::kAdam;
   plan.server.beta1 = 0.8;
   plan.server.beta2 = 0.95;
   plan.server.epsilon = 1e-3;

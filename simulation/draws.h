@@ -5,21 +5,17 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "base/splitmix64.h"
 
 namespace fedtune::simulation {
 
-// All that is left to chance in a schedule: one stream of numbers from one seed
-// (SplitMix64), the same on every machine.
+// All that is left to chance in a schedule: one stream of numbers from one seed, the
+// same on every machine.
 class Draws {
  public:
-  explicit Draws(uint64_t seed) : state_(seed) {}
+  explicit Draws(uint64_t seed) : random_(seed) {}
 
-  uint64_t Next() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
+  uint64_t Next() { return random_.Next(); }
 
   // From 0 to `count` - 1.
   int64_t Below(int64_t count) {
@@ -36,7 +32,7 @@ class Draws {
   }
 
  private:
-  uint64_t state_;
+  SplitMix64 random_;
 };
 
 }  // namespace fedtune::simulation

@@ -55,7 +55,8 @@ class WatchedStore final : public ForwardingStore {
                   .contributions = summary.contributions,
                   .training_loss = summary.training_loss,
                   .duration = release.record.ended_at - release.record.started_at,
-                  .adapter = release.record.adapter});
+                  .adapter = release.record.adapter,
+                  .burnt = summary.burnt});
     return absl::OkStatus();
   }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
@@ -94,6 +95,7 @@ class Line final : public ClientLine {
     heard_(invitation_.second);
   }
   void Close(absl::Status) override {}
+  void Abandon(absl::Status) override {}
 
  private:
   const CoordinatorPort::Ear heard_;
@@ -273,7 +275,7 @@ absl::StatusOr<std::unique_ptr<Hub>> Hub::Open(HubOptions options, Scheduler& sc
                    OpenStateDatabase(options.state / kDatabaseName));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> runs,
                    SqliteRunStore::Open(state, {.blobs = options.state / kBlobsName}));
-  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / "spool"));
+  ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / kSpoolName));
   auto hub = std::make_unique<RealHub>(std::move(options), scheduler, state, std::move(runs),
                                        std::move(spool));
   RETURN_IF_ERROR(hub->Resume());

@@ -28,6 +28,7 @@ struct ReleasedRound {
   double training_loss = 0;
   absl::Duration duration;  // Virtual, from the opening of the attempt.
   Digest adapter;
+  std::string burnt;  // Why; empty: it counts.
 };
 
 struct HubOptions {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include <sys/resource.h>
-
 #include <filesystem>
 #include <string>
 
 #include "base/command_line.h"
+#include "base/exhaustion.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "cli/plan_file.h"
@@ -48,14 +47,6 @@ absl::StatusOr<RealTraining> TrainingOf(const SimulateArguments& arguments) {
     return OpenTorchTrainer({.model_directory = base_model, .device = device, .threads = 1});
   };
   return real;
-}
-
-// A coordinator and all its clients have more files than one program.
-void AllowManyFiles() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 absl::Status SimulatePlan(const Session& session, const SimulateArguments& arguments) {

@@ -42,10 +42,14 @@ std::string TableLine(const RoundReport& round) {
   const std::string number = round.attempt == 1
                                  ? fmt::format("{}", round.round + 1)
                                  : fmt::format("{}*{}", round.round + 1, round.attempt);
-  return fmt::format("{:>5} {:>8} {:>14} {:>9} {:>11} {:>10} {:>10} {:>10.3g}\n", number,
-                     round.cohort, round.contributions, round.cohort - round.contributions,
-                     HumanDuration(round.duration), Bytes(round.bytes_up), Bytes(round.bytes_down),
-                     round.training_loss);
+  const std::string loss =
+      round.burnt.empty() ? fmt::format("{:.3g}", round.training_loss) : std::string("-");
+  std::string line = fmt::format("{:>5} {:>8} {:>14} {:>9} {:>11} {:>10} {:>10} {:>10}\n", number,
+                                 round.cohort, round.contributions,
+                                 round.cohort - round.contributions, HumanDuration(round.duration),
+                                 Bytes(round.bytes_up), Bytes(round.bytes_down), loss);
+  if (!round.burnt.empty()) line += fmt::format("      burnt: {}\n", round.burnt);
+  return line;
 }
 
 std::string TableFoot(const SimulatedPlan& plan, const SimulationReport& report) {
@@ -70,18 +74,18 @@ std::string TableFoot(const SimulatedPlan& plan, const SimulationReport& report)
 }
 
 std::string JsonLine(const RoundReport& round) {
-  return nlohmann::ordered_json{{"round", round.round + 1},
-                                {"attempt", round.attempt},
-                                {"cohort", round.cohort},
-                                {"contributions", round.contributions},
-                                {"drop_outs", round.cohort - round.contributions},
-                                {"virtual_seconds", absl::ToDoubleSeconds(round.duration)},
-                                {"bytes_up_per_client", round.bytes_up},
-                                {"bytes_down_per_client", round.bytes_down},
-                                {"training_loss", round.training_loss},
-                                {"adapter", round.adapter.ToString()}}
-             .dump() +
-         "\n";
+  nlohmann::ordered_json line{{"round", round.round + 1},
+                              {"attempt", round.attempt},
+                              {"cohort", round.cohort},
+                              {"contributions", round.contributions},
+                              {"drop_outs", round.cohort - round.contributions},
+                              {"virtual_seconds", absl::ToDoubleSeconds(round.duration)},
+                              {"bytes_up_per_client", round.bytes_up},
+                              {"bytes_down_per_client", round.bytes_down},
+                              {"training_loss", round.training_loss},
+                              {"adapter", round.adapter.ToString()}};
+  if (!round.burnt.empty()) line["burnt"] = round.burnt;
+  return line.dump() + "\n";
 }
 
 std::string JsonFoot(const SimulatedPlan& plan, const SimulationReport& report) {

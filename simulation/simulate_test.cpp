@@ -136,6 +136,13 @@ TEST_F(SimulationTest, ARunThatLosesItsQuorumSaysWhoIsMissingInAFewWords) {
   EXPECT_LT(report->reason.size(), 2000);
 }
 
+TEST(RoundReportTest, ARoundThatBurntSaysWhyAndHasNoLoss) {
+  const RoundReport round{.round = 2, .attempt = 1, .cohort = 5, .burnt = "too few agreed"};
+  EXPECT_THAT(TableLine(round), HasSubstr(" -\n      burnt: too few agreed\n"));
+  EXPECT_THAT(JsonLine(round), HasSubstr(R"("burnt":"too few agreed")"));
+  EXPECT_THAT(JsonLine({}), ::testing::Not(HasSubstr("burnt")));
+}
+
 TEST_F(SimulationTest, DoesNotStartWithoutAQuorum) {
   const auto report = Played(PlainPlan(), 4);
   EXPECT_THAT(report, HasCode(absl::StatusCode::kFailedPrecondition));

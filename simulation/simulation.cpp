@@ -178,7 +178,8 @@ class Play {
                        .duration = released.duration,
                        .bytes_up = static_cast<double>(up - told_up_) * share,
                        .bytes_down = static_cast<double>(down - told_down_) * share,
-                       .adapter = released.adapter});
+                       .adapter = released.adapter,
+                       .burnt = released.burnt});
     told_up_ = up;
     told_down_ = down;
     on_round_(rounds_.back());

@@ -57,6 +57,7 @@ struct RoundReport {
   double bytes_up = 0;           // Of one client of the cohort, on average, with what the
   double bytes_down = 0;         // attempts before this one took.
   Digest adapter = {};
+  std::string burnt = "";  // Why; empty: it counts.
 };
 
 struct SimulationReport {

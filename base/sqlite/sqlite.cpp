@@ -358,15 +358,6 @@ int64_t SqliteDatabase::LastInsertedRowId() const {
   return sqlite3_last_insert_rowid(database_.get());
 }
 
-absl::Status SqliteDatabase::CheckIntegrity() const {
-  ASSIGN_OR_RETURN(SqliteStatement check, Prepare("PRAGMA quick_check(1)"));
-  RETURN_IF_ERROR(check.Step().status());
-  const std::string answer = check.Text(0);
-  if (answer == "ok") return absl::OkStatus();
-  return absl::DataLossError(fmt::format("{} is damaged: {}; restore the file from a backup",
-                                         PathOf(database_.get()), answer));
-}
-
 absl::StatusOr<SqliteTransaction> SqliteTransaction::Begin(SqliteDatabase& database) {
   RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
   SqliteTransaction transaction(database.database_.get(), database.state_);

@@ -185,11 +185,8 @@ class SqliteDatabase {
   int64_t ChangedRows() const;
   int64_t LastInsertedRowId() const;
 
-  // DATA_LOSS: says what is damaged. Reads the whole file.
-  absl::Status CheckIntegrity() const;
-
   // Everything that is wrong with tables, indexes and references, a line each, the
-  // first hundred; empty: nothing. Takes much longer than CheckIntegrity().
+  // first hundred; empty: nothing. Reads the whole file.
   absl::StatusOr<std::vector<std::string>> Problems() const;
 
   // How many of the steps of Migrate() it has seen.

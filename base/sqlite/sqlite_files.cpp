@@ -82,7 +82,7 @@ absl::Status SqliteDatabase::AddChecksums(const std::filesystem::path& path) {
     return absl::DataLossError(
         fmt::format("{}: page 1 is damaged; restore the file from a backup", path.string()));
   }
-  const Unfinished copy(path.string() + ".partial");
+  const Unfinished copy(path.string() + std::string(kPartialSuffix));
   {
     ASSIGN_OR_RETURN(SqliteDatabase database, OpenWith(path, SQLITE_OPEN_READWRITE, nullptr));
     RETURN_IF_ERROR(database.Execute("PRAGMA wal_checkpoint(TRUNCATE)"));

@@ -19,6 +19,7 @@ namespace {
 
 using testing::HasCode;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::IsOk;
 using testing::TemporaryDirectory;
 
@@ -146,7 +147,7 @@ TEST_F(SqliteTest, IsDurableAndPrivate) {
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
-TEST_F(SqliteTest, FindsASoundFileSound) { EXPECT_THAT(database_->CheckIntegrity(), IsOk()); }
+TEST_F(SqliteTest, FindsASoundFileSound) { EXPECT_THAT(*database_->Problems(), IsEmpty()); }
 
 TEST_F(SqliteTest, FindsADamagedPage) {
   ASSERT_THAT(database_->Run("INSERT INTO pots (name, glaze) VALUES ('v', zeroblob(50000))"),
@@ -158,7 +159,7 @@ TEST_F(SqliteTest, FindsADamagedPage) {
   ASSERT_THAT(WriteFileAtomically(path_, bytes), IsOk());
   absl::StatusOr<SqliteDatabase> damaged = SqliteDatabase::Open(path_);
   ASSERT_THAT(damaged, IsOk());
-  EXPECT_THAT(damaged->CheckIntegrity(), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(damaged->Problems(), HasCode(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(SqliteTest, ACommittedTransactionIsSeenByOthers) {

@@ -32,8 +32,10 @@ class Bench:
     def measure(self):
         python = None
         if self.options.peers:
-            setup = subprocess.run([ROOT / "bench/secagg/setup.sh"], check=True, text=True,
-                                   stdout=subprocess.PIPE)
+            setup = subprocess.run(
+                [ROOT / "tests/support/python_environment.sh", "bench-secagg",
+                 ROOT / "bench/secagg/requirements.txt"],
+                check=True, text=True, stdout=subprocess.PIPE)
             python = pathlib.Path(setup.stdout.strip()) / "bin/python"
         for _ in range(self.options.repeats):
             self.ours.append(run([

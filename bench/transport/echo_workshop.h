@@ -19,6 +19,7 @@
 #include "client/round/workshop.h"
 #include "client/storage/session_journal.h"
 #include "fmt/format.h"
+#include "plan/evaluated_rounds.h"
 #include "plan/plan.h"
 
 namespace fedtune::bench {
@@ -79,6 +80,7 @@ class EchoWorkshop final : public Workshop {
     const Assignment assignment{.id = id,
                                 .adapter = kept->adapter,
                                 .factors = kept->factors,
+                                .evaluate = Evaluates(material->plan, id.round),
                                 .evaluate_only = kept->evaluate_only};
     return desk_.Submit({assignment, material}, kept, link, std::move(stop));
   }

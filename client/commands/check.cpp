@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "absl/strings/str_replace.h"
+#include "base/exit_code.h"
+#include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/waiting_note.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/site.h"
 #include "client/data/dataset.h"
@@ -77,15 +78,16 @@ absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const C
 
 absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& directory,
                                            const Policy& policy, const Clock& clock) {
-  ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(directory));
-  ProgressLine progress("reading " + model.name, clock);
+  const absl::StatusOr<BaseModelDescription> model = DescribeBaseModel(directory);
+  RETURN_IF_ERROR(OfNamedFile(model.status()));
+  ProgressLine progress("reading " + model->name, clock);
   ASSIGN_OR_RETURN(const BaseModelDigests digests,
                    DigestBaseModel(directory, [&](double share) { progress.Update(share); }));
   const auto is_allowed = [&](const std::string& digest) {
     return std::ranges::find(policy.base_models, digest) != policy.base_models.end();
   };
   std::string text =
-      fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model.parameter_count)),
+      fmt::format("{} parameters, {}", HumanCount(static_cast<uint64_t>(model->parameter_count)),
                   digests.digest);
   if (policy.base_models.empty() || is_allowed(digests.digest)) return text;
   if (is_allowed(digests.earlier)) {
@@ -100,8 +102,9 @@ absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& director
 absl::StatusOr<std::string> CheckDataset(const std::filesystem::path& file, const Clock& clock) {
   const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
   ProgressLine progress("reading " + file.filename().string(), clock);
-  ASSIGN_OR_RETURN(const DatasetReport report, ReadDataset(file, take_any, ShowOn(progress)));
-  return Describe(report, file.string());
+  const absl::StatusOr<DatasetReport> report = ReadDataset(file, take_any, ShowOn(progress));
+  RETURN_IF_ERROR(OfNamedFile(report.status()));
+  return Describe(*report, file.string());
 }
 
 void CheckBaseModels(const ClientConfig& config, const Clock& clock,
@@ -182,13 +185,17 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
   results.push_back(ResultOf("device", CheckDevice(config, trainers)));
   fmt::print("{}", PresentChecks(results, options.json));
 
+  return SumOf(results);
+}
+
+absl::Status SumOf(const std::vector<CheckResult>& results) {
   const auto failed = [](const CheckResult& result) { return !result.status.ok(); };
   const auto first = std::find_if(results.begin(), results.end(), failed);
   if (first == results.end()) return absl::OkStatus();
-  return absl::Status(
-      first->status.code(),
-      fmt::format("{} of {} checks failed", std::count_if(results.begin(), results.end(), failed),
-                  results.size()));
+  const auto count = std::count_if(results.begin(), results.end(), failed);
+  return WithExitCode(absl::Status(first->status.code(),
+                                   fmt::format("{} of {} checks failed", count, results.size())),
+                      static_cast<ExitCode>(ExitCodeFor(first->status)));
 }
 
 std::string PresentChecks(const std::vector<CheckResult>& results, bool json) {

@@ -27,10 +27,12 @@ struct CheckOptions {
 // Looks at all that a client needs and prints a line for each: in order, or what
 // is wrong and what to do.
 //
-// The first error that was found; INVALID_ARGUMENT when the configuration itself
-// cannot be read.
+// SumOf() what was found; INVALID_ARGUMENT when the configuration itself cannot be read.
 absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock);
+
+// How many have failed, with the code and the exit code of the first of them.
+absl::Status SumOf(const std::vector<CheckResult>& results);
 
 // The lines for people, or one JSON object.
 std::string PresentChecks(const std::vector<CheckResult>& results, bool json);

@@ -2,6 +2,8 @@
 
 #include "client/commands/check.h"
 
+#include "base/exit_code.h"
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 
@@ -29,6 +31,18 @@ TEST(PresentChecksTest, SetsSeveralMistakesBelowEachOther) {
             "  policy        failed    p.toml:1: max_rank is 0\n"
             "                          p.toml:2: hours is x\n"
             "  signing key   ok        ed25519\\x1b[2J\n");
+}
+
+TEST(SumOfTest, EndsAsTheFirstThatHasFailed) {
+  EXPECT_EQ(ExitCodeFor(SumOf(Results())), 4);
+  EXPECT_EQ(Message(SumOf(Results())), "2 of 3 checks failed");
+  EXPECT_TRUE(SumOf({Results().front()}).ok());
+}
+
+TEST(SumOfTest, KeepsAnExitCodeThatWasChosen) {
+  const absl::Status unreadable =
+      WithExitCode(absl::PermissionDeniedError("key.pem: mode 0644"), ExitCode::kUsage);
+  EXPECT_EQ(ExitCodeFor(SumOf({{"signing key", unreadable, ""}})), 2);
 }
 
 TEST(PresentChecksTest, IsOneObjectForMachines) {

@@ -5,11 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/number_checks.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
 #include "client/round/answer_choices.h"
@@ -31,13 +31,6 @@ absl::StatusOr<std::vector<TokenizedRecord>> ReadRecords(const EvaluateOptions& 
   std::vector<TokenizedRecord> records;
   RETURN_IF_ERROR(reader.ReadAndTell(options.data, clock, records));
   return records;
-}
-
-// An adapter of nothing when none is given: the request wants a layout.
-absl::StatusOr<PeftAdapter> ReadAdapter(const EvaluateOptions& options) {
-  if (!options.adapter) return PeftAdapter();
-  ASSIGN_OR_RETURN(const Checkpoint base, Checkpoint::Open(options.model.base));
-  return ReadPeftAdapter(*options.adapter, base);
 }
 
 void Print(const Evaluation& evaluation, size_t choice_count, bool json) {
@@ -62,10 +55,10 @@ void Print(const Evaluation& evaluation, size_t choice_count, bool json) {
 
 absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& trainers,
                           const Clock& clock) {
-  const StopSignals signals;
   ASSIGN_OR_RETURN(const BaseModelDescription model, DescribeBaseModel(options.model.base));
   ASSIGN_OR_RETURN(const std::vector<TokenizedRecord> records, ReadRecords(options, model, clock));
-  ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options));
+  ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options.adapter, options.model.base));
+  const StopSignals signals;  // Until here they end it at once, however much is to be read.
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, OpenTrainer(options.model, trainers));
   EvaluationRequest request{
       .layout = &adapter.layout, .adapter = adapter.values, .records = records, .choices = {}};

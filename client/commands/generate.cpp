@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/number_checks.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/waiting_note.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
 #include "fmt/format.h"
@@ -50,11 +50,7 @@ absl::StatusOr<Writer> OpenWriter(const GenerateOptions& options,
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(base));
   ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(base / "tokenizer.json"));
   ASSIGN_OR_RETURN(SpecialTokens special, LoadSpecialTokens(base, tokenizer));
-  PeftAdapter adapter;
-  if (options.adapter) {
-    ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(base));
-    ASSIGN_OR_RETURN(adapter, ReadPeftAdapter(*options.adapter, checkpoint));
-  }
+  ASSIGN_OR_RETURN(const PeftAdapter adapter, ReadAdapter(options.adapter, base));
   ASSIGN_OR_RETURN(const TorchTrainerOptions torch,
                    OnChosenDevice(options.model, generators.choose_device));
   const WaitingNote note("loading " + base.filename().string());
@@ -130,13 +126,11 @@ class Writing {
 
  private:
   absl::StatusOr<std::vector<TokenizedRecord>> ReadRecords() const {
-    ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options_.model.base));
     TrainingPlan limits;
-    limits.sequence_length = config.context_length;
+    limits.sequence_length = writer_.context_length;
     ASSIGN_OR_RETURN(const RecordReader reader, RecordReader::Open(options_.model.base, limits));
     std::vector<TokenizedRecord> records;
-    ASSIGN_OR_RETURN(const DatasetReport report, reader.Read(*options_.data, records));
-    fmt::print(stderr, "{}\n", Describe(report, options_.data->string()));
+    RETURN_IF_ERROR(reader.ReadAndTell(*options_.data, clock_, records));
     return records;
   }
 

@@ -71,7 +71,7 @@ class GenerateTest : public ::testing::Test {
     return printed;
   }
 
-  GeneratorFactory Saying(std::vector<int32_t> answer) {
+  GeneratorFactory Saying(const std::vector<int32_t>& answer) {
     return {.choose_device = [](std::string_view) { return ComputeDevice::Cpu(); },
             .open = [this, answer](
                         const TorchTrainerOptions&, const AdapterLayout&,

@@ -39,4 +39,11 @@ absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
   return OpenTrainer(options, trainers);
 }
 
+absl::StatusOr<PeftAdapter> ReadAdapter(const std::optional<std::filesystem::path>& folder,
+                                        const std::filesystem::path& base) {
+  if (!folder) return PeftAdapter();
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(base));
+  return ReadPeftAdapter(*folder, checkpoint);
+}
+
 }  // namespace fedtune

@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "client/commands/trainer_factory.h"
+#include "model/checkpoint/peft_adapter.h"
 
 namespace fedtune {
 
@@ -44,5 +46,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const TorchTrainerOptions& 
                                                      const TrainerFactory& trainers);
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
                                                      const TrainerFactory& trainers);
+
+// The adapter of `base` that lies in a folder; one of nothing where none is given.
+absl::StatusOr<PeftAdapter> ReadAdapter(const std::optional<std::filesystem::path>& folder,
+                                        const std::filesystem::path& base);
 
 }  // namespace fedtune

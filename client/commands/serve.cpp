@@ -136,7 +136,6 @@ RefusalObserver RefusalsTo(Log& log) {
 
 absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, const Clock& clock) {
   RequireAddressSpace(kLeastAddressSpace);
-  const StopSignals signals;
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
@@ -146,6 +145,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
     return LogReading(file, clock, log);
   };
   ASSIGN_OR_RETURN(std::vector<DatasetSize> datasets, CountRecords(config, observer_of));
+  // Until here they end it at once: nothing is stored yet, and there may be much to read.
+  const StopSignals signals;
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
   WarnOfMissingBaseModels(config, log);
 

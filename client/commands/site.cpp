@@ -125,6 +125,7 @@ absl::StatusOr<std::shared_ptr<const SecretBytes>> LoadFederationKey(const Clien
   RETURN_IF_ERROR(OfNamedFile(text.status()));
   std::string_view hex = text->RevealText();
   if (hex.ends_with('\n')) hex.remove_suffix(1);
+  if (hex.ends_with('\r')) hex.remove_suffix(1);
   const absl::StatusOr<Digest> key = Digest::Parse(hex);
   if (!key.ok()) {
     // Not what is there: it may be a key.

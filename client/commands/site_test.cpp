@@ -7,12 +7,12 @@
 #include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
-#include "client/transport/fake_coordinator.h"
 #include "gmock/gmock.h"
 #include "privacy/identity/certificate_authority.h"
 #include "privacy/identity/private_file.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/test_federation.h"
 
 namespace fedtune {
 namespace {
@@ -56,14 +56,15 @@ TEST_F(SiteTest, NamesTheLineOfAPolicyThatIsWrong) {
 }
 
 TEST_F(SiteTest, TakesTheCertificateOfTheInstitution) {
-  const testing::TestAuthority authority;
-  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "st-anna");
+  const testing::TestFederation federation;
+  config_.credentials =
+      federation.WriteCredentials(folder_.path() / "keys", Role::kClient, "st-anna");
   EXPECT_THAT(LoadClientCredentials(config_, absl::Now()), IsOk());
 }
 
 TEST_F(SiteTest, RefusesTheCertificateOfAnotherInstitution) {
-  const testing::TestAuthority authority;
-  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "uke");
+  const testing::TestFederation federation;
+  config_.credentials = federation.WriteCredentials(folder_.path() / "keys", Role::kClient, "uke");
   const auto credentials = LoadClientCredentials(config_, absl::Now());
   EXPECT_THAT(credentials, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Message(credentials.status()), HasSubstr("the certificate is for \"uke\""));
@@ -88,19 +89,22 @@ TEST_F(SiteTest, RefusesTheSignerOfAnotherInstitution) {
 }
 
 TEST_F(SiteTest, RefusesTheCertificateOfAnotherRole) {
-  const testing::TestAuthority authority;
-  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kAdministrator, "st-anna");
+  const testing::TestFederation federation;
+  config_.credentials =
+      federation.WriteCredentials(folder_.path() / "keys", Role::kAdministrator, "st-anna");
   EXPECT_THAT(LoadClientCredentials(config_, absl::Now()),
               HasCode(absl::StatusCode::kPermissionDenied));
 }
 
 TEST_F(SiteTest, SealsItsRoundsWithTheKeyOfItsCertificate) {
-  const testing::TestAuthority authority;
-  config_.credentials = authority.Issue(folder_.path() / "keys", Role::kClient, "st-anna");
+  const testing::TestFederation federation;
+  config_.credentials =
+      federation.WriteCredentials(folder_.path() / "keys", Role::kClient, "st-anna");
   const auto credentials = LoadClientCredentials(config_, absl::Now());
   ASSERT_THAT(credentials, IsOk());
   EXPECT_EQ(RoundKey(*credentials), RoundKey(*LoadClientCredentials(config_, absl::Now())));
-  config_.credentials = authority.Issue(folder_.path() / "other", Role::kClient, "st-anna");
+  config_.credentials =
+      federation.WriteCredentials(folder_.path() / "other", Role::kClient, "st-anna");
   EXPECT_FALSE(RoundKey(*credentials) == RoundKey(*LoadClientCredentials(config_, absl::Now())));
 }
 
@@ -143,6 +147,15 @@ TEST_F(SiteTest, ReadsTheFederationKeyThatOnlyItsOwnerCanRead) {
   std::filesystem::permissions(config_.federation_key, std::filesystem::perms::group_read,
                                std::filesystem::perm_options::add);
   EXPECT_THAT(LoadFederationKey(config_), HasCode(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(SiteTest, ReadsAFederationKeyThatHasBeenOnAnotherSystem) {
+  config_.federation_key = folder_.path() / "federation.key";
+  const std::string hex = std::string(64, 'a') + "\r\n";
+  ASSERT_THAT(WriteNewPrivateFile(config_.federation_key,
+                                  SecretBytes(std::vector<uint8_t>(hex.begin(), hex.end()))),
+              IsOk());
+  EXPECT_THAT(LoadFederationKey(config_), IsOk());
 }
 
 TEST_F(SiteTest, NeverPrintsWhatIsNoFederationKey) {

@@ -3,7 +3,10 @@
 #include "client/commands/stop_signals.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <ctime>
+
+#include "base/exit_code.h"
 
 namespace fedtune {
 namespace {
@@ -24,7 +27,8 @@ StopSignals::StopSignals() {
   listener_ = std::jthread([this, signals](const std::stop_token& ended) {
     constexpr timespec kPoll = {.tv_sec = 0, .tv_nsec = 50'000'000};
     while (!ended.stop_requested()) {
-      if (::sigtimedwait(&signals, nullptr, &kPoll) > 0) source_.request_stop();
+      if (::sigtimedwait(&signals, nullptr, &kPoll) < 0) continue;
+      if (!source_.request_stop()) std::_Exit(static_cast<int>(ExitCode::kFailed));
     }
   });
 }

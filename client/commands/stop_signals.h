@@ -8,8 +8,9 @@
 namespace fedtune {
 
 // Turns SIGTERM and SIGINT into a stop request for as long as it lives, instead
-// of the end of the process. Make it before any other thread is started: the
-// signals are blocked in the threads that come after. At most one at a time.
+// of the end of the process; a second one ends it at once, as a kill does, with
+// ExitCode::kFailed. Make it before any other thread is started: the signals are
+// blocked in the threads that come after. At most one at a time.
 class StopSignals {
  public:
   StopSignals();

@@ -11,12 +11,12 @@
 
 #include "aggregation/adapter_init.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/number_checks.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/commands/device.h"
-#include "client/commands/json_line.h"
 #include "client/commands/records.h"
 #include "client/commands/stop_signals.h"
 #include "client/config.h"

@@ -7,16 +7,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/splitmix64.h"
 
 namespace fedtune {
 namespace {
-
-// SplitMix64's output function.
-uint64_t Mix(uint64_t value) {
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-  return value ^ (value >> 31);
-}
 
 uint64_t Fnv1a64(std::string_view text) {
   uint64_t hash = 0xCBF29CE484222325;
@@ -24,27 +18,14 @@ uint64_t Fnv1a64(std::string_view text) {
   return hash;
 }
 
-class SplitMix64 {
- public:
-  explicit SplitMix64(uint64_t state) : state_(state) {}
-
-  // Evenly from 0 to `end` - 1.
-  uint64_t Below(uint64_t end) {
-    const uint64_t skipped = (0 - end) % end;  // 2^64 mod end.
-    while (true) {
-      const uint64_t draw = Next();
-      if (draw >= skipped) return draw % end;
-    }
+// Evenly from 0 to `end` - 1.
+uint64_t Below(uint64_t end, SplitMix64& random) {
+  const uint64_t skipped = (0 - end) % end;  // 2^64 mod end.
+  while (true) {
+    const uint64_t draw = random.Next();
+    if (draw >= skipped) return draw % end;
   }
-
- private:
-  uint64_t Next() {
-    state_ += 0x9E3779B97F4A7C15;
-    return Mix(state_);
-  }
-
-  uint64_t state_;
-};
+}
 
 }  // namespace
 
@@ -52,8 +33,9 @@ std::vector<uint32_t> EpochOrder(uint64_t seed, std::string_view institution, in
                                  int64_t record_count) {
   std::vector<uint32_t> order(static_cast<size_t>(record_count));
   std::iota(order.begin(), order.end(), 0u);
-  SplitMix64 random(Mix(Mix(seed) ^ Fnv1a64(institution)) + Mix(static_cast<uint64_t>(epoch)));
-  for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random.Below(i + 1)]);
+  SplitMix64 random(SplitMix(SplitMix(seed) ^ Fnv1a64(institution)) +
+                    SplitMix(static_cast<uint64_t>(epoch)));
+  for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[Below(i + 1, random)]);
   return order;
 }
 

@@ -216,8 +216,8 @@ TEST_F(ChatTokenizerTest, RejectsWhatDoesNotFitUnlessToldToCutIt) {
 }
 
 TEST_F(ChatTokenizerTest, RejectsConversationsWhoseTemplateCannotBeUsed) {
-  EXPECT_EQ(TokenizeChat("{% macro m() %}", talk_, 100),
-            "folder/chat_template.jinja: line 1: \"macro\" is not supported");
+  EXPECT_EQ(TokenizeChat("{% include 'x' %}", talk_, 100),
+            "folder/chat_template.jinja: line 1: \"include\" is not supported");
   EXPECT_EQ(TokenizeChat("{{ raise_exception('x') }}", talk_, 100),
             "folder/chat_template.jinja: line 1: the chat template refuses the conversation");
   EXPECT_EQ(TokenizeChat("{{ messages[0].content }}", talk_, 100),
@@ -225,7 +225,7 @@ TEST_F(ChatTokenizerTest, RejectsConversationsWhoseTemplateCannotBeUsed) {
 }
 
 TEST_F(ChatTokenizerTest, TakesInstructionsWithoutTheTemplate) {
-  EXPECT_EQ(TokenizeChat("{% macro m() %}", record_, 100), "^say\nit: OK$");
+  EXPECT_EQ(TokenizeChat("{% include 'x' %}", record_, 100), "^say\nit: OK$");
 }
 
 }  // namespace

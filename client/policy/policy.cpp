@@ -13,6 +13,7 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "plan/adapter_targets.h"
+#include "plan/plan_fields.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/secure_aggregation/session_parameters.h"
 
@@ -36,15 +37,6 @@ void ReadBaseModels(TomlSection& section, std::vector<std::string>& base_models)
                                "fedtune-client base digest DIR prints it",
                                digest));
   }
-}
-
-void ReadSecureAggregation(TomlSection& section, SecureAggregation& secure) {
-  std::string text = "optional";
-  section.Optional("secure_aggregation", text);
-  if (text != "optional" && text != "required") {
-    section.Reject("secure_aggregation", "must be \"optional\" or \"required\"");
-  }
-  secure = text == "required" ? SecureAggregation::kRequired : SecureAggregation::kOptional;
 }
 
 void ReadHours(TomlSection& section, Hours& hours) {
@@ -163,7 +155,9 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view sourc
   ReadLimit(root, "max_rounds", policy.max_rounds);
   ReadLimit(root, "min_cohort", policy.min_cohort);
   ReadLimit(root, "assumed_corrupt", policy.assumed_corrupt);
-  ReadSecureAggregation(root, policy.secure_aggregation);
+  ReadChoice<SecureAggregation>(
+      root, "secure_aggregation", policy.secure_aggregation,
+      {{"optional", SecureAggregation::kOptional}, {"required", SecureAggregation::kRequired}});
   root.Optional("tell_record_counts", policy.tell_record_counts);
   ReadHours(root, policy.hours);
   RETURN_IF_ERROR(document.Finish());

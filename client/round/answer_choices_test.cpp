@@ -12,7 +12,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 // A prompt of one token and an answer.
-TokenizedRecord Answered(std::vector<int32_t> answer) {
+TokenizedRecord Answered(const std::vector<int32_t>& answer) {
   TokenizedRecord record{.tokens = {1}, .is_target = {0}};
   for (const int32_t token : answer) {
     record.tokens.push_back(token);
@@ -30,6 +30,7 @@ TEST(AnswerChoicesTest, AreTheDistinctAnswersOfAllSplits) {
 
 TEST(AnswerChoicesTest, ThereAreNoneInFreeText) {
   std::vector<TokenizedRecord> records;
+  records.reserve(101);
   for (int32_t i = 0; i < 100; ++i) records.push_back(Answered({i}));
   EXPECT_THAT(AnswerChoices({records}), SizeIs(100));
   records.push_back(Answered({100}));

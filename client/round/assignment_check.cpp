@@ -3,6 +3,7 @@
 #include "client/round/assignment_check.h"
 
 #include "fmt/format.h"
+#include "plan/evaluated_rounds.h"
 
 namespace fedtune {
 
@@ -24,6 +25,11 @@ absl::Status CheckAssignment(const Assignment& assignment, const Plan& plan) {
         "the coordinator assigned factors that the plan's method, {}, does not train in round {}, "
         "counted from 0",
         ToString(plan.aggregation.method), round));
+  }
+  if (assignment.evaluate != Evaluates(plan, round)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the coordinator wants {} evaluation in round {}, counted from 0, unlike the plan",
+        assignment.evaluate ? "an" : "no", round));
   }
   return absl::OkStatus();
 }

@@ -30,9 +30,10 @@ absl::Status Check(const Assignment& assignment,
 }
 
 TEST(AssignmentCheckTest, TakesThePlansRoundsAndTheEvaluationAfterThem) {
-  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 0}}), IsOk());
-  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 2}, .evaluate = true}), IsOk());
-  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 3}, .evaluate_only = true}), IsOk());
+  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 0}, .evaluate = true}), IsOk());
+  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 2}}), IsOk());
+  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 3}, .evaluate = true, .evaluate_only = true}),
+              IsOk());
 }
 
 TEST(AssignmentCheckTest, RefusesARoundAfterTheLast) {
@@ -56,6 +57,28 @@ TEST(AssignmentCheckTest, RefusesAnEvaluationAfterTheLast) {
 TEST(AssignmentCheckTest, RefusesAnEvaluationInPlaceOfARound) {
   EXPECT_THAT(Check({.id = {.run = "run-1", .round = 2}, .evaluate_only = true}),
               HasCode(kRefused));
+}
+
+// Whoever alone evaluates is alone in the secure sums of losses and right answers.
+TEST(AssignmentCheckTest, RefusesAnEvaluationThatThePlanHasNot) {
+  const absl::Status refused = Check({.id = {.run = "run-1", .round = 1}, .evaluate = true});
+  EXPECT_THAT(refused, HasCode(kRefused));
+  EXPECT_THAT(Message(refused), HasSubstr("wants an evaluation in round 1, counted from 0"));
+}
+
+TEST(AssignmentCheckTest, RefusesToLeaveOutAnEvaluationOfThePlan) {
+  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 0}}), HasCode(kRefused));
+  EXPECT_THAT(Check({.id = {.run = "run-1", .round = 3}, .evaluate_only = true}),
+              HasCode(kRefused));
+}
+
+TEST(AssignmentCheckTest, TakesTheEvaluationsThatThePlanWantsBetween) {
+  Plan plan = PlanOf(AggregationMethod::kFedit);
+  plan.evaluation.every = 2;
+  EXPECT_THAT(CheckAssignment({.id = {.run = "run-1", .round = 1}}, plan), IsOk());
+  EXPECT_THAT(CheckAssignment({.id = {.run = "run-1", .round = 2}, .evaluate = true}, plan),
+              IsOk());
+  EXPECT_THAT(CheckAssignment({.id = {.run = "run-1", .round = 2}}, plan), HasCode(kRefused));
 }
 
 TEST(AssignmentCheckTest, RefusesFactorsOfAnotherMethod) {

@@ -25,6 +25,7 @@ void LogInstruction(Log& log, const Instruction& instruction) {
                               "round assigned",
                               {Field("run", assignment.id.run), Field("round", assignment.id.round),
                                Field("attempt", assignment.id.attempt),
+                               Field("adapter", assignment.adapter.ToHex().substr(0, 12)),
                                Field("time_left", HumanDuration(assignment.time_left))});
                         },
                         [&](const RoundOver& over) {
@@ -101,14 +102,10 @@ void ClientDaemon::OnLost(const absl::Status& reason, absl::Duration retry_in) {
   Post(Lost{reason, retry_in});
 }
 
-void ClientDaemon::Run(CoordinatorLink& link, std::stop_token stop) {
+void ClientDaemon::Run(CoordinatorLink& link, const std::stop_token& stop) {
   Crew crew;
   while (!stop.stop_requested()) {
-    const std::optional<Event> event = Await(stop);
-    const Duties duties =
-        event ? std::visit([this](const auto& kind) { return Handle(kind); }, *event)
-              : state_.Tick(Now());
-    for (const Duty& duty : duties) {
+    for (const Duty& duty : AwaitDuties(stop)) {
       std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
     }
   }
@@ -122,7 +119,13 @@ void ClientDaemon::Post(Event event) {
   arrived_.notify_one();
 }
 
-std::optional<ClientDaemon::Event> ClientDaemon::Await(std::stop_token stop) {
+Duties ClientDaemon::AwaitDuties(const std::stop_token& stop) {
+  const std::optional<Event> event = Await(stop);
+  if (!event) return state_.Tick(Now());
+  return std::visit([this](const auto& kind) { return Handle(kind); }, *event);
+}
+
+std::optional<ClientDaemon::Event> ClientDaemon::Await(const std::stop_token& stop) {
   absl::Duration wait = kLongestWait;
   if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Monotonic());
   std::unique_lock lock(mutex_);

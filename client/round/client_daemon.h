@@ -50,7 +50,7 @@ class ClientDaemon final : public SessionListener {
   ClientDaemon(Options options, Workshop& workshop, const Clock& clock, Log& log);
 
   // Serves until `stop`; what is being worked on then is given up.
-  void Run(CoordinatorLink& link, std::stop_token stop);
+  void Run(CoordinatorLink& link, const std::stop_token& stop);
 
   void OnWelcome(const Welcome& welcome) override;
   void OnInstruction(const Instruction& instruction) override;
@@ -73,7 +73,8 @@ class ClientDaemon final : public SessionListener {
   // Puts an event into the inbox; takes the next one out, or nothing when it is
   // time to tick or to stop.
   void Post(Event event);
-  std::optional<Event> Await(std::stop_token stop);
+  std::optional<Event> Await(const std::stop_token& stop);
+  Duties AwaitDuties(const std::stop_token& stop);
 
   Moment Now() const { return {clock_.Now(), clock_.Monotonic()}; }
   Duties Handle(const Welcome& welcome);

@@ -173,7 +173,7 @@ class ClientDaemonTest : public ::testing::Test {
                  .local_names =
                      LocalNames(std::vector<LocalNames::Name>{{"/models/lite", "base model"}})},
                 workshop_, clock_, log_),
-        thread_([this](std::stop_token stop) { daemon_.Run(link_, std::move(stop)); }) {
+        thread_([this](const std::stop_token& stop) { daemon_.Run(link_, stop); }) {
     daemon_.OnWelcome({.federation = "north"});
   }
 

@@ -36,7 +36,7 @@ std::string Text(const Reply& reply) {
                             : fmt::format("decline {}: {}", answer->run, answer->reason);
   }
   if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
-    const std::string failure = fmt::format("failed {}: {}", Text(failed->id), failed->reason);
+    std::string failure = fmt::format("failed {}: {}", Text(failed->id), failed->reason);
     if (failed->agreed_rounds == 0) return failure;
     return failure + fmt::format(", agreed in {} rounds", failed->agreed_rounds);
   }

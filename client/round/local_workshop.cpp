@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/assignment_check.h"
+#include "plan/evaluated_rounds.h"
 
 namespace fedtune {
 
@@ -31,6 +32,7 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
   RETURN_IF_ERROR(CheckAssignment(assignment, material->plan));
+  RETURN_IF_ERROR(CheckMayTakePart({assignment, material}));
   const RoundInputs inputs = InputsOf(assignment, *material);
   if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();
   if (keeper_) {
@@ -46,6 +48,14 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   if (keeper) keeper->Keep(result);
   Put(assignment.id, std::move(result));
   return absl::OkStatus();
+}
+
+// Rather than train in vain. What may pass is seen to when the work is handed in.
+absl::Status LocalWorkshop::CheckMayTakePart(const SecureRoundWork& work) {
+  if (!work.material->membership) return absl::OkStatus();
+  Check(desk_.has_value(), "a site that joins secure runs has a journal");
+  absl::Status status = desk_->CheckMayTakePart(work);
+  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
 // Whether what was worked out for another attempt at the round, or for this one, is
@@ -98,6 +108,7 @@ Workshop::Outcome LocalWorkshop::Submit(const AttemptId& id, CoordinatorLink& li
   const Assignment assignment{.id = id,
                               .adapter = kept->adapter,
                               .factors = kept->factors,
+                              .evaluate = Evaluates(material->plan, id.round),
                               .evaluate_only = kept->evaluate_only};
   return desk_->Submit({assignment, material}, kept, link, std::move(stop));
 }

@@ -63,6 +63,7 @@ class LocalWorkshop final : public Workshop {
     RoundInputs inputs;                                // Of the contribution.
   };
 
+  absl::Status CheckMayTakePart(const SecureRoundWork& work);
   bool TakeAgain(const AttemptId& id, const RoundInputs& inputs);
   void Put(const AttemptId& id, RoundResult result);
 
@@ -75,7 +76,8 @@ class LocalWorkshop final : public Workshop {
   std::mutex mutex_;
   std::map<std::string, OpenRun> runs_;  // Guarded by mutex_.
 
-  // Used by Submit(), Answer(), EndAggregation() and EndAggregationsBut() alone.
+  // Used by Submit(), Answer(), EndAggregation() and EndAggregationsBut() alone, but for
+  // what is thread-safe.
   std::optional<SecureDesk> desk_;
 
   // Used by Work(), Discard() and KeepOnly() alone.

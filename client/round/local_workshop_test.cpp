@@ -107,7 +107,11 @@ class LocalWorkshopTest : public ::testing::Test {
   }
 
   absl::Status Work(int64_t round) {
-    return workshop_.Work({.id = IdOf(round)}, link_, control_, [](const WorkProgress&) {});
+    return workshop_.Work(AssignmentOf(IdOf(round)), link_, control_, [](const WorkProgress&) {});
+  }
+  // As the plan has it.
+  static Assignment AssignmentOf(const AttemptId& id) {
+    return {.id = id, .evaluate = id.round == 0};
   }
   static AttemptId IdOf(int64_t round) { return {.run = "run-1", .round = round}; }
 
@@ -151,7 +155,8 @@ TEST_F(LocalWorkshopTest, DoesNothingAgainForAnotherAttempt) {
   workshop_.Study(invitation_);
   ASSERT_THAT(Work(0), IsOk());
   const AttemptId second{.run = "run-1", .round = 0, .attempt = 2};
-  ASSERT_THAT(workshop_.Work({.id = second}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  ASSERT_THAT(workshop_.Work(AssignmentOf(second), link_, control_, [](const WorkProgress&) {}),
+              IsOk());
   EXPECT_EQ(trainings_, 1);
   ASSERT_NE(workshop_.Kept(second), nullptr);
   EXPECT_EQ(workshop_.Kept(second)->id, second);
@@ -169,7 +174,15 @@ TEST_F(LocalWorkshopTest, DoesNoWorkForARoundThatThePlanDoesNotHave) {
 
 TEST_F(LocalWorkshopTest, TrainsNoFactorsButThePlans) {
   workshop_.Study(invitation_);
-  EXPECT_THAT(workshop_.Work({.id = IdOf(0), .factors = FactorSet::kA}, link_, control_,
+  EXPECT_THAT(workshop_.Work({.id = IdOf(0), .factors = FactorSet::kA, .evaluate = true}, link_,
+                             control_, [](const WorkProgress&) {}),
+              HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(trainings_, 0);
+}
+
+TEST_F(LocalWorkshopTest, EvaluatesInNoRoundButThePlans) {
+  workshop_.Study(invitation_);
+  EXPECT_THAT(workshop_.Work({.id = IdOf(1), .evaluate = true}, link_, control_,
                              [](const WorkProgress&) {}),
               HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(trainings_, 0);
@@ -178,7 +191,7 @@ TEST_F(LocalWorkshopTest, TrainsNoFactorsButThePlans) {
 TEST_F(LocalWorkshopTest, TrainsAgainFromAnotherAdapter) {
   workshop_.Study(invitation_);
   ASSERT_THAT(Work(0), IsOk());
-  Assignment other{.id = IdOf(0)};
+  Assignment other = AssignmentOf(IdOf(0));
   other.id.attempt = 2;
   other.adapter.bytes.fill(1);
   ASSERT_THAT(workshop_.Work(other, link_, control_, [](const WorkProgress&) {}), IsOk());
@@ -190,7 +203,8 @@ TEST_F(LocalWorkshopTest, HandsInWhatAnEarlierProcessWorkedOut) {
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
     process.Study(invitation_);
     const AttemptId id{.run = "run-1", .round = 0, .attempt = attempt};
-    ASSERT_THAT(process.Work({.id = id}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    ASSERT_THAT(process.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {}),
+                IsOk());
     ASSERT_NE(process.Kept(id), nullptr);
     EXPECT_EQ(process.Kept(id)->id, id);
     EXPECT_EQ(process.Kept(id)->metrics.steps, 1);
@@ -205,7 +219,8 @@ TEST_F(LocalWorkshopTest, HasNoUseForWhatWasWorkedOutOnOtherRecords) {
     records_.training[0].tokens[0] = i + 1;
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
     process.Study(invitation_);
-    ASSERT_THAT(process.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    ASSERT_THAT(process.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
+                IsOk());
   }
   EXPECT_EQ(trainings_, 2);
 }
@@ -214,7 +229,8 @@ TEST_F(LocalWorkshopTest, StoresNothingOfARunThatIsDiscarded) {
   for (int i = 0; i < 2; ++i) {
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
     process.Study(invitation_);
-    ASSERT_THAT(process.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    ASSERT_THAT(process.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
+                IsOk());
     i == 0 ? process.Discard("run-1") : process.KeepOnly({"run-2"});
   }
   EXPECT_EQ(trainings_, 2);
@@ -275,7 +291,8 @@ class SecureWorkshopTest : public LocalWorkshopTest {
     LocalWorkshop process(SecureSiteOf(), OpenerOf(),
                           *SessionJournal::Open(folder_.path() / "sessions.db", *key_), Keeper());
     process.Study(invitation_);
-    EXPECT_THAT(process.Work({.id = id}, link_, control_, [](const WorkProgress&) {}), IsOk());
+    EXPECT_THAT(process.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {}),
+                IsOk());
     EXPECT_EQ(process.Submit(id, link_, {}), std::nullopt);
     return link_.said;
   }
@@ -292,10 +309,11 @@ TEST_F(SecureWorkshopTest, AcceptsWithoutTheNumberOfItsRecords) {
 
 TEST_F(SecureWorkshopTest, AdvertisesAndWaits) {
   workshop_.Study(invitation_);
-  ASSERT_THAT(workshop_.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  ASSERT_THAT(workshop_.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
+              IsOk());
   EXPECT_EQ(workshop_.Submit(IdOf(0), link_, {}), std::nullopt);
   EXPECT_EQ(link_.said.at(0), 1) << "an advertisement";
-  const auto outcome = workshop_.Answer({.id = IdOf(0)}, {99}, link_, {});
+  const auto outcome = workshop_.Answer(AssignmentOf(IdOf(0)), {99}, link_, {});
   ASSERT_TRUE(outcome.has_value());
   EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
 }
@@ -309,12 +327,25 @@ TEST_F(SecureWorkshopTest, AnEarlierProcessResultIsHandedInWithTheAttemptsOwnKey
 
 TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {
   workshop_.Study(invitation_);
-  ASSERT_THAT(workshop_.Work({.id = IdOf(0)}, link_, control_, [](const WorkProgress&) {}), IsOk());
+  ASSERT_THAT(workshop_.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
+              IsOk());
   workshop_.Submit(IdOf(0), link_, {});
   ASSERT_THAT(workshop_.EndAggregation("run-1"), IsOk());
   const auto outcome = workshop_.Submit(IdOf(0), link_, {});
   ASSERT_TRUE(outcome.has_value());
   EXPECT_THAT(*outcome, HasCode(absl::StatusCode::kAborted));
+}
+
+TEST_F(SecureWorkshopTest, DoesNoWorkForAnAggregationThatHasEnded) {
+  workshop_.Study(invitation_);
+  const auto work = [this](const AttemptId& id) {
+    return workshop_.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {});
+  };
+  ASSERT_THAT(work(IdOf(0)), IsOk());
+  workshop_.Submit(IdOf(0), link_, {});
+  ASSERT_THAT(workshop_.EndAggregation("run-1"), IsOk());
+  EXPECT_THAT(work(IdOf(0)), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(work(IdOf(1)), IsOk());
 }
 
 // As when a client was killed within an aggregation of a run that has ended since.
@@ -331,7 +362,7 @@ TEST_F(SecureWorkshopTest, KeepsNoSessionOfAnEarlierProcessWhoseRunHasEnded) {
 
 TEST_F(SecureWorkshopTest, PassesOverMessagesOfAnAggregationThatNeverBegan) {
   workshop_.Study(invitation_);
-  EXPECT_EQ(workshop_.Answer({.id = IdOf(0)}, {99}, link_, {}), std::nullopt);
+  EXPECT_EQ(workshop_.Answer(AssignmentOf(IdOf(0)), {99}, link_, {}), std::nullopt);
 }
 
 TEST_F(LocalWorkshopTest, ForgetsARun) {

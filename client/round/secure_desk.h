@@ -20,7 +20,8 @@
 
 namespace fedtune {
 
-// A client's open secure aggregations, one for each run. Not thread-safe.
+// A client's open secure aggregations, one for each run. Not thread-safe but where it
+// says so.
 class SecureDesk {
  public:
   // A status as SecureSubmission's when it is at its end, for better or worse;
@@ -28,6 +29,11 @@ class SecureDesk {
   using Outcome = std::optional<absl::Status>;
 
   explicit SecureDesk(SessionJournal journal) : journal_(std::move(journal)) {}
+
+  // As SecureSubmission::CheckMayTakePart(). Thread-safe.
+  absl::Status CheckMayTakePart(const SecureRoundWork& work) {
+    return SecureSubmission::CheckMayTakePart(work, journal_);
+  }
 
   // Begins the aggregation with this contribution, or goes on with it. That of an
   // earlier attempt ends.

@@ -93,6 +93,13 @@ absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work) {
                                  material.membership->roster, AttemptOf(work));
 }
 
+absl::Status SecureSubmission::CheckMayTakePart(const SecureRoundWork& work,
+                                                SessionJournal& journal) {
+  ASSIGN_OR_RETURN(const SessionParameters parameters, ParametersOf(work));
+  return Explained(journal.CheckMayTakePart(
+      {.id = SessionId(parameters), .run = parameters.run, .round = parameters.round}));
+}
+
 absl::StatusOr<SecureSubmission> SecureSubmission::Begin(SecureRoundWork work,
                                                          SessionJournal& journal) {
   ASSIGN_OR_RETURN(SessionParameters parameters, ParametersOf(work));

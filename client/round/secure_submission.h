@@ -46,6 +46,9 @@ absl::StatusOr<SessionParameters> ParametersOf(const SecureRoundWork& work);
 // Movable. Not thread-safe.
 class SecureSubmission {
  public:
+  // Whether Begin() would give it up at once: ABORTED. Thread-safe.
+  static absl::Status CheckMayTakePart(const SecureRoundWork& work, SessionJournal& journal);
+
   // Begins the aggregation, or takes it up. Nothing is sent yet.
   static absl::StatusOr<SecureSubmission> Begin(SecureRoundWork work, SessionJournal& journal);
 

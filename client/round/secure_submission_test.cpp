@@ -132,6 +132,7 @@ class SecureSubmissionTest : public ::testing::Test {
                          .batch = {}};
       party.work = {.assignment = {.id = {.run = "run-1", .round = evaluate_only ? 8 : 7},
                                    .adapter = Sha256Of("adapter"),
+                                   .evaluate = evaluate_only,
                                    .evaluate_only = evaluate_only},
                     .material = party.material};
       FillContribution(number);
@@ -153,7 +154,7 @@ class SecureSubmissionTest : public ::testing::Test {
     std::normal_distribution<float> value(0, 0.01f);
     for (float& delta : contribution.delta) delta = value(random);
     for (int64_t i = 0; i < kRouting.counter_count(); ++i) {
-      contribution.metrics.routed_tokens.push_back(random() % 11);
+      contribution.metrics.routed_tokens.push_back(static_cast<int64_t>(random() % 11));
     }
   }
 

@@ -10,6 +10,7 @@
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
 #include "plan/routing_shape.h"
+#include "plan/sequence_length.h"
 
 namespace fedtune {
 namespace {
@@ -23,15 +24,6 @@ absl::Status CheckLayout(const AdapterLayout& layout, const BaseModelDescription
   return absl::InvalidArgumentError(fmt::format(
       "the coordinator trains {} layers, which are not the {} that the plan's targets give on {}",
       layout.modules().size(), ours.modules().size(), model.name));
-}
-
-absl::Status CheckLength(const TrainingPlan& plan, const BaseModelDescription& model) {
-  if (model.context_length == 0 || plan.sequence_length <= model.context_length) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      fmt::format("the plan has sequences of {} tokens, and {} takes {}", plan.sequence_length,
-                  model.name, model.context_length));
 }
 
 absl::Status PrepareForSecureRounds(const Site& site, const Invitation& invitation,
@@ -86,7 +78,7 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   material.layout_digest = Sha256Of(invitation.layout_json);
   ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
   RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
-  RETURN_IF_ERROR(CheckLength(material.plan.training, model.description));
+  RETURN_IF_ERROR(CheckSequenceLength(material.plan.training, model.description));
   ASSIGN_OR_RETURN(material.routing, RoutingShapeOf(model.description, material.plan.training));
   Decision decision = Decide(
       site.policy, {material.plan, material.layout, model.description, model.earlier_digest});

@@ -15,7 +15,7 @@ namespace fedtune {
 // Does tasks on a thread of its own, one after the other. Thread-safe.
 class TaskThread {
  public:
-  TaskThread() : thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
+  TaskThread() : thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
   // Waits for the running task; those that have not begun are dropped.
   ~TaskThread() = default;
@@ -27,7 +27,7 @@ class TaskThread {
   }
 
  private:
-  void Run(std::stop_token stop) {
+  void Run(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (posted_.wait(lock, stop, [this] { return !tasks_.empty(); }) && !stop.stop_requested()) {
       const std::function<void()> task = std::move(tasks_.front());

@@ -72,13 +72,21 @@ absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path&
 }
 
 void SessionJournal::OnEnd(std::function<void(const absl::Status&)> on_end) {
+  const std::lock_guard lock(*mutex_);
   database_.OnEnd(std::move(on_end));
 }
 
 absl::StatusOr<SessionJournal::Kept> SessionJournal::Begin(const JournalSession& session) {
-  ASSIGN_OR_RETURN(std::optional<Kept> kept, Find(session.id));
+  const std::lock_guard lock(*mutex_);
+  ASSIGN_OR_RETURN(std::optional<Kept> kept, FindKept(session.id));
   if (kept.has_value()) return *std::move(kept);
   return BeginNew(session);
+}
+
+absl::Status SessionJournal::CheckMayTakePart(const JournalSession& session) {
+  const std::lock_guard lock(*mutex_);
+  ASSIGN_OR_RETURN(const std::optional<Kept> kept, FindKept(session.id));
+  return kept.has_value() ? absl::OkStatus() : CheckMayBegin(session);
 }
 
 absl::StatusOr<SessionJournal::Kept> SessionJournal::BeginNew(const JournalSession& session) {
@@ -122,6 +130,12 @@ absl::Status SessionJournal::CheckMayBegin(const JournalSession& session) {
 }
 
 absl::StatusOr<std::optional<SessionJournal::Kept>> SessionJournal::Find(const Digest& session) {
+  const std::lock_guard lock(*mutex_);
+  return FindKept(session);
+}
+
+absl::StatusOr<std::optional<SessionJournal::Kept>> SessionJournal::FindKept(
+    const Digest& session) {
   ASSIGN_OR_RETURN(SqliteStatement find, database_.Prepare("SELECT secret FROM sessions "
                                                            "WHERE id = ? AND secret NOT NULL"));
   find.Bind(BlobOf(session));
@@ -148,6 +162,7 @@ absl::StatusOr<std::vector<Bytes>> SessionJournal::Records(const Digest& session
 
 absl::Status SessionJournal::Append(const Digest& session, int64_t number, ByteSpan record,
                                     bool agreed) {
+  const std::lock_guard lock(*mutex_);
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSessionAppendBefore));
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   ASSIGN_OR_RETURN(SqliteStatement count,
@@ -175,9 +190,13 @@ absl::Status SessionJournal::Append(const Digest& session, int64_t number, ByteS
   return absl::OkStatus();
 }
 
-absl::Status SessionJournal::CloseRun(const std::string& run) { return CloseAll({run}); }
+absl::Status SessionJournal::CloseRun(const std::string& run) {
+  const std::lock_guard lock(*mutex_);
+  return CloseAll({run});
+}
 
 absl::Status SessionJournal::CloseAllBut(const std::vector<std::string>& runs) {
+  const std::lock_guard lock(*mutex_);
   ASSIGN_OR_RETURN(std::vector<std::string> others, RunsWithOpenSessions());
   std::erase_if(others, [&runs](const std::string& run) {
     return std::find(runs.begin(), runs.end(), run) != runs.end();
@@ -206,6 +225,7 @@ absl::Status SessionJournal::CloseAll(const std::vector<std::string>& runs) {
 }
 
 absl::Status SessionJournal::LimitPages(int64_t pages) {
+  const std::lock_guard lock(*mutex_);
   return database_.Execute(fmt::format("PRAGMA max_page_count = {}", pages));
 }
 

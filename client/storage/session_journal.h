@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,7 +33,7 @@ struct JournalSession {
 // signing key gives; and for ever which ones there were, and in which rounds
 // survivors were agreed on. Every change is on the disk when the call returns.
 //
-// At most one session of a run is open. Movable; one thread at a time.
+// At most one session of a run is open. Movable; thread-safe.
 //
 // Any call: RESOURCE_EXHAUSTED: the disk is full, nothing has changed.
 // UNAVAILABLE: another process holds the database, or an I/O error or damage has ended
@@ -62,6 +64,9 @@ class SessionJournal {
   // sealed with another signing key, or changed.
   absl::StatusOr<Kept> Begin(const JournalSession& session);
 
+  // Whether it would begin, or be taken up, with Begin()'s refusals; changes nothing.
+  absl::Status CheckMayTakePart(const JournalSession& session);
+
   // What is kept of a session if it is open.
   absl::StatusOr<std::optional<Kept>> Find(const Digest& session);
 
@@ -83,6 +88,8 @@ class SessionJournal {
   SessionJournal(SqliteDatabase database, SecretBytes key)
       : database_(std::move(database)), key_(std::move(key)) {}
 
+  // All with mutex_ held.
+  absl::StatusOr<std::optional<Kept>> FindKept(const Digest& session);
   absl::Status CheckMayBegin(const JournalSession& session);
   absl::Status CloseAll(const std::vector<std::string>& runs);
   absl::Status Close(const std::string& run);
@@ -93,6 +100,7 @@ class SessionJournal {
   absl::StatusOr<SecretBytes> OpenFor(const Digest& session, int64_t number,
                                       const std::string& sealed) const;
 
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   SqliteDatabase database_;
   SecretBytes key_;
 };

@@ -93,6 +93,17 @@ class SessionJournalFaultsTest : public ::testing::Test {
     }
   }
 
+  // With a fault at the k-th write, and a power cut at the end.
+  void ExpectKnownAfter(Fault fault, int64_t k, Survivors survivors) {
+    SCOPED_TRACE(fmt::format("write {} of {}", k, writes_));
+    Disk().Arm(fault, k);
+    const Told told = Work();
+    Disk().Heal();
+    Disk().CutPower(survivors);
+    ExpectKnown(told);
+    Remove();
+  }
+
   const testing::TemporaryDirectory folder_;
   const SigningKey key_ = SigningKey::Generate(CipherSuite::kCurve25519);
   int64_t writes_ = 0;
@@ -100,17 +111,9 @@ class SessionJournalFaultsTest : public ::testing::Test {
 
 TEST_F(SessionJournalFaultsTest, WhatWasStoredSurvivesAPowerCut) {
   for (int64_t k = 0; k <= writes_; ++k) {
-    for (const Fault fault : {Fault::kCrash, Fault::kTornCrash}) {
-      for (const Survivors survivors :
-           {Survivors::kAll, Survivors::kNone, Survivors::kEveryOther}) {
-        SCOPED_TRACE(fmt::format("write {} of {}", k, writes_));
-        Disk().Arm(fault, k);
-        const Told told = Work();
-        Disk().Heal();
-        Disk().CutPower(survivors);
-        ExpectKnown(told);
-        Remove();
-      }
+    for (const Survivors survivors : {Survivors::kAll, Survivors::kNone, Survivors::kEveryOther}) {
+      ExpectKnownAfter(Fault::kCrash, k, survivors);
+      ExpectKnownAfter(Fault::kTornCrash, k, survivors);
     }
   }
 }
@@ -118,13 +121,7 @@ TEST_F(SessionJournalFaultsTest, WhatWasStoredSurvivesAPowerCut) {
 TEST_F(SessionJournalFaultsTest, WhatWasStoredIsThereAfterAnIoErrorAndOnAFullDisk) {
   for (int64_t k = 0; k < writes_; ++k) {
     for (const Fault fault : {Fault::kIoError, Fault::kFull}) {
-      SCOPED_TRACE(fmt::format("write {} of {}", k, writes_));
-      Disk().Arm(fault, k);
-      const Told told = Work();
-      Disk().Heal();
-      Disk().CutPower(Survivors::kNone);
-      ExpectKnown(told);
-      Remove();
+      ExpectKnownAfter(fault, k, Survivors::kNone);
     }
   }
 }

@@ -2,7 +2,6 @@
 
 #include "client/transport/conversion.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
@@ -38,11 +37,9 @@ absl::StatusOr<Instruction> FromProto(const v1::RoundAssignment& message) {
   Assignment assignment;
   ASSIGN_OR_RETURN(assignment.id,
                    AttemptFromProto(message.run_id(), message.round(), message.attempt()));
-  const std::string& digest = message.adapter_sha256();
-  if (digest.size() != assignment.adapter.bytes.size()) {
-    return Malformed("an adapter digest that is not 32 bytes long");
-  }
-  std::copy(digest.begin(), digest.end(), assignment.adapter.bytes.begin());
+  const auto adapter = Digest::FromBinary(message.adapter_sha256(), "adapter_sha256");
+  if (!adapter.ok()) return Malformed("an adapter digest that is not 32 bytes long");
+  assignment.adapter = *adapter;
   if (message.factors() < 1 || message.factors() > 3) return Malformed("unknown factors");
   assignment.factors = static_cast<FactorSet>(message.factors());
   assignment.evaluate = message.evaluate();
@@ -148,20 +145,16 @@ void Fill(const LocalMetrics& metrics, v1::ClientMetrics& filled) {
   if (metrics.after) Fill(*metrics.after, *filled.mutable_after());
 }
 
-std::string BytesOf(const Digest& digest) {
-  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
-}
-
 // What plain and masked contributions say alike, of the bytes that follow.
 template <typename Contributed>
 v1::ContributionHeader HeadOf(const Contributed& contribution, std::string_view bytes) {
   v1::ContributionHeader header;
   FillAttempt(contribution.id, header);
-  header.set_adapter_sha256(BytesOf(contribution.adapter));
-  header.set_layout_sha256(BytesOf(contribution.layout));
+  header.set_adapter_sha256(contribution.adapter.ToBinary());
+  header.set_layout_sha256(contribution.layout.ToBinary());
   header.set_factors(static_cast<uint32_t>(contribution.factors));
   header.set_size_bytes(bytes.size());
-  header.set_sha256(BytesOf(Sha256Of(bytes)));
+  header.set_sha256(Sha256Of(bytes).ToBinary());
   return header;
 }
 

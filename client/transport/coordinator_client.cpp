@@ -72,7 +72,7 @@ absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribut
 
 // A certificate that is not good any more is renewed, and shown with the next session.
 absl::Status CoordinatorClient::Answered(const absl::Status& status) const {
-  const absl::Status explained = ExplainLostConnection(status, options_.address);
+  absl::Status explained = ExplainLostConnection(status, options_.address);
   if (!absl::IsUnauthenticated(explained)) return explained;
   return absl::UnavailableError(std::string(Message(explained)));
 }
@@ -85,7 +85,7 @@ absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
   context.set_deadline(absl::ToChronoTime(start + timeout));
   // No blob has this digest: whoever may fetch at all is told so.
   v1::FetchBlobRequest request;
-  request.set_sha256(std::string(Digest().bytes.size(), '\0'));
+  request.set_sha256(Digest().ToBinary());
   const auto reader = stub->FetchBlob(&context, request);
   v1::BlobChunk chunk;
   while (reader->Read(&chunk)) {

@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/test_federation.h"
 
 namespace fedtune {
 namespace {
@@ -22,7 +23,7 @@ namespace {
 using ::fedtune::testing::FakeCoordinator;
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
-using ::fedtune::testing::TestAuthority;
+using ::fedtune::testing::TestFederation;
 using ::testing::HasSubstr;
 
 // Keeps what the session says until a test asks.
@@ -82,11 +83,11 @@ class CoordinatorClientTest : public ::testing::Test {
   }
 
   const testing::TemporaryDirectory directory_;
-  const TestAuthority authority_;
+  const TestFederation federation_;
   const CredentialFiles keys_ =
-      authority_.Issue(directory_.path() / "st-anna", Role::kClient, "st-anna");
+      federation_.WriteCredentials(directory_.path() / "st-anna", Role::kClient, "st-anna");
   FakeCoordinator coordinator_{
-      authority_.Issue(directory_.path() / "coordinator", Role::kCoordinator, "main")};
+      federation_.WriteCredentials(directory_.path() / "coordinator", Role::kCoordinator, "main")};
   Listener listener_;
 };
 
@@ -144,15 +145,16 @@ TEST_F(CoordinatorClientTest, ShowsItsCertificateAnewWhereTheOldOneIsNotGoodAnyM
 }
 
 TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
-  coordinator_.script = {AssignmentOf(std::string(5 << 20, 'x'))};
+  coordinator_.script = {AssignmentOf(std::string(9 << 20, 'x'))};
   ChannelOptions options = OptionsFor(coordinator_.address());
+  options.most_message_bytes = 4 << 20;
   {
     const CoordinatorClient client(options, Greeting{.client_version = "1"}, listener_);
     EXPECT_EQ(listener_.Next(), "welcome to north");
     EXPECT_THAT(listener_.Next(), HasSubstr("lost: "));
   }
   Listener patient;
-  options.most_message_bytes = 6 << 20;
+  options.most_message_bytes = kMostBytesInMessage;
   const CoordinatorClient client(options, Greeting{.client_version = "1"}, patient);
   EXPECT_EQ(patient.Next(), "welcome to north");
   EXPECT_THAT(patient.Next(), HasSubstr("assigned "));
@@ -189,7 +191,8 @@ TEST_F(CoordinatorClientTest, FetchesAnAdapterWhenItsCertificateIsRenewed) {
 }
 
 TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterOverTheConnectionThatIsThereThen) {
-  FakeCoordinator after(authority_.Issue(directory_.path() / "after", Role::kCoordinator, "main"));
+  FakeCoordinator after(
+      federation_.WriteCredentials(directory_.path() / "after", Role::kCoordinator, "main"));
   after.blob = std::string(5000, 'a') + "last";
   coordinator_.blob = after.blob;
   coordinator_.breaks_at = 3000;
@@ -251,8 +254,7 @@ TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
   EXPECT_FALSE(header.metrics().after().has_accuracy());
   const std::string delta = coordinator_.NextDelta();
   EXPECT_EQ(delta, ValueBytes(contribution.delta));
-  const Digest digest = Sha256Of(delta);
-  EXPECT_EQ(header.sha256(), std::string(digest.bytes.begin(), digest.bytes.end()));
+  EXPECT_EQ(header.sha256(), Sha256Of(delta).ToBinary());
 }
 
 TEST_F(CoordinatorClientTest, HandsAMaskedContributionInPieces) {
@@ -343,9 +345,9 @@ TEST_F(CoordinatorClientTest, SaysThatAProxyIsInTheWay) {
 }
 
 TEST_F(CoordinatorClientTest, RefusesACoordinatorOfAnotherAuthority) {
-  const TestAuthority other;
+  const TestFederation other;
   const FakeCoordinator stranger(
-      other.Issue(directory_.path() / "stranger", Role::kCoordinator, "main"));
+      other.WriteCredentials(directory_.path() / "stranger", Role::kCoordinator, "main"));
   const auto probe = ProbeCoordinator(OptionsFor(stranger.address()), absl::Seconds(20));
   EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnauthenticated)) << probe.status();
   EXPECT_THAT(Message(probe.status()), HasSubstr("another authority"));
@@ -353,7 +355,7 @@ TEST_F(CoordinatorClientTest, RefusesACoordinatorOfAnotherAuthority) {
 
 TEST_F(CoordinatorClientTest, RefusesAClientThatPosesAsCoordinator) {
   const FakeCoordinator impostor(
-      authority_.Issue(directory_.path() / "impostor", Role::kClient, "impostor"));
+      federation_.WriteCredentials(directory_.path() / "impostor", Role::kClient, "impostor"));
   const auto probe = ProbeCoordinator(OptionsFor(impostor.address()), absl::Seconds(20));
   EXPECT_THAT(probe, HasCode(absl::StatusCode::kUnauthenticated)) << probe.status();
 }

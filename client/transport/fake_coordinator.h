@@ -7,7 +7,6 @@
 
 #include <condition_variable>
 #include <deque>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,38 +16,11 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/files.h"
-#include "privacy/identity/certificate_authority.h"
 #include "privacy/identity/key_directory.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 #include "rpc/upload.h"
 
 namespace fedtune::testing {
-
-// An authority that hands out keys without asking.
-class TestAuthority {
- public:
-  explicit TestAuthority(std::string federation = "north")
-      : authority_(*CertificateAuthority::Create(federation, absl::Hours(48), absl::Now())),
-        federation_(std::move(federation)) {}
-
-  // Makes key, certificate and authority files in `directory`.
-  CredentialFiles Issue(const std::filesystem::path& directory, Role role,
-                        const std::string& name) const {
-    const Identity identity{.federation = federation_, .role = role, .name = name};
-    const auto made = MakeKeyAndRequest(directory, identity);
-    const auto request = CertificateRequest::Parse(*ReadFile(made->request));
-    const auto certificate = authority_.Issue(
-        *request, {.identity = identity, .hosts = {}, .valid_for = absl::Hours(1)}, absl::Now());
-    const CredentialFiles files = FilesIn(directory);
-    Check(WriteFileAtomically(files.certificate, *certificate).ok(), "certificate");
-    Check(WriteFileAtomically(files.authority, authority_.ToPem()).ok(), "authority");
-    return files;
-  }
-
- private:
-  CertificateAuthority authority_;
-  std::string federation_;
-};
 
 // A coordinator that says what a test tells it to, on a port of its own, over
 // mutual TLS.

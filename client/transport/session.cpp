@@ -112,7 +112,7 @@ StandingSession::StandingSession(std::function<std::shared_ptr<grpc::Channel>()>
     : channel_(std::move(channel)),
       greeting_(std::move(greeting)),
       listener_(listener),
-      thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
+      thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
 StandingSession::~StandingSession() = default;
 
@@ -121,7 +121,7 @@ void StandingSession::Send(const Reply& reply) {
   if (line_ != nullptr) line_->Send(ReplyToProto(reply));
 }
 
-void StandingSession::Run(std::stop_token stop) {
+void StandingSession::Run(const std::stop_token& stop) {
   Backoff backoff;
   std::mutex mutex;
   std::condition_variable_any stopped;
@@ -137,7 +137,7 @@ void StandingSession::Run(std::stop_token stop) {
   }
 }
 
-absl::Status StandingSession::HoldLine(std::stop_token stop, bool& welcomed) {
+absl::Status StandingSession::HoldLine(const std::stop_token& stop, bool& welcomed) {
   const auto stub = v1::Training::NewStub(channel_());
   Line line(*stub, greeting_, listener_);
   {

@@ -35,8 +35,8 @@ class StandingSession {
  private:
   class Line;
 
-  void Run(std::stop_token stop);
-  absl::Status HoldLine(std::stop_token stop, bool& welcomed);
+  void Run(const std::stop_token& stop);
+  absl::Status HoldLine(const std::stop_token& stop, bool& welcomed);
 
   const std::function<std::shared_ptr<grpc::Channel>()> channel_;
   const Greeting greeting_;

@@ -100,7 +100,7 @@ absl::Status ReadOn(grpc::ChannelInterface& channel, const AdapterRequest& reque
   grpc::ClientContext context;
   const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
   v1::FetchBlobRequest message;
-  message.set_sha256(request.digest.bytes.data(), request.digest.bytes.size());
+  message.set_sha256(request.digest.ToBinary());
   message.set_offset(adapter.size());
   const auto reader = CallFetchBlob(channel, context, message);
   grpc::ByteBuffer bytes;

@@ -61,6 +61,7 @@ class CountingLine final : public ClientLine {
  public:
   void Send(const ClientCommand&) override { ++heard; }
   void Close(absl::Status) override {}
+  void Abandon(absl::Status) override {}
 
   int heard = 0;
 };

@@ -64,11 +64,14 @@ void BlockSums::Finish() {
   if (open_.size() > 0) sums_.push_back(std::exchange(open_, {}).Finish());
 }
 
-bool BlockSums::AreOf(size_t block, std::span<const std::byte> bytes) const {
-  if (block >= sums_.size()) return false;
+uint64_t BlockSums::Of(std::span<const std::byte> bytes) {
   Sum sum;
   sum.Add(bytes);
-  return sums_[block] == sum.Finish();
+  return sum.Finish();
+}
+
+bool BlockSums::AreOf(size_t block, std::span<const std::byte> bytes) const {
+  return block < sums_.size() && sums_[block] == Of(bytes);
 }
 
 }  // namespace fedtune

@@ -22,6 +22,9 @@ class BlockSums {
 
   static constexpr size_t kBlockBytes = size_t{64} << 10;
 
+  // That of one block, or of other bytes that are read together.
+  static uint64_t Of(std::span<const std::byte> bytes);
+
   // The bytes that follow, in whatever pieces.
   void Add(std::span<const std::byte> bytes);
 

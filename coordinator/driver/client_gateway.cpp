@@ -105,7 +105,9 @@ absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
   return ContributionBuffer::Create(header, std::move(bytes));
 }
 
-void ClientGateway::CouldNotKeep(const Institution& from, const absl::Status& why) {
+void ClientGateway::CouldNotKeep(const Institution& from, const RunId& run,
+                                 const ContributionHeader& header, const absl::Status& why) {
+  if (const auto driver = parts_.runs.Find(run)) driver->CouldNotKeep(from, header, why);
   {
     const std::lock_guard lock(mutex_);
     if (!not_kept_.insert(from).second) return;

@@ -80,9 +80,10 @@ class ClientGateway {
   absl::StatusOr<ContributionBuffer> NewBuffer(const Institution& from, const RunId& run,
                                                const ContributionHeader& header) const;
 
-  // Says in the log that a contribution of this client could not be kept; once,
-  // until one of its contributions is taken.
-  void CouldNotKeep(const Institution& from, const absl::Status& why);
+  // As RunDriver::CouldNotKeep(). The log says so, too, once until one of the client's
+  // contributions is taken.
+  void CouldNotKeep(const Institution& from, const RunId& run, const ContributionHeader& header,
+                    const absl::Status& why);
 
   // What came behind this header was refused for good: the client has failed in the
   // attempt, and the round does not wait for another one. Changes nothing when the

@@ -64,6 +64,9 @@ class ClientLine {
 
   // Ends the connection after what was sent before.
   virtual void Close(absl::Status reason) = 0;
+
+  // Ends it without what still waits: who does not read is not waited for.
+  virtual void Abandon(absl::Status reason) = 0;
 };
 
 }  // namespace fedtune

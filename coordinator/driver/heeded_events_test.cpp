@@ -31,9 +31,8 @@ class HeededEventsTest : public testing::StoredRunFixture {
  protected:
   void SetUp() override {
     NewProcess(store_);
-    for (const Institution& client : {kAda, kBea}) {
-      roster_.Connect(client, std::make_shared<SilentLine>());
-    }
+    roster_.Connect(kAda, std::make_shared<SilentLine>());
+    roster_.Connect(kBea, beas_line_);
     Start("count = 1\nquorum = 2");
     for (const Institution& client : {kAda, kBea}) run().Receive(client, RunAccepted{10});
     ASSERT_EQ(run().overview().view.phase, RunPhase::kTraining);
@@ -54,6 +53,7 @@ class HeededEventsTest : public testing::StoredRunFixture {
   const Institution kAda{"ada"};
   const Institution kBea{"bea"};
   const Institution kMallory{"mallory"};
+  const std::shared_ptr<SilentLine> beas_line_ = std::make_shared<SilentLine>();
   WatchedStore store_{*stored_};
 };
 
@@ -84,13 +84,25 @@ TEST_F(HeededEventsTest, AnAnswerThatChanges) {
   EXPECT_THAT(WrittenWithAContribution(), SizeIs(2));
 }
 
+TEST_F(HeededEventsTest, NotAllThatChangesAgainAndAgain) {
+  for (int i = 0; i < 2'000; ++i) run().Receive(kBea, RunAccepted{11 + i % 2});
+  EXPECT_THAT(WrittenWithAContribution(), SizeIs(::testing::Lt(20)));
+}
+
+TEST_F(HeededEventsTest, NoAnswerThatCannotBe) {
+  run().Receive(kBea, RunAccepted{12});
+  for (int i = 0; i < 3; ++i) run().Receive(kMallory, RunAccepted{0});
+  EXPECT_THAT(WrittenWithAContribution(), SizeIs(2));
+}
+
 TEST_F(HeededEventsTest, NoFailureInAnotherRound) {
   run().Receive(kBea, ClientFailed{1, 1, "too early"});
   EXPECT_THAT(WrittenWithAContribution(), SizeIs(1));
 }
 
 TEST_F(HeededEventsTest, WhatNothingFollowsFromIsWrittenBeforeTooMuchWaits) {
-  for (int i = 0; i < 2'000; ++i) run().Receive(kBea, RunAccepted{11 + i % 2});
+  roster_.Disconnect(kBea, beas_line_.get());
+  for (int i = 0; i < 2'000; ++i) run().ConnectionChanged(kBea);
   EXPECT_THAT(store_.written, SizeIs(::testing::Gt(1'000)));
 }
 

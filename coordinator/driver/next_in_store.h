@@ -2,10 +2,13 @@
 
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,25 +18,45 @@
 
 namespace fedtune {
 
+// Checksums of an adapter and its moments, block by block as a step goes through them.
+class StepSums {
+ public:
+  explicit StepSums(int64_t value_count);
+
+  // Thread-safe for different blocks.
+  void Note(int64_t first, const SteppedValues::Block& block);
+
+  bool AreOf(int64_t first, const SteppedValues::Block& block) const;
+
+ private:
+  std::vector<std::array<uint64_t, 3>> sums_;
+};
+
 // What the server's optimiser remembers, where it is stored. Cheap to copy; immutable.
 struct StoredOptimizerState {
   OptimizerStateHead head = {};
-  Blob blob = {};  // Empty: it remembers nothing yet.
+  Blob blob = {};                                  // Empty: it remembers nothing yet.
+  std::shared_ptr<const StepSums> sums = nullptr;  // Of it and of the adapter that it belongs to.
 };
+
+// Of both as they are: who calls this knows that they are good.
+std::shared_ptr<const StepSums> SumsOf(const GlobalAdapter& adapter,
+                                       const StoredOptimizerState& state);
 
 // The next adapter and its optimiser's state, written straight into the store from those
 // before, which stay as they are: a release needs no memory for either.
 class NextInStore final : public SteppedValues {
  public:
-  // `adapter` is the newest one and `head` that of the state after the step. `store`
-  // must outlive it. Errors: of RunStore::NewBlob().
+  // `adapter` is the newest one, `state` its own, with sums, and `head` that of the state
+  // after the step. `store` must outlive it. Errors: of RunStore::NewBlob().
   static absl::StatusOr<std::unique_ptr<NextInStore>> Create(RunStore& store, GlobalAdapter adapter,
                                                              StoredOptimizerState state,
                                                              const OptimizerStateHead& head);
 
   const OptimizerStateHead& head() const { return head_; }
 
-  void Load(int64_t first, const Block& block) const override;
+  // DATA_LOSS: what is stored is not what it was.
+  absl::Status Load(int64_t first, const Block& block) const override;
   absl::Status Store(int64_t first, const Block& block) override;
 
   // When all is stored. Once. Errors: of the store.
@@ -51,11 +74,15 @@ class NextInStore final : public SteppedValues {
 
  private:
   NextInStore(GlobalAdapter adapter, StoredOptimizerState state, const OptimizerStateHead& head)
-      : before_(std::move(adapter)), state_before_(std::move(state)), head_(head) {}
+      : before_(std::move(adapter)),
+        state_before_(std::move(state)),
+        head_(head),
+        sums_(std::make_shared<StepSums>(std::ssize(before_.values()))) {}
 
   const GlobalAdapter before_;
   const StoredOptimizerState state_before_;
   const OptimizerStateHead head_;
+  const std::shared_ptr<StepSums> sums_;  // After the step.
   std::unique_ptr<BlobDraft> adapter_draft_;
   std::unique_ptr<BlobDraft> state_draft_;
   std::optional<GlobalAdapter> next_;

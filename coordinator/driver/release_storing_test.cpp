@@ -67,6 +67,7 @@ class RememberingLine final : public ClientLine {
     told_something_.notify_all();
   }
   void Close(absl::Status) override {}
+  void Abandon(absl::Status) override {}
 
   // The next command of this kind; waits for it.
   template <typename T>

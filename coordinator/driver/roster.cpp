@@ -12,7 +12,7 @@ bool Roster::Connect(const Institution& institution, std::shared_ptr<ClientLine>
     std::swap(lines_[institution], line);
   }
   if (line == nullptr) return false;
-  line->Close(absl::AbortedError(
+  line->Abandon(absl::AbortedError(
       "a newer session of this institution has taken over; if that happens again and again, two "
       "clients run with its key: stop one of them"));
   return true;

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "privacy/crypto/hex.h"
 #include "privacy/crypto/random_bytes.h"
 
 namespace fedtune {
@@ -69,10 +69,7 @@ absl::Status RunAdministration::AddToCatalogue(const RunRecord& run) const {
 // Short enough to be typed, longer when those are used up.
 absl::StatusOr<RunId> RunAdministration::NewRunId() const {
   for (int i = 0; i < kTries; ++i) {
-    const std::vector<uint8_t> random = RandomBytes(i < kTries / 2 ? 2 : 8);
-    std::string hex;
-    for (const uint8_t byte : random) hex += fmt::format("{:02x}", byte);
-    RunId id{fmt::format("run-{}", hex)};
+    RunId id{fmt::format("run-{}", ToHex(RandomBytes(i < kTries / 2 ? 2 : 8)))};
     const absl::Status known = parts_.run_store.Get(id).status();
     if (absl::IsNotFound(known)) return id;
     RETURN_IF_ERROR(known);

@@ -61,7 +61,9 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
       adapter_(std::move(parts.adapter)),
       pack_(around_.spool, record_.id.value),
       last_release_(std::move(parts.last_release)),
-      optimizer_(std::move(parts.optimizer)) {}
+      optimizer_(std::move(parts.optimizer)) {
+  if (optimizer_.sums == nullptr) optimizer_.sums = SumsOf(*adapter_, optimizer_);
+}
 
 std::shared_ptr<RunDriver> RunDriver::Create(Parts parts, const RunSurroundings& surroundings) {
   return std::shared_ptr<RunDriver>(new RunDriver(std::move(parts), surroundings));
@@ -203,14 +205,6 @@ absl::Status RunDriver::SetPause(std::optional<std::string> pause) {
   return absl::OkStatus();
 }
 
-void RunDriver::Tick() {
-  const std::lock_guard lock(mutex_);
-  armed_.reset();
-  const absl::Duration now = Now();
-  if (run_->deadline().has_value() && *run_->deadline() <= now) journal_.Note(now, TimeIsUp{});
-  Follow(run_->Tick(now), now);
-}
-
 std::optional<Blob> RunDriver::FetchAdapter(const Digest& digest) {
   const std::lock_guard lock(mutex_);
   if (!adapter_.has_value() || adapter_->digest() != digest) return std::nullopt;
@@ -222,18 +216,6 @@ bool RunDriver::Admits(const Institution& institution) const {
   const std::vector<std::string>& listed = plan_.rounds.institutions;
   return listed.empty() ||
          std::find(listed.begin(), listed.end(), institution.value) != listed.end();
-}
-
-RunOverview RunDriver::overview() const {
-  const std::lock_guard lock(mutex_);
-  RunOverview overview;
-  overview.record = record_;
-  overview.last_release = last_release_;
-  if (run_.has_value()) overview.view = run_->view();
-  if (overview.view.deadline.has_value()) {
-    overview.time_left = std::max(*overview.view.deadline - Now(), absl::ZeroDuration());
-  }
-  return overview;
 }
 
 void RunDriver::Follow(Effects effects, absl::Duration now) {
@@ -257,6 +239,7 @@ void RunDriver::StoreThenSend() {
         Warn("the run waits until its round's journal can be stored", stored);
       }
       store_refuses_ = true;
+      StandStillForTheStore(stored);
       return OnceTheStoreHasRested([this] {
         const std::lock_guard lock(mutex_);
         store_refuses_ = false;
@@ -270,12 +253,6 @@ void RunDriver::StoreThenSend() {
   }
   ArmTimer();
   watchers_->Notify();
-}
-
-void RunDriver::OnceTheStoreHasRested(std::function<void()> then) {
-  around_.timers.After(around_.store_again, [self = shared_from_this(), then = std::move(then)] {
-    self->around_.work.Add([self, then] { then(); });
-  });
 }
 
 absl::Status RunDriver::StoreChanges() {
@@ -309,15 +286,6 @@ void RunDriver::TryToStore(const RunEnding& ending, bool again) {
   }
   around_.spool.Remove(id().value);
   around_.work.Add([self = shared_from_this()] { self->around_.on_ended(self->id()); });
-}
-
-void RunDriver::ArmTimer() {
-  const std::optional<absl::Duration> due = run_->deadline();
-  if (!due.has_value() || (armed_.has_value() && *armed_ <= *due)) return;
-  armed_ = due;
-  around_.timers.At(*due, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->Tick();
-  });
 }
 
 void RunDriver::Send(const Institution& institution, decltype(ClientCommand::what) what) {

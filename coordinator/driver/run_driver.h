@@ -28,6 +28,7 @@
 #include "coordinator/driver/next_in_store.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/driver/round_sum.h"
+#include "coordinator/driver/run_clock.h"
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/driver/run_watchers.h"
 #include "coordinator/driver/timer_queue.h"
@@ -59,7 +60,8 @@ struct RunSurroundings {
 // they are acknowledged, and added up when the round is complete; a release is made
 // on a thread of the work queue and stored before anyone hears of it. A process that
 // ends at any moment leaves enough for the next one to go on within the round. When
-// the disk is full the run says so once in the log and waits until there is space.
+// the disk is full the run says so once in the log and waits until there is space; no
+// deadline comes meanwhile.
 // Thread-safe: one lock for the run and its sum.
 class RunDriver : public std::enable_shared_from_this<RunDriver> {
  public:
@@ -123,6 +125,11 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // a thread of the work queue; it must live until then.
   void TakeLater(HandedIn& handed);
 
+  // A contribution that CheckContribution() would accept could not be kept, as on a full
+  // disk; its client will offer it again.
+  void CouldNotKeep(const Institution& from, const ContributionHeader& header,
+                    const absl::Status& why);
+
   // The newest adapter, out of memory, if that is the one; counted as sent.
   std::optional<Blob> FetchAdapter(const Digest& digest);
 
@@ -178,7 +185,6 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void AddRestored(const std::shared_ptr<const MaskedElements>& input, ContributionRecord record);
   void CheckNextRestored();
   void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
-  void ArmTimer();
   void Send(const Institution& institution, decltype(ClientCommand::what) what);
   void CarryOut(const Invite& effect);
   void CarryOut(const Assign& effect);
@@ -209,8 +215,12 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void LeaveInStore(GlobalAdapter& adapter) const;
   void TryToStore(const RunEnding& ending, bool again);
 
-  // `then` is called without the lock, on a thread of the work queue, and the run lives
-  // until then.
+  // How time passes; in run_waiting.cpp. Only the last one without the lock: `then` is
+  // called without it, too, on a thread of the work queue, and the run lives until then.
+  void ArmTimer();
+  void StandStill(absl::Duration span, const absl::Status& why);
+  void StandStillForTheStore(const absl::Status& why);
+  absl::Duration Now() const { return run_clock_.At(around_.clock.Monotonic()); }
   void OnceTheStoreHasRested(std::function<void()> then);
 
   absl::Status SetPause(std::optional<std::string> pause);
@@ -219,7 +229,6 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void ReceiveLocked(RunEvent event);
   void StoreAnswers();
   void Warn(std::string_view event, const absl::Status& why);
-  absl::Duration Now() const { return around_.clock.Monotonic(); }
 
   const RunSurroundings around_;
   const Plan plan_;
@@ -251,9 +260,11 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   std::optional<RoundSum> sum_;                  // Of the open attempt.
   std::optional<MaskedSum> masked_sum_;          // The same of a secure run.
   std::optional<ReleaseRecord> last_release_;
-  std::set<Institution> answered_;       // Whose answer is not stored yet.
-  bool stored_answers_ = false;          // A moment ago; a timer goes on.
-  std::optional<absl::Duration> armed_;  // When the timer calls Tick() next.
+  std::set<Institution> answered_;  // Whose answer is not stored yet.
+  bool stored_answers_ = false;     // A moment ago; a timer goes on.
+  RunClock run_clock_;
+  std::string why_it_stands_still_;      // If it does.
+  std::optional<absl::Duration> armed_;  // When the timer calls Tick() next, on run_clock_.
 
   StoredOptimizerState optimizer_;  // Used by the one release at a time; no lock.
 };

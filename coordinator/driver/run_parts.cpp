@@ -15,6 +15,7 @@
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
 #include "plan/routing_shape.h"
+#include "plan/sequence_length.h"
 #include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
@@ -102,7 +103,7 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
 // Burnt rounds leave the optimiser as it was.
 absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Plan& plan,
                                               const RunStore& store) {
-  if (plan.server.optimizer == ServerOptimizer::kAverage) return false;
+  if (plan.server.optimizer == ServerRule::kAverage) return false;
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, store.Releases(record.id));
   return !std::all_of(releases.begin(), releases.end(), HasBurnt);
 }
@@ -128,6 +129,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunI
   ASSIGN_OR_RETURN(parts.record.base_digest, AgreedDigest(parts.plan, model));
   ASSIGN_OR_RETURN(parts.layout, ResolveTargets(model, parts.plan.adapter));
   ASSIGN_OR_RETURN(parts.routing, RoutingShapeOf(model, parts.plan.training));
+  RETURN_IF_ERROR(CheckSequenceLength(parts.plan.training, model));
   RETURN_IF_ERROR(CheckFitsIntoMemory(parts.layout));
   parts.adapter.emplace(
       InitialAdapter(parts.layout, static_cast<uint64_t>(parts.plan.training.seed)));

@@ -149,6 +149,10 @@ void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending,
   if (!std::exchange(pending->waits, true)) {
     Warn("the run waits until its release can be stored", why);
   }
+  {
+    const std::lock_guard lock(mutex_);
+    StandStillForTheStore(why);
+  }
   if (pending->next != nullptr && !pending->next->can_be_kept()) pending->next.reset();
   OnceTheStoreHasRested([this, pending] {
     const bool is_made = pending->next != nullptr || pending->effect.unchanged;

@@ -15,15 +15,21 @@ namespace {
 
 constexpr int64_t kMaxCount = int64_t{1} << 53;  // Up to here doubles count exactly.
 
+// Of a loss, either way: far beyond any, and so that sums of them with weights are numbers.
+constexpr double kMaxLoss = 1e9;
+
 absl::Status Invalid(std::string_view message) {
   return absl::InvalidArgumentError(fmt::format("the contribution {}", message));
 }
 
 bool IsCount(int64_t value) { return value >= 0 && value <= kMaxCount; }
+bool IsLoss(double value) { return std::abs(value) <= kMaxLoss; }
 
 absl::Status CheckEvaluation(const std::optional<EvaluationResult>& result) {
   if (!result.has_value()) return absl::OkStatus();
-  if (!std::isfinite(result->loss)) return Invalid("reports an evaluation loss that is not finite");
+  if (!IsLoss(result->loss)) {
+    return Invalid("reports an evaluation loss that is not finite, or none");
+  }
   if (!IsCount(result->example_count)) return Invalid("reports a count of records out of range");
   if (result->accuracy.has_value() && !(*result->accuracy >= 0 && *result->accuracy <= 1)) {
     return Invalid("reports an accuracy that is not from 0 to 1");
@@ -32,8 +38,8 @@ absl::Status CheckEvaluation(const std::optional<EvaluationResult>& result) {
 }
 
 absl::Status CheckMetrics(const ClientMetrics& metrics) {
-  if (!std::isfinite(metrics.training_loss)) {
-    return Invalid("reports a training loss that is not finite: training has diverged");
+  if (!IsLoss(metrics.training_loss)) {
+    return Invalid("reports a training loss that is not finite, or none: training has diverged");
   }
   if (!IsCount(metrics.steps) || !IsCount(metrics.token_count)) {
     return Invalid("reports a count out of range");

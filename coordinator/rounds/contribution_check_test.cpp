@@ -78,6 +78,14 @@ TEST(CheckHeaderTest, RefusesLossesThatAreNotFinite) {
                 "evaluation loss that is not finite");
 }
 
+// Of which sums with weights would be none.
+TEST(CheckHeaderTest, RefusesLossesBeyondAny) {
+  ExpectRefused([](auto& header) { header.metrics.training_loss = 1e308; }, "diverged");
+  ExpectRefused([](auto& header) { header.metrics.training_loss = -1e308; }, "diverged");
+  ExpectRefused([](auto& header) { header.metrics.before->loss = 1e308; },
+                "evaluation loss that is not finite, or none");
+}
+
 TEST(CheckHeaderTest, RefusesNegativeCounts) {
   ExpectRefused([](auto& header) { header.metrics.steps = -1; }, "count out of range");
   ExpectRefused([](auto& header) { header.metrics.token_count = INT64_MAX; }, "count out of range");

@@ -16,9 +16,6 @@
 namespace fedtune {
 namespace {
 
-// More records than any institution has; keeps weights far from overflow.
-constexpr int64_t kMaxExamples = int64_t{1} << 40;
-
 // In the final evaluation. Longer than a client waits before it tries again.
 constexpr absl::Duration kMayBeAway = absl::Minutes(2);
 
@@ -186,29 +183,6 @@ void Run::GiveUpThoseAway(Training& training) const {
   }
 }
 
-void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
-  // In secure runs nobody tells.
-  const int64_t least = secure_.has_value() ? 0 : 1;
-  if (event.example_count < least || event.example_count > kMaxExamples) {
-    return Handle(from,
-                  RunDeclined{fmt::format("it reports {} records to train on; at least 1 is needed",
-                                          event.example_count)},
-                  step);
-  }
-  Client& client = clients_[from];
-  Answer(client, true, false);
-  client.reason.clear();
-  client.example_count = secure_.has_value() ? 0 : event.example_count;
-}
-
-void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
-  Client& client = clients_[from];
-  Answer(client, false, true);
-  client.reason = ShortReason(event.reason);
-  client.work.reset();
-  if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
-}
-
 void Run::Handle(const Institution& from, const ProgressReported& event, Step&) {
   if (!IsItsWork(from, event.round, event.attempt)) return;
   if (AwaitedRound(from) == nullptr && !clients_[from].work.has_value()) return;
@@ -246,6 +220,7 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
       NumberOf(from).has_value()) {
+    if (!aggregating->session.Includes(*NumberOf(from))) return;
     step.effects.push_back(ReportFault{from, event.round, ShortReason(event.reason)});
     return aggregating->session.Drop(*NumberOf(from));
   }
@@ -364,29 +339,9 @@ bool Run::IsOpenToNew() const {
   return !std::holds_alternative<Ended>(phase_) && rounds_done_ < plan_.rounds.count;
 }
 
-// The one place where an answer changes: the counts go with it.
-void Run::Answer(Client& client, bool accepted, bool declined) {
-  accepted_ += int64_t{accepted} - int64_t{client.accepted};
-  declined_ += int64_t{declined} - int64_t{client.declined};
-  client.accepted = accepted;
-  client.declined = declined;
-}
-
 OpenRound* Run::AwaitedRound(const Institution& from) {
   auto* training = std::get_if<Training>(&phase_);
   return training != nullptr && training->round.Expects(from) ? &training->round : nullptr;
-}
-
-std::string Run::WhyTooFewAccepted() const {
-  std::vector<std::string> others;
-  for (const auto& [institution, client] : clients_) {
-    if (client.accepted) continue;
-    others.push_back(client.declined
-                         ? fmt::format("{} declined: {}", institution.value, client.reason)
-                         : fmt::format("{} did not answer", institution.value));
-  }
-  return fmt::format("{} of the {} institutions needed accepted; {}", accepted_,
-                     plan_.rounds.quorum, SomeOf(std::move(others), "; "));
 }
 
 }  // namespace fedtune

@@ -59,6 +59,9 @@ struct Admission {
 // asked than the plan's max_cohort says. A run whose state is older than its clients',
 // as after a restore, burns the rounds in which they say that they have agreed.
 //
+// A client that changes its answer again and again within an attempt is not heard until
+// the next one: the journal of the attempt keeps each of them.
+//
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
 // is full. Without a quorum when all have answered, or one round deadline after
@@ -177,7 +180,8 @@ class Run {
     std::string reason;
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
-    int64_t agreed_rounds = 0;  // The first so many are burnt for it; see BurnAgreed().
+    int64_t changes_of_mind = 0;  // Since the open attempt was opened.
+    int64_t agreed_rounds = 0;    // The first so many are burnt for it; see BurnAgreed().
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
     std::optional<OpenWork> work;             // Of a round that has closed without it.
@@ -318,6 +322,9 @@ class Run {
   bool IsOpenToNew() const;     // A round is still to come.
   bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
   void Answer(Client& client, bool accepted, bool declined);
+  bool MayChangeItsMind(const Client& client) const;
+  bool HeedsAnswer(const Client& client, const RunAccepted& event) const;
+  bool HeedsAnswer(const Client& client, const RunDeclined& event) const;
   std::vector<Institution> Cohort(const RoundTask& task) const;
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
@@ -328,6 +335,7 @@ class Run {
   void Remember(const std::optional<EvaluationSummary>& evaluation);
   std::string WhyTooFewAccepted() const;
   const OpenRound* CurrentRound() const;
+  const CoordinatorSession* CurrentSession() const;
   ExpectedContribution Expected(const RoundTask& task) const;
   Admission Admitted(int64_t example_count, int64_t staleness) const;
   Admission Repeated(const Institution& institution, const Client& client) const;

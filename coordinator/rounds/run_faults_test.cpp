@@ -55,6 +55,21 @@ TEST_F(RunTest, FailsAtOnceWhenTooManyDecline) {
                           "declined: rank 16 is above its maximum of 8"));
 }
 
+TEST_F(RunTest, WhoChangesItsMindAgainAndAgainIsHeardInTheNextAttempt) {
+  StartWith({kCharite, kUke, kHelios});
+  for (int i = 0; i < 100; ++i) {
+    Does(kHelios, RunDeclined{"no"});
+    Accept(kHelios);
+  }
+  Does(kHelios, RunDeclined{"no more"});
+  EXPECT_NE(ViewOf(kHelios).reason, "no more");
+  Advance(absl::Hours(1));
+  ASSERT_EQ(run_->view().attempt, 2);
+  Does(kHelios, RunDeclined{"no more"});
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kDeclined);
+  EXPECT_EQ(ViewOf(kHelios).reason, "no more");
+}
+
 TEST_F(RunTest, GoesOnWithoutOneThatDeclined) {
   Start({kCharite, kUke, kHelios});
   Accept(kCharite);
@@ -63,6 +78,20 @@ TEST_F(RunTest, GoesOnWithoutOneThatDeclined) {
   EXPECT_EQ(run_->state(), RunState::kRunning);
   EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kDeclined);
   EXPECT_EQ(ViewOf(kHelios).reason, "not this model");
+}
+
+TEST_F(RunTest, HearsSixteenAnswersOfAClientInAnAttempt) {
+  StartWith({kCharite, kUke, kHelios});
+  for (int i = 0; i < 1'000; ++i) Does(kHelios, RunDeclined{fmt::format("no {}", i)});
+  EXPECT_EQ(ViewOf(kHelios).reason, "no 15");
+  EXPECT_FALSE(run_->Heeds(kHelios, RunDeclined{"no"}));
+  EXPECT_FALSE(run_->Heeds(kHelios, RunAccepted{100}));
+  Contribute(kCharite);
+  Contribute(kUke);
+  ReleaseDone();
+  EXPECT_TRUE(run_->Heeds(kHelios, RunAccepted{100}));
+  Accept(kHelios);
+  EXPECT_EQ(ViewOf(kHelios).state, ClientStanding::kWaiting);
 }
 
 TEST_F(RunTest, TreatsAnImpossibleNumberOfRecordsAsDeclining) {

@@ -10,6 +10,7 @@
 #include "coordinator/rounds/run.h"
 #include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
+#include "plan/evaluated_rounds.h"
 
 namespace fedtune {
 namespace {
@@ -92,11 +93,10 @@ void Run::BeginRound(int64_t round, Step& step) {
 
 RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const {
   const bool final = round == plan_.rounds.count;
-  const int64_t every = plan_.evaluation.every;
   return {.round = round,
           .attempt = attempt,
           .factors = TrainedFactors(plan_.aggregation.method, round),
-          .evaluate = final || round == 0 || (every > 0 && round % every == 0),
+          .evaluate = Evaluates(plan_, round),
           .evaluate_only = final,
           .deadline = now + plan_.rounds.deadline,
           .routing = final || secure_.has_value() ? RoutingShape() : routing_};
@@ -132,6 +132,7 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
                                          .factors = task.factors,
                                          .evaluate_only = task.evaluate_only,
                                          .opened = Opened(open)});
+  for (auto& [institution, client] : clients_) client.changes_of_mind = 0;
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
     client.progress = {};

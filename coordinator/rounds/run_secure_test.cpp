@@ -268,6 +268,25 @@ TEST_F(SecureRunTest, AClientWhoseKeysAreNotSignedByItHasFailedTheRound) {
   EXPECT_EQ(released_[0].summary.contributions, 4);
 }
 
+TEST_F(SecureRunTest, HeedsTheFailureOfAClientOnceHoweverOftenItSaysSo) {
+  Start();
+  EveryoneAccepts();
+  for (uint32_t number = 1; number <= 4; ++number) Trained(number);
+  const ClientFailed failed{0, 1, "out of memory"};
+  EXPECT_TRUE(run_->Heeds(Name(2), failed)) << "its keys are there, and it may fall away still";
+  Receive(Name(2), failed);
+  EXPECT_FALSE(run_->Heeds(Name(2), failed));
+  Trained(5);
+  ASSERT_EQ(run_->view().phase, RunPhase::kAggregating);
+  EXPECT_FALSE(run_->Heeds(Name(2), failed));
+  EXPECT_TRUE(run_->Heeds(Name(3), failed));
+  Receive(Name(3), failed);
+  EXPECT_FALSE(run_->Heeds(Name(3), failed));
+  const size_t told = faults_.size();
+  Receive(Name(3), failed);
+  EXPECT_EQ(faults_.size(), told);
+}
+
 TEST_F(SecureRunTest, NamesAClientThatSendsGarbage) {
   Start();
   EveryoneAccepts();

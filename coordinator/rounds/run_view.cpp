@@ -117,13 +117,8 @@ bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
   }
   const Client& client = found->second;
   return std::visit(
-      Overloaded{[&](const RunAccepted& e) {
-                   const int64_t examples = secure_.has_value() ? 0 : e.example_count;
-                   return !client.accepted || client.example_count != examples;
-                 },
-                 [&](const RunDeclined& e) {
-                   return !client.declined || client.reason != ShortReason(e.reason);
-                 },
+      Overloaded{[&](const RunAccepted& e) { return HeedsAnswer(client, e); },
+                 [&](const RunDeclined& e) { return HeedsAnswer(client, e); },
                  [&](const ClientFailed& e) { return HeedsFailure(from, e); },
                  [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
                  [](const auto&) { return true; }},
@@ -133,7 +128,11 @@ bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
 bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const {
   if (AgreedRounds(event) > clients_.at(from).agreed_rounds) return true;
   if (!IsItsWork(from, event.round, event.attempt)) return false;
-  if (secure_.has_value()) return !std::holds_alternative<Releasing>(phase_);
+  if (secure_.has_value()) {
+    const CoordinatorSession* session = CurrentSession();
+    const std::optional<uint32_t> number = NumberOf(from);
+    return session != nullptr && number.has_value() && session->Includes(*number);
+  }
   const Client& client = clients_.at(from);
   return client.work.has_value() || Awaits(from, client);
 }
@@ -141,12 +140,7 @@ bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const
 bool Run::HeedsMessage(const Institution& from, const SecureMessageReceived& event) const {
   const OpenRound* round = CurrentRound();
   if (round == nullptr || !round->task().Is(event.round, event.attempt)) return false;
-  const CoordinatorSession* session = nullptr;
-  if (const auto* training = std::get_if<Training>(&phase_)) {
-    session = training->session.has_value() ? &*training->session : nullptr;
-  } else if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) {
-    session = &aggregating->session;
-  }
+  const CoordinatorSession* session = CurrentSession();
   if (session == nullptr || !NumberOf(from).has_value()) return false;
   return session->Hears(*NumberOf(from), event.message);
 }
@@ -282,6 +276,12 @@ const OpenRound* Run::CurrentRound() const {
   if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return &aggregating->round;
   if (const auto* releasing = std::get_if<Releasing>(&phase_)) return &releasing->round;
   return nullptr;
+}
+
+const CoordinatorSession* Run::CurrentSession() const {
+  if (const auto* aggregating = std::get_if<Aggregating>(&phase_)) return &aggregating->session;
+  const auto* training = std::get_if<Training>(&phase_);
+  return training != nullptr && training->session.has_value() ? &*training->session : nullptr;
 }
 
 bool Run::Awaits(const Institution& institution, const Client& client) const {

@@ -59,7 +59,7 @@ void FillRecord(const RunRecord& record, v1::RunStatus& message) {
   if (record.ended_at.has_value()) {
     message.set_ended_unix_ms(absl::ToUnixMillis(*record.ended_at));
   }
-  message.set_adapter_sha256(ToBytes(record.adapter));
+  message.set_adapter_sha256(record.adapter.ToBinary());
   message.set_adapter_bytes(record.adapter_bytes);
   message.set_base_model(record.base_model);
   message.set_base_digest(record.base_digest);
@@ -117,7 +117,7 @@ v1::RoundSummary ToMessage(const ReleaseRecord& release) {
   if (summary.evaluation.has_value()) {
     *message.mutable_evaluation() = ToMessage(*summary.evaluation);
   }
-  message.set_adapter_sha256(ToBytes(release.adapter));
+  message.set_adapter_sha256(release.adapter.ToBinary());
   message.set_started_unix_ms(absl::ToUnixMillis(release.started_at));
   message.set_ended_unix_ms(absl::ToUnixMillis(release.ended_at));
   for (const LayerLoad& load : LayerLoadsOf(summary.routed)) {

@@ -42,64 +42,49 @@ absl::Status AdministrationService::Start(const Caller& caller, const v1::StartR
   return absl::OkStatus();
 }
 
+template <typename Request, typename Response, typename Step>
+absl::Status AdministrationService::Change(const Request& request, Response& response,
+                                           Step step) const {
+  ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
+  ASSIGN_OR_RETURN(const RunOverview run, step(id));
+  *response.mutable_run() = ToMessage(run);
+  return absl::OkStatus();
+}
+
 grpc::ServerUnaryReactor* AdministrationService::StopRun(Context* context,
                                                          const v1::StopRunRequest* request,
                                                          v1::StopRunResponse* response) {
-  return Answer(*context, "/fedtune.v1.Administration/StopRun",
-                [&](const Caller&) { return Stop(*request, *response); });
-}
-
-absl::Status AdministrationService::Stop(const v1::StopRunRequest& request,
-                                         v1::StopRunResponse& response) {
-  ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
-  ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Stop(id, PrintableText(request.reason())));
-  *response.mutable_run() = ToMessage(run);
-  return absl::OkStatus();
+  return Answer(*context, "/fedtune.v1.Administration/StopRun", [&](const Caller&) {
+    return Change(*request, *response, [&](const RunId& id) {
+      return parts_.runs.Stop(id, PrintableText(request->reason()));
+    });
+  });
 }
 
 grpc::ServerUnaryReactor* AdministrationService::PauseRun(Context* context,
                                                           const v1::PauseRunRequest* request,
                                                           v1::PauseRunResponse* response) {
-  return Answer(*context, "/fedtune.v1.Administration/PauseRun",
-                [&](const Caller&) { return Pause(*request, *response); });
-}
-
-absl::Status AdministrationService::Pause(const v1::PauseRunRequest& request,
-                                          v1::PauseRunResponse& response) {
-  ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
-  ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Pause(id, PrintableText(request.reason())));
-  *response.mutable_run() = ToMessage(run);
-  return absl::OkStatus();
+  return Answer(*context, "/fedtune.v1.Administration/PauseRun", [&](const Caller&) {
+    return Change(*request, *response, [&](const RunId& id) {
+      return parts_.runs.Pause(id, PrintableText(request->reason()));
+    });
+  });
 }
 
 grpc::ServerUnaryReactor* AdministrationService::ResumeRun(Context* context,
                                                            const v1::ResumeRunRequest* request,
                                                            v1::ResumeRunResponse* response) {
-  return Answer(*context, "/fedtune.v1.Administration/ResumeRun",
-                [&](const Caller&) { return Resume(*request, *response); });
-}
-
-absl::Status AdministrationService::Resume(const v1::ResumeRunRequest& request,
-                                           v1::ResumeRunResponse& response) {
-  ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
-  ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Resume(id));
-  *response.mutable_run() = ToMessage(run);
-  return absl::OkStatus();
+  return Answer(*context, "/fedtune.v1.Administration/ResumeRun", [&](const Caller&) {
+    return Change(*request, *response, [&](const RunId& id) { return parts_.runs.Resume(id); });
+  });
 }
 
 grpc::ServerUnaryReactor* AdministrationService::RetryRun(Context* context,
                                                           const v1::RetryRunRequest* request,
                                                           v1::RetryRunResponse* response) {
-  return Answer(*context, "/fedtune.v1.Administration/RetryRun",
-                [&](const Caller&) { return Retry(*request, *response); });
-}
-
-absl::Status AdministrationService::Retry(const v1::RetryRunRequest& request,
-                                          v1::RetryRunResponse& response) {
-  ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
-  ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Retry(id));
-  *response.mutable_run() = ToMessage(run);
-  return absl::OkStatus();
+  return Answer(*context, "/fedtune.v1.Administration/RetryRun", [&](const Caller&) {
+    return Change(*request, *response, [&](const RunId& id) { return parts_.runs.Retry(id); });
+  });
 }
 
 grpc::ServerUnaryReactor* AdministrationService::ListRuns(Context* context,
@@ -205,7 +190,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdministrationService::FetchBlob(
   grpc::ByteBuffer bytes = *request;
   const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
   if (!message.ok()) return StreamBlob(message.status(), 0);
-  const auto digest = DigestFromBytes(message->sha256(), "sha256");
+  const auto digest = Digest::FromBinary(message->sha256(), "sha256");
   if (!digest.ok()) return StreamBlob(digest.status(), 0);
   return StreamBlob(parts_.blobs.FetchBlob(*digest), message->offset());
 }

@@ -62,10 +62,10 @@ class AdministrationService final : public RawAdministrationService {
 
   absl::Status Start(const Caller& caller, const v1::StartRunRequest& request,
                      v1::StartRunResponse& response);
-  absl::Status Stop(const v1::StopRunRequest& request, v1::StopRunResponse& response);
-  absl::Status Pause(const v1::PauseRunRequest& request, v1::PauseRunResponse& response);
-  absl::Status Resume(const v1::ResumeRunRequest& request, v1::ResumeRunResponse& response);
-  absl::Status Retry(const v1::RetryRunRequest& request, v1::RetryRunResponse& response);
+  // Answers with the named run as `step` leaves it.
+  template <typename Request, typename Response, typename Step>
+  absl::Status Change(const Request& request, Response& response, Step step) const;
+
   absl::Status List(v1::ListRunsResponse& response) const;
   absl::Status Get(const v1::GetRunRequest& request, v1::GetRunResponse& response) const;
   absl::Status Clients(v1::ListClientsResponse& response) const;

@@ -197,6 +197,26 @@ TEST_F(AdministrationServiceTest, RefusesABaseModelWhoseRoutersContradictIt) {
   EXPECT_THAT(status.error_message(), HasSubstr("has 4 outputs, and the model 0 routed experts"));
 }
 
+TEST_F(AdministrationServiceTest, TakesABaseModelWithAsManyLayersAsTheLargestHave) {
+  const auto ada = ConnectClient("ada");
+  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
+  for (int layer = 1; layer <= 60; ++layer) {  // Of Kimi K2; DeepSeek-V3 has 58 of 256.
+    for (int expert = 0; expert < 384; ++expert) {
+      for (const std::string_view leaf : {"gate_proj", "up_proj", "down_proj"}) {
+        model.linear_layers.push_back(
+            {.name = fmt::format("model.layers.{}.mlp.experts.{}.{}", layer, expert, leaf),
+             .kind = LayerKind::kRoutedExpert,
+             .in_features = 7168,
+             .out_features = 2048});
+      }
+    }
+  }
+  v1::StartRunRequest request = StartRequest(1, 1);
+  request.set_base_model_json(ToJson(model));
+  EXPECT_GT(request.base_model_json().size(), size_t{7} << 20);
+  EXPECT_THAT(TryStart(request), IsGrpcOk());
+}
+
 TEST_F(AdministrationServiceTest, OneRequestStartsOneRun) {
   auto ada = ConnectClient("ada");
   v1::RunStatus first;
@@ -228,6 +248,14 @@ TEST_F(AdministrationServiceTest, RefusesAnAdapterThatIsLargerThanItsMemory) {
   const grpc::Status status = Administrator()->StartRun(&context, request, &response);
   EXPECT_THAT(status, HasGrpcCode(RESOURCE_EXHAUSTED));
   EXPECT_THAT(status.error_message(), HasSubstr("the adapter has 1.1 TB, and the coordinator may"));
+}
+
+TEST_F(AdministrationServiceTest, RefusesSequencesThatTheModelDoesNotTake) {
+  v1::StartRunRequest request = StartRequest(1, 1);
+  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
+  model.context_length = 16;
+  request.set_base_model_json(ToJson(model));
+  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(AdministrationServiceTest, RefusesAPlanThatIsWrong) {

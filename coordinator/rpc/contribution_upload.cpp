@@ -88,7 +88,7 @@ void ContributionUpload::End(const absl::Status& status) {
     ReachFailPoint(FailPoint::kUploadAcknowledge);
   }
   if (!absl::IsUnavailable(status) || !admitted_) return FinishOnce(ToGrpcStatus(status));
-  gateway_.CouldNotKeep(from_, status);
+  gateway_.CouldNotKeep(from_, submitted_->run, submitted_->header, status);
   FinishOnce(grpc::Status(grpc::StatusCode::UNAVAILABLE,
                           "the coordinator cannot keep the contribution now"));
 }

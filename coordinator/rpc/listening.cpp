@@ -17,7 +17,7 @@
 namespace fedtune {
 namespace {
 
-constexpr int kMaxMessageBytes = (4 << 20) + (64 << 10);
+constexpr int kMaxMessageBytes = kMostBytesInMessage + (64 << 10);
 constexpr size_t kMemoryQuotaBytes = size_t{512} << 20;
 
 // In milliseconds, as gRPC counts.

@@ -46,8 +46,7 @@ class SecureHospital {
                                 .attempt = work_.attempt(),
                                 .factors = static_cast<FactorSet>(work_.factors()),
                                 .routing = routing};
-    Digest adapter;
-    std::copy_n(work_.adapter_sha256().begin(), adapter.bytes.size(), adapter.bytes.begin());
+    const Digest adapter = *Digest::FromBinary(work_.adapter_sha256(), "adapter");
     layout_.emplace(*MaskedLayoutOf(plan, layout, attempt));
     session_ = std::make_unique<ClientSession>(*ClientSession::Create(
         {.parameters = *SecureSessionParameters(plan, plan_toml, layout, roster.digest(), attempt),

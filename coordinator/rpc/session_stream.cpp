@@ -21,8 +21,9 @@ constexpr absl::Duration kLooksAtCertificate = absl::Seconds(30);
 }  // namespace
 
 SessionStream* SessionStream::Begin(const ContributionUpload::Surroundings& around,
-                                    const Caller& caller, OpenStreams& streams) {
-  const std::shared_ptr<SessionStream> session(new SessionStream(around, caller));
+                                    const Caller& caller, grpc::CallbackServerContext& context,
+                                    OpenStreams& streams) {
+  const std::shared_ptr<SessionStream> session(new SessionStream(around, caller, context));
   session->self_ = session;
   session->ReadNext();
   session->LookAtCertificate();
@@ -89,8 +90,13 @@ void SessionStream::Enqueue(v1::CoordinatorMessage message) {
   if (closing_.has_value()) return;
   outgoing_.push_back(std::move(message));
   if (outgoing_.size() > kMaxWaitingMessages) {
-    closing_ = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "this client does not read");
-    outgoing_.erase(outgoing_.begin() + (writing_ ? 1 : 0), outgoing_.end());
+    const absl::Status reason = absl::ResourceExhaustedError("this client does not read");
+    closing_ = ToGrpcStatus(reason);
+    DropWaiting();
+    // Whoever sends may hold locks that the end of the call asks for.
+    timers_.After(absl::ZeroDuration(), [weak = weak_from_this(), reason] {
+      if (const auto session = weak.lock()) session->Abandon(reason);
+    });
   }
   if (!writing_) WriteNext();
 }
@@ -102,8 +108,28 @@ void SessionStream::Close(absl::Status reason) {
   if (!writing_) WriteNext();
 }
 
+// The call is there while it has no Finish(), which waits for this to be over.
+void SessionStream::Abandon(absl::Status reason) {
+  std::unique_lock lock(mutex_);
+  if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
+  DropWaiting();
+  if (writing_ && !cancelling_) {
+    cancelling_ = true;
+    lock.unlock();
+    context_.TryCancel();
+    lock.lock();
+    cancelling_ = false;
+  }
+  if (!writing_) WriteNext();
+}
+
+// All but what is being written.
+void SessionStream::DropWaiting() {
+  outgoing_.erase(outgoing_.begin() + (writing_ ? 1 : 0), outgoing_.end());
+}
+
 void SessionStream::WriteNext() {
-  if (finished_) return;
+  if (finished_ || cancelling_) return;
   if (!outgoing_.empty()) {
     writing_ = true;
     StartWrite(&outgoing_.front());

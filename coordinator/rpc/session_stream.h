@@ -30,14 +30,20 @@ class SessionStream final
  public:
   // `around` must outlive the call.
   static SessionStream* Begin(const ContributionUpload::Surroundings& around, const Caller& caller,
-                              OpenStreams& streams);
+                              grpc::CallbackServerContext& context, OpenStreams& streams);
 
   void Send(const ClientCommand& command) override;
   void Close(absl::Status reason) override;
+  void Abandon(absl::Status reason) override;
 
  private:
-  SessionStream(const ContributionUpload::Surroundings& around, const Caller& caller)
-      : gateway_(around.gateway), timers_(around.timers), clock_(around.clock), caller_(caller) {}
+  SessionStream(const ContributionUpload::Surroundings& around, const Caller& caller,
+                grpc::CallbackServerContext& context)
+      : gateway_(around.gateway),
+        timers_(around.timers),
+        clock_(around.clock),
+        caller_(caller),
+        context_(context) {}
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -50,20 +56,24 @@ class SessionStream final
   void Leave();
   void ReadNext();
   void Enqueue(v1::CoordinatorMessage message);
-  void WriteNext();  // With mutex_ held.
+  // With mutex_ held.
+  void WriteNext();
+  void DropWaiting();
 
   ClientGateway& gateway_;
   TimerQueue& timers_;
   const Clock& clock_;
   const Caller caller_;
-  std::shared_ptr<SessionStream> self_;  // Until OnDone().
-  v1::ClientMessage incoming_;           // One read at a time.
-  std::optional<ClientRecord> client_;   // Since its hello; written by reads only.
+  grpc::CallbackServerContext& context_;  // Until Finish().
+  std::shared_ptr<SessionStream> self_;   // Until OnDone().
+  v1::ClientMessage incoming_;            // One read at a time.
+  std::optional<ClientRecord> client_;    // Since its hello; written by reads only.
 
   std::mutex mutex_;
   std::deque<v1::CoordinatorMessage> outgoing_;  // The first one is being written.
   bool writing_ = false;
   bool left_ = false;
+  bool cancelling_ = false;
   bool finished_ = false;
   std::optional<grpc::Status> closing_;  // What to finish with.
 };

@@ -3,7 +3,6 @@
 #include "coordinator/rpc/training_conversion.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <string>
 
@@ -92,7 +91,7 @@ void Fill(const RoundAssignment& assignment, const std::string& run, v1::Coordin
   message.set_run_id(run);
   message.set_round(assignment.round);
   message.set_attempt(assignment.attempt);
-  message.set_adapter_sha256(ToBytes(assignment.adapter));
+  message.set_adapter_sha256(assignment.adapter.ToBinary());
   message.set_factors(static_cast<uint32_t>(assignment.factors));
   message.set_evaluate(assignment.evaluate);
   message.set_evaluate_only(assignment.evaluate_only);
@@ -131,20 +130,6 @@ void Fill(const RunEnd& end, const std::string& run, v1::CoordinatorMessage& out
 
 }  // namespace
 
-absl::StatusOr<Digest> DigestFromBytes(std::string_view bytes, std::string_view what) {
-  Digest digest;
-  if (bytes.size() != digest.bytes.size()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} has {} bytes, a SHA-256 has 32", what, bytes.size()));
-  }
-  std::memcpy(digest.bytes.data(), bytes.data(), bytes.size());
-  return digest;
-}
-
-std::string ToBytes(const Digest& digest) {
-  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
-}
-
 absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message) {
   switch (message.message_case()) {
     case v1::ClientMessage::kRunDecision:
@@ -169,11 +154,11 @@ absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& messag
   ContributionHeader& header = submitted.header;
   header.round = message.round();
   header.attempt = message.attempt();
-  ASSIGN_OR_RETURN(header.adapter, DigestFromBytes(message.adapter_sha256(), "adapter_sha256"));
-  ASSIGN_OR_RETURN(header.layout, DigestFromBytes(message.layout_sha256(), "layout_sha256"));
+  ASSIGN_OR_RETURN(header.adapter, Digest::FromBinary(message.adapter_sha256(), "adapter_sha256"));
+  ASSIGN_OR_RETURN(header.layout, Digest::FromBinary(message.layout_sha256(), "layout_sha256"));
   header.factors = message.factors();
   header.size_bytes = message.size_bytes();
-  ASSIGN_OR_RETURN(header.sha256, DigestFromBytes(message.sha256(), "sha256"));
+  ASSIGN_OR_RETURN(header.sha256, Digest::FromBinary(message.sha256(), "sha256"));
   header.metrics = FromMessage(message.metrics());
   header.input_manifest.assign(message.input_manifest().begin(), message.input_manifest().end());
   return submitted;

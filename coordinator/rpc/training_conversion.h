@@ -19,9 +19,6 @@ namespace fedtune {
 // What clients send, as the domain's structs. Sizes and ranges are checked by
 // whoever takes them; here only what a struct cannot hold.
 
-// INVALID_ARGUMENT: not 32 bytes; `what` names them.
-absl::StatusOr<Digest> DigestFromBytes(std::string_view bytes, std::string_view what);
-
 // A client's event with the run it is about.
 struct RunClientEvent {
   RunId run;
@@ -47,8 +44,5 @@ v1::CoordinatorMessage ToMessage(const ClientCommand& command);
 // The answer to a hello of `client`; `under_way` as ClientGateway says.
 v1::CoordinatorMessage WelcomeMessage(const std::string& federation, const Institution& client,
                                       const std::optional<std::vector<RunId>>& under_way);
-
-// For bytes fields.
-std::string ToBytes(const Digest& digest);
 
 }  // namespace fedtune

@@ -14,7 +14,7 @@ namespace fedtune {
 namespace {
 
 absl::StatusOr<Blob> FindBlob(const ClientGateway& gateway, const v1::FetchBlobRequest& request) {
-  ASSIGN_OR_RETURN(const Digest digest, DigestFromBytes(request.sha256(), "sha256"));
+  ASSIGN_OR_RETURN(const Digest digest, Digest::FromBinary(request.sha256(), "sha256"));
   return gateway.FetchBlob(digest);
 }
 
@@ -25,7 +25,11 @@ grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* TrainingServ
   using Reactor = grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/Session");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
-  return SessionStream::Begin(around_, *caller, streams_);
+  if (!pace_.MayBegin({caller->identity.name}, around_.clock.Monotonic())) {
+    return new RefusedCall<Reactor>(absl::ResourceExhaustedError(
+        "this institution begins sessions too often; do two clients run with its key?"));
+  }
+  return SessionStream::Begin(around_, *caller, *context, streams_);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* TrainingService::FetchBlob(

@@ -6,6 +6,7 @@
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/open_streams.h"
+#include "coordinator/rpc/session_pace.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 
 namespace fedtune {
@@ -37,6 +38,7 @@ class TrainingService final : public RawTrainingService {
   ClientGateway& gateway_;
   const CallerCheck& callers_;
   OpenStreams& streams_;
+  SessionPace pace_;
 };
 
 }  // namespace fedtune

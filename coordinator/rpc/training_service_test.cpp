@@ -17,7 +17,22 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class TrainingServiceTest : public ServerTest {};
+class TrainingServiceTest : public ServerTest {
+ protected:
+  // Its connection brings no more than is read, and 64 KiB.
+  std::unique_ptr<FakeClient> NewSlowReader(std::string_view name) const {
+    const MemberKeys keys = federation_.Issue(Role::kClient, name);
+    grpc::ChannelArguments arguments;
+    arguments.SetSslTargetNameOverride(kCoordinatorHost);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    return std::make_unique<FakeClient>(grpc::CreateCustomChannel(
+        fmt::format("127.0.0.1:{}", server_->port()),
+        grpc::SslCredentials({.pem_root_certs = federation_.authority_pem(),
+                              .pem_private_key = keys.key,
+                              .pem_cert_chain = keys.certificate}),
+        arguments));
+  }
+};
 
 TEST_F(TrainingServiceTest, WelcomesAClientByTheNameOfItsCertificate) {
   auto ada = NewClient("ada");
@@ -80,6 +95,37 @@ TEST_F(TrainingServiceTest, ANewerSessionTakesOver) {
   EXPECT_THAT(why.error_message(), HasSubstr("two clients run with its key: stop one of them"));
   StartRun(1, 1);
   EXPECT_TRUE(new_session->Receive().has_run_invitation());
+}
+
+// It would keep what it is to be told for as long as its connection lasts.
+TEST_F(TrainingServiceTest, ANewerSessionEndsOneThatIsNotReadAtOnce) {
+  auto old_session = NewSlowReader("ada");
+  old_session->SayHello();
+  ASSERT_TRUE(old_session->Receive().has_welcome());
+  v1::StartRunRequest request = StartRequest(1, 1);
+  *request.mutable_plan_toml() += "# " + std::string(3 << 20, 'x') + "\n";
+  grpc::ClientContext context;
+  v1::StartRunResponse response;
+  ASSERT_THAT(Administrator()->StartRun(&context, request, &response), IsGrpcOk());
+  auto new_session = ConnectClient("ada");
+  EXPECT_FALSE(old_session->Receive().has_run_invitation());
+  EXPECT_THAT(old_session->End(), HasGrpcCode(CANCELLED));
+  EXPECT_TRUE(new_session->Receive().has_run_invitation());
+}
+
+TEST_F(TrainingServiceTest, RefusesSessionsThatAreBegunTooOften) {
+  const auto ada = NewClient("ada");
+  grpc::Status last;
+  for (int i = 0; i < 200; ++i) {
+    ada->SayHello();
+    if (ada->Receive().has_welcome()) {
+      ada->HangUp();
+    } else {
+      last = ada->End();
+    }
+  }
+  EXPECT_THAT(last, HasGrpcCode(RESOURCE_EXHAUSTED));
+  EXPECT_TRUE(ConnectClient("bea") != nullptr);
 }
 
 TEST_F(TrainingServiceTest, OneClientsFaultEndsNoOthersSession) {
@@ -146,7 +192,7 @@ class ContributionTest : public ServerTest {
 
 TEST_F(ContributionTest, GivesTheAdapterToStartFrom) {
   const std::string adapter = ada_->Fetch(work_.adapter_sha256());
-  EXPECT_EQ(ToBytes(Sha256Of(adapter)), work_.adapter_sha256());
+  EXPECT_EQ(Sha256Of(adapter).ToBinary(), work_.adapter_sha256());
   EXPECT_EQ(adapter.size(), 20U);
 }
 

@@ -2,6 +2,8 @@
 
 #include "coordinator/storage/backup.h"
 
+#include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,7 +29,6 @@ namespace {
 using std::filesystem::path;
 
 constexpr char kNameFormat[] = "fedtune-%E4Y%m%dT%H%M%SZ";
-constexpr std::string_view kUnfinished = ".partial";
 constexpr int kTries = 3;
 
 // When a backup of this name was made; nothing if it is no backup's name.
@@ -59,7 +60,7 @@ absl::Status RemoveAll(const path& directory) {
 
 absl::Status RemoveUnfinished(const path& directory) {
   for (const path& entry : EntriesOf(directory)) {
-    if (entry.extension() == kUnfinished) RETURN_IF_ERROR(RemoveAll(entry));
+    if (entry.extension() == kPartialSuffix) RETURN_IF_ERROR(RemoveAll(entry));
   }
   return absl::OkStatus();
 }
@@ -204,8 +205,17 @@ absl::Status CheckIsEmpty(const path& state) {
   return absl::OkStatus();
 }
 
+// A backup has no write-ahead log; of a state directory, much is in nothing else.
+absl::Status CheckIsNoStateDirectory(const path& from) {
+  if (SizeOfFile(from / (std::string(kDatabaseName) + "-wal")) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{0} is no backup but a state directory, of a coordinator that runs or was killed: to copy "
+      "it, make a backup of it, fedtune-coordinator backup --state-dir '{0}', and restore that",
+      from.string()));
+}
+
 // Where a restore puts things until they are whole.
-path StagedIn(const path& state) { return state / fmt::format("restored{}", kUnfinished); }
+path StagedIn(const path& state) { return state / fmt::format("restored{}", kPartialSuffix); }
 
 absl::Status CopyState(const path& from, const path& to, const TaskProgress& progress) {
   RETURN_IF_ERROR(MakePrivate(to));
@@ -216,6 +226,22 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
 }
 
 }  // namespace
+
+absl::Status CheckIsNotAnothers(const path& folder, uid_t user) {
+  constexpr uid_t kRoot = 0;
+  path there = std::filesystem::absolute(folder);
+  struct stat status = {};
+  while (::stat(there.c_str(), &status) != 0 && there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  if (user != kRoot || status.st_uid == kRoot) return absl::OkStatus();
+  const passwd* const owner = ::getpwuid(status.st_uid);
+  const std::string name = owner == nullptr ? fmt::format("#{}", status.st_uid) : owner->pw_name;
+  return absl::FailedPreconditionError(
+      fmt::format("{} belongs to {}, who could not use or remove what root makes in it; run this "
+                  "as that user: sudo -u '{}' fedtune-coordinator ...",
+                  there.string(), name, name));
+}
 
 std::string BackupName(absl::Time made) {
   return absl::FormatTime(kNameFormat, made, absl::UTCTimeZone());
@@ -250,7 +276,7 @@ absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time n
   }
   RETURN_IF_ERROR(CheckSpace(state, backups));
   const std::vector<path> before = Backups(backups);
-  const path staged = made.string() + std::string(kUnfinished);
+  const path staged = made.string() + std::string(kPartialSuffix);
   absl::Status status =
       StageInTheEnd(state, before.empty() ? path() : before.back(), staged, progress);
   if (status.ok()) status = CheckAll(staged, progress);
@@ -276,7 +302,7 @@ absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
   const std::vector<path> made = Backups(backups);
   for (int64_t i = 0; i < std::ssize(made) - keep; ++i) {
     // What is removed in part is no backup.
-    const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kUnfinished);
+    const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kPartialSuffix);
     RETURN_IF_ERROR(RenameDurably(made[static_cast<size_t>(i)], unfinished));
     RETURN_IF_ERROR(RemoveAll(unfinished));
   }
@@ -284,6 +310,7 @@ absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
 }
 
 absl::Status Restore(const path& backup, const path& state, const TaskProgress& progress) {
+  RETURN_IF_ERROR(CheckIsNoStateDirectory(backup));
   RETURN_IF_ERROR(CheckAll(backup, progress));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(state));
   const path staged = StagedIn(state);

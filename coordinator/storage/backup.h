@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <string_view>
 #include <vector>
@@ -49,12 +51,18 @@ absl::Time LastBackup(const std::filesystem::path& backups);
 // Removes the oldest of them but for `keep`.
 absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep);
 
+// What root makes in a folder of another user's, that user can neither use nor remove: a
+// coordinator would stop making backups. FAILED_PRECONDITION: `user` is root, and `folder`,
+// or what it would be made in, is another's.
+absl::Status CheckIsNotAnothers(const std::filesystem::path& folder, uid_t user);
+
 // Makes `state` what the backup says. Everything is read before and after it is copied;
 // the database gets its name last, so that a restore that was cut off is no state
 // directory and can be done again.
 //
 // FAILED_PRECONDITION: `state` holds more than keys and backups, or a coordinator uses
-// it. DATA_LOSS: the backup is damaged. RESOURCE_EXHAUSTED.
+// it; or `backup` is a state directory, with a write-ahead log. DATA_LOSS: the backup is damaged.
+// RESOURCE_EXHAUSTED.
 absl::Status Restore(const std::filesystem::path& backup, const std::filesystem::path& state,
                      const TaskProgress& progress = nullptr);
 

@@ -2,6 +2,8 @@
 
 #include "coordinator/storage/backup.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -281,6 +283,31 @@ TEST_F(BackupTest, NothingIsRestoredOverWhatIsThere) {
   const absl::Status blobs = Restore(backup, State());
   EXPECT_THAT(blobs, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(std::string(Message(blobs)), HasSubstr("is not empty: there is blobs"));
+}
+
+TEST_F(BackupTest, RootMakesNothingInAFolderOfAnothers) {
+  constexpr uid_t kRoot = 0;
+  constexpr uid_t kNobody = 65534;
+  ASSERT_THAT(MakeDirectories(Folder()), IsOk());
+  const bool is_root = ::geteuid() == kRoot;
+  ASSERT_EQ(is_root ? ::chown(Folder().c_str(), kNobody, kNobody) : 0, 0);
+  const absl::Status refused = CheckIsNotAnothers(Folder() / "not there yet", kRoot);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(refused), HasSubstr("sudo -u"));
+  EXPECT_THAT(CheckIsNotAnothers(Folder(), kNobody), IsOk());
+  EXPECT_THAT(CheckIsNotAnothers("/", kRoot), IsOk());
+}
+
+TEST_F(BackupTest, AStateDirectoryWithItsLogIsNoBackup) {
+  Close();
+  Open();
+  ReleaseNext();  // Is in the write-ahead log alone.
+  const path target = directory_.path() / "new";
+  const absl::Status refused = Restore(State(), target);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(refused), HasSubstr("fedtune-coordinator backup --state-dir"));
+  EXPECT_FALSE(std::filesystem::exists(target));
+  ASSERT_THAT(Restore(MakeBackup(), target), IsOk());
 }
 
 TEST_F(BackupTest, ADamagedBackupIsNotRestored) {

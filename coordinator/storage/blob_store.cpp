@@ -3,6 +3,7 @@
 #include "coordinator/storage/blob_store.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,18 +23,6 @@
 
 namespace fedtune {
 namespace {
-
-constexpr std::string_view kUnfinished = ".partial";
-
-absl::Status RemoveUnfinished(const std::filesystem::path& directory) {
-  std::error_code error;
-  std::vector<std::filesystem::path> unfinished;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    if (entry.path().extension() == kUnfinished) unfinished.push_back(entry.path());
-  }
-  for (const auto& path : unfinished) std::filesystem::remove(path, error);
-  return error ? ErrnoToStatus(error.value(), "tidy up", directory) : absl::OkStatus();
-}
 
 absl::StatusOr<Blob> Map(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
@@ -82,19 +71,7 @@ absl::Status BlobStore::Draft::TakeSpace() {
 }
 
 absl::Status BlobStore::Draft::Put(uint64_t offset, std::span<const std::byte> piece) {
-  const uint64_t begin = offset;
-  while (!piece.empty()) {
-    const ssize_t written = ::pwrite(fd_, piece.data(), piece.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      return judge_(
-          ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(piece.size())), path_));
-    }
-    offset += static_cast<uint64_t>(written);
-    piece = piece.subspan(static_cast<size_t>(written));
-  }
-  StartWritingOut(fd_, begin, offset);
-  return absl::OkStatus();
+  return judge_(WriteAt(fd_, offset, piece, path_));
 }
 
 absl::Status BlobStore::Draft::Get(uint64_t offset, std::span<std::byte> piece) const {
@@ -130,7 +107,8 @@ absl::Status BlobStore::Draft::Store(const Digest& digest) {
 
 absl::StatusOr<BlobStore> BlobStore::Open(const std::filesystem::path& directory) {
   RETURN_IF_ERROR(MakeDirectories(directory));
-  RETURN_IF_ERROR(RemoveUnfinished(directory));
+  if (::chmod(directory.c_str(), S_IRWXU) != 0) return ErrnoToStatus(errno, "protect", directory);
+  RETURN_IF_ERROR(RemovePartialFiles(directory));
   return BlobStore(directory);
 }
 
@@ -154,8 +132,8 @@ absl::StatusOr<std::unique_ptr<BlobDraft>> BlobStore::NewDraft(uint64_t size, Ju
     number = drafts_++;
   }
   const std::filesystem::path path =
-      directory_ / fmt::format("draft-{}.{}{}", number, ::getpid(), kUnfinished);
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+      directory_ / fmt::format("draft-{}.{}{}", number, ::getpid(), kPartialSuffix);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return judge(ErrnoToStatus(errno, "create", path));
   auto draft = std::make_unique<Draft>(*this, fd, path, size, std::move(judge));
   RETURN_IF_ERROR(draft->TakeSpace());

@@ -49,6 +49,14 @@ TEST_F(BlobStoreTest, GivesBackWhatWasPut) {
   EXPECT_EQ(AsText(*blob), text_);
 }
 
+TEST_F(BlobStoreTest, IsForItsOwnersEyesOnly) {
+  using std::filesystem::perms;
+  ASSERT_THAT(store_.Put(digest_, AsBytes(text_)), IsOk());
+  EXPECT_EQ(std::filesystem::status(folder()).permissions(), perms::owner_all);
+  EXPECT_EQ(std::filesystem::status(folder() / digest_.ToHex()).permissions(),
+            perms::owner_read | perms::owner_write);
+}
+
 TEST_F(BlobStoreTest, PuttingTwiceKeepsOneFile) {
   ASSERT_THAT(store_.Put(digest_, AsBytes(text_)), IsOk());
   ASSERT_THAT(store_.Put(digest_, AsBytes(text_)), IsOk());

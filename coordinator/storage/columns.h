@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,14 +39,7 @@ class RowReader {
   absl::Time Time() { return absl::FromUnixMillis(row_.Int64(next_++)); }
 
   // All zero if the column is not 32 bytes long, which no adapter's digest is.
-  Digest Sha256() {
-    const std::string bytes = row_.Blob(next_++);
-    Digest digest;
-    if (bytes.size() == digest.bytes.size()) {
-      std::memcpy(digest.bytes.data(), bytes.data(), bytes.size());
-    }
-    return digest;
-  }
+  Digest Sha256() { return Digest::FromBinary(row_.Blob(next_++), "a digest").value_or(Digest()); }
 
   // Nothing for NULL, otherwise what `read` makes of the column.
   template <typename Read>

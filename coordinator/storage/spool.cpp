@@ -94,18 +94,7 @@ SpoolFile::~SpoolFile() {
 
 absl::Status SpoolFile::Write(uint64_t offset, std::span<const std::byte> bytes) {
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSpoolWrite));
-  const uint64_t begin = offset;
-  while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      return ErrnoToStatus(errno, fmt::format("write {} to", HumanBytes(bytes.size())), path_);
-    }
-    offset += static_cast<uint64_t>(written);
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-  StartWritingOut(fd_, begin, offset);
-  return absl::OkStatus();
+  return WriteAt(fd_, offset, bytes, path_);
 }
 
 absl::Status SpoolFile::Read(uint64_t offset, std::span<std::byte> bytes) const {

@@ -34,6 +34,17 @@ std::string MarkOf(const nlohmann::json& config, const char* key) {
   return content.is_string() ? content.get<std::string>() : "";
 }
 
+ChatTemplate::Marks MarksOf(const nlohmann::json& config) {
+  ChatTemplate::Marks marks{MarkOf(config, "bos_token"), MarkOf(config, "eos_token")};
+  for (const auto& [key, value] : config.items()) {
+    if (!key.ends_with("_token")) continue;
+    if (std::string mark = MarkOf(config, key.c_str()); !mark.empty()) {
+      marks.others[key] = std::move(mark);
+    }
+  }
+  return marks;
+}
+
 // The template of a tokenizer_config.json; nothing if it has none.
 absl::StatusOr<std::optional<std::string>> TemplateOf(const nlohmann::json& config) {
   const nlohmann::json field = config.value("chat_template", nlohmann::json());
@@ -88,9 +99,7 @@ absl::StatusOr<std::optional<ChatTemplate>> ChatTemplate::Load(
   config.update(map);  // Marks.
   const std::string name =
       source == config_path ? source.string() + ": chat_template" : source.string();
-  ASSIGN_OR_RETURN(
-      ChatTemplate result,
-      Parse(*text, name, {.bos = MarkOf(config, "bos_token"), .eos = MarkOf(config, "eos_token")}));
+  ASSIGN_OR_RETURN(ChatTemplate result, Parse(*text, name, MarksOf(config)));
   return result;
 }
 
@@ -99,13 +108,14 @@ absl::StatusOr<MarkedText> ChatTemplate::Render(const std::vector<ChatMessage>& 
   TemplateList list;
   for (const ChatMessage& message : messages) list.push_back(MessageValue(message));
   const TemplateValue none{TemplateValue::None{}};
-  absl::StatusOr<MarkedText> text =
-      RunTemplate(statements_, {{"messages", ListValue(std::move(list))},
-                                {"add_generation_prompt", {ask}},
-                                {"tools", none},
-                                {"documents", none},
-                                {"bos_token", TextValue(marks_.bos)},
-                                {"eos_token", TextValue(marks_.eos)}});
+  TemplateObject variables{{"messages", ListValue(std::move(list))},
+                           {"add_generation_prompt", {ask}},
+                           {"tools", none},
+                           {"documents", none},
+                           {"bos_token", TextValue(marks_.bos)},
+                           {"eos_token", TextValue(marks_.eos)}};
+  for (const auto& [name, mark] : marks_.others) variables.emplace(name, TextValue(mark));
+  absl::StatusOr<MarkedText> text = RunTemplate(statements_, std::move(variables));
   if (!text.ok()) return Annotate(text.status(), source_);
   return text;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,7 @@ class ChatTemplate {
   struct Marks {
     std::string bos = {};
     std::string eos = {};
+    std::map<std::string, std::string> others = {};  // "pad_token" and the like, where given.
   };
 
   // `source` names the template in messages.

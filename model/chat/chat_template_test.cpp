@@ -35,6 +35,23 @@ std::string Write(std::string_view source, const std::vector<ChatMessage>& messa
   return inside ? shown + "]" : shown;
 }
 
+void ExpectRendering(const ChatTemplate& chat, const nlohmann::json& rendering) {
+  std::vector<ChatMessage> messages;
+  for (const nlohmann::json& message : rendering.at("messages")) {
+    messages.push_back(
+        {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+  }
+  for (const bool ask : {false, true}) {
+    const auto text = chat.Render(messages, ask);
+    if (rendering.contains("refused")) {
+      EXPECT_THAT(text, ::testing::Not(IsOk()));
+      continue;
+    }
+    ASSERT_THAT(text, IsOk()) << text.status();
+    EXPECT_EQ(text->text(), rendering.at(ask ? "asked" : "text").get<std::string>());
+  }
+}
+
 TEST(ChatTemplateTest, WritesWhatTransformersWrites) {
   const auto content = ReadFile("tests/interop/golden/chat.json");
   ASSERT_THAT(content, IsOk());
@@ -42,27 +59,12 @@ TEST(ChatTemplateTest, WritesWhatTransformersWrites) {
   ASSERT_THAT(golden, IsOk());
   const ChatTemplate::Marks marks{golden->at("marks").at("bos").get<std::string>(),
                                   golden->at("marks").at("eos").get<std::string>()};
-  ASSERT_GE(golden->at("cases").size(), 15u);
+  ASSERT_GE(golden->at("cases").size(), 18u);
   for (const nlohmann::json& one : golden->at("cases")) {
     SCOPED_TRACE(one.at("name"));
     const auto chat = ChatTemplate::Parse(one.at("template").get<std::string>(), "golden", marks);
     ASSERT_THAT(chat, IsOk()) << chat.status();
-    for (const nlohmann::json& rendering : one.at("renderings")) {
-      std::vector<ChatMessage> messages;
-      for (const nlohmann::json& message : rendering.at("messages")) {
-        messages.push_back(
-            {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
-      }
-      for (const bool ask : {false, true}) {
-        const auto text = chat->Render(messages, ask);
-        if (rendering.contains("refused")) {
-          EXPECT_THAT(text, ::testing::Not(IsOk()));
-          continue;
-        }
-        ASSERT_THAT(text, IsOk()) << text.status();
-        EXPECT_EQ(text->text(), rendering.at(ask ? "asked" : "text").get<std::string>());
-      }
-    }
+    for (const nlohmann::json& rendering : one.at("renderings")) ExpectRendering(*chat, rendering);
   }
 }
 
@@ -77,15 +79,19 @@ TEST(ChatTemplateTest, KeepsTheMarksOfPartsOfAnAnswer) {
 }
 
 TEST(ChatTemplateTest, RefusesWhatItDoesNotSupportByLineAndName) {
-  EXPECT_EQ(Write("a\n{% macro x() %}"), "model: line 2: \"macro\" is not supported");
+  EXPECT_EQ(Write("a\n{% call x() %}"), "model: line 2: \"call\" is not supported");
   EXPECT_EQ(Write("{{ open('/etc/passwd') }}"),
             "model: line 1: function \"open\" is not supported");
   EXPECT_EQ(Write("{{ messages | tojson }}"),
             "model: line 1: filter \"tojson\" is not supported with these values");
   EXPECT_EQ(Write("{{ ''.join(messages) }}"),
             "model: line 1: method \"join\" is not supported with these values");
-  EXPECT_EQ(Write("{{ 1 is odd }}"),
-            "model: line 1: test \"odd\" is not supported with these values");
+  EXPECT_EQ(Write("{{ 1 is filter }}"),
+            "model: line 1: test \"filter\" is not supported with these values");
+  EXPECT_EQ(Write("{{ '\u00e4' | upper }}"),
+            "model: line 1: filter \"upper\" is not supported with these values");
+  EXPECT_EQ(Write("{{ messages.append(1) }}"),
+            "model: line 1: method \"append\" is not supported with these values");
 }
 
 // As templates of Llama have it for calls of tools.
@@ -99,6 +105,107 @@ TEST(ChatTemplateTest, ReadsALoopOverPairsAndRefusesItOnlyWhereItRuns) {
   EXPECT_EQ(Write("{% for a, b in messages %}{% endfor %}"),
             "model: line 1: \"for\" with more than one name is not supported with these values");
   EXPECT_EQ(Write("{% for a, b in messages[2:] %}{% endfor %}"), "");
+}
+
+TEST(ChatTemplateTest, RunsMacros) {
+  EXPECT_EQ(Write("{% macro turn(m, end='.', begin=m.role) %}{{ begin ~ ':' ~ m.content ~ end }}"
+                  "{% endmacro %}{% for m in messages %}{{ turn(m, end='!') }}{% endfor %}"),
+            "user:Hi!assistant:[Hello]!");
+  EXPECT_EQ(Write("{% macro down(n) %}{{ n }}{% if n > 0 %}{{ down(n - 1) }}{% endif %}"
+                  "{% endmacro %}{{ down(3) }}"),
+            "3210");
+  EXPECT_EQ(Write("{% macro lone(a) %}{{ a is defined }}{% endmacro %}{{ lone() }}"), "False");
+}
+
+// As Jinja's, which close over the template and not over what calls them.
+TEST(ChatTemplateTest, AMacroSeesTheTemplatesVariablesAlone) {
+  EXPECT_EQ(Write("{% macro m() %}{{ later }}{{ inner is defined }}{% set later = 'x' %}"
+                  "{% endmacro %}{% set later = 1 %}"
+                  "{% for i in [1] %}{% set inner = 2 %}{{ m() }}{{ later }}{% endfor %}"),
+            "1False1");
+}
+
+TEST(ChatTemplateTest, RefusesACallOfAMacroThatJinjaWouldRefuse) {
+  const std::string macro = "{% macro m(a) %}{% endmacro %}";
+  EXPECT_EQ(Write(macro + "{{ m(1, 2) }}"), "model: line 1: macro \"m\" takes 1 arguments");
+  EXPECT_EQ(Write(macro + "{{ m(b=2) }}"), "model: line 1: macro \"m\" cannot take \"b\" so");
+  EXPECT_EQ(Write(macro + "{{ m(1, a=2) }}"), "model: line 1: macro \"m\" cannot take \"a\" so");
+  EXPECT_EQ(Write("{{ m(1) }}" + macro), "model: line 1: function \"m\" is not supported");
+  EXPECT_EQ(Write("{% for i in [1] %}" + macro + "{% endfor %}"),
+            "model: line 1: a macro inside of a loop or a macro is not supported");
+  EXPECT_EQ(Write("{% macro m() %}"), "model: line 1: \"endmacro\" is missing");
+}
+
+TEST(ChatTemplateTest, SetsWhatABlockWrites) {
+  EXPECT_EQ(Write("{% set a %}({{ messages[1].content }}){% set b = 1 %}{% endset %}"
+                  "{{ a ~ a }}{{ b is defined }}"),
+            "([Hello])([Hello])False");
+  EXPECT_EQ(Write("{% set n = namespace() %}{% set n.a %}x{% endset %}{{ n.a }}"), "x");
+}
+
+TEST(ChatTemplateTest, LeavesLoopsAndSkipsTurns) {
+  EXPECT_EQ(Write("{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}"
+                  "{% if i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}."),
+            "023.");
+  EXPECT_EQ(Write("{% for a in [1, 2] %}{% for b in [1, 2] %}{% break %}{% endfor %}{{ a }}"
+                  "{% endfor %}"),
+            "12");
+  EXPECT_EQ(Write("{% for m in messages[2:] %}m{% else %}none{% endfor %}"), "none");
+  EXPECT_EQ(Write("{% for m in messages %}m{% else %}none{% endfor %}"), "mm");
+  EXPECT_EQ(Write("{% for m in messages %}{{ m.role }}{% continue %}{% else %}none{% endfor %}"),
+            "userassistantnone");
+  EXPECT_EQ(Write("{% break %}"), "model: line 1: \"break\" outside of a loop");
+  EXPECT_EQ(Write("{% for m in messages %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}"),
+            "model: line 1: \"break\" outside of a loop");
+}
+
+TEST(ChatTemplateTest, MakesRangesListsAndObjectsAsPythonDoes) {
+  EXPECT_EQ(
+      Write("{{ range(3) | join(',') }} {{ range(1, 3) | join }} {{ range(4, -1, -2) | join }}"
+            "{{ range(3, 0) | length }}"),
+      "0,1,2 12 4200");
+  EXPECT_EQ(
+      Write("{{ ('a', 'b',) | join }}{{ ([1] + [2])[::-1] | join }}{{ ('a') }}{{ () | length }}"),
+      "ab21a0");
+  EXPECT_EQ(Write("{{ {'role': 'r', 'content': messages[1].content}.content }}{{ {} | length }}"),
+            "model: line 1: filter \"length\" is not supported with these values");
+  EXPECT_EQ(Write("{{ {'role': 'r', 'content': messages[1].content,}.content }}"), "[Hello]");
+  EXPECT_EQ(Write("{{ {'a': [1]} }}"),
+            "model: line 1: a list or an object in an object is not supported");
+}
+
+TEST(ChatTemplateTest, ChangesTextAsPythonDoes) {
+  EXPECT_EQ(Write("{{ messages[1].content.upper() }}{{ messages[1].content | lower }}"),
+            "[HELLOhello]");
+  EXPECT_EQ(Write("{{ 'uSER' | capitalize }}{{ 'uSER'.title() }}{{ 'two words' | capitalize }}"),
+            "UserUserTwo words");
+  EXPECT_EQ(Write("{{ messages[1].content.replace('l', '(l)') ~ ('aa' | replace('a', '')) }}"),
+            "[He(l)(l)o]");
+  EXPECT_EQ(Write("{{ '--a-b--'.strip('-') }}{{ '--'.strip('-') }}{{ 'xa'.lstrip('x') }}"), "a-ba");
+  EXPECT_EQ(
+      Write("{{ '\u00e4\u4e2d' | length }}{{ 3 | string }}{{ true | tojson }}{{ none | tojson }}"),
+      "23truenull");
+  EXPECT_EQ(Write("{{ '' | default('x', true) }}{{ '' | default('x', boolean=true) }}"
+                  "{{ '' | default('x') }}"),
+            "xx");
+}
+
+TEST(ChatTemplateTest, TestsAndSelectsAsJinjaDoes) {
+  EXPECT_EQ(
+      Write("{{ 3 is odd }}{{ 3 is divisibleby 2 }}{{ 'a' is in ['a'] }}{{ 'a' is eq('b') }}"
+            "{{ 1 is integer }}{{ messages is sequence }}{{ messages[0].role is equalto 'user' }}"),
+      "TrueFalseTrueFalseTrueTrueTrue");
+  EXPECT_EQ(Write("{{ (messages | selectattr('role', 'equalto', 'user') | first).content }}"
+                  "{{ messages | rejectattr('role', 'equalto', 'user') | list | length }}"
+                  "{{ messages | map(attribute='content') | join('/') }}"),
+            "Hi1Hi/[Hello]");
+}
+
+TEST(ChatTemplateTest, WhatIsSetInAGenerationEndsWithIt) {
+  EXPECT_EQ(
+      Write("{% set a = 1 %}{% generation %}{% set a = 2 %}{{ a }}{% endgeneration %}{{ a }}"),
+      "21");
+  EXPECT_EQ(Write("{% generation %}"), "model: line 1: \"endgeneration\" is missing");
 }
 
 TEST(ChatTemplateTest, RefusesALoopWithoutItsNames) {
@@ -134,6 +241,8 @@ TEST(ChatTemplateTest, ComparesAsPythonDoes) {
   EXPECT_EQ(Write("{{ messages[0] == messages[1] }}{{ messages[0] == messages[2] }}",
                   {{"user", "a"}, {"assistant", "a"}, {"user", "a"}}),
             "FalseTrue");
+  EXPECT_EQ(Write("{{ {'a': 1} == {'a': 1} }}{{ {'a': 1} == {'a': 2} }}{{ {} == {'a': 1} }}"),
+            "TrueFalseFalse");
 }
 
 TEST(ChatTemplateTest, TakesAwayAllWhiteSpaceOfUnicodeAroundTags) {
@@ -173,6 +282,17 @@ TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {
   EXPECT_EQ(Write("{{ (messages[0].content.split('x') | length) }}",
                   {{"user", std::string(size_t{1} << 17, 'x')}}),
             "model: line 1: the chat template splits text in too many parts");
+  EXPECT_EQ(Write("{% set n = namespace(l=['x']) %}{% for a in messages %}"
+                  "{% set n.l = n.l + n.l %}{% endfor %}",
+                  many),
+            "model: line 1: the chat template makes too long a list");
+  EXPECT_EQ(Write("{% for i in range(99999) %}{% endfor %}"),
+            "model: line 1: the chat template makes too long a list");
+  EXPECT_EQ(Write("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
+            "model: line 1: the chat template's parts call each other too deeply");
+  std::string chain = "{% macro m() %}{{ m()";
+  for (int i = 0; i < 400; ++i) chain += " ~ 1";
+  EXPECT_THAT(Write(chain + " }}{% endmacro %}{{ m() }}"), HasSubstr("too deeply"));
   EXPECT_THAT(Write("{{ " + std::string(200, '(') + "1" + std::string(200, ')') + " }}"),
               HasSubstr("nested too deeply"));
 }
@@ -209,6 +329,13 @@ TEST_F(ChatTemplateFileTest, TheMarksOfTheMapComeFirst) {
       R"({"chat_template": "{{ bos_token ~ eos_token }}", "bos_token": "B", "eos_token": "E"})");
   Put("special_tokens_map.json", R"({"eos_token": "M"})");
   EXPECT_EQ(Load(), "BM");
+}
+
+TEST_F(ChatTemplateFileTest, OtherNamedMarksAreThereWhereTheyAreGiven) {
+  Put("tokenizer_config.json",
+      R"({"chat_template": "{{ pad_token }}{{ unk_token is defined }}{{ cls_token }}{{ add_bos_token is defined }}",
+          "pad_token": "P", "cls_token": {"content": "C"}, "add_bos_token": true})");
+  EXPECT_EQ(Load(), "PFalseCFalse");
 }
 
 TEST_F(ChatTemplateFileTest, OfSeveralTheDefaultIsTaken) {

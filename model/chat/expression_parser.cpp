@@ -2,6 +2,8 @@
 
 #include "model/chat/expression_parser.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -16,7 +18,7 @@ using TokenKind = TemplateToken::Kind;
 
 constexpr int kMaxDepth = 60;
 
-absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+absl::Status Wrong(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 TemplateExpression Make(Kind kind, std::string text, std::vector<TemplateExpression> parts) {
   return {kind, std::move(text), 0, std::move(parts), {}};
@@ -170,15 +172,8 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParseSigned() {
 absl::StatusOr<TemplateExpression> ExpressionParser::ParsePostfix() {
   ASSIGN_OR_RETURN(TemplateExpression value, ParsePrimary());
   while (true) {
-    if (TakeSign(".")) {
-      ASSIGN_OR_RETURN(std::string name, ExpectName());
-      value = Unary(Kind::kMember, "", std::move(value));
-      value.parts.push_back(Make(Kind::kText, std::move(name), {}));
-    } else if (TakeSign("[")) {
-      ASSIGN_OR_RETURN(value, ParseSubscript(std::move(value)));
-    } else if (TakeSign("(")) {
-      ASSIGN_OR_RETURN(value, ParseCall(std::move(value)));
-    } else if (TakeSign("|")) {
+    ASSIGN_OR_RETURN(value, ParseSuffixes(std::move(value)));
+    if (TakeSign("|")) {
       ASSIGN_OR_RETURN(value, ParseFilter(std::move(value)));
     } else if (TakeName("is")) {
       ASSIGN_OR_RETURN(value, ParseTest(std::move(value)));
@@ -188,52 +183,99 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParsePostfix() {
   }
 }
 
+absl::StatusOr<TemplateExpression> ExpressionParser::ParseSuffixes(TemplateExpression value) {
+  while (true) {
+    if (TakeSign(".")) {
+      ASSIGN_OR_RETURN(std::string name, ExpectName());
+      value = Unary(Kind::kMember, "", std::move(value));
+      value.parts.push_back(Make(Kind::kText, std::move(name), {}));
+    } else if (TakeSign("[")) {
+      ASSIGN_OR_RETURN(value, ParseSubscript(std::move(value)));
+    } else if (TakeSign("(")) {
+      ASSIGN_OR_RETURN(value, ParseCall(std::move(value)));
+    } else {
+      return value;
+    }
+  }
+}
+
 absl::StatusOr<TemplateExpression> ExpressionParser::ParsePrimary() {
   if (Next() == nullptr) return Wrong("an expression is missing");
-  if (TakeSign("(")) {
-    ASSIGN_OR_RETURN(TemplateExpression value, Parse());
-    RETURN_IF_ERROR(ExpectSign(")"));
-    return value;
-  }
-  if (TakeSign("[")) return ParseList();
+  if (TakeSign("(")) return ParseInParentheses();
+  if (TakeSign("[")) return ParseList("]", Make(Kind::kList, "", {}));
+  if (TakeSign("{")) return ParseObject();
   const TemplateToken& token = tokens_[at_];
   if (token.kind == TokenKind::kSign) {
     return Wrong(fmt::format("\"{}\" is not supported here", token.text));
   }
   ++at_;
   if (token.kind == TokenKind::kNumber) return TemplateExpression{Kind::kNumber, "", token.number};
-  if (token.kind == TokenKind::kText) return Make(Kind::kText, token.text, {});
+  if (token.kind == TokenKind::kText) return ParseText(token.text);
   if (token.text == "true" || token.text == "True") return Make(Kind::kTrue, "", {});
   if (token.text == "false" || token.text == "False") return Make(Kind::kFalse, "", {});
   if (token.text == "none" || token.text == "None") return Make(Kind::kNone, "", {});
   return Make(Kind::kName, token.text, {});
 }
 
-absl::StatusOr<TemplateExpression> ExpressionParser::ParseList() {
+// Texts that follow each other are one.
+TemplateExpression ExpressionParser::ParseText(std::string text) {
+  for (; Next() != nullptr && Next()->kind == TokenKind::kText; ++at_) text += Next()->text;
+  return Make(Kind::kText, std::move(text), {});
+}
+
+// A value, or a tuple, which is a list to us.
+absl::StatusOr<TemplateExpression> ExpressionParser::ParseInParentheses() {
   TemplateExpression list = Make(Kind::kList, "", {});
-  while (!TakeSign("]")) {
-    if (!list.parts.empty()) RETURN_IF_ERROR(ExpectSign(","));
+  if (TakeSign(")")) return list;
+  ASSIGN_OR_RETURN(TemplateExpression value, Parse());
+  if (TakeSign(")")) return value;
+  list.parts.push_back(std::move(value));
+  return ParseList(")", std::move(list));
+}
+
+// The elements that follow those of `list`.
+absl::StatusOr<TemplateExpression> ExpressionParser::ParseList(std::string_view closing,
+                                                               TemplateExpression list) {
+  while (!TakeSign(closing)) {
+    if (!list.parts.empty()) {
+      RETURN_IF_ERROR(ExpectSign(","));
+      if (TakeSign(closing)) break;
+    }
     ASSIGN_OR_RETURN(list.parts.emplace_back(), Parse());
   }
   return list;
 }
 
+absl::StatusOr<TemplateExpression> ExpressionParser::ParseObject() {
+  TemplateExpression object = Make(Kind::kObject, "", {});
+  while (!TakeSign("}")) {
+    if (!object.parts.empty()) {
+      RETURN_IF_ERROR(ExpectSign(","));
+      if (TakeSign("}")) break;
+    }
+    ASSIGN_OR_RETURN(object.parts.emplace_back(), Parse());
+    RETURN_IF_ERROR(ExpectSign(":"));
+    ASSIGN_OR_RETURN(object.parts.emplace_back(), Parse());
+  }
+  return object;
+}
+
 absl::StatusOr<TemplateExpression> ExpressionParser::ParseSubscript(TemplateExpression target) {
   TemplateExpression result = Unary(Kind::kMember, "", std::move(target));
-  TemplateExpression begin;
-  if (!NextIs(TokenKind::kSign, ":")) {
-    ASSIGN_OR_RETURN(begin, Parse());
-  }
-  result.parts.push_back(std::move(begin));
-  if (TakeSign(":")) {
-    result.kind = Kind::kSlice;
-    TemplateExpression end;
-    if (!NextIs(TokenKind::kSign, "]")) {
-      ASSIGN_OR_RETURN(end, Parse());
+  do {
+    TemplateExpression limit;
+    if (!NextIs(TokenKind::kSign, ":") && !NextIs(TokenKind::kSign, "]")) {
+      ASSIGN_OR_RETURN(limit, Parse());
     }
-    result.parts.push_back(std::move(end));
-  }
+    result.parts.push_back(std::move(limit));
+  } while (result.parts.size() < 4 && TakeSign(":"));
   RETURN_IF_ERROR(ExpectSign("]"));
+  if (result.parts.size() > 2) {
+    result.kind = Kind::kSlice;
+    result.parts.resize(4);
+  } else if (result.parts[1].kind == Kind::kNothing) {
+    return Wrong("an expression is missing");
+  }
   return result;
 }
 
@@ -267,10 +309,27 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParseFilter(TemplateExpress
   return filter;
 }
 
+// Whether what comes next can be the argument of a test without parentheses.
+bool ExpressionParser::BeginsArgument() const {
+  const TemplateToken* const next = Next();
+  if (next == nullptr) return false;
+  if (next->kind == TokenKind::kSign) return next->text == "[" || next->text == "{";
+  if (next->kind != TokenKind::kName) return true;
+  constexpr std::string_view kGoOn[] = {"and", "or", "else", "if", "in", "is", "not"};
+  return std::ranges::find(kGoOn, next->text) == std::end(kGoOn);
+}
+
 absl::StatusOr<TemplateExpression> ExpressionParser::ParseTest(TemplateExpression target) {
   const bool is_not = TakeName("not");
   ASSIGN_OR_RETURN(std::string name, ExpectName());
   TemplateExpression test = Unary(Kind::kTest, std::move(name), std::move(target));
+  if (TakeSign("(")) {
+    RETURN_IF_ERROR(ParseArguments(test));
+  } else if (BeginsArgument()) {
+    ASSIGN_OR_RETURN(TemplateExpression argument, ParsePrimary());
+    ASSIGN_OR_RETURN(test.parts.emplace_back(), ParseSuffixes(std::move(argument)));
+    test.names.emplace_back();
+  }
   return is_not ? Unary(Kind::kNot, "", std::move(test)) : std::move(test);
 }
 

@@ -47,13 +47,18 @@ class ExpressionParser {
   Result ParseProduct();
   Result ParseSigned();
   Result ParsePostfix();
+  Result ParseSuffixes(TemplateExpression value);
   Result ParsePrimary();
-  Result ParseList();
+  Result ParseInParentheses();
+  Result ParseList(std::string_view closing, TemplateExpression list);
+  Result ParseObject();
   Result ParseSubscript(TemplateExpression target);
   Result ParseCall(TemplateExpression target);
   Result ParseFilter(TemplateExpression target);
   Result ParseTest(TemplateExpression target);
   absl::Status ParseArguments(TemplateExpression& call);
+  TemplateExpression ParseText(std::string text);
+  bool BeginsArgument() const;
 
   bool NextIs(TemplateToken::Kind kind, std::string_view text, size_t ahead = 0) const;
   const TemplateToken* Next() const { return at_ < tokens_.size() ? &tokens_[at_] : nullptr; }

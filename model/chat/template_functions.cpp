@@ -2,144 +2,251 @@
 
 #include "model/chat/template_functions.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "fmt/format.h"
-#include "model/chat/white_space.h"
+#include "model/chat/text_functions.h"
 
 namespace fedtune {
 namespace {
-
-using Arguments = std::vector<TemplateValue>;
-
-constexpr size_t kMaxParts = size_t{1} << 16;  // A part takes far more memory than its text.
 
 absl::Status NotSupported(std::string_view kind, std::string_view name) {
   return absl::InvalidArgumentError(
       fmt::format("{} \"{}\" is not supported with these values", kind, name));
 }
 
-MarkedText Stripped(const MarkedText& text, bool left, bool right) {
-  const std::string_view all = text.text();
-  const std::string_view behind = left ? WithoutSpaceBefore(all) : all;
-  const size_t size = (right ? WithoutSpaceBehind(behind) : behind).size();
-  return text.Part(all.size() - behind.size(), size);
-}
-
-// As Python's json.dumps(..., ensure_ascii=False) writes it.
-MarkedText AsJson(const MarkedText& text) {
-  MarkedText json("\"");
-  for (size_t at = 0; at < text.size(); ++at) {
-    const char c = text.text()[at];
-    constexpr std::string_view kEscapes = "\"\"\\\\\nn\rr\tt\bb\ff";
-    std::string written(1, c);
-    for (size_t i = 0; i < kEscapes.size(); i += 2) {
-      if (kEscapes[i] == c) written = {'\\', kEscapes[i + 1]};
-    }
-    if (written.size() == 1 && static_cast<uint8_t>(c) < 0x20) {
-      written = fmt::format("\\u{:04x}", static_cast<int>(c));
-    }
-    json += MarkedText(std::move(written), text.IsAnswer(at));
+// Whether arguments with a name stand where one without it would.
+bool AreInPlace(std::string_view function, const std::vector<std::string>& names) {
+  struct Parameters {
+    std::string_view function;
+    std::string_view names[2];
+  };
+  constexpr Parameters kKnown[] = {{"split", {"sep", "maxsplit"}},
+                                   {"default", {"default_value", "boolean"}},
+                                   {"join", {"d", "attribute"}}};
+  const auto* const known = std::ranges::find(kKnown, function, &Parameters::function);
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i].empty()) continue;
+    if (known == std::end(kKnown) || i > 1 || known->names[i] != names[i]) return false;
   }
-  json += MarkedText("\"");
-  return json;
+  return true;
 }
 
-absl::StatusOr<TemplateValue> Split(const MarkedText& text, const std::string& separator,
-                                    int64_t at_most) {
-  TemplateList parts;
-  size_t begin = 0;
-  for (size_t at = text.text().find(separator); at != std::string::npos && at_most != 0;
-       at = text.text().find(separator, begin)) {
-    if (parts.size() == kMaxParts) {
-      return absl::ResourceExhaustedError("the chat template splits text in too many parts");
-    }
-    parts.push_back({text.Part(begin, at - begin)});
-    begin = at + separator.size();
-    --at_most;
+// The values of arguments by their places.
+class Given {
+ public:
+  explicit Given(const TemplateArguments& arguments) : values_(arguments.values) {}
+
+  size_t count() const { return values_.size(); }
+
+  // Null if it is not there, or no text, or empty.
+  const std::string* Text(size_t at) const {
+    if (at >= values_.size() || values_[at].text() == nullptr) return nullptr;
+    const std::string& text = values_[at].text()->text();
+    return text.empty() ? nullptr : &text;
   }
-  parts.push_back({text.Part(begin)});
-  return ListValue(std::move(parts));
+
+  // Null if it is not there, or no number.
+  const int64_t* Number(size_t at) const {
+    return at < values_.size() ? values_[at].As<int64_t>() : nullptr;
+  }
+
+ private:
+  const std::vector<TemplateValue>& values_;
+};
+
+absl::StatusOr<TemplateValue> StripOfText(const MarkedText& text, std::string_view name,
+                                          const Given& given) {
+  const bool left = name != "rstrip", right = name != "lstrip";
+  if (given.count() == 0) return TemplateValue{Stripped(text, left, right)};
+  const std::string* const characters = given.Text(0);
+  const auto is_ascii = [](char c) { return static_cast<uint8_t>(c) < 0x80; };
+  if (given.count() > 1 || characters == nullptr ||
+      !std::all_of(characters->begin(), characters->end(), is_ascii)) {
+    return NotSupported("method", name);
+  }
+  return TemplateValue{Stripped(text, *characters, left, right)};
 }
 
-// The argument as text that is not empty; null if it is not.
-const std::string* TextAt(const Arguments& arguments, size_t at) {
-  if (at >= arguments.size() || arguments[at].text() == nullptr) return nullptr;
-  const std::string& text = arguments[at].text()->text();
-  return text.empty() ? nullptr : &text;
+// What a text's methods and the filters of that name have in common.
+absl::StatusOr<TemplateValue> ChangeText(const MarkedText& text, std::string_view kind,
+                                         std::string_view name, const TemplateArguments& given) {
+  const std::vector<TemplateValue>& values = given.values;
+  if (name == "replace" && values.size() == 2 && values[0].text() != nullptr &&
+      values[0].text()->size() > 0 && values[1].text() != nullptr) {
+    return Replaced(text, values[0].text()->text(), values[1].text()->text());
+  }
+  if (std::optional<MarkedText> changed = InCase(text, name); changed && values.empty()) {
+    return TemplateValue{*std::move(changed)};
+  }
+  return NotSupported(kind, name);
 }
 
 absl::StatusOr<TemplateValue> CallOfText(const MarkedText& text, std::string_view name,
-                                         const Arguments& arguments) {
-  if (arguments.empty() && (name == "strip" || name == "lstrip" || name == "rstrip")) {
-    return TemplateValue{Stripped(text, name != "rstrip", name != "lstrip")};
-  }
-  const std::string* const first = TextAt(arguments, 0);
-  if (first == nullptr) return NotSupported("method", name);
-  if (arguments.size() == 1) {
+                                         const TemplateArguments& arguments) {
+  const Given given(arguments);
+  if (name.ends_with("strip")) return StripOfText(text, name, given);
+  const std::string* const first = given.Text(0);
+  if (given.count() == 1 && first != nullptr) {
     if (name == "startswith") return TemplateValue{text.text().starts_with(*first)};
     if (name == "endswith") return TemplateValue{text.text().ends_with(*first)};
     if (name == "split") return Split(text, *first, -1);
   }
-  if (arguments.size() == 2 && name == "split" && arguments[1].As<int64_t>() != nullptr) {
-    return Split(text, *first, *arguments[1].As<int64_t>());
+  if (given.count() == 2 && name == "split" && first != nullptr && given.Number(1) != nullptr) {
+    return Split(text, *first, *given.Number(1));
   }
-  return NotSupported("method", name);
+  return ChangeText(text, "method", name, arguments);
+}
+
+absl::StatusOr<TemplateValue> FilterText(const MarkedText& text, std::string_view name,
+                                         const TemplateArguments& arguments) {
+  if (arguments.values.empty()) {
+    if (name == "trim") return TemplateValue{Stripped(text, true, true)};
+    if (name == "string") return TemplateValue{text};
+    if (name == "tojson") return TemplateValue{AsJson(text)};
+    if (name == "length" || name == "count") return TemplateValue{CharacterCount(text.text())};
+  }
+  return ChangeText(text, "filter", name, arguments);
+}
+
+absl::StatusOr<TemplateValue> Joined(const TemplateList& list, const MarkedText& between) {
+  MarkedText joined;
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (i > 0) joined += between;
+    ASSIGN_OR_RETURN(const MarkedText text, WrittenOut(list[i]));
+    joined += text;
+    if (joined.size() > kMaxTemplateText) {
+      return absl::ResourceExhaustedError("the chat template writes too much");
+    }
+  }
+  return TemplateValue{std::move(joined)};
+}
+
+// selectattr("role", "equalto", "system") and its reverse; with a name alone, whether that
+// is true.
+absl::StatusOr<TemplateValue> WithAttribute(const TemplateList& list,
+                                            const TemplateArguments& arguments, bool wanted) {
+  TemplateList selected;
+  const bool has_test = arguments.values.size() > 1;
+  for (const TemplateValue& element : list) {
+    ASSIGN_OR_RETURN(const TemplateValue value, MemberOf(element, arguments.values[0]));
+    bool holds = IsTrue(value);
+    if (has_test) {
+      TemplateArguments rest{{arguments.values.begin() + 2, arguments.values.end()}, {}};
+      ASSIGN_OR_RETURN(holds, Test(value, arguments.values[1].text()->text(), rest));
+    }
+    if (holds == wanted) selected.push_back(element);
+  }
+  return ListValue(std::move(selected));
+}
+
+absl::StatusOr<TemplateValue> AttributesOf(const TemplateList& list, const TemplateValue& name) {
+  TemplateList values;
+  for (const TemplateValue& element : list) {
+    ASSIGN_OR_RETURN(TemplateValue value, MemberOf(element, name));
+    if (value.list() != nullptr) return NotSupported("filter", "map");
+    values.push_back(std::move(value));
+  }
+  return ListValue(std::move(values));
+}
+
+absl::StatusOr<TemplateValue> FilterList(const TemplateList& list, std::string_view name,
+                                         const TemplateArguments& arguments) {
+  const std::vector<TemplateValue>& values = arguments.values;
+  const bool are_texts = std::all_of(values.begin(), values.end(),
+                                     [](const auto& value) { return value.text() != nullptr; });
+  if (values.empty()) {
+    if (name == "length" || name == "count") {
+      return TemplateValue{static_cast<int64_t>(list.size())};
+    }
+    if (name == "first") return list.empty() ? TemplateValue() : list.front();
+    if (name == "last") return list.empty() ? TemplateValue() : list.back();
+    if (name == "list") return ListValue(list);
+    if (name == "reverse") return ListValue(TemplateList(list.rbegin(), list.rend()));
+    if (name == "join") return Joined(list, MarkedText());
+  }
+  if (values.size() == 1 && are_texts && name == "join") return Joined(list, *values[0].text());
+  const bool selects = name == "selectattr", rejects = name == "rejectattr";
+  if ((selects || rejects) && !values.empty() && values[0].text() != nullptr &&
+      (values.size() == 1 || values[1].text() != nullptr)) {
+    return WithAttribute(list, arguments, selects);
+  }
+  return NotSupported("filter", name);
+}
+
+// Numbers, True and False, None.
+absl::StatusOr<TemplateValue> FilterPlain(const TemplateValue& target, std::string_view name) {
+  ASSIGN_OR_RETURN(const MarkedText written, WrittenOut(target));
+  if (name == "string") return TemplateValue{written};
+  if (name != "tojson" || target.is_undefined()) return NotSupported("filter", name);
+  if (target.is_none()) return TextValue("null");
+  if (const bool* const boolean = target.As<bool>()) return TextValue(*boolean ? "true" : "false");
+  return TemplateValue{written};
 }
 
 }  // namespace
 
 absl::StatusOr<TemplateValue> CallMethod(const TemplateValue& target, std::string_view name,
-                                         const Arguments& arguments) {
+                                         const TemplateArguments& arguments) {
+  const std::vector<TemplateValue>& values = arguments.values;
+  if (!AreInPlace(name, arguments.names)) return NotSupported("method", name);
   if (target.text() != nullptr) return CallOfText(*target.text(), name, arguments);
-  if (target.object() != nullptr && name == "get" && !arguments.empty() && arguments.size() <= 2 &&
-      arguments[0].text() != nullptr) {
-    const auto found = target.object()->find(arguments[0].text()->text());
+  if (target.object() != nullptr && name == "get" && !values.empty() && values.size() <= 2 &&
+      values[0].text() != nullptr) {
+    const auto found = target.object()->find(values[0].text()->text());
     if (found != target.object()->end()) return found->second;
-    return arguments.size() == 2 ? arguments[1] : TemplateValue{TemplateValue::None{}};
+    return values.size() == 2 ? values[1] : TemplateValue{TemplateValue::None{}};
   }
   return NotSupported("method", name);
 }
 
 absl::StatusOr<TemplateValue> ApplyFilter(const TemplateValue& target, std::string_view name,
-                                          const Arguments& arguments) {
-  const MarkedText* const text = target.text();
-  const TemplateList* const list = target.list();
-  if (name == "default" && arguments.size() == 1) {
-    return target.is_undefined() ? arguments[0] : target;
+                                          const TemplateArguments& arguments) {
+  const std::vector<TemplateValue>& values = arguments.values;
+  if (name == "map" && values.size() == 1 && arguments.names[0] == "attribute" &&
+      values[0].text() != nullptr && target.list() != nullptr) {
+    return AttributesOf(*target.list(), values[0]);
   }
-  if (!arguments.empty()) return NotSupported("filter", name);
-  if (name == "trim" && text != nullptr) return TemplateValue{Stripped(*text, true, true)};
-  if (name == "string" && text != nullptr) return target;
-  if (name == "tojson" && text != nullptr) return TemplateValue{AsJson(*text)};
-  if ((name == "length" || name == "count") && list != nullptr) {
-    return TemplateValue{static_cast<int64_t>(list->size())};
+  if (!AreInPlace(name, arguments.names)) return NotSupported("filter", name);
+  if (name == "default" && !values.empty() && values.size() <= 2) {
+    const bool also_false = values.size() == 2 && IsTrue(values[1]);
+    return target.is_undefined() || (also_false && !IsTrue(target)) ? values[0] : target;
   }
-  if ((name == "first" || name == "last") && list != nullptr) {
-    if (list->empty()) return TemplateValue();
-    return name == "first" ? list->front() : list->back();
-  }
+  if (target.text() != nullptr) return FilterText(*target.text(), name, arguments);
+  if (target.list() != nullptr) return FilterList(*target.list(), name, arguments);
+  if (target.object() == nullptr && values.empty()) return FilterPlain(target, name);
   return NotSupported("filter", name);
 }
 
-absl::StatusOr<bool> Test(const TemplateValue& target, std::string_view name) {
-  const bool* const boolean = target.As<bool>();
-  if (name == "defined") return !target.is_undefined();
-  if (name == "undefined") return target.is_undefined();
-  if (name == "none") return target.is_none();
-  if (name == "string") return target.text() != nullptr;
-  if (name == "mapping") return target.object() != nullptr;
-  if (name == "boolean") return boolean != nullptr;
-  if (name == "true") return boolean != nullptr && *boolean;
-  if (name == "false") return boolean != nullptr && !*boolean;
-  if (name == "number") return target.As<int64_t>() != nullptr || boolean != nullptr;
-  if (name == "iterable") {
-    return target.text() != nullptr || target.list() != nullptr || target.object() != nullptr ||
-           target.is_undefined();
+absl::StatusOr<TemplateValue> MakeRange(const TemplateArguments& arguments) {
+  const Given given(arguments);
+  const size_t count = given.count();
+  int64_t limits[] = {0, 0, 1};  // Begin, end, step.
+  const size_t first = count == 1 ? 1 : 0;
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t* const number = given.Number(i);
+    const bool is_sane = number != nullptr && std::abs(*number) <= kMaxTemplateNumber;
+    if (count > 3 || !is_sane || !arguments.names[i].empty()) {
+      return NotSupported("function", "range");
+    }
+    limits[first + i] = *number;
   }
-  return NotSupported("test", name);
+  if (count == 0 || limits[2] == 0) return NotSupported("function", "range");
+  TemplateList numbers;
+  for (int64_t at = limits[0]; limits[2] > 0 ? at < limits[1] : at > limits[1]; at += limits[2]) {
+    if (numbers.size() == kMaxTemplateList) {
+      return absl::ResourceExhaustedError("the chat template makes too long a list");
+    }
+    numbers.push_back({at});
+  }
+  return ListValue(std::move(numbers));
 }
 
 }  // namespace fedtune

@@ -56,8 +56,7 @@ class Parser {
         RETURN_IF_ERROR(ParseOutput(statement));
       } else {
         const std::string name = TagName();
-        if (name == "generation" || name == "endgeneration") continue;
-        if (name == "else" || name == "elif" || name == "endif" || name == "endfor") break;
+        if (name == "else" || name == "elif" || name.starts_with("end")) break;
         RETURN_IF_ERROR(ParseTag(name, statement));
       }
       body.push_back(std::move(statement));
@@ -83,8 +82,34 @@ class Parser {
   absl::Status ParseTag(const std::string& name, TemplateStatement& statement) {
     if (name == "if") return ParseIf(statement);
     if (name == "for") return ParseFor(statement);
-    if (name == "set") return Annotated(ParseSet(statement));
+    if (name == "set") return ParseSet(statement);
+    if (name == "macro") return ParseMacro(statement);
+    if (name == "generation") {
+      statement.kind = Kind::kScope;
+      RETURN_IF_ERROR(ParseSingleWord(name));
+      return ParseInner(statement, "endgeneration");
+    }
+    if (name == "break" || name == "continue") {
+      statement.kind = name == "break" ? Kind::kBreak : Kind::kContinue;
+      if (!in_loop_) return Wrong(fmt::format("\"{}\" outside of a loop", name));
+      return ParseSingleWord(name);
+    }
     return Wrong(fmt::format("\"{}\" is not supported", name));
+  }
+
+  absl::Status ParseSingleWord(const std::string& name) const {
+    ExpressionParser words(parts_[at_].tokens);
+    words.TakeName(name);
+    return Annotated(words.ExpectEnd());
+  }
+
+  // The body of the tag that comes next, up to the tag `end`.
+  absl::Status ParseInner(TemplateStatement& statement, std::string_view end, bool loops = false) {
+    const bool outside = std::exchange(in_loop_, loops);
+    ++at_;
+    ASSIGN_OR_RETURN(statement.bodies.emplace_back(), ParseBody());
+    in_loop_ = outside;
+    return TagName() == end ? absl::OkStatus() : Wrong(fmt::format("\"{}\" is missing", end));
   }
 
   // What stands behind the first word of the tag that comes next.
@@ -114,8 +139,14 @@ class Parser {
   absl::Status ParseFor(TemplateStatement& statement) {
     statement.kind = Kind::kFor;
     RETURN_IF_ERROR(Annotated(ParseHeadOfFor(statement)));
+    const bool outside = std::exchange(in_loop_, true);
     ++at_;
     ASSIGN_OR_RETURN(statement.bodies.emplace_back(), ParseBody());
+    in_loop_ = outside;
+    if (TagName() == "else") {
+      ++at_;
+      ASSIGN_OR_RETURN(statement.bodies.emplace_back(), ParseBody());
+    }
     return TagName() == "endfor" ? absl::OkStatus() : Wrong("\"endfor\" is missing");
   }
 
@@ -135,22 +166,51 @@ class Parser {
     return words.ExpectEnd();
   }
 
-  absl::Status ParseSet(TemplateStatement& statement) const {
+  absl::Status ParseSet(TemplateStatement& statement) {
     statement.kind = Kind::kSet;
+    RETURN_IF_ERROR(Annotated(ParseHeadOfSet(statement)));
+    return statement.expressions.empty() ? ParseInner(statement, "endset") : absl::OkStatus();
+  }
+
+  absl::Status ParseHeadOfSet(TemplateStatement& statement) const {
     ExpressionParser words(parts_[at_].tokens);
     words.TakeName("set");
     ASSIGN_OR_RETURN(statement.text, words.ExpectName());
     if (words.TakeSign(".")) {
       ASSIGN_OR_RETURN(statement.member, words.ExpectName());
     }
+    if (words.ExpectEnd().ok()) return absl::OkStatus();
     RETURN_IF_ERROR(words.ExpectSign("="));
     ASSIGN_OR_RETURN(statement.expressions.emplace_back(), words.Parse());
+    return words.ExpectEnd();
+  }
+
+  absl::Status ParseMacro(TemplateStatement& statement) {
+    statement.kind = Kind::kMacro;
+    RETURN_IF_ERROR(Annotated(ParseHeadOfMacro(statement)));
+    return ParseInner(statement, "endmacro");
+  }
+
+  absl::Status ParseHeadOfMacro(TemplateStatement& statement) const {
+    ExpressionParser words(parts_[at_].tokens);
+    words.TakeName("macro");
+    ASSIGN_OR_RETURN(statement.text, words.ExpectName());
+    RETURN_IF_ERROR(words.ExpectSign("("));
+    while (!words.TakeSign(")")) {
+      if (!statement.more_names.empty()) RETURN_IF_ERROR(words.ExpectSign(","));
+      ASSIGN_OR_RETURN(statement.more_names.emplace_back(), words.ExpectName());
+      TemplateExpression& otherwise = statement.expressions.emplace_back();
+      if (words.TakeSign("=")) {
+        ASSIGN_OR_RETURN(otherwise, words.Parse());
+      }
+    }
     return words.ExpectEnd();
   }
 
   std::vector<TemplatePart> parts_;
   size_t at_ = 0;
   int depth_ = 0;
+  bool in_loop_ = false;
 };
 
 }  // namespace

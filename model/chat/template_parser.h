@@ -11,7 +11,8 @@
 namespace fedtune {
 
 // Reads a template of the part of Jinja that chat templates are written in: if,
-// for, set, expressions. Nothing is called but what template_functions.h has.
+// for, set, macro, break, continue, expressions. Nothing is called but what template_functions.h
+// has.
 //
 // INVALID_ARGUMENT: longer than 256 KiB, nested too deeply, or something that is
 // not Jinja or not in that part of it (says in which line).

@@ -18,12 +18,13 @@ struct TemplateExpression {
     kNone,
     kName,     // `text`
     kList,     // Its elements.
+    kObject,   // Keys and values in turn.
     kMember,   // An object and the name or number of what is wanted of it.
-    kSlice,    // A text or list, and its two limits.
+    kSlice,    // A text or list, its two limits, and the step.
     kNothing,  // A limit that is not there.
     kCall,     // What is called (kName or kMember), then arguments as `names` has them.
     kFilter,   // `text`: its name; what it is applied to, arguments.
-    kTest,     // `text`: its name; what is tested.
+    kTest,     // `text`: its name; what is tested, arguments.
     kNot,
     kNegative,
     kBinary,     // `text`: its sign.
@@ -33,7 +34,7 @@ struct TemplateExpression {
   std::string text = {};
   int64_t number = 0;
   std::vector<TemplateExpression> parts = {};
-  std::vector<std::string> names = {};  // Of a call's arguments; empty where they have none.
+  std::vector<std::string> names = {};  // Of arguments; empty where they have none.
 };
 
 // What a template does, in order.
@@ -41,9 +42,16 @@ struct TemplateStatement {
   enum class Kind {
     kText,    // `text`
     kOutput,  // The value of an expression.
-    kFor,     // `text`, `more_names`: the variables; the list, the condition or kNothing; its body.
+    kFor,     // `text`, `more_names`: the variables; the list, the condition or kNothing; its body,
+              // and another where there is an else, for when no turn came to its end.
     kIf,      // Conditions; their bodies, and one more where there is an else.
-    kSet,     // `text`: the variable, `member` what is set in it if anything; the value.
+    kSet,     // `text`: the variable, `member` what is set in it if anything; the value, or else a
+              // body that writes it.
+    kMacro,   // `text`: its name; `more_names`: its parameters; what they are if not given, or
+              // kNothing; its body.
+    kScope,   // A body whose variables end with it.
+    kBreak,
+    kContinue,
   };
   Kind kind = Kind::kText;
   size_t line = 1;

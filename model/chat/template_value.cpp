@@ -12,13 +12,10 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kMaxTextBytes = size_t{64} << 20;
-constexpr int64_t kMaxNumber = int64_t{1} << 31;
-
-absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+absl::Status Wrong(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 absl::StatusOr<TemplateValue> Join(MarkedText left, const MarkedText& right) {
-  if (left.size() + right.size() > kMaxTextBytes) {
+  if (left.size() + right.size() > kMaxTemplateText) {
     return absl::ResourceExhaustedError("the chat template writes too much");
   }
   left += right;
@@ -26,7 +23,7 @@ absl::StatusOr<TemplateValue> Join(MarkedText left, const MarkedText& right) {
 }
 
 absl::StatusOr<TemplateValue> Calculate(std::string_view sign, int64_t left, int64_t right) {
-  if (std::abs(left) > kMaxNumber || std::abs(right) > kMaxNumber)
+  if (std::abs(left) > kMaxTemplateNumber || std::abs(right) > kMaxTemplateNumber)
     return Wrong("a number is too large");
   if (sign == "+") return TemplateValue{left + right};
   if (sign == "-") return TemplateValue{left - right};
@@ -78,13 +75,31 @@ std::optional<int64_t> NumberOf(const TemplateValue& value) {
   return number == nullptr ? std::nullopt : std::optional(*number);
 }
 
-// Messages with the same texts are equal; others only to themselves.
+// Objects of the same texts and numbers are equal; others only to themselves.
 bool AreSame(const TemplateObject& left, const TemplateObject& right) {
   if (&left == &right) return true;
   return std::equal(
       left.begin(), left.end(), right.begin(), right.end(), [](const auto& a, const auto& b) {
-        return a.first == b.first && a.second.text() != nullptr && AreEqual(a.second, b.second);
+        const bool is_plain = a.second.list() == nullptr && a.second.object() == nullptr;
+        return a.first == b.first && is_plain && AreEqual(a.second, b.second);
       });
+}
+
+absl::StatusOr<TemplateValue> Chain(TemplateList left, const TemplateList& right) {
+  if (left.size() + right.size() > kMaxTemplateList) {
+    return absl::ResourceExhaustedError("the chat template makes too long a list");
+  }
+  left.insert(left.end(), right.begin(), right.end());
+  return ListValue(std::move(left));
+}
+
+// The elements from the last one to the first, as [::-1] has them.
+absl::StatusOr<TemplateValue> Reversed(const TemplateValue& target, const SliceLimits& limits) {
+  const bool is_whole = limits.begin.is_undefined() && limits.end.is_undefined();
+  if (target.list() == nullptr || !is_whole) {
+    return Wrong("a step of -1 is only for whole lists");
+  }
+  return ListValue(TemplateList(target.list()->rbegin(), target.list()->rend()));
 }
 
 bool IsAscii(std::string_view text) {
@@ -163,16 +178,20 @@ absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const Templa
   return text != nullptr ? TemplateValue{text->Part(place, 1)} : (*target.list())[place];
 }
 
-absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const TemplateValue& begin,
-                                      const TemplateValue& end) {
+absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const SliceLimits& limits) {
+  const int64_t* const step = limits.step.As<int64_t>();
+  if (step != nullptr && *step == -1) return Reversed(target, limits);
+  const bool is_plain = limits.step.is_undefined() || limits.step.is_none();
+  if (!is_plain && (step == nullptr || *step != 1)) return Wrong("a slice's step is not 1 or -1");
   const MarkedText* const text = target.text();
   if (text != nullptr && !IsAscii(text->text())) return Wrong("a slice of text that is not ASCII");
   if (text == nullptr && target.list() == nullptr) return Wrong("a slice of neither text nor list");
   const size_t size = text != nullptr ? text->size() : target.list()->size();
-  ASSIGN_OR_RETURN(const size_t from, Limit(begin, size, 0));
-  ASSIGN_OR_RETURN(const size_t to, Limit(end, size, size));
-  if (text != nullptr)
+  ASSIGN_OR_RETURN(const size_t from, Limit(limits.begin, size, 0));
+  ASSIGN_OR_RETURN(const size_t to, Limit(limits.end, size, size));
+  if (text != nullptr) {
     return TemplateValue{text->Part(std::min(from, to), std::max(from, to) - from)};
+  }
   const TemplateList& list = *target.list();
   if (from >= to) return ListValue({});
   return ListValue(TemplateList(list.begin() + static_cast<ptrdiff_t>(from),
@@ -198,6 +217,9 @@ absl::StatusOr<TemplateValue> Combine(std::string_view sign, const TemplateValue
   }
   if (sign == "+" && left.text() != nullptr && right.text() != nullptr) {
     return Join(*left.text(), *right.text());
+  }
+  if (sign == "+" && left.list() != nullptr && right.list() != nullptr) {
+    return Chain(*left.list(), *right.list());
   }
   const int64_t* const a = left.As<int64_t>();
   const int64_t* const b = right.As<int64_t>();

@@ -16,6 +16,11 @@
 
 namespace fedtune {
 
+// How long a text and a list may become, and what is calculated with.
+inline constexpr size_t kMaxTemplateText = size_t{64} << 20;
+inline constexpr size_t kMaxTemplateList = size_t{1} << 16;
+inline constexpr int64_t kMaxTemplateNumber = int64_t{1} << 31;
+
 struct TemplateValue;
 using TemplateList = std::vector<TemplateValue>;
 using TemplateObject = std::map<std::string, TemplateValue, std::less<>>;
@@ -61,14 +66,21 @@ absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value);
 // character of text that is not ASCII.
 absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member);
 
-// `target[begin:end]`, where a limit may be undefined.
+// What stands between brackets, each of it maybe undefined.
+struct SliceLimits {
+  TemplateValue begin;
+  TemplateValue end;
+  TemplateValue step;
+};
+
+// `target[begin:end:step]`.
 //
-// INVALID_ARGUMENT: neither a text of ASCII nor a list, or a limit is no number.
-absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const TemplateValue& begin,
-                                      const TemplateValue& end);
+// INVALID_ARGUMENT: neither a text of ASCII nor a list, a limit is no number, or a step
+// other than 1 and -1, or of text.
+absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const SliceLimits& limits);
 
 // `left sign right` for +, -, ~, %, *, //, in and comparisons. Texts have at most
-// 64 MiB.
+// 64 MiB, lists 65,536 elements.
 //
 // INVALID_ARGUMENT: not for these values. RESOURCE_EXHAUSTED: text is too long.
 absl::StatusOr<TemplateValue> Combine(std::string_view sign, const TemplateValue& left,

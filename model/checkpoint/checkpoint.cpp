@@ -76,6 +76,22 @@ WeightMap NotHeld(const WeightMap& weights, const std::vector<SafetensorsFile>& 
   return usual;
 }
 
+absl::Status NoWeights(const std::filesystem::path& directory) {
+  std::error_code unreadable_is_empty;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, unreadable_is_empty)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("model-") || !name.ends_with(".safetensors")) continue;
+    return absl::NotFoundError(fmt::format(
+        "{}: {} is missing, which lists the parts of the model, such as {}: the copy is "
+        "incomplete",
+        directory.string(), kWeightsIndexFile, name));
+  }
+  return absl::NotFoundError(
+      fmt::format("{} holds no weights (neither {} nor {}); transformers' save_pretrained() "
+                  "writes them in this form",
+                  directory.string(), kSingleWeightsFile, kWeightsIndexFile));
+}
+
 // transformers reads the single file then, whatever the index says.
 absl::Status RefuseBoth(const std::filesystem::path& directory) {
   return absl::InvalidArgumentError(
@@ -114,10 +130,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& directo
     ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(directory / kSingleWeightsFile));
     shards.push_back(std::move(file));
   } else {
-    return absl::NotFoundError(
-        fmt::format("{} holds no weights (neither {} nor {}); transformers' save_pretrained() "
-                    "writes them in this form",
-                    directory.string(), kSingleWeightsFile, kWeightsIndexFile));
+    return NoWeights(directory);
   }
   RETURN_IF_ERROR(CheckDistinct(shards));
   return Checkpoint(directory, std::move(shards), std::move(not_held));

@@ -160,6 +160,13 @@ TEST_F(CheckpointTest, SaysThatAFolderHoldsNoWeights) {
   EXPECT_THAT(Error(absl::StatusCode::kNotFound), HasSubstr("holds no weights"));
 }
 
+TEST_F(CheckpointTest, SaysThatTheIndexOfItsPartsIsMissing) {
+  WriteShard("model-00001-of-00002.safetensors", {"a"});
+  EXPECT_THAT(Error(absl::StatusCode::kNotFound),
+              HasSubstr("model.safetensors.index.json is missing, which lists the parts of the "
+                        "model, such as model-00001-of-00002.safetensors"));
+}
+
 TEST_F(CheckpointTest, SaysThatThereIsNoSuchFolder) {
   EXPECT_THAT(Checkpoint::Open("/nowhere"), HasCode(absl::StatusCode::kNotFound));
 }

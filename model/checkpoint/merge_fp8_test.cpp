@@ -31,6 +31,7 @@ const std::string kBlock = "model.layers.0.";
 
 std::vector<std::byte> Bytes(const std::vector<int>& values) {
   std::vector<std::byte> bytes;
+  bytes.reserve(values.size());
   for (const int value : values) bytes.push_back(static_cast<std::byte>(value));
   return bytes;
 }

@@ -52,6 +52,13 @@ bool IsFp8(const TensorView* tensor) {
   return tensor != nullptr && tensor->type == TensorType::kF8E4M3;
 }
 
+template <typename Visit>
+void ForEachTensor(const Checkpoint& checkpoint, Visit visit) {
+  for (const SafetensorsFile& shard : checkpoint.shards()) {
+    for (const TensorView& tensor : shard.tensors()) visit(tensor);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<MergePlan> MergePlan::Create(const Checkpoint& checkpoint,
@@ -113,13 +120,11 @@ void MergePlan::Widen(const std::string& weight) {
   if (widened_.contains(weight)) return;
   const std::string_view module = ModuleOf(weight);
   if (const auto expert = ExpertName::Parse(module)) {
-    for (const SafetensorsFile& shard : checkpoint_->shards()) {
-      for (const TensorView& tensor : shard.tensors()) {
-        if (tensor.name.starts_with(expert->experts + ".") && IsFp8(&tensor)) {
-          widened_.insert(tensor.name);
-        }
+    ForEachTensor(*checkpoint_, [&](const TensorView& tensor) {
+      if (tensor.name.starts_with(expert->experts + ".") && IsFp8(&tensor)) {
+        widened_.insert(tensor.name);
       }
-    }
+    });
     return;
   }
   for (const std::string& sibling : Siblings(module)) {
@@ -171,13 +176,11 @@ std::set<std::string> MergePlan::UnconvertedModules(bool has_list) const {
     modules.insert(UsualName(expert ? expert->experts : ModuleOf(weight)));
   }
   if (has_list) return modules;
-  for (const SafetensorsFile& shard : checkpoint_->shards()) {
-    for (const TensorView& tensor : shard.tensors()) {
-      if (tensor.name.ends_with(kWeight) && tensor.shape.size() == 2 && !IsFp8(&tensor)) {
-        modules.insert(UsualName(ModuleOf(tensor.name)));
-      }
+  ForEachTensor(*checkpoint_, [&](const TensorView& tensor) {
+    if (tensor.name.ends_with(kWeight) && tensor.shape.size() == 2 && !IsFp8(&tensor)) {
+      modules.insert(UsualName(ModuleOf(tensor.name)));
     }
-  }
+  });
   return modules;
 }
 

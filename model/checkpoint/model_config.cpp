@@ -26,10 +26,12 @@ void ReadQuantization(ConfigReader& reader, ModelConfig& config) {
   std::string method, format = "e4m3";
   inner.Optional("quant_method", method);
   inner.Optional("fmt", format);
-  inner.Require(method == "fp8" && format == "e4m3", "quant_method",
-                fmt::format("is \"{}\" with the format \"{}\"; only \"fp8\" with \"e4m3\" is "
-                            "supported",
-                            method, format));
+  if (method != "fp8" || format != "e4m3") {
+    inner.Reject("quant_method", fmt::format("is \"{}\" with the format \"{}\"; only \"fp8\" with "
+                                             "\"e4m3\" is supported",
+                                             method, format));
+    return reader.Take(inner);
+  }
   const json* block = inner.Find("weight_block_size");
   const auto is_size = [&](const json& size) {
     return size.is_number_unsigned() && size.get<double>() >= kBlock.least &&

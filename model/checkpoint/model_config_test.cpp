@@ -89,6 +89,15 @@ TEST(ModelConfigTest, ReadsSeveralEndTokens) {
   EXPECT_THAT(Parse(config)->eos_tokens, ElementsAre(1, 7));
 }
 
+TEST(ModelConfigTest, SaysOfAnotherQuantisationNothingButItsName) {
+  json config = Lite();
+  config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+  EXPECT_THAT(
+      std::string(Parse(config).status().message()),
+      ::testing::EndsWith("in quantization_config: quant_method is \"gptq\" with the format "
+                          "\"e4m3\"; only \"fp8\" with \"e4m3\" is supported"));
+}
+
 TEST(ModelConfigTest, NormalisesNoWeightsOfDeepSeekV2AsTransformersDoesNot) {
   json config = Lite();
   config["norm_topk_prob"] = true;

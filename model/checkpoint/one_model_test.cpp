@@ -56,7 +56,7 @@ class OneModelTest : public ::testing::Test {
     for (size_t i = 0; i < tensors_.size(); ++i) {
       tensors_[i].bytes = std::as_bytes(std::span(values_[i]));
     }
-    const auto written = WriteSafetensors(folder_.path() / kSingleWeightsFile, tensors_, {});
+    absl::Status written = WriteSafetensors(folder_.path() / kSingleWeightsFile, tensors_, {});
     if (!written.ok()) return written;
     const auto checkpoint = Checkpoint::Open(folder_.path());
     return checkpoint.ok() ? CheckOneModel(config_, *checkpoint) : checkpoint.status();

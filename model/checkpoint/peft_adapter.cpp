@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "base/check.h"
@@ -327,10 +328,25 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
 
 namespace {
 
+// Older versions of peft pickled their factors, which is code to whoever reads them.
+absl::StatusOr<SafetensorsFile> OpenWeights(const std::filesystem::path& directory) {
+  constexpr char kPickled[] = "adapter_model.bin";
+  absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(directory / kWeightsFile);
+  std::error_code unreadable_is_not_there;
+  if (!absl::IsNotFound(file.status()) ||
+      !std::filesystem::exists(directory / kPickled, unreadable_is_not_there)) {
+    return file;
+  }
+  return absl::NotFoundError(
+      fmt::format("{}: there is no {}, and {} is not read; peft's save_pretrained() writes the "
+                  "first",
+                  directory.string(), kWeightsFile, kPickled));
+}
+
 absl::StatusOr<PeftAdapter> Read(const std::filesystem::path& directory, const Checkpoint* base) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(directory / kConfigFile));
   ASSIGN_OR_RETURN(const PeftConfig config, ParsePeftConfig(text, kConfigFile));
-  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(directory / kWeightsFile));
+  ASSIGN_OR_RETURN(const SafetensorsFile file, OpenWeights(directory));
   ASSIGN_OR_RETURN(const std::vector<FactorPair> pairs, FindPairs(file, base));
   AdapterReader reader(config, pairs);
   for (const FactorPair& pair : pairs) RETURN_IF_ERROR(reader.Add(pair));

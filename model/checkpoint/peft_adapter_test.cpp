@@ -179,6 +179,14 @@ TEST_F(PeftAdapterTest, SaysWhichFileIsMissing) {
   EXPECT_THAT(Error(absl::StatusCode::kNotFound), HasSubstr("adapter_model.safetensors"));
 }
 
+TEST_F(PeftAdapterTest, SaysThatPickledFactorsAreNotRead) {
+  Write();
+  std::filesystem::rename(path_ / "adapter_model.safetensors", path_ / "adapter_model.bin");
+  EXPECT_THAT(
+      Error(absl::StatusCode::kNotFound),
+      HasSubstr("there is no adapter_model.safetensors, and adapter_model.bin is not read"));
+}
+
 TEST(GoldenPeftAdapterTest, IsReadWithItsPatterns) {
   const std::filesystem::path golden = "tests/interop/golden";
   const auto adapter = ReadPeftAdapter(golden / "peft_adapter");

@@ -226,6 +226,7 @@ std::vector<FactorMatrices> FuseExperts(const AdapterLayout& layout,
                                 is_up ? placed.module.out_features : 0);
   }
   std::vector<FactorMatrices> fused;
+  fused.reserve(parameters.size());
   for (FusedParameter& parameter : parameters) fused.push_back(std::move(parameter.matrices));
   return fused;
 }
@@ -253,11 +254,7 @@ class FusedView {
 
   bool IsZero(const Block& block) const {
     for (int64_t expert = 0; expert < experts_; ++expert) {
-      for (int64_t row = block.first_row; row < block.first_row + block.rows; ++row) {
-        for (int64_t k = block.first_rank; k < block.first_rank + block.ranks; ++k) {
-          if (B(expert, row, k) != 0) return false;
-        }
-      }
+      if (!IsZero(expert, block)) return false;
     }
     return true;
   }
@@ -281,6 +278,15 @@ class FusedView {
   }
 
  private:
+  bool IsZero(int64_t expert, const Block& block) const {
+    for (int64_t row = block.first_row; row < block.first_row + block.rows; ++row) {
+      for (int64_t k = block.first_rank; k < block.first_rank + block.ranks; ++k) {
+        if (B(expert, row, k) != 0) return false;
+      }
+    }
+    return true;
+  }
+
   const FactorMatrices& parameter_;
   int64_t experts_;
 };

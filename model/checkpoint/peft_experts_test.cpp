@@ -18,10 +18,12 @@ namespace fedtune {
 namespace {
 
 using ::testing::Contains;
+using ::testing::DoubleNear;
 using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
 using ::testing::Not;
+using ::testing::Pointwise;
 
 constexpr int64_t kHidden = 3, kWidth = 2;
 
@@ -47,7 +49,23 @@ Named Adapter(std::vector<AdapterModule> modules) {
   return adapter;
 }
 
-// scale B A by the module's name, row-major.
+// scale B A, row-major.
+std::vector<double> Change(const AdapterModule& module, const float* a, const float* b) {
+  std::vector<double> change;
+  for (int64_t row = 0; row < module.out_features; ++row) {
+    for (int64_t column = 0; column < module.in_features; ++column) {
+      double sum = 0;
+      for (int64_t k = 0; k < module.lora_rank; ++k) {
+        sum +=
+            static_cast<double>(b[row * module.lora_rank + k]) * a[k * module.in_features + column];
+      }
+      change.push_back(module.scale() * sum);
+    }
+  }
+  return change;
+}
+
+// By the module's name.
 std::map<std::string, std::vector<double>> Changes(const AdapterLayout& layout,
                                                    std::span<const float> values) {
   std::map<std::string, std::vector<double>> changes;
@@ -55,17 +73,7 @@ std::map<std::string, std::vector<double>> Changes(const AdapterLayout& layout,
     const AdapterModule& module = layout.modules()[m];
     const float* a = values.data() + layout.tensors()[2 * m].offset;
     const float* b = values.data() + layout.tensors()[2 * m + 1].offset;
-    std::vector<double>& change = changes[module.name];
-    for (int64_t row = 0; row < module.out_features; ++row) {
-      for (int64_t column = 0; column < module.in_features; ++column) {
-        double sum = 0;
-        for (int64_t k = 0; k < module.lora_rank; ++k) {
-          sum += static_cast<double>(b[row * module.lora_rank + k]) *
-                 a[k * module.in_features + column];
-        }
-        change.push_back(module.scale() * sum);
-      }
-    }
+    changes[module.name] = Change(module, a, b);
   }
   return changes;
 }
@@ -175,9 +183,7 @@ TEST_F(PeftExpertsTest, UnequalRanksAndScalesComeToTheSameChange) {
     const auto changes = Changes(read.layout, read.values);
     ASSERT_EQ(changes.size(), expected.size());
     for (const auto& [name, change] : changes) {
-      for (size_t i = 0; i < change.size(); ++i) {
-        EXPECT_NEAR(change[i], expected.at(name)[i], 1e-4) << name;
-      }
+      EXPECT_THAT(change, Pointwise(DoubleNear(1e-4), expected.at(name))) << name;
     }
   }
 }

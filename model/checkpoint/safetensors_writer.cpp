@@ -65,15 +65,8 @@ struct SafetensorsWriter::File {
     ::unlink(temporary.c_str());
   }
 
-  absl::Status Write(const char* bytes, size_t size) {
-    while (size > 0) {
-      const ssize_t written = ::write(descriptor, bytes, size);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return ErrnoToStatus(errno, "write", path);
-      bytes += written;
-      size -= static_cast<size_t>(written);
-    }
-    return absl::OkStatus();
+  absl::Status Write(std::span<const std::byte> bytes) const {
+    return WriteAll(descriptor, bytes, path);
   }
 };
 
@@ -90,12 +83,12 @@ absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Create(
     file->bytes_left += static_cast<uint64_t>(ByteCount(tensor));
   }
   file->path = path;
-  file->temporary = fmt::format("{}.{}.partial", path.string(), ::getpid());
+  file->temporary = fmt::format("{}.{}{}", path.string(), ::getpid(), kPartialSuffix);
   file->descriptor =
       ::open(file->temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file->descriptor < 0) return ErrnoToStatus(errno, "create", file->temporary);
   const std::string header = Header(tensors, metadata);
-  RETURN_IF_ERROR(file->Write(header.data(), header.size()));
+  RETURN_IF_ERROR(file->Write(std::as_bytes(std::span(header))));
   return SafetensorsWriter(std::move(file));
 }
 
@@ -107,7 +100,7 @@ SafetensorsWriter::~SafetensorsWriter() = default;
 absl::Status SafetensorsWriter::Append(std::span<const std::byte> bytes) {
   Check(bytes.size() <= file_->bytes_left, "more bytes appended than the header promises");
   file_->bytes_left -= bytes.size();
-  return file_->Write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return file_->Write(bytes);
 }
 
 absl::Status SafetensorsWriter::Finish() && {

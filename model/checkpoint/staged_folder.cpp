@@ -41,7 +41,7 @@ absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
   const fs::path target = WithoutTrailingSlash(requested);
   RETURN_IF_ERROR(CheckNothingAt(target));
   fs::path staging = target;
-  staging += ".partial";
+  staging += kPartialSuffix;
   std::error_code error;
   fs::remove_all(staging, error);
   if (error) return ErrnoToStatus(error.value(), "remove", staging);
@@ -54,7 +54,7 @@ absl::StatusOr<StagedFolder> StagedFolder::Resume(const fs::path& requested,
   const fs::path target = WithoutTrailingSlash(requested);
   RETURN_IF_ERROR(CheckNothingAt(target));
   fs::path staging = target;
-  staging += ".partial";
+  staging += kPartialSuffix;
   const absl::StatusOr<std::string> found = ReadFile(staging / kMarkFile);
   if (!found.ok() || *found != mark) {
     ASSIGN_OR_RETURN(StagedFolder fresh, Create(requested));
@@ -62,13 +62,8 @@ absl::StatusOr<StagedFolder> StagedFolder::Resume(const fs::path& requested,
     return fresh;
   }
   StagedFolder folder(staging, target);
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(staging, error)) {
-    if (entry.path().extension() == ".partial") fs::remove(entry.path(), error);
-    if (error) return ErrnoToStatus(error.value(), "remove", entry.path());
-  }
-  return error ? absl::StatusOr<StagedFolder>(ErrnoToStatus(error.value(), "list", staging))
-               : std::move(folder);
+  RETURN_IF_ERROR(RemovePartialFiles(staging));
+  return folder;
 }
 
 StagedFolder::StagedFolder(fs::path staging, fs::path target)

@@ -152,6 +152,7 @@ void AddedTokens::SplitPiece(std::string_view text, const TextTrie& trie,
     if (token.single_word && !StandsAlone(text, match->begin, match->end)) continue;
     const size_t begin = token.lstrip ? SkipSpaceBackwards(text, match->begin, done) : match->begin;
     const size_t end = token.rstrip ? SkipSpace(text, match->end) : match->end;
+    if (begin >= end) continue;  // White space that the token before has taken.
     if (done < begin) pieces.push_back({text.substr(done, begin - done), nullptr});
     pieces.push_back({text.substr(begin, end - begin), &token});
     done = end;

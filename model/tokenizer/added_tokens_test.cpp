@@ -81,6 +81,14 @@ TEST(AddedTokensTest, TakesWhiteSpaceAlong) {
               ElementsAre("[ <b>  ]", "[<b> ]"));
 }
 
+// As Hugging Face's library leaves out a token of which nothing is left.
+TEST(AddedTokensTest, TakesWhiteSpaceOnce) {
+  EXPECT_THAT(Split(List(Entry(5, " ", {"lstrip", "rstrip"})), "a   b"),
+              ElementsAre("a", "[   ]", "b"));
+  EXPECT_THAT(Split(List(Entry(5, "<r>", {"rstrip"}), Entry(6, "\n", {"lstrip"})), "<r>\n\nb\n"),
+              ElementsAre("[<r>\n\n]", "b", "[\n]"));
+}
+
 TEST(AddedTokensTest, WantsSingleWordsToStandAlone) {
   EXPECT_THAT(
       Split(List(Entry(5, "<w>", {"single_word"})), "<w>a <w> a<w> .<w>\u0301 _<w> \u4E2D<w>-<w>"),

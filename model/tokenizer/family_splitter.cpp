@@ -163,6 +163,16 @@ class Piece {
   std::string_view text_;
 };
 
+// Of a number whose first digit ends at `end`.
+size_t EndOfNumber(std::string_view text, size_t end) {
+  for (int digits = 1; digits < kMaxDigits && end < text.size(); ++digits) {
+    const Character next = CharacterAt(text, end);
+    if (!IsNumber(next)) break;
+    end = next.end;
+  }
+  return end;
+}
+
 }  // namespace
 
 void SplitAsFamily(std::string_view text, std::vector<std::string_view>& words) {
@@ -170,11 +180,7 @@ void SplitAsFamily(std::string_view text, std::vector<std::string_view>& words) 
     const Character first = CharacterAt(text, begin);
     size_t end = first.end;
     if (IsNumber(first)) {
-      for (int digits = 1; digits < kMaxDigits && end < text.size(); ++digits) {
-        const Character next = CharacterAt(text, end);
-        if (!IsNumber(next)) break;
-        end = next.end;
-      }
+      end = EndOfNumber(text, end);
       words.push_back(text.substr(begin, end - begin));
     } else {
       end = EndOfPiece(text, end, IsEastAsian(first));

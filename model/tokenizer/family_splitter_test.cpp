@@ -5,6 +5,7 @@
 #include <random>
 #include <string>
 
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/tokenizer/splitter.h"
@@ -77,7 +78,7 @@ TEST(FamilySplitterTest, AgreesWithTheExpressionsOnEveryCodePoint) {
   for (uint32_t code_point = 0; code_point < 0x110000; ++code_point) {
     if (code_point >= 0xD800 && code_point <= 0xDFFF) continue;
     const std::string one = EncodeUtf8(code_point);
-    text += one + "a " + one + one + " " + one + "\n." + one;
+    text += fmt::format("{0}a {0}{0} {0}\n.{0}", one);
     if (code_point % 0x1000 != 0xFFF) continue;
     ASSERT_EQ(Words(text), expressions.Words(text)) << "up to " << code_point;
     text.clear();

@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "base/check.h"
 #include "base/files.h"
 #include "fmt/format.h"
+#include "privacy/crypto/hex.h"
 
 namespace fedtune {
 namespace {
@@ -53,12 +55,17 @@ absl::StatusOr<Digest> Digest::Parse(std::string_view text) {
   return digest;
 }
 
-std::string Digest::ToHex() const {
-  std::string hex;
-  hex.reserve(2 * bytes.size());
-  for (const uint8_t byte : bytes) fmt::format_to(std::back_inserter(hex), "{:02x}", byte);
-  return hex;
+absl::StatusOr<Digest> Digest::FromBinary(std::string_view bytes, std::string_view what) {
+  Digest digest;
+  if (bytes.size() != digest.bytes.size()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} has {} bytes, a SHA-256 has 32", what, bytes.size()));
+  }
+  std::copy(bytes.begin(), bytes.end(), digest.bytes.begin());
+  return digest;
 }
+
+std::string Digest::ToHex() const { return fedtune::ToHex(bytes); }
 
 std::string Digest::ToString() const { return std::string(kPrefix) + ToHex(); }
 

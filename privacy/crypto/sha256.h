@@ -25,6 +25,13 @@ struct Digest {
   // INVALID_ARGUMENT: anything else.
   static absl::StatusOr<Digest> Parse(std::string_view text);
 
+  // Takes the 32 bytes as they travel; `what` names them in the message.
+  // INVALID_ARGUMENT: another number of bytes.
+  static absl::StatusOr<Digest> FromBinary(std::string_view bytes, std::string_view what);
+
+  // The 32 bytes as they travel.
+  std::string ToBinary() const { return {bytes.begin(), bytes.end()}; }
+
   // 64 lower-case hexadecimal digits.
   std::string ToHex() const;
 

@@ -6,6 +6,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "base/files.h"
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -65,6 +66,18 @@ TEST(DigestTest, ReadsUpperCaseAndWritesLowerCase) {
   std::string upper = kAbc;
   for (char& c : upper) c = static_cast<char>(std::toupper(c));
   EXPECT_EQ(Digest::Parse(upper)->ToString(), std::string("sha256:") + kAbc);
+}
+
+TEST(DigestTest, TravelsAsItsBytes) {
+  const Digest digest = Sha256Of("abc");
+  EXPECT_EQ(digest.ToBinary().size(), 32U);
+  EXPECT_EQ(*Digest::FromBinary(digest.ToBinary(), "digest"), digest);
+}
+
+TEST(DigestTest, RefusesAnotherNumberOfBytesAndNamesThem) {
+  const absl::Status status = Digest::FromBinary("abc", "adapter_sha256").status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Message(status), "adapter_sha256 has 3 bytes, a SHA-256 has 32");
 }
 
 TEST(DigestTest, RefusesWhatIsTooShort) {

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/openssl_error.h"
@@ -149,7 +150,7 @@ absl::Status CheckHost(std::string_view host) {
   if (IsAddress(host) || IsDnsName(host)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       fmt::format("\"{}\" is no host: a DNS name or an IP address is needed, without a port",
-                  host.substr(0, 80)));
+                  PrintableText(host, 80)));
 }
 
 absl::StatusOr<AlternativeNames> ReadAlternativeNames(const X509* certificate) {

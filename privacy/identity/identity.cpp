@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -22,8 +23,9 @@ bool IsNameCharacter(char c) {
 }
 
 absl::Status NotAnIdentity(std::string_view uri) {
-  return absl::InvalidArgumentError(fmt::format(
-      "\"{}\" is no identity; one looks like fedtune://FEDERATION/ROLE/NAME", uri.substr(0, 200)));
+  return absl::InvalidArgumentError(
+      fmt::format("\"{}\" is no identity; one looks like fedtune://FEDERATION/ROLE/NAME",
+                  PrintableText(uri, 200)));
 }
 
 }  // namespace
@@ -49,7 +51,7 @@ absl::StatusOr<Role> ParseRole(std::string_view name) {
   }
   return absl::InvalidArgumentError(
       fmt::format("unknown role \"{}\"; there is coordinator, client, administrator and signer",
-                  name.substr(0, 80)));
+                  PrintableText(name, 80)));
 }
 
 absl::Status CheckIdentityName(std::string_view what, std::string_view name) {
@@ -58,7 +60,7 @@ absl::Status CheckIdentityName(std::string_view what, std::string_view name) {
   }
   return absl::InvalidArgumentError(
       fmt::format("{} \"{}\" is not a name: 1 to 63 lower-case letters a-z, digits and \"-\"", what,
-                  name.substr(0, 80)));
+                  PrintableText(name, 80)));
 }
 
 absl::Status CheckIdentity(const Identity& identity) {

@@ -56,6 +56,15 @@ TEST(IdentityNameTest, MayNotHoldAZeroByte) {
               HasCode(absl::StatusCode::kInvalidArgument));
 }
 
+// A custodian reads what is wrong with somebody's request on a terminal.
+TEST(IdentityTest, MakesUpNoLineOfItsOwnInAMessage) {
+  for (const absl::Status& refused :
+       {ParseIdentityUri("x\nkey sha256:00").status(), CheckIdentityName("client", "x\n\x1b[2J"),
+        ParseRole("x\ny").status()}) {
+    EXPECT_THAT(std::string(Message(refused)), HasSubstr("\"x\\n"));
+  }
+}
+
 TEST(RoleTest, SaysWhichRolesThereAre) {
   const absl::Status status = ParseRole("admin").status();
   EXPECT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));

@@ -2,6 +2,7 @@
 
 #include "privacy/identity/key_directory.h"
 
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -91,6 +92,23 @@ absl::Status RefuseToOverwrite(const std::filesystem::path& path) {
       fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
 }
 
+// All of them or none: keys that nobody can ask a certificate for are in the way of others.
+absl::Status WriteKeysAndRequest(const std::vector<NewKey>& keys,
+                                 const std::filesystem::path& request, std::string_view content) {
+  absl::Status status;
+  size_t written = 0;
+  while (status.ok() && written < keys.size()) {
+    status = WriteNewPrivateFile(keys[written].path, keys[written].pem);
+    if (status.ok()) ++written;
+  }
+  if (status.ok()) status = WriteFileAtomically(request, content);
+  std::error_code ignored;
+  for (size_t i = 0; !status.ok() && i < written; ++i) {
+    std::filesystem::remove(keys[i].path, ignored);
+  }
+  return status;
+}
+
 // What to do when a file of `files` is not there.
 absl::StatusOr<std::string> ReadIssued(const std::filesystem::path& path) {
   absl::StatusOr<std::string> content = ReadFile(path);
@@ -134,11 +152,10 @@ absl::StatusOr<KeyAndRequest> MakeKeyAndRequest(const std::filesystem::path& dir
   if (!requests.empty()) applicant.role = Role::kClient;
   std::string fingerprints;
   for (const NewKey& key : keys) {
-    RETURN_IF_ERROR(WriteNewPrivateFile(key.path, key.pem));
     requests += key.request;
     fingerprints += key.fingerprint;
   }
-  RETURN_IF_ERROR(WriteFileAtomically(request_path, requests));
+  RETURN_IF_ERROR(WriteKeysAndRequest(keys, request_path, requests));
   return KeyAndRequest{.key = keys.front().path,
                        .request = request_path,
                        .next_step = NextStep(files, request_path, applicant, fingerprints)};

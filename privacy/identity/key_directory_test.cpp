@@ -165,6 +165,14 @@ TEST_F(KeyDirectoryTest, LeavesNoHalfWhenThereIsASigningKey) {
   EXPECT_FALSE(fs::exists(files_.key));
 }
 
+TEST_F(KeyDirectoryTest, LeavesNoKeyWithoutItsRequest) {
+  const fs::path path = directory_.path() / "new";
+  ASSERT_THAT(MakeDirectories(path / "request.pem"), IsOk());
+  EXPECT_FALSE(MakeKeyAndRequest(path, kStAnna).ok());
+  EXPECT_FALSE(fs::exists(path / "key.pem"));
+  EXPECT_FALSE(fs::exists(path / "signing_key.pem"));
+}
+
 TEST_F(KeyDirectoryTest, SaysHowToMakeAMissingSigningKey) {
   fs::remove(files_.signing_key);
   EXPECT_THAT(SignerRefusal(absl::StatusCode::kNotFound), HasSubstr("request --role signer"));

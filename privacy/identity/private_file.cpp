@@ -7,11 +7,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string_view>
+#include <span>
 #include <vector>
 
 #include "base/descriptor.h"
 #include "base/files.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/identity/pem.h"
 
@@ -20,12 +21,9 @@ namespace {
 
 constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
 
-absl::Status WriteAndSync(int fd, std::string_view content, const std::filesystem::path& path) {
-  const ssize_t written = ::write(fd, content.data(), content.size());
-  if (written < 0) return ErrnoToStatus(errno, "write", path);
-  if (static_cast<size_t>(written) != content.size()) return ErrnoToStatus(ENOSPC, "write", path);
-  if (::fsync(fd) != 0) return ErrnoToStatus(errno, "sync", path);
-  return absl::OkStatus();
+absl::Status WriteAndSync(int fd, const SecretBytes& content, const std::filesystem::path& path) {
+  RETURN_IF_ERROR(WriteAll(fd, std::as_bytes(content.Reveal()), path));
+  return ::fsync(fd) == 0 ? absl::OkStatus() : ErrnoToStatus(errno, "sync", path);
 }
 
 }  // namespace
@@ -61,7 +59,7 @@ absl::Status WriteNewPrivateFile(const std::filesystem::path& path, const Secret
         fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
   }
   if (fd.get() < 0) return ErrnoToStatus(errno, "create", path);
-  absl::Status status = WriteAndSync(fd.get(), content.RevealText(), path);
+  absl::Status status = WriteAndSync(fd.get(), content, path);
   if (!status.ok()) ::unlink(path.c_str());
   return status;
 }

@@ -47,6 +47,18 @@ Digest KeyFingerprint(const EVP_PKEY* key) {
   return digest;
 }
 
+Digest KeyFingerprint(const VerifyingKey& key) {
+  if (key.suite == CipherSuite::kNistP256) {
+    const absl::StatusOr<OpensslPtr<EVP_PKEY>> point = P256PublicKey(key.bytes);
+    Check(point.ok(), "the point of a good key is on its curve");
+    return KeyFingerprint(point->get());
+  }
+  const OpensslPtr<EVP_PKEY> made(
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.bytes.data(), key.bytes.size()));
+  Check(made != nullptr, "an Ed25519 public key has 32 bytes");
+  return KeyFingerprint(made.get());
+}
+
 absl::StatusOr<VerifyingKey> ReadVerifyingKey(std::string_view pem) {
   ASSIGN_OR_RETURN(const std::vector<OpensslPtr<X509>> chain, ReadChain(pem));
   const EVP_PKEY* key = X509_get0_pubkey(chain.front().get());

@@ -34,6 +34,9 @@ struct VerifyingKey {
   friend bool operator==(const VerifyingKey&, const VerifyingKey&) = default;
 };
 
+// The same of a key that ReadVerifyingKey() or ParseRoster() has found good.
+Digest KeyFingerprint(const VerifyingKey& key);
+
 // The key of the first certificate in `pem`, about which nothing is verified.
 // INVALID_ARGUMENT: no certificate, or another kind of key.
 absl::StatusOr<VerifyingKey> ReadVerifyingKey(std::string_view pem);

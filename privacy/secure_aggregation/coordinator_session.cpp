@@ -70,15 +70,20 @@ bool CoordinatorSession::Expects(MessageKind kind) const {
   return kind == AnswerIn(phase_);
 }
 
+bool CoordinatorSession::Includes(uint32_t number) const {
+  const auto found = members_.find(number);
+  return found != members_.end() && !found->second.dropped;
+}
+
 absl::StatusOr<bool> CoordinatorSession::IsAnswer(uint32_t from, MessageKind kind,
                                                   const Digest& message) const {
-  const auto found = members_.find(from);
-  if (found == members_.end() || found->second.dropped) {
+  if (!Includes(from)) {
     return absl::PermissionDeniedError(
         fmt::format("number {} is not, or no longer, part of this secure aggregation", from));
   }
-  const auto answered = found->second.answered.find(kind);
-  if (answered != found->second.answered.end()) {
+  const Member& member = members_.at(from);
+  const auto answered = member.answered.find(kind);
+  if (answered != member.answered.end()) {
     if (answered->second == message) return false;
     return absl::AlreadyExistsError(fmt::format("number {} has answered otherwise before", from));
   }

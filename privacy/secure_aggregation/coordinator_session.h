@@ -75,6 +75,9 @@ class CoordinatorSession {
   // Whether Receive() would change anything.
   bool Hears(uint32_t from, ByteSpan message) const;
 
+  // Whether it takes part and was not dropped.
+  bool Includes(uint32_t number) const;
+
   // What Receive() would say of an input's manifest, and the Merkle root that its
   // chunks must have. Ask before adding the input to the sum, and call Receive()
   // when it has been added. ALREADY_EXISTS: an input of this client is in the sum.
@@ -172,6 +175,7 @@ class CoordinatorSession {
   Digest sharers_hash_;
   PlaceSet survivors_;
   Digest survivors_hash_;
+  size_t answers_in_vain_ = 0;  // So many clients' shares could not take the masks off.
   std::optional<MaskStreams> masks_;
 };
 

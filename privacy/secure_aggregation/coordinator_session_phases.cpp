@@ -112,9 +112,14 @@ bool CoordinatorSession::Advance(bool time_is_up) {
       }
       break;
     case Phase::kUnmasking:
-      if (EnoughEverywhere(Answered(MessageKind::kUnmaskShares))) {
+      if (const std::set<int> answered = Answered(MessageKind::kUnmaskShares);
+          EnoughEverywhere(answered)) {
+        // Wrong shares cost many tries: the same answers are not gone through again.
+        const bool is_last = everyone || time_is_up;
+        if (!is_last && answered.size() == answers_in_vain_) return false;
+        answers_in_vain_ = answered.size();
         const absl::Status unmasked = Unmask();
-        if (!unmasked.ok() && (everyone || time_is_up)) Fail(std::string(Message(unmasked)));
+        if (!unmasked.ok() && is_last) Fail(std::string(Message(unmasked)));
       } else if (everyone || time_is_up) {
         Fail("too few clients gave their shares for unmasking: " + MissingAnswers());
       }

@@ -208,6 +208,16 @@ TEST_P(EveryKernelAndRing, TheMasksOfACohortCancel) {
   }
 }
 
+void ApplyOnThreads(const MaskStreams& masks, std::span<uint32_t> sum) {
+  constexpr size_t kPiece = 50'000;
+  std::vector<std::jthread> threads;
+  for (size_t at = 0; at < sum.size(); at += kPiece) {
+    threads.emplace_back([&masks, at, piece = sum.subspan(at, std::min(kPiece, sum.size() - at))] {
+      masks.Apply(static_cast<int64_t>(at), piece);
+    });
+  }
+}
+
 TEST_P(EveryKernelAndRing, SeveralThreadsRemoveWhatOneApplied) {
   MaskStreams masks(bits(), kernel());
   for (uint8_t i = 0; i < 3; ++i) masks.Add(Key(i), MaskSign::kAdd);
@@ -215,16 +225,7 @@ TEST_P(EveryKernelAndRing, SeveralThreadsRemoveWhatOneApplied) {
   for (uint8_t i = 0; i < 3; ++i) opposite.Add(Key(i), MaskSign::kSubtract);
   std::vector<uint32_t> sum(200'003);
   masks.Apply(0, sum);
-  {
-    constexpr size_t kPiece = 50'000;
-    std::vector<std::jthread> threads;
-    for (size_t at = 0; at < sum.size(); at += kPiece) {
-      threads.emplace_back([&, at] {
-        opposite.Apply(static_cast<int64_t>(at),
-                       std::span(sum).subspan(at, std::min(kPiece, sum.size() - at)));
-      });
-    }
-  }
+  ApplyOnThreads(opposite, sum);
   EXPECT_THAT(sum, Each(0u));
 }
 

@@ -3,7 +3,9 @@
 #include "privacy/secure_aggregation/neighbor_graph.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <set>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -29,12 +31,11 @@ void ExpectNeighborsWhoBothKnow(const NeighborGraph& graph, int client, int degr
 }
 
 TEST(NeighborGraphTest, InAHararyGraphEveryoneHasAsManyAndBothKnow) {
-  for (const int clients : {5, 64, 301}) {
-    for (const int degree : {2, 4}) {
-      const NeighborGraph graph = NeighborGraph::Harary(clients, degree, Sha256Of("seed"));
-      for (int client = 0; client < clients; ++client) {
-        ExpectNeighborsWhoBothKnow(graph, client, degree);
-      }
+  for (const auto& [clients, degree] : std::initializer_list<std::pair<int, int>>{
+           {5, 2}, {64, 2}, {301, 2}, {5, 4}, {64, 4}, {301, 4}}) {
+    const NeighborGraph graph = NeighborGraph::Harary(clients, degree, Sha256Of("seed"));
+    for (int client = 0; client < clients; ++client) {
+      ExpectNeighborsWhoBothKnow(graph, client, degree);
     }
   }
 }

@@ -292,6 +292,12 @@ class BadInputTest(unittest.TestCase):
                  for flag in self.federation.connection()]
         done = self.federation.run("fedtune", *flags, "run", "list", expect=4)
         self.refused(done, "cannot reach the coordinator at 127.0.0.1:1: nobody listens there")
+        plan = self.file("plan.toml", PLAN)
+        done = self.federation.run("fedtune", *flags, "plan", "check", plan, expect=4)
+        self.assertIn("unknown: the coordinator has not told", done.stdout)
+        plan = self.file("plan.toml", PLAN.replace("steps = 2", "stepz = 2"))
+        done = self.federation.run("fedtune", *flags, "plan", "check", plan, expect=2)
+        self.refused(done, 'plan.toml:7: unknown key "stepz"')
 
     def test_an_address_with_a_scheme(self):
         flags = [f"https://{flag}" if flag == self.federation.address else flag
@@ -334,6 +340,14 @@ class BadInputTest(unittest.TestCase):
     def test_a_folder_is_no_plan(self):
         done = self.federation.run("fedtune", "plan", "check", self.folder, expect=2)
         self.refused(done, f"cannot read {self.folder}: Is a directory")
+
+    def test_a_base_model_whose_folder_has_no_name_in_utf_8_is_written_as_json(self):
+        folder = self.folder / os.fsdecode(b"caf\xe9")
+        copy_of_base_model(folder)
+        (self.folder / "cafe").symlink_to(folder)
+        plan = self.file("cafe.toml", PLAN.replace(str(BASE_MODEL), "./cafe"))
+        done = self.federation.fedtune("plan", "check", plan, "--json")
+        self.assertEqual(json.loads(done.stdout)["base_model"], "caf\ufffd")
 
     def test_the_certificate_of_another_institution_is_wrong_configuration(self):
         done = self.federation.run(
@@ -394,6 +408,12 @@ class BadInputTest(unittest.TestCase):
         self.refused(done, "there is no run f\\xfcr")
         done = self.federation.fedtune("client", "show", latin, expect=1)
         self.refused(done, "no client of f\\xfcr was ever seen")
+        folder = self.folder / os.fsdecode("Modell für alle".encode("latin-1"))
+        shutil.copytree(BASE_MODEL, folder)
+        plan = self.file("plan.toml", PLAN.replace(str(BASE_MODEL), "."))
+        plan = shutil.move(plan, folder / "plan.toml")
+        done = self.federation.run("fedtune", "plan", "check", plan, "--json")
+        self.assertEqual(json.loads(done.stdout)["base_model"], "Modell f\ufffdr alle")
 
     # ---- Disks ----
 

@@ -10,36 +10,13 @@ import sys
 import tempfile
 import unittest
 
-from federation import BASE_MODEL, EAGER, SITES, Federation, patient
+from federation import EAGER, SITES, Federation, plain_plan
 
 PROGRAMS = sys.argv.pop(1)
 STEPS = 100
+PLAN = plain_plan(count=1, steps=STEPS)  # A round of some seconds, in which everyone is needed.
 CLIENTS = SITES[:2]
 VICTIM = CLIENTS[0]
-
-
-def plan():
-    """One round of some seconds, in which everyone is needed."""
-    return f'''
-name = "icd10"
-base_model = "{BASE_MODEL}"
-[adapter]
-rank = 4
-targets = ["attention"]
-[training]
-steps = {STEPS}
-batch_size = 4
-learning_rate = 1e-3
-sequence_length = 128
-seed = 7
-[rounds]
-count = 1
-quorum = 2
-deadline = "{patient(60)}s"
-[aggregation]
-mode = "plain"
-method = "fedit"
-'''
 
 
 class ClientRestartTest(unittest.TestCase):
@@ -74,7 +51,7 @@ class ClientRestartTest(unittest.TestCase):
 
     def killed_in_training(self):
         """A run whose victim is killed between two of its steps."""
-        run = self.federation.start_run(plan())
+        run = self.federation.start_run(PLAN)
         self.federation.wait_until("a step", lambda: self.federation.has_trained(VICTIM))
         self.federation.kill(VICTIM)
         self.assertTrue(self.federation.has_trained(VICTIM), "it was killed too late")
@@ -89,7 +66,7 @@ class ClientRestartTest(unittest.TestCase):
     def killed_before_its_upload(self):
         """A run whose victim is killed when all is done but not handed in: the
         coordinator stands still meanwhile."""
-        run = self.federation.start_run(plan())
+        run = self.federation.start_run(PLAN)
         self.federation.wait_until("a step", lambda: self.federation.has_trained(VICTIM))
         with self.federation.standing_still("coordinator"):
             self.federation.wait_until(
@@ -104,7 +81,7 @@ class ClientRestartTest(unittest.TestCase):
         return adapter
 
     def test_a_killed_client_loses_no_work_and_changes_no_byte(self):
-        undisturbed = self.end_of(self.federation.start_run(plan()))
+        undisturbed = self.end_of(self.federation.start_run(PLAN))
         self.wait_until_nothing_is_stored()
         self.assertEqual(self.killed_in_training(), undisturbed)
         self.wait_until_nothing_is_stored()

@@ -10,34 +10,11 @@ import sys
 import tempfile
 import unittest
 
-from federation import BASE_MODEL, EAGER, SITES, Federation, patient
+from federation import EAGER, SITES, Federation, plain_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
 LIBRARY = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-
-
-def plan():
-    return f'''
-name = "icd10"
-base_model = "{BASE_MODEL}"
-[adapter]
-rank = 4
-targets = ["attention"]
-[training]
-steps = 60
-batch_size = 4
-learning_rate = 1e-3
-sequence_length = 128
-seed = 7
-[rounds]
-count = 4
-quorum = 2
-deadline = "{patient(90)}s"
-[aggregation]
-mode = "plain"
-method = "fedit"
-'''
 
 
 class ClocksTest(unittest.TestCase):
@@ -71,7 +48,7 @@ class ClocksTest(unittest.TestCase):
 
     def step_in_each_round(self, name, offsets):
         """A run in whose rounds a clock steps; the adapter that came of it."""
-        run = self.federation.start_run(plan())
+        run = self.federation.start_run(plain_plan(count=4, steps=60, deadline_s=90))
         for number, offset in enumerate(offsets):
             self.federation.wait_until(f"{number} rounds", lambda least=number: (
                 self.federation.run_state(run)["rounds_done"] >= least))

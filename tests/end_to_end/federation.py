@@ -29,6 +29,32 @@ def patient(seconds):
 TIMEOUT_S = patient(120)
 
 
+def plain_plan(count=3, steps=2, quorum=2, deadline_s=60, seed=7, batch_size=4,
+               sequence_length=128, truncate_prompts=False):
+    """A small plan without secure aggregation, of well under a second a round."""
+    return f'''
+name = "icd10"
+base_model = "{BASE_MODEL}"
+[adapter]
+rank = 4
+targets = ["attention"]
+[training]
+steps = {steps}
+batch_size = {batch_size}
+learning_rate = 1e-3
+sequence_length = {sequence_length}
+truncate_prompts = {str(truncate_prompts).lower()}
+seed = {seed}
+[rounds]
+count = {count}
+quorum = {quorum}
+deadline = "{patient(deadline_s)}s"
+[aggregation]
+mode = "plain"
+method = "fedit"
+'''
+
+
 class Failed(Exception):
     """A command that did not end as it should have."""
 

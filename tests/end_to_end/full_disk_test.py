@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from federation import BASE_MODEL, SITES, Failed, Federation, patient
@@ -18,7 +19,7 @@ CLIENTS = SITES[:2]
 SIZE = "64m"
 
 
-def plan(seed=7):
+def plan(seed=7, deadline_s=300):
     """Contributions of 4.4 MiB: they go to the spool's files as they come."""
     return f'''
 name = "icd10"
@@ -36,7 +37,7 @@ seed = {seed}
 [rounds]
 count = 3
 quorum = 2
-deadline = "{patient(300)}s"
+deadline = "{patient(deadline_s)}s"
 [aggregation]
 mode = "plain"
 method = "fedit"
@@ -92,6 +93,29 @@ class FullDiskTest(unittest.TestCase):
         self.assertEqual([r["contributions"] for r in state["rounds"]], [2] * 3)
         self.assertEqual(state["adapter"], undisturbed["adapter"])
         self.assertIsNone(self.federation.processes["coordinator"].poll())
+
+    def test_no_deadline_comes_while_nothing_can_be_kept(self):
+        run = self.federation.start_run(plan(deadline_s=6))
+        ballast = self.fill(leave=3 << 20)  # For the database, and no contribution.
+        self.federation.wait_until("both to have offered theirs", lambda: all(
+            "contribution not taken yet" in self.federation.log(name) for name in CLIENTS))
+        shown = self.federation.fedtune("run", "show", run).stdout
+        self.assertRegex(shown, "waits +disk full")
+        self.assert_goes_on_for(run, patient(3 * 6))
+        ballast.unlink()
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual([(r["contributions"], r["attempts"]) for r in state["rounds"]],
+                         [(2, 1)] * 3)
+
+    def assert_goes_on_for(self, run, seconds):
+        """It is the first attempt at its first round that does."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            state = self.federation.run_state(run)
+            self.assertEqual((state["state"], state["rounds_done"], state["attempt"]),
+                             ("running", 0, 1), state["reason"])
+            time.sleep(0.5)
 
 
 if __name__ == "__main__":

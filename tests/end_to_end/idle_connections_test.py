@@ -19,34 +19,12 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, SITES, Federation, patient
+from federation import SITES, Federation, patient, plain_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
 HALF_OPEN = 400    # They never begin the handshake.
 HANDSHAKEN = 600   # They end it, with a certificate of the federation, and say nothing.
-
-
-def plan():
-    return f'''
-name = "icd10"
-base_model = "{BASE_MODEL}"
-[adapter]
-rank = 4
-targets = ["attention"]
-[training]
-steps = 2
-batch_size = 1
-learning_rate = 1e-3
-sequence_length = 128
-truncate_prompts = true
-[rounds]
-count = 40
-quorum = 2
-deadline = "{patient(60)}s"
-[aggregation]
-mode = "plain"
-'''
 
 
 class IdleConnectionsTest(unittest.TestCase):
@@ -84,7 +62,8 @@ class IdleConnectionsTest(unittest.TestCase):
     def cost_of_a_run(self):
         """What one that ends well takes of the processor, and of time."""
         begin, before = time.monotonic(), self.computed()
-        state = self.federation.wait_for_end(self.federation.start_run(plan()))
+        state = self.federation.wait_for_end(self.federation.start_run(
+            plain_plan(count=40, batch_size=1, truncate_prompts=True)))
         self.assertEqual(state["state"], "finished", state["reason"])
         return self.computed() - before, time.monotonic() - begin
 

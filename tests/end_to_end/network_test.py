@@ -18,7 +18,7 @@ import threading
 import time
 import unittest
 
-from federation import BASE_MODEL, SITES, Federation, patient
+from federation import SITES, Federation, plain_plan
 
 PROGRAMS = sys.argv.pop(1)
 HUB = "10.77.0.1"
@@ -36,27 +36,7 @@ CUT = (1, 0, 0, 0)
 
 
 def plan(count, deadline_s, steps, quorum):
-    return f'''
-name = "icd10"
-base_model = "{BASE_MODEL}"
-[adapter]
-rank = 4
-targets = ["attention"]
-[training]
-steps = {steps}
-batch_size = 1
-learning_rate = 1e-3
-sequence_length = 128
-truncate_prompts = true
-seed = 7
-[rounds]
-count = {count}
-quorum = {quorum}
-deadline = "{patient(deadline_s)}s"
-[aggregation]
-mode = "plain"
-method = "fedit"
-'''
+    return plain_plan(count, steps, quorum, deadline_s, batch_size=1, truncate_prompts=True)
 
 
 class Network:

@@ -12,33 +12,14 @@ import sys
 import tempfile
 import unittest
 
-from federation import BASE_MODEL, DATA, SITES, Federation, patient
+from federation import DATA, SITES, Federation, plain_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
 
 
 def plan(quorum=2):
-    return f'''
-name = "icd10"
-base_model = "{BASE_MODEL}"
-[adapter]
-rank = 4
-targets = ["attention"]
-[training]
-steps = 3
-batch_size = 4
-learning_rate = 1e-3
-sequence_length = 96
-seed = 7
-[rounds]
-count = 2
-quorum = {quorum}
-deadline = "{patient(60)}s"
-[aggregation]
-mode = "plain"
-method = "fedit"
-'''
+    return plain_plan(count=2, steps=3, quorum=quorum, sequence_length=96)
 
 
 class SimulateTest(unittest.TestCase):

@@ -138,6 +138,9 @@ TEMPLATES = {
     "kimi": model_templates.KIMI,
     "moonlight": model_templates.MOONLIGHT,
     "corners": model_templates.CORNERS,
+    "gigachat": model_templates.GIGACHAT,
+    "kimi_thinking": model_templates.KIMI_THINKING,
+    "more_constructs": model_templates.MORE_CONSTRUCTS,
 }
 
 # What transformers is told, where it would write today's date and we write the template's.

@@ -263,3 +263,159 @@ CORNERS = """\
 {{ turn.content | tojson }}
 {%- endfor -%}\u00a0
 """
+
+# GigaChat3: macros with defaults, names and themselves in them, a system prompt in a block, objects.
+GIGACHAT = """\
+{#- Tools: never reached. -#}
+{%- macro schema_text(schema, indent="", step=2) -%}
+    {%- set kind = schema.get("type") -%}
+    {%- if kind == "object" -%}
+        {{- "{\\n" -}}
+        {%- for key, value in schema.get("properties", {}).items() -%}
+            {{- indent + key + ': ' + schema_text(
+                value,
+                indent + (' ' * step),
+                step
+            ) -}}
+        {%- endfor -%}
+        {{- indent[:-step] + '}' -}}
+    {%- elif kind in ["number", "integer"] -%}
+        {{- schema.enum | join(' | ') -}}
+    {%- else -%}
+        {%- set ns = namespace(names=[]) -%}
+        {%- for name in schema['enum'] -%}{%- set ns.names = ns.names + ['"' ~ name ~ '"'] -%}{%- endfor -%}
+        {{- ns.names | join(' | ') -}}
+    {%- endif -%}
+{%- endmacro -%}
+
+{%- macro turn_text(turn, role=None) -%}
+    {%- if not role -%}
+        {%- set role = turn["role"] -%}
+    {%- endif -%}
+    {%- set said = turn['content'] or '' -%}
+    {%- if said is not string -%}
+        {%- set said = said | tojson(ensure_ascii=False) -%}
+    {%- endif -%}
+    {{- role + marks.role + said + marks.turn -}}
+{%- endmacro -%}
+
+{# The marks, below the macros that write them. #}
+{%- set marks = namespace(
+    role="<|role_sep|>\\n",
+    turn="<|message_sep|>\\n\\n"
+) -%}
+
+{%- set RULES -%}
+<rules>
+Some rules.
+
+Help.
+{%- endset -%}
+
+{{- bos_token -}}
+{{- turn_text({"role": "developer system", "content": RULES}) -}}
+{%- if messages and messages[0]['role'] == 'system' -%}
+    {{- turn_text(messages[0]) -}}
+    {%- set messages = messages[1:] -%}
+{%- endif -%}
+{%- if tools -%}
+    {{- turn_text({'role': 'functions', 'content': schema_text(tools)}) -}}
+{%- endif -%}
+{%- for message in messages -%}
+    {%- if message['role'] == 'tool' -%}
+        {{- turn_text(message, role='function result') -}}
+    {%- elif message['role'] == 'assistant' -%}
+        {%- if message.tool_calls is defined and message.tool_calls -%}
+            {%- set call = message.tool_calls[0] -%}
+        {%- else -%}
+            {%- set call = None -%}
+        {%- endif -%}
+        {{- turn_text({'role': 'assistant', 'content': message.content}) -}}
+    {%- else -%}
+        {{- turn_text(message) -}}
+    {%- endif -%}
+    {%- if loop.last and add_generation_prompt and message['role'] != 'assistant' -%}
+        {{- 'assistant' + marks.role -}}
+    {%- endif -%}
+{%- endfor -%}
+"""
+
+# Kimi-K2-Thinking: turns up to the last answer without thoughts, found by counting backwards.
+KIMI_THINKING = """\
+{%- macro content_text(turn) -%}
+    {%- set c = turn.get('content') -%}
+    {%- if c is string -%}
+      {{ c }}
+    {%- elif c is not none -%}
+      {% for part in c -%}
+        {{ part['text'] }}
+      {%- endfor -%}
+    {%- endif -%}
+{%- endmacro -%}
+
+{% macro frame(turn) -%}
+  {%- set name = turn.get('name') or turn['role'] -%}
+  {%- if turn['role'] == 'user' -%}
+    <|im_user|>{{name}}<|im_middle|>
+  {%- elif turn['role'] == 'assistant' -%}
+    <|im_assistant|>{{name}}<|im_middle|>
+  {%- else -%}
+    <|im_system|>{{name}}<|im_middle|>
+  {%- endif -%}
+{%- endmacro -%}
+
+{%- set queue = namespace(ids=[]) -%}
+{%- set last = namespace(answer=-1) -%}
+{%- for index in range(messages|length-1, -1, -1) -%}
+    {%- if messages[index]['role'] == 'assistant' and not messages[index].get('tool_calls') -%}
+        {%- set last.answer = index -%}
+        {%- break -%}
+    {%- endif -%}
+{%- endfor -%}
+{%- if messages|length == 0 or messages[0]['role'] != 'system' -%}
+  <|im_system|>system<|im_middle|>Help.<|im_end|>
+{%- endif -%}
+{%- for turn in messages[:last.answer+1] -%}
+  {{frame(turn)}}
+  {%- if turn['role'] == 'assistant' -%}
+    <think></think>{{content_text(turn)}}
+  {%- elif turn['role'] == 'tool' -%}
+    {%- if queue.ids -%}
+      {%- set id = queue.ids.pop(0) -%}
+    {%- else -%}
+      {%- set id = 'functions.' + turn.get('name', 'unknown') + ':' + (loop.index0 | string) -%}
+    {%- endif -%}
+    ## Return of {{ id }}
+{{content_text(turn)}}
+  {%- elif turn['content'] is not none -%}
+    {{content_text(turn)}}
+  {%- endif -%}
+  <|im_end|>
+{%- endfor -%}
+{%- for turn in messages[last.answer+1:] -%}
+  {{frame(turn)}}{{content_text(turn)}}<|im_end|>
+{%- else -%}
+  <|nothing|>
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+  <|im_assistant|>assistant<|im_middle|>
+{%- endif -%}
+"""
+
+# What else templates do with plain conversations.
+MORE_CONSTRUCTS = """\
+{%- set talk = messages | selectattr('role', 'in', ('user', 'assistant')) | list %}
+{%- for turn in (messages + talk)[::-1] if turn.role is ne 'tool' %}
+{%- if loop.index0 is divisibleby 5 and loop.index0 is not eq 0 %}{% continue %}{% endif %}
+{{ turn.role | capitalize }} {{ turn.role.upper() }} {{ turn['role'].title() }} {{ turn.content | length }}
+{{ (turn.content | replace('\\n', '|')).strip(' .') ~ turn.content.replace('think', 'thought') }}
+{{ turn.name | default('nobody', true) }}{{ turn.role is in ['system'] }}{{ loop.index is odd }} {{ 'a' 'b' }}
+{%- else %}
+nobody
+{%- endfor %}
+{% set header %}
+[{{ messages | map(attribute='role') | join(', ') }}]
+{% endset %}
+{{ header | trim }} {{ range(2, 9, 3) | join('-') }} {{ {'a': 1, 'b': 'c'}.b }} {{ messages[0] is sequence }}
+{% generation %}{% set header = 1 %}{{ header }}{% endgeneration %}{{ header }}
+"""

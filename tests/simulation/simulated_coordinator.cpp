@@ -156,6 +156,7 @@ class SimulatedCoordinator::ToldLine final : public ClientLine {
     line_.tell(std::move(message));
   }
   void Close(absl::Status) override { line_.close(); }
+  void Abandon(absl::Status) override { line_.close(); }
 
  private:
   SimulatedCoordinator& machine_;

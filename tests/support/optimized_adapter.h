@@ -30,13 +30,14 @@ struct OptimizedAdapter final : public SteppedValues {
     second_moment.resize(static_cast<size_t>(head.second_count));
   }
 
-  void Load(int64_t first, const Block& block) const override {
+  absl::Status Load(int64_t first, const Block& block) const override {
     const auto copy = [first](const std::vector<float>& from, std::span<float> to) {
       if (!to.empty()) std::copy_n(from.begin() + first, to.size(), to.begin());
     };
     copy(values, block.values);
     copy(first_moment, block.first_moment);
     copy(second_moment, block.second_moment);
+    return absl::OkStatus();
   }
 
   absl::Status Store(int64_t first, const Block& block) override {

@@ -111,10 +111,10 @@ class FakeClient {
     header.set_round(work.round());
     header.set_attempt(work.attempt());
     header.set_adapter_sha256(work.adapter_sha256());
-    header.set_layout_sha256(ToBytes(Sha256Of(invitation_.layout_json())));
+    header.set_layout_sha256(Sha256Of(invitation_.layout_json()).ToBinary());
     header.set_factors(work.evaluate_only() ? 0 : work.factors());
     header.set_size_bytes(bytes.size());
-    header.set_sha256(ToBytes(Sha256Of(bytes)));
+    header.set_sha256(Sha256Of(bytes).ToBinary());
     header.mutable_metrics()->set_training_loss(1.5);
     header.mutable_metrics()->set_steps(1);
     header.mutable_metrics()->set_token_count(10);
@@ -252,7 +252,8 @@ method = "fedit"
 
   const TestFederation federation_;
   const TemporaryDirectory directory_;
-  const CredentialFiles credentials_ = federation_.WriteCoordinator(directory_.path() / "keys");
+  const CredentialFiles credentials_ =
+      federation_.WriteCredentials(directory_.path() / "keys", Role::kCoordinator, "hub");
   std::shared_ptr<const SigningRoster> signing_roster_;
   const SystemClock clock_;
   Log log_;

@@ -29,6 +29,7 @@ class SilentLine final : public ClientLine {
  public:
   void Send(const ClientCommand&) override {}
   void Close(absl::Status) override {}
+  void Abandon(absl::Status) override {}
 };
 
 class StoredRunFixture : public ::testing::Test {

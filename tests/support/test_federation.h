@@ -53,9 +53,10 @@ class TestFederation {
             .certificate = *certificate};
   }
 
-  // Writes a coordinator's credentials into `directory`.
-  CredentialFiles WriteCoordinator(const std::filesystem::path& directory) const {
-    const MemberKeys keys = Issue(Role::kCoordinator, "hub");
+  // Writes a member's key and certificates into `directory`.
+  CredentialFiles WriteCredentials(const std::filesystem::path& directory, Role role,
+                                   std::string_view member) const {
+    const MemberKeys keys = Issue(role, member);
     CredentialFiles files = FilesIn(directory);
     Write(files.key, keys.key);
     Write(files.certificate, keys.certificate);

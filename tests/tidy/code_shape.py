@@ -3,8 +3,7 @@
 """Fails on sources that have outgrown the project's shape.
 
 Checks what formatters do not: the licence line, #pragma once, file length,
-leftover notes to self, words that do not belong in the code, and names that
-collide. Runs from the
+leftover notes to self, vague names, and names that collide. Runs from the
 repository root; ctest runs it as tidy.code_shape.
 """
 

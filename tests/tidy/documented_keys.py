@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Fails where a key that a parser of ours reads is not in the table of its page, or a
-page has one that no parser reads.
+page has one that no parser reads; and where docs/COMMANDS.md has not a key of --json.
 
 Runs from the repository root; ctest runs it as tidy.documented_keys.
 """
@@ -38,6 +38,16 @@ CLIENT = {"client/config.cpp": {
     "ReadDatasetFlags": None, "ReadDevice": "device", "ReadMemory": "training",
     "ReadTraining": "training", "ReadLogFormat": "log"}}
 ADMINISTRATOR = {"cli/configuration.cpp": {"ParseConfiguration": ""}}
+
+# A key that is written: {"run_id", ...}, json["accuracy"] = ...
+WRITTEN = re.compile(r'\{"([a-z]\w*)",|\["([a-z]\w*)"\](?:\.push_back|\s=)')
+# What writes JSON, with the words that are written for people, or are a command's.
+JSON_WRITERS = {
+    "cli/run_json.cpp": set(), "cli/plan_command.cpp": {"check"}, "simulation/report.cpp": set(),
+    "client/commands/check.cpp": set(), "client/commands/train.cpp": {"adamw", "auto", "constant"},
+    "client/commands/evaluate.cpp": set(), "client/commands/generate.cpp": set(),
+    "ca/presentation.cpp": {"until", "key", "signed", "signature"},
+}
 
 
 def keys_read(file, sections):
@@ -86,6 +96,17 @@ def problems(page, documented, parsers):
         yield f"{page} has a key twice"
 
 
+def undescribed(page):
+    """What of --json the page does not have."""
+    described = set(re.findall(r"`(\w+)`", pathlib.Path(page).read_text()))
+    for file, others in JSON_WRITERS.items():
+        keys = {"".join(key) for key in WRITTEN.findall(pathlib.Path(file).read_text())}
+        if not keys:
+            yield f"{page}: {file} writes no key"
+        for key in sorted(keys - others - described):
+            yield f"{page} does not have {key}, which {file} writes"
+
+
 def main():
     found = [
         *problems("docs/PLAN.md", list(keys_of_plan_page()), PLAN),
@@ -93,6 +114,7 @@ def main():
         *problems("docs/OPERATIONS.md", keys_of_chapter("coordinator.toml"), COORDINATOR),
         *problems("docs/OPERATIONS.md", keys_of_chapter("client.toml"), CLIENT),
         *problems("docs/OPERATIONS.md", keys_of_chapter("fedtune.toml"), ADMINISTRATOR),
+        *undescribed("docs/COMMANDS.md"),
     ]
     print("\n".join(found) or "every key is on its page")
     return 1 if found else 0

@@ -33,7 +33,7 @@ MAY_INCLUDE = {
 
 # Library header prefix: the only folders that may include it.
 EDGE = ["rpc", "coordinator/rpc", "client/transport", "cli", "simulation", "bench", "tests"]
-TORCH = ["model/transformer", "model/quantisation", "client/training"]
+TORCH = ["model/transformer", "client/training"]
 CONFINED = {
     "sqlite3.h": ["base/sqlite", "tests/support/fault_vfs"],
     "grpcpp/": EDGE,

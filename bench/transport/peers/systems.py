@@ -19,8 +19,10 @@ class Failed(Exception):
 
 
 def environment_of(peer):
-    done = subprocess.run([HERE / "setup.sh", peer], check=True, text=True,
-                          stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [HERE.parents[2] / "tests/support/python_environment.sh", f"bench-transport-{peer}",
+         HERE / f"requirements-{peer}.txt"],
+        check=True, text=True, stdout=subprocess.PIPE)
     return pathlib.Path(done.stdout.strip()) / "bin"
 
 

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/answered_run.h"
+
+#include <algorithm>
+
+#include "base/printable_text.h"
+#include "fmt/format.h"
+
+namespace fedtune {
+namespace {
+
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
+}  // namespace
+
+absl::Status CheckIsTheRun(std::string_view asked, std::string_view answered) {
+  if (answered.starts_with(asked) && std::ranges::all_of(answered, IsNameCharacter)) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(fmt::format("the coordinator was asked for {} and answered with {}",
+                                         PrintableText(asked), PrintableText(answered)));
+}
+
+}  // namespace fedtune

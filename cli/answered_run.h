@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace fedtune {
+
+// Whether `answered`, the id of a run as the coordinator gives it, is the id of the run that
+// was asked for by `asked`, the beginning of one. Folders are named by it: DATA_LOSS if it is
+// of another run, or no name but a path.
+absl::Status CheckIsTheRun(std::string_view asked, std::string_view answered);
+
+}  // namespace fedtune

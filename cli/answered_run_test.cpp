@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cli/answered_run.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedtune {
+namespace {
+
+using ::fedtune::testing::HasCode;
+using ::fedtune::testing::IsOk;
+
+constexpr auto kRefused = absl::StatusCode::kDataLoss;
+
+TEST(CheckIsTheRunTest, TakesTheRunThatWasAskedFor) {
+  EXPECT_THAT(CheckIsTheRun("run-7f3a", "run-7f3a"), IsOk());
+  EXPECT_THAT(CheckIsTheRun("run-7", "run-7f3a"), IsOk());
+}
+
+TEST(CheckIsTheRunTest, RefusesAnotherRun) {
+  EXPECT_THAT(CheckIsTheRun("run-7f3a", "run-7f3b"), HasCode(kRefused));
+  EXPECT_THAT(CheckIsTheRun("run-7f3a", ""), HasCode(kRefused));
+}
+
+TEST(CheckIsTheRunTest, RefusesAPath) {
+  EXPECT_THAT(CheckIsTheRun("run-7f3a", "/home/ada/.ssh/run-7f3a"), HasCode(kRefused));
+  EXPECT_THAT(CheckIsTheRun("run-7f3a", "run-7f3a/../../.ssh"), HasCode(kRefused));
+  EXPECT_THAT(CheckIsTheRun("run-7", "run-7.."), HasCode(kRefused));
+}
+
+}  // namespace
+}  // namespace fedtune

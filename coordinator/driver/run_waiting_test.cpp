@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What a disk that takes nothing costs a run: time, and no round.
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "coordinator/storage/forwarding_store.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/stored_run.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::IsOk;
+using testing::SilentLine;
+
+const Institution kAda{"ada"};
+const absl::Status kFull = absl::ResourceExhaustedError("disk full");
+
+// Does nothing until the test says so.
+class HeldWork final : public WorkQueue {
+ public:
+  void Add(std::function<void()> work) override { works_.push_back(std::move(work)); }
+  void Stop() override { works_.clear(); }
+
+  void DoAll() {
+    while (!works_.empty()) {
+      for (const auto& work : std::exchange(works_, {})) work();
+    }
+  }
+
+ private:
+  std::vector<std::function<void()>> works_;
+};
+
+class FakeTimers final : public TimerQueue {
+ public:
+  FakeTimers(testing::FakeClock& clock, HeldWork& work) : clock_(clock), work_(work) {}
+
+  void At(absl::Duration when, std::function<void()> function) override {
+    waiting_.emplace(when, std::move(function));
+  }
+  void After(absl::Duration wait, std::function<void()> function) override {
+    At(clock_.Monotonic() + wait, std::move(function));
+  }
+  void Stop() override { waiting_.clear(); }
+
+  // The time passes, and what becomes due is done.
+  void Pass(absl::Duration time) {
+    const absl::Duration end = clock_.Monotonic() + time;
+    work_.DoAll();
+    while (!waiting_.empty() && waiting_.begin()->first <= end) {
+      auto next = waiting_.extract(waiting_.begin());
+      clock_.Advance(std::max(next.key() - clock_.Monotonic(), absl::ZeroDuration()));
+      next.mapped()();
+      work_.DoAll();
+    }
+    clock_.Advance(end - clock_.Monotonic());
+  }
+
+ private:
+  testing::FakeClock& clock_;
+  HeldWork& work_;
+  std::multimap<absl::Duration, std::function<void()>> waiting_;
+};
+
+class FullStore final : public ForwardingStore {
+ public:
+  using ForwardingStore::ForwardingStore;
+
+  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
+    return is_full ? kFull : ForwardingStore::AppendToJournal(id, entries);
+  }
+  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
+    return is_full ? kFull : ForwardingStore::OpenJournal(id, attempt, entry);
+  }
+
+  bool is_full = false;
+};
+
+// A run with one client, which has 10 minutes for each round.
+class RunWaitingTest : public testing::StoredRunFixture {
+ protected:
+  RunWaitingTest() {
+    roster_.Connect(kAda, std::make_shared<SilentLine>());
+    auto work = std::make_unique<HeldWork>();
+    auto timers = std::make_unique<FakeTimers>(time_, *work);
+    timers_ = timers.get();
+    runs_ = std::make_unique<ActiveRuns>(
+        store_, spool_, roster_, nullptr, time_, log_, absl::Seconds(5),
+        ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
+    run_ = Start("count = 1\nquorum = 1\ndeadline = \"10m\"");
+    run_->Receive(kAda, RunAccepted{10});
+  }
+
+  RunView view() const { return run_->overview().view; }
+
+  absl::Status Contribute() {
+    HandedIn handed = Trained(kAda, 0, 1);
+    HandedIn* const one = &handed;
+    run_->Take({&one, 1});
+    timers_->Pass(absl::ZeroDuration());
+    return handed.outcome->status();
+  }
+
+  // Its client offers what cannot be kept every few seconds.
+  void OfferInVainFor(absl::Duration time) {
+    const HandedIn handed = Trained(kAda, 0, 1);
+    for (absl::Duration passed; passed < time; passed += absl::Seconds(5)) {
+      run_->CouldNotKeep(kAda, handed.header, kFull);
+      timers_->Pass(absl::Seconds(5));
+    }
+  }
+
+  testing::FakeClock time_;
+  FakeTimers* timers_ = nullptr;
+  FullStore store_{*stored_};
+  std::shared_ptr<RunDriver> run_;
+};
+
+TEST_F(RunWaitingTest, ARoundDoesNotEndWhileWhatIsHandedInCannotBeKept) {
+  timers_->Pass(absl::Minutes(9));
+  OfferInVainFor(absl::Hours(48));
+  EXPECT_EQ(view().attempt, 1);
+  EXPECT_EQ(view().phase, RunPhase::kTraining);
+  EXPECT_THAT(Contribute(), IsOk());
+  EXPECT_EQ(view().rounds_done, 1);
+}
+
+TEST_F(RunWaitingTest, TheTimeThatWasLeftIsLeftWhenThereIsSpace) {
+  timers_->Pass(absl::Minutes(9));
+  OfferInVainFor(absl::Hours(1));
+  timers_->Pass(absl::Minutes(1));
+  EXPECT_EQ(view().attempt, 1);
+  timers_->Pass(absl::Seconds(15));
+  EXPECT_EQ(view().attempt, 2);
+}
+
+TEST_F(RunWaitingTest, ARoundDoesNotEndWhileItsJournalCannotBeStored) {
+  timers_->Pass(absl::Minutes(9));
+  store_.is_full = true;
+  run_->ConnectionChanged(kAda);  // It is invited again.
+  timers_->Pass(absl::Hours(48));
+  EXPECT_EQ(view().attempt, 1);
+  store_.is_full = false;
+  timers_->Pass(absl::Seconds(30));
+  EXPECT_EQ(view().attempt, 1);
+  EXPECT_THAT(Contribute(), IsOk());
+  EXPECT_EQ(view().rounds_done, 1);
+}
+
+TEST_F(RunWaitingTest, SaysWhyItWaits) {
+  EXPECT_THAT(view().reason, IsEmpty());
+  OfferInVainFor(absl::Seconds(10));
+  EXPECT_THAT(view().reason, HasSubstr("disk full"));
+  timers_->Pass(absl::Seconds(15));
+  EXPECT_THAT(view().reason, IsEmpty());
+}
+
+TEST_F(RunWaitingTest, WaitsForNobodyWhoseContributionTheRoundDoesNotTake) {
+  HandedIn handed = Trained(kAda, 0, 1);
+  handed.header.attempt = 7;
+  timers_->Pass(absl::Minutes(9));
+  for (int i = 0; i < 30; ++i) {
+    run_->CouldNotKeep(kAda, handed.header, kFull);
+    timers_->Pass(absl::Seconds(5));
+  }
+  EXPECT_EQ(view().attempt, 2);
+}
+
+}  // namespace
+}  // namespace fedtune

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/chat/marked_text.h"
+#include "model/chat/template_tree.h"
+#include "model/chat/template_value.h"
+
+namespace fedtune {
+
+// Runs one template once, within the bounds of RunTemplate(). The template must outlive it.
+// Not thread-safe.
+class TemplateMachine {
+ public:
+  using Body = std::vector<TemplateStatement>;
+
+  explicit TemplateMachine(TemplateObject variables) { scopes_.push_back(std::move(variables)); }
+  ~TemplateMachine();
+  TemplateMachine(const TemplateMachine&) = delete;
+  TemplateMachine& operator=(const TemplateMachine&) = delete;
+
+  absl::Status Run(const Body& body);
+
+  MarkedText TakeOutput() && { return std::move(output_); }
+
+ private:
+  using Result = absl::StatusOr<TemplateValue>;
+
+  // What a loop does next.
+  enum class Flow { kOn, kBreak, kContinue };
+
+  // Counts what runs inside of what.
+  class Deeper {
+   public:
+    explicit Deeper(int& depth) : depth_(depth) { ++depth_; }
+    Deeper(const Deeper&) = delete;
+    Deeper& operator=(const Deeper&) = delete;
+    ~Deeper() { --depth_; }
+
+   private:
+    int& depth_;
+  };
+
+  absl::Status RunOne(const TemplateStatement& statement);
+  absl::Status RunOutput(const TemplateStatement& statement);
+  absl::Status RunIf(const TemplateStatement& statement);
+  absl::Status RunFor(const TemplateStatement& statement);
+  absl::Status RunSet(const TemplateStatement& statement);
+  absl::Status RunInScope(const Body& body);
+  absl::Status DefineMacro(const TemplateStatement& statement);
+  absl::StatusOr<TemplateList> ElementsOf(const TemplateStatement& loop);
+  absl::Status Write(const MarkedText& text);
+
+  // What `body` writes, which is not written.
+  Result Capture(const Body& body);
+
+  Result Evaluate(const TemplateExpression& expression);
+  Result EvaluateUncounted(const TemplateExpression& expression);
+  Result EvaluateParts(const TemplateExpression& expression);
+  Result EvaluateFunction(const TemplateExpression& expression, TemplateList values);
+  absl::StatusOr<TemplateList> EvaluateAll(const std::vector<TemplateExpression>& parts,
+                                           size_t from);
+  Result EvaluateBinary(const TemplateExpression& expression);
+  Result Call(const TemplateExpression& call);
+  Result CallMacro(const TemplateStatement& macro, const std::vector<std::string>& names,
+                   TemplateList arguments);
+  Result RunMacro(const TemplateStatement& macro, TemplateObject given);
+  Result MakeNamespace(const std::vector<std::string>& names, TemplateList arguments);
+
+  TemplateValue Find(const std::string& name) const;
+
+  // A step, as deep as it is: the stack does not grow without end.
+  absl::Status CountStep();
+  absl::Status CountSteps(size_t steps);
+
+  // Values are copied: what they hold counts, too.
+  absl::Status CountBytes(const TemplateValue& value);
+
+  // A list that was made counts by its size.
+  Result Counted(Result list);
+
+  std::vector<TemplateObject> scopes_;
+  std::vector<std::shared_ptr<TemplateObject>> namespaces_;
+  std::map<std::string, const TemplateStatement*, std::less<>> macros_;
+  MarkedText output_;
+  Flow flow_ = Flow::kOn;
+  int depth_ = 0;
+  size_t steps_ = 0;
+  size_t bytes_ = 0;
+  bool is_placed_ = false;  // The error says in which line it is.
+};
+
+}  // namespace fedtune
