@@ -243,7 +243,8 @@ class RealHub final : public Hub {
     if (!handed.outcome.has_value()) {
       Timed(transitions_, [&] { gateway_.Take(run, std::exchange(joined_, {})); });
     }
-    return handed.outcome->status();
+    const absl::Status outcome = handed.outcome->status();
+    return absl::IsAborted(outcome) ? absl::UnavailableError(outcome.message()) : outcome;
   }
 
   const HubOptions options_;

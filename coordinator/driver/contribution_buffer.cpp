@@ -61,8 +61,8 @@ absl::Status ContributionBuffer::BeginAnew() {
 
 absl::StatusOr<VerifiedValues> ContributionBuffer::Restore(
     const ContributionHeader& header, const Spool& spool, std::string_view name,
-    const std::optional<SpooledContent>& content) {
-  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
+    const std::optional<SpooledContent>& content, Spool::OpenFiles& open) {
+  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes, open));
   if (content.has_value() && !bytes.is_small()) {
     return VerifiedValues{.values = std::make_shared<SpooledValues>(
                               SummedBytes(std::move(bytes), BlockSums(content->sums))),
@@ -120,7 +120,7 @@ absl::StatusOr<VerifiedValues> ContributionBuffer::Finish() && {
     bytes_.Discard();
     const std::string what = fmt::format("the contribution's SHA-256 is {}, expected {}",
                                          digest.ToHex(), expected_.ToHex());
-    return left_ > 0 ? absl::UnavailableError(what) : absl::InvalidArgumentError(what);
+    return left_ > 0 ? absl::AbortedError(what) : absl::InvalidArgumentError(what);
   }
   RETURN_IF_ERROR(Flush());
   sums_.Finish();

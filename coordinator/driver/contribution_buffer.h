@@ -69,9 +69,10 @@ class ContributionBuffer {
   // What a process before this one has kept of a contribution. Where its content is
   // known, it is not read now: SpooledValues::Check() does.
   // DATA_LOSS: another size or digest than the header's. NOT_FOUND, INTERNAL.
-  static absl::StatusOr<VerifiedValues> Restore(
-      const ContributionHeader& header, const Spool& spool, std::string_view name,
-      const std::optional<SpooledContent>& content = std::nullopt);
+  static absl::StatusOr<VerifiedValues> Restore(const ContributionHeader& header,
+                                                const Spool& spool, std::string_view name,
+                                                const std::optional<SpooledContent>& content,
+                                                Spool::OpenFiles& open);
 
   // How many bytes have come: where the next chunk is to start. One that starts at
   // 0 is taken as well while nothing but what an earlier call left is there.
@@ -86,8 +87,8 @@ class ContributionBuffer {
 
   // When all have come. Consumes the buffer.
   // INVALID_ARGUMENT: too few bytes, or another digest than the header's.
-  // UNAVAILABLE: the disk does not take them, or what an earlier call left is not
-  // what it was; to be sent anew.
+  // UNAVAILABLE: the disk does not take them. ABORTED: what an earlier call left may not
+  // be what it was; to be sent anew.
   absl::StatusOr<VerifiedValues> Finish() &&;
 
  private:

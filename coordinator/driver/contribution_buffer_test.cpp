@@ -65,6 +65,14 @@ class ContributionBufferTest : public ::testing::Test {
                 IsOk());
   }
 
+  // By another process.
+  absl::StatusOr<VerifiedValues> Restored(
+      const ContributionHeader& header, const std::string& name,
+      const std::optional<SpooledContent>& content = std::nullopt) const {
+    Spool::OpenFiles open;
+    return ContributionBuffer::Restore(header, spool_, name, content, open);
+  }
+
   std::filesystem::path FileOf(const std::string& name) const {
     return directory_.path() / name.substr(0, name.find('+'));
   }
@@ -142,8 +150,9 @@ TEST_F(ContributionBufferTest, WhatIsKeptComesBackInAnotherProcess) {
   const std::vector<float> large(size_t{3} << 20, 0.5F);
   for (const std::string_view bytes : {std::string_view(bytes_), ValueBytes(large)}) {
     const std::string name = Kept(bytes);
-    const auto restored = ContributionBuffer::Restore(HeaderFor(bytes), spool_, name);
+    const auto restored = Restored(HeaderFor(bytes), name);
     ASSERT_THAT(restored, IsOk()) << restored.status();
+    EXPECT_FALSE(restored->values->bytes().in_memory());
     EXPECT_EQ(ValueBytes(ValuesOf(*restored)), bytes);
     EXPECT_EQ(restored->range.extreme(), bytes.size() == 8 ? -2.0F : 0.5F);
   }
@@ -170,12 +179,12 @@ TEST_F(ContributionBufferTest, ALargeOneWhoseContentIsKnownIsReadWhenItIsChecked
   ASSERT_THAT(verified->values->bytes().Keep(), IsOk());
   const std::string name = verified->values->bytes().name();
   const ContributionHeader header = HeaderFor(ValueBytes(large));
-  const auto restored = ContributionBuffer::Restore(header, spool_, name, verified->content());
+  const auto restored = Restored(header, name, verified->content());
   ASSERT_THAT(restored, IsOk()) << restored.status();
   EXPECT_EQ(restored->range.extreme(), 0.5F);
   EXPECT_THAT(restored->values->Check(), IsOk());
   std::fstream(directory_.path() / name).seekp(1'000'000).put('x');
-  const auto damaged = ContributionBuffer::Restore(header, spool_, name, verified->content());
+  const auto damaged = Restored(header, name, verified->content());
   ASSERT_THAT(damaged, IsOk());
   EXPECT_THAT(damaged->values->Check(), HasCode(absl::StatusCode::kDataLoss));
 }
@@ -186,8 +195,7 @@ TEST_F(ContributionBufferTest, ABitThatChangesOnTheDiskIsNoticed) {
     std::fstream file(FileOf(name));
     file.seekp(static_cast<std::streamoff>(byte)).put(static_cast<char>(bytes_[byte] ^ 4));
     file.close();
-    EXPECT_THAT(ContributionBuffer::Restore(HeaderFor(bytes_), spool_, name),
-                HasCode(absl::StatusCode::kDataLoss));
+    EXPECT_THAT(Restored(HeaderFor(bytes_), name), HasCode(absl::StatusCode::kDataLoss));
   }
 }
 
@@ -246,7 +254,7 @@ TEST_F(CutOffUploadTest, WhatChangedOnTheDiskMeanwhileIsSentAgain) {
   }
   ContributionBuffer buffer = Call();
   ASSERT_THAT(buffer.Append(buffer.received(), bytes_.substr(buffer.received())), IsOk());
-  EXPECT_THAT(std::move(buffer).Finish(), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(std::move(buffer).Finish(), HasCode(absl::StatusCode::kAborted));
   EXPECT_EQ(Call().received(), 0u);
 }
 

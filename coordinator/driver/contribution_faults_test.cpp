@@ -76,15 +76,20 @@ class ContributionFaultsTest : public ::testing::Test {
   std::string HandInAgain() {
     absl::StatusOr<std::string> name = HandIn();
     if (!name.ok()) {
-      EXPECT_THAT(name, HasCode(absl::StatusCode::kUnavailable));
+      EXPECT_THAT(name, HasCode(absl::StatusCode::kAborted));
       name = HandIn();
     }
     EXPECT_THAT(name, IsOk());
     return name.ok() ? *name : "";
   }
 
+  absl::StatusOr<VerifiedValues> Restored(const std::string& name) const {
+    Spool::OpenFiles open;
+    return ContributionBuffer::Restore(header_, spool_, name, std::nullopt, open);
+  }
+
   void ExpectThere(const std::string& name) const {
-    const auto restored = ContributionBuffer::Restore(header_, spool_, name);
+    const auto restored = Restored(name);
     ASSERT_THAT(restored, IsOk());
     std::vector<float> values(kValues);
     ASSERT_THAT(restored->values->Read(0, values), IsOk());
@@ -151,7 +156,7 @@ TEST_F(ContributionFaultsTest, WhatALyingDiskHasLostIsNoticed) {
     const absl::StatusOr<std::string> name = HandIn();
     ASSERT_THAT(name, IsOk());
     disk_.CutPower(seed);
-    const auto restored = ContributionBuffer::Restore(header_, spool_, *name);
+    const auto restored = Restored(*name);
     if (restored.ok()) {
       ExpectThere(*name);
     } else {

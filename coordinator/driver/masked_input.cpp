@@ -61,8 +61,8 @@ absl::Status MaskedInput::ReadWhatWasLeft() {
 
 absl::StatusOr<std::shared_ptr<MaskedElements>> MaskedInput::Restore(
     const ContributionHeader& header, RingBits ring, const Spool& spool, std::string_view name,
-    const std::optional<SpooledContent>& content) {
-  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes));
+    const std::optional<SpooledContent>& content, Spool::OpenFiles& open) {
+  ASSIGN_OR_RETURN(SpooledBytes bytes, SpooledBytes::Find(spool, name, header.size_bytes, open));
   if (content.has_value() && !bytes.is_small()) {
     return std::make_shared<MaskedElements>(
         ring, SummedBytes(std::move(bytes), BlockSums(content->sums)));
@@ -112,7 +112,7 @@ absl::StatusOr<std::shared_ptr<MaskedElements>> MaskedInput::Finish(const Digest
   }
   bytes_.Discard();
   constexpr char kWhat[] = "the masked input is not the one that its manifest signs";
-  return left_ > 0 ? absl::UnavailableError(kWhat) : absl::InvalidArgumentError(kWhat);
+  return left_ > 0 ? absl::AbortedError(kWhat) : absl::InvalidArgumentError(kWhat);
 }
 
 absl::Status MaskedElements::AddTo(int64_t first, std::span<uint32_t> sum) const {

@@ -76,7 +76,7 @@ class MaskedInput {
   // what the header's manifest signs. NOT_FOUND, INTERNAL, INVALID_ARGUMENT.
   static absl::StatusOr<std::shared_ptr<MaskedElements>> Restore(
       const ContributionHeader& header, RingBits ring, const Spool& spool, std::string_view name,
-      const std::optional<SpooledContent>& content);
+      const std::optional<SpooledContent>& content, Spool::OpenFiles& open);
 
   // INVALID_ARGUMENT: a gap, or more bytes than the header said. UNAVAILABLE: the
   // disk does not take them.
@@ -89,7 +89,7 @@ class MaskedInput {
 
   // When all have come. Consumes the input.
   // INVALID_ARGUMENT: too few bytes, or chunks that do not have this Merkle root.
-  // UNAVAILABLE: what an earlier call left is not what it was; to be sent anew.
+  // ABORTED: what an earlier call left may not be what it was; to be sent anew.
   absl::StatusOr<std::shared_ptr<MaskedElements>> Finish(const Digest& chunk_root) &&;
 
  private:

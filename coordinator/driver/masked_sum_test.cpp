@@ -96,6 +96,7 @@ class MaskedSumTest : public ::testing::TestWithParam<RingBits> {
   const testing::TemporaryDirectory directory_;
   const Spool spool_ = *Spool::Open(directory_.path());
   SpoolPack pack_{spool_, "run-1"};
+  Spool::OpenFiles open_;  // Of another process.
   std::mt19937_64 random_{7};
 };
 
@@ -144,8 +145,8 @@ TEST_P(MaskedSumTest, AnInputComesBackInAnotherProcess) {
     const std::shared_ptr<MaskedElements> kept = Kept(packed);
     EXPECT_EQ(kept->content().has_value(), count == kLarge);
     for (const auto& content : {kept->content(), std::optional<SpooledContent>()}) {
-      const auto restored =
-          MaskedInput::Restore(HeaderOf(packed), ring(), spool_, kept->bytes().name(), content);
+      const auto restored = MaskedInput::Restore(HeaderOf(packed), ring(), spool_,
+                                                 kept->bytes().name(), content, open_);
       ASSERT_THAT(restored, IsOk()) << restored.status();
       std::vector<uint32_t> read(elements.size());
       ASSERT_THAT((*restored)->AddTo(0, read), IsOk());
@@ -160,10 +161,10 @@ TEST_P(MaskedSumTest, ADamagedInputIsNoticedWhenItComesBackOrIsChecked) {
   Damage(*kept, 3'000'000);
   const ContributionHeader header = HeaderOf(packed);
   const std::string name = kept->bytes().name();
-  const auto restored = MaskedInput::Restore(header, ring(), spool_, name, kept->content());
+  const auto restored = MaskedInput::Restore(header, ring(), spool_, name, kept->content(), open_);
   ASSERT_THAT(restored, IsOk());
   EXPECT_THAT((*restored)->Check(), HasCode(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(MaskedInput::Restore(header, ring(), spool_, name, std::nullopt),
+  EXPECT_THAT(MaskedInput::Restore(header, ring(), spool_, name, std::nullopt, open_),
               HasCode(absl::StatusCode::kDataLoss));
 }
 

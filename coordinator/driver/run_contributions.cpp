@@ -153,7 +153,7 @@ bool RunDriver::HasRoomBeside(const HandedIn& handed, int64_t its_weight,
 absl::Status RunDriver::CheckIsThere(const SpooledBytes& bytes) const {
   if (bytes.name().empty()) return absl::OkStatus();
   const absl::Status found = around_.spool.Find(bytes.name(), bytes.size()).status();
-  return found.ok() ? found : absl::UnavailableError("a round has opened meanwhile");
+  return found.ok() ? found : absl::AbortedError("a round has opened meanwhile");
 }
 
 // What is acknowledged is stored.

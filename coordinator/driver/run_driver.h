@@ -179,7 +179,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // Of a run that goes on; in run_restore.cpp.
   absl::StatusOr<Run> GoOn(Run::Options options, absl::Duration now, Effects& effects);
   absl::StatusOr<std::vector<JournalEntry>> RestoreJournal(std::string& lost);
-  absl::Status RestoreContribution(const JournalEntry& entry);
+  absl::Status RestoreContribution(const JournalEntry& entry, Spool::OpenFiles& open);
   void AddRestored();
   void AddRestored(const VerifiedValues& values, ContributionRecord record);
   void AddRestored(const std::shared_ptr<const MaskedElements>& input, ContributionRecord record);

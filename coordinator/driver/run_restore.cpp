@@ -79,9 +79,10 @@ absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string&
   if (is_plain) LeaveOutReplaced(entries);
   std::vector<JournalEntry> journal;
   std::set<std::string> wanted;
+  Spool::OpenFiles open;
   for (JournalEntry& entry : entries) {
     const absl::Status restored =
-        entry.spool_file.empty() ? absl::OkStatus() : RestoreContribution(entry);
+        entry.spool_file.empty() ? absl::OkStatus() : RestoreContribution(entry, open);
     if (restored.ok()) {
       wanted.insert(entry.spool_file);
       journal.push_back(std::move(entry));
@@ -101,19 +102,19 @@ absl::StatusOr<std::vector<JournalEntry>> RunDriver::RestoreJournal(std::string&
   return journal;
 }
 
-absl::Status RunDriver::RestoreContribution(const JournalEntry& entry) {
+absl::Status RunDriver::RestoreContribution(const JournalEntry& entry, Spool::OpenFiles& open) {
   const ReceivedFromClient* received = ContributionIn(entry);
   if (received == nullptr) return absl::DataLossError("it belongs to no contribution");
   const ContributionHeader& header = std::get<ContributionTaken>(received->event).header;
   if (plan_.aggregation.mode == AggregationMode::kPlain) {
     ASSIGN_OR_RETURN(
         VerifiedValues values,
-        ContributionBuffer::Restore(header, around_.spool, entry.spool_file, entry.content));
+        ContributionBuffer::Restore(header, around_.spool, entry.spool_file, entry.content, open));
     restored_.push_back({received->from, header, std::move(values)});
   } else {
     ASSIGN_OR_RETURN(std::shared_ptr<const MaskedElements> input,
                      MaskedInput::Restore(header, plan_.secure.ring, around_.spool,
-                                          entry.spool_file, entry.content));
+                                          entry.spool_file, entry.content, open));
     restored_.push_back({received->from, header, std::move(input)});
   }
   return absl::OkStatus();

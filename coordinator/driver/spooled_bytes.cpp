@@ -63,16 +63,17 @@ absl::Status SpooledBytes::CutOff(uint64_t size) {
 }
 
 absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_view name,
-                                                uint64_t size) {
+                                                uint64_t size, Spool::OpenFiles& open) {
   SpooledBytes bytes(size);
+  bytes.received_ = size;
   if (size == 0) return bytes;
+  if (bytes.is_small()) {
+    ASSIGN_OR_RETURN(const KeptBytes kept, spool.FindTogether(name, size, open));
+    bytes.Leave(kept);
+    return bytes;
+  }
   ASSIGN_OR_RETURN(bytes.file_, spool.Find(name, size));
   bytes.name_ = name;
-  bytes.received_ = size;
-  if (!bytes.is_small()) return bytes;
-  bytes.memory_.resize(size);
-  RETURN_IF_ERROR(bytes.file_->Read(0, std::as_writable_bytes(std::span(bytes.memory_))));
-  bytes.file_.reset();
   return bytes;
 }
 
@@ -109,14 +110,14 @@ absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes*
     contents.push_back(std::as_bytes(std::span(bytes->memory_)));
   }
   if (small.empty()) return absl::OkStatus();
-  absl::StatusOr<std::vector<SpoolPack::Kept>> kept = pack.Keep(contents);
+  absl::StatusOr<std::vector<KeptBytes>> kept = pack.Keep(contents);
   RETURN_IF_ERROR(TryAgain(kept.status()));
   for (size_t i = 0; i < small.size(); ++i) small[i]->Leave((*kept)[i]);
   return absl::OkStatus();
 }
 
 // To the pack, which has the bytes now.
-void SpooledBytes::Leave(const SpoolPack::Kept& kept) {
+void SpooledBytes::Leave(const KeptBytes& kept) {
   name_ = kept.name;
   packed_ = kept.file;
   begin_ = kept.begin;

@@ -39,9 +39,10 @@ class SpooledBytes {
                                                    std::string_view slot, const Digest& content,
                                                    uint64_t size);
 
-  // What another process has kept under this name. NOT_FOUND, DATA_LOSS, INTERNAL.
-  static absl::StatusOr<SpooledBytes> Find(const Spool& spool, std::string_view name,
-                                           uint64_t size);
+  // What another process has kept under this name, where it lies; `open` has the files of
+  // small ones. NOT_FOUND, DATA_LOSS, INTERNAL.
+  static absl::StatusOr<SpooledBytes> Find(const Spool& spool, std::string_view name, uint64_t size,
+                                           Spool::OpenFiles& open);
 
   // Requires: not more than `size` in all. UNAVAILABLE: the disk does not take them.
   absl::Status Append(std::string_view bytes);
@@ -85,7 +86,7 @@ class SpooledBytes {
  private:
   explicit SpooledBytes(uint64_t size) : size_(size) {}
 
-  void Leave(const SpoolPack::Kept& kept);
+  void Leave(const KeptBytes& kept);
 
   uint64_t size_;
   uint64_t received_ = 0;

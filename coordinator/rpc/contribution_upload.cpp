@@ -87,8 +87,11 @@ void ContributionUpload::End(const absl::Status& status) {
     Acknowledge();
     ReachFailPoint(FailPoint::kUploadAcknowledge);
   }
-  if (!absl::IsUnavailable(status) || !admitted_) return FinishOnce(ToGrpcStatus(status));
-  gateway_.CouldNotKeep(from_, submitted_->run, submitted_->header, status);
+  const bool is_the_disk = absl::IsUnavailable(status);
+  if ((!is_the_disk && !absl::IsAborted(status)) || !admitted_) {
+    return FinishOnce(ToGrpcStatus(status));
+  }
+  if (is_the_disk) gateway_.CouldNotKeep(from_, submitted_->run, submitted_->header, status);
   FinishOnce(grpc::Status(grpc::StatusCode::UNAVAILABLE,
                           "the coordinator cannot keep the contribution now"));
 }

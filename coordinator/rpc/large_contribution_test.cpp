@@ -75,6 +75,14 @@ class LargeContributionTest : public ServerTest {
   // Sends the head and what is missing up to `end`, and ends the call in good order.
   // Returns from where on it was missing.
   uint64_t SendPart(FakeClient& client, const std::string& bytes, size_t end) const {
+    uint64_t begin = 0;
+    EXPECT_EQ(GoOn(client, bytes, end, begin).ok(), end == bytes.size());
+    return begin;
+  }
+
+  // The same: how the call ended.
+  grpc::Status GoOn(FakeClient& client, const std::string& bytes, size_t end,
+                    uint64_t& begin) const {
     grpc::ClientContext context;
     v1::SubmitContributionResponse response;
     const auto writer = client.stub().SubmitContribution(&context, &response);
@@ -85,15 +93,14 @@ class LargeContributionTest : public ServerTest {
     const auto& metadata = context.GetServerInitialMetadata();
     const auto told = metadata.find("fedtune-received-bytes");
     EXPECT_NE(told, metadata.end());
-    const uint64_t begin = std::stoull(std::string(told->second.data(), told->second.size()));
+    begin = std::stoull(std::string(told->second.data(), told->second.size()));
     for (size_t offset = begin; offset < end; offset += size_t{1} << 20) {
       part.mutable_chunk()->set_offset(offset);
       part.mutable_chunk()->set_data(bytes.substr(offset, std::min(size_t{1} << 20, end - offset)));
       writer->Write(part);
     }
     writer->WritesDone();
-    EXPECT_EQ(writer->Finish().ok(), end == bytes.size());
-    return begin;
+    return writer->Finish();
   }
 
   // What they send is not finite.
@@ -185,6 +192,20 @@ TEST_F(LargeContributionTest, ComesAgainWhenTheDiskTakesItAgain) {
   EXPECT_THAT(status.error_message(), Not(HasSubstr(directory_.path().string())));
   std::filesystem::rename(directory_.path() / "away", spool);
   EXPECT_THAT(Submit(*ada_, Values(1)), IsGrpcOk());
+}
+
+// Whoever goes on with other bytes than those of his first call may do so again and again.
+TEST_F(LargeContributionTest, BytesThatAreNotThoseOfItsHeaderHoldNoDeadlineUp) {
+  const std::string bytes(ValueBytes(Values(1)));
+  SendPart(*ada_, bytes, size_t{3} << 20);
+  for (const auto& entry : std::filesystem::directory_iterator(State("spool"))) {
+    std::fstream(entry.path()).put('x');
+  }
+  uint64_t begin = 0;
+  EXPECT_THAT(GoOn(*ada_, bytes, bytes.size(), begin), HasGrpcCode(UNAVAILABLE));
+  EXPECT_EQ(begin, size_t{3} << 20);
+  EXPECT_EQ(GetRun(ada_->invitation().run_id()).run().reason(), "");
+  EXPECT_THAT(ada_->Submit(ada_->HeaderFor(work_, bytes), bytes), IsGrpcOk());
 }
 
 TEST_F(LargeContributionTest, NothingOfItIsOnTheDiskAfterTheRun) {

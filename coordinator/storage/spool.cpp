@@ -195,6 +195,15 @@ absl::StatusOr<SpoolFile> Spool::Find(std::string_view name, uint64_t size) cons
       fmt::format("{} has {} bytes, expected {}", path.string(), there, *begin + size));
 }
 
+absl::StatusOr<KeptBytes> Spool::FindTogether(std::string_view name, uint64_t size,
+                                              OpenFiles& open) const {
+  ASSIGN_OR_RETURN(SpoolFile file, Find(name, size));
+  const uint64_t begin = std::exchange(file.begin_, 0);
+  std::shared_ptr<const SpoolFile>& shared = open[file.name()];
+  if (shared == nullptr) shared = std::make_shared<const SpoolFile>(std::move(file));
+  return KeptBytes{std::string(name), shared, begin};
+}
+
 bool Spool::IsEmpty() const {
   std::error_code error;
   const bool is_empty = std::filesystem::is_empty(directory_, error);
@@ -247,21 +256,21 @@ absl::Status Spool::RemoveAllBut(const std::set<std::string>& runs) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<SpoolPack::Kept>> SpoolPack::Keep(
+absl::StatusOr<std::vector<KeptBytes>> SpoolPack::Keep(
     std::span<const std::span<const std::byte>> contents) {
-  absl::StatusOr<std::vector<Kept>> kept = Write(contents);
+  absl::StatusOr<std::vector<KeptBytes>> kept = Write(contents);
   // Nobody knows what a file holds whose sync has failed; what it kept before is there.
   if (!kept.ok()) Close();
   return kept;
 }
 
-absl::StatusOr<std::vector<SpoolPack::Kept>> SpoolPack::Write(
+absl::StatusOr<std::vector<KeptBytes>> SpoolPack::Write(
     std::span<const std::span<const std::byte>> contents) {
   if (file_ == nullptr) {
     ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
     file_ = std::make_shared<SpoolFile>(std::move(file));
   }
-  std::vector<Kept> kept;
+  std::vector<KeptBytes> kept;
   uint64_t end = end_;
   for (const auto& content : contents) {
     RETURN_IF_ERROR(file_->Write(end, content));

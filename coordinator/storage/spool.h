@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -72,6 +73,13 @@ class SpoolFile {
   uint64_t begin_ = 0;  // What it gives to read; others are before it.
 };
 
+// What is kept in a file with others.
+struct KeptBytes {
+  std::string name;  // By which Spool::Find() knows it.
+  std::shared_ptr<const SpoolFile> file;
+  uint64_t begin = 0;  // In the file.
+};
+
 // The folder of what clients hand in for rounds that are open: a file for each
 // contribution, from its first byte until its round is released. A restarted
 // process finds those that were kept, and goes on with those that were left. The
@@ -96,6 +104,12 @@ class Spool {
   // What was kept, a file or what is in one with others. NOT_FOUND: there is none.
   // DATA_LOSS: it has another size.
   absl::StatusOr<SpoolFile> Find(std::string_view name, uint64_t size) const;
+
+  // The same of what is in a file with others, which is opened once for all of them:
+  // `open` has those that are. Errors as Find().
+  using OpenFiles = std::map<std::string, std::shared_ptr<const SpoolFile>, std::less<>>;
+  absl::StatusOr<KeptBytes> FindTogether(std::string_view name, uint64_t size,
+                                         OpenFiles& open) const;
 
   // Removes the files of `run` in which nothing is `wanted`, but for those left in slots
   // that begin with `slots`, if it is not empty. What cannot be removed now is removed
@@ -126,19 +140,12 @@ class Spool {
 // much less time than new files do. Not thread-safe, but for whoever reads.
 class SpoolPack {
  public:
-  // One of them.
-  struct Kept {
-    std::string name;  // By which Spool::Find() knows it.
-    std::shared_ptr<const SpoolFile> file;
-    uint64_t begin = 0;  // In the file. Until Clear() it has these bytes there.
-  };
-
   // `spool` must outlive it.
   SpoolPack(const Spool& spool, std::string run) : spool_(spool), run_(std::move(run)) {}
 
-  // Brings them onto the disk, in order. RESOURCE_EXHAUSTED, INTERNAL: as
-  // SpoolFile::Write() and Keep(); none is kept.
-  absl::StatusOr<std::vector<Kept>> Keep(std::span<const std::span<const std::byte>> contents);
+  // Brings them onto the disk, in order; they can be read until Clear(). RESOURCE_EXHAUSTED,
+  // INTERNAL: as SpoolFile::Write() and Keep(); none is kept.
+  absl::StatusOr<std::vector<KeptBytes>> Keep(std::span<const std::span<const std::byte>> contents);
 
   // None of it is wanted any more.
   void Clear() { end_ = 0; }
@@ -153,7 +160,8 @@ class SpoolPack {
   std::string name() const { return file_ != nullptr ? file_->name() : ""; }
 
  private:
-  absl::StatusOr<std::vector<Kept>> Write(std::span<const std::span<const std::byte>> contents);
+  absl::StatusOr<std::vector<KeptBytes>> Write(
+      std::span<const std::span<const std::byte>> contents);
 
   const Spool& spool_;
   const std::string run_;

@@ -118,6 +118,22 @@ TEST_F(SpoolTest, ThingsOfAPackAreReadWhereTheyLieAfterItIsClosed) {
   EXPECT_EQ(there, "more values");
 }
 
+TEST_F(SpoolTest, ThingsOfAPackThatAreFoundTogetherShareItsFile) {
+  SpoolPack pack(spool_, "run-1");
+  const auto kept = *pack.Keep(std::vector{AsBytes("values"), AsBytes("more values")});
+  Spool::OpenFiles open;
+  const auto more = spool_.FindTogether(kept[1].name, 11, open);
+  const auto values = spool_.FindTogether(kept[0].name, 6, open);
+  ASSERT_THAT(more, IsOk());
+  ASSERT_THAT(values, IsOk());
+  EXPECT_EQ(open.size(), 1u);
+  EXPECT_EQ(more->file, values->file);
+  std::string there(11, '?');
+  ASSERT_THAT(more->file->Read(more->begin, std::as_writable_bytes(std::span(there))), IsOk());
+  EXPECT_EQ(there, "more values");
+  EXPECT_THAT(spool_.FindTogether(kept[1].name, 12, open), HasCode(absl::StatusCode::kDataLoss));
+}
+
 TEST_F(SpoolTest, APackStaysAsLongAsOneOfItIsWanted) {
   SpoolPack pack(spool_, "run-1");
   const std::string wanted =

@@ -477,7 +477,7 @@ absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes
       process.gateway->ContributionRefused(upload.from, upload.submitted.run,
                                            upload.submitted.header, taken);
     }
-    return taken;
+    return absl::IsAborted(taken) ? absl::UnavailableError(taken.message()) : taken;
   });
 }
 
