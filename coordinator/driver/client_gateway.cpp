@@ -106,8 +106,9 @@ absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
 }
 
 void ClientGateway::CouldNotKeep(const Institution& from, const RunId& run,
-                                 const ContributionHeader& header, const absl::Status& why) {
-  if (const auto driver = parts_.runs.Find(run)) driver->CouldNotKeep(from, header, why);
+                                 const ContributionHeader& header, absl::Duration took,
+                                 const absl::Status& why) {
+  if (const auto driver = parts_.runs.Find(run)) driver->CouldNotKeep(from, header, took, why);
   {
     const std::lock_guard lock(mutex_);
     if (!not_kept_.insert(from).second) return;

@@ -83,7 +83,7 @@ class ClientGateway {
   // As RunDriver::CouldNotKeep(). The log says so, too, once until one of the client's
   // contributions is taken.
   void CouldNotKeep(const Institution& from, const RunId& run, const ContributionHeader& header,
-                    const absl::Status& why);
+                    absl::Duration took, const absl::Status& why);
 
   // What came behind this header was refused for good: the client has failed in the
   // attempt, and the round does not wait for another one. Changes nothing when the

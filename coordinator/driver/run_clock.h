@@ -28,6 +28,11 @@ class RunClock {
 
   bool StandsStill(absl::Duration now) const { return now < until_; }
 
+  // For how long; 0 if it goes.
+  absl::Duration Rest(absl::Duration now) const {
+    return std::max(until_ - now, absl::ZeroDuration());
+  }
+
   // When it will be `time`, on the clock that never jumps, if it does not stand still
   // again before.
   absl::Duration WhenItIs(absl::Duration time) const {

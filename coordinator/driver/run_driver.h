@@ -126,8 +126,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void TakeLater(HandedIn& handed);
 
   // A contribution that CheckContribution() would accept could not be kept, as on a full
-  // disk; its client will offer it again.
-  void CouldNotKeep(const Institution& from, const ContributionHeader& header,
+  // disk; its client, whose upload `took` so long, will offer it again.
+  void CouldNotKeep(const Institution& from, const ContributionHeader& header, absl::Duration took,
                     const absl::Status& why);
 
   // The newest adapter, out of memory, if that is the one; counted as sent.
@@ -219,6 +219,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // called without it, too, on a thread of the work queue, and the run lives until then.
   void ArmTimer();
   void StandStill(absl::Duration span, const absl::Status& why);
+  void TellWhenItGoesOn();
   void StandStillForTheStore(const absl::Status& why);
   absl::Duration Now() const { return run_clock_.At(around_.clock.Monotonic()); }
   void OnceTheStoreHasRested(std::function<void()> then);
@@ -264,6 +265,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   bool stored_answers_ = false;     // A moment ago; a timer goes on.
   RunClock run_clock_;
   std::string why_it_stands_still_;      // If it does.
+  bool tells_when_it_goes_on_ = false;   // A timer will.
   std::optional<absl::Duration> armed_;  // When the timer calls Tick() next, on run_clock_.
 
   StoredOptimizerState optimizer_;  // Used by the one release at a time; no lock.

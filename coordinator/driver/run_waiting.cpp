@@ -16,6 +16,9 @@ namespace {
 // Longer than a client waits before it offers again what could not be kept.
 constexpr absl::Duration kOffersAgain = absl::Seconds(15);
 
+// An upload that takes longer is a trouble of its own.
+constexpr absl::Duration kLongestUpload = absl::Minutes(10);
+
 }  // namespace
 
 void RunDriver::ArmTimer() {
@@ -46,6 +49,21 @@ void RunDriver::StandStill(absl::Duration span, const absl::Status& why) {
   run_clock_.StandStill(around_.clock.Monotonic(), span);
   why_it_stands_still_ = Message(why);
   watchers_->Notify();
+  if (!std::exchange(tells_when_it_goes_on_, true)) TellWhenItGoesOn();
+}
+
+void RunDriver::TellWhenItGoesOn() {
+  const absl::Duration rest = run_clock_.Rest(around_.clock.Monotonic());
+  around_.timers.After(rest, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    const std::lock_guard lock(self->mutex_);
+    if (self->run_clock_.StandsStill(self->around_.clock.Monotonic())) {
+      return self->TellWhenItGoesOn();
+    }
+    self->tells_when_it_goes_on_ = false;
+    self->watchers_->Notify();
+  });
 }
 
 void RunDriver::StandStillForTheStore(const absl::Status& why) {
@@ -53,11 +71,13 @@ void RunDriver::StandStillForTheStore(const absl::Status& why) {
 }
 
 void RunDriver::CouldNotKeep(const Institution& from, const ContributionHeader& header,
-                             const absl::Status& why) {
+                             absl::Duration took, const absl::Status& why) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return;
   const absl::StatusOr<Admission> admission = run_->CheckContribution(from, header);
-  if (admission.ok() && !admission->repeated) StandStill(kOffersAgain, why);
+  if (admission.ok() && !admission->repeated) {
+    StandStill(kOffersAgain + std::min(took, kLongestUpload), why);
+  }
 }
 
 RunOverview RunDriver::overview() const {

@@ -113,11 +113,13 @@ class RunWaitingTest : public testing::StoredRunFixture {
     return handed.outcome->status();
   }
 
-  // Its client offers what cannot be kept every few seconds.
-  void OfferInVainFor(absl::Duration time) {
+  // Its client offers what cannot be kept a few seconds after each upload.
+  void OfferInVainFor(absl::Duration time, absl::Duration upload = absl::ZeroDuration()) {
     const HandedIn handed = Trained(kAda, 0, 1);
-    for (absl::Duration passed; passed < time; passed += absl::Seconds(5)) {
-      run_->CouldNotKeep(kAda, handed.header, kFull);
+    const absl::Duration end = time_.Monotonic() + time;
+    while (time_.Monotonic() < end) {
+      timers_->Pass(upload);
+      run_->CouldNotKeep(kAda, handed.header, upload, kFull);
       timers_->Pass(absl::Seconds(5));
     }
   }
@@ -135,6 +137,26 @@ TEST_F(RunWaitingTest, ARoundDoesNotEndWhileWhatIsHandedInCannotBeKept) {
   EXPECT_EQ(view().phase, RunPhase::kTraining);
   EXPECT_THAT(Contribute(), IsOk());
   EXPECT_EQ(view().rounds_done, 1);
+}
+
+TEST_F(RunWaitingTest, NorWhereAnUploadTakesMinutes) {
+  timers_->Pass(absl::Minutes(5));
+  OfferInVainFor(absl::Hours(48), absl::Minutes(4));
+  EXPECT_EQ(view().attempt, 1);
+}
+
+TEST_F(RunWaitingTest, TellsWatchersWhenItGoesOn) {
+  class Watcher final : public RunWatcher {
+   public:
+    void RunChanged() override { ++changes; }
+    int changes = 0;
+  };
+  const auto watcher = std::make_shared<Watcher>();
+  run_->Watch(watcher);
+  OfferInVainFor(absl::Seconds(10));
+  const int before = watcher->changes;
+  timers_->Pass(absl::Seconds(15));
+  EXPECT_EQ(watcher->changes, before + 1);
 }
 
 TEST_F(RunWaitingTest, TheTimeThatWasLeftIsLeftWhenThereIsSpace) {
@@ -172,7 +194,7 @@ TEST_F(RunWaitingTest, WaitsForNobodyWhoseContributionTheRoundDoesNotTake) {
   handed.header.attempt = 7;
   timers_->Pass(absl::Minutes(9));
   for (int i = 0; i < 30; ++i) {
-    run_->CouldNotKeep(kAda, handed.header, kFull);
+    run_->CouldNotKeep(kAda, handed.header, absl::ZeroDuration(), kFull);
     timers_->Pass(absl::Seconds(5));
   }
   EXPECT_EQ(view().attempt, 2);

@@ -91,7 +91,10 @@ void ContributionUpload::End(const absl::Status& status) {
   if ((!is_the_disk && !absl::IsAborted(status)) || !admitted_) {
     return FinishOnce(ToGrpcStatus(status));
   }
-  if (is_the_disk) gateway_.CouldNotKeep(from_, submitted_->run, submitted_->header, status);
+  if (is_the_disk) {
+    gateway_.CouldNotKeep(from_, submitted_->run, submitted_->header, clock_.Monotonic() - begun_,
+                          status);
+  }
   FinishOnce(grpc::Status(grpc::StatusCode::UNAVAILABLE,
                           "the coordinator cannot keep the contribution now"));
 }

@@ -81,6 +81,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   OpenUploads& uploads_;
   TimerQueue& timers_;
   const Clock& clock_;
+  const absl::Duration begun_ = clock_.Monotonic();
   const Institution from_;
   grpc::CallbackServerContext& context_;
   grpc::ByteBuffer* const response_;
