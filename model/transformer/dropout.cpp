@@ -11,24 +11,15 @@
 #include "ATen/ops/bitwise_right_shift.h"
 #include "ATen/ops/empty.h"
 #include "ATen/ops/stack.h"
+#include "base/splitmix64.h"
 
 namespace fedtune {
 namespace {
 
-constexpr uint64_t kGamma = 0x9e3779b97f4a7c15;
-constexpr uint64_t kFirstFactor = 0xbf58476d1ce4e5b9;
-constexpr uint64_t kSecondFactor = 0x94d049bb133111eb;
 constexpr int64_t kValuesAThread = 1 << 15;
 
 // On a device, whose random numbers take 8 bytes each.
 constexpr int64_t kValuesTogether = 1 << 23;
-
-// The finaliser of SplitMix64 (Steele et al., 2014).
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * kFirstFactor;
-  x = (x ^ (x >> 27)) * kSecondFactor;
-  return x ^ (x >> 31);
-}
 
 // Two values from each random number, of 32 bits: those below it are dropped.
 uint32_t Threshold(const Dropout& dropout) {
@@ -64,11 +55,11 @@ void XorShift(const at::Tensor& x, int64_t bits) {
 at::Tensor RandomNumbers(uint64_t key, int64_t first, int64_t count, at::Device device) {
   at::Tensor x =
       at::arange(first + 1, first + 1 + count, at::TensorOptions(at::kLong).device(device));
-  x.mul_(static_cast<int64_t>(kGamma)).add_(static_cast<int64_t>(key));
+  x.mul_(static_cast<int64_t>(kSplitMixGamma)).add_(static_cast<int64_t>(key));
   XorShift(x, 30);
-  x.mul_(static_cast<int64_t>(kFirstFactor));
+  x.mul_(static_cast<int64_t>(kSplitMixFirstFactor));
   XorShift(x, 27);
-  x.mul_(static_cast<int64_t>(kSecondFactor));
+  x.mul_(static_cast<int64_t>(kSplitMixSecondFactor));
   XorShift(x, 31);
   return x;
 }
@@ -96,7 +87,9 @@ at::Tensor MaskOnDevice(const at::Tensor& x, const Dropout& dropout) {
 
 }  // namespace
 
-uint64_t SubKey(uint64_t key, uint64_t index) { return Mix(key + kGamma * (index + 1)); }
+uint64_t SubKey(uint64_t key, uint64_t index) {
+  return SplitMix(key + kSplitMixGamma * (index + 1));
+}
 
 at::Tensor DropoutMask(const at::Tensor& x, const Dropout& dropout) {
   const at::NoGradGuard no_grad;

@@ -24,7 +24,7 @@ struct Dropout {
 // Requires: a rate above 0.
 at::Tensor DropoutMask(const at::Tensor& x, const Dropout& dropout);
 
-// A key for part `index` of what `key` is for.
+// A key for part `index` of what `key` is for: number `index` of SplitMix64's stream.
 uint64_t SubKey(uint64_t key, uint64_t index);
 
 }  // namespace fedtune

@@ -69,6 +69,12 @@ TEST(DropoutMaskTest, IsAnotherForEachKey) {
   EXPECT_NEAR((one == other).to(at::kDouble).mean().item<double>(), 0.5, 0.025);
 }
 
+// Masks are the same in every version: a round may be resumed by another one.
+TEST(DropoutMaskTest, KeysAreTheNumbersOfSplitMix64) {
+  EXPECT_EQ(SubKey(1234567, 0), 6457827717110365317u);
+  EXPECT_EQ(SubKey(1234567, 2), 9817491932198370423u);
+}
+
 TEST(DropoutMaskTest, RowsDoNotRepeatOneAnother) {
   const at::Tensor mask =
       DropoutMask(at::zeros({2, 10'001}), {.rate = 0.5, .key = 3, .first_row = 0});
