@@ -2,6 +2,7 @@
 
 #include "simulation/report.h"
 
+#include "base/json.h"
 #include "base/units.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -10,6 +11,8 @@
 
 namespace fedtune::simulation {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 std::string Bytes(double bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
 
@@ -74,39 +77,37 @@ std::string TableFoot(const SimulatedPlan& plan, const SimulationReport& report)
 }
 
 std::string JsonLine(const RoundReport& round) {
-  nlohmann::ordered_json line{{"round", round.round + 1},
-                              {"attempt", round.attempt},
-                              {"cohort", round.cohort},
-                              {"contributions", round.contributions},
-                              {"drop_outs", round.cohort - round.contributions},
-                              {"virtual_seconds", absl::ToDoubleSeconds(round.duration)},
-                              {"bytes_up_per_client", round.bytes_up},
-                              {"bytes_down_per_client", round.bytes_down},
-                              {"training_loss", round.training_loss},
-                              {"adapter", round.adapter.ToString()}};
+  Json line{{"round", round.round + 1},
+            {"attempt", round.attempt},
+            {"cohort", round.cohort},
+            {"contributions", round.contributions},
+            {"drop_outs", round.cohort - round.contributions},
+            {"virtual_seconds", absl::ToDoubleSeconds(round.duration)},
+            {"bytes_up_per_client", round.bytes_up},
+            {"bytes_down_per_client", round.bytes_down},
+            {"training_loss", round.burnt.empty() ? Json(round.training_loss) : Json()},
+            {"adapter", round.adapter.ToString()}};
   if (!round.burnt.empty()) line["burnt"] = round.burnt;
-  return line.dump() + "\n";
+  return fedtune::JsonLine(line);
 }
 
 std::string JsonFoot(const SimulatedPlan& plan, const SimulationReport& report) {
   const EstimatedTransfer estimate = EstimateTransfer(plan);
-  return nlohmann::ordered_json{{"state", report.state},
-                                {"reason", report.reason},
-                                {"rounds", report.rounds.size()},
-                                {"virtual_seconds", absl::ToDoubleSeconds(report.virtual_time)},
-                                {"wall_seconds", absl::ToDoubleSeconds(report.wall_time)},
-                                {"transitions", report.transitions},
-                                {"transition_median_ms", Milliseconds(report.transition_median)},
-                                {"transition_p99_ms", Milliseconds(report.transition_p99)},
-                                {"transition_max_ms", Milliseconds(report.transition_max)},
-                                {"release_max_ms", Milliseconds(report.release_max)},
-                                {"memory_bytes_per_client", report.bytes_per_client},
-                                {"estimated_plain_bytes_up", estimate.plain_up},
-                                {"estimated_plain_bytes_down", estimate.plain_down},
-                                {"estimated_secure_bytes_up", estimate.secure_up},
-                                {"estimated_secure_bytes_down", estimate.secure_down}}
-             .dump() +
-         "\n";
+  return fedtune::JsonLine({{"state", report.state},
+                            {"reason", report.reason},
+                            {"rounds", report.rounds.size()},
+                            {"virtual_seconds", absl::ToDoubleSeconds(report.virtual_time)},
+                            {"wall_seconds", absl::ToDoubleSeconds(report.wall_time)},
+                            {"transitions", report.transitions},
+                            {"transition_median_ms", Milliseconds(report.transition_median)},
+                            {"transition_p99_ms", Milliseconds(report.transition_p99)},
+                            {"transition_max_ms", Milliseconds(report.transition_max)},
+                            {"release_max_ms", Milliseconds(report.release_max)},
+                            {"memory_bytes_per_client", report.bytes_per_client},
+                            {"estimated_plain_bytes_up", estimate.plain_up},
+                            {"estimated_plain_bytes_down", estimate.plain_down},
+                            {"estimated_secure_bytes_up", estimate.secure_up},
+                            {"estimated_secure_bytes_down", estimate.secure_down}});
 }
 
 }  // namespace fedtune::simulation

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Fails where a key that a parser of ours reads is not in the table of its page, or a
-page has one that no parser reads; and where docs/COMMANDS.md has not a key of --json.
+page has one that no parser reads; and where the chapter of docs/COMMANDS.md that is about a
+command has not a key of its --json.
 
 Runs from the repository root; ctest runs it as tidy.documented_keys.
 """
@@ -31,7 +32,7 @@ PLAN = {
     "plan/parse_secure_plan.cpp": {"ReadKeys": "secure", "ReadRing": "secure"},
 }
 POLICY = {"client/policy/policy.cpp": {
-    "ReadBaseModels": "", "ReadSecureAggregation": "", "ReadHours": "", "ParsePolicy": ""}}
+    "ReadBaseModels": "", "ReadHours": "", "ParsePolicy": ""}}
 COORDINATOR = {"coordinator/coordinator_config.cpp": {"ParseCoordinatorConfig": ""}}
 CLIENT = {"client/config.cpp": {
     "ReadConnection": "", "ReadPaths": "", "ReadBaseModels": "", "ReadDatasets": "datasets",
@@ -41,18 +42,28 @@ ADMINISTRATOR = {"cli/configuration.cpp": {"ParseConfiguration": ""}}
 
 # A key that is written: {"run_id", ...}, json["accuracy"] = ...
 WRITTEN = re.compile(r'\{"([a-z]\w*)",|\["([a-z]\w*)"\](?:\.push_back|\s=)')
-# What writes JSON, with the words that are written for people, or are a command's.
+# The chapters with what writes their JSON; of each file the words that are written for
+# people, or are a command's.
 JSON_WRITERS = {
-    "cli/run_json.cpp": set(), "cli/plan_command.cpp": {"check"}, "simulation/report.cpp": set(),
-    "client/commands/check.cpp": set(), "client/commands/train.cpp": {"adamw", "auto", "constant"},
-    "client/commands/evaluate.cpp": set(), "client/commands/generate.cpp": set(),
-    "ca/presentation.cpp": {"until", "key", "signed", "signature"},
+    ("Runs", "Clients and models"): {"cli/run_json.cpp": set()},
+    ("Plans",): {"cli/plan_command.cpp": {"check"}, "simulation/report.cpp": set()},
+    ("An institution's commands",): {
+        "client/commands/check.cpp": set(),
+        "client/commands/train.cpp": {"adamw", "auto", "constant"},
+        "client/commands/evaluate.cpp": set(), "client/commands/generate.cpp": set()},
+    ("The authority's commands",): {
+        "ca/presentation.cpp": {"until", "key", "signed", "signature"}},
 }
+
+
+def functions(file):
+    """The names and bodies of a file's functions."""
+    return FUNCTION.findall(pathlib.Path(file).read_text())
 
 
 def keys_read(file, sections):
     """The pairs of section and key that a parser reads."""
-    for name, body in FUNCTION.findall(pathlib.Path(file).read_text()):
+    for name, body in functions(file):
         for found in READ.findall(body):
             key = "".join(found)
             if name not in sections:
@@ -88,6 +99,9 @@ def problems(page, documented, parsers):
     read = {pair for file, sections in parsers.items() for pair in keys_read(file, sections)}
     if not read:
         yield f"{page}: no parser of it reads a key"
+    for file, sections in parsers.items():
+        for name in sorted(sections.keys() - {name for name, _ in functions(file)}):
+            yield f"{file} has no {name}(), which {sys.argv[0]} names"
     for section, key in sorted(read - set(documented)):
         yield f"{page} does not have [{section}] {key}"
     for section, key in sorted(set(documented) - read):
@@ -97,14 +111,16 @@ def problems(page, documented, parsers):
 
 
 def undescribed(page):
-    """What of --json the page does not have."""
-    described = set(re.findall(r"`(\w+)`", pathlib.Path(page).read_text()))
-    for file, others in JSON_WRITERS.items():
-        keys = {"".join(key) for key in WRITTEN.findall(pathlib.Path(file).read_text())}
-        if not keys:
-            yield f"{page}: {file} writes no key"
-        for key in sorted(keys - others - described):
-            yield f"{page} does not have {key}, which {file} writes"
+    """What of --json the page does not have in the chapters about it."""
+    texts = chapters(page)
+    for headings, files in JSON_WRITERS.items():
+        described = set(re.findall(r"`(\w+)`", "".join(texts[heading] for heading in headings)))
+        for file, others in files.items():
+            keys = {"".join(key) for key in WRITTEN.findall(pathlib.Path(file).read_text())}
+            if not keys:
+                yield f"{page}: {file} writes no key"
+            for key in sorted(keys - others - described):
+                yield f"{page} does not have {key}, which {file} writes, in {', '.join(headings)}"
 
 
 def main():
