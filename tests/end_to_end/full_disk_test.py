@@ -95,13 +95,14 @@ class FullDiskTest(unittest.TestCase):
         self.assertIsNone(self.federation.processes["coordinator"].poll())
 
     def test_no_deadline_comes_while_nothing_can_be_kept(self):
-        run = self.federation.start_run(plan(deadline_s=6))
+        run = self.federation.start_run(plan(deadline_s=30))
         ballast = self.fill(leave=3 << 20)  # For the database, and no contribution.
         self.federation.wait_until("both to have offered theirs", lambda: all(
             "contribution not taken yet" in self.federation.log(name) for name in CLIENTS))
         shown = self.federation.fedtune("run", "show", run).stdout
         self.assertRegex(shown, "waits +disk full")
-        self.assert_goes_on_for(run, patient(3 * 6))
+        left = self.federation.run_state(run)["time_left_ms"] / 1000
+        self.assert_goes_on_for(run, left + patient(2))
         ballast.unlink()
         state = self.federation.wait_for_end(run)
         self.assertEqual(state["state"], "finished", state["reason"])
