@@ -30,7 +30,7 @@ struct NewProcess {};
 
 // What is known of the values in a file of the spool without reading them.
 struct SpooledContent {
-  ValueRange range;
+  ValueRange range;            // Nothing of masked elements.
   std::vector<uint64_t> sums;  // Of its blocks.
 };
 
@@ -44,7 +44,7 @@ struct JournalEntry {
   // Of a contribution with bytes: the file in the spool that has them.
   std::string spool_file = "";
   uint64_t number = 0;                                   // Its place in the journal, from 0.
-  std::optional<SpooledContent> content = std::nullopt;  // Of large ones of plain runs.
+  std::optional<SpooledContent> content = std::nullopt;  // Of large ones.
 };
 
 // Whether the round may depend on this event. Progress is for people only.

@@ -211,7 +211,7 @@ absl::StatusOr<Digest> CoordinatorSession::CheckInput(uint32_t from, ByteSpan me
     return absl::FailedPreconditionError("no masked input is awaited from this client");
   }
   if (found->second.manifest.has_value()) {
-    return absl::AlreadyExistsError("this client's masked input is in the sum already");
+    return absl::AlreadyExistsError("this client's masked input is kept already");
   }
   RETURN_IF_ERROR(CheckManifest(found->second, manifest));
   return manifest.chunk_root;

@@ -79,8 +79,8 @@ class CoordinatorSession {
   bool Includes(uint32_t number) const;
 
   // What Receive() would say of an input's manifest, and the Merkle root that its
-  // chunks must have. Ask before adding the input to the sum, and call Receive()
-  // when it has been added. ALREADY_EXISTS: an input of this client is in the sum.
+  // chunks must have. Ask before keeping the input, and call Receive() when it
+  // is kept. ALREADY_EXISTS: an input of this client is kept already.
   absl::StatusOr<Digest> CheckInput(uint32_t from, ByteSpan message) const;
 
   // The client cannot go on, or did something wrong outside of this protocol:
