@@ -53,7 +53,10 @@ Json RoundToJson(const v1::RoundSummary& round) {
                {"adapter", DigestToJson(round.adapter_sha256())},
                {"started", TimeToJson(round.started_unix_ms())},
                {"ended", TimeToJson(round.ended_unix_ms())}};
-  if (!round.burnt().empty()) json["burnt"] = round.burnt();
+  if (!round.burnt().empty()) {
+    json["burnt"] = round.burnt();
+    json["training_loss"] = nullptr;  // Nobody counted.
+  }
   if (round.has_evaluation()) json["evaluation"] = EvaluationToJson(round.evaluation());
   if (round.routing_size() > 0) json["routing"] = RoutingToJson(round);
   return json;
