@@ -269,6 +269,19 @@ TEST(ChatTemplateTest, SaysNothingOfARecordThatItRefuses) {
             "model: line 1: the chat template refuses the conversation");
 }
 
+TEST(ChatTemplateTest, TakesACommaBehindTheLastArgument) {
+  EXPECT_EQ(Write("{% macro m(a) %}{{ a }}{% endmacro %}{% set n = namespace(a=1, b=2,) %}"
+                  "{{ m(n.b,) }}{{ none_such | default('x',) }}{{ 'a-b'.split('-',) | join }}"),
+            "2xab");
+  EXPECT_EQ(Write("{{ range(,) }}"), "model: line 1: \",\" is not supported here");
+  EXPECT_EQ(Write("{{ range(2,,) }}"), "model: line 1: \",\" is not supported here");
+}
+
+TEST(ChatTemplateTest, RefusesAnArgumentWithoutANameBehindOneWithAName) {
+  EXPECT_EQ(Write("{% macro m(a, b) %}{% endmacro %}{{ m(a=1, 2) }}"),
+            "model: line 1: an argument without a name follows one with a name");
+}
+
 TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {
   const std::vector<ChatMessage> many(1000, {"user", "x"});
   EXPECT_EQ(Write("{% for a in messages %}{% for b in messages %}{% for c in messages %}"

@@ -290,11 +290,16 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParseCall(TemplateExpressio
 
 absl::Status ExpressionParser::ParseArguments(TemplateExpression& call) {
   for (bool first = true; !TakeSign(")"); first = false) {
-    if (!first) RETURN_IF_ERROR(ExpectSign(","));
+    if (!first) {
+      RETURN_IF_ERROR(ExpectSign(","));
+      if (TakeSign(")")) break;
+    }
     std::string name;
     if (Next() != nullptr && Next()->kind == TokenKind::kName && NextIs(TokenKind::kSign, "=", 1)) {
       name = tokens_[at_].text;
       at_ += 2;
+    } else if (!call.names.empty() && !call.names.back().empty()) {
+      return Wrong("an argument without a name follows one with a name");
     }
     ASSIGN_OR_RETURN(call.parts.emplace_back(), Parse());
     call.names.push_back(std::move(name));
