@@ -282,6 +282,42 @@ TEST(ChatTemplateTest, RefusesAnArgumentWithoutANameBehindOneWithAName) {
             "model: line 1: an argument without a name follows one with a name");
 }
 
+TEST(ChatTemplateTest, RefusesWhatWouldTakeAllMemory) {
+  const std::string too_much = "model: line 1: the chat template handles too much text";
+  const std::string text =
+      "{% set n = namespace(t='0123456789abcdef') %}"
+      "{% for i in range(16) %}{% set n.t = n.t ~ n.t %}{% endfor %}";
+  EXPECT_EQ(Write(text + "{% set n.l = [n.t] %}"
+                         "{% for i in range(16) %}{% set n.l = n.l + n.l %}{% endfor %}"),
+            too_much);
+  // Objects are shared, and what is taken of them is not.
+  EXPECT_EQ(Write(text + "{% set n.l = [{'a': n.t}] %}{% for i in range(16) %}"
+                         "{% set n.l = n.l + n.l %}{% endfor %}"
+                         "{{ n.l | map(attribute='a') | list | length }}"),
+            too_much);
+  EXPECT_EQ(Write("{% macro m() %}{% for i in range(300) %}" + std::string(200'000, 'x') +
+                  "{% endfor %}{{ m() }}{% endmacro %}{{ m() }}"),
+            "model: line 1: the chat template writes too much");
+}
+
+TEST(ChatTemplateTest, CountsTheStepsOfWhatGoesThroughListsAndGivesNone) {
+  const std::string lists =
+      "{% set a = range(60000) | list %}{% set b = range(60000) | list %}{% set n = namespace() %}"
+      "{% for i in range(1000) %}";
+  for (const std::string work : {"a == b", "-1 in a", "a is eq(b)", "70000 is in(a)"}) {
+    EXPECT_EQ(Write(lists + "{% set n.x = " + work + " %}{% endfor %}"),
+              "model: line 1: the chat template takes too many steps")
+        << work;
+  }
+  const std::string objects =
+      "{% set n = namespace(l=[{'a': ''}]) %}{% for i in range(16) %}{% set n.l = n.l + n.l %}"
+      "{% endfor %}{% for i in range(1000) %}{% set n.x = ";
+  EXPECT_EQ(Write(objects + "n.l | map(attribute='a') | join %}{% endfor %}"),
+            "model: line 1: the chat template takes too many steps");
+  EXPECT_EQ(Write(objects + "n.l | selectattr('a') | list %}{% endfor %}"),
+            "model: line 1: the chat template handles too much text");
+}
+
 TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {
   const std::vector<ChatMessage> many(1000, {"user", "x"});
   EXPECT_EQ(Write("{% for a in messages %}{% for b in messages %}{% for c in messages %}"

@@ -16,9 +16,6 @@ namespace {
 
 using Kind = TemplateExpression::Kind;
 
-// Elements of a list that are copied within a step.
-constexpr size_t kElementsOfStep = 8;
-
 absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
 
 // What it is made of must not be a list: such would nest as deeply as a loop likes.
@@ -100,6 +97,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateParts(const TemplateExpre
     case Kind::kMember:
       return MemberOf(values[0], values[1]);
     case Kind::kSlice:
+      RETURN_IF_ERROR(CountElements(values[0]));
       return Counted(SliceOf(values[0], {values[1], values[2], values[3]}));
     case Kind::kNot:
       return TemplateValue{!IsTrue(values[0])};
@@ -112,6 +110,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateParts(const TemplateExpre
 
 absl::StatusOr<TemplateValue> TemplateMachine::EvaluateFunction(
     const TemplateExpression& expression, TemplateList values) {
+  RETURN_IF_ERROR(CountFunction(expression, values));
   const TemplateValue target = std::move(values[0]);
   values.erase(values.begin());
   const TemplateArguments arguments{std::move(values), expression.names};
@@ -123,8 +122,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateFunction(
 }
 
 absl::StatusOr<TemplateValue> TemplateMachine::Counted(Result list) {
-  if (!list.ok() || list->list() == nullptr) return list;
-  RETURN_IF_ERROR(CountSteps(list->list()->size() / kElementsOfStep));
+  if (list.ok()) RETURN_IF_ERROR(CountElements(*list));
   return list;
 }
 
@@ -145,6 +143,10 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateBinary(
     return Evaluate(expression.parts[1]);
   }
   ASSIGN_OR_RETURN(const TemplateValue right, Evaluate(expression.parts[1]));
+  const auto count =
+      expression.text == "+" ? &TemplateMachine::CountElements : &TemplateMachine::CountContents;
+  RETURN_IF_ERROR((this->*count)(left));
+  RETURN_IF_ERROR((this->*count)(right));
   return Counted(Combine(expression.text, left, right));
 }
 

@@ -86,8 +86,19 @@ class TemplateMachine {
 
   // Values are copied: what they hold counts, too.
   absl::Status CountBytes(const TemplateValue& value);
+  absl::Status CountBytes(size_t bytes);
 
-  // A list that was made counts by its size.
+  // A list whose elements are copied counts by its size and by what they hold.
+  absl::Status CountElements(const TemplateValue& value);
+
+  // What is compared counts also by what its objects hold.
+  absl::Status CountContents(const TemplateValue& value);
+  absl::Status CountMembers(const TemplateValue& value);
+
+  // Whatever a filter or a test gives, it counts by the lists that it goes through.
+  absl::Status CountFunction(const TemplateExpression& function, const TemplateList& values);
+
+  // A list that was made counts as one that is copied.
   Result Counted(Result list);
 
   std::vector<TemplateObject> scopes_;
@@ -98,6 +109,7 @@ class TemplateMachine {
   int depth_ = 0;
   size_t steps_ = 0;
   size_t bytes_ = 0;
+  size_t held_ = 0;         // Bytes that were written around what is captured.
   bool is_placed_ = false;  // The error says in which line it is.
 };
 

@@ -2,7 +2,10 @@
 
 #include "model/chat/template_runner.h"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,7 +19,8 @@ namespace {
 
 constexpr size_t kMaxSteps = 1'000'000;
 constexpr int kMaxDepth = 1000;
-constexpr size_t kStepsOfLoop = 10;  // What making "loop" anew counts.
+constexpr size_t kElementsOfStep = 8;  // How many of a list are gone through within a step.
+constexpr size_t kStepsOfLoop = 10;    // What making "loop" anew counts.
 constexpr size_t kMaxOutput = size_t{64} << 20;
 constexpr size_t kMaxBytes = size_t{1} << 30;
 
@@ -96,22 +100,67 @@ absl::Status TemplateMachine::CountSteps(size_t steps) {
 }
 
 absl::Status TemplateMachine::CountBytes(const TemplateValue& value) {
-  if (value.text() != nullptr) bytes_ += value.text()->size();
+  return value.text() == nullptr ? absl::OkStatus() : CountBytes(value.text()->size());
+}
+
+absl::Status TemplateMachine::CountBytes(size_t bytes) {
+  bytes_ += bytes;
   if (bytes_ <= kMaxBytes) return absl::OkStatus();
   return absl::ResourceExhaustedError("the chat template handles too much text");
 }
 
+absl::Status TemplateMachine::CountElements(const TemplateValue& value) {
+  if (value.list() == nullptr) return absl::OkStatus();
+  RETURN_IF_ERROR(CountSteps(value.list()->size() / kElementsOfStep));
+  RETURN_IF_ERROR(CountBytes(value.list()->size() * sizeof(TemplateValue)));
+  for (const TemplateValue& element : *value.list()) RETURN_IF_ERROR(CountBytes(element));
+  return absl::OkStatus();
+}
+
+absl::Status TemplateMachine::CountMembers(const TemplateValue& value) {
+  if (value.object() == nullptr) return absl::OkStatus();
+  RETURN_IF_ERROR(CountBytes(value.object()->size() * sizeof(TemplateValue)));
+  for (const auto& [name, member] : *value.object()) RETURN_IF_ERROR(CountBytes(member));
+  return absl::OkStatus();
+}
+
+absl::Status TemplateMachine::CountContents(const TemplateValue& value) {
+  RETURN_IF_ERROR(CountElements(value));
+  if (value.list() == nullptr) return CountMembers(value);
+  for (const TemplateValue& element : *value.list()) RETURN_IF_ERROR(CountMembers(element));
+  return absl::OkStatus();
+}
+
+absl::Status TemplateMachine::CountFunction(const TemplateExpression& function,
+                                            const TemplateList& values) {
+  constexpr std::string_view kTakeNoElements[] = {"length", "count", "first", "last", "default"};
+  constexpr std::string_view kTakeMembers[] = {"selectattr", "rejectattr", "map"};
+  const auto is_one_of = [&](const auto& names) {
+    return std::ranges::find(names, function.text) != std::end(names);
+  };
+  const bool is_filter = function.kind == TemplateExpression::Kind::kFilter;
+  if (is_filter ? is_one_of(kTakeNoElements) : values.size() == 1) return absl::OkStatus();
+  const bool compares = !is_filter || is_one_of(kTakeMembers);
+  for (const TemplateValue& value : values) {
+    RETURN_IF_ERROR(compares ? CountContents(value) : CountElements(value));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TemplateMachine::Write(const MarkedText& text) {
-  if (output_.size() + text.size() > kMaxOutput) {
+  if (held_ + output_.size() + text.size() > kMaxOutput) {
     return absl::ResourceExhaustedError("the chat template writes too much");
   }
+  RETURN_IF_ERROR(CountBytes(text.size()));
   output_ += text;
   return absl::OkStatus();
 }
 
 absl::StatusOr<TemplateValue> TemplateMachine::Capture(const Body& body) {
   MarkedText before = std::exchange(output_, MarkedText());
+  held_ += before.size();
   const absl::Status status = RunInScope(body);
+  held_ -= before.size();
   TemplateValue written{std::exchange(output_, std::move(before))};
   RETURN_IF_ERROR(status);
   RETURN_IF_ERROR(CountBytes(written));

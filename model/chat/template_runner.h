@@ -17,8 +17,9 @@ namespace fedtune {
 // nothing else: it reads no file and calls nothing of the system.
 //
 // INVALID_ARGUMENT: the template itself refuses, or does what is not supported
-// (says in which line). RESOURCE_EXHAUSTED: it takes over a million steps or
-// writes over 64 MiB.
+// (says in which line). RESOURCE_EXHAUSTED: it takes over a million steps,
+// writes over 64 MiB (what macros that call each other have written counts together), or handles
+// over 1 GiB of text (whatever is copied, compared or written counts, each time).
 absl::StatusOr<MarkedText> RunTemplate(const std::vector<TemplateStatement>& statements,
                                        TemplateObject variables);
 
