@@ -201,6 +201,38 @@ TEST(ChatTemplateTest, TestsAndSelectsAsJinjaDoes) {
             "Hi1Hi/[Hello]");
 }
 
+// In Jinja such are always true, are used up by the first who goes through them, and have no
+// length and no first element by number.
+TEST(ChatTemplateTest, RefusesWhatJinjaMakesLazilyWhereItDiffersFromAList) {
+  const auto refusal = [](const std::string& filter) {
+    return "model: line 1: what \"" + filter +
+           "\" gives is supported only in \"for\", \"in\", and the filters \"list\", \"join\" and "
+           "\"first\"";
+  };
+  EXPECT_EQ(Write("{% set s = messages | selectattr('role', 'equalto', 'system') %}"
+                  "{% if s %}some{% endif %}"),
+            refusal("selectattr"));
+  EXPECT_EQ(Write("{% if messages | rejectattr('role') %}some{% endif %}"), refusal("rejectattr"));
+  EXPECT_EQ(Write("{{ messages | map(attribute='role') | length }}"), refusal("map"));
+  EXPECT_EQ(Write("{{ (messages | reverse)[0].role }}"), refusal("reverse"));
+  EXPECT_EQ(Write("{{ messages | reverse == messages }}"), refusal("reverse"));
+  EXPECT_EQ(Write("{{ (messages | reverse if true else 1) | list | length }}"), refusal("reverse"));
+  EXPECT_EQ(Write("{% macro m(a) %}{% endmacro %}{{ m(messages | reverse) }}"), refusal("reverse"));
+}
+
+TEST(ChatTemplateTest, GoesThroughWhatJinjaMakesLazily) {
+  EXPECT_EQ(Write("{% for m in messages | selectattr('content') | reverse %}{{ m.role }}"
+                  "{{ loop.length }}{% endfor %}"),
+            "assistant2user2");
+  EXPECT_EQ(Write("{{ 'user' in messages | map(attribute='role') }}"
+                  "{{ 'tool' not in messages | map(attribute='role') }}"),
+            "TrueTrue");
+  EXPECT_EQ(Write("{{ (messages | reverse | list)[0].role }}"
+                  "{{ (messages | reverse | first).role }}"
+                  "{{ messages | reverse | map(attribute='role') | join('+') }}"),
+            "assistantassistantassistant+user");
+}
+
 TEST(ChatTemplateTest, WhatIsSetInAGenerationEndsWithIt) {
   EXPECT_EQ(
       Write("{% set a = 1 %}{% generation %}{% set a = 2 %}{{ a }}{% endgeneration %}{{ a }}"),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,6 +18,22 @@ namespace {
 using Kind = TemplateExpression::Kind;
 
 absl::Status Wrong(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
+
+bool IsOneOf(const auto& names, std::string_view name) {
+  return std::ranges::find(names, name) != std::end(names);
+}
+
+bool IsLazy(const TemplateExpression& expression) {
+  constexpr std::string_view kLazy[] = {"selectattr", "rejectattr", "map", "reverse"};
+  return expression.kind == Kind::kFilter && IsOneOf(kLazy, expression.text);
+}
+
+// Whether it goes through the elements of its first part once and at once.
+bool GoesThrough(const TemplateExpression& expression) {
+  constexpr std::string_view kThrough[] = {"list", "join", "first"};
+  return IsLazy(expression) ||
+         (expression.kind == Kind::kFilter && IsOneOf(kThrough, expression.text));
+}
 
 // What it is made of must not be a list: such would nest as deeply as a loop likes.
 absl::StatusOr<TemplateValue> MakeList(TemplateList values) {
@@ -50,6 +67,15 @@ TemplateValue TemplateMachine::Find(const std::string& name) const {
 }
 
 absl::StatusOr<TemplateValue> TemplateMachine::Evaluate(const TemplateExpression& expression) {
+  if (!IsLazy(expression)) return EvaluateElements(expression);
+  return Wrong(
+      fmt::format("what \"{}\" gives is supported only in \"for\", \"in\", and the filters "
+                  "\"list\", \"join\" and \"first\"",
+                  expression.text));
+}
+
+absl::StatusOr<TemplateValue> TemplateMachine::EvaluateElements(
+    const TemplateExpression& expression) {
   const Deeper deeper(depth_);
   RETURN_IF_ERROR(CountStep());
   Result value = EvaluateUncounted(expression);
@@ -83,12 +109,13 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateUncounted(
       return Evaluate(expression.parts[IsTrue(condition) ? 0 : 2]);
     }
     default:
-      return EvaluateParts(expression);
+      return EvaluateOfParts(expression);
   }
 }
 
-absl::StatusOr<TemplateValue> TemplateMachine::EvaluateParts(const TemplateExpression& expression) {
-  ASSIGN_OR_RETURN(TemplateList values, EvaluateAll(expression.parts, 0));
+absl::StatusOr<TemplateValue> TemplateMachine::EvaluateOfParts(
+    const TemplateExpression& expression) {
+  ASSIGN_OR_RETURN(TemplateList values, EvaluateParts(expression, 0));
   switch (expression.kind) {
     case Kind::kList:
       return MakeList(std::move(values));
@@ -126,11 +153,13 @@ absl::StatusOr<TemplateValue> TemplateMachine::Counted(Result list) {
   return list;
 }
 
-absl::StatusOr<TemplateList> TemplateMachine::EvaluateAll(
-    const std::vector<TemplateExpression>& parts, size_t from) {
+absl::StatusOr<TemplateList> TemplateMachine::EvaluateParts(const TemplateExpression& expression,
+                                                            size_t from) {
   TemplateList values;
-  for (size_t i = from; i < parts.size(); ++i) {
-    ASSIGN_OR_RETURN(values.emplace_back(), Evaluate(parts[i]));
+  for (size_t i = from; i < expression.parts.size(); ++i) {
+    const bool goes_through = i == 0 && GoesThrough(expression);
+    ASSIGN_OR_RETURN(values.emplace_back(), goes_through ? EvaluateElements(expression.parts[i])
+                                                         : Evaluate(expression.parts[i]));
   }
   return values;
 }
@@ -142,7 +171,9 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateBinary(
     if (IsTrue(left) == (expression.text == "or")) return left;
     return Evaluate(expression.parts[1]);
   }
-  ASSIGN_OR_RETURN(const TemplateValue right, Evaluate(expression.parts[1]));
+  ASSIGN_OR_RETURN(const TemplateValue right, expression.text == "in"
+                                                  ? EvaluateElements(expression.parts[1])
+                                                  : Evaluate(expression.parts[1]));
   const auto count =
       expression.text == "+" ? &TemplateMachine::CountElements : &TemplateMachine::CountContents;
   RETURN_IF_ERROR((this->*count)(left));
@@ -151,7 +182,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateBinary(
 }
 
 absl::StatusOr<TemplateValue> TemplateMachine::Call(const TemplateExpression& call) {
-  ASSIGN_OR_RETURN(TemplateList arguments, EvaluateAll(call.parts, 1));
+  ASSIGN_OR_RETURN(TemplateList arguments, EvaluateParts(call, 1));
   const TemplateExpression& callee = call.parts[0];
   if (callee.kind == Kind::kMember) {
     if (callee.parts[1].kind != Kind::kText) return Wrong("what is called has no name");

@@ -28,7 +28,8 @@ absl::StatusOr<TemplateValue> CallMethod(const TemplateValue& target, std::strin
 
 // target | name(arguments): trim, length, string, first, last, default, join, list,
 // reverse, upper, lower, capitalize, title, replace, selectattr, rejectattr, map of
-// attributes, tojson.
+// attributes, tojson. What selectattr, rejectattr, map and reverse give is a list; Jinja's is
+// lazy, so that not all may be done with it (see TemplateMachine::Evaluate()).
 //
 // INVALID_ARGUMENT: another one, or not for this value. RESOURCE_EXHAUSTED: see CallMethod().
 absl::StatusOr<TemplateValue> ApplyFilter(const TemplateValue& target, std::string_view name,

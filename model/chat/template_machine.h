@@ -65,12 +65,16 @@ class TemplateMachine {
   // What `body` writes, which is not written.
   Result Capture(const Body& body);
 
+  // INVALID_ARGUMENT: also what Jinja makes lazily: it is always true, used up once, and has no
+  // length, which no list is.
   Result Evaluate(const TemplateExpression& expression);
+
+  // The same for what goes through all elements at once, where that makes no difference.
+  Result EvaluateElements(const TemplateExpression& expression);
   Result EvaluateUncounted(const TemplateExpression& expression);
-  Result EvaluateParts(const TemplateExpression& expression);
+  Result EvaluateOfParts(const TemplateExpression& expression);
   Result EvaluateFunction(const TemplateExpression& expression, TemplateList values);
-  absl::StatusOr<TemplateList> EvaluateAll(const std::vector<TemplateExpression>& parts,
-                                           size_t from);
+  absl::StatusOr<TemplateList> EvaluateParts(const TemplateExpression& expression, size_t from);
   Result EvaluateBinary(const TemplateExpression& expression);
   Result Call(const TemplateExpression& call);
   Result CallMacro(const TemplateStatement& macro, const std::vector<std::string>& names,

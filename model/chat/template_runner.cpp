@@ -193,7 +193,7 @@ absl::Status TemplateMachine::RunIf(const TemplateStatement& statement) {
 
 // The elements that the loop goes over.
 absl::StatusOr<TemplateList> TemplateMachine::ElementsOf(const TemplateStatement& loop) {
-  ASSIGN_OR_RETURN(const TemplateValue value, Evaluate(loop.expressions[0]));
+  ASSIGN_OR_RETURN(const TemplateValue value, EvaluateElements(loop.expressions[0]));
   TemplateList elements;
   if (value.is_undefined()) return elements;
   if (value.list() == nullptr) return Wrong("\"for\" is only for lists");
