@@ -277,6 +277,54 @@ TEST(ChatTemplateTest, ComparesAsPythonDoes) {
             "TrueFalseFalse");
 }
 
+// Each has what Jinja would write or refuse.
+TEST(ChatTemplateTest, ANamespaceIsEqualToItselfAloneAndIsTrueAndNoObject) {
+  const std::string two = "{% set a = namespace(x=1) %}{% set b = namespace(x=1) %}";
+  EXPECT_EQ(Write(two + "{{ a == b }}{{ a != b }}{{ a == a }}{{ a in [b] }}{{ b in [a, b] }}"),
+            "FalseTrueTrueFalseTrue");
+  EXPECT_EQ(Write("{% set n = namespace() %}{% if n %}true{% endif %}{{ n is mapping }}"
+                  "{{ n is sequence }}{{ n is iterable }}{{ n is defined }}{{ n == {} }}"),
+            "trueFalseFalseFalseTrueFalse");
+  EXPECT_EQ(Write(two + "{{ 'x' in a }}"), "model: line 1: \"in\" is not for these values");
+  EXPECT_EQ(Write(two + "{{ a.get('x') }}"),
+            "model: line 1: method \"get\" is not supported with these values");
+  EXPECT_EQ(Write("{% set messages = {'a': 1} %}{% set messages.a = 2 %}"),
+            "model: line 1: \"messages\" is no namespace");
+}
+
+TEST(ChatTemplateTest, TuplesRangesAndListsDiffer) {
+  EXPECT_EQ(Write("{{ (1, 2) == [1, 2] }}{{ range(2) == [0, 1] }}{{ range(2) == (0, 1) }}"),
+            "FalseFalseFalse");
+  EXPECT_EQ(Write("{{ (0, 1) == (0, 1) }}{{ range(2) == range(0, 2, 1) }}"
+                  "{{ range(2) | list == [0, 1] }}{{ (0, 1) | list is eq([0, 1]) }}"),
+            "TrueTrueTrueTrue");
+  EXPECT_EQ(Write("{{ (1, 2)[1:] == (2,) }}{{ (1, 2)[::-1] == [2, 1] }}{{ () == [] }}"
+                  "{{ range(3)[1:] == range(1, 3) }}"),
+            "TrueFalseFalseTrue");
+  EXPECT_EQ(Write("{{ ((1,) + [2]) | length }}"), "model: line 1: \"+\" is not for these values");
+  EXPECT_EQ(Write("{{ (range(1) + [2]) | length }}"),
+            "model: line 1: \"+\" is not for these values");
+}
+
+TEST(ChatTemplateTest, RefusesAFunctionAsAValue) {
+  const std::string macro = "{% macro m() %}x{% endmacro %}";
+  EXPECT_EQ(Write("{{ m is defined }}" + macro), "False");
+  EXPECT_EQ(Write(macro + "{{ m is defined }}"),
+            "model: line 1: function \"m\" is not supported as a value");
+  EXPECT_EQ(Write("{{ raise_exception is defined }}"),
+            "model: line 1: function \"raise_exception\" is not supported as a value");
+  EXPECT_EQ(Write(macro + "{% set m = 1 %}{{ m }}{{ m() }}"),
+            "model: line 1: \"m\" is called and is no function");
+  EXPECT_EQ(Write("{% set m = 1 %}" + macro), "model: line 1: a macro has the name of a variable");
+}
+
+TEST(ChatTemplateTest, RefusesAttributesOfAttributes) {
+  EXPECT_EQ(Write("{{ messages | map(attribute='role.x') | join }}"),
+            "model: line 1: filter \"map\" is not supported with these values");
+  EXPECT_EQ(Write("{{ messages | selectattr('0') | list | length }}"),
+            "model: line 1: filter \"selectattr\" is not supported with these values");
+}
+
 TEST(ChatTemplateTest, TakesAwayAllWhiteSpaceOfUnicodeAroundTags) {
   const std::string space = "\u00a0\u3000\x1c\n";
   EXPECT_EQ(

@@ -36,11 +36,13 @@ bool GoesThrough(const TemplateExpression& expression) {
 }
 
 // What it is made of must not be a list: such would nest as deeply as a loop likes.
-absl::StatusOr<TemplateValue> MakeList(TemplateList values) {
+absl::StatusOr<TemplateValue> MakeRow(Kind kind, TemplateList values) {
   for (const TemplateValue& value : values) {
     if (value.list() != nullptr) return Wrong("a list in a list is not supported");
   }
-  return ListValue(std::move(values));
+  auto row = std::make_shared<const TemplateList>(std::move(values));
+  if (kind == Kind::kTuple) return TemplateValue{TemplateValue::Tuple{std::move(row)}};
+  return TemplateValue{std::move(row)};
 }
 
 absl::StatusOr<TemplateValue> MakeObject(const TemplateList& keys_and_values) {
@@ -64,6 +66,14 @@ TemplateValue TemplateMachine::Find(const std::string& name) const {
     if (found != scope->end()) return found->second;
   }
   return TemplateValue();
+}
+
+absl::StatusOr<TemplateValue> TemplateMachine::ValueOf(const std::string& name) const {
+  constexpr std::string_view kFunctions[] = {"range",  "dict",      "lipsum",         "cycler",
+                                             "joiner", "namespace", "raise_exception"};
+  TemplateValue value = Find(name);
+  if (!value.is_undefined() || !(macros_.contains(name) || IsOneOf(kFunctions, name))) return value;
+  return Wrong(fmt::format("function \"{}\" is not supported as a value", name));
 }
 
 absl::StatusOr<TemplateValue> TemplateMachine::Evaluate(const TemplateExpression& expression) {
@@ -97,7 +107,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateUncounted(
     case Kind::kNone:
       return TemplateValue{TemplateValue::None{}};
     case Kind::kName:
-      return Find(expression.text);
+      return ValueOf(expression.text);
     case Kind::kNothing:
       return TemplateValue();
     case Kind::kCall:
@@ -118,7 +128,8 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateOfParts(
   ASSIGN_OR_RETURN(TemplateList values, EvaluateParts(expression, 0));
   switch (expression.kind) {
     case Kind::kList:
-      return MakeList(std::move(values));
+    case Kind::kTuple:
+      return MakeRow(expression.kind, std::move(values));
     case Kind::kObject:
       return MakeObject(values);
     case Kind::kMember:
@@ -189,6 +200,9 @@ absl::StatusOr<TemplateValue> TemplateMachine::Call(const TemplateExpression& ca
     ASSIGN_OR_RETURN(const TemplateValue target, Evaluate(callee.parts[0]));
     return Counted(CallMethod(target, callee.parts[1].text, {std::move(arguments), call.names}));
   }
+  if (!Find(callee.text).is_undefined()) {
+    return Wrong(fmt::format("\"{}\" is called and is no function", callee.text));
+  }
   if (const auto macro = macros_.find(callee.text); macro != macros_.end()) {
     return CallMacro(*macro->second, call.names, std::move(arguments));
   }
@@ -247,7 +261,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::MakeNamespace(const std::vector<s
     (*space)[names[i]] = std::move(arguments[i]);
   }
   namespaces_.push_back(space);
-  return TemplateValue{std::shared_ptr<const TemplateObject>(std::move(space))};
+  return TemplateValue{TemplateValue::Namespace(std::move(space))};
 }
 
 }  // namespace fedtune

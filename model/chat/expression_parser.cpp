@@ -223,14 +223,14 @@ TemplateExpression ExpressionParser::ParseText(std::string text) {
   return Make(Kind::kText, std::move(text), {});
 }
 
-// A value, or a tuple, which is a list to us.
+// A value, or a tuple.
 absl::StatusOr<TemplateExpression> ExpressionParser::ParseInParentheses() {
-  TemplateExpression list = Make(Kind::kList, "", {});
-  if (TakeSign(")")) return list;
+  TemplateExpression tuple = Make(Kind::kTuple, "", {});
+  if (TakeSign(")")) return tuple;
   ASSIGN_OR_RETURN(TemplateExpression value, Parse());
   if (TakeSign(")")) return value;
-  list.parts.push_back(std::move(value));
-  return ParseList(")", std::move(list));
+  tuple.parts.push_back(std::move(value));
+  return ParseList(")", std::move(tuple));
 }
 
 // The elements that follow those of `list`.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -129,6 +130,13 @@ absl::StatusOr<TemplateValue> Joined(const TemplateList& list, const MarkedText&
   return TemplateValue{std::move(joined)};
 }
 
+// Whether the attribute of that name is asked for itself: "a.b" is the b of a, "0" the first.
+bool IsPlainAttribute(const TemplateValue& name) {
+  constexpr std::string_view kNotPlain = ".0123456789";
+  return name.text() != nullptr &&
+         name.text()->text().find_first_of(kNotPlain) == std::string::npos;
+}
+
 // selectattr("role", "equalto", "system") and its reverse; with a name alone, whether that
 // is true.
 absl::StatusOr<TemplateValue> WithAttribute(const TemplateList& list,
@@ -174,7 +182,7 @@ absl::StatusOr<TemplateValue> FilterList(const TemplateList& list, std::string_v
   }
   if (values.size() == 1 && are_texts && name == "join") return Joined(list, *values[0].text());
   const bool selects = name == "selectattr", rejects = name == "rejectattr";
-  if ((selects || rejects) && !values.empty() && values[0].text() != nullptr &&
+  if ((selects || rejects) && !values.empty() && IsPlainAttribute(values[0]) &&
       (values.size() == 1 || values[1].text() != nullptr)) {
     return WithAttribute(list, arguments, selects);
   }
@@ -198,8 +206,8 @@ absl::StatusOr<TemplateValue> CallMethod(const TemplateValue& target, std::strin
   const std::vector<TemplateValue>& values = arguments.values;
   if (!AreInPlace(name, arguments.names)) return NotSupported("method", name);
   if (target.text() != nullptr) return CallOfText(*target.text(), name, arguments);
-  if (target.object() != nullptr && name == "get" && !values.empty() && values.size() <= 2 &&
-      values[0].text() != nullptr) {
+  if (target.object() != nullptr && !target.is_namespace() && name == "get" && !values.empty() &&
+      values.size() <= 2 && values[0].text() != nullptr) {
     const auto found = target.object()->find(values[0].text()->text());
     if (found != target.object()->end()) return found->second;
     return values.size() == 2 ? values[1] : TemplateValue{TemplateValue::None{}};
@@ -211,7 +219,7 @@ absl::StatusOr<TemplateValue> ApplyFilter(const TemplateValue& target, std::stri
                                           const TemplateArguments& arguments) {
   const std::vector<TemplateValue>& values = arguments.values;
   if (name == "map" && values.size() == 1 && arguments.names[0] == "attribute" &&
-      values[0].text() != nullptr && target.list() != nullptr) {
+      IsPlainAttribute(values[0]) && target.list() != nullptr) {
     return AttributesOf(*target.list(), values[0]);
   }
   if (!AreInPlace(name, arguments.names)) return NotSupported("filter", name);
@@ -246,7 +254,8 @@ absl::StatusOr<TemplateValue> MakeRange(const TemplateArguments& arguments) {
     }
     numbers.push_back({at});
   }
-  return ListValue(std::move(numbers));
+  return TemplateValue{
+      TemplateValue::Range{std::make_shared<const TemplateList>(std::move(numbers))}};
 }
 
 }  // namespace fedtune

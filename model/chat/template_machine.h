@@ -82,7 +82,11 @@ class TemplateMachine {
   Result RunMacro(const TemplateStatement& macro, TemplateObject given);
   Result MakeNamespace(const std::vector<std::string>& names, TemplateList arguments);
 
+  // Undefined where there is none.
   TemplateValue Find(const std::string& name) const;
+
+  // INVALID_ARGUMENT: it is a function, which is no value here.
+  Result ValueOf(const std::string& name) const;
 
   // A step, as deep as it is: the stack does not grow without end.
   absl::Status CountStep();

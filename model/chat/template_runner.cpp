@@ -238,16 +238,16 @@ absl::Status TemplateMachine::RunSet(const TemplateStatement& statement) {
     return absl::OkStatus();
   }
   const TemplateValue target = Find(statement.text);
-  for (const std::shared_ptr<TemplateObject>& space : namespaces_) {
-    if (space.get() != target.object()) continue;
-    (*space)[statement.member] = std::move(value);
-    return absl::OkStatus();
+  if (!target.is_namespace()) {
+    return Wrong(fmt::format("\"{}\" is no namespace", statement.text));
   }
-  return Wrong(fmt::format("\"{}\" is no namespace", statement.text));
+  (**target.As<TemplateValue::Namespace>())[statement.member] = std::move(value);
+  return absl::OkStatus();
 }
 
 absl::Status TemplateMachine::DefineMacro(const TemplateStatement& statement) {
   if (scopes_.size() > 1) return Wrong("a macro inside of a loop or a macro is not supported");
+  if (!Find(statement.text).is_undefined()) return Wrong("a macro has the name of a variable");
   macros_[statement.text] = &statement;
   return absl::OkStatus();
 }

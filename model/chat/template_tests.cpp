@@ -16,19 +16,20 @@ namespace {
 std::optional<bool> TestAlone(const TemplateValue& target, std::string_view name) {
   const bool* const boolean = target.As<bool>();
   const bool is_number = target.As<int64_t>() != nullptr;
+  const bool is_object = target.object() != nullptr && !target.is_namespace();
   const bool is_row = target.text() != nullptr || target.list() != nullptr;
   if (name == "defined") return !target.is_undefined();
   if (name == "undefined") return target.is_undefined();
   if (name == "none") return target.is_none();
   if (name == "string") return target.text() != nullptr;
-  if (name == "mapping") return target.object() != nullptr;
+  if (name == "mapping") return is_object;
   if (name == "boolean") return boolean != nullptr;
   if (name == "true") return boolean != nullptr && *boolean;
   if (name == "false") return boolean != nullptr && !*boolean;
   if (name == "number") return is_number || boolean != nullptr;
   if (name == "integer") return is_number;
   if (name == "sequence" || name == "iterable") {
-    return is_row || target.object() != nullptr || target.is_undefined();
+    return is_row || is_object || target.is_undefined();
   }
   return std::nullopt;
 }

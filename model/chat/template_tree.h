@@ -18,6 +18,7 @@ struct TemplateExpression {
     kNone,
     kName,     // `text`
     kList,     // Its elements.
+    kTuple,    // Its elements.
     kObject,   // Keys and values in turn.
     kMember,   // An object and the name or number of what is wanted of it.
     kSlice,    // A text or list, its two limits, and the step.

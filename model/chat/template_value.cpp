@@ -43,7 +43,7 @@ absl::StatusOr<bool> IsIn(const TemplateValue& what, const TemplateValue& where)
   if (what.text() != nullptr && where.text() != nullptr) {
     return where.text()->text().find(what.text()->text()) != std::string::npos;
   }
-  if (what.text() != nullptr && where.object() != nullptr) {
+  if (what.text() != nullptr && where.object() != nullptr && !where.is_namespace()) {
     return where.object()->contains(what.text()->text());
   }
   return Wrong("\"in\" is not for these values");
@@ -93,13 +93,21 @@ absl::StatusOr<TemplateValue> Chain(TemplateList left, const TemplateList& right
   return ListValue(std::move(left));
 }
 
+// A list, a tuple or a range, as `row` is one.
+TemplateValue RowLike(const TemplateValue& row, TemplateList elements) {
+  auto shared = std::make_shared<const TemplateList>(std::move(elements));
+  if (row.As<TemplateValue::Tuple>() != nullptr) return {TemplateValue::Tuple{std::move(shared)}};
+  if (row.As<TemplateValue::Range>() != nullptr) return {TemplateValue::Range{std::move(shared)}};
+  return {std::move(shared)};
+}
+
 // The elements from the last one to the first, as [::-1] has them.
 absl::StatusOr<TemplateValue> Reversed(const TemplateValue& target, const SliceLimits& limits) {
   const bool is_whole = limits.begin.is_undefined() && limits.end.is_undefined();
   if (target.list() == nullptr || !is_whole) {
     return Wrong("a step of -1 is only for whole lists");
   }
-  return ListValue(TemplateList(target.list()->rbegin(), target.list()->rend()));
+  return RowLike(target, TemplateList(target.list()->rbegin(), target.list()->rend()));
 }
 
 bool IsAscii(std::string_view text) {
@@ -110,13 +118,16 @@ bool IsAscii(std::string_view text) {
 }  // namespace
 
 const TemplateList* TemplateValue::list() const {
-  const auto* pointer = As<std::shared_ptr<const TemplateList>>();
-  return pointer == nullptr ? nullptr : pointer->get();
+  if (const auto* const tuple = As<Tuple>()) return tuple->elements.get();
+  if (const auto* const range = As<Range>()) return range->elements.get();
+  const auto* const list = As<List>();
+  return list == nullptr ? nullptr : list->get();
 }
 
 const TemplateObject* TemplateValue::object() const {
-  const auto* pointer = As<std::shared_ptr<const TemplateObject>>();
-  return pointer == nullptr ? nullptr : pointer->get();
+  if (const auto* const space = As<Namespace>()) return space->get();
+  const auto* const object = As<Object>();
+  return object == nullptr ? nullptr : object->get();
 }
 
 TemplateValue TextValue(std::string text) { return {MarkedText(std::move(text))}; }
@@ -132,6 +143,7 @@ bool IsTrue(const TemplateValue& value) {
   if (const int64_t* const number = value.As<int64_t>()) return *number != 0;
   if (const MarkedText* const text = value.text()) return text->size() > 0;
   if (const TemplateList* const list = value.list()) return !list->empty();
+  if (value.is_namespace()) return true;
   if (const TemplateObject* const object = value.object()) return !object->empty();
   return false;
 }
@@ -144,6 +156,7 @@ bool AreEqual(const TemplateValue& left, const TemplateValue& right) {
     return std::equal(list->begin(), list->end(), right.list()->begin(), right.list()->end(),
                       AreEqual);
   }
+  if (left.is_namespace()) return left.object() == right.object();
   if (left.object() != nullptr) return AreSame(*left.object(), *right.object());
   return true;
 }
@@ -193,9 +206,9 @@ absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const SliceLi
     return TemplateValue{text->Part(std::min(from, to), std::max(from, to) - from)};
   }
   const TemplateList& list = *target.list();
-  if (from >= to) return ListValue({});
-  return ListValue(TemplateList(list.begin() + static_cast<ptrdiff_t>(from),
-                                list.begin() + static_cast<ptrdiff_t>(to)));
+  if (from >= to) return RowLike(target, {});
+  return RowLike(target, TemplateList(list.begin() + static_cast<ptrdiff_t>(from),
+                                      list.begin() + static_cast<ptrdiff_t>(to)));
 }
 
 absl::StatusOr<TemplateValue> Combine(std::string_view sign, const TemplateValue& left,
@@ -218,8 +231,9 @@ absl::StatusOr<TemplateValue> Combine(std::string_view sign, const TemplateValue
   if (sign == "+" && left.text() != nullptr && right.text() != nullptr) {
     return Join(*left.text(), *right.text());
   }
-  if (sign == "+" && left.list() != nullptr && right.list() != nullptr) {
-    return Chain(*left.list(), *right.list());
+  const auto* const list = left.As<TemplateValue::List>();
+  if (sign == "+" && list != nullptr && right.As<TemplateValue::List>() != nullptr) {
+    return Chain(**list, *right.list());
   }
   const int64_t* const a = left.As<int64_t>();
   const int64_t* const b = right.As<int64_t>();

@@ -29,9 +29,17 @@ using TemplateObject = std::map<std::string, TemplateValue, std::less<>>;
 struct TemplateValue {
   struct Undefined {};
   struct None {};
+  using List = std::shared_ptr<const TemplateList>;
+  struct Tuple {
+    List elements;
+  };
+  struct Range {
+    List elements;
+  };
+  using Object = std::shared_ptr<const TemplateObject>;
+  using Namespace = std::shared_ptr<TemplateObject>;
 
-  std::variant<Undefined, None, bool, int64_t, MarkedText, std::shared_ptr<const TemplateList>,
-               std::shared_ptr<const TemplateObject>>
+  std::variant<Undefined, None, bool, int64_t, MarkedText, List, Tuple, Range, Object, Namespace>
       is = Undefined{};
 
   template <typename Kind>
@@ -39,20 +47,22 @@ struct TemplateValue {
     return std::get_if<Kind>(&is);
   }
   const MarkedText* text() const { return As<MarkedText>(); }
-  const TemplateList* list() const;
-  const TemplateObject* object() const;
+  const TemplateList* list() const;      // Also of a tuple or a range.
+  const TemplateObject* object() const;  // Also of a namespace.
   bool is_undefined() const { return As<Undefined>() != nullptr; }
   bool is_none() const { return As<None>() != nullptr; }
+  bool is_namespace() const { return As<Namespace>() != nullptr; }
 };
 
 TemplateValue TextValue(std::string text);
 TemplateValue ListValue(TemplateList list);
 TemplateValue ObjectValue(TemplateObject object);
 
-// What Python's bool() says.
+// What Python's bool() says: a namespace is true.
 bool IsTrue(const TemplateValue& value);
 
-// What Python's == says: true is 1, and otherwise things of different kinds differ.
+// What Python's == says: true is 1, and otherwise things of different kinds differ, as a list and
+// a tuple; a namespace is equal to itself alone.
 bool AreEqual(const TemplateValue& left, const TemplateValue& right);
 
 // As Jinja writes it out.
