@@ -114,6 +114,24 @@ CONSTRUCTS = """\
 {% if add_generation_prompt %}{{ eos_token }}go on{% endif %}
 """
 
+# Where Python and Jinja tell alike values apart, what they go through lazily, commas that end arguments.
+VALUES = """\
+{% macro row(turn, end='.') %}{{ turn.role ~ ':' ~ turn.content ~ end }}{% endmacro %}
+{% set one = namespace(count=0, last='',) %}{% set other = namespace(count=0, last='') %}
+{% for turn in messages | selectattr('role', 'equalto', 'user') | reverse %}
+{{ row(turn, end=';',) }}{{ loop.index }}/{{ loop.length }}{% set one.count = one.count + 1 %}
+{% else %}
+nobody asks
+{% endfor %}
+{{ one == one }}{{ one == other }}{{ one in [other] }}{{ one is mapping }}{{ one is iterable }}
+{{- 'none' if not namespace() else 'some' }} {{ one.count }}
+{{ (1, 2) == [1, 2] }}{{ (1, 2)[1:] == (2,) }}{{ range(2) == [0, 1] }}{{ range(2) == range(0, 2) }}
+{{- range(2) | list == [0, 1] }}{{ () == [] }}{{ [] == [] }}
+{{ 'tool' in messages | map(attribute='role') }}{{ messages | rejectattr('content') | list | length }}
+{{- (messages | reverse | first).role }}{{ messages | reverse | map(attribute='role') | join('+',) }}
+{% if add_generation_prompt %}{{ row(messages[-1],) }}{% endif %}
+"""
+
 
 def with_marks(text: str, think: str = "false") -> str:
     """The template with its marks."""
@@ -130,6 +148,7 @@ TEMPLATES = {
     "hybrid": with_marks(HYBRID),
     "frames": FRAMES,
     "constructs": CONSTRUCTS,
+    "values": VALUES,
     "llama31": model_templates.LLAMA.replace("DATE", model_templates.FIXED),
     "llama32": model_templates.LLAMA.replace("DATE", model_templates.TODAY),
     "coder": model_templates.CODER,
