@@ -90,6 +90,8 @@ TEST(ChatTemplateTest, RefusesWhatItDoesNotSupportByLineAndName) {
             "model: line 1: test \"filter\" is not supported with these values");
   EXPECT_EQ(Write("{{ '\u00e4' | upper }}"),
             "model: line 1: filter \"upper\" is not supported with these values");
+  EXPECT_EQ(Write("{{ 'x'.strip('" + std::string(129, 'x') + "') }}"),
+            "model: line 1: method \"strip\" is not supported with these values");
   EXPECT_EQ(Write("{{ messages.append(1) }}"),
             "model: line 1: method \"append\" is not supported with these values");
 }
@@ -396,6 +398,28 @@ TEST(ChatTemplateTest, CountsTheStepsOfWhatGoesThroughListsAndGivesNone) {
             "model: line 1: the chat template takes too many steps");
   EXPECT_EQ(Write(objects + "n.l | selectattr('a') | list %}{% endfor %}"),
             "model: line 1: the chat template handles too much text");
+}
+
+TEST(ChatTemplateTest, CountsWhatElementsAreComparedWithForEachOfThem) {
+  const std::string objects =
+      "{% set n = namespace(l=[{'a': 'x'}]) %}{% for i in range(16) %}{% set n.l = n.l + n.l %}"
+      "{% endfor %}{% set numbers = range(65536) | list %}";
+  EXPECT_EQ(Write(objects + "{{ n.l | selectattr('a', 'in', numbers) | list | length }}"),
+            "model: line 1: the chat template takes too many steps");
+  EXPECT_EQ(Write(objects + "{% set t = numbers | join %}"
+                            "{{ n.l | selectattr('a', 'in', t) | list | length }}"),
+            "model: line 1: the chat template handles too much text");
+}
+
+// Each place of the second would be compared with half of the first.
+TEST(ChatTemplateTest, FindsPartsInLinearTime) {
+  const std::string text =
+      "{% set n = namespace(t='aaaaaaaaaaaaaaaa') %}"
+      "{% for i in range(20) %}{% set n.t = n.t ~ n.t %}{% endfor %}{% set part = n.t ~ 'b' %}"
+      "{% set n.t = n.t ~ n.t %}";
+  EXPECT_EQ(Write(text + "{{ part in n.t }}"), "False");
+  EXPECT_EQ(Write(text + "{{ n.t.split(part) | length }}"), "1");
+  EXPECT_EQ(Write(text + "{{ n.t.replace(part, '') | length }}"), "33554432");
 }
 
 TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {

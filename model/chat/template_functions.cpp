@@ -69,7 +69,8 @@ absl::StatusOr<TemplateValue> StripOfText(const MarkedText& text, std::string_vi
   if (given.count() == 0) return TemplateValue{Stripped(text, left, right)};
   const std::string* const characters = given.Text(0);
   const auto is_ascii = [](char c) { return static_cast<uint8_t>(c) < 0x80; };
-  if (given.count() > 1 || characters == nullptr ||
+  constexpr size_t kMaxCharacters = 128;  // Each is looked for in all of them.
+  if (given.count() > 1 || characters == nullptr || characters->size() > kMaxCharacters ||
       !std::all_of(characters->begin(), characters->end(), is_ascii)) {
     return NotSupported("method", name);
   }

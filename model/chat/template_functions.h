@@ -21,8 +21,8 @@ struct TemplateArguments {
 // Texts are well-formed UTF-8.
 //
 // INVALID_ARGUMENT: another one, or other arguments; the case of text that is not ASCII, a
-// title of more than a word. RESOURCE_EXHAUSTED: split gives over 65,536 parts, or text
-// becomes longer than 64 MiB.
+// title of more than a word, over 128 characters to strip. RESOURCE_EXHAUSTED: split gives over
+// 65,536 parts, or text becomes longer than 64 MiB.
 absl::StatusOr<TemplateValue> CallMethod(const TemplateValue& target, std::string_view name,
                                          const TemplateArguments& arguments);
 

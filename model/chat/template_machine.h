@@ -106,6 +106,9 @@ class TemplateMachine {
   // Whatever a filter or a test gives, it counts by the lists that it goes through.
   absl::Status CountFunction(const TemplateExpression& function, const TemplateList& values);
 
+  // What the elements of the first are compared with counts for each.
+  absl::Status CountSelection(const TemplateList& values);
+
   // A list that was made counts as one that is copied.
   Result Counted(Result list);
 

@@ -144,6 +144,17 @@ absl::Status TemplateMachine::CountFunction(const TemplateExpression& function,
   for (const TemplateValue& value : values) {
     RETURN_IF_ERROR(compares ? CountContents(value) : CountElements(value));
   }
+  return is_filter && compares ? CountSelection(values) : absl::OkStatus();
+}
+
+absl::Status TemplateMachine::CountSelection(const TemplateList& values) {
+  const size_t elements = values[0].list() == nullptr ? 0 : values[0].list()->size();
+  for (size_t i = 0; i < elements; ++i) {
+    for (size_t other = 1; other < values.size(); ++other) {
+      RETURN_IF_ERROR(CountBytes(values[other]));
+      RETURN_IF_ERROR(CountContents(values[other]));
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/chat/text_functions.h"
 
 namespace fedtune {
 namespace {
@@ -41,7 +42,7 @@ absl::StatusOr<bool> IsIn(const TemplateValue& what, const TemplateValue& where)
                        [&](const TemplateValue& one) { return AreEqual(one, what); });
   }
   if (what.text() != nullptr && where.text() != nullptr) {
-    return where.text()->text().find(what.text()->text()) != std::string::npos;
+    return FindPart(where.text()->text(), what.text()->text()) != std::string::npos;
   }
   if (what.text() != nullptr && where.object() != nullptr && !where.is_namespace()) {
     return where.object()->contains(what.text()->text());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -56,8 +57,8 @@ absl::StatusOr<TemplateValue> Split(const MarkedText& text, std::string_view sep
                                     int64_t at_most) {
   TemplateList parts;
   size_t begin = 0;
-  for (size_t at = text.text().find(separator); at != std::string::npos && at_most != 0;
-       at = text.text().find(separator, begin)) {
+  for (size_t at = FindPart(text.text(), separator); at != std::string::npos && at_most != 0;
+       at = FindPart(text.text(), separator, begin)) {
     if (parts.size() == kMaxTemplateList) {
       return absl::ResourceExhaustedError("the chat template splits text in too many parts");
     }
@@ -73,8 +74,8 @@ absl::StatusOr<TemplateValue> Replaced(const MarkedText& text, std::string_view 
                                        std::string_view other) {
   MarkedText result;
   size_t begin = 0;
-  for (size_t at = text.text().find(part); at != std::string::npos;
-       at = text.text().find(part, begin)) {
+  for (size_t at = FindPart(text.text(), part); at != std::string::npos;
+       at = FindPart(text.text(), part, begin)) {
     result += text.Part(begin, at - begin);
     result += MarkedText(std::string(other), text.IsAnswer(at));
     if (result.size() > kMaxTemplateText) {
@@ -97,6 +98,14 @@ std::optional<MarkedText> InCase(const MarkedText& text, std::string_view name) 
     changed += MarkedText(std::string(1, up ? Upper(all[at]) : Lower(all[at])), text.IsAnswer(at));
   }
   return changed;
+}
+
+size_t FindPart(std::string_view text, std::string_view part, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  const void* const found =
+      memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  if (found == nullptr) return std::string_view::npos;
+  return static_cast<size_t>(static_cast<const char*>(found) - text.data());
 }
 
 int64_t CharacterCount(std::string_view text) {

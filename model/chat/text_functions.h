@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -40,6 +41,10 @@ absl::StatusOr<TemplateValue> Replaced(const MarkedText& text, std::string_view 
 // What the method `name`, one of upper, lower, capitalize and title, makes of it. Nothing
 // where the name is another, text is not ASCII, or the title is of more than one word.
 std::optional<MarkedText> InCase(const MarkedText& text, std::string_view name);
+
+// Where `part` begins at or behind `from`, npos if nowhere, as std::string_view::find says, but in
+// time linear in their sizes.
+size_t FindPart(std::string_view text, std::string_view part, size_t from = 0);
 
 // How many characters it has.
 int64_t CharacterCount(std::string_view text);
