@@ -3,6 +3,10 @@
 // Contributions that are too large for memory, over real TLS: a bad one leaves
 // no trace in what the others make.
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -103,6 +107,14 @@ class LargeContributionTest : public ServerTest {
     return writer->Finish();
   }
 
+  // A client may know the end of its call before the coordinator has let go of the file.
+  static void AwaitItsCallsEnd(const std::filesystem::path& spooled) {
+    const int fd = ::open(spooled.c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    EXPECT_EQ(::flock(fd, LOCK_EX), 0);
+    ::close(fd);
+  }
+
   // What they send is not finite.
   void CoyAndDanFailTheRound() {
     const std::vector<float> not_finite = Values(std::numeric_limits<float>::infinity());
@@ -199,6 +211,7 @@ TEST_F(LargeContributionTest, BytesThatAreNotThoseOfItsHeaderHoldNoDeadlineUp) {
   const std::string bytes(ValueBytes(Values(1)));
   SendPart(*ada_, bytes, size_t{3} << 20);
   for (const auto& entry : std::filesystem::directory_iterator(State("spool"))) {
+    AwaitItsCallsEnd(entry.path());
     std::fstream(entry.path()).put('x');
   }
   uint64_t begin = 0;
