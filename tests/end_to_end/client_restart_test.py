@@ -10,11 +10,11 @@ import sys
 import tempfile
 import unittest
 
-from federation import EAGER, SITES, Federation, plain_plan
+from federation import EAGER, SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 STEPS = 100
-PLAN = plain_plan(count=1, steps=STEPS)  # A round of some seconds, in which everyone is needed.
+PLAN = small_plan(count=1, steps=STEPS)  # A round of some seconds, in which everyone is needed.
 CLIENTS = SITES[:2]
 VICTIM = CLIENTS[0]
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import unittest
 
-from federation import EAGER, SITES, Federation, plain_plan
+from federation import EAGER, SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
@@ -48,7 +48,7 @@ class ClocksTest(unittest.TestCase):
 
     def step_in_each_round(self, name, offsets):
         """A run in whose rounds a clock steps; the adapter that came of it."""
-        run = self.federation.start_run(plain_plan(count=4, steps=60, deadline_s=90))
+        run = self.federation.start_run(small_plan(count=4, steps=60, deadline_s=90))
         for number, offset in enumerate(offsets):
             self.federation.wait_until(f"{number} rounds", lambda least=number: (
                 self.federation.run_state(run)["rounds_done"] >= least))

@@ -29,9 +29,9 @@ def patient(seconds):
 TIMEOUT_S = patient(120)
 
 
-def plain_plan(count=3, steps=2, quorum=2, deadline_s=60, seed=7, batch_size=4,
-               sequence_length=128, truncate_prompts=False):
-    """A small plan without secure aggregation, of well under a second a round."""
+def small_plan(count=3, steps=2, quorum=2, deadline_s=60, seed=7, batch_size=4,
+               sequence_length=128, truncate_prompts=False, mode="plain"):
+    """A small plan, of well under a second a round; a secure one lacks its [secure]."""
     return f'''
 name = "icd10"
 base_model = "{BASE_MODEL}"
@@ -50,7 +50,7 @@ count = {count}
 quorum = {quorum}
 deadline = "{patient(deadline_s)}s"
 [aggregation]
-mode = "plain"
+mode = "{mode}"
 method = "fedit"
 '''
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, DATA, SITES, Federation, patient, plain_plan
+from federation import BASE_MODEL, DATA, SITES, Federation, patient, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 
@@ -49,7 +49,7 @@ class FederationTest(unittest.TestCase):
 
     def test_a_run_finishes_and_its_adapter_is_pulled(self):
         self.start_clients()
-        run = self.finish(plain_plan())
+        run = self.finish(small_plan())
         self.assertEqual(run["rounds_done"], 3)
         self.assertEqual([r["contributions"] for r in run["rounds"]], [3, 3, 3])
         self.assertIsNotNone(run["first_evaluation"])
@@ -68,7 +68,7 @@ class FederationTest(unittest.TestCase):
         site = SITES[0]
         self.federation.start_client("local", site=site)
         self.federation.wait_for_clients(1)
-        run = self.finish(plain_plan(count=1, steps=5, quorum=1))
+        run = self.finish(small_plan(count=1, steps=5, quorum=1))
         pulled, trained = self.federation.folder / "pulled", self.federation.folder / "trained"
         self.federation.fedtune("model", "pull", run["run_id"], "--format", "peft",
                                 "--out", pulled)
@@ -86,14 +86,14 @@ class FederationTest(unittest.TestCase):
 
     def test_the_same_plan_gives_the_same_adapter(self):
         self.start_clients()
-        first = self.finish(plain_plan())
-        self.assertEqual(self.finish(plain_plan())["adapter"], first["adapter"])
-        self.assertNotEqual(self.finish(plain_plan(seed=8))["adapter"], first["adapter"])
+        first = self.finish(small_plan())
+        self.assertEqual(self.finish(small_plan())["adapter"], first["adapter"])
+        self.assertNotEqual(self.finish(small_plan(seed=8))["adapter"], first["adapter"])
 
     def test_a_killed_client_is_waited_for_until_the_deadline(self):
         self.start_clients()
         deadline_s = 30
-        run = self.federation.start_run(plain_plan(count=1, steps=100, deadline_s=deadline_s))
+        run = self.federation.start_run(small_plan(count=1, steps=100, deadline_s=deadline_s))
         victim = SITES[0]
         self.federation.wait_until("the victim's training", lambda: (
             "round assigned" in self.federation.log(victim)))
@@ -108,7 +108,7 @@ class FederationTest(unittest.TestCase):
 
     def test_a_client_that_comes_back_takes_part_again(self):
         self.start_clients()
-        run = self.federation.start_run(plain_plan(count=4, steps=200, quorum=3))
+        run = self.federation.start_run(small_plan(count=4, steps=200, quorum=3))
         victim = SITES[1]
         self.federation.wait_until("the victim's training", lambda: (
             "round assigned" in self.federation.log(victim)))
@@ -123,7 +123,7 @@ class FederationTest(unittest.TestCase):
         self.federation.start_client(SITES[1])
         self.federation.start_client(SITES[2], policy="max_rank = 2\n")
         self.federation.wait_for_clients(3)
-        run = self.finish(plain_plan())
+        run = self.finish(small_plan())
         reasons = {c["institution"]: (c["state"], c["reason"]) for c in run["clients"]}
         self.assertEqual(reasons[SITES[2]][0], "declined")
         self.assertIn("its policy allows at most 2", reasons[SITES[2]][1])
@@ -158,7 +158,7 @@ class FederationTest(unittest.TestCase):
         self.assertEqual(self.federation.stop("coordinator"), 0)
         self.federation.start_coordinator(listen=port)
         self.federation.wait_for_clients(len(SITES))
-        self.finish(plain_plan())
+        self.finish(small_plan())
 
 
 if __name__ == "__main__":

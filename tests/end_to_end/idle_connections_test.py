@@ -19,7 +19,7 @@ import tempfile
 import time
 import unittest
 
-from federation import SITES, Federation, patient, plain_plan
+from federation import SITES, Federation, patient, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
@@ -63,7 +63,7 @@ class IdleConnectionsTest(unittest.TestCase):
         """What one that ends well takes of the processor, and of time."""
         begin, before = time.monotonic(), self.computed()
         state = self.federation.wait_for_end(self.federation.start_run(
-            plain_plan(count=40, batch_size=1, truncate_prompts=True)))
+            small_plan(count=40, batch_size=1, truncate_prompts=True)))
         self.assertEqual(state["state"], "finished", state["reason"])
         return self.computed() - before, time.monotonic() - begin
 

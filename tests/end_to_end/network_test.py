@@ -18,7 +18,7 @@ import threading
 import time
 import unittest
 
-from federation import SITES, Federation, plain_plan
+from federation import SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 HUB = "10.77.0.1"
@@ -36,7 +36,7 @@ CUT = (1, 0, 0, 0)
 
 
 def plan(count, deadline_s, steps, quorum):
-    return plain_plan(count, steps, quorum, deadline_s, batch_size=1, truncate_prompts=True)
+    return small_plan(count, steps, quorum, deadline_s, batch_size=1, truncate_prompts=True)
 
 
 class Network:

@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, DATA, EAGER, Federation, patient
+from federation import BASE_MODEL, DATA, EAGER, Federation, patient, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 
@@ -28,33 +28,15 @@ POLICY = "min_cohort = 4\n"
 
 def plan(mode="secure", count=2, steps=2, deadline_s=60, phase_s=20, max_cohort=5):
     """A small plan of five institutions, of which one may be missing."""
-    secure = f'''
+    small = small_plan(count, steps, quorum=4, deadline_s=deadline_s, mode=mode)
+    if mode == "plain":
+        return small
+    return small + f'''
 [secure]
 min_cohort = 4
 max_cohort = {max_cohort}
 max_weight = 2048
 phase_deadline = "{patient(phase_s)}s"
-'''
-    return f'''
-name = "icd10"
-base_model = "{BASE_MODEL}"
-[adapter]
-rank = 4
-targets = ["attention"]
-[training]
-steps = {steps}
-batch_size = 4
-learning_rate = 1e-3
-sequence_length = 128
-seed = 7
-[rounds]
-count = {count}
-quorum = 4
-deadline = "{patient(deadline_s)}s"
-[aggregation]
-mode = "{mode}"
-method = "fedit"
-{secure if mode == "secure" else ""}
 '''
 
 

@@ -12,14 +12,14 @@ import sys
 import tempfile
 import unittest
 
-from federation import DATA, SITES, Federation, plain_plan
+from federation import DATA, SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
 
 
 def plan(quorum=2):
-    return plain_plan(count=2, steps=3, quorum=quorum, sequence_length=96)
+    return small_plan(count=2, steps=3, quorum=quorum, sequence_length=96)
 
 
 class SimulateTest(unittest.TestCase):
