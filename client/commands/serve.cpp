@@ -18,6 +18,7 @@
 #include "client/commands/records.h"
 #include "client/commands/site.h"
 #include "client/commands/stop_signals.h"
+#include "client/commands/work_log.h"
 #include "client/round/client_daemon.h"
 #include "client/round/local_workshop.h"
 #include "client/round/round_keeper.h"
@@ -173,7 +174,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                               },
                           .memory = BudgetOf(device, config.recompute, config.memory_gb),
                           .observe_memory = MemoryTo(log),
-                          .observe_refusal = RefusalsTo(log)},
+                          .observe_refusal = RefusalsTo(log),
+                          .observe_work = WorkTo(clock, log)},
                          OpenerOf(device, config, trainers, log), std::move(journal),
                          std::move(keeper));
   ClientDaemon daemon({.hours = hours,

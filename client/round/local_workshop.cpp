@@ -43,7 +43,8 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   }
   ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
   RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
-  RoundWork work(assignment, *material, {*trainer, link, control, observer, fetched_, keeper});
+  RoundWork work(assignment, *material,
+                 {*trainer, link, control, observer, fetched_, keeper, site_.observe_work});
   ASSIGN_OR_RETURN(RoundResult result, work.Perform());
   if (keeper) keeper->Keep(result);
   Put(assignment.id, std::move(result));

@@ -15,6 +15,7 @@
 #include "client/round/messages.h"
 #include "client/round/run_material.h"
 #include "client/round/secure_membership.h"
+#include "client/round/workshop.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -54,6 +55,7 @@ struct Site {
   MemoryBudget memory = {};
   MemoryObserver observe_memory = {};    // May be empty.
   RefusalObserver observe_refusal = {};  // May be empty.
+  WorkObserver observe_work = {};        // May be empty. Told all, as it stays here.
 };
 
 // Everything that the run needs here; or, as the status' message, why the
