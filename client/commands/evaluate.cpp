@@ -66,7 +66,7 @@ absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& 
   ProgressLine progress("evaluating", clock);
   ASSIGN_OR_RETURN(const Evaluation evaluation,
                    trainer->Evaluate(request, [&](int64_t done, int64_t count) {
-                     progress.Update(static_cast<double>(done) / static_cast<double>(count));
+                     ShowEvaluated(progress, done, count);
                      return !signals.token().stop_requested();
                    }));
   Print(evaluation, request.choices.size(), options.json);
