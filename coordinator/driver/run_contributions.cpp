@@ -4,6 +4,7 @@
 // acknowledged, those that come at the same time together. How those that an earlier
 // process took count again, and what becomes of them if the disk has lost them.
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -171,8 +172,12 @@ void RunDriver::CheckNextRestored() {
   unchecked_.pop_front();
 }
 
-// If it is in no sum any more, whoever makes the release finds it.
+// If it is in no sum any more, or will soon be in none, whoever makes the release finds it.
 void RunDriver::Lose(const ContributionBody& body, const absl::Status& why) {
+  const bool is_due = std::any_of(outbox_.begin(), outbox_.end(), [](const Effect& effect) {
+    return std::holds_alternative<Release>(effect);
+  });
+  if (is_due) return;
   if (const auto* delta = std::get_if<VerifiedValues>(&body)) {
     std::vector<Institution> lost = contributions_.TakeOut(*delta->values);
     if (lost.empty()) return;
