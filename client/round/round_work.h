@@ -64,7 +64,7 @@ class RoundWork {
   void Keep(const RoundCheckpoint& checkpoint);
   absl::Status Fetch();
   absl::Status EvaluateBefore();
-  absl::StatusOr<std::optional<LocalEvaluation>> Evaluate(std::span<const float> adapter);
+  absl::StatusOr<std::optional<EvaluationResult>> Evaluate(std::span<const float> adapter);
   absl::Status Train(RoundResult& result);
   TrainingRequest RequestFor(int64_t steps);
   void TakeState(int64_t step, const std::function<TrainingState()>& state);

@@ -129,7 +129,7 @@ void Fill(const SecureMessage& secure, v1::ClientMessage& message) {
   filled.set_message(secure.message.data(), secure.message.size());
 }
 
-void Fill(const LocalEvaluation& evaluation, v1::EvaluationResult& result) {
+void Fill(const EvaluationResult& evaluation, v1::EvaluationResult& result) {
   result.set_loss(evaluation.loss);
   if (evaluation.accuracy) result.set_accuracy(*evaluation.accuracy);
   result.set_example_count(evaluation.example_count);

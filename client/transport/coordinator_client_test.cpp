@@ -241,7 +241,7 @@ TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
   Contribution contribution{.id = {.run = "run-1", .round = 4}, .factors = FactorSet::kA};
   contribution.delta.assign(600'000, 0.5f);  // More than two chunks.
   contribution.metrics.training_loss = 1.25;
-  contribution.metrics.after = LocalEvaluation{.loss = 2, .accuracy = {}, .example_count = 3};
+  contribution.metrics.after = EvaluationResult{.loss = 2, .accuracy = {}, .example_count = 3};
   const auto client = Connect();
   EXPECT_THAT(client->Submit(contribution, {}), IsOk());
 
