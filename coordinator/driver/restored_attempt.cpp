@@ -46,9 +46,11 @@ void LeaveOutReplaced(std::vector<JournalEntry>& entries) {
   });
 }
 
-absl::StatusOr<RestoredContribution> RestoreContribution(const JournalEntry& entry,
-                                                         const Plan& plan, const Spool& spool,
-                                                         Spool::OpenFiles& open) {
+// That of the entry, if it has one with bytes.
+absl::Status RestoreContribution(const JournalEntry& entry, const Plan& plan, const Spool& spool,
+                                 Spool::OpenFiles& open,
+                                 std::vector<RestoredContribution>& contributions) {
+  if (entry.spool_file.empty()) return absl::OkStatus();
   const ReceivedFromClient* received = ContributionIn(entry);
   if (received == nullptr) return absl::DataLossError("it belongs to no contribution");
   const ContributionHeader& header = std::get<ContributionTaken>(received->event).header;
@@ -56,12 +58,14 @@ absl::StatusOr<RestoredContribution> RestoreContribution(const JournalEntry& ent
     ASSIGN_OR_RETURN(
         VerifiedValues values,
         ContributionBuffer::Restore(header, spool, entry.spool_file, entry.content, open));
-    return RestoredContribution{received->from, header, std::move(values)};
+    contributions.push_back({received->from, header, std::move(values)});
+  } else {
+    ASSIGN_OR_RETURN(std::shared_ptr<MaskedElements> input,
+                     MaskedInput::Restore(header, plan.secure.ring, spool, entry.spool_file,
+                                          entry.content, open));
+    contributions.push_back({received->from, header, std::move(input)});
   }
-  ASSIGN_OR_RETURN(
-      std::shared_ptr<MaskedElements> input,
-      MaskedInput::Restore(header, plan.secure.ring, spool, entry.spool_file, entry.content, open));
-  return RestoredContribution{received->from, header, std::move(input)};
+  return absl::OkStatus();
 }
 
 // How the names of uploads begin that go on in the attempt.
@@ -82,17 +86,15 @@ absl::StatusOr<RestoredAttempt> RestoreAttempt(const RunId& id, const Plan& plan
   std::set<std::string> wanted;
   Spool::OpenFiles open;
   for (JournalEntry& entry : entries) {
-    if (!entry.spool_file.empty()) {
-      absl::StatusOr<RestoredContribution> restored = RestoreContribution(entry, plan, spool, open);
-      if (!restored.ok()) {
-        log.Warning("a contribution that had been taken is lost",
-                    {Field("run", id.value), Field("why", Message(restored.status()))});
-        if (is_plain) continue;
-        attempt.lost = Message(restored.status());
-      } else {
-        wanted.insert(entry.spool_file);
-        attempt.contributions.push_back(*std::move(restored));
-      }
+    const absl::Status restored =
+        RestoreContribution(entry, plan, spool, open, attempt.contributions);
+    if (restored.ok()) {
+      wanted.insert(entry.spool_file);
+    } else {
+      log.Warning("a contribution that had been taken is lost",
+                  {Field("run", id.value), Field("why", Message(restored))});
+      if (is_plain) continue;
+      attempt.lost = Message(restored);
     }
     attempt.journal.push_back(std::move(entry));
   }

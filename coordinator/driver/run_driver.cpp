@@ -281,18 +281,7 @@ void RunDriver::StoreThenSend() {
   if (store_refuses_) return;
   if (!outbox_.empty() || journal_.is_long()) {
     const absl::Status stored = StoreChanges();
-    if (!stored.ok()) {
-      if (!std::exchange(told_store_refuses_, true)) {
-        Warn("the run waits until its round's journal can be stored", stored);
-      }
-      store_refuses_ = true;
-      StandStillForTheStore(stored);
-      return OnceTheStoreHasRested([this] {
-        const std::lock_guard lock(mutex_);
-        store_refuses_ = false;
-        StoreThenSend();
-      });
-    }
+    if (!stored.ok()) return StoreLater(stored);
     told_store_refuses_ = false;
   }
   for (const Effect& effect : std::exchange(outbox_, {})) {
@@ -300,6 +289,19 @@ void RunDriver::StoreThenSend() {
   }
   ArmTimer();
   watchers_->Notify();
+}
+
+void RunDriver::StoreLater(const absl::Status& why) {
+  if (!std::exchange(told_store_refuses_, true)) {
+    Warn("the run waits until its round's journal can be stored", why);
+  }
+  store_refuses_ = true;
+  StandStillForTheStore(why);
+  OnceTheStoreHasRested([this] {
+    const std::lock_guard lock(mutex_);
+    store_refuses_ = false;
+    StoreThenSend();
+  });
 }
 
 absl::Status RunDriver::StoreChanges() {

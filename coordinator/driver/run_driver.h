@@ -152,6 +152,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void StoreAnswers();
   void Follow(Effects effects, absl::Duration now);
   void StoreThenSend();
+  void StoreLater(const absl::Status& why);
   absl::Status StoreChanges();
   void StoreEnding(const EndRun& end);
   template <typename Message>
