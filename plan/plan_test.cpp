@@ -255,7 +255,13 @@ TEST(ParsePlanTest, RefusesDeadlinesThatAreNotTimes) {
   ExpectRefused(Text("steps = 1", "count = 1\ndeadline = '6 hours'"), "such as \"6h\"");
   ExpectRefused(Text("steps = 1", "count = 1\ndeadline = '-6h'"), "from \"1s\" to \"1440h\"");
   ExpectRefused(Text("steps = 1", "count = 1\ndeadline = 'inf'"), "from \"1s\" to \"1440h\"");
-  ExpectRefused(Text("steps = 1", "count = 1\ndeadline = 6"), "must be a string in quotes");
+}
+
+TEST(ParsePlanTest, SaysHowATimeIsWrittenToWhoWritesANumber) {
+  ExpectRefused(Text("steps = 1", "count = 1\ndeadline = 3600"),
+                "plan.toml:7: deadline in [rounds] must be a time in quotes with its unit, such as "
+                "\"6h\", \"1h30m\" or \"90s\"; for 3600 seconds write \"3600s\"");
+  ExpectRefused(Text("steps = 1", "count = 1\ndeadline = true"), "must be a string in quotes");
 }
 
 TEST(ParsePlanTest, RefusesServerSettingsThatWouldHaveNoEffect) {
