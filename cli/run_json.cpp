@@ -70,7 +70,8 @@ Json RunClientToJson(const v1::RunClient& client) {
           {"fraction", client.fraction()},
           {"tokens_per_second", client.tokens_per_second()},
           {"rounds_contributed", client.rounds_contributed()},
-          {"examples", client.example_count()}};
+          {"examples", client.example_count()},
+          {"weight", client.weight()}};
 }
 
 }  // namespace

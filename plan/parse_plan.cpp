@@ -207,6 +207,12 @@ void ReadAggregation(TomlSection section, AggregationPlan& aggregation) {
   ReadChoice<AggregationMethod>(
       section, "method", aggregation.method,
       {{"alternating", AggregationMethod::kAlternating}, {"fedit", AggregationMethod::kFedit}});
+  ReadWhole(section, "max_weight", aggregation.max_weight, {0, kMaxExamples});
+  if (aggregation.mode == AggregationMode::kSecure) {
+    RejectUnused(section, {"max_weight"}, "mode = \"secure\", whose bound is that of [secure]");
+  } else if (aggregation.weights == ContributionWeights::kUniform) {
+    RejectUnused(section, {"max_weight"}, "weights = \"uniform\"");
+  }
 }
 
 void ReadServer(TomlSection section, ServerPlan& server) {

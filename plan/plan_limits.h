@@ -16,4 +16,7 @@ inline constexpr int64_t kMaxRank = 4096;
 inline constexpr double kMaxAlpha = 1e6;
 inline constexpr double kMaxLearningRate = 100;
 
+// More records than any institution has; keeps weights far from overflow.
+inline constexpr int64_t kMaxExamples = int64_t{1} << 40;
+
 }  // namespace fedtune

@@ -9,6 +9,7 @@
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/run.h"
 #include "fmt/format.h"
+#include "plan/secure_vector.h"
 
 namespace fedtune {
 namespace {
@@ -181,8 +182,7 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
 }
 
 Admission Run::Admitted(int64_t example_count, int64_t staleness) const {
-  const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
-  return {.weight = WeightOf(plan_, uniform ? 1 : example_count, staleness),
+  return {.weight = WeightOf(plan_, ContributionWeight(plan_, example_count), staleness),
           .example_count = example_count};
 }
 
@@ -304,6 +304,9 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
                   .rounds_contributed = client.rounds_contributed,
                   .example_count = client.example_count,
                   .accepted = client.accepted};
+  if (client.accepted && !secure_.has_value()) {
+    view.weight = ContributionWeight(plan_, client.example_count);
+  }
   const OpenRound* round = CurrentRound();
   view.awaited = Awaits(institution, client);
   if (client.declined) {
