@@ -99,7 +99,7 @@ absl::Status RunDriver::Begin() {
                    : is_retried ? "run is tried again"
                                 : "run goes on",
                    {Field("run", id().value), Field("plan", plan_.name),
-                    Field("round", view.rounds_done), Field("clients", view.clients.size())});
+                    Field("rounds_done", view.rounds_done), Field("clients", view.clients.size())});
   const bool is_journal_of_before = journal_.is_open();
   Follow(std::move(effects), now);
   if (is_journal_of_before) journal_.Note(now, NewProcess{});
@@ -305,7 +305,7 @@ void RunDriver::CarryOut(const Assign& effect) {
 void RunDriver::CarryOut(const CloseRound& effect) {
   ReachFailPoint(FailPoint::kRoundClosingPush);
   around_.log.Info("round closed for a client",
-                   {Field("run", id().value), Field("round", effect.round),
+                   {Field("run", id().value), Field("round", effect.round + 1),
                     Field("client", effect.institution.value), Field("why", effect.reason)});
   Send(effect.institution,
        RoundClosing{.round = effect.round, .attempt = effect.attempt, .reason = effect.reason});
@@ -339,8 +339,15 @@ void RunDriver::CarryOut(const SendSecureMessage& effect) {
 }
 
 void RunDriver::CarryOut(const ReportFault& effect) {
+  if (effect.back_in_round.has_value()) {
+    around_.log.Warning(
+        "a client sits out, as too little came of what it took part in",
+        {Field("run", id().value), Field("client", effect.institution.value),
+         Field("until_round", *effect.back_in_round + 1), Field("why", effect.what)});
+    return;
+  }
   around_.log.Warning("a client is left out of a secure aggregation",
-                      {Field("run", id().value), Field("round", effect.round),
+                      {Field("run", id().value), Field("round", effect.round + 1),
                        Field("client", effect.institution.value), Field("why", effect.what)});
 }
 

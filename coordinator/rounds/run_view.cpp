@@ -338,6 +338,7 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.tokens_per_second = client.progress.tokens_per_second;
   } else {
     view.state = ClientStanding::kWaiting;
+    if (round == nullptr || !round->Contains(institution)) view.reason = SittingOutText(client);
   }
   return view;
 }
