@@ -25,6 +25,7 @@
 #include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
+#include "coordinator/storage/state_check.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 
@@ -111,6 +112,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(
       const std::shared_ptr<StateDatabase> state,
       OpenStateDatabase(options.state_directory / kDatabaseName, options.on_store_lost));
+  RETURN_IF_ERROR(CheckHasItsBlobs(options.state_directory, state->connection));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
                    SqliteRunStore::Open(state, {.blobs = options.state_directory / kBlobsName,
                                                 .keep_adapters = options.keep_adapters}));
