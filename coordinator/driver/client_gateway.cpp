@@ -21,10 +21,13 @@ absl::Status NotUnderWay(const RunId& run) {
 void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> line) {
   client.last_seen = parts_.clock.Now();
   parts_.clients.Save(client);
-  parts_.log.Info("client connected",
-                  {Field("client", client.institution.value), Field("version", client.version),
-                   Field("device", client.device_kind)});
-  if (parts_.roster.Connect(client.institution, std::move(line))) {
+  const bool says = SaysThatItComesOrGoes(client.institution);
+  if (says) {
+    parts_.log.Info("client connected",
+                    {Field("client", client.institution.value), Field("version", client.version),
+                     Field("device", client.device_kind)});
+  }
+  if (parts_.roster.Connect(client.institution, std::move(line)) && says) {
     parts_.log.Warning(
         "a client's session was replaced by a newer one; if that happens again and again, two "
         "clients run with its key",
@@ -35,11 +38,27 @@ void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> lin
 
 void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* line) {
   if (!parts_.roster.Disconnect(client.institution, line)) return;
-  parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
+  if (SaysThatItComesOrGoes(client.institution)) {
+    parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
+  }
   ClientRecord seen = client;
   seen.last_seen = parts_.clock.Now();
   parts_.clients.Save(std::move(seen));
   parts_.runs.ConnectionChanged(client.institution);
+}
+
+bool ClientGateway::SaysThatItComesOrGoes(const Institution& client) {
+  ComingsAndGoings::Say say = ComingsAndGoings::Say::kIt;
+  {
+    const std::lock_guard lock(mutex_);
+    say = comings_and_goings_.Note(client, parts_.clock.Monotonic());
+  }
+  if (say == ComingsAndGoings::Say::kThatItIsTheLast) {
+    parts_.log.Warning(
+        "a client connects again and again; the log says no more of that for some minutes",
+        {Field("client", client.value)});
+  }
+  return say != ComingsAndGoings::Say::kNothing;
 }
 
 void ClientGateway::Receive(const Institution& from, const RunId& run, ClientEvent event) {

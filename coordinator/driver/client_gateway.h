@@ -18,6 +18,7 @@
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/client_records.h"
+#include "coordinator/driver/comings_and_goings.h"
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/handed_in.h"
 #include "coordinator/driver/masked_input.h"
@@ -95,6 +96,7 @@ class ClientGateway {
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
+  bool SaysThatItComesOrGoes(const Institution& client);
   std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed);
   absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
                                         const ContributionHeader& header) const;
@@ -102,6 +104,7 @@ class ClientGateway {
   const Parts parts_;
   std::mutex mutex_;
   std::set<Institution> not_kept_;  // Those of whom the log says so.
+  ComingsAndGoings comings_and_goings_;
 };
 
 }  // namespace fedtune

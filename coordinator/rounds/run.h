@@ -186,8 +186,9 @@ class Run {
     std::string reason;
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
-    int64_t changes_of_mind = 0;  // Since the open attempt was opened.
-    int64_t agreed_rounds = 0;    // The first so many are burnt for it; see BurnAgreed().
+    int64_t changes_of_mind = 0;     // Since the open attempt was opened.
+    int64_t comings_and_goings = 0;  // Likewise.
+    int64_t agreed_rounds = 0;       // The first so many are burnt for it; see BurnAgreed().
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
     std::optional<OpenWork> work;             // Of a round that has closed without it.

@@ -133,7 +133,10 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
                                          .factors = task.factors,
                                          .evaluate_only = task.evaluate_only,
                                          .opened = Opened(open)});
-  for (auto& [institution, client] : clients_) client.changes_of_mind = 0;
+  for (auto& [institution, client] : clients_) {
+    client.changes_of_mind = 0;
+    client.comings_and_goings = 0;
+  }
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
     client.progress = {};

@@ -36,6 +36,9 @@ bool IsSame(const ContributionHeader& a, const ContributionHeader& b) {
 
 constexpr size_t kMaxReasonLength = 500;
 
+// Of one client within an attempt, so that its journal does not grow with each of them.
+constexpr int64_t kMostComingsAndGoings = 64;
+
 absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
   return absl::FailedPreconditionError(fmt::format(
       "round {}, attempt {}, takes no contributions: {}", header.round + 1, header.attempt, why));
@@ -118,12 +121,23 @@ bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
   }
   const Client& client = found->second;
   return std::visit(
-      Overloaded{[&](const RunAccepted& e) { return HeedsAnswer(client, e); },
+      Overloaded{[&](const ClientConnected&) { return HeedsConnection(from, client); },
+                 [&](const ClientDisconnected&) { return HeedsConnection(from, client); },
+                 [&](const RunAccepted& e) { return HeedsAnswer(client, e); },
                  [&](const RunDeclined& e) { return HeedsAnswer(client, e); },
                  [&](const ClientFailed& e) { return HeedsFailure(from, e); },
                  [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
                  [](const auto&) { return true; }},
       event);
+}
+
+// Whoever goes on with the attempt in another process has lost all connections anyway; but
+// who comes back with older work joins the round.
+bool Run::HeedsConnection(const Institution& from, const Client& client) const {
+  const auto* training = std::get_if<Training>(&phase_);
+  const bool may_join =
+      training != nullptr && client.work.has_value() && !training->round.Contains(from);
+  return may_join || client.comings_and_goings < kMostComingsAndGoings;
 }
 
 bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const {
