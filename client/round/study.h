@@ -41,7 +41,7 @@ using RosterJoiner = std::function<absl::StatusOr<SecureMembership>(std::string_
 // Told how a run's training fits into memory.
 using MemoryObserver = std::function<void(const std::string& run, const MemoryFit& fit)>;
 
-// Told why a run is declined, where the coordinator is told less.
+// Told why a run is declined, or its training has failed, where the coordinator is told less.
 using RefusalObserver = std::function<void(const std::string& run, const absl::Status& why)>;
 
 // What an institution brings to a run.
