@@ -45,7 +45,7 @@ Json RoutingToJson(const v1::RoundSummary& round) {
 }
 
 Json RoundToJson(const v1::RoundSummary& round) {
-  Json json = {{"round", round.round()},
+  Json json = {{"round", round.round() + 1},
                {"attempts", round.attempts()},
                {"contributions", round.contributions()},
                {"examples", round.example_count()},

@@ -152,7 +152,7 @@ void CheckAsynchronous(TomlSection& section, Plan& plan) {
 
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   if (!section.Has("count")) section.Required("count", rounds.count);
-  ReadWhole(section, "count", rounds.count, {1, kMaxCount});
+  ReadWhole(section, "count", rounds.count, {1, kMostRounds});
   ReadInstitutions(section, rounds);
   ReadWhole(section, "cohort_size", rounds.cohort_size, {0, kMaxCount});
   ReadWhole(section, "quorum", rounds.quorum, {1, kMaxCount});

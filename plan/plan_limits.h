@@ -7,6 +7,7 @@
 namespace fedtune {
 
 // What the numbers of a plan are at most, and of the command lines that stand for one.
+inline constexpr int64_t kMostRounds = 1'000'000;
 inline constexpr int64_t kMaxSteps = 1'000'000;
 inline constexpr int64_t kMaxEpochs = 10'000;
 inline constexpr int64_t kMaxBatchSize = 65'536;

@@ -8,6 +8,7 @@
 #include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "plan/plan_limits.h"
 #include "privacy/secure_aggregation/messages.h"
 
 namespace fedtune {
@@ -20,7 +21,8 @@ absl::Status Malformed(std::string_view what) {
 
 absl::StatusOr<AttemptId> AttemptFromProto(const std::string& run, int64_t round, int64_t attempt) {
   if (run.empty()) return Malformed("a message without a run");
-  if (round < 0 || attempt < 1) return Malformed("a round or attempt out of range");
+  if (round < 0 || round > kMostRounds || attempt < 1)
+    return Malformed("a round or attempt out of range");
   return AttemptId{.run = run, .round = round, .attempt = attempt};
 }
 

@@ -74,7 +74,7 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
   if (absl::IsFailedPrecondition(admission.status()) ||
       absl::IsPermissionDenied(admission.status()) || absl::IsInvalidArgument(admission.status())) {
     parts_.log.Info("contribution refused",
-                    {Field("run", run.value), Field("round", header.round),
+                    {Field("run", run.value), Field("round", header.round + 1),
                      Field("client", from.value), Field("why", Message(admission.status()))});
   }
   return admission;

@@ -177,11 +177,11 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
   last_release_ = record;
   if (!record.summary.burnt.empty()) {
     around_.log.Warning("round burnt: it is over, and the adapter is as it was",
-                        {Field("run", id().value), Field("round", record.summary.round),
+                        {Field("run", id().value), Field("round", record.summary.round + 1),
                          Field("why", record.summary.burnt)});
   }
   around_.log.Info("round released",
-                   {Field("run", id().value), Field("round", record.summary.round),
+                   {Field("run", id().value), Field("round", record.summary.round + 1),
                     Field("contributions", record.summary.contributions),
                     Field("loss", fmt::format("{:.4f}", record.summary.training_loss)),
                     Field("adapter", record.adapter.ToHex().substr(0, 12))});
