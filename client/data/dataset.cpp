@@ -170,9 +170,10 @@ class Reading {
       return Rejected(fmt::format("{}: the data set has no records; {}", source, kExpected));
     }
     const Rejection& first = report_.rejections.front();
-    return Rejected(fmt::format("{}:{}: {}; all {} records were rejected; {}", source, first.line,
+    const std::string advice = has_record_ ? "" : fmt::format("; {}", kExpected);
+    return Rejected(fmt::format("{}:{}: {}; all {} records were rejected{}", source, first.line,
                                 first.reason, GroupDigits(static_cast<uint64_t>(report_.rejected)),
-                                kExpected));
+                                advice));
   }
 
  private:
@@ -182,6 +183,7 @@ class Reading {
 
   absl::Status TakeRecord(std::string_view text) {
     ASSIGN_OR_RETURN(DatasetRecord record, ParseRecord(text));
+    has_record_ = true;
     const int64_t not_learnt = AnswersNotLearnt(record);
     RETURN_IF_ERROR(take_(std::move(record)));
     report_.answers_not_learnt += not_learnt;
@@ -190,7 +192,8 @@ class Reading {
 
   const RecordTaker& take_;
   DatasetReport report_;
-  bool is_list_ = false;  // Its lines may be records; they are its elements.
+  bool has_record_ = false;  // One of the lines.
+  bool is_list_ = false;     // Its lines may be records; they are its elements.
 };
 
 // A pipe that a name of the file system stands for: its opening waits for somebody who

@@ -239,6 +239,15 @@ TEST(ReadDatasetTest, RefusesADataSetWithoutAUsableRecord) {
                         "line must be"));
 }
 
+TEST(ReadDatasetTest, SaysNothingOfTheFormOfRecordsOfWhichNoneWasTaken) {
+  const auto report = ReadDatasetText(kGood, "train.jsonl", [](const DatasetRecord&) {
+    return absl::InvalidArgumentError("607 tokens, but the context has 512");
+  });
+  EXPECT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(report.status().message(),
+            "train.jsonl:1: 607 tokens, but the context has 512; all 1 records were rejected");
+}
+
 TEST(ReadDatasetTest, RefusesAJsonListWithARecordPerLine) {
   int taken = 0;
   const auto report = ReadDatasetText(fmt::format("\n [\n{},\n{},\n{}\n]\n", kGood, kGood, kGood),
