@@ -73,12 +73,22 @@ absl::StatusOr<bool> IsLearnt(const nlohmann::json& message, bool is_answer) {
   return *weight == 1;
 }
 
+// What a chat template may write of a turn besides its content.
+absl::Status RefuseOtherParts(const nlohmann::json& turn) {
+  for (const char* key : {"tool_calls", "function_call", "reasoning_content"}) {
+    const auto part = turn.find(key);
+    if (part == turn.end() || part->empty() || *part == "") continue;
+    return Rejected(
+        fmt::format("\"{}\" is not supported: all that is said must be in \"content\"", key));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
   if (!value.is_object()) return Rejected("not a JSON object");
   Turn turn;
   ASSIGN_OR_RETURN(turn.role, TextField(value, "role"));
-  const auto calls = value.find("tool_calls");
-  if (calls != value.end() && !calls->empty()) return Rejected("\"tool_calls\" are not supported");
+  RETURN_IF_ERROR(RefuseOtherParts(value));
   ASSIGN_OR_RETURN(turn.content, TextField(value, "content"));
   const bool known = turn.role == "system" || turn.role == "user" || turn.role == "assistant" ||
                      turn.role == "tool";

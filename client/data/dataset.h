@@ -47,9 +47,9 @@ using DatasetRecord = std::variant<InstructionRecord, ConversationRecord>;
 // that are not named above are ignored.
 //
 // INVALID_ARGUMENT: not UTF-8 or JSON, a field that is missing or no text, an
-// unknown role, tool calls, a weight that is neither 0 nor 1 or that is not an answer's, no
-// question, no answer that is learnt, or an answer without anything but white space. The
-// message is the reason alone, and quotes nothing of the line.
+// unknown role, tool calls or thoughts beside the content, a weight that is neither 0 nor 1
+// or that is not an answer's, no question, no answer that is learnt, or an answer without
+// anything but white space. The message is the reason alone, and quotes nothing of the line.
 absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line);
 
 // A line that is not used, and why.
