@@ -142,14 +142,14 @@ absl::Status AddedTokens::CheckNumbers(std::string_view where, const TokenTable&
   int64_t next = vocabulary.size();
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
-    if (!vocabulary.Find(token.content) && token.id != next) {
+    if (vocabulary.Find(token.content)) continue;
+    if (token.id != next) {
       return absl::InvalidArgumentError(fmt::format(
           "{}[{}]: token \"{}\" has id {}, but Hugging Face's tokenizers number it {}, by its "
-          "place "
-          "in the file; what save_pretrained() of the tokenizer writes has their numbers",
+          "place in the file; what save_pretrained() of the tokenizer writes has their numbers",
           where, i, token.content, token.id, next));
     }
-    next = std::max<int64_t>(next, token.id + 1);
+    ++next;
   }
   return absl::OkStatus();
 }

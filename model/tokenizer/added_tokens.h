@@ -66,8 +66,8 @@ class AddedTokens {
                                               const TokenTable& vocabulary);
 
   // Whether Hugging Face's library gives these tokens the same ids. It goes by the order of
-  // the list and numbers those that the model does not have behind the model's, whatever
-  // the file says. `where` is as above.
+  // the list and numbers those that the model does not have from the number of the model's
+  // tokens on, whatever the file says. `where` is as above.
   //
   // INVALID_ARGUMENT: another id (says which).
   absl::Status CheckNumbers(std::string_view where, const TokenTable& vocabulary) const;
