@@ -10,6 +10,7 @@
 namespace fedtune {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -99,6 +100,10 @@ class ClientStateTest : public ::testing::Test {
   std::vector<std::string> Assigned(const AttemptId& id) {
     return After(Instruction(Assignment{.id = id}));
   }
+  // As a coordinator asks that was restored and has made other adapters since.
+  std::vector<std::string> AssignedFromAnotherAdapter(const AttemptId& id) {
+    return After(Instruction(Assignment{.id = id, .adapter = Sha256Of("another")}));
+  }
   std::vector<std::string> TrainedWith(const AttemptId& id, absl::Status status) {
     return After(Report(Trained{id, std::move(status)}));
   }
@@ -132,6 +137,33 @@ class ClientStateTest : public ::testing::Test {
     return lines;
   }
 };
+
+TEST_F(ClientStateTest, AnAttemptThatFailedIsNewWorkFromAnotherAdapter) {
+  Accept();
+  Assigned(Round(5));
+  TrainedWith(Round(5), absl::NotFoundError("no such adapter"));
+  EXPECT_THAT(Assigned(Round(5)), ElementsAre("failed run-1cd1 5.1: no such adapter"));
+  EXPECT_THAT(AssignedFromAnotherAdapter(Round(5)), ElementsAre("train run-1cd1 5.1"));
+}
+
+TEST_F(ClientStateTest, WhatIsBeingTrainedMakesWayForTheSameAttemptFromAnotherAdapter) {
+  Accept();
+  Assigned(Round(5));
+  EXPECT_THAT(AssignedFromAnotherAdapter(Round(5)), Contains("stop"));
+  EXPECT_THAT(TrainedWith(Round(5), absl::CancelledError("stopped")),
+              ElementsAre("train run-1cd1 5.1"));
+}
+
+TEST_F(ClientStateTest, WhatIsRefusedOfTheOldAdapterEndsNoWorkOnTheNewOne) {
+  Accept();
+  Assigned(Round(5));
+  TrainedWith(Round(5), absl::OkStatus());
+  EXPECT_THAT(AssignedFromAnotherAdapter(Round(5)), ElementsAre("train run-1cd1 5.1"));
+  SubmittedWith(Round(5), absl::FailedPreconditionError("trained from another adapter"));
+  EXPECT_THAT(TrainedWith(Round(5), absl::OkStatus()), ElementsAre("submit run-1cd1 5.1"));
+  SubmittedWith(Round(5), absl::UnavailableError("busy"));
+  EXPECT_THAT(AfterTime(absl::Seconds(5)), ElementsAre("submit run-1cd1 5.1"));
+}
 
 TEST_F(ClientStateTest, GoesThroughARound) {
   EXPECT_THAT(Invited(), ElementsAre("study run-1cd1"));
@@ -537,6 +569,14 @@ TEST_F(SecureClientStateTest, GoesThroughARound) {
   EXPECT_THAT(Heard(Round(0), 8), ElementsAre("answer 8 in run-1cd1 0.1"));
   EXPECT_THAT(SubmittedWith(Round(0), absl::OkStatus()), IsEmpty());
   EXPECT_THAT(Heard(Round(0), 8), ElementsAre("answer 8 in run-1cd1 0.1")) << "asked again";
+}
+
+// Its keys are for the model that the other adapter makes.
+TEST_F(SecureClientStateTest, AnAttemptThatItHasBegunIsNotBegunAnewFromAnotherAdapter) {
+  Begin();
+  EXPECT_THAT(AssignedFromAnotherAdapter(Round(0)),
+              ElementsAre("end aggregation run-1cd1", HasSubstr("failed run-1cd1 0.1: ")));
+  EXPECT_THAT(Assigned(Round(0, 2)), ElementsAre("end aggregation run-1cd1", "train run-1cd1 0.2"));
 }
 
 TEST_F(SecureClientStateTest, SaysWhatItSaidLastWhenTheAssignmentIsRepeated) {
