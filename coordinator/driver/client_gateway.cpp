@@ -62,14 +62,9 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
 }
 
 // Who takes it; null, and it has its outcome: nobody.
-std::shared_ptr<RunDriver> ClientGateway::Taker(const RunId& run, HandedIn& handed) {
+std::shared_ptr<RunDriver> ClientGateway::Taker(const RunId& run, HandedIn& handed) const {
   std::shared_ptr<RunDriver> driver = parts_.runs.Find(run);
-  if (driver == nullptr) {
-    handed.outcome = NotUnderWay(run);
-    return nullptr;
-  }
-  const std::lock_guard lock(mutex_);
-  not_kept_.erase(handed.from);
+  if (driver == nullptr) handed.outcome = NotUnderWay(run);
   return driver;
 }
 
@@ -108,10 +103,12 @@ absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
 void ClientGateway::CouldNotKeep(const Institution& from, const RunId& run,
                                  const ContributionHeader& header, absl::Duration took,
                                  const absl::Status& why) {
-  if (const auto driver = parts_.runs.Find(run)) driver->CouldNotKeep(from, header, took, why);
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr || !driver->CouldNotKeep(from, header, took, why)) return;
   {
     const std::lock_guard lock(mutex_);
-    if (!not_kept_.insert(from).second) return;
+    const auto attempt = std::make_pair(header.round, header.attempt);
+    if (std::exchange(not_kept_[{from, run}], attempt) == attempt) return;
   }
   parts_.log.Warning("a contribution cannot be kept, its client tries again until it can",
                      {Field("client", from.value), Field("why", Message(why))});

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -80,8 +80,7 @@ class ClientGateway {
   absl::StatusOr<ContributionBuffer> NewBuffer(const Institution& from, const RunId& run,
                                                const ContributionHeader& header) const;
 
-  // As RunDriver::CouldNotKeep(). The log says so, too, once until one of the client's
-  // contributions is taken.
+  // As RunDriver::CouldNotKeep(). The log says so, too, once for each attempt of a client.
   void CouldNotKeep(const Institution& from, const RunId& run, const ContributionHeader& header,
                     absl::Duration took, const absl::Status& why);
 
@@ -95,13 +94,14 @@ class ClientGateway {
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
-  std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed);
+  std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed) const;
   absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
                                         const ContributionHeader& header) const;
 
   const Parts parts_;
   std::mutex mutex_;
-  std::set<Institution> not_kept_;  // Those of whom the log says so.
+  // The round and attempt of which the log says so.
+  std::map<std::pair<Institution, RunId>, std::pair<int64_t, int64_t>> not_kept_;
 };
 
 }  // namespace fedtune

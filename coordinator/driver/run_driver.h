@@ -125,9 +125,9 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // a thread of the work queue; it must live until then.
   void TakeLater(HandedIn& handed);
 
-  // A contribution that CheckContribution() would accept could not be kept, as on a full
-  // disk; its client, whose upload `took` so long, will offer it again.
-  void CouldNotKeep(const Institution& from, const ContributionHeader& header, absl::Duration took,
+  // A contribution could not be kept, as on a full disk; its client, whose upload `took` so
+  // long, will offer it again. False: CheckContribution() would not accept it.
+  bool CouldNotKeep(const Institution& from, const ContributionHeader& header, absl::Duration took,
                     const absl::Status& why);
 
   // The newest adapter, out of memory, if that is the one; counted as sent.

@@ -70,14 +70,14 @@ void RunDriver::StandStillForTheStore(const absl::Status& why) {
   StandStill(around_.store_again + kOffersAgain, why);
 }
 
-void RunDriver::CouldNotKeep(const Institution& from, const ContributionHeader& header,
+bool RunDriver::CouldNotKeep(const Institution& from, const ContributionHeader& header,
                              absl::Duration took, const absl::Status& why) {
   const std::lock_guard lock(mutex_);
-  if (!run_.has_value()) return;
+  if (!run_.has_value()) return false;
   const absl::StatusOr<Admission> admission = run_->CheckContribution(from, header);
-  if (admission.ok() && !admission->repeated) {
-    StandStill(kOffersAgain + std::min(took, kLongestUpload), why);
-  }
+  if (!admission.ok() || admission->repeated) return false;
+  StandStill(kOffersAgain + std::min(took, kLongestUpload), why);
+  return true;
 }
 
 RunOverview RunDriver::overview() const {

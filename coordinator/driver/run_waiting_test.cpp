@@ -6,9 +6,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "coordinator/driver/client_gateway.h"
 #include "coordinator/storage/forwarding_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,10 +21,13 @@
 namespace fedtune {
 namespace {
 
+using ::testing::ElementsAre;
+using testing::HasCode;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::IsOk;
 using testing::SilentLine;
+using ::testing::SizeIs;
 
 const Institution kAda{"ada"};
 const absl::Status kFull = absl::ResourceExhaustedError("disk full");
@@ -194,10 +199,38 @@ TEST_F(RunWaitingTest, WaitsForNobodyWhoseContributionTheRoundDoesNotTake) {
   handed.header.attempt = 7;
   timers_->Pass(absl::Minutes(9));
   for (int i = 0; i < 30; ++i) {
-    run_->CouldNotKeep(kAda, handed.header, absl::ZeroDuration(), kFull);
+    EXPECT_FALSE(run_->CouldNotKeep(kAda, handed.header, absl::ZeroDuration(), kFull));
     timers_->Pass(absl::Seconds(5));
   }
   EXPECT_EQ(view().attempt, 2);
+}
+
+// A small one is handed in whole before it turns out that there is no room for it.
+TEST_F(RunWaitingTest, TheLogSaysOnceOfAnAttemptThatItsContributionCannotBeKept) {
+  std::vector<std::string> logged;
+  Log log([&logged](std::string_view line) { logged.emplace_back(line); });
+  SqliteFederationStore federation(state_);
+  ClientRecords records(federation, log_);
+  ClientGateway gateway({.roster = roster_,
+                         .runs = *runs_,
+                         .run_store = store_,
+                         .clients = records,
+                         .spool = spool_,
+                         .clock = time_,
+                         .log = log});
+  store_.is_full = true;
+  for (int i = 0; i < 3; ++i) {
+    HandedIn handed = Trained(kAda, 0, 1);
+    HandedIn* const one = &handed;
+    gateway.Take(kRun, {&one, 1});
+    ASSERT_THAT(handed.outcome->status(), HasCode(absl::StatusCode::kUnavailable));
+    gateway.CouldNotKeep(kAda, kRun, handed.header, absl::ZeroDuration(), kFull);
+  }
+  EXPECT_THAT(logged, ElementsAre(HasSubstr("a contribution cannot be kept")));
+  HandedIn late = Trained(kAda, 0, 1);
+  late.header.attempt = 7;
+  gateway.CouldNotKeep(kAda, kRun, late.header, absl::ZeroDuration(), kFull);
+  EXPECT_THAT(logged, SizeIs(1));
 }
 
 }  // namespace
