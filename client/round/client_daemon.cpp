@@ -209,6 +209,9 @@ void ClientDaemon::Carry(const Train& duty, CoordinatorLink& link, Crew& crew) {
     absl::Status status = workshop_.Work(
         assignment, link, *control,
         [this](const WorkProgress& progress) { Post(Report(Progressed{progress})); });
+    if (status.ok()) {
+      Post(Report(Progressed{{.id = assignment.id, .phase = WorkPhase::kUploading}}));
+    }
     Post(Report(Trained{assignment.id, std::move(status)}));
   });
 }

@@ -82,8 +82,8 @@ class JournalLink final : public CoordinatorLink {
       journal_.Write(fmt::format("answered {}", answer->accepted));
     } else if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
       journal_.Write("failed: " + failed->reason);
-    } else if (std::holds_alternative<WorkProgress>(reply)) {
-      journal_.Write("progress");
+    } else if (const auto* progress = std::get_if<WorkProgress>(&reply)) {
+      journal_.Write(fmt::format("is {}", ToString(progress->phase)));
     }
   }
   absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
@@ -203,6 +203,13 @@ TEST_F(ClientDaemonTest, TakesARoundFromInvitationToContribution) {
   journal_.Await("answered true");
   Assign(0);
   journal_.Await("submitted round 0");
+}
+
+TEST_F(ClientDaemonTest, TellsThatItUploads) {
+  Invite();
+  Assign(4);
+  journal_.Await("is training");
+  journal_.Await("is uploading");
 }
 
 TEST_F(ClientDaemonTest, SubmitsAgainWhenTheAssignmentIsRepeated) {
