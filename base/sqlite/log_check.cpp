@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <fstream>
 #include <span>
+#include <system_error>
 #include <vector>
 
 namespace fedtune {
@@ -15,6 +16,7 @@ namespace {
 constexpr size_t kHeaderBytes = 32;
 constexpr size_t kFrameHeaderBytes = 24;
 constexpr size_t kWordBytes = 4;
+constexpr size_t kCheckpointsAt = 12;
 constexpr int kReadings = 4;
 
 // Its last bit says in which order the words are that checksums are made of.
@@ -73,15 +75,25 @@ LogHeader HeaderOf(std::span<const uint8_t> bytes) {
   return {.salts = header.salts, .sum = header.sum};
 }
 
+// Whether the first half of it was written over the header before it, when a crash came:
+// its number of checkpoints is one more than the rest says. A log begins anew when all of
+// it is in the database, so that nothing is lost.
+bool IsHalfNew(std::span<const uint8_t> header) {
+  std::vector<uint8_t> before(header.begin(), header.end());
+  for (size_t at = kCheckpointsAt + kWordBytes; at-- > kCheckpointsAt && before[at]-- == 0;) {
+  }
+  return HeaderOf(before).is_whole;
+}
+
 // A log from its beginning on, frame by frame.
 class LogReader {
  public:
   explicit LogReader(const std::filesystem::path& log) : file_(log, std::ios::binary) {}
 
-  // False: there is no header.
+  // False: there is none, or a crash has left half of one.
   bool ReadHeader() {
     std::array<uint8_t, kHeaderBytes> bytes{};
-    if (!Read(bytes)) return false;
+    if (!Read(bytes) || IsHalfNew(bytes)) return false;
     header_ = HeaderOf(bytes);
     bytes_.resize(kFrameHeaderBytes + header_.page_bytes);
     return true;
@@ -169,6 +181,17 @@ std::optional<int64_t> DamagedFrame(const std::filesystem::path& database) {
     if (Look(log) != damaged) return std::nullopt;
   }
   return damaged;
+}
+
+void SetHalfNewLogAside(const std::filesystem::path& database) {
+  const std::filesystem::path log = database.string() + "-wal";
+  std::array<char, kHeaderBytes> bytes{};
+  std::ifstream file(log, std::ios::binary);
+  if (!file.read(bytes.data(), std::ssize(bytes))) return;
+  const auto* const header = reinterpret_cast<const uint8_t*>(bytes.data());
+  if (!IsHalfNew({header, bytes.size()})) return;
+  std::error_code ignored;  // SQLite says what is wrong with the folder.
+  std::filesystem::rename(log, log.string() + ".half", ignored);
 }
 
 }  // namespace fedtune

@@ -251,6 +251,7 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenToRead(const std::filesystem:
 absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenWith(const std::filesystem::path& path,
                                                         int flags, const char* vfs) {
   RETURN_IF_ERROR(CheckLog(path));
+  if ((flags & SQLITE_OPEN_READWRITE) != 0) SetHalfNewLogAside(path);
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_FULLMUTEX, vfs);
   SqliteDatabase database(handle);
