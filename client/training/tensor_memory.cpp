@@ -34,7 +34,7 @@ class MallocAllocator final : public c10::Allocator {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (size == 0) return {nullptr, nullptr, &Free, cpu};
     void* block = size <= SIZE_MAX - kAlignment ? std::malloc(size + kAlignment) : nullptr;
-    TORCH_CHECK(block != nullptr, "not enough memory: ", size, " bytes for a tensor");
+    TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, size, " bytes for a tensor");
     const size_t rest = reinterpret_cast<uintptr_t>(block) % kAlignment;
     std::byte* values = static_cast<std::byte*>(block) + (kAlignment - rest);
     std::memcpy(values - sizeof(block), &block, sizeof(block));
