@@ -125,13 +125,15 @@ Duties ClientDaemon::AwaitDuties(const std::stop_token& stop) {
   return std::visit([this](const auto& kind) { return Handle(kind); }, *event);
 }
 
+// None, too, once it is to stop: what comes then, the failure of what made it stop among
+// it, is for the next process.
 std::optional<ClientDaemon::Event> ClientDaemon::Await(const std::stop_token& stop) {
   absl::Duration wait = kLongestWait;
   if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Monotonic());
   std::unique_lock lock(mutex_);
   arrived_.wait_for(lock, stop, absl::ToChronoNanoseconds(wait),
                     [this] { return !inbox_.empty(); });
-  if (inbox_.empty()) return std::nullopt;
+  if (inbox_.empty() || stop.stop_requested()) return std::nullopt;
   Event event = std::move(inbox_.front());
   inbox_.pop_front();
   return event;
