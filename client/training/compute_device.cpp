@@ -71,6 +71,7 @@ absl::StatusOr<ComputeDevice> ChooseDeviceAmong(const GpuAccess& gpus, std::stri
   const absl::StatusOr<int> count = gpus.count();
   if (!count.ok() && is_auto) {
     device.remark_ = fmt::format("no GPU: {}", Message(count.status()));
+    device.is_fallback_ = !absl::IsNotFound(count.status());
     return device;
   }
   if (!count.ok() || *index >= *count) {
