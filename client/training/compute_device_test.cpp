@@ -109,6 +109,14 @@ TEST_F(ChooseDeviceTest, AGpuThatIsAskedForAndFailsItsSelfTestIsRefused) {
   EXPECT_THAT(Message(status), HasSubstr("GPU 1, NVIDIA L4, failed its self-test: a norm differs"));
 }
 
+TEST_F(ChooseDeviceTest, AGpuThatFailsItsSelfTestIsRefusedWithTheMemoryThatOthersLeftIt) {
+  gpu_.free_memory_bytes = 1'100'000'000;
+  self_test_ = absl::FailedPreconditionError("a norm failed (CUDA out of memory)");
+  EXPECT_THAT(
+      Message(Choose("cuda").status()),
+      HasSubstr("the end of another program that uses it: 1.1 GB of its 24.0 GB were free"));
+}
+
 TEST_F(ChooseDeviceTest, AGpuWithoutBf16IsRefusedUntested) {
   gpu_.has_bf16 = false;
   EXPECT_THAT(Choose("cuda"), HasCode(absl::StatusCode::kFailedPrecondition));
