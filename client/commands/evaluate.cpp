@@ -78,8 +78,10 @@ void AddEvaluateFlags(CLI::App& command, EvaluateOptions& options) {
   command.add_option("--adapter", options.adapter, "Folder of an adapter; none: the base alone");
   command.add_option("--data", options.data, "Records in JSON lines")->required();
   command
-      .add_option("--choices", options.choices,
-                  "from-data: accuracy among the file's answers, if there are at most 100; none")
+      .add_option(
+          "--choices", options.choices,
+          "from-data: accuracy among the file's answers, if there are at most 100, of at most "
+          "4096 tokens together; none")
       ->capture_default_str()
       ->check(CLI::IsMember({"from-data", "none"}));
   command

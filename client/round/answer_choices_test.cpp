@@ -37,6 +37,16 @@ TEST(AnswerChoicesTest, ThereAreNoneInFreeText) {
   EXPECT_THAT(AnswerChoices({records}), IsEmpty());
 }
 
+TEST(AnswerChoicesTest, ThereAreNoneInAFewLongTexts) {
+  const auto text = [](int32_t token, size_t size) {
+    return Answered(std::vector<int32_t>(size, token));
+  };
+  std::vector<TokenizedRecord> records = {text(5, 2048), text(6, 2048), text(5, 2048)};
+  EXPECT_THAT(AnswerChoices({records}), SizeIs(2)) << "of 4096 tokens together";
+  records.push_back(text(7, 1));
+  EXPECT_THAT(AnswerChoices({records}), IsEmpty());
+}
+
 TEST(AnswerChoicesTest, OneAnswerIsNoChoice) {
   const std::vector<TokenizedRecord> records = {Answered({5}), Answered({5})};
   EXPECT_THAT(AnswerChoices({records}), IsEmpty());
