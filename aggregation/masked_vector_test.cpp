@@ -70,12 +70,12 @@ Client RandomClient(const QuantizerSettings& settings, std::mt19937_64& random) 
   const auto real = [&random](double most) {
     return std::uniform_real_distribution<double>(0, most)(random);
   };
-  const auto evaluation = [&]() -> std::optional<CountedEvaluation> {
+  const auto evaluation = [&]() -> std::optional<EvaluationResult> {
     const int64_t examples = whole(1, 200'000);
     const double share = static_cast<double>(whole(0, examples)) / static_cast<double>(examples);
-    return CountedEvaluation{.loss = real(12),
-                             .accuracy = whole(0, 2) > 0 ? std::optional(share) : std::nullopt,
-                             .example_count = examples};
+    return EvaluationResult{.loss = real(12),
+                            .accuracy = whole(0, 2) > 0 ? std::optional(share) : std::nullopt,
+                            .example_count = examples};
   };
   Client client;
   client.key = static_cast<uint8_t>(random());
@@ -121,9 +121,9 @@ class Mean {
   int64_t weight_ = 0;
 };
 
-void ExpectEvaluations(const std::optional<CountedEvaluation>& summed,
+void ExpectEvaluations(const std::optional<EvaluationResult>& summed,
                        const std::vector<Client>& clients,
-                       std::optional<CountedEvaluation> CountedRound::*which) {
+                       std::optional<EvaluationResult> CountedRound::*which) {
   Mean loss;
   Mean accuracy;
   for (const Client& client : clients) {

@@ -37,8 +37,7 @@ absl::StatusOr<int64_t> LossSteps(std::string_view name, double loss) {
   return std::llround(std::min(loss, kMostLoss) * kLossStepsPerNat);
 }
 
-absl::Status AddEvaluation(std::string_view name,
-                           const std::optional<CountedEvaluation>& evaluation,
+absl::Status AddEvaluation(std::string_view name, const std::optional<EvaluationResult>& evaluation,
                            std::vector<int64_t>& numbers) {
   if (!evaluation.has_value()) {
     numbers.insert(numbers.end(), kEvaluationCounters, 0);
@@ -61,15 +60,15 @@ double Ratio(int64_t sum, int64_t weight) {
   return static_cast<double>(sum) / static_cast<double>(weight);
 }
 
-absl::StatusOr<std::optional<CountedEvaluation>> EvaluationOf(std::span<const int64_t> sums) {
+absl::StatusOr<std::optional<EvaluationResult>> EvaluationOf(std::span<const int64_t> sums) {
   const int64_t examples = sums[0];
   const int64_t answered = sums[2];
   if (answered > examples || sums[3] > answered || sums[1] / kMostLossSteps > examples) {
     return absl::DataLossError("sums of an evaluation contradict each other");
   }
   if (examples == 0) return std::nullopt;
-  CountedEvaluation evaluation{.loss = Ratio(sums[1], examples) / kLossStepsPerNat,
-                               .example_count = examples};
+  EvaluationResult evaluation{.loss = Ratio(sums[1], examples) / kLossStepsPerNat,
+                              .example_count = examples};
   if (answered > 0) evaluation.accuracy = Ratio(sums[3], answered);
   return evaluation;
 }

@@ -8,18 +8,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "aggregation/evaluation_result.h"
 #include "aggregation/masked_layout.h"
 
 namespace fedtune {
-
-// One client's evaluation, or that of all clients together.
-struct CountedEvaluation {
-  double loss = 0;                                // Mean per answer token.
-  std::optional<double> accuracy = std::nullopt;  // Absent for free text.
-  int64_t example_count = 0;
-
-  friend bool operator==(const CountedEvaluation&, const CountedEvaluation&) = default;
-};
 
 // What one client tells of its round inside the masked vector.
 struct CountedRound {
@@ -28,8 +20,8 @@ struct CountedRound {
   double training_loss = 0;
   int64_t steps = 0;
   int64_t token_count = 0;
-  std::optional<CountedEvaluation> before = std::nullopt;
-  std::optional<CountedEvaluation> after = std::nullopt;
+  std::optional<EvaluationResult> before = std::nullopt;
+  std::optional<EvaluationResult> after = std::nullopt;
   std::vector<int64_t> routed_tokens = {};  // MoE layer by layer, expert by expert.
 };
 
@@ -44,8 +36,8 @@ struct CountedRounds {
   int64_t token_count = 0;
   // Over those that evaluated; absent when nobody did. The accuracy is over those
   // that reported one.
-  std::optional<CountedEvaluation> before = std::nullopt;
-  std::optional<CountedEvaluation> after = std::nullopt;
+  std::optional<EvaluationResult> before = std::nullopt;
+  std::optional<EvaluationResult> after = std::nullopt;
   std::vector<int64_t> routed_tokens = {};
 };
 

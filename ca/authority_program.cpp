@@ -12,6 +12,7 @@
 
 #include "base/command_line.h"
 #include "base/files.h"
+#include "base/number_checks.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "ca/authority_directory.h"
@@ -220,6 +221,9 @@ absl::Status ShowRoster(const RosterShowOptions& options, const Clock& clock) {
   return absl::OkStatus();
 }
 
+// A hundred years; certificates have no room for dates behind the year 9999.
+constexpr int64_t kMostDays = 36'500;
+
 constexpr char kAuthorityFolder[] = "The authority's folder";
 constexpr char kRoles[] = "client, coordinator, administrator or signer";
 
@@ -232,7 +236,9 @@ void AddInit(CommandLine& line, InitOptions& options, const Clock& clock) {
                [&] { return Init(options, clock); });
   command.add_option("--federation", options.federation, "Its name: a-z, 0-9 and -")->required();
   command.add_option("--dir", options.directory, "The folder to make it in")->required();
-  command.add_option("--days", options.days, "How many days it is valid")->capture_default_str();
+  command.add_option("--days", options.days, "How many days it is valid")
+      ->capture_default_str()
+      ->check(WholeNumber(1, kMostDays));
 }
 
 void AddIssue(CommandLine& line, IssueOptions& options, const Clock& clock) {
@@ -254,7 +260,9 @@ void AddIssue(CommandLine& line, IssueOptions& options, const Clock& clock) {
   command.add_option("--host", options.hosts,
                      "A coordinator's DNS name or address, for other programs than ours; may be "
                      "repeated");
-  command.add_option("--days", options.days, "How many days it is valid")->capture_default_str();
+  command.add_option("--days", options.days, "How many days it is valid")
+      ->capture_default_str()
+      ->check(WholeNumber(1, kMostDays));
   command.add_option("--out", options.out, "The file for the certificate")->required();
 }
 

@@ -72,6 +72,18 @@ class AuthorityProgramTest : public ::testing::Test {
   std::string advice_;  // And to stderr.
 };
 
+TEST_F(AuthorityProgramTest, SaysHowManyDaysThereCanBe) {
+  for (const std::string days : {"0", "9999999", "99999999999"}) {
+    EXPECT_EQ(Run({"init", "--federation", "south", "--dir", ca_ + "2", "--days", days}), 2);
+    EXPECT_THAT(advice_, HasSubstr(days + " must be from 1 to 36500"));
+    EXPECT_EQ(Run({"issue", "--dir", ca_, "--request", keys_ + "/request.pem", "--role", "client",
+                   "--name", "st-anna", "--out", certificate_, "--days", days}),
+              2);
+    EXPECT_THAT(advice_, HasSubstr(days + " must be from 1 to 36500"));
+  }
+  EXPECT_FALSE(fs::exists(ca_ + "2"));
+}
+
 TEST_F(AuthorityProgramTest, IssuesListsAndShows) {
   ASSERT_EQ(IssueTo("client", "st-anna"), 0);
   EXPECT_EQ(result_, certificate_ + "\n");

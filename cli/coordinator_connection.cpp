@@ -13,6 +13,7 @@
 #include "base/exhaustion.h"
 #include "base/host_and_port.h"
 #include "base/printable_text.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/waiting_note.h"
@@ -26,6 +27,10 @@ namespace fedtune {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
+
+// How long a line is waited for that broke off, and how often it is tried.
+constexpr absl::Duration kComesBackWithin = absl::Seconds(20);
+constexpr absl::Duration kTriedEvery = absl::Seconds(1);
 
 // For the RPC library's threads, in bytes.
 constexpr uint64_t kLeastAddressSpace = 200'000'000;
@@ -117,9 +122,21 @@ absl::StatusOr<Response> CoordinatorConnection::Call(Rpc<Request, Response> rpc,
   return response;
 }
 
+// Whether a request whose line broke off has arrived nobody knows; the same one begins no
+// second run.
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
     const v1::StartRunRequest& request) const {
-  return RunIn(Call(&Stub::StartRun, request));
+  absl::StatusOr<v1::RunStatus> run = RunIn(Call(&Stub::StartRun, request));
+  const bool broke_off = BrokeOff(run.status());
+  const absl::Time end = absl::Now() + kComesBackWithin;
+  while (broke_off && absl::IsUnavailable(run.status()) && absl::Now() < end) {
+    absl::SleepFor(kTriedEvery);
+    run = RunIn(Call(&Stub::StartRun, request));
+  }
+  if ((broke_off && absl::IsUnavailable(run.status())) || absl::IsDeadlineExceeded(run.status())) {
+    return Annotate(run.status(), "the run may have begun; fedtune run list shows it");
+  }
+  return run;
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& run_id,
@@ -197,23 +214,42 @@ absl::Status CoordinatorConnection::WatchRun(
 
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
+  std::string blob;
+  absl::Time end = absl::Now() + kComesBackWithin;
+  while (true) {
+    const size_t before = blob.size();
+    const absl::Status read = ReadOn(digest, size, progress, blob);
+    if (blob.size() == size && Sha256Of(blob) == digest) return blob;
+    if (blob.size() > before) end = absl::Now() + kComesBackWithin;
+    if (!absl::IsUnavailable(read) || absl::Now() >= end) {
+      RETURN_IF_ERROR(read);
+      return absl::DataLossError(
+          fmt::format("{} came from the coordinator, and they are not {} of {}",
+                      HumanBytes(blob.size()), digest.ToString(), HumanBytes(size)));
+    }
+    absl::SleepFor(kTriedEvery);
+  }
+}
+
+// From where `blob` ends, until it has `size` bytes or the stream ends.
+absl::Status CoordinatorConnection::ReadOn(const Digest& digest, uint64_t size,
+                                           const std::function<void(double)>& progress,
+                                           std::string& blob) const {
   grpc::ClientContext context;
   v1::FetchBlobRequest request;
   request.set_sha256(digest.ToBinary());
+  request.set_offset(blob.size());
   const auto reader = stub_->FetchBlob(&context, request);
-  std::string blob;
   v1::BlobChunk chunk;
-  while (reader->Read(&chunk) && chunk.offset() == blob.size() && blob.size() < size) {
+  bool more = reader->Read(&chunk);
+  while (more && chunk.offset() == blob.size() && blob.size() < size) {
     blob += chunk.data();
     progress(static_cast<double>(blob.size()) / static_cast<double>(size));
+    more = reader->Read(&chunk);
   }
-  context.TryCancel();
+  if (more) context.TryCancel();  // It is not what was asked for.
   const grpc::Status status = reader->Finish();
-  if (blob.size() == size && Sha256Of(blob) == digest) return blob;
-  if (!status.ok() && status.error_code() != grpc::StatusCode::CANCELLED) return Explain(status);
-  return absl::DataLossError(fmt::format("{} came from the coordinator, and they are not {} of {}",
-                                         HumanBytes(blob.size()), digest.ToString(),
-                                         HumanBytes(size)));
+  return more ? absl::OkStatus() : Explain(status);
 }
 
 }  // namespace fedtune

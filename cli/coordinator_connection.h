@@ -44,7 +44,8 @@ class CoordinatorConnection {
   absl::Status WatchRun(const std::string& run_id, const std::stop_token& stop,
                         const std::function<void(const v1::RunStatus&)>& changed) const;
 
-  // DATA_LOSS: what came is not what was asked for.
+  // Goes on where it was when the line breaks off, for as long as that gets on. DATA_LOSS:
+  // what came is not what was asked for.
   absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
                                         const std::function<void(double fraction)>& progress) const;
 
@@ -59,6 +60,9 @@ class CoordinatorConnection {
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Rpc<Request, Response> rpc, const Request& request) const;
 
+  absl::Status ReadOn(const Digest& digest, uint64_t size,
+                      const std::function<void(double fraction)>& progress,
+                      std::string& blob) const;
   absl::Status Explain(const grpc::Status& status) const;
 
   std::string address_;

@@ -45,7 +45,7 @@ Json RoutingToJson(const v1::RoundSummary& round) {
 }
 
 Json RoundToJson(const v1::RoundSummary& round) {
-  Json json = {{"round", round.round()},
+  Json json = {{"round", round.round() + 1},
                {"attempts", round.attempts()},
                {"contributions", round.contributions()},
                {"examples", round.example_count()},
@@ -70,7 +70,8 @@ Json RunClientToJson(const v1::RunClient& client) {
           {"fraction", client.fraction()},
           {"tokens_per_second", client.tokens_per_second()},
           {"rounds_contributed", client.rounds_contributed()},
-          {"examples", client.example_count()}};
+          {"examples", client.example_count()},
+          {"weight", client.weight()}};
 }
 
 }  // namespace

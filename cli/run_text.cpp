@@ -34,6 +34,15 @@ std::string RecordCount(int64_t count) {
   return count == 0 ? "-" : GroupDigits(static_cast<uint64_t>(count));
 }
 
+// Where all count the same the number says nothing of how much.
+std::string RecordsOf(const v1::RunClient& client) {
+  std::string text = RecordCount(client.example_count());
+  if (client.weight() > 1 && client.weight() < client.example_count()) {
+    text += fmt::format(" (counts for {})", RecordCount(client.weight()));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string StateName(v1::RunStatus::State state) {
@@ -125,6 +134,26 @@ std::string BurntText(const v1::GetRunResponse& response) {
                      response.run().rounds_done(), newest);
 }
 
+std::string LargestShareText(const v1::RunStatus& run) {
+  constexpr double kMostOfAll = 0.9;
+  if (run.state() == v1::RunStatus::STATE_INVITING) return "";
+  double total = 0;
+  int64_t weighed = 0;
+  const v1::RunClient* largest = nullptr;
+  for (const v1::RunClient& client : run.clients()) {
+    if (client.weight() <= 0) continue;
+    ++weighed;
+    total += static_cast<double>(client.weight());
+    if (largest == nullptr || client.weight() > largest->weight()) largest = &client;
+  }
+  if (weighed < 2 || static_cast<double>(largest->weight()) <= kMostOfAll * total) return "";
+  return fmt::format(
+      "{} makes up {} of each mean, by the {} records that it says it has; max_weight in "
+      "[aggregation] of a plan is a bound on that",
+      largest->institution(), Percent(static_cast<double>(largest->weight()) / total),
+      RecordCount(largest->example_count()));
+}
+
 std::string RoutingText(const v1::RoundSummary& round) {
   if (round.routing_size() == 0) return "";
   double least = round.routing(0).load_variation();
@@ -177,11 +206,12 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
   if (run.has_last_round()) text += Row("last round", LastRoundText(run));
   if (const std::string burnt = BurntText(response); !burnt.empty()) text += Row("burnt", burnt);
   if (run.last_round().routing_size() > 0) text += Row("routing", RoutingText(run.last_round()));
+  if (const std::string most = LargestShareText(run); !most.empty()) text += Row("weights", most);
   TextTable clients({"CLIENT", "STATE", "ROUNDS", "RECORDS", "NOTE"});
   for (const v1::RunClient& client : run.clients()) {
     clients.Add({client.institution(), client.state(),
-                 fmt::format("{}", client.rounds_contributed()),
-                 RecordCount(client.example_count()), client.reason()});
+                 fmt::format("{}", client.rounds_contributed()), RecordsOf(client),
+                 client.reason()});
   }
   return text + "\n" + clients.ToString();
 }

@@ -41,6 +41,11 @@ std::string LastRoundText(const v1::RunStatus& run);
 // How many rounds have burnt, and why the newest of them did; empty if none did.
 std::string BurntText(const v1::GetRunResponse& response);
 
+// "st-anna makes up 99.9 % of each mean, by the 1,000,000 records that it says it has ...";
+// empty unless one client counts for more than nine times all others, and while clients
+// are still being invited.
+std::string LargestShareText(const v1::RunStatus& run);
+
 // "load varies by 0.31 to 0.62 between the experts of 26 layers (deviation over
 // mean); 1.2 % had no token"; empty when nothing was counted.
 std::string RoutingText(const v1::RoundSummary& round);

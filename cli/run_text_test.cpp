@@ -5,12 +5,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "cli/run_json.h"
+#include "cli/watch_text.h"
 
 namespace fedtune {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 void AddLayer(v1::RoundSummary& round, double variation, double idle_share) {
@@ -68,6 +75,7 @@ TEST(RunDetailsTest, SaysHowManyRoundsHaveBurntAndWhyTheLastOneDid) {
   EXPECT_THAT(details, HasSubstr("  burnt         1 of 2 rounds left the adapter as it was; the "
                                  "newest of them round 2: too few clients agreed\n"));
   EXPECT_EQ(RunToJson(response)["rounds"][1]["burnt"], "too few clients agreed");
+  EXPECT_EQ(RunToJson(response)["rounds"][1]["round"], 2) << "as in texts";
 }
 
 TEST(RunDetailsTest, SaysWhatTheCoordinatorWaitsFor) {
@@ -107,6 +115,57 @@ TEST(RunDetailsTest, TakesNoRecordsOfAClientForNotToldHowMany) {
   EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("training  0       -"));
   client.set_example_count(1450);
   EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("training  0       1,450"));
+}
+
+TEST(RunDetailsTest, SaysForHowManyRecordsAClientCounts) {
+  v1::GetRunResponse response;
+  v1::RunClient& client = *response.mutable_run()->add_clients();
+  client.set_example_count(1'000'000);
+  client.set_weight(4096);
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("1,000,000 (counts for 4,096)"));
+  EXPECT_EQ(RunToJson(response)["clients"][0]["weight"], 4096);
+  client.set_weight(1'000'000);
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), Not(HasSubstr("counts for")));
+  client.set_weight(1);
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), Not(HasSubstr("counts for")))
+      << "all count the same";
+}
+
+// A run of these, by name, with what they count for.
+v1::RunStatus Weighing(const std::vector<std::pair<std::string, int64_t>>& weights) {
+  v1::RunStatus run;
+  run.set_run_id("run-1");
+  run.set_state(v1::RunStatus::STATE_RUNNING);
+  for (const auto& [name, weight] : weights) {
+    v1::RunClient& client = *run.add_clients();
+    client.set_institution(name);
+    client.set_example_count(weight);
+    client.set_weight(weight);
+  }
+  return run;
+}
+
+TEST(LargestShareTextTest, NamesWhoAloneMakesTheMean) {
+  v1::GetRunResponse response;
+  *response.mutable_run() = Weighing({{"charite", 600}, {"uke", 400}, {"st-anna", 999'000}});
+  EXPECT_EQ(LargestShareText(response.run()),
+            "st-anna makes up 99.9 % of each mean, by the 999,000 records that it says it has; "
+            "max_weight in [aggregation] of a plan is a bound on that");
+  EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("  weights       st-anna makes"));
+  EXPECT_THAT(WatchNews(Weighing({{"charite", 600}}), response.run()),
+              ElementsAre(LargestShareText(response.run())));
+  EXPECT_THAT(WatchNews(response.run(), response.run()), IsEmpty());
+}
+
+TEST(LargestShareTextTest, SaysNothingOfOrdinaryDifferences) {
+  EXPECT_EQ(LargestShareText(Weighing({{"charite", 100}, {"uke", 900}})), "");
+  EXPECT_EQ(LargestShareText(Weighing({{"charite", 0}, {"uke", 900}})), "") << "alone";
+}
+
+TEST(LargestShareTextTest, WaitsUntilAllHaveAnswered) {
+  v1::RunStatus run = Weighing({{"charite", 1}, {"uke", 900}});
+  run.set_state(v1::RunStatus::STATE_INVITING);
+  EXPECT_EQ(LargestShareText(run), "");
 }
 
 TEST(ClientTableTest, TakesNoRecordsForNotToldHowMany) {

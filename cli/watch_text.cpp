@@ -228,6 +228,9 @@ std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunSta
   if (const std::string waits = WaitText(now); !waits.empty() && WaitText(before).empty()) {
     news.push_back(waits);
   }
+  if (std::string most = LargestShareText(now); !most.empty() && LargestShareText(before).empty()) {
+    news.push_back(std::move(most));
+  }
   const v1::RoundSummary& last = now.last_round();
   if (!last.burnt().empty() && known_run &&
       (!before.has_last_round() || before.last_round().round() != last.round())) {

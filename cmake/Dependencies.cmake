@@ -15,7 +15,8 @@ find_package(GTest REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(oniguruma REQUIRED IMPORTED_TARGET oniguruma)
-pkg_check_modules(name_patterns REQUIRED IMPORTED_TARGET re2)  # Not "re2": gRPC looks for that name.
+# Not "re2": gRPC looks for that name.
+pkg_check_modules(name_patterns REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 
 if(FEDTUNE_TORCH)

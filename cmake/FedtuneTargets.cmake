@@ -74,7 +74,8 @@ function(fedtune_test name)
                          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTIES ${properties})
   elseif(arg_LONG)
     foreach(part RANGE 3)
-      add_test(NAME ${name}.${part} COMMAND ${name} --gtest_brief WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+      add_test(NAME ${name}.${part} COMMAND ${name} --gtest_brief
+               WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
       set_tests_properties(${name}.${part} PROPERTIES ${properties}
                            ENVIRONMENT "GTEST_TOTAL_SHARDS=4;GTEST_SHARD_INDEX=${part}")
     endforeach()
@@ -84,8 +85,10 @@ function(fedtune_test name)
   endif()
   if(arg_LESSER_CPUS AND NOT FEDTUNE_SANITIZE)
     foreach(level portable avx512)
-      add_test(NAME ${name}.${level} COMMAND ${name} --gtest_brief WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-      set_tests_properties(${name}.${level} PROPERTIES ${properties} ENVIRONMENT "FEDTUNE_CPU=${level}")
+      add_test(NAME ${name}.${level} COMMAND ${name} --gtest_brief
+               WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+      set_tests_properties(${name}.${level} PROPERTIES ${properties}
+                           ENVIRONMENT "FEDTUNE_CPU=${level}")
     endforeach()
   endif()
 endfunction()
@@ -93,7 +96,8 @@ endfunction()
 # fedtune_fuzz_target(<name> DEPS ...): builds <name>.cpp with libFuzzer and
 # registers a run over tests/fuzz/corpus/<name> for FEDTUNE_FUZZ_SECONDS.
 set(FEDTUNE_FUZZ_SECONDS 60 CACHE STRING "How long each fuzz target runs under ctest")
-set(FEDTUNE_FUZZ_SEED 1 CACHE STRING "What it draws from, so that a finding comes again; 0: another each time")
+set(FEDTUNE_FUZZ_SEED 1 CACHE STRING
+    "What it draws from, so that a finding comes again; 0: another each time")
 function(fedtune_fuzz_target name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPS")
   if(NOT FEDTUNE_FUZZ)
@@ -107,8 +111,8 @@ function(fedtune_fuzz_target name)
   set(found ${CMAKE_CURRENT_BINARY_DIR}/corpus/${name})
   file(MAKE_DIRECTORY ${found})
   add_test(NAME fuzz.${name}
-           COMMAND ${name} -max_total_time=${FEDTUNE_FUZZ_SECONDS} -seed=${FEDTUNE_FUZZ_SEED} -rss_limit_mb=2048
-                   -timeout=10 -print_final_stats=1 ${found}
+           COMMAND ${name} -max_total_time=${FEDTUNE_FUZZ_SECONDS} -seed=${FEDTUNE_FUZZ_SEED}
+                   -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 ${found}
                    ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
   set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 600)
 endfunction()

@@ -42,7 +42,8 @@ target_precompile_headers(precompiled_TESTS PRIVATE ${headers} <gmock/gmock.h> <
 if(FEDTUNE_TORCH)
   add_library(precompiled_TENSORS OBJECT ${file})
   target_compile_options(precompiled_TENSORS PRIVATE ${FEDTUNE_WARNINGS})
-  target_link_libraries(precompiled_TENSORS PRIVATE absl::status fmt::fmt gRPC::grpc++ torchwheel::cpu)
+  target_link_libraries(precompiled_TENSORS
+    PRIVATE absl::status fmt::fmt gRPC::grpc++ torchwheel::cpu)
   target_precompile_headers(precompiled_TENSORS PRIVATE ${headers}
     <ATen/Parallel.h> <ATen/TensorOperators.h> <ATen/core/Tensor.h> <ATen/core/grad_mode.h>
     <ATen/ops/empty.h> <ATen/ops/from_blob.h>)

@@ -27,7 +27,8 @@ target_link_libraries(torchwheel::cpu INTERFACE torchwheel::c10)
 # -idirafter: the wheel carries the headers of an old protobuf, which must lose
 # against the system's.
 target_compile_options(torchwheel::cpu INTERFACE
-  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include -idirafter ${FEDTUNE_LIBTORCH}/include/torch/csrc/api/include>")
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include>"
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include/torch/csrc/api/include>")
 # The wheel's OpenMP runtime, of which model/transformer/parallel.cpp calls a function.
 add_library(torchwheel::gomp SHARED IMPORTED GLOBAL)
 set_target_properties(torchwheel::gomp PROPERTIES

@@ -35,8 +35,9 @@ struct PlanCost {
   int64_t weight_bytes = 0;
   int64_t adapter_bytes = 0;
   int64_t activation_bytes = 0;
+  int64_t record_bytes = 0;  // Of the client's records; not known to EstimateCost().
   int64_t memory_bytes() const {
-    return program_bytes + weight_bytes + adapter_bytes + activation_bytes;
+    return program_bytes + weight_bytes + adapter_bytes + activation_bytes + record_bytes;
   }
 };
 

@@ -152,7 +152,7 @@ void CheckAsynchronous(TomlSection& section, Plan& plan) {
 
 void ReadRounds(TomlSection section, RoundsPlan& rounds) {
   if (!section.Has("count")) section.Required("count", rounds.count);
-  ReadWhole(section, "count", rounds.count, {1, kMaxCount});
+  ReadWhole(section, "count", rounds.count, {1, kMostRounds});
   ReadInstitutions(section, rounds);
   ReadWhole(section, "cohort_size", rounds.cohort_size, {0, kMaxCount});
   ReadWhole(section, "quorum", rounds.quorum, {1, kMaxCount});
@@ -207,6 +207,12 @@ void ReadAggregation(TomlSection section, AggregationPlan& aggregation) {
   ReadChoice<AggregationMethod>(
       section, "method", aggregation.method,
       {{"alternating", AggregationMethod::kAlternating}, {"fedit", AggregationMethod::kFedit}});
+  ReadWhole(section, "max_weight", aggregation.max_weight, {0, kMaxExamples});
+  if (aggregation.mode == AggregationMode::kSecure) {
+    RejectUnused(section, {"max_weight"}, "mode = \"secure\", whose bound is that of [secure]");
+  } else if (aggregation.weights == ContributionWeights::kUniform) {
+    RejectUnused(section, {"max_weight"}, "weights = \"uniform\"");
+  }
 }
 
 void ReadServer(TomlSection section, ServerPlan& server) {

@@ -112,9 +112,11 @@ void ReadSecure(TomlSection& root, Plan& plan) {
   TomlSection rounds = root.Section("rounds");
   ReadKeys(section, plan.secure);
   if (plan.aggregation.mode == AggregationMode::kPlain) {
+    RejectUnused(section, {"max_weight"},
+                 "mode = \"plain\" in [aggregation]; the bound of plain plans is there, too");
     return RejectUnused(section,
                         {"min_cohort", "max_cohort", "assumed_corrupt", "ring_bits", "clip",
-                         "max_weight", "suite", "phase_deadline"},
+                         "suite", "phase_deadline"},
                         "mode = \"plain\" in [aggregation]");
   }
   if (plan.aggregation.weights == ContributionWeights::kUniform) {

@@ -102,6 +102,9 @@ struct AggregationPlan {
   AggregationMode mode = kDefaultAggregationMode;
   AggregationMethod method = AggregationMethod::kAlternating;
   ContributionWeights weights = ContributionWeights::kExamples;
+  // Of a plain plan: no institution counts for more records; 0: each for those that it
+  // has told. SecurePlan has a bound of its own.
+  int64_t max_weight = 0;
 };
 
 // [secure]: how contributions are summed so that nobody sees a single one.

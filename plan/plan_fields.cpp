@@ -47,12 +47,20 @@ void ReadShare(TomlSection& section, std::string_view key, double& field, One on
 
 void ReadDuration(TomlSection& section, std::string_view key, absl::Duration& field,
                   const DurationRange& range) {
+  constexpr std::string_view kExamples = "\"6h\", \"1h30m\" or \"90s\"";
+  if (section.IsInteger(key)) {
+    int64_t number = 0;
+    section.Optional(key, number);
+    return section.Reject(key, fmt::format("must be a time in quotes with its unit, such as {}; "
+                                           "for {} seconds write \"{}s\"",
+                                           kExamples, number, number));
+  }
   std::string text;
   section.Optional(key, text);
   if (!section.IsString(key)) return;
   absl::Duration parsed;
   if (!absl::ParseDuration({text.data(), text.size()}, &parsed)) {
-    section.Reject(key, "must be a time such as \"6h\", \"1h30m\" or \"90s\"");
+    section.Reject(key, fmt::format("must be a time such as {}", kExamples));
   } else if (parsed < range.least || parsed > range.most) {
     section.Reject(key, fmt::format("must be {}", range.words));
   } else {

@@ -194,6 +194,27 @@ TEST(ParsePlanTest, RefusesToCloseRoundsWithTooFewOrMoreThanAreAsked) {
 
 constexpr std::string_view kPlainFedit = "[aggregation]\nmode = 'plain'\nmethod = 'fedit'";
 
+TEST(ParsePlanTest, BoundsWhatAnInstitutionCountsForWhereThePlanSaysSo) {
+  const auto unbounded = ParsePlan(Text("steps = 1", "count = 1", kPlainFedit), "plan.toml");
+  ASSERT_THAT(unbounded, IsOk()) << unbounded.status();
+  EXPECT_EQ(unbounded->aggregation.max_weight, 0);
+  const std::string aggregation = fmt::format("{}\nmax_weight = 4096", kPlainFedit);
+  const auto bounded = ParsePlan(Text("steps = 1", "count = 1", aggregation), "plan.toml");
+  ASSERT_THAT(bounded, IsOk()) << bounded.status();
+  EXPECT_EQ(bounded->aggregation.max_weight, 4096);
+}
+
+TEST(ParsePlanTest, RefusesALargestWeightThatHasNoEffect) {
+  ExpectRefused(Text("steps = 1", "count = 1", "[aggregation]\nmax_weight = 10"),
+                "max_weight in [aggregation] has no effect with mode = \"secure\", whose bound is "
+                "that of [secure]");
+  ExpectRefused(Text("steps = 1", "count = 1",
+                     "[aggregation]\nmode = 'plain'\nweights = 'uniform'\nmax_weight = 10"),
+                "max_weight in [aggregation] has no effect with weights = \"uniform\"");
+  ExpectRefused(Text("steps = 1", "count = 1", "[aggregation]\nmode = 'plain'\nmax_weight = -1"),
+                "max_weight in [aggregation] must be from 0 to 1099511627776");
+}
+
 TEST(ParsePlanTest, KeepsStragglersWhereThePlanSaysSo) {
   const auto plan =
       ParsePlan(Text("steps = 1", "count = 1\nstragglers = 'keep'\nmax_staleness = 2", kPlainFedit),
@@ -255,7 +276,13 @@ TEST(ParsePlanTest, RefusesDeadlinesThatAreNotTimes) {
   ExpectRefused(Text("steps = 1", "count = 1\ndeadline = '6 hours'"), "such as \"6h\"");
   ExpectRefused(Text("steps = 1", "count = 1\ndeadline = '-6h'"), "from \"1s\" to \"1440h\"");
   ExpectRefused(Text("steps = 1", "count = 1\ndeadline = 'inf'"), "from \"1s\" to \"1440h\"");
-  ExpectRefused(Text("steps = 1", "count = 1\ndeadline = 6"), "must be a string in quotes");
+}
+
+TEST(ParsePlanTest, SaysHowATimeIsWrittenToWhoWritesANumber) {
+  ExpectRefused(Text("steps = 1", "count = 1\ndeadline = 3600"),
+                "plan.toml:7: deadline in [rounds] must be a time in quotes with its unit, such as "
+                "\"6h\", \"1h30m\" or \"90s\"; for 3600 seconds write \"3600s\"");
+  ExpectRefused(Text("steps = 1", "count = 1\ndeadline = true"), "must be a string in quotes");
 }
 
 TEST(ParsePlanTest, RefusesServerSettingsThatWouldHaveNoEffect) {

@@ -145,6 +145,9 @@ TEST(SecurePlanTest, RefusesMethodsThatNeedEveryContribution) {
 TEST(SecurePlanTest, RefusesKeysThatPlainAggregationIgnores) {
   ExpectRefused(Parsed("", "clip = 1", "mode = 'plain'"),
                 "clip in [secure] has no effect with mode = \"plain\"");
+  ExpectRefused(Parsed("", "max_weight = 1", "mode = 'plain'"),
+                "max_weight in [secure] has no effect with mode = \"plain\" in [aggregation]; the "
+                "bound of plain plans is there, too");
 }
 
 TEST(SecurePlanTest, RefusesALargestWeightWhereAllWeighTheSame) {
@@ -158,6 +161,16 @@ TEST(SecurePlanTest, RefusesALargestWeightWhereAllWeighTheSame) {
 TEST(SecurePlanTest, RefusesDeadlinesAndSuitesThatAreNone) {
   ExpectRefused(Parsed("", "phase_deadline = '25h'"), "must be from \"1s\" to \"24h\"");
   ExpectRefused(Parsed("", "suite = 'rsa'"), "must be \"curve25519\" or \"p256\"");
+}
+
+TEST(ContributionWeightTest, EndsAtTheLargestWeightOfAPlainPlan) {
+  Plan plan;
+  plan.secure.max_weight = 7;
+  plan.aggregation.mode = AggregationMode::kPlain;
+  EXPECT_EQ(ContributionWeight(plan, int64_t{1} << 40), int64_t{1} << 40) << "no bound";
+  plan.aggregation.max_weight = 100;
+  EXPECT_EQ(ContributionWeight(plan, 99), 99);
+  EXPECT_EQ(ContributionWeight(plan, int64_t{1} << 40), 100);
 }
 
 TEST(ContributionWeightTest, EndsAtTheLargestWeightOfASecurePlan) {

@@ -17,8 +17,9 @@ absl::StatusOr<MaskedLayout> MaskedLayoutOf(const SecurePlan& secure, int64_t va
 
 int64_t ContributionWeight(const Plan& plan, int64_t example_count) {
   if (plan.aggregation.weights == ContributionWeights::kUniform) return 1;
-  if (plan.aggregation.mode == AggregationMode::kPlain) return example_count;
-  return std::min(example_count, plan.secure.max_weight);
+  const bool secure = plan.aggregation.mode == AggregationMode::kSecure;
+  const int64_t most = secure ? plan.secure.max_weight : plan.aggregation.max_weight;
+  return most == 0 ? example_count : std::min(example_count, most);
 }
 
 }  // namespace fedtune

@@ -118,8 +118,11 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   // Else a channel would go on with the connection of another to the same address.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(options.most_message_bytes);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 15'000);
+  const auto asked_after_ms = static_cast<int>(absl::ToInt64Milliseconds(options.asked_after));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, asked_after_ms);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, asked_after_ms / 2);
+  // Any number: by default two, until there is something to be sent.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
@@ -152,6 +155,8 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
   return absl::UnavailableError(fmt::format("cannot reach the coordinator at {}: {}{}", address,
                                             WhyUnreachable(Message(status)), ByWayOf()));
 }
+
+bool BrokeOff(const absl::Status& explained) { return Mentions(explained, kBrokeOff); }
 
 absl::Status ExplainLostConnection(const absl::Status& status, std::string_view address) {
   const bool is_answer = WhyUnreachable(Message(status)) == Message(status);

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "privacy/identity/key_directory.h"
 
 namespace fedtune {
@@ -24,6 +25,9 @@ struct ChannelOptions {
   CredentialFiles files;
   std::string federation;  // Of our own certificate.
   int most_message_bytes = kMostBytesInMessage;
+  // How long the line may be silent before it is asked whether it stands, again and
+  // again: who drops it may tell nobody.
+  absl::Duration asked_after = absl::Seconds(30);
 };
 
 // What is read from a connection at a time, at most. Left to itself gRPC makes room for
@@ -47,6 +51,10 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
 // The same where the connection is why the call failed; what the coordinator itself
 // has answered, also that something is to be tried again, stays as it is.
 absl::Status ExplainLostConnection(const absl::Status& status, std::string_view address);
+
+// Of what these two say: whether the connection broke off, maybe within the call, so that
+// nobody knows whether it was heard.
+bool BrokeOff(const absl::Status& explained);
 
 // Keeps the RPC library's own lines out of our log, and its locks from watching in which
 // order they are taken: as Debian builds them they would end the process at an order

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/sqlite/checksum_vfs.h"
+#include "base/sqlite/log_check.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -109,6 +110,14 @@ absl::Status Judge(SqliteConnectionState& state, sqlite3* database, int code) {
   if (!EndsConnection(status, code)) return status;
   absl::Status ended = Ended(state, database, Message(status));
   return state.on_end == nullptr ? status : ended;
+}
+
+// SQLite would leave out what was committed behind the damage, and say nothing.
+absl::Status CheckLog(const std::filesystem::path& path) {
+  const std::optional<int64_t> frame = DamagedFrame(path);
+  if (!frame.has_value()) return absl::OkStatus();
+  return Damaged(fmt::format("{}-wal, which is part of the database: {} is damaged", path.string(),
+                             *frame == 0 ? "its header" : fmt::format("frame {}", *frame)));
 }
 
 // Makes an empty file that only its owner can read; SQLite gives its journals
@@ -241,6 +250,8 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenToRead(const std::filesystem:
 
 absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenWith(const std::filesystem::path& path,
                                                         int flags, const char* vfs) {
+  RETURN_IF_ERROR(CheckLog(path));
+  if ((flags & SQLITE_OPEN_READWRITE) != 0) SetHalfNewLogAside(path);
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_FULLMUTEX, vfs);
   SqliteDatabase database(handle);

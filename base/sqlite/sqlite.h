@@ -33,7 +33,8 @@ namespace fedtune {
 //   RESOURCE_EXHAUSTED: the disk is full; nothing has changed.
 //   UNAVAILABLE: another process kept the database locked for five seconds, or
 //     the connection has ended.
-//   DATA_LOSS: the file is damaged, or is no database.
+//   DATA_LOSS: the file, or its write-ahead log (log_check.h), is damaged, or it is no
+//     database.
 //   INTERNAL: anything else.
 //
 // A connection ends with the first I/O error or damage: what the disk holds then is

@@ -66,7 +66,7 @@ absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& 
   ProgressLine progress("evaluating", clock);
   ASSIGN_OR_RETURN(const Evaluation evaluation,
                    trainer->Evaluate(request, [&](int64_t done, int64_t count) {
-                     progress.Update(static_cast<double>(done) / static_cast<double>(count));
+                     ShowEvaluated(progress, done, count);
                      return !signals.token().stop_requested();
                    }));
   Print(evaluation, request.choices.size(), options.json);
@@ -78,8 +78,10 @@ void AddEvaluateFlags(CLI::App& command, EvaluateOptions& options) {
   command.add_option("--adapter", options.adapter, "Folder of an adapter; none: the base alone");
   command.add_option("--data", options.data, "Records in JSON lines")->required();
   command
-      .add_option("--choices", options.choices,
-                  "from-data: accuracy among the file's answers, if there are at most 100; none")
+      .add_option(
+          "--choices", options.choices,
+          "from-data: accuracy among the file's answers, if there are at most 100 with 2048 "
+          "tokens together; none")
       ->capture_default_str()
       ->check(CLI::IsMember({"from-data", "none"}));
   command

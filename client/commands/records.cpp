@@ -86,6 +86,12 @@ RecordLoader LoaderOf(std::vector<DatasetConfig> datasets, ReportTaker take_repo
   };
 }
 
+void ShowEvaluated(ProgressLine& line, int64_t done, int64_t count) {
+  line.Update(static_cast<double>(done) / static_cast<double>(count),
+              fmt::format("{} of {} records", GroupDigits(static_cast<uint64_t>(done)),
+                          GroupDigits(static_cast<uint64_t>(count))));
+}
+
 ReadingObserver ShowOn(ProgressLine& line) {
   return [&line](double fraction, int64_t records) {
     line.Update(fraction, fmt::format("{} records", GroupDigits(static_cast<uint64_t>(records))));

@@ -59,6 +59,9 @@ RecordLoader LoaderOf(std::vector<DatasetConfig> datasets, ReportTaker take_repo
 // Shows on `line` how far a file is read.
 ReadingObserver ShowOn(ProgressLine& line);
 
+// Shows on `line` how many records are evaluated.
+void ShowEvaluated(ProgressLine& line, int64_t done, int64_t count);
+
 // Logs it, once the file has taken two seconds.
 ReadingObserver LogReading(const std::filesystem::path& file, const Clock& clock, Log& log);
 

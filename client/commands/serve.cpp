@@ -15,9 +15,11 @@
 #include "base/status_macros.h"
 #include "client/commands/client_end.h"
 #include "client/commands/device.h"
+#include "client/commands/device_loss.h"
 #include "client/commands/records.h"
 #include "client/commands/site.h"
 #include "client/commands/stop_signals.h"
+#include "client/commands/work_log.h"
 #include "client/round/client_daemon.h"
 #include "client/round/local_workshop.h"
 #include "client/round/round_keeper.h"
@@ -44,12 +46,13 @@ absl::StatusOr<ComputeDevice> ChooseDevice(const ClientConfig& config,
 }
 
 TrainerOpener OpenerOf(const ComputeDevice& device, const ClientConfig& config,
-                       const TrainerFactory& trainers, Log& log) {
-  return [&device, &config, &trainers, &log](const std::filesystem::path& base_model) {
+                       const TrainerFactory& trainers, ClientEnd& end, Log& log) {
+  return [&device, &config, &trainers, &end, &log](const std::filesystem::path& base_model) {
     log.Info("loading base model", {Field("path", base_model.string())});
-    return trainers.open({.model_directory = base_model,
-                          .device = device,
-                          .threads = static_cast<int>(config.threads)});
+    return EndingWithDevice(trainers.open({.model_directory = base_model,
+                                           .device = device,
+                                           .threads = static_cast<int>(config.threads)}),
+                            end);
   };
 }
 
@@ -173,8 +176,9 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                               },
                           .memory = BudgetOf(device, config.recompute, config.memory_gb),
                           .observe_memory = MemoryTo(log),
-                          .observe_refusal = RefusalsTo(log)},
-                         OpenerOf(device, config, trainers, log), std::move(journal),
+                          .observe_refusal = RefusalsTo(log),
+                          .observe_work = WorkTo(clock, log)},
+                         OpenerOf(device, config, trainers, end, log), std::move(journal),
                          std::move(keeper));
   ClientDaemon daemon({.hours = hours,
                        .zone = absl::LocalTimeZone(),

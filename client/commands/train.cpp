@@ -62,8 +62,9 @@ class LocalTraining {
 
   // Before the first training; says on stderr how much memory it takes.
   absl::Status FitInto(const MemoryBudget& budget, const BaseModelDescription& model) {
-    ASSIGN_OR_RETURN(const MemoryFit fit,
-                     FitIntoMemory(budget, {plan_, model, layout_, records_.training}));
+    ASSIGN_OR_RETURN(
+        const MemoryFit fit,
+        FitIntoMemory(budget, {plan_, model, layout_, records_.training, records_.validation}));
     fmt::print(stderr, "memory: at most {}\n", Describe(fit));
     recomputed_layers_ = fit.recomputed_layers;
     return absl::OkStatus();
@@ -79,7 +80,7 @@ class LocalTraining {
                                     .records = records_.validation,
                                     .choices = records_.choices};
     return trainer.Evaluate(request, [&](int64_t done, int64_t count) {
-      progress.Update(static_cast<double>(done) / static_cast<double>(count));
+      ShowEvaluated(progress, done, count);
       return !signals_.token().stop_requested();
     });
   }

@@ -73,12 +73,22 @@ absl::StatusOr<bool> IsLearnt(const nlohmann::json& message, bool is_answer) {
   return *weight == 1;
 }
 
+// What a chat template may write of a turn besides its content.
+absl::Status RefuseOtherParts(const nlohmann::json& turn) {
+  for (const char* key : {"tool_calls", "function_call", "reasoning_content"}) {
+    const auto part = turn.find(key);
+    if (part == turn.end() || part->empty() || *part == "") continue;
+    return Rejected(
+        fmt::format("\"{}\" is not supported: all that is said must be in \"content\"", key));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
   if (!value.is_object()) return Rejected("not a JSON object");
   Turn turn;
   ASSIGN_OR_RETURN(turn.role, TextField(value, "role"));
-  const auto calls = value.find("tool_calls");
-  if (calls != value.end() && !calls->empty()) return Rejected("\"tool_calls\" are not supported");
+  RETURN_IF_ERROR(RefuseOtherParts(value));
   ASSIGN_OR_RETURN(turn.content, TextField(value, "content"));
   const bool known = turn.role == "system" || turn.role == "user" || turn.role == "assistant" ||
                      turn.role == "tool";
@@ -170,9 +180,10 @@ class Reading {
       return Rejected(fmt::format("{}: the data set has no records; {}", source, kExpected));
     }
     const Rejection& first = report_.rejections.front();
-    return Rejected(fmt::format("{}:{}: {}; all {} records were rejected; {}", source, first.line,
+    const std::string advice = has_record_ ? "" : fmt::format("; {}", kExpected);
+    return Rejected(fmt::format("{}:{}: {}; all {} records were rejected{}", source, first.line,
                                 first.reason, GroupDigits(static_cast<uint64_t>(report_.rejected)),
-                                kExpected));
+                                advice));
   }
 
  private:
@@ -182,6 +193,7 @@ class Reading {
 
   absl::Status TakeRecord(std::string_view text) {
     ASSIGN_OR_RETURN(DatasetRecord record, ParseRecord(text));
+    has_record_ = true;
     const int64_t not_learnt = AnswersNotLearnt(record);
     RETURN_IF_ERROR(take_(std::move(record)));
     report_.answers_not_learnt += not_learnt;
@@ -190,7 +202,8 @@ class Reading {
 
   const RecordTaker& take_;
   DatasetReport report_;
-  bool is_list_ = false;  // Its lines may be records; they are its elements.
+  bool has_record_ = false;  // One of the lines.
+  bool is_list_ = false;     // Its lines may be records; they are its elements.
 };
 
 // A pipe that a name of the file system stands for: its opening waits for somebody who

@@ -47,9 +47,9 @@ using DatasetRecord = std::variant<InstructionRecord, ConversationRecord>;
 // that are not named above are ignored.
 //
 // INVALID_ARGUMENT: not UTF-8 or JSON, a field that is missing or no text, an
-// unknown role, tool calls, a weight that is neither 0 nor 1 or that is not an answer's, no
-// question, no answer that is learnt, or an answer without anything but white space. The
-// message is the reason alone, and quotes nothing of the line.
+// unknown role, tool calls or thoughts beside the content, a weight that is neither 0 nor 1
+// or that is not an answer's, no question, no answer that is learnt, or an answer without
+// anything but white space. The message is the reason alone, and quotes nothing of the line.
 absl::StatusOr<DatasetRecord> ParseRecord(std::string_view line);
 
 // A line that is not used, and why.
@@ -90,8 +90,8 @@ using ObserverOfFile = std::function<ReadingObserver(const std::filesystem::path
 // Reads a data set in JSON lines, one record after the other, of files of any
 // size.
 //
-// INVALID_ARGUMENT: a JSON list, or no record was taken (says why and what a record
-// looks like). NOT_FOUND, PERMISSION_DENIED, INTERNAL: the file cannot be read.
+// INVALID_ARGUMENT: a JSON list, or no record was taken (says why, and what a record looks
+// like where there was none). NOT_FOUND, PERMISSION_DENIED, INTERNAL: the file cannot be read.
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
                                           const RecordTaker& take,
                                           const ReadingObserver& observe = {});

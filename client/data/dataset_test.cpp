@@ -109,11 +109,28 @@ TEST(ParseRecordTest, RejectsBrokenConversations) {
   EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "a"},
                                     {"role": "assistant", "content": " "}]})"),
             "messages[1]: the answer is empty");
-  EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "a"},
+  EXPECT_EQ(
+      Reason(R"({"messages": [{"role": "user", "content": "a"},
                         {"role": "assistant", "content": "b", "tool_calls": [{"type": "x"}]}]})"),
-            "messages[1]: \"tool_calls\" are not supported");
+      "messages[1]: \"tool_calls\" is not supported: all that is said must be in \"content\"");
   EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "content": "Hi"}]})"),
             "\"messages\" has no turn of the assistant");
+}
+
+TEST(ParseRecordTest, RejectsWhatATemplateWouldWriteBesideTheContent) {
+  const auto reason = [](std::string_view part) {
+    return Reason(fmt::format(R"({{"messages": [{{"role": "user", "content": "a"}},
+                                  {{"role": "assistant", "content": "b", {}}}]}})",
+                              part));
+  };
+  EXPECT_EQ(reason(R"("reasoning_content": "It is b.")"),
+            "messages[1]: \"reasoning_content\" is not supported: all that is said must be in "
+            "\"content\"");
+  EXPECT_THAT(reason(R"("function_call": {"name": "f"})"), HasSubstr("\"function_call\" is not"));
+  for (const char* empty :
+       {R"("tool_calls": [])", R"("function_call": null)", R"("reasoning_content": "")"}) {
+    EXPECT_EQ(reason(empty), "");
+  }
 }
 
 // A question and two answers, with what is said of their weights.
@@ -237,6 +254,15 @@ TEST(ReadDatasetTest, RefusesADataSetWithoutAUsableRecord) {
   EXPECT_THAT(std::string(report.status().message()),
               HasSubstr("train.jsonl:2: not JSON (at byte 1); all 2 records were rejected; each "
                         "line must be"));
+}
+
+TEST(ReadDatasetTest, SaysNothingOfTheFormOfRecordsOfWhichNoneWasTaken) {
+  const auto report = ReadDatasetText(kGood, "train.jsonl", [](const DatasetRecord&) {
+    return absl::InvalidArgumentError("607 tokens, but the context has 512");
+  });
+  EXPECT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(report.status().message(),
+            "train.jsonl:1: 607 tokens, but the context has 512; all 1 records were rejected");
 }
 
 TEST(ReadDatasetTest, RefusesAJsonListWithARecordPerLine) {

@@ -16,8 +16,8 @@ using ::testing::ElementsAre;
 using testing::HasCode;
 using testing::IsOk;
 
-constexpr int32_t kBos = 300;
-constexpr int32_t kEos = 301;
+constexpr int32_t kBos = 259;
+constexpr int32_t kEos = 260;
 
 // Begin and end marks shown as "^" and "$", and targets in upper case.
 std::string Show(const TokenizedRecord& record, const Tokenizer& tokenizer) {
@@ -87,7 +87,7 @@ TEST_F(RecordTokenizerTest, RejectsATokenThatTheModelDoesNotKnow) {
   const auto tokenized = tokenizer.Tokenize(record_);
   ASSERT_THAT(tokenized, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(tokenized.status().message(),
-            "has token 301, but the model's vocabulary ends at 300; is the tokenizer another "
+            "has token 260, but the model's vocabulary ends at 259; is the tokenizer another "
             "model's?");
 }
 

@@ -40,6 +40,18 @@ TEST_F(TokenizedDatasetTest, TokenizesEveryRecord) {
   EXPECT_THAT(dataset->records[1].tokens, ElementsAre('v', ':', ' ', 'w'));
 }
 
+TEST_F(TokenizedDatasetTest, ItsRecordsTakeNoMoreMemoryThanTheyNeed) {
+  const auto dataset = Load(R"({"instruction": "instruct", "output": "an"}
+{"instruction": "v", "output": "w"}
+{"instruction": "x", "output": "y"})");
+  ASSERT_THAT(dataset, IsOk());
+  EXPECT_EQ(dataset->records.capacity(), 3u);
+  for (const TokenizedRecord& record : dataset->records) {
+    EXPECT_EQ(record.tokens.capacity(), record.tokens.size());
+    EXPECT_EQ(record.is_target.capacity(), record.is_target.size());
+  }
+}
+
 TEST_F(TokenizedDatasetTest, RejectsRecordsThatAreTooLong) {
   const auto dataset = Load(R"({"instruction": "x", "output": "y"}
 {"instruction": "a long instruction", "output": "y"})");

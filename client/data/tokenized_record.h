@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace fedtune {
@@ -14,5 +15,8 @@ struct TokenizedRecord {
   // prediction from all tokens before it. Never 1 for the first token.
   std::vector<uint8_t> is_target;
 };
+
+// How many bytes of memory they take.
+int64_t MemoryOf(std::span<const TokenizedRecord> records);
 
 }  // namespace fedtune

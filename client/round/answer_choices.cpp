@@ -22,12 +22,14 @@ std::vector<int32_t> AnswerOf(const TokenizedRecord& record) {
 std::vector<std::vector<int32_t>> AnswerChoices(
     std::initializer_list<std::span<const TokenizedRecord>> records) {
   std::set<std::vector<int32_t>> answers;
+  size_t tokens = 0;
   for (const std::span<const TokenizedRecord> split : records) {
     for (const TokenizedRecord& record : split) {
       std::vector<int32_t> answer = AnswerOf(record);
       if (answer.empty()) return {};
-      answers.insert(std::move(answer));
-      if (answers.size() > kMaxChoices) return {};
+      const size_t size = answer.size();
+      if (answers.insert(std::move(answer)).second) tokens += size;
+      if (answers.size() > kMaxChoices || tokens > kMaxChoiceTokens) return {};
     }
   }
   if (answers.size() < 2) return {};

@@ -37,6 +37,15 @@ TEST(AnswerChoicesTest, ThereAreNoneInFreeText) {
   EXPECT_THAT(AnswerChoices({records}), IsEmpty());
 }
 
+TEST(AnswerChoicesTest, ThereAreNoneInAFewLongTexts) {
+  std::vector<TokenizedRecord> records;
+  for (int32_t i = 0; i < 4; ++i) records.push_back(Answered(std::vector<int32_t>(512, i)));
+  records.push_back(Answered(std::vector<int32_t>(512, 0)));
+  EXPECT_THAT(AnswerChoices({records}), SizeIs(4));
+  records.push_back(Answered({4}));
+  EXPECT_THAT(AnswerChoices({records}), IsEmpty());
+}
+
 TEST(AnswerChoicesTest, OneAnswerIsNoChoice) {
   const std::vector<TokenizedRecord> records = {Answered({5}), Answered({5})};
   EXPECT_THAT(AnswerChoices({records}), IsEmpty());

@@ -11,25 +11,24 @@ absl::Status CheckAssignment(const Assignment& assignment, const Plan& plan) {
   const int64_t round = assignment.id.round;
   const int64_t count = plan.rounds.count;
   if (round < 0 || round > count || (round == count && !assignment.evaluate_only)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "the coordinator assigned round {}, counted from 0, of a plan with {}", round, count));
+    return absl::InvalidArgumentError(
+        fmt::format("the coordinator assigned round {} of a plan with {}", round + 1, count));
   }
   if (round < count && assignment.evaluate_only) {
     return absl::InvalidArgumentError(fmt::format(
-        "the coordinator asked for an evaluation alone in round {}, counted from 0, and the plan "
-        "has one after its {} rounds",
-        round, count));
+        "the coordinator asked for an evaluation alone in round {}, and the plan has one after its "
+        "{} rounds",
+        round + 1, count));
   }
   if (assignment.factors != TrainedFactors(plan.aggregation.method, round)) {
     return absl::InvalidArgumentError(fmt::format(
-        "the coordinator assigned factors that the plan's method, {}, does not train in round {}, "
-        "counted from 0",
-        ToString(plan.aggregation.method), round));
+        "the coordinator assigned factors that the plan's method, {}, does not train in round {}",
+        ToString(plan.aggregation.method), round + 1));
   }
   if (assignment.evaluate != Evaluates(plan, round)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "the coordinator wants {} evaluation in round {}, counted from 0, unlike the plan",
-        assignment.evaluate ? "an" : "no", round));
+    return absl::InvalidArgumentError(
+        fmt::format("the coordinator wants {} evaluation in round {}, unlike the plan",
+                    assignment.evaluate ? "an" : "no", round + 1));
   }
   return absl::OkStatus();
 }

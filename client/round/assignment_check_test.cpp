@@ -39,7 +39,7 @@ TEST(AssignmentCheckTest, TakesThePlansRoundsAndTheEvaluationAfterThem) {
 TEST(AssignmentCheckTest, RefusesARoundAfterTheLast) {
   const absl::Status refused = Check({.id = {.run = "run-1", .round = 3}});
   EXPECT_THAT(refused, HasCode(kRefused));
-  EXPECT_THAT(Message(refused), HasSubstr("round 3, counted from 0, of a plan with 3"));
+  EXPECT_THAT(Message(refused), HasSubstr("round 4 of a plan with 3"));
 }
 
 TEST(AssignmentCheckTest, RefusesARoundThatNoPlanHas) {
@@ -63,7 +63,7 @@ TEST(AssignmentCheckTest, RefusesAnEvaluationInPlaceOfARound) {
 TEST(AssignmentCheckTest, RefusesAnEvaluationThatThePlanHasNot) {
   const absl::Status refused = Check({.id = {.run = "run-1", .round = 1}, .evaluate = true});
   EXPECT_THAT(refused, HasCode(kRefused));
-  EXPECT_THAT(Message(refused), HasSubstr("wants an evaluation in round 1, counted from 0"));
+  EXPECT_THAT(Message(refused), HasSubstr("wants an evaluation in round 2, unlike"));
 }
 
 TEST(AssignmentCheckTest, RefusesToLeaveOutAnEvaluationOfThePlan) {

@@ -21,16 +21,16 @@ void LogInstruction(Log& log, const Instruction& instruction) {
                           log.Info("run proposed", {Field("run", invitation.run)});
                         },
                         [&](const Assignment& assignment) {
-                          log.Info(
-                              "round assigned",
-                              {Field("run", assignment.id.run), Field("round", assignment.id.round),
-                               Field("attempt", assignment.id.attempt),
-                               Field("adapter", assignment.adapter.ToHex().substr(0, 12)),
-                               Field("time_left", HumanDuration(assignment.time_left))});
+                          log.Info("round assigned",
+                                   {Field("run", assignment.id.run),
+                                    Field("round", assignment.id.round + 1),
+                                    Field("attempt", assignment.id.attempt),
+                                    Field("adapter", assignment.adapter.ToHex().substr(0, 12)),
+                                    Field("time_left", HumanDuration(assignment.time_left))});
                         },
                         [&](const RoundOver& over) {
                           log.Info("round closed",
-                                   {Field("run", over.id.run), Field("round", over.id.round),
+                                   {Field("run", over.id.run), Field("round", over.id.round + 1),
                                     Field("reason", over.reason)});
                         },
                         [&](const RunPause& pause) {
@@ -63,12 +63,13 @@ void LogReply(Log& log, const Reply& reply) {
           [&](const WorkProgress& progress) {
             if (progress.phase != WorkPhase::kWaiting) return;
             log.Info("round waits",
-                     {Field("run", progress.id.run), Field("round", progress.id.round),
+                     {Field("run", progress.id.run), Field("round", progress.id.round + 1),
                       Field("reason", progress.note)});
           },
           [&](const AttemptFailed& failed) {
-            log.Error("round failed", {Field("run", failed.id.run), Field("round", failed.id.round),
-                                       Field("reason", failed.reason)});
+            log.Error("round failed",
+                      {Field("run", failed.id.run), Field("round", failed.id.round + 1),
+                       Field("reason", failed.reason)});
           },
           [](const SecureMessage&) {}},
       reply);
@@ -125,13 +126,15 @@ Duties ClientDaemon::AwaitDuties(const std::stop_token& stop) {
   return std::visit([this](const auto& kind) { return Handle(kind); }, *event);
 }
 
+// None, too, once it is to stop: what comes then, the failure of what made it stop among
+// it, is for the next process.
 std::optional<ClientDaemon::Event> ClientDaemon::Await(const std::stop_token& stop) {
   absl::Duration wait = kLongestWait;
   if (state_.wake_at()) wait = std::min(wait, *state_.wake_at() - clock_.Monotonic());
   std::unique_lock lock(mutex_);
   arrived_.wait_for(lock, stop, absl::ToChronoNanoseconds(wait),
                     [this] { return !inbox_.empty(); });
-  if (inbox_.empty()) return std::nullopt;
+  if (inbox_.empty() || stop.stop_requested()) return std::nullopt;
   Event event = std::move(inbox_.front());
   inbox_.pop_front();
   return event;
@@ -178,7 +181,7 @@ Duties ClientDaemon::Handle(const Report& report) {
 void ClientDaemon::LogSubmission(const Submitted& submitted) {
   const auto& [id, status] = submitted;
   const LogField run = Field("run", id.run);
-  const LogField round = Field("round", id.round);
+  const LogField round = Field("round", id.round + 1);
   if (absl::IsUnavailable(status)) {
     if (std::exchange(told_not_taken_[id.run], id) == id) return;
     return log_.Warning("contribution not taken yet; offering it again until it is",
@@ -209,6 +212,9 @@ void ClientDaemon::Carry(const Train& duty, CoordinatorLink& link, Crew& crew) {
     absl::Status status = workshop_.Work(
         assignment, link, *control,
         [this](const WorkProgress& progress) { Post(Report(Progressed{progress})); });
+    if (status.ok()) {
+      Post(Report(Progressed{{.id = assignment.id, .phase = WorkPhase::kUploading}}));
+    }
     Post(Report(Trained{assignment.id, std::move(status)}));
   });
 }

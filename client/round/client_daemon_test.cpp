@@ -3,6 +3,7 @@
 #include "client/round/client_daemon.h"
 
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "fmt/format.h"
@@ -82,8 +83,8 @@ class JournalLink final : public CoordinatorLink {
       journal_.Write(fmt::format("answered {}", answer->accepted));
     } else if (const auto* failed = std::get_if<AttemptFailed>(&reply)) {
       journal_.Write("failed: " + failed->reason);
-    } else if (std::holds_alternative<WorkProgress>(reply)) {
-      journal_.Write("progress");
+    } else if (const auto* progress = std::get_if<WorkProgress>(&reply)) {
+      journal_.Write(fmt::format("is {}", ToString(progress->phase)));
     }
   }
   absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
@@ -107,7 +108,7 @@ class JournalLink final : public CoordinatorLink {
 };
 
 // Round 0 is trained at once, round 1 until it is stopped, rounds 2 and 3 fail; round 4
-// is handed in until it is stopped.
+// is handed in until it is stopped. Round 5 ends the client, and then fails.
 class JournalWorkshop final : public Workshop {
  public:
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
@@ -120,6 +121,11 @@ class JournalWorkshop final : public Workshop {
     journal_.Write(fmt::format("began round {}", assignment.id.round));
     observer({.id = assignment.id, .phase = WorkPhase::kTraining});
     if (assignment.id.round == 2) return absl::InternalError("the loss is not finite");
+    if (assignment.id.round == 5) {
+      journal_.Await("progress");
+      end();
+      return absl::AbortedError("the GPU is lost");
+    }
     if (assignment.id.round == 3) {
       return absl::NotFoundError("cannot open /models/lite/config.json: No such file");
     }
@@ -157,6 +163,7 @@ class JournalWorkshop final : public Workshop {
   }
 
   std::atomic<bool> secure = false;
+  std::function<void()> end;
 
  private:
   Journal& journal_;
@@ -203,6 +210,13 @@ TEST_F(ClientDaemonTest, TakesARoundFromInvitationToContribution) {
   journal_.Await("answered true");
   Assign(0);
   journal_.Await("submitted round 0");
+}
+
+TEST_F(ClientDaemonTest, TellsThatItUploads) {
+  Invite();
+  Assign(4);
+  journal_.Await("is training");
+  journal_.Await("is uploading");
 }
 
 TEST_F(ClientDaemonTest, SubmitsAgainWhenTheAssignmentIsRepeated) {
@@ -262,6 +276,15 @@ TEST_F(ClientDaemonTest, GivesUpAnUploadWhenItIsStopped) {
   journal_.Await("submitted round 4");
   thread_.request_stop();
   thread_.join();
+}
+
+// The next process takes it up again.
+TEST_F(ClientDaemonTest, TellsNothingOfWorkWhoseFailureEndsTheClient) {
+  workshop_.end = [this] { thread_.request_stop(); };
+  Invite();
+  Assign(5);
+  thread_.join();
+  EXPECT_THAT(journal_.lines(), Not(Contains("failed: the GPU is lost")));
 }
 
 TEST_F(ClientDaemonTest, AnswersInvitationsWhileItTrains) {

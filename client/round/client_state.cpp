@@ -22,6 +22,12 @@ constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 // coordinator is answered within that time.
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
+// Not so when a coordinator opens a round anew from another adapter, as after a restore.
+bool AskTheSame(const Assignment& a, const Assignment& b) {
+  return a.id == b.id && a.adapter == b.adapter && a.factors == b.factors &&
+         a.evaluate == b.evaluate && a.evaluate_only == b.evaluate_only;
+}
+
 }  // namespace
 
 std::string_view ToString(WorkPhase phase) {
@@ -80,11 +86,21 @@ void ClientState::Handle(const Invitation& invitation) {
 void ClientState::Handle(const Assignment& assignment) {
   RunState& run = runs_[assignment.id.run];
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
-  if (run.assignment && run.assignment->id == assignment.id) return Repeat(run);
+  if (run.assignment && AskTheSame(*run.assignment, assignment)) return Repeat(run);
+  const bool has_its_id = run.assignment && run.assignment->id == assignment.id;
+  const bool was_handed_in =
+      has_its_id && run.stage >= Stage::kSubmitting && run.stage <= Stage::kDone;
+  const bool secure = run.answer && run.answer->secure;
+  run.old_is_submitted = was_handed_in && run.stage == Stage::kSubmitting && !secure;
   Leave(run);
   EndAggregationOf(run);
   run.unheard.clear();
   run.assignment = assignment;
+  if (was_handed_in && secure) {
+    return Fail(run, absl::FailedPreconditionError(
+                         "it has begun this attempt from another adapter, as before a restore; it "
+                         "can take part in the next one"));
+  }
   run.stage = Stage::kQueued;
   queue_.push_back(assignment.id.run);
 }
@@ -225,7 +241,7 @@ void ClientState::Handle(const Trained& report) {
 void ClientState::Handle(const Submitted& report) {
   unwanted_.erase(report.id);
   RunState* run = Find(report.id);
-  if (run == nullptr) return;
+  if (run == nullptr || std::exchange(run->old_is_submitted, false)) return;
   if (run->stage == Stage::kQueued || run->stage == Stage::kTraining) {
     // An earlier process had begun the aggregation, and it has come to its end.
     if (absl::IsUnavailable(report.status)) return;

@@ -121,7 +121,8 @@ using Duties = std::vector<Duty>;
 // One assignment is trained at a time; those of other runs queue. Outside the
 // policy's hours queued work waits and running work stands still. After a
 // reconnect the coordinator repeats what it asks: what is being worked on goes
-// on, and what was already found out, failed or finished is told again. A secure
+// on, and what was already found out, failed or finished is told again; but an attempt
+// that starts from another adapter than before is new work. A secure
 // round's aggregation has a life of its own, which begins with Submit; its messages
 // are passed on to it whatever else is done for the attempt, as it may have begun
 // in an earlier process.
@@ -166,6 +167,7 @@ class ClientState {
     int64_t agreed_rounds = 0;             // As AttemptFailed has it; when kFailed.
     Bytes unheard;                         // Of an aggregation, until the run is studied.
     absl::Duration retry_at;               // When kUnsent.
+    bool old_is_submitted = false;         // Of an earlier assignment with the same id.
     absl::Duration progress_told_at = -absl::InfiniteDuration();
     std::optional<WorkProgress> progress;  // The newest, when kTraining.
     bool told_why_it_waits = false;

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/assignment_check.h"
+#include "client/training/step_error.h"
 #include "plan/evaluated_rounds.h"
 
 namespace fedtune {
@@ -43,11 +44,22 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   }
   ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
   RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
-  RoundWork work(assignment, *material, {*trainer, link, control, observer, fetched_, keeper});
-  ASSIGN_OR_RETURN(RoundResult result, work.Perform());
-  if (keeper) keeper->Keep(result);
-  Put(assignment.id, std::move(result));
+  RoundWork work(assignment, *material,
+                 {*trainer, link, control, observer, fetched_, keeper, site_.observe_work});
+  absl::StatusOr<RoundResult> result = work.Perform();
+  if (!result.ok()) return Failure(*material, assignment.id.run, result.status());
+  if (keeper) keeper->Keep(*result);
+  Put(assignment.id, *std::move(result));
   return absl::OkStatus();
+}
+
+// The number of a step bounds that of the records.
+absl::Status LocalWorkshop::Failure(const RunMaterial& material, const std::string& run,
+                                    const absl::Status& why) const {
+  if (material.tells_counts) return why;
+  absl::Status told = WithoutStep(why);
+  if (told != why && site_.observe_refusal) site_.observe_refusal(run, why);
+  return told;
 }
 
 // Rather than train in vain. What may pass is seen to when the work is handed in.

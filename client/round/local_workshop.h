@@ -64,6 +64,8 @@ class LocalWorkshop final : public Workshop {
   };
 
   absl::Status CheckMayTakePart(const SecureRoundWork& work);
+  absl::Status Failure(const RunMaterial& material, const std::string& run,
+                       const absl::Status& why) const;
   bool TakeAgain(const AttemptId& id, const RoundInputs& inputs);
   void Put(const AttemptId& id, RoundResult result);
 

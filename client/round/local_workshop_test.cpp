@@ -2,6 +2,9 @@
 
 #include "client/round/local_workshop.h"
 
+#include "base/status.h"
+#include "base/status_macros.h"
+#include "client/training/step_error.h"
 #include "gmock/gmock.h"
 #include "plan/adapter_targets.h"
 #include "tests/support/fake_clock.h"
@@ -38,14 +41,16 @@ std::string SecurePlanText() {
 
 constexpr size_t kRoutedExperts = 3 * 8;  // Of the model.
 
-// Leaves the adapter as it is.
+// Leaves the adapter as it is, or fails.
 class IdleTrainer final : public Trainer {
  public:
-  explicit IdleTrainer(int& trainings) : trainings_(trainings) {}
+  IdleTrainer(int& trainings, const absl::Status& failure)
+      : trainings_(trainings), failure_(failure) {}
 
   absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
                                         const TrainingObserver&) override {
     ++trainings_;
+    RETURN_IF_ERROR(failure_);
     return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()},
                            .routed_tokens = std::vector<int64_t>(kRoutedExperts)};
   }
@@ -56,6 +61,7 @@ class IdleTrainer final : public Trainer {
 
  private:
   int& trainings_;
+  const absl::Status& failure_;
 };
 
 // Has an adapter of zeros of any size.
@@ -96,7 +102,7 @@ class LocalWorkshopTest : public ::testing::Test {
   TrainerOpener OpenerOf() {
     return [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
       ++loads_;
-      return std::make_unique<IdleTrainer>(trainings_);
+      return std::make_unique<IdleTrainer>(trainings_, failure_);
     };
   }
   RoundKeeper Keeper() {
@@ -123,6 +129,7 @@ class LocalWorkshopTest : public ::testing::Test {
       .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
   int loads_ = 0;
   int trainings_ = 0;
+  absl::Status failure_ = absl::OkStatus();  // Of each training.
   LocalWorkshop workshop_;
   ZeroLink link_;
   WorkControl control_;
@@ -254,6 +261,12 @@ TEST_F(LocalWorkshopTest, HandsInWhatIsKept) {
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
 
+TEST_F(LocalWorkshopTest, SaysInWhichStepATrainingHasFailed) {
+  failure_ = InStep(7, absl::InternalError("the loss is not a finite number"));
+  workshop_.Study(invitation_);
+  EXPECT_EQ(Message(Work(0)), "step 7: the loss is not a finite number");
+}
+
 // A workshop of an institution that can sign.
 class SecureWorkshopTest : public LocalWorkshopTest {
  protected:
@@ -274,7 +287,11 @@ class SecureWorkshopTest : public LocalWorkshopTest {
                                       .number = 1,
                                       .key = key_,
                                       .signing_keys = {{1, key_->public_key()}}};
-            }};
+            },
+            .observe_refusal =
+                [this](const std::string&, const absl::Status& why) {
+                  observed_.emplace_back(Message(why));
+                }};
   }
 
   // How many sessions have a secret in the journal.
@@ -299,8 +316,19 @@ class SecureWorkshopTest : public LocalWorkshopTest {
 
   const std::shared_ptr<const SigningKey> key_ =
       std::make_shared<const SigningKey>(SigningKey::Generate(CipherSuite::kCurve25519));
+  std::vector<std::string> observed_;
   LocalWorkshop workshop_;
 };
+
+// It would be the least number of steps, which follows from that of the records.
+TEST_F(SecureWorkshopTest, TheStepInWhichATrainingHasFailedIsForTheLogAlone) {
+  failure_ = InStep(7, absl::InternalError("the loss is not a finite number"));
+  workshop_.Study(invitation_);
+  const absl::Status told =
+      workshop_.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {});
+  EXPECT_EQ(Message(told), "the loss is not a finite number");
+  EXPECT_THAT(observed_, ::testing::ElementsAre("step 7: the loss is not a finite number"));
+}
 
 TEST_F(SecureWorkshopTest, AcceptsWithoutTheNumberOfItsRecords) {
   EXPECT_EQ(workshop_.Study(invitation_),

@@ -27,13 +27,17 @@ class Forecast {
     }
     training().sequence_length =
         std::min(plan_.training.sequence_length, static_cast<int64_t>(longest));
+    const bool beside_the_model = budget.type != ComputeType::kBf16;  // Not on a GPU.
+    if (beside_the_model) record_bytes_ = MemoryOf(need.records) + MemoryOf(need.validation);
   }
 
   TrainingPlan& training() { return plan_.training; }
   void Choose(Recompute recompute) { budget_.recompute = recompute; }
 
   PlanCost Cost(int64_t recomputed_layers) const {
-    return EstimateCost(plan_, model_, layout_, budget_.type, recomputed_layers);
+    PlanCost cost = EstimateCost(plan_, model_, layout_, budget_.type, recomputed_layers);
+    cost.record_bytes = record_bytes_;
+    return cost;
   }
 
   bool Fits(const PlanCost& cost) const {
@@ -68,6 +72,7 @@ class Forecast {
   const BaseModelDescription& model_;
   const AdapterLayout& layout_;
   Plan plan_;
+  int64_t record_bytes_ = 0;
 };
 
 // The largest value of a number of the training below its own, halved again and again,
@@ -118,8 +123,13 @@ std::vector<std::string> Remedies(const MemoryBudget& budget, Forecast forecast)
 }
 
 std::string Advice(const MemoryBudget& budget, const Forecast& forecast, const PlanCost& least) {
-  if (static_cast<uint64_t>(least.program_bytes + least.weight_bytes) > budget.bytes) {
+  const int64_t model = least.program_bytes + least.weight_bytes;
+  if (static_cast<uint64_t>(model) > budget.bytes) {
     return "the base model alone does not fit: take a smaller one, or a machine with more memory";
+  }
+  if (static_cast<uint64_t>(model + least.record_bytes) > budget.bytes) {
+    return "the base model and the records alone do not fit: take fewer records, or a machine with "
+           "more memory";
   }
   const std::vector<std::string> remedies = Remedies(budget, forecast);
   if (remedies.empty()) {
@@ -132,14 +142,15 @@ std::string Advice(const MemoryBudget& budget, const Forecast& forecast, const P
 absl::Status Refuse(const MemoryBudget& budget, const Forecast& forecast) {
   const PlanCost least = forecast.Least();
   return absl::ResourceExhaustedError(fmt::format(
-      "training would take {} of memory (program {}, weights {}, adapter {}, activations {}{}), "
+      "training would take {} of memory (program {}, weights {}, adapter {}, activations {}{}, "
+      "records {}), "
       "and there are {}; {}; how much a training may use can be set (memory_gb in [training] of "
       "the client's configuration, --memory-gb)",
       Bytes(least.memory_bytes()), Bytes(least.program_bytes), Bytes(least.weight_bytes),
       Bytes(least.adapter_bytes), Bytes(least.activation_bytes),
       budget.recompute == Recompute::kNever ? ""
                                             : ", where layers compute them twice to save memory",
-      HumanBytes(budget.bytes), Advice(budget, forecast, least)));
+      Bytes(least.record_bytes), HumanBytes(budget.bytes), Advice(budget, forecast, least)));
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct TrainingNeed {
   const BaseModelDescription& model;
   const AdapterLayout& layout;
   std::span<const TokenizedRecord> records;  // None has more tokens than the plan allows.
+  std::span<const TokenizedRecord> validation;
 };
 
 // How a training fits into memory.

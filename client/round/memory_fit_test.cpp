@@ -57,7 +57,7 @@ class MemoryFitTest : public ::testing::Test {
 
   absl::StatusOr<MemoryFit> Fit() const {
     const AdapterLayout layout = Layout();
-    return FitIntoMemory(budget_, {plan_, model_, layout, records_});
+    return FitIntoMemory(budget_, {plan_, model_, layout, records_, validation_});
   }
 
   // Of the longest record.
@@ -78,6 +78,7 @@ class MemoryFitTest : public ::testing::Test {
   Plan plan_;
   MemoryBudget budget_;
   std::vector<TokenizedRecord> records_;
+  std::vector<TokenizedRecord> validation_;
 };
 
 TEST_F(MemoryFitTest, NothingIsRecomputedWhereAllFits) {
@@ -150,6 +151,22 @@ TEST_F(MemoryFitTest, RecordsThatAreShorterThanThePlanAllowsCostLess) {
   EXPECT_GT(Fit()->recomputed_layers, 0);
   Records(100);
   EXPECT_LT(Fit()->bytes, static_cast<int64_t>(Bytes(0)));
+}
+
+TEST_F(MemoryFitTest, OnACpuRecordsTakeOfTheMemoryToo) {
+  budget_.type = ComputeType::kFp32;
+  const int64_t before = Fit()->bytes;
+  validation_.assign(100, {.tokens = std::vector<int32_t>(100'000), .is_target = {}});
+  EXPECT_GE(MemoryOf(validation_), 40'000'000);
+  EXPECT_EQ(Fit()->bytes, before + MemoryOf(validation_));
+  budget_.bytes = static_cast<uint64_t>(before + MemoryOf(validation_) / 2);
+  EXPECT_THAT(Refusal(), HasSubstr("the base model and the records alone do not fit"));
+}
+
+TEST_F(MemoryFitTest, OnAGpuTheyTakeNone) {
+  const int64_t before = Fit()->bytes;
+  validation_.assign(100, {.tokens = std::vector<int32_t>(100'000), .is_target = {}});
+  EXPECT_EQ(Fit()->bytes, before);
 }
 
 TEST_F(MemoryFitTest, IsDescribedWithItsNumbers) {

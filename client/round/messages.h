@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "aggregation/adapter_layout.h"
+#include "aggregation/evaluation_result.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/sha256.h"
 
@@ -148,22 +149,14 @@ using Reply = std::variant<InvitationAnswer, WorkProgress, AttemptFailed, Secure
 
 // ---- What the client hands in ----
 
-struct LocalEvaluation {
-  double loss = 0;                      // Mean per answer token.
-  std::optional<double> accuracy = {};  // Absent for free text.
-  int64_t example_count = 0;
-
-  friend bool operator==(const LocalEvaluation&, const LocalEvaluation&) = default;
-};
-
 struct LocalMetrics {
   double training_loss = 0;  // Mean per answer token over the steps.
   int64_t steps = 0;
   int64_t token_count = 0;
   std::vector<int64_t> routed_tokens = {};  // Of each routed expert, layer by layer.
   absl::Duration training_time = {};
-  std::optional<LocalEvaluation> before = {};
-  std::optional<LocalEvaluation> after = {};
+  std::optional<EvaluationResult> before = {};
+  std::optional<EvaluationResult> after = {};
 
   friend bool operator==(const LocalMetrics&, const LocalMetrics&) = default;
 };

@@ -52,7 +52,7 @@ std::optional<Record> RoundKeeper::Find(const RoundInputs& inputs, std::string_v
   if (status.ok()) status = check(*record);
   if (status.ok()) return *std::move(record);
   log_->Warning("what is stored of a round is not used; its work is done anew",
-                {Field("run", inputs.run), Field("round", inputs.round), Field("stored", kind),
+                {Field("run", inputs.run), Field("round", inputs.round + 1), Field("stored", kind),
                  Field("reason", Message(status))});
   Remove(file);
   return std::nullopt;
@@ -65,7 +65,7 @@ std::optional<RoundResult> RoundKeeper::FindResult(const RoundInputs& inputs,
   });
   if (result) {
     log_->Info("round was worked out before; its stored result is taken",
-               {Field("run", inputs.run), Field("round", inputs.round)});
+               {Field("run", inputs.run), Field("round", inputs.round + 1)});
   }
   return result;
 }
@@ -79,7 +79,7 @@ std::optional<RoundCheckpoint> RoundKeeper::FindCheckpoint(const RoundInputs& in
   if (checkpoint) {
     const int64_t step = checkpoint->training ? checkpoint->training->step : 0;
     log_->Info("round goes on from its checkpoint",
-               {Field("run", inputs.run), Field("round", inputs.round), Field("step", step),
+               {Field("run", inputs.run), Field("round", inputs.round + 1), Field("step", step),
                 Field("steps", shape.steps)});
   }
   return checkpoint;
@@ -92,7 +92,8 @@ bool RoundKeeper::Store(const RoundInputs& inputs, std::string_view kind,
   if (!status.ok() && !told_cannot_store_) {
     log_->Warning(
         "a round's work cannot be stored; it goes on, and is lost if this client is killed",
-        {Field("run", inputs.run), Field("round", inputs.round), Field("reason", Message(status))});
+        {Field("run", inputs.run), Field("round", inputs.round + 1),
+         Field("reason", Message(status))});
   }
   told_cannot_store_ = !status.ok();
   return status.ok();

@@ -51,7 +51,7 @@ void WriteInputs(CanonicalWriter& writer, const RoundInputs& inputs) {
       .Fixed(inputs.records);
 }
 
-void WriteEvaluation(CanonicalWriter& writer, const std::optional<LocalEvaluation>& evaluation) {
+void WriteEvaluation(CanonicalWriter& writer, const std::optional<EvaluationResult>& evaluation) {
   writer.U8(evaluation ? 1 : 0);
   if (!evaluation) return;
   WriteDouble(writer, evaluation->loss);
@@ -146,9 +146,9 @@ class HeaderReader {
     return inputs;
   }
 
-  std::optional<LocalEvaluation> Evaluation() {
+  std::optional<EvaluationResult> Evaluation() {
     if (!Flag()) return std::nullopt;
-    LocalEvaluation evaluation{.loss = Double()};
+    EvaluationResult evaluation{.loss = Double()};
     if (Flag()) evaluation.accuracy = Double();
     evaluation.example_count = Count();
     return evaluation;

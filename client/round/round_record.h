@@ -44,8 +44,8 @@ absl::Status CheckSameInputs(const RoundInputs& stored, const RoundInputs& wante
 // A round's work on the way.
 struct RoundCheckpoint {
   RoundInputs inputs = {};
-  std::optional<LocalEvaluation> before = {};  // Only if the inputs ask for it.
-  std::optional<TrainingState> training = {};  // Absent before the first step.
+  std::optional<EvaluationResult> before = {};  // Only if the inputs ask for it.
+  std::optional<TrainingState> training = {};   // Absent before the first step.
 
   friend bool operator==(const RoundCheckpoint&, const RoundCheckpoint&) = default;
 };

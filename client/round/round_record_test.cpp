@@ -31,7 +31,7 @@ RoundInputs Inputs() {
 
 RoundCheckpoint Checkpoint() {
   return {.inputs = Inputs(),
-          .before = LocalEvaluation{.loss = 0.5, .accuracy = 0.25, .example_count = 12},
+          .before = EvaluationResult{.loss = 0.5, .accuracy = 0.25, .example_count = 12},
           .training = TrainingState{.step = 120,
                                     .adapter = {1, -2, 3},
                                     .first_moment = {4, 5},
@@ -52,7 +52,7 @@ RoundResult Result() {
                       .routed_tokens = {3, 0, 4},
                       .training_time = absl::Milliseconds(2500),
                       .before = std::nullopt,
-                      .after = LocalEvaluation{.loss = 0.5, .example_count = 12}}};
+                      .after = EvaluationResult{.loss = 0.5, .example_count = 12}}};
 }
 
 template <typename Record>

@@ -119,7 +119,8 @@ absl::Status RoundWork::EvaluateBefore() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<LocalEvaluation>> RoundWork::Evaluate(std::span<const float> adapter) {
+absl::StatusOr<std::optional<EvaluationResult>> RoundWork::Evaluate(
+    std::span<const float> adapter) {
   if (material_.validation.empty()) return std::nullopt;
   const EvaluationRequest request{.layout = &material_.layout,
                                   .adapter = adapter,
@@ -133,9 +134,9 @@ absl::StatusOr<std::optional<LocalEvaluation>> RoundWork::Evaluate(std::span<con
                      return tools_.control.Proceed();
                    }));
   longest_evaluation_ = std::max(longest_evaluation_, timer_.End());
-  return LocalEvaluation{.loss = evaluation.loss,
-                         .accuracy = evaluation.accuracy,
-                         .example_count = evaluation.example_count};
+  return EvaluationResult{.loss = evaluation.loss,
+                          .accuracy = evaluation.accuracy,
+                          .example_count = evaluation.example_count};
 }
 
 TrainingRequest RoundWork::RequestFor(int64_t steps) {
@@ -233,6 +234,7 @@ void RoundWork::Tell(WorkPhase phase, double fraction, double tokens_per_second)
                         .fraction = fraction,
                         .tokens_per_second = tokens_per_second,
                         .note = phase == WorkPhase::kTraining ? note_ : ""};
+  if (tools_.observe_here) tools_.observe_here(progress);
   if (!material_.tells_counts) progress = WithoutCounts(std::move(progress));
   if (progress == told_) return;
   told_ = progress;

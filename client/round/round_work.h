@@ -37,7 +37,8 @@ RoundInputs InputsOf(const Assignment& assignment, const RunMaterial& material);
 //   download -> evaluate -> train -> evaluate
 //
 // Where the coordinator is not to know how many records there are, it is told of
-// training and evaluation by the quarter and without a rate.
+// training and evaluation by the quarter and without a rate; the institution's own
+// observer is told all.
 //
 // It goes on from the checkpoint that the keeper has of it and gives it new ones; an
 // evaluation that was not finished begins anew. Use it once. Not thread-safe.
@@ -50,6 +51,7 @@ class RoundWork {
     const WorkObserver& observer;
     std::optional<FetchedAdapter>& fetched;  // May be empty; filled in.
     RoundKeeper* keeper = nullptr;           // Null: nothing is kept.
+    WorkObserver observe_here = {};          // The institution's own; may be empty.
   };
 
   // All arguments must outlive the work.
@@ -64,7 +66,7 @@ class RoundWork {
   void Keep(const RoundCheckpoint& checkpoint);
   absl::Status Fetch();
   absl::Status EvaluateBefore();
-  absl::StatusOr<std::optional<LocalEvaluation>> Evaluate(std::span<const float> adapter);
+  absl::StatusOr<std::optional<EvaluationResult>> Evaluate(std::span<const float> adapter);
   absl::Status Train(RoundResult& result);
   TrainingRequest RequestFor(int64_t steps);
   void TakeState(int64_t step, const std::function<TrainingState()>& state);

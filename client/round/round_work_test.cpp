@@ -108,7 +108,11 @@ class RoundWorkTest : public ::testing::Test {
       phases_.push_back(progress.phase);
       told_.push_back(progress);
     };
-    return RoundWork(assignment_, material_, {trainer_, link_, control_, observer, fetched_})
+    const WorkObserver here = [this](const WorkProgress& progress) {
+      told_here_.push_back(progress);
+    };
+    return RoundWork(assignment_, material_,
+                     {trainer_, link_, control_, observer, fetched_, nullptr, here})
         .Perform();
   }
 
@@ -121,6 +125,7 @@ class RoundWorkTest : public ::testing::Test {
   std::vector<int64_t> steps_;
   std::vector<WorkPhase> phases_;
   std::vector<WorkProgress> told_;
+  std::vector<WorkProgress> told_here_;
 };
 
 TEST_F(RoundWorkTest, HandsInWhatWasTrainedMinusWhatCameIn) {
@@ -256,6 +261,16 @@ TEST_F(RoundWorkTest, TellsNoCountsWhereTheCoordinatorIsNotToKnowThem) {
     if (progress.phase == WorkPhase::kTraining) fractions.push_back(progress.fraction);
   }
   EXPECT_THAT(fractions, ElementsAre(0, 0.25, 0.5, 0.75, 1));
+}
+
+TEST_F(RoundWorkTest, TellsTheInstitutionItselfEveryStepAllTheSame) {
+  material_.tells_counts = false;
+  ASSERT_THAT(Perform(), IsOk());
+  std::vector<double> fractions;
+  for (const WorkProgress& progress : told_here_) {
+    if (progress.phase == WorkPhase::kTraining) fractions.push_back(progress.fraction);
+  }
+  EXPECT_THAT(fractions, ElementsAre(0, 1.0 / 3, 2.0 / 3, 1));
 }
 
 }  // namespace

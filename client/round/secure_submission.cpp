@@ -57,13 +57,6 @@ class DeltaOf final : public ValueSource {
   const std::shared_ptr<const Contribution> contribution_;
 };
 
-std::optional<CountedEvaluation> Counted(const std::optional<LocalEvaluation>& evaluation) {
-  if (!evaluation) return std::nullopt;
-  return CountedEvaluation{.loss = evaluation->loss,
-                           .accuracy = evaluation->accuracy,
-                           .example_count = evaluation->example_count};
-}
-
 CountedRound CountedOf(const RunMaterial& material, const LocalMetrics& metrics) {
   const auto example_count = static_cast<int64_t>(material.training.size());
   return {.weight = ContributionWeight(material.plan, example_count),
@@ -71,8 +64,8 @@ CountedRound CountedOf(const RunMaterial& material, const LocalMetrics& metrics)
           .training_loss = metrics.training_loss,
           .steps = metrics.steps,
           .token_count = metrics.token_count,
-          .before = Counted(metrics.before),
-          .after = Counted(metrics.after),
+          .before = metrics.before,
+          .after = metrics.after,
           .routed_tokens = metrics.routed_tokens};
 }
 

@@ -147,7 +147,7 @@ class SecureSubmissionTest : public ::testing::Test {
                     .layout = Sha256Of("layout"),
                     .evaluate_only = party.work.assignment.evaluate_only};
     contribution.metrics = {.training_loss = 1.5, .steps = 1, .token_count = 10};
-    contribution.metrics.before = LocalEvaluation{.loss = 2, .accuracy = 0.5, .example_count = 4};
+    contribution.metrics.before = EvaluationResult{.loss = 2, .accuracy = 0.5, .example_count = 4};
     if (contribution.evaluate_only) return;
     contribution.delta.resize(static_cast<size_t>(party.material->layout.parameter_count()));
     std::mt19937 random(number);
@@ -287,7 +287,7 @@ TEST_F(SecureSubmissionTest, FiveClientsGiveTheirSumAndNothingElse) {
   EXPECT_EQ(sum.counted().total_weight, 150);
   EXPECT_EQ(sum.counted().example_count, 150);
   EXPECT_EQ(sum.counted().training_loss, 1.5);
-  EXPECT_EQ(sum.counted().before, (CountedEvaluation{2, 0.5, 20}));
+  EXPECT_EQ(sum.counted().before, (EvaluationResult{2, 0.5, 20}));
   EXPECT_EQ(sum.counted().routed_tokens, PlainRoutedTokens());
   std::vector<float> mean(parties_.at(1).contribution->delta.size());
   ASSERT_THAT(sum.Mean(0, mean), IsOk());
@@ -314,7 +314,7 @@ TEST_F(SecureSubmissionTest, AnEvaluationIsSummedWithoutValues) {
   PlayUntil(CoordinatorSession::Phase::kDone);
   ASSERT_FALSE(HasFatalFailure());
   const CountedRounds counted = Unmask().counted();
-  EXPECT_EQ(counted.before, (CountedEvaluation{2, 0.5, 20}));
+  EXPECT_EQ(counted.before, (EvaluationResult{2, 0.5, 20}));
   EXPECT_TRUE(counted.routed_tokens.empty());
 }
 

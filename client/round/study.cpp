@@ -94,7 +94,8 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
     return absl::FailedPreconditionError("it has no record that can be trained on");
   }
   const absl::StatusOr<MemoryFit> fit = FitIntoMemory(
-      site.memory, {material.plan, model.description, material.layout, records.training});
+      site.memory,
+      {material.plan, model.description, material.layout, records.training, records.validation});
   if (!fit.ok()) {
     return Refusal(site, invitation, material, fit.status(),
                    "training does not fit into its memory");

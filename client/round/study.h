@@ -15,6 +15,7 @@
 #include "client/round/messages.h"
 #include "client/round/run_material.h"
 #include "client/round/secure_membership.h"
+#include "client/round/workshop.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -41,7 +42,7 @@ using RosterJoiner = std::function<absl::StatusOr<SecureMembership>(std::string_
 // Told how a run's training fits into memory.
 using MemoryObserver = std::function<void(const std::string& run, const MemoryFit& fit)>;
 
-// Told why a run is declined, where the coordinator is told less.
+// Told why a run is declined, or its training has failed, where the coordinator is told less.
 using RefusalObserver = std::function<void(const std::string& run, const absl::Status& why)>;
 
 // What an institution brings to a run.
@@ -54,6 +55,7 @@ struct Site {
   MemoryBudget memory = {};
   MemoryObserver observe_memory = {};    // May be empty.
   RefusalObserver observe_refusal = {};  // May be empty.
+  WorkObserver observe_work = {};        // May be empty. Told all, as it stays here.
 };
 
 // Everything that the run needs here; or, as the status' message, why the

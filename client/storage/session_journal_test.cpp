@@ -197,6 +197,25 @@ TEST_F(SessionJournalTest, NoFlippedBitTakesBackWhatWasAgreedOn) {
   EXPECT_GT(tries, 100);
 }
 
+// As a client leaves it that is killed: all of it in the write-ahead log.
+TEST_F(SessionJournalTest, NoFlippedBitInTheLogTakesBackWhatWasAgreedOn) {
+  SessionJournal journal = Open();
+  ASSERT_THAT(journal.Begin(First()), IsOk());
+  ASSERT_THAT(journal.Append(First().id, 0, Bytes{1}, true), IsOk());
+  ASSERT_THAT(journal.Append(First().id, 1, Bytes{2}, false), IsOk());
+  const std::filesystem::path copy = folder_.path() / "copy.db";
+  std::filesystem::copy(path_, copy);
+  const std::string good = *ReadFile(path_.string() + "-wal");
+  const size_t last_transaction = size_t{3} * 4120;
+  for (size_t at = 0; at + last_transaction < good.size(); at += 197) {
+    std::string damaged = good;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1 << at % 8);
+    std::ofstream(copy.string() + "-wal", std::ios::binary) << damaged;
+    auto opened = SessionJournal::Open(copy, key_);
+    EXPECT_FALSE(opened.ok() && opened->Begin(Second()).ok()) << "a bit of byte " << at;
+  }
+}
+
 TEST_F(SessionJournalTest, OpensAFileThatHadNoChecksums) {
   ASSERT_THAT(Open().Begin(First()), IsOk());
   const std::filesystem::path older = folder_.path() / "older.db";

@@ -49,8 +49,9 @@ absl::StatusOr<TestedGpu> TestOne(const GpuAccess& gpus, int index) {
   if (!test.ok()) {
     return absl::FailedPreconditionError(
         fmt::format("GPU {}, {}, failed its self-test: {}. Another driver or another GPU may "
-                    "help",
-                    index, gpu.name, Message(test)));
+                    "help, or the end of another program that uses it: {} of its {} were free",
+                    index, gpu.name, Message(test), HumanBytes(gpu.free_memory_bytes),
+                    HumanBytes(gpu.memory_bytes)));
   }
   // The test has loaded what takes memory of its own, and keeps it.
   ASSIGN_OR_RETURN(gpu, gpus.describe(index));
@@ -71,6 +72,7 @@ absl::StatusOr<ComputeDevice> ChooseDeviceAmong(const GpuAccess& gpus, std::stri
   const absl::StatusOr<int> count = gpus.count();
   if (!count.ok() && is_auto) {
     device.remark_ = fmt::format("no GPU: {}", Message(count.status()));
+    device.is_fallback_ = !absl::IsNotFound(count.status());
     return device;
   }
   if (!count.ok() || *index >= *count) {

@@ -20,8 +20,8 @@ struct Gpu {
   bool has_bf16 = false;           // In hardware: compute capability 8.0 or higher.
 };
 
-// How GPUs are counted (CountGpus), described (DescribeGpu) and tested: OK, or
-// what one of them computes wrongly.
+// How GPUs are counted (CountGpus; NOT_FOUND: there is none), described (DescribeGpu) and tested:
+// OK, or what one of them computes wrongly.
 struct GpuAccess {
   std::function<absl::StatusOr<int>()> count;
   std::function<absl::StatusOr<Gpu>(int index)> describe;
@@ -45,8 +45,8 @@ class ComputeDevice {
   // How it was chosen, for people: "self-test passed in 0.8 s"; may be empty.
   const std::string& remark() const { return remark_; }
 
-  // "auto" found a GPU, but it cannot be used and this is the CPU instead: the
-  // remark says why, and somebody should read it.
+  // "auto" found a GPU, or a driver that fails, and this is the CPU instead: the remark
+  // says why, and somebody should read it.
   bool is_fallback() const { return is_fallback_; }
 
  private:

@@ -65,15 +65,23 @@ TEST_F(ChooseDeviceTest, TheCpuIsTakenWithoutALookAtGpus) {
 }
 
 TEST_F(ChooseDeviceTest, WithoutAGpuAutoIsTheCpuAndSaysWhy) {
-  count_ = absl::FailedPreconditionError("CUDA finds no GPU");
+  count_ = absl::NotFoundError("CUDA finds no GPU");
   const auto device = Choose("auto");
   ASSERT_THAT(device, IsOk());
   EXPECT_EQ(Describe(*device), "cpu, no GPU: CUDA finds no GPU");
   EXPECT_FALSE(device->is_fallback()) << "nothing is wrong";
 }
 
+TEST_F(ChooseDeviceTest, WhereTheDriverFailsAutoIsTheCpuAndSomebodyShouldKnow) {
+  count_ = absl::FailedPreconditionError("the driver is too old");
+  const auto device = Choose("auto");
+  ASSERT_THAT(device, IsOk());
+  EXPECT_EQ(Describe(*device), "cpu, no GPU: the driver is too old");
+  EXPECT_TRUE(device->is_fallback());
+}
+
 TEST_F(ChooseDeviceTest, WithoutAGpuOneThatIsAskedForIsRefused) {
-  count_ = absl::FailedPreconditionError("CUDA finds no GPU");
+  count_ = absl::NotFoundError("CUDA finds no GPU");
   const absl::Status status = Choose("cuda").status();
   EXPECT_THAT(status, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(Message(status), "the device is \"cuda\", but CUDA finds no GPU. \"cpu\" always works");
@@ -99,6 +107,14 @@ TEST_F(ChooseDeviceTest, AGpuThatIsAskedForAndFailsItsSelfTestIsRefused) {
   const absl::Status status = Choose("cuda:1").status();
   EXPECT_THAT(status, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(Message(status), HasSubstr("GPU 1, NVIDIA L4, failed its self-test: a norm differs"));
+}
+
+TEST_F(ChooseDeviceTest, AGpuThatFailsItsSelfTestIsRefusedWithTheMemoryThatOthersLeftIt) {
+  gpu_.free_memory_bytes = 1'100'000'000;
+  self_test_ = absl::FailedPreconditionError("a norm failed (CUDA out of memory)");
+  EXPECT_THAT(
+      Message(Choose("cuda").status()),
+      HasSubstr("the end of another program that uses it: 1.1 GB of its 24.0 GB were free"));
 }
 
 TEST_F(ChooseDeviceTest, AGpuWithoutBf16IsRefusedUntested) {

@@ -13,7 +13,9 @@ namespace fedtune {
 
 // How many there are; at least 1.
 //
-// FAILED_PRECONDITION: there is none that this program can use; says why.
+// NOT_FOUND: this machine has none, or this program is not built for them.
+// FAILED_PRECONDITION: CUDA fails although there is a driver, as where that is too old.
+// Either says why.
 absl::StatusOr<int> CountGpus();
 
 // INTERNAL: CUDA fails on this GPU; says how.

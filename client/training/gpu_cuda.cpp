@@ -2,6 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <string>
+
 #include "base/status_macros.h"
 #include "c10/cuda/CUDACachingAllocator.h"
 #include "c10/cuda/CUDAFunctions.h"
@@ -21,12 +23,17 @@ absl::Status ToStatus(cudaError_t error, int index) {
 }  // namespace
 
 absl::StatusOr<int> CountGpus() {
-  int count = 0;
-  const cudaError_t error = c10::cuda::GetDeviceCount(&count);
+  int count = 0, driver = 0;
+  cudaError_t error = c10::cuda::GetDeviceCount(&count);
   if (error == cudaSuccess && count > 0) return count;
-  return absl::FailedPreconditionError(
-      fmt::format("CUDA finds no GPU: {}; CUDA 13 needs NVIDIA's driver 580 or newer",
-                  cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error)));
+  if (error == cudaSuccess) error = cudaErrorNoDevice;
+  const std::string why =
+      fmt::format("{}; CUDA 13 needs NVIDIA's driver 580 or newer", cudaGetErrorString(error));
+  const bool has_driver = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
+  if (has_driver && error != cudaErrorNoDevice) {
+    return absl::FailedPreconditionError(fmt::format("CUDA cannot use the GPUs: {}", why));
+  }
+  return absl::NotFoundError(fmt::format("CUDA finds no GPU: {}", why));
 }
 
 absl::StatusOr<Gpu> DescribeGpu(int index) {

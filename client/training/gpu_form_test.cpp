@@ -7,8 +7,10 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ATen/Parallel.h"
@@ -77,6 +79,8 @@ class GpuFormTest : public ::testing::TestWithParam<std::string> {
     request.max_gradient_norm = 0;
     request.dropout = dropout_;
     request.recomputed_layers = recomputed_layers_;
+    request.resumed = half_way_ ? &*half_way_ : nullptr;
+    request.take_state = take_state_;
     auto outcome = TrainLocally(model, request, observer);
     EXPECT_THAT(outcome, IsOk());
     return *std::move(outcome);
@@ -105,6 +109,8 @@ class GpuFormTest : public ::testing::TestWithParam<std::string> {
   ModelReference reference_;
   double dropout_ = 0;
   int64_t recomputed_layers_ = 0;
+  std::optional<TrainingState> half_way_;  // What a training goes on from.
+  StateTaker take_state_;
 };
 
 TEST_P(GpuFormTest, WeightsAreInBf16AndRoutersAndNormsInFp32) {
@@ -165,6 +171,17 @@ TEST_P(GpuFormTest, AnotherDeviceThanTheCpuDoesTheSame) {
   EXPECT_EQ(there.device(), FakeDevice::device());
   EXPECT_NEAR(Train(there).loss / Train(here).loss, 1, 0.02);
   EXPECT_NEAR(Evaluate(there).loss / Evaluate(here).loss, 1, 0.02);
+}
+
+TEST_P(GpuFormTest, AnotherDeviceThanTheCpuGoesOnFromWhatItStored) {
+  const Model there = LoadOnto(FakeDevice::device());
+  std::optional<TrainingState> stored;
+  take_state_ = [&](int64_t step, const auto& state) {
+    if (step == kSteps / 2) stored = state();
+  };
+  const TrainingOutcome whole = Train(there);
+  half_way_ = std::move(stored);
+  EXPECT_EQ(Train(there).adapter, whole.adapter);
 }
 
 TEST_P(GpuFormTest, AnotherDeviceThanTheCpuReadsATextTheSame) {

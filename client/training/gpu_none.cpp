@@ -6,7 +6,7 @@
 namespace fedtune {
 
 absl::StatusOr<int> CountGpus() {
-  return absl::FailedPreconditionError("this program was built without CUDA");
+  return absl::NotFoundError("this program was built without CUDA");
 }
 
 absl::StatusOr<Gpu> DescribeGpu(int /*index*/) {

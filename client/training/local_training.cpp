@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "client/training/optimizer.h"
 #include "client/training/packing.h"
+#include "client/training/step_error.h"
 #include "fmt/format.h"
 #include "model/transformer/adapter.h"
 #include "model/transformer/loss.h"
@@ -78,8 +79,8 @@ absl::StatusOr<StepResult> Differentiate(const Model& model, Adapter& adapter, c
 
 absl::Status CheckLoss(double loss, int64_t step) {
   if (std::isfinite(loss)) return absl::OkStatus();
-  return absl::InternalError(
-      fmt::format("the loss is not a finite number in step {}; try a lower learning rate", step));
+  return InStep(step,
+                absl::InternalError("the loss is not a finite number; try a lower learning rate"));
 }
 
 // Routed experts, of all layers.

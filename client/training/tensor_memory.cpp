@@ -3,7 +3,10 @@
 #include "client/training/tensor_memory.h"
 
 #include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <climits>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +21,20 @@ namespace fedtune {
 namespace {
 
 constexpr size_t kAlignment = 64;
+
+// The heap grows by so much at least, of which nothing is taken before it is used.
+constexpr int kGrowth = 64 << 20;
+
+uintptr_t EndOfHeap() { return reinterpret_cast<uintptr_t>(sbrk(0)); }
+
+// How far huge pages have been asked for.
+std::atomic<uintptr_t> huge_until = 0;
+
+// Asks for them where the heap has grown. A system without any gives small ones.
+void WantHugePages() {
+  const uintptr_t end = EndOfHeap(), begin = huge_until.exchange(end);
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
 
 // malloc()'s block stands before the tensor's values: there is room, because it
 // lies at a multiple of 16 bytes, and the values at the next one of 64.
@@ -34,7 +51,8 @@ class MallocAllocator final : public c10::Allocator {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (size == 0) return {nullptr, nullptr, &Free, cpu};
     void* block = size <= SIZE_MAX - kAlignment ? std::malloc(size + kAlignment) : nullptr;
-    TORCH_CHECK(block != nullptr, "not enough memory: ", size, " bytes for a tensor");
+    TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, size, " bytes for a tensor");
+    WantHugePages();
     const size_t rest = reinterpret_cast<uintptr_t>(block) % kAlignment;
     std::byte* values = static_cast<std::byte*>(block) + (kAlignment - rest);
     std::memcpy(values - sizeof(block), &block, sizeof(block));
@@ -58,8 +76,13 @@ void KeepTensorsTogether() {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, kGrowth);
+  huge_until = EndOfHeap();
 }
 
-void ReturnFreeMemory() { malloc_trim(0); }
+void ReturnFreeMemory() {
+  malloc_trim(0);
+  huge_until = EndOfHeap();
+}
 
 }  // namespace fedtune

@@ -12,6 +12,9 @@ namespace fedtune {
 // What a step frees stays with the process for the next one, instead of going back to
 // the system and coming again page by page, until ReturnFreeMemory().
 //
+// Where the system has huge pages, tensors lie on them: there are more of the small ones
+// than a processor remembers the places of.
+//
 // A program that trains calls it first in main(). Tensors that are there already
 // keep their memory.
 void KeepTensorsTogether();

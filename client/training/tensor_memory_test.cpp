@@ -7,16 +7,23 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <string>
 #include <vector>
 
 #include "ATen/ops/empty.h"
 #include "ATen/ops/full.h"
 #include "c10/core/CPUAllocator.h"
+#include "c10/util/Exception.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace fedtune {
 namespace {
+
+using ::testing::HasSubstr;
 
 class TensorMemoryTest : public ::testing::Test {
  protected:
@@ -39,8 +46,8 @@ TEST_F(TensorMemoryTest, OneWithoutValuesIsFine) {
   EXPECT_EQ(none.clone().numel(), 0);
 }
 
-TEST_F(TensorMemoryTest, TooLargeATensorIsRefused) {
-  EXPECT_ANY_THROW(c10::GetCPUAllocator()->allocate(SIZE_MAX));
+TEST_F(TensorMemoryTest, TooLargeATensorIsRefusedForMemory) {
+  EXPECT_THROW(c10::GetCPUAllocator()->allocate(SIZE_MAX), c10::OutOfMemoryError);
 }
 
 // What LibTorch's own way of asking for memory does not do with glibc 2.36.
@@ -79,6 +86,34 @@ TEST_F(TensorMemoryTest, WhatATensorLeavesTheNextOneFindsWithItsPages) {
   const int64_t before = PageFaults();
   tensor = at::full({kLarge}, 2, at::kByte);
   EXPECT_LT(PageFaults() - before, 1000);  // Of 51,200 pages of 4 KiB.
+}
+
+// The flags of the mapping that an address lies in.
+std::string FlagsOf(const void* address) {
+  const auto place = reinterpret_cast<uintptr_t>(address);
+  std::ifstream maps("/proc/self/smaps");
+  bool is_there = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
+      is_there = begin <= place && place < end;
+    } else if (is_there && line.starts_with("VmFlags:")) {
+      return line;
+    }
+  }
+  return "";
+}
+
+TEST_F(TensorMemoryTest, HugePagesAreAskedForAlsoWhereMemoryWasGivenBack) {
+  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) {
+    GTEST_SKIP() << "this system has no huge pages";
+  }
+  for (int i = 0; i < 2; ++i) {
+    at::Tensor tensor = at::full({kLarge}, 1, at::kByte);
+    EXPECT_THAT(FlagsOf(tensor.const_data_ptr<uint8_t>() + kLarge / 2), HasSubstr(" hg"));
+    tensor = at::Tensor();
+    ReturnFreeMemory();
+  }
 }
 
 TEST_F(TensorMemoryTest, WhatIsFreeIsGivenBackOnDemand) {

@@ -6,6 +6,7 @@
 #include <new>
 #include <string_view>
 
+#include "base/status.h"
 #include "c10/util/Exception.h"
 #include "fmt/format.h"
 
@@ -43,6 +44,11 @@ absl::Status StatusOfException() {
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   }
+}
+
+absl::Status WithStateOfGpu(const absl::Status& why, const absl::Status& gpu) {
+  if (gpu.ok()) return why;
+  return absl::AbortedError(fmt::format("the GPU is lost ({}): {}", Message(gpu), Message(why)));
 }
 
 }  // namespace fedtune

@@ -50,5 +50,20 @@ TEST(TorchErrorsTest, AnyOtherErrorIsInternal) {
   EXPECT_THAT(Thrown(std::runtime_error("broken")), HasCode(absl::StatusCode::kInternal));
 }
 
+TEST(TorchErrorsTest, AFailureThatLeavesTheGpuUsableIsWhatItWas) {
+  const absl::Status why = absl::ResourceExhaustedError("20 GiB for a tensor");
+  EXPECT_EQ(WithStateOfGpu(why, absl::OkStatus()), why);
+}
+
+TEST(TorchErrorsTest, AFailureBehindWhichCudaFailsIsTheLossOfTheGpu) {
+  const absl::Status lost =
+      WithStateOfGpu(absl::InternalError("LibTorch: CUDA error: an illegal memory access"),
+                     absl::InternalError("GPU 1: an illegal memory access was encountered"));
+  EXPECT_THAT(lost, HasCode(absl::StatusCode::kAborted));
+  EXPECT_EQ(std::string(lost.message()),
+            "the GPU is lost (GPU 1: an illegal memory access was encountered): LibTorch: CUDA "
+            "error: an illegal memory access");
+}
+
 }  // namespace
 }  // namespace fedtune

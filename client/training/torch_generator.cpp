@@ -50,8 +50,10 @@ class TorchGenerator final : public Generator {
 
  private:
   absl::StatusOr<GeneratedText> Write(const GenerationRequest& request,
-                                      const TokenObserver& observer) const {
+                                      const TokenObserver& observer) {
     RETURN_IF_ERROR(CheckRequest(request, model_.model.config));
+    if (!embedding_is_checked_) RETURN_IF_ERROR(CheckFiniteEmbedding(model_.model));
+    embedding_is_checked_ = true;
     Decoder decoder(model_.model, adapter_, std::ssize(request.prompt) + request.max_tokens);
     Sampler sampler(request.sampling);
     GeneratedText text;
@@ -83,6 +85,7 @@ class TorchGenerator final : public Generator {
 
   const TorchModel model_;
   const Adapter adapter_;
+  bool embedding_is_checked_ = false;
 };
 
 }  // namespace

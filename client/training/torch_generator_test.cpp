@@ -111,6 +111,18 @@ TEST(TorchGeneratorTest, NamesAWeightThatIsNotFinite) {
   EXPECT_THAT(std::string(text.status().message()), ::testing::HasSubstr(kWeight));
 }
 
+// As trainings and evaluations do: another text would have it.
+TEST(TorchGeneratorTest, RefusesAnEmbeddingThatIsNotFiniteThoughTheTextHasNoneOfIt) {
+  const testing::TemporaryDirectory folder;
+  constexpr char kWeight[] = "model.embed_tokens.weight";
+  SpoilOneValue(kGolden / "v3_b", kWeight, folder.path());
+  const std::vector<int32_t> others = {9, 17, 33};
+  const auto text =
+      Open(folder.path())->Generate({.prompt = others, .max_tokens = 1, .end_tokens = {}});
+  EXPECT_THAT(text, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(text.status().message()), ::testing::HasSubstr(kWeight));
+}
+
 TEST(TorchGeneratorTest, RefusesWhatTheModelCannotRead) {
   const auto generator = Open(kGolden / "model_a");  // A context of 64 tokens.
   const auto refused = HasCode(absl::StatusCode::kInvalidArgument);

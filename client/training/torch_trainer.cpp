@@ -18,6 +18,10 @@
 namespace fedtune {
 namespace {
 
+absl::Status FailedOnGpu(const absl::Status& why, at::Device gpu) {
+  return WithStateOfGpu(why, DescribeGpu(gpu.index()).status());
+}
+
 class TorchTrainer final : public Trainer {
  public:
   TorchTrainer(Model model, int threads) : model_(std::move(model)), threads_(threads) {}
@@ -45,8 +49,8 @@ class TorchTrainer final : public Trainer {
     ReturnFreeMemory();
     if (model_.device().is_cpu()) return result;
     const absl::Status returned = ReturnFreeGpuMemory();
-    if (result.ok()) RETURN_IF_ERROR(returned);
-    return result;
+    if (result.ok() && returned.ok()) return result;
+    return FailedOnGpu(result.ok() ? returned : result.status(), model_.device());
   }
 
   // Once: what was read from disk for it is used again at once.
@@ -64,10 +68,12 @@ class TorchTrainer final : public Trainer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOptions& options) {
-  return CatchingTorch([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
+  auto trainer = CatchingTorch([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     ASSIGN_OR_RETURN(TorchModel opened, OpenTorchModel(options, ModelForm::kForCpuTraining));
     return std::make_unique<TorchTrainer>(std::move(opened.model), opened.threads);
   });
+  if (trainer.ok() || !options.device.is_gpu()) return trainer;
+  return FailedOnGpu(trainer.status(), at::Device(options.device.kind()));
 }
 
 }  // namespace fedtune

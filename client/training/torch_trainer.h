@@ -22,6 +22,7 @@ struct TorchTrainerOptions {
 //
 // NOT_FOUND: no such folder or file. INVALID_ARGUMENT: not a checkpoint of a
 // supported architecture. RESOURCE_EXHAUSTED: the weights do not fit into memory.
+// ABORTED: as Trainer.
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTorchTrainer(const TorchTrainerOptions& options);
 
 }  // namespace fedtune

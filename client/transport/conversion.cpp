@@ -8,6 +8,7 @@
 #include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "plan/plan_limits.h"
 #include "privacy/secure_aggregation/messages.h"
 
 namespace fedtune {
@@ -20,7 +21,8 @@ absl::Status Malformed(std::string_view what) {
 
 absl::StatusOr<AttemptId> AttemptFromProto(const std::string& run, int64_t round, int64_t attempt) {
   if (run.empty()) return Malformed("a message without a run");
-  if (round < 0 || attempt < 1) return Malformed("a round or attempt out of range");
+  if (round < 0 || round > kMostRounds || attempt < 1)
+    return Malformed("a round or attempt out of range");
   return AttemptId{.run = run, .round = round, .attempt = attempt};
 }
 
@@ -129,7 +131,7 @@ void Fill(const SecureMessage& secure, v1::ClientMessage& message) {
   filled.set_message(secure.message.data(), secure.message.size());
 }
 
-void Fill(const LocalEvaluation& evaluation, v1::EvaluationResult& result) {
+void Fill(const EvaluationResult& evaluation, v1::EvaluationResult& result) {
   result.set_loss(evaluation.loss);
   if (evaluation.accuracy) result.set_accuracy(*evaluation.accuracy);
   result.set_example_count(evaluation.example_count);

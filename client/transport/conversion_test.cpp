@@ -2,6 +2,8 @@
 
 #include "client/transport/conversion.h"
 
+#include <limits>
+
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 
@@ -156,6 +158,12 @@ TEST(ConversionTest, RefusesAnAssignmentWithoutRun) {
 TEST(ConversionTest, RefusesANegativeRound) {
   v1::CoordinatorMessage message = GoodAssignment();
   message.mutable_round_assignment()->set_round(-1);
+  EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ConversionTest, RefusesARoundThatNoPlanHas) {
+  v1::CoordinatorMessage message = GoodAssignment();
+  message.mutable_round_assignment()->set_round(std::numeric_limits<int64_t>::max());
   EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
 }
 

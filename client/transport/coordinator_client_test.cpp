@@ -13,6 +13,7 @@
 #include "client/transport/fake_coordinator.h"
 #include "client/transport/transfers.h"
 #include "gmock/gmock.h"
+#include "tests/support/relay.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/test_federation.h"
@@ -23,6 +24,7 @@ namespace {
 using ::fedtune::testing::FakeCoordinator;
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
+using ::fedtune::testing::Relay;
 using ::fedtune::testing::TestFederation;
 using ::testing::HasSubstr;
 
@@ -128,6 +130,18 @@ TEST_F(CoordinatorClientTest, ComesBackAfterTheSessionEnds) {
   EXPECT_EQ(listener_.Next(), "welcome to north");
   EXPECT_THAT(listener_.Next(), HasSubstr("ended the session"));
   EXPECT_EQ(listener_.Next(), "welcome to north");
+}
+
+// As through a router that has forgotten it.
+TEST_F(CoordinatorClientTest, NoticesThatALineIsDeadHoweverLongItWasIdle) {
+  Relay relay(coordinator_.port());
+  ChannelOptions options = OptionsFor("localhost:" + std::to_string(relay.port()));
+  options.asked_after = absl::Seconds(1);
+  const CoordinatorClient client(options, Greeting{.client_version = "1"}, listener_);
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  EXPECT_TRUE(relay.IsStillUsedAfter(absl::Seconds(4)));
+  relay.GoDeaf();
+  EXPECT_THAT(listener_.Next(), HasSubstr("lost"));
 }
 
 TEST_F(CoordinatorClientTest, ComesBackOverTheSameConnection) {
@@ -241,7 +255,7 @@ TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
   Contribution contribution{.id = {.run = "run-1", .round = 4}, .factors = FactorSet::kA};
   contribution.delta.assign(600'000, 0.5f);  // More than two chunks.
   contribution.metrics.training_loss = 1.25;
-  contribution.metrics.after = LocalEvaluation{.loss = 2, .accuracy = {}, .example_count = 3};
+  contribution.metrics.after = EvaluationResult{.loss = 2, .accuracy = {}, .example_count = 3};
   const auto client = Connect();
   EXPECT_THAT(client->Submit(contribution, {}), IsOk());
 

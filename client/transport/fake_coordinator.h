@@ -33,6 +33,7 @@ class FakeCoordinator final : public v1::Training::Service {
     tls.pem_key_cert_pairs.push_back({*ReadFile(files.key), *ReadFile(files.certificate)});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("localhost:0", grpc::SslServerCredentials(tls), &port_);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);  // Tests are in a hurry.
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
     Check(server_ != nullptr, "no port for the fake coordinator");
@@ -41,6 +42,7 @@ class FakeCoordinator final : public v1::Training::Service {
   ~FakeCoordinator() override { server_->Shutdown(absl::ToChronoTime(absl::Now())); }
 
   std::string address() const { return "localhost:" + std::to_string(port_); }
+  int port() const { return port_; }
 
   // ---- What it does ----
 

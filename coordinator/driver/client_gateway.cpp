@@ -21,10 +21,13 @@ absl::Status NotUnderWay(const RunId& run) {
 void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> line) {
   client.last_seen = parts_.clock.Now();
   parts_.clients.Save(client);
-  parts_.log.Info("client connected",
-                  {Field("client", client.institution.value), Field("version", client.version),
-                   Field("device", client.device_kind)});
-  if (parts_.roster.Connect(client.institution, std::move(line))) {
+  const bool says = SaysThatItComesOrGoes(client.institution);
+  if (says) {
+    parts_.log.Info("client connected",
+                    {Field("client", client.institution.value), Field("version", client.version),
+                     Field("device", client.device_kind)});
+  }
+  if (parts_.roster.Connect(client.institution, std::move(line)) && says) {
     parts_.log.Warning(
         "a client's session was replaced by a newer one; if that happens again and again, two "
         "clients run with its key",
@@ -35,11 +38,27 @@ void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> lin
 
 void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* line) {
   if (!parts_.roster.Disconnect(client.institution, line)) return;
-  parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
+  if (SaysThatItComesOrGoes(client.institution)) {
+    parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
+  }
   ClientRecord seen = client;
   seen.last_seen = parts_.clock.Now();
   parts_.clients.Save(std::move(seen));
   parts_.runs.ConnectionChanged(client.institution);
+}
+
+bool ClientGateway::SaysThatItComesOrGoes(const Institution& client) {
+  ComingsAndGoings::Say say = ComingsAndGoings::Say::kIt;
+  {
+    const std::lock_guard lock(mutex_);
+    say = comings_and_goings_.Note(client, parts_.clock.Monotonic());
+  }
+  if (say == ComingsAndGoings::Say::kThatItIsTheLast) {
+    parts_.log.Warning(
+        "a client connects again and again; the log says no more of that for some minutes",
+        {Field("client", client.value)});
+  }
+  return say != ComingsAndGoings::Say::kNothing;
 }
 
 void ClientGateway::Receive(const Institution& from, const RunId& run, ClientEvent event) {
@@ -55,21 +74,16 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
   if (absl::IsFailedPrecondition(admission.status()) ||
       absl::IsPermissionDenied(admission.status()) || absl::IsInvalidArgument(admission.status())) {
     parts_.log.Info("contribution refused",
-                    {Field("run", run.value), Field("round", header.round),
+                    {Field("run", run.value), Field("round", header.round + 1),
                      Field("client", from.value), Field("why", Message(admission.status()))});
   }
   return admission;
 }
 
 // Who takes it; null, and it has its outcome: nobody.
-std::shared_ptr<RunDriver> ClientGateway::Taker(const RunId& run, HandedIn& handed) {
+std::shared_ptr<RunDriver> ClientGateway::Taker(const RunId& run, HandedIn& handed) const {
   std::shared_ptr<RunDriver> driver = parts_.runs.Find(run);
-  if (driver == nullptr) {
-    handed.outcome = NotUnderWay(run);
-    return nullptr;
-  }
-  const std::lock_guard lock(mutex_);
-  not_kept_.erase(handed.from);
+  if (driver == nullptr) handed.outcome = NotUnderWay(run);
   return driver;
 }
 
@@ -108,10 +122,12 @@ absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
 void ClientGateway::CouldNotKeep(const Institution& from, const RunId& run,
                                  const ContributionHeader& header, absl::Duration took,
                                  const absl::Status& why) {
-  if (const auto driver = parts_.runs.Find(run)) driver->CouldNotKeep(from, header, took, why);
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr || !driver->CouldNotKeep(from, header, took, why)) return;
   {
     const std::lock_guard lock(mutex_);
-    if (!not_kept_.insert(from).second) return;
+    const auto attempt = std::make_pair(header.round, header.attempt);
+    if (std::exchange(not_kept_[{from, run}], attempt) == attempt) return;
   }
   parts_.log.Warning("a contribution cannot be kept, its client tries again until it can",
                      {Field("client", from.value), Field("why", Message(why))});

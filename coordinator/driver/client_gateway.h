@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -18,6 +18,7 @@
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/client_line.h"
 #include "coordinator/driver/client_records.h"
+#include "coordinator/driver/comings_and_goings.h"
 #include "coordinator/driver/contribution_buffer.h"
 #include "coordinator/driver/handed_in.h"
 #include "coordinator/driver/masked_input.h"
@@ -80,8 +81,7 @@ class ClientGateway {
   absl::StatusOr<ContributionBuffer> NewBuffer(const Institution& from, const RunId& run,
                                                const ContributionHeader& header) const;
 
-  // As RunDriver::CouldNotKeep(). The log says so, too, once until one of the client's
-  // contributions is taken.
+  // As RunDriver::CouldNotKeep(). The log says so, too, once for each attempt of a client.
   void CouldNotKeep(const Institution& from, const RunId& run, const ContributionHeader& header,
                     absl::Duration took, const absl::Status& why);
 
@@ -95,13 +95,16 @@ class ClientGateway {
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
-  std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed);
+  bool SaysThatItComesOrGoes(const Institution& client);
+  std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed) const;
   absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
                                         const ContributionHeader& header) const;
 
   const Parts parts_;
   std::mutex mutex_;
-  std::set<Institution> not_kept_;  // Those of whom the log says so.
+  // The round and attempt of which the log says so.
+  std::map<std::pair<Institution, RunId>, std::pair<int64_t, int64_t>> not_kept_;
+  ComingsAndGoings comings_and_goings_;
 };
 
 }  // namespace fedtune

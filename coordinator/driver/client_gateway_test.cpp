@@ -11,15 +11,18 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/stored_run.h"
 #include "tests/support/temporary_directory.h"
 
 namespace fedtune {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using testing::HasCode;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 class ClientGatewayTest : public ::testing::Test {
  protected:
@@ -54,7 +57,19 @@ TEST_F(ClientGatewayTest, AContributionThatIsOutOfPlaceIsRefusedAndLogged) {
               HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(logged_,
               ElementsAre(AllOf(HasSubstr("contribution refused"), HasSubstr("run=run-0bad"),
-                                HasSubstr("round=3"), HasSubstr("client=ada"))));
+                                HasSubstr("round=4"), HasSubstr("client=ada"))));
+}
+
+TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachConnectionOfAClientThatComesAndGoes) {
+  ClientRecord ada;
+  ada.institution = {"ada"};
+  for (int i = 0; i < 200; ++i) {
+    const auto line = std::make_shared<testing::SilentLine>();
+    gateway_.Connect(ada, line);
+    gateway_.Disconnect(ada, line.get());
+  }
+  EXPECT_THAT(logged_, SizeIs(ComingsAndGoings::kMost + 1));
+  EXPECT_THAT(logged_, Contains(HasSubstr("connects again and again")).Times(1));
 }
 
 }  // namespace

@@ -15,11 +15,14 @@
 
 namespace fedtune {
 
+// What comes behind a contribution's header: values, or a masked vector in a secure run.
+using ContributionBody = std::variant<VerifiedValues, std::shared_ptr<MaskedElements>>;
+
 // A contribution that has come whole, on its way into its round.
 struct HandedIn {
   Institution from;
   ContributionHeader header;
-  std::variant<VerifiedValues, std::shared_ptr<MaskedElements>> what;
+  ContributionBody what;
   std::optional<absl::StatusOr<Admission>> outcome = std::nullopt;  // Once it is decided.
   std::function<void()> decided = nullptr;                          // For RunDriver::TakeLater().
 

@@ -2,46 +2,21 @@
 
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
-#include <span>
-#include <vector>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregation/server_optimizer.h"
 #include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/step_sums.h"
+#include "coordinator/driver/stored_optimizer_state.h"
 #include "coordinator/storage/run_store.h"
 
 namespace fedtune {
-
-// Checksums of an adapter and its moments, block by block as a step goes through them.
-class StepSums {
- public:
-  explicit StepSums(int64_t value_count);
-
-  // Thread-safe for different blocks.
-  void Note(int64_t first, const SteppedValues::Block& block);
-
-  bool AreOf(int64_t first, const SteppedValues::Block& block) const;
-
- private:
-  std::vector<std::array<uint64_t, 3>> sums_;
-};
-
-// What the server's optimiser remembers, where it is stored. Cheap to copy; immutable.
-struct StoredOptimizerState {
-  OptimizerStateHead head = {};
-  Blob blob = {};                                  // Empty: it remembers nothing yet.
-  std::shared_ptr<const StepSums> sums = nullptr;  // Of it and of the adapter that it belongs to.
-};
-
-// Of both as they are: who calls this knows that they are good.
-std::shared_ptr<const StepSums> SumsOf(const GlobalAdapter& adapter,
-                                       const StoredOptimizerState& state);
 
 // The next adapter and its optimiser's state, written straight into the store from those
 // before, which stay as they are: a release needs no memory for either.

@@ -8,6 +8,8 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "plan/plan.h"
+#include "plan/secure_vector.h"
 #include "privacy/crypto/hex.h"
 #include "privacy/crypto/random_bytes.h"
 
@@ -27,6 +29,16 @@ RunView ViewOf(const RunRecord& record) {
   view.round_count = record.round_count;
   view.adapter = record.adapter;
   return view;
+}
+
+// As Run says while it is under way. A plan of an older program that this one does not
+// take any more weighs nothing.
+void FillWeights(const RunRecord& record, std::vector<ClientView>& clients) {
+  const absl::StatusOr<Plan> plan = ParsePlan(record.plan_toml, "plan.toml");
+  if (!plan.ok() || plan->aggregation.mode == AggregationMode::kSecure) return;
+  for (ClientView& client : clients) {
+    if (client.accepted) client.weight = ContributionWeight(*plan, client.example_count);
+  }
 }
 
 bool HasAccepted(const RunDriver& run, const Institution& institution) {
@@ -169,6 +181,7 @@ absl::StatusOr<RunOverview> RunAdministration::Get(const RunId& run) const {
   ASSIGN_OR_RETURN(RunRecord record, parts_.run_store.Get(run));
   ASSIGN_OR_RETURN(RunOverview overview, EndedRun(std::move(record)));
   ASSIGN_OR_RETURN(overview.view.clients, parts_.run_store.Clients(run));
+  FillWeights(overview.record, overview.view.clients);
   ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, parts_.run_store.Releases(run));
   if (!releases.empty()) {
     overview.last_release = releases.back();

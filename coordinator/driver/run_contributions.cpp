@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How a run takes contributions: kept in the spool and in the journal before they
-// are acknowledged, those that come at the same time together.
+// How a run takes contributions: kept in the spool and in the journal before they are
+// acknowledged, those that come at the same time together. How those that an earlier
+// process took count again, and what becomes of them if the disk has lost them.
 
-#include <cmath>
-#include <set>
+#include <algorithm>
+#include <memory>
+#include <string>
 #include <utility>
+#include <variant>
 
 #include "base/check.h"
 #include "base/status.h"
@@ -16,8 +19,20 @@
 namespace fedtune {
 namespace {
 
-// In one transaction: others wait for it.
-constexpr size_t kMostTogether = 64;
+ContributionRecord RecordOf(const Institution& from, const ContributionHeader& header,
+                            const Admission& admission) {
+  return {.institution = from,
+          .sha256 = header.sha256,
+          .weight = admission.weight,
+          .example_count = admission.example_count,
+          .metrics = header.metrics};
+}
+
+// Whether all of it can be read.
+absl::Status CheckIsWhole(const ContributionBody& body) {
+  if (const auto* delta = std::get_if<VerifiedValues>(&body)) return delta->values->Check();
+  return std::get<std::shared_ptr<MaskedElements>>(body)->Check();
+}
 
 }  // namespace
 
@@ -32,13 +47,11 @@ absl::StatusOr<Admission> RunDriver::CheckContribution(const Institution& from,
 void RunDriver::Take(std::span<HandedIn* const> handed_in) {
   for (HandedIn* handed : handed_in) {
     handed->outcome = BringIn(*handed);
-    if (handed->outcome.has_value()) continue;
-    const std::lock_guard lock(queue_mutex_);
-    queue_.push_back(handed);
+    if (!handed->outcome.has_value()) queue_.Add(*handed);
   }
   const std::lock_guard lock(mutex_);
   for (const HandedIn* handed : handed_in) {
-    while (!handed->outcome.has_value()) TakeTogether(NextTogether());
+    while (!handed->outcome.has_value()) TakeTogether(queue_.NextTogether());
   }
 }
 
@@ -53,23 +66,13 @@ void RunDriver::TakeLater(HandedIn& handed) {
 
 // What comes while others are being stored waits for the next transaction.
 void RunDriver::Arrive(HandedIn& handed) {
-  {
-    const std::lock_guard lock(arrived_mutex_);
-    arrived_.push_back(&handed);
-    if (std::exchange(takes_arrived_, true)) return;
-  }
+  if (!arrivals_.Add(handed)) return;
   around_.work.Add([self = shared_from_this()] { self->TakeArrived(); });
 }
 
 void RunDriver::TakeArrived() {
-  while (true) {
-    std::vector<HandedIn*> arrived;
-    {
-      const std::lock_guard lock(arrived_mutex_);
-      arrived.swap(arrived_);
-      takes_arrived_ = !arrived.empty();
-    }
-    if (arrived.empty()) return;
+  std::vector<HandedIn*> arrived = arrivals_.Next();
+  for (; !arrived.empty(); arrived = arrivals_.Next()) {
     Take(arrived);
     // What was handed in may go with its call.
     for (HandedIn* handed : arrived) std::exchange(handed->decided, nullptr)();
@@ -85,84 +88,37 @@ std::optional<absl::StatusOr<Admission>> RunDriver::BringIn(HandedIn& handed) co
   return kept.ok() ? std::nullopt : std::optional<absl::StatusOr<Admission>>(kept);
 }
 
-// One of each client at most: whether there may be another depends on the first.
-std::vector<HandedIn*> RunDriver::NextTogether() {
-  const std::lock_guard lock(queue_mutex_);
-  std::vector<HandedIn*> together;
-  std::set<Institution> clients;
-  std::deque<HandedIn*> left;
-  for (HandedIn* handed : queue_) {
-    const bool joins = together.size() < kMostTogether && clients.insert(handed->from).second;
-    (joins ? together.push_back(handed) : left.push_back(handed));
-  }
-  queue_.swap(left);
-  return together;
-}
-
 // Those that may be taken are stored in one transaction, then counted one by one.
 void RunDriver::TakeTogether(std::vector<HandedIn*> together) {
-  int64_t weight = 0;
-  const VerifiedValues* largest = nullptr;
+  AttemptContributions::Together room(contributions_);
   std::erase_if(together, [&](HandedIn* handed) {
     absl::StatusOr<Admission> admission = Admit(*handed);
     if (!admission.ok() || admission->repeated) {
       handed->outcome = std::move(admission);
       return true;
     }
-    if (HasRoomBeside(*handed, admission->weight, largest, weight)) return false;
-    const std::lock_guard lock(queue_mutex_);
-    queue_.push_back(handed);
+    if (room.Join(*handed, admission->weight)) return false;
+    queue_.Add(*handed);
     return true;
   });
   if (together.empty()) return;
-  const absl::Duration now = Now();
+  const absl::Duration now = time_->Now();
   const absl::Status stored = StoreTaken(together, now);
   for (HandedIn* handed : together) {
     handed->outcome = stored.ok() ? Count(*handed, now) : absl::StatusOr<Admission>(stored);
   }
 }
 
-absl::StatusOr<Admission> RunDriver::Admit(HandedIn& handed) const {
+absl::StatusOr<Admission> RunDriver::Admit(const HandedIn& handed) const {
   ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(handed.from, handed.header));
-  if (admission.repeated) return admission;
-  const auto* delta = std::get_if<VerifiedValues>(&handed.what);
-  Check(delta != nullptr || masked_sum_.has_value(), "a masked input is for an open aggregation");
-  if (delta == nullptr) return admission;
-  if (admission.late) RETURN_IF_ERROR(CheckIsThere(handed.bytes()));
-  if (sum_.has_value()) RETURN_IF_ERROR(sum_->CanAdd(*delta, admission.weight));
+  if (!admission.repeated) RETURN_IF_ERROR(contributions_.CheckCanAdd(handed, admission));
   return admission;
-}
-
-// Whether the sum takes this one with those before it, of which `largest` has the
-// largest value and `weight` is the sum: it does if it takes all at that value. The
-// first one always has room.
-bool RunDriver::HasRoomBeside(const HandedIn& handed, int64_t its_weight,
-                              const VerifiedValues*& largest, int64_t& weight) const {
-  const auto* delta = std::get_if<VerifiedValues>(&handed.what);
-  if (delta == nullptr || !sum_.has_value()) return true;
-  const bool larger =
-      largest == nullptr || std::abs(delta->range.extreme()) > std::abs(largest->range.extreme());
-  const VerifiedValues& most = larger ? *delta : *largest;
-  if (!sum_->CanAdd(most, weight + its_weight).ok()) return false;
-  largest = &most;
-  weight += its_weight;
-  return true;
-}
-
-// While it was being kept, another round may have opened and removed it.
-absl::Status RunDriver::CheckIsThere(const SpooledBytes& bytes) const {
-  if (bytes.name().empty()) return absl::OkStatus();
-  const absl::Status found = around_.spool.Find(bytes.name(), bytes.size()).status();
-  return found.ok() ? found : absl::AbortedError("a round has opened meanwhile");
 }
 
 // What is acknowledged is stored.
 absl::Status RunDriver::StoreTaken(std::span<HandedIn* const> together, absl::Duration now) {
   if (store_refuses_) return absl::UnavailableError("the round's journal cannot be stored now");
-  std::vector<SpooledBytes*> bytes;
-  bytes.reserve(together.size());
-  for (HandedIn* handed : together) bytes.push_back(&handed->bytes());
-  RETURN_IF_ERROR(SpooledBytes::KeepTogether(pack_, bytes));
+  RETURN_IF_ERROR(contributions_.Keep(together));
   for (HandedIn* handed : together) {
     journal_.Note(now, ReceivedFromClient{handed->from, ContributionTaken{handed->header}},
                   handed->bytes().name(), handed->content());
@@ -177,27 +133,68 @@ absl::Status RunDriver::StoreTaken(std::span<HandedIn* const> together, absl::Du
 // does not when the journal is gone through again (Run::Replay()).
 absl::StatusOr<Admission> RunDriver::Count(HandedIn& handed, absl::Duration now) {
   ASSIGN_OR_RETURN(const Admission admission, run_->CheckContribution(handed.from, handed.header));
-  ContributionRecord record = RecordOf(handed.from, handed.header, admission);
-  if (auto* masked = std::get_if<std::shared_ptr<MaskedElements>>(&handed.what)) {
-    record.metrics = {};
-    masked_sum_->Add(*masked, std::move(record));
-  } else if (sum_.has_value()) {
-    const absl::Status fits =
-        sum_->Add(std::get<VerifiedValues>(std::move(handed.what)), std::move(record));
-    Check(fits.ok(), Message(fits));
-  }
+  const absl::Status added =
+      contributions_.Add(std::move(handed.what), RecordOf(handed.from, handed.header, admission));
+  Check(added.ok(), Message(added));
   record_.traffic.bytes_received += handed.header.size_bytes;
   Follow(run_->Receive(handed.from, ContributionTaken{handed.header}, now), now);
   return admission;
 }
 
-ContributionRecord RunDriver::RecordOf(const Institution& from, const ContributionHeader& header,
-                                       const Admission& admission) const {
-  return {.institution = from,
-          .sha256 = header.sha256,
-          .weight = admission.weight,
-          .example_count = admission.example_count,
-          .metrics = header.metrics};
+// Once the sum of the attempt is there. All have been added before, in this order. What
+// lies on the disk is checked later: the coordinator serves meanwhile.
+void RunDriver::AddRestored() {
+  for (RestoredContribution& restored : std::exchange(restored_, {})) {
+    const auto admission = run_->CheckContribution(restored.from, restored.header);
+    if (!admission.ok() || !admission->repeated) continue;
+    const absl::Status added =
+        contributions_.Add(restored.body, RecordOf(restored.from, restored.header, *admission));
+    if (added.ok()) {
+      unchecked_.push_back(std::move(restored.body));
+      continue;
+    }
+    around_.work.Add([self = shared_from_this(), why = std::string(Message(added))] {
+      self->Receive(ReleaseFailed{why});
+    });
+  }
+  CheckNextRestored();
+}
+
+// One after the other, and other work between.
+void RunDriver::CheckNextRestored() {
+  if (unchecked_.empty()) return;
+  around_.work.Add([self = shared_from_this(), body = std::move(unchecked_.front())] {
+    const absl::Status whole = CheckIsWhole(body);
+    const std::lock_guard lock(self->mutex_);
+    if (!whole.ok()) self->Lose(body, whole);
+    self->CheckNextRestored();
+  });
+  unchecked_.pop_front();
+}
+
+// If it is in no sum any more, or will soon be in none, whoever makes the release finds it.
+void RunDriver::Lose(const ContributionBody& body, const absl::Status& why) {
+  const bool is_due = std::any_of(outbox_.begin(), outbox_.end(), [](const Effect& effect) {
+    return std::holds_alternative<Release>(effect);
+  });
+  if (is_due) return;
+  if (const auto* delta = std::get_if<VerifiedValues>(&body)) {
+    std::vector<Institution> lost = contributions_.TakeOut(*delta->values);
+    if (lost.empty()) return;
+    TellLost(lost, why);
+    return ReceiveLocked(ContributionsLost{std::move(lost)});
+  }
+  if (!contributions_.Has(*std::get<std::shared_ptr<MaskedElements>>(body))) return;
+  Warn("a contribution that had been taken is lost", why);
+  ReceiveLocked(ReleaseFailed{std::string(Message(why))});
+}
+
+void RunDriver::TellLost(const std::vector<Institution>& lost, const absl::Status& why) {
+  for (const Institution& from : lost) {
+    around_.log.Warning(
+        "a contribution that had been taken is lost",
+        {Field("run", id().value), Field("client", from.value), Field("why", Message(why))});
+  }
 }
 
 }  // namespace fedtune

@@ -5,11 +5,8 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/fail_point.h"
-#include "base/overloaded.h"
 #include "base/status.h"
 #include "base/status_macros.h"
-#include "coordinator/driver/pending_release.h"
 #include "coordinator/driver/run_parts.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
@@ -18,6 +15,9 @@ namespace fedtune {
 namespace {
 
 constexpr absl::Duration kAnswersTogether = absl::Milliseconds(100);
+
+// Adapters of so many bytes are not kept in memory of our own.
+constexpr size_t kLargeAdapter = size_t{4} << 20;
 
 RunTexts TextsOf(const RunRecord& record, const Plan& plan, const SigningRoster* roster) {
   const bool secure = plan.aggregation.mode == AggregationMode::kSecure && roster != nullptr;
@@ -41,6 +41,15 @@ SecureSetting SecureSettingOf(const RunRecord& record, const Plan& plan,
   return setting;
 }
 
+// A large adapter that is stored is read from its file from now on: the system has the
+// memory back whenever it needs it.
+void LeaveInStore(GlobalAdapter& adapter, const RunStore& store) {
+  if (adapter.bytes().size() < kLargeAdapter) return;
+  absl::StatusOr<Blob> stored = store.GetBlob(adapter.digest());
+  if (!stored.ok() || stored->size() != adapter.bytes().size()) return;
+  adapter = GlobalAdapter(*std::move(stored), adapter.digest());
+}
+
 bool Decides(const ClientEvent& event) {
   return std::holds_alternative<RunAccepted>(event) || std::holds_alternative<RunDeclined>(event);
 }
@@ -52,16 +61,17 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
       plan_(std::move(parts.plan)),
       layout_(std::move(parts.layout)),
       routing_(parts.routing),
-      texts_(std::make_shared<const RunTexts>(
-          TextsOf(parts.record, plan_, surroundings.signing_roster.get()))),
+      messages_(parts.record.id, TextsOf(parts.record, plan_, surroundings.signing_roster.get()),
+                surroundings.roster, surroundings.log),
       watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
+      time_(std::make_shared<RunTime>(surroundings.clock, surroundings.timers, watchers_)),
       record_(std::move(parts.record)),
       resume_(std::move(parts.resume)),
       old_journal_(std::move(parts.journal)),
+      contributions_(around_.spool, record_.id),
       adapter_(std::move(parts.adapter)),
-      pack_(around_.spool, record_.id.value),
-      last_release_(std::move(parts.last_release)),
-      optimizer_(std::move(parts.optimizer)) {
+      optimizer_(std::move(parts.optimizer)),
+      last_release_(std::move(parts.last_release)) {
   if (optimizer_.sums == nullptr) optimizer_.sums = SumsOf(*adapter_, optimizer_);
 }
 
@@ -84,14 +94,14 @@ absl::Status RunDriver::Begin() {
   if (plan_.aggregation.mode == AggregationMode::kSecure) {
     options.secure = SecureSettingOf(record_, plan_, *around_.signing_roster);
   }
-  const absl::Duration now = Now();
+  const absl::Duration now = time_->Now();
   Effects effects;
   ASSIGN_OR_RETURN(Run run, old_journal_.empty() ? Run::Start(std::move(options), now, effects)
                                                  : GoOn(std::move(options), now, effects));
   const RunView view = run.view();
   if (is_new) {
     RETURN_IF_ERROR(around_.store.Insert(record_, view.clients, adapter_->bytes()));
-    LeaveInStore(*adapter_);
+    LeaveInStore(*adapter_, around_.store);
   }
   if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id()));
   run_.emplace(std::move(run));
@@ -99,17 +109,40 @@ absl::Status RunDriver::Begin() {
                    : is_retried ? "run is tried again"
                                 : "run goes on",
                    {Field("run", id().value), Field("plan", plan_.name),
-                    Field("round", view.rounds_done), Field("clients", view.clients.size())});
+                    Field("rounds_done", view.rounds_done), Field("clients", view.clients.size())});
   const bool is_journal_of_before = journal_.is_open();
   Follow(std::move(effects), now);
   if (is_journal_of_before) journal_.Note(now, NewProcess{});
   return absl::OkStatus();
 }
 
+absl::StatusOr<Run> RunDriver::GoOn(Run::Options options, absl::Duration now, Effects& effects) {
+  const std::vector<std::string> stored = std::exchange(old_journal_, {});
+  ResumePoint& point = *options.resume;
+  absl::StatusOr<RestoredAttempt> attempt =
+      RestoreAttempt(id(), plan_, stored, around_.spool, around_.log);
+  absl::Status why = attempt.status();
+  if (attempt.ok()) {
+    point.journal = std::move(attempt->journal);
+    point.lost = std::move(attempt->lost);
+    restored_ = std::move(attempt->contributions);
+    journal_.GoOn(now, point.journal.back().at, stored.size());
+    absl::StatusOr<Run> run = Run::Start(options, now, effects);
+    if (!absl::IsDataLoss(run.status())) return run;
+    why = run.status();
+  }
+  Warn("the round cannot go on where it was", why);
+  journal_.Close();
+  restored_.clear();
+  effects.clear();
+  point.journal.clear();
+  return Run::Start(std::move(options), now, effects);
+}
+
 void RunDriver::ConnectionChanged(const Institution& institution) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return;
-  const absl::Duration now = Now();
+  const absl::Duration now = time_->Now();
   ClientEvent event = ClientDisconnected{};
   if (around_.roster.IsConnected(institution)) event = ClientConnected{};
   if (run_->Heeds(institution, event)) journal_.Note(now, ReceivedFromClient{institution, event});
@@ -120,7 +153,7 @@ void RunDriver::Receive(const Institution& from, ClientEvent event) {
   const std::lock_guard lock(mutex_);
   if (!run_.has_value()) return;
   const bool decides = Decides(event);
-  const absl::Duration now = Now();
+  const absl::Duration now = time_->Now();
   if (run_->Heeds(from, event)) journal_.Note(now, ReceivedFromClient{from, event});
   Effects effects = run_->Receive(from, std::move(event), now);
   if (decides) {
@@ -158,7 +191,7 @@ void RunDriver::Receive(RunEvent event) {
 }
 
 void RunDriver::ReceiveLocked(RunEvent event) {
-  const absl::Duration now = Now();
+  const absl::Duration now = time_->Now();
   if (std::holds_alternative<ReleaseFailed>(event) ||
       std::holds_alternative<ContributionsLost>(event)) {
     journal_.Note(now, event);
@@ -198,11 +231,25 @@ absl::Status RunDriver::SetPause(std::optional<std::string> pause) {
   record_.pause = pause;
   around_.log.Info(pause.has_value() ? "run pauses" : "run is resumed",
                    {Field("run", id().value), Field("reason", pause.value_or(""))});
-  const absl::Duration now = Now();
+  const absl::Duration now = time_->Now();
   RunEvent event = ResumeRequested{};
   if (pause.has_value()) event = PauseRequested{*pause};
   Follow(run_->Receive(std::move(event), now), now);
   return absl::OkStatus();
+}
+
+RunOverview RunDriver::overview() const {
+  const std::lock_guard lock(mutex_);
+  RunOverview overview;
+  overview.record = record_;
+  overview.last_release = last_release_;
+  if (!run_.has_value()) return overview;
+  overview.view = run_->view();
+  if (overview.view.deadline.has_value()) {
+    overview.time_left = std::max(*overview.view.deadline - time_->Now(), absl::ZeroDuration());
+  }
+  if (overview.view.reason.empty()) overview.view.reason = time_->WhyItStandsStill();
+  return overview;
 }
 
 std::optional<Blob> RunDriver::FetchAdapter(const Digest& digest) {
@@ -234,18 +281,7 @@ void RunDriver::StoreThenSend() {
   if (store_refuses_) return;
   if (!outbox_.empty() || journal_.is_long()) {
     const absl::Status stored = StoreChanges();
-    if (!stored.ok()) {
-      if (!std::exchange(told_store_refuses_, true)) {
-        Warn("the run waits until its round's journal can be stored", stored);
-      }
-      store_refuses_ = true;
-      StandStillForTheStore(stored);
-      return OnceTheStoreHasRested([this] {
-        const std::lock_guard lock(mutex_);
-        store_refuses_ = false;
-        StoreThenSend();
-      });
-    }
+    if (!stored.ok()) return StoreLater(stored);
     told_store_refuses_ = false;
   }
   for (const Effect& effect : std::exchange(outbox_, {})) {
@@ -253,6 +289,19 @@ void RunDriver::StoreThenSend() {
   }
   ArmTimer();
   watchers_->Notify();
+}
+
+void RunDriver::StoreLater(const absl::Status& why) {
+  if (!std::exchange(told_store_refuses_, true)) {
+    Warn("the run waits until its round's journal can be stored", why);
+  }
+  store_refuses_ = true;
+  StandStillForTheStore(why);
+  OnceTheStoreHasRested([this] {
+    const std::lock_guard lock(mutex_);
+    store_refuses_ = false;
+    StoreThenSend();
+  });
 }
 
 absl::Status RunDriver::StoreChanges() {
@@ -288,75 +337,44 @@ void RunDriver::TryToStore(const RunEnding& ending, bool again) {
   around_.work.Add([self = shared_from_this()] { self->around_.on_ended(self->id()); });
 }
 
-void RunDriver::Send(const Institution& institution, decltype(ClientCommand::what) what) {
-  around_.roster.Send(institution, {.run = id(), .what = std::move(what)});
-}
-
-void RunDriver::CarryOut(const Invite& effect) {
-  ReachFailPoint(FailPoint::kInvitationPush);
-  Send(effect.institution, RunInvitation{texts_});
-}
-
-void RunDriver::CarryOut(const Assign& effect) {
-  ReachFailPoint(FailPoint::kAssignmentPush);
-  Send(effect.institution, effect.assignment);
-}
-
-void RunDriver::CarryOut(const CloseRound& effect) {
-  ReachFailPoint(FailPoint::kRoundClosingPush);
-  around_.log.Info("round closed for a client",
-                   {Field("run", id().value), Field("round", effect.round),
-                    Field("client", effect.institution.value), Field("why", effect.reason)});
-  Send(effect.institution,
-       RoundClosing{.round = effect.round, .attempt = effect.attempt, .reason = effect.reason});
-}
-
 void RunDriver::CarryOut(const OpenAggregation& effect) {
-  sum_.reset();
-  masked_sum_.reset();
   if (!effect.restored) {
-    pack_.Clear();
-    around_.work.Add(around_.spool.SetAside(id().value, {pack_.name()}));
+    around_.work.Add(contributions_.Forget());
     restored_.clear();
     unchecked_.clear();
   }
-  if (plan_.aggregation.mode == AggregationMode::kPlain) {
-    if (!effect.evaluate_only) sum_.emplace(layout_, effect.factors, effect.opened.at);
-  } else {
-    absl::StatusOr<MaskedLayout> layout = MaskedLayoutOf(
-        plan_, layout_,
-        {.factors = effect.factors, .evaluate_only = effect.evaluate_only, .routing = routing_});
-    Check(layout.ok(), "a session was made with this layout");
-    masked_sum_.emplace(*std::move(layout), effect.opened.at);
-  }
+  contributions_.Open(SumFor(effect));
   AddRestored();
 }
 
-void RunDriver::CarryOut(const SendSecureMessage& effect) {
-  ReachFailPoint(FailPoint::kSecureMessagePush);
-  Send(effect.institution,
-       SecureAsking{.round = effect.round, .attempt = effect.attempt, .message = effect.message});
+AttemptSum RunDriver::SumFor(const OpenAggregation& effect) const {
+  const absl::Time opened_at = effect.opened.at;
+  if (plan_.aggregation.mode == AggregationMode::kPlain) {
+    if (effect.evaluate_only) return std::monostate{};
+    return RoundSum(layout_, effect.factors, opened_at);
+  }
+  absl::StatusOr<MaskedLayout> layout = MaskedLayoutOf(
+      plan_, layout_,
+      {.factors = effect.factors, .evaluate_only = effect.evaluate_only, .routing = routing_});
+  Check(layout.ok(), "a session was made with this layout");
+  return MaskedSum(*std::move(layout), opened_at);
 }
 
 void RunDriver::CarryOut(const ReportFault& effect) {
+  if (effect.back_in_round.has_value()) {
+    around_.log.Warning(
+        "a client sits out, as too little came of what it took part in",
+        {Field("run", id().value), Field("client", effect.institution.value),
+         Field("until_round", *effect.back_in_round + 1), Field("why", effect.what)});
+    return;
+  }
   around_.log.Warning("a client is left out of a secure aggregation",
-                      {Field("run", id().value), Field("round", effect.round),
+                      {Field("run", id().value), Field("round", effect.round + 1),
                        Field("client", effect.institution.value), Field("why", effect.what)});
 }
 
-void RunDriver::CarryOut(const TellRunPaused& effect) {
-  Send(effect.institution, RunPausing{.paused = effect.paused, .reason = effect.reason});
-}
-
-void RunDriver::CarryOut(const TellRunEnded& effect) {
-  ReachFailPoint(FailPoint::kRunEndPush);
-  Send(effect.institution, RunEnd{.state = effect.state, .reason = effect.reason});
-}
-
 void RunDriver::CarryOut(const EndRun& effect) {
-  pack_.Close();
-  sum_.reset();
-  masked_sum_.reset();
+  contributions_.Close();
   around_.log.Info("run ended", {Field("run", id().value), Field("state", ToString(effect.state)),
                                  Field("reason", effect.reason)});
 }

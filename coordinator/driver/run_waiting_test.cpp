@@ -2,92 +2,35 @@
 
 // What a disk that takes nothing costs a run: time, and no round.
 
-#include <algorithm>
-#include <functional>
-#include <map>
 #include <memory>
+#include <string>
 #include <utility>
-#include <vector>
 
-#include "coordinator/storage/forwarding_store.h"
+#include "coordinator/driver/client_gateway.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/fake_queues.h"
+#include "tests/support/full_store.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/stored_run.h"
 
 namespace fedtune {
 namespace {
 
+using ::testing::ElementsAre;
+using testing::FakeTimers;
+using testing::FullStore;
+using testing::HasCode;
 using ::testing::HasSubstr;
+using testing::HeldWork;
 using ::testing::IsEmpty;
 using testing::IsOk;
+using testing::kFull;
 using testing::SilentLine;
+using ::testing::SizeIs;
 
 const Institution kAda{"ada"};
-const absl::Status kFull = absl::ResourceExhaustedError("disk full");
-
-// Does nothing until the test says so.
-class HeldWork final : public WorkQueue {
- public:
-  void Add(std::function<void()> work) override { works_.push_back(std::move(work)); }
-  void Stop() override { works_.clear(); }
-
-  void DoAll() {
-    while (!works_.empty()) {
-      for (const auto& work : std::exchange(works_, {})) work();
-    }
-  }
-
- private:
-  std::vector<std::function<void()>> works_;
-};
-
-class FakeTimers final : public TimerQueue {
- public:
-  FakeTimers(testing::FakeClock& clock, HeldWork& work) : clock_(clock), work_(work) {}
-
-  void At(absl::Duration when, std::function<void()> function) override {
-    waiting_.emplace(when, std::move(function));
-  }
-  void After(absl::Duration wait, std::function<void()> function) override {
-    At(clock_.Monotonic() + wait, std::move(function));
-  }
-  void Stop() override { waiting_.clear(); }
-
-  // The time passes, and what becomes due is done.
-  void Pass(absl::Duration time) {
-    const absl::Duration end = clock_.Monotonic() + time;
-    work_.DoAll();
-    while (!waiting_.empty() && waiting_.begin()->first <= end) {
-      auto next = waiting_.extract(waiting_.begin());
-      clock_.Advance(std::max(next.key() - clock_.Monotonic(), absl::ZeroDuration()));
-      next.mapped()();
-      work_.DoAll();
-    }
-    clock_.Advance(end - clock_.Monotonic());
-  }
-
- private:
-  testing::FakeClock& clock_;
-  HeldWork& work_;
-  std::multimap<absl::Duration, std::function<void()>> waiting_;
-};
-
-class FullStore final : public ForwardingStore {
- public:
-  using ForwardingStore::ForwardingStore;
-
-  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
-    return is_full ? kFull : ForwardingStore::AppendToJournal(id, entries);
-  }
-  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
-    return is_full ? kFull : ForwardingStore::OpenJournal(id, attempt, entry);
-  }
-
-  bool is_full = false;
-};
-
 // A run with one client, which has 10 minutes for each round.
 class RunWaitingTest : public testing::StoredRunFixture {
  protected:
@@ -194,10 +137,38 @@ TEST_F(RunWaitingTest, WaitsForNobodyWhoseContributionTheRoundDoesNotTake) {
   handed.header.attempt = 7;
   timers_->Pass(absl::Minutes(9));
   for (int i = 0; i < 30; ++i) {
-    run_->CouldNotKeep(kAda, handed.header, absl::ZeroDuration(), kFull);
+    EXPECT_FALSE(run_->CouldNotKeep(kAda, handed.header, absl::ZeroDuration(), kFull));
     timers_->Pass(absl::Seconds(5));
   }
   EXPECT_EQ(view().attempt, 2);
+}
+
+// A small one is handed in whole before it turns out that there is no room for it.
+TEST_F(RunWaitingTest, TheLogSaysOnceOfAnAttemptThatItsContributionCannotBeKept) {
+  std::vector<std::string> logged;
+  Log log([&logged](std::string_view line) { logged.emplace_back(line); });
+  SqliteFederationStore federation(state_);
+  ClientRecords records(federation, log_);
+  ClientGateway gateway({.roster = roster_,
+                         .runs = *runs_,
+                         .run_store = store_,
+                         .clients = records,
+                         .spool = spool_,
+                         .clock = time_,
+                         .log = log});
+  store_.is_full = true;
+  for (int i = 0; i < 3; ++i) {
+    HandedIn handed = Trained(kAda, 0, 1);
+    HandedIn* const one = &handed;
+    gateway.Take(kRun, {&one, 1});
+    ASSERT_THAT(handed.outcome->status(), HasCode(absl::StatusCode::kUnavailable));
+    gateway.CouldNotKeep(kAda, kRun, handed.header, absl::ZeroDuration(), kFull);
+  }
+  EXPECT_THAT(logged, ElementsAre(HasSubstr("a contribution cannot be kept")));
+  HandedIn late = Trained(kAda, 0, 1);
+  late.header.attempt = 7;
+  gateway.CouldNotKeep(kAda, kRun, late.header, absl::ZeroDuration(), kFull);
+  EXPECT_THAT(logged, SizeIs(1));
 }
 
 }  // namespace

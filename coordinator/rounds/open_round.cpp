@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -122,6 +123,13 @@ std::vector<std::string> OpenRound::Missing(bool time_is_up) const {
     }
   }
   return missing;
+}
+
+std::vector<Institution> OpenRound::AtFault(bool time_is_up) const {
+  std::vector<Institution> at_fault = With(Answer::kFailed);
+  if (!time_is_up) return at_fault;
+  std::ranges::copy(With(Answer::kNone), std::back_inserter(at_fault));
+  return at_fault;
 }
 
 RoundSummary OpenRound::Summary() const {

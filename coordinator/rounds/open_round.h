@@ -79,6 +79,9 @@ class OpenRound {
   // failed: out of memory", "helios did not answer" (when `time_is_up`).
   std::vector<std::string> Missing(bool time_is_up) const;
 
+  // The same without the reasons.
+  std::vector<Institution> AtFault(bool time_is_up) const;
+
   RoundSummary Summary() const;
 
  private:

@@ -3,29 +3,29 @@
 #include "coordinator/rounds/round_journal.h"
 
 #include <algorithm>
-#include <bit>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
-#include "aggregation/round_counters.h"
 #include "base/check.h"
 #include "base/overloaded.h"
+#include "coordinator/rounds/journal_bytes.h"
 #include "privacy/crypto/canonical_bytes.h"
 
 namespace fedtune {
 namespace {
 
-constexpr uint8_t kVersion = 3;
+// With members that are to blame. Other entries are of the version before, which an older
+// program reads, too.
+constexpr uint8_t kVersion = 4;
+constexpr uint8_t kThirdVersion = 3;
 // The version before: nothing was known of rosters, of what clients had agreed on and of
 // what lies in the spool.
 constexpr uint8_t kSecondVersion = 2;
 constexpr uint8_t kFirstVersion = 1;  // Nor had members any work.
 constexpr size_t kMaxText = 4096;
-constexpr size_t kMaxMessage = size_t{64} << 20;  // gRPC's limit is below it.
 constexpr uint32_t kMaxMembers = 1'000'000;
 constexpr size_t kMemberSize = 20;  // At least.
-constexpr uint32_t kMaxBlocks = uint32_t{1} << 24;
 
 enum class Kind : uint8_t {
   kAttemptOpened = 1,
@@ -44,112 +44,11 @@ enum class Kind : uint8_t {
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
-void Put(CanonicalWriter& out, int64_t value) { out.U64(static_cast<uint64_t>(value)); }
-void Put(CanonicalWriter& out, double value) { out.U64(std::bit_cast<uint64_t>(value)); }
 void Put(CanonicalWriter& out, const Institution& name) { out.Sized(name.value); }
 
-int64_t GetInt(CanonicalReader& in) { return static_cast<int64_t>(in.U64()); }
-double GetDouble(CanonicalReader& in) { return std::bit_cast<double>(in.U64()); }
 std::string GetText(CanonicalReader& in) {
   const Bytes text = in.Sized(kMaxText);
   return {text.begin(), text.end()};
-}
-
-void Put(CanonicalWriter& out, const std::optional<EvaluationResult>& result) {
-  out.U8(result.has_value() ? 1 : 0);
-  if (!result.has_value()) return;
-  Put(out, result->loss);
-  out.U8(result->accuracy.has_value() ? 1 : 0);
-  Put(out, result->accuracy.value_or(0));
-  Put(out, result->example_count);
-}
-
-std::optional<EvaluationResult> GetEvaluation(CanonicalReader& in) {
-  if (in.U8() == 0) return std::nullopt;
-  EvaluationResult result;
-  result.loss = GetDouble(in);
-  const bool has_accuracy = in.U8() != 0;
-  const double accuracy = GetDouble(in);
-  if (has_accuracy) result.accuracy = accuracy;
-  result.example_count = GetInt(in);
-  return result;
-}
-
-void Put(CanonicalWriter& out, const std::vector<int64_t>& numbers) {
-  out.U32(static_cast<uint32_t>(numbers.size()));
-  for (const int64_t number : numbers) Put(out, number);
-}
-
-std::vector<int64_t> GetInts(CanonicalReader& in, int64_t most) {
-  std::vector<int64_t> numbers(in.Count(static_cast<uint32_t>(most), sizeof(int64_t)));
-  for (int64_t& number : numbers) number = GetInt(in);
-  return numbers;
-}
-
-void Put(CanonicalWriter& out, const ClientMetrics& metrics) {
-  Put(out, metrics.training_loss);
-  Put(out, metrics.steps);
-  Put(out, metrics.token_count);
-  Put(out, metrics.routed_tokens);
-  Put(out, metrics.training_seconds);
-  Put(out, metrics.before);
-  Put(out, metrics.after);
-}
-
-ClientMetrics GetMetrics(CanonicalReader& in) {
-  ClientMetrics metrics;
-  metrics.training_loss = GetDouble(in);
-  metrics.steps = GetInt(in);
-  metrics.token_count = GetInt(in);
-  metrics.routed_tokens = GetInts(in, kMostRoutedExperts);
-  metrics.training_seconds = GetDouble(in);
-  metrics.before = GetEvaluation(in);
-  metrics.after = GetEvaluation(in);
-  return metrics;
-}
-
-void Put(CanonicalWriter& out, const ContributionHeader& header) {
-  Put(out, header.round);
-  Put(out, header.attempt);
-  out.Fixed(header.adapter).Fixed(header.layout).U32(header.factors).U64(header.size_bytes);
-  out.Fixed(header.sha256);
-  Put(out, header.metrics);
-  out.Sized(header.input_manifest);
-}
-
-ContributionHeader GetHeader(CanonicalReader& in) {
-  ContributionHeader header;
-  header.round = GetInt(in);
-  header.attempt = GetInt(in);
-  header.adapter = in.ReadDigest();
-  header.layout = in.ReadDigest();
-  header.factors = in.U32();
-  header.size_bytes = in.U64();
-  header.sha256 = in.ReadDigest();
-  header.metrics = GetMetrics(in);
-  header.input_manifest = in.Sized(kMaxMessage);
-  return header;
-}
-
-void Put(CanonicalWriter& out, const std::optional<SpooledContent>& content) {
-  out.U8(content.has_value() ? 1 : 0);
-  if (!content.has_value()) return;
-  Put(out, content->range.count());
-  out.U32(std::bit_cast<uint32_t>(content->range.extreme()));
-  Put(out, content->range.extreme_index());
-  out.U32(static_cast<uint32_t>(content->sums.size()));
-  for (const uint64_t sum : content->sums) out.U64(sum);
-}
-
-std::optional<SpooledContent> GetContent(CanonicalReader& in) {
-  if (in.U8() == 0) return std::nullopt;
-  const int64_t count = GetInt(in);
-  const auto extreme = std::bit_cast<float>(in.U32());
-  const int64_t extreme_index = GetInt(in);
-  SpooledContent content{.range = {count, extreme, extreme_index}, .sums = {}};
-  content.sums.resize(in.Count(kMaxBlocks, sizeof(uint64_t)));
-  for (uint64_t& sum : content.sums) sum = in.U64();
-  return content;
 }
 
 // ---- What clients do ----
@@ -222,6 +121,33 @@ ClientEvent GetClientEvent(uint8_t version, Kind kind, CanonicalReader& in) {
 
 // ---- The others ----
 
+bool HasBlame(const AttemptOpened& opened) {
+  return std::any_of(opened.members.begin(), opened.members.end(),
+                     [](const auto& member) { return member.blame.has_value(); });
+}
+
+uint8_t VersionOf(const JournalEntry& entry) {
+  const auto* opened = std::get_if<AttemptOpened>(&entry.what);
+  return opened != nullptr && HasBlame(*opened) ? kVersion : kThirdVersion;
+}
+
+void Put(CanonicalWriter& out, const std::optional<Blame>& blame) {
+  out.U8(blame.has_value() ? 1 : 0);
+  if (!blame.has_value()) return;
+  Put(out, blame->times);
+  Put(out, blame->back_in_round);
+  out.Sized(blame->why.substr(0, kMaxText));
+}
+
+std::optional<Blame> GetBlame(CanonicalReader& in) {
+  if (in.U8() == 0) return std::nullopt;
+  Blame blame;
+  blame.times = GetInt(in);
+  blame.back_in_round = GetInt(in);
+  blame.why = GetText(in);
+  return blame;
+}
+
 void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
   Put(out, member.institution);
   out.U8(member.connected ? 1 : 0).U8(member.accepted ? 1 : 0).U8(member.declined ? 1 : 0);
@@ -268,6 +194,8 @@ void PutWhat(CanonicalWriter& out, const AttemptOpened& opened) {
   for (const AttemptOpened::Member& member : opened.members) Put(out, member);
   out.U8(opened.roster.has_value() ? 1 : 0);
   if (opened.roster.has_value()) out.Fixed(*opened.roster);
+  if (!HasBlame(opened)) return;
+  for (const AttemptOpened::Member& member : opened.members) Put(out, member.blame);
 }
 
 AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
@@ -280,6 +208,8 @@ AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
   const uint32_t count = in.Count(kMaxMembers, kMemberSize);
   for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(version, in));
   if (version > kSecondVersion && in.U8() != 0) opened.roster = in.ReadDigest();
+  if (version <= kThirdVersion) return opened;
+  for (AttemptOpened::Member& member : opened.members) member.blame = GetBlame(in);
   return opened;
 }
 
@@ -346,7 +276,7 @@ bool IsJournalled(const ClientEvent& event) {
 
 std::string ToBytes(const JournalEntry& entry) {
   CanonicalWriter out;
-  out.U8(kVersion).U64(entry.number);
+  out.U8(VersionOf(entry)).U64(entry.number);
   Put(out, absl::ToInt64Nanoseconds(entry.at));
   out.Sized(entry.spool_file);
   Put(out, entry.content);

@@ -93,6 +93,17 @@ TEST(RoundJournalTest, KeepsAllThatAnOpeningSays) {
             std::get<AttemptOpened>(entry.what));
 }
 
+TEST(RoundJournalTest, KeepsWhoIsToBlame) {
+  JournalEntry entry = OneOfEachKind().front();
+  auto& opened = std::get<AttemptOpened>(entry.what);
+  opened.members[1].blame = Blame{.times = 3, .back_in_round = 9, .why = "round 5 burnt"};
+  EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what), opened);
+}
+
+TEST(RoundJournalTest, AnOlderProgramReadsAnOpeningWithNobodyToBlame) {
+  EXPECT_EQ(ToBytes(OneOfEachKind().front())[0], 3);
+}
+
 TEST(RoundJournalTest, KeepsWhatIsKnownOfAFileInTheSpool) {
   const auto content = JournalEntryFromBytes(ToBytes(OneOfEachKind()[6]))->content;
   ASSERT_TRUE(content.has_value());
@@ -154,7 +165,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 4;
+  body_[0] = 5;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 

@@ -7,16 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "aggregation/evaluation_result.h"
+
 namespace fedtune {
-
-// One client's evaluation of one adapter on its own validation split.
-struct EvaluationResult {
-  double loss = 0;                                // Mean per answer token.
-  std::optional<double> accuracy = std::nullopt;  // Absent for free text.
-  int64_t example_count = 0;
-
-  friend bool operator==(const EvaluationResult&, const EvaluationResult&) = default;
-};
 
 // Tokens that went to each routed expert during training, layer by layer.
 struct RoutedTokens {

@@ -141,6 +141,7 @@ Effects Run::Receive(RunEvent event, absl::Duration now) {
 void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
   Client& client = clients_[from];
   client.connected = true;
+  ++client.comings_and_goings;
   client.progress = {};
   if (const Ended* ended = std::get_if<Ended>(&phase_)) {
     if (client.accepted) {
@@ -168,6 +169,7 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
 
 void Run::Handle(const Institution& from, const ClientDisconnected&, Step& step) {
   clients_[from].connected = false;
+  ++clients_[from].comings_and_goings;
   if (AwaitedRound(from) != nullptr) WaitForThoseAway(std::get<Training>(phase_), step);
 }
 

@@ -59,6 +59,12 @@ struct Admission {
 // asked than the plan's max_cohort says. A run whose state is older than its clients',
 // as after a restore, burns the rounds in which they say that they have agreed.
 //
+// Clients because of which an attempt or a round has come to nothing, as they failed,
+// dropped out, or did not answer in time, sit out: the rest of the round's attempts, or
+// the round after the one that burnt, and each further time for twice as many rounds, up
+// to 16. While too few others would be left for a quorum they take part all the same.
+// What burns a round after the masks are off is nobody's that could be named.
+//
 // A client that changes its answer again and again within an attempt is not heard until
 // the next one: the journal of the attempt keeps each of them.
 //
@@ -180,11 +186,13 @@ class Run {
     std::string reason;
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
-    int64_t changes_of_mind = 0;  // Since the open attempt was opened.
-    int64_t agreed_rounds = 0;    // The first so many are burnt for it; see BurnAgreed().
+    int64_t changes_of_mind = 0;     // Since the open attempt was opened.
+    int64_t comings_and_goings = 0;  // Likewise.
+    int64_t agreed_rounds = 0;       // The first so many are burnt for it; see BurnAgreed().
     ProgressReported progress;
     std::optional<ContributionHeader> taken;  // The last one.
     std::optional<OpenWork> work;             // Of a round that has closed without it.
+    std::optional<Blame> blame;
   };
 
   struct Inviting {
@@ -266,7 +274,7 @@ class Run {
   RoundTask TaskOf(int64_t round, int64_t attempt, absl::Duration now) const;
   AttemptOpened Opened(const OpenRound& round) const;
   void CloseTraining(Step& step);
-  void RetryOrFail(Step& step, std::string_view why = "");
+  void RetryOrFail(Step& step, std::string_view why = "", std::vector<Institution> at_fault = {});
   void FinishEvaluation(Step& step);
   static void WaitForThoseAway(Training& training, const Step& step);
   void GiveUpThoseAway(Training& training) const;
@@ -325,9 +333,20 @@ class Run {
   bool MayChangeItsMind(const Client& client) const;
   bool HeedsAnswer(const Client& client, const RunAccepted& event) const;
   bool HeedsAnswer(const Client& client, const RunDeclined& event) const;
+  bool IsEligible(const Institution& institution, const Client& client) const;
   std::vector<Institution> Cohort(const RoundTask& task) const;
+
+  // Who sits out; in run_blame.cpp.
+  void PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
+                std::string_view why, Step& step);
+  bool SitsOut(const Client& client, int64_t round) const;
+  std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
+                                        int64_t round) const;
+  std::string SittingOutText(const Client& client) const;
+
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
+  bool HeedsConnection(const Institution& from, const Client& client) const;
   bool HeedsFailure(const Institution& from, const ClientFailed& event) const;
   bool HeedsMessage(const Institution& from, const SecureMessageReceived& event) const;
   void SendAssignment(const Institution& institution, const OpenRound& round, Step& step);

@@ -10,12 +10,10 @@
 #include "coordinator/rounds/run.h"
 #include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
-
-// More records than any institution has; keeps weights far from overflow.
-constexpr int64_t kMaxExamples = int64_t{1} << 40;
 
 // Within an attempt. More than anybody has reasons for.
 constexpr int64_t kMostChangesOfMind = 16;
@@ -24,8 +22,8 @@ constexpr int64_t kMostChangesOfMind = 16;
 std::optional<RunDeclined> RefusalOf(const RunAccepted& event, bool tells) {
   const int64_t least = tells ? 1 : 0;
   if (least <= event.example_count && event.example_count <= kMaxExamples) return std::nullopt;
-  return RunDeclined{
-      fmt::format("it reports {} records to train on; at least 1 is needed", event.example_count)};
+  return RunDeclined{fmt::format("it reports {} records to train on; from 1 to {} can be",
+                                 event.example_count, kMaxExamples)};
 }
 
 }  // namespace

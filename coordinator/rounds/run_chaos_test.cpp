@@ -280,7 +280,10 @@ class World {
     EXPECT_EQ(e.assignment.evaluate_only, released_ == kRounds);
   }
   void See(const SendSecureMessage&) { ADD_FAILURE() << "the run is a plain one"; }
-  void See(const ReportFault&) { ADD_FAILURE() << "the run is a plain one"; }
+  void See(const ReportFault& e) {
+    ASSERT_TRUE(e.back_in_round.has_value()) << "the run is a plain one";
+    EXPECT_GT(*e.back_in_round, released_);
+  }
   void See(const OpenAggregation& e) {
     EXPECT_EQ(e.round, released_);
     EXPECT_LE(e.attempt, 2);

@@ -168,6 +168,16 @@ struct OpenWork {
   friend bool operator==(const OpenWork&, const OpenWork&) = default;
 };
 
+// That attempts and rounds have come to nothing because of a client: the others are
+// asked without it, for longer each time.
+struct Blame {
+  int64_t times = 0;
+  int64_t back_in_round = 0;  // Counted from 0: the first that is drawn with it again.
+  std::string why = "";       // The last time.
+
+  friend bool operator==(const Blame&, const Blame&) = default;
+};
+
 // How an attempt at a round began: what brings it back in another process,
 // together with what it has received since.
 struct AttemptOpened {
@@ -180,6 +190,7 @@ struct AttemptOpened {
     int64_t example_count = 0;
     bool in_cohort = false;
     std::optional<OpenWork> work = std::nullopt;  // Of an earlier round.
+    std::optional<Blame> blame = std::nullopt;
 
     friend bool operator==(const Member&, const Member&) = default;
   };
@@ -234,11 +245,13 @@ struct SendSecureMessage {
   std::vector<uint8_t> message;
 };
 
-// Something a client did wrong in a secure aggregation, for the log.
+// Something a client did wrong in a secure aggregation, or why it sits out rounds from
+// now on, for the log.
 struct ReportFault {
   Institution institution;
   int64_t round = 0;
   std::string what;
+  std::optional<int64_t> back_in_round = std::nullopt;  // If it sits out: the first with it.
 };
 
 // Tell the client that the run is over.

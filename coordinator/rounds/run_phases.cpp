@@ -3,6 +3,7 @@
 // The transitions between a run's phases; run.cpp takes the events.
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/status.h"
@@ -132,7 +133,10 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
                                          .factors = task.factors,
                                          .evaluate_only = task.evaluate_only,
                                          .opened = Opened(open)});
-  for (auto& [institution, client] : clients_) client.changes_of_mind = 0;
+  for (auto& [institution, client] : clients_) {
+    client.changes_of_mind = 0;
+    client.comings_and_goings = 0;
+  }
   for (const Institution& institution : cohort) {
     Client& client = clients_[institution];
     client.progress = {};
@@ -154,27 +158,34 @@ AttemptOpened Run::Opened(const OpenRound& round) const {
                               .reason = client.reason,
                               .example_count = client.example_count,
                               .in_cohort = round.Contains(institution),
-                              .work = client.work});
+                              .work = client.work,
+                              .blame = client.blame});
   }
   return opened;
+}
+
+bool Run::IsEligible(const Institution& institution, const Client& client) const {
+  return client.accepted && (!secure_.has_value() || NumberOf(institution).has_value());
 }
 
 std::vector<Institution> Run::Cohort(const RoundTask& task) const {
   std::vector<Institution> accepted;
   std::vector<Institution> connected;
   for (const auto& [institution, client] : clients_) {
-    if (!client.accepted || (secure_.has_value() && !NumberOf(institution).has_value())) continue;
+    if (!IsEligible(institution, client)) continue;
     accepted.push_back(institution);
     if (client.connected) connected.push_back(institution);
   }
   const int64_t seed = plan_.training.seed;
   if (task.evaluate_only) {
-    return DrawCohort(connected.empty() ? accepted : connected,
-                      secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
+    const std::vector<Institution>& here = connected.empty() ? accepted : connected;
+    if (!secure_.has_value()) return DrawCohort(here, 0, seed, task.round);
+    return DrawCohort(WithoutBlame(here, task.round), plan_.secure.max_cohort, seed, task.round);
   }
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
   std::vector<Institution> cohort =
-      DrawCohort(enough ? connected : accepted, MostInCohort(plan_), seed, task.round);
+      DrawCohort(WithoutBlame(enough ? connected : accepted, task.round), MostInCohort(plan_), seed,
+                 task.round);
   // Whoever is late is in it, whatever the lots say.
   for (const Institution& institution : connected) {
     if (!clients_.at(institution).work.has_value()) continue;
@@ -232,9 +243,12 @@ void Run::Handle(const ContributionsLost& event, Step& step) {
   }
 }
 
-void Run::RetryOrFail(Step& step, std::string_view why) {
+void Run::RetryOrFail(Step& step, std::string_view why, std::vector<Institution> at_fault) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
+  const bool time_is_up = step.now >= round.task().deadline;
+  std::vector<std::string> missing = round.Missing(time_is_up);
+  if (!why.empty()) missing.emplace_back(why);
   if (IsAgreedByTooMany(round.task().round, 1)) {
     CloseForExpected(round, fmt::format("round {} burns", number), step);
     return BurnAgreed(round.task(), step);
@@ -242,11 +256,13 @@ void Run::RetryOrFail(Step& step, std::string_view why) {
   if (tries_ < kMaxTries && accepted_ >= plan_.rounds.quorum) {
     CloseForExpected(
         round, fmt::format("round {} had too few contributions and is tried again", number), step);
+    std::ranges::copy(round.AtFault(time_is_up && why.empty()), std::back_inserter(at_fault));
+    PutBlame(at_fault, round.task(), round.task().round,
+             fmt::format("round {} was tried again: {}", number, SomeOf(std::move(missing), "; ")),
+             step);
     ++tries_;
     return OpenAttempt(round.task().round, round.task().attempt + 1, step);
   }
-  std::vector<std::string> missing = round.Missing(step.now >= round.task().deadline);
-  if (!why.empty()) missing.emplace_back(why);
   for (const auto& [institution, client] : clients_) {
     if (client.declined && !round.Contains(institution)) {
       missing.push_back(fmt::format("{} declined: {}", institution.value, client.reason));

@@ -57,6 +57,7 @@ std::vector<Institution> Run::RestoreMembers(const AttemptOpened& opened) {
     client.reason = member.reason;
     client.example_count = member.example_count;
     client.work = member.work;
+    client.blame = member.blame;
     if (member.in_cohort) cohort.push_back(member.institution);
   }
   return cohort;

@@ -212,14 +212,23 @@ void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
   Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
   const RoundTask task = aggregating.round.task();
   const std::string why = WithNames(aggregating.session.failure());
+  std::vector<Institution> at_fault;
+  for (const uint32_t number : aggregating.session.AtFault()) {
+    at_fault.push_back(*InstitutionOf(number));
+  }
   for (const Institution& institution : aggregating.round.Contributors()) {
     if (!clients_.at(institution).connected) continue;
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
   }
   if (task.evaluate_only) return FinishUnevaluated(why, step);
-  if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, step);
+  if (reached >= SessionPhase::kAgreeing) {
+    BurnRound(task, why, step);
+    if (std::holds_alternative<Ended>(phase_)) return;
+    const std::string burnt = fmt::format("round {} burnt: {}", task.round + 1, why);
+    return PutBlame(at_fault, task, task.round + 1, burnt, step);
+  }
   phase_ = Training{std::move(aggregating.round), std::nullopt};
-  RetryOrFail(step, why);
+  RetryOrFail(step, why, std::move(at_fault));
 }
 
 // The sum, or something that belongs into it, is lost.

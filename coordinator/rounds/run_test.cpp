@@ -152,6 +152,17 @@ TEST_F(RunTest, WeighsContributionsByExamples) {
   EXPECT_EQ(run_->CheckContribution(kUke, Header(kUke))->weight, 10);
 }
 
+TEST_F(RunTest, NoContributionWeighsMoreThanThePlanAllows) {
+  plan_.aggregation.max_weight = 20;
+  Start({kCharite, kUke});
+  Accept(kCharite, int64_t{1} << 40);
+  Accept(kUke, 10);
+  EXPECT_EQ(ViewOf(kCharite).weight, 20);
+  EXPECT_EQ(ViewOf(kCharite).example_count, int64_t{1} << 40);
+  EXPECT_EQ(run_->CheckContribution(kCharite, Header(kCharite))->weight, 20);
+  EXPECT_EQ(run_->CheckContribution(kUke, Header(kUke))->weight, 10);
+}
+
 TEST_F(RunTest, WeighsContributionsEquallyWhenThePlanSaysSo) {
   plan_.aggregation.weights = ContributionWeights::kUniform;
   Start({kCharite, kUke});

@@ -9,6 +9,7 @@
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/run.h"
 #include "fmt/format.h"
+#include "plan/secure_vector.h"
 
 namespace fedtune {
 namespace {
@@ -34,6 +35,9 @@ bool IsSame(const ContributionHeader& a, const ContributionHeader& b) {
 }
 
 constexpr size_t kMaxReasonLength = 500;
+
+// Of one client within an attempt, so that its journal does not grow with each of them.
+constexpr int64_t kMostComingsAndGoings = 64;
 
 absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
   return absl::FailedPreconditionError(fmt::format(
@@ -117,12 +121,23 @@ bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
   }
   const Client& client = found->second;
   return std::visit(
-      Overloaded{[&](const RunAccepted& e) { return HeedsAnswer(client, e); },
+      Overloaded{[&](const ClientConnected&) { return HeedsConnection(from, client); },
+                 [&](const ClientDisconnected&) { return HeedsConnection(from, client); },
+                 [&](const RunAccepted& e) { return HeedsAnswer(client, e); },
                  [&](const RunDeclined& e) { return HeedsAnswer(client, e); },
                  [&](const ClientFailed& e) { return HeedsFailure(from, e); },
                  [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
                  [](const auto&) { return true; }},
       event);
+}
+
+// Whoever goes on with the attempt in another process has lost all connections anyway; but
+// who comes back with older work joins the round.
+bool Run::HeedsConnection(const Institution& from, const Client& client) const {
+  const auto* training = std::get_if<Training>(&phase_);
+  const bool may_join =
+      training != nullptr && client.work.has_value() && !training->round.Contains(from);
+  return may_join || client.comings_and_goings < kMostComingsAndGoings;
 }
 
 bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const {
@@ -181,8 +196,7 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
 }
 
 Admission Run::Admitted(int64_t example_count, int64_t staleness) const {
-  const bool uniform = plan_.aggregation.weights == ContributionWeights::kUniform;
-  return {.weight = WeightOf(plan_, uniform ? 1 : example_count, staleness),
+  return {.weight = WeightOf(plan_, ContributionWeight(plan_, example_count), staleness),
           .example_count = example_count};
 }
 
@@ -304,6 +318,9 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
                   .rounds_contributed = client.rounds_contributed,
                   .example_count = client.example_count,
                   .accepted = client.accepted};
+  if (client.accepted && !secure_.has_value()) {
+    view.weight = ContributionWeight(plan_, client.example_count);
+  }
   const OpenRound* round = CurrentRound();
   view.awaited = Awaits(institution, client);
   if (client.declined) {
@@ -335,6 +352,7 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.tokens_per_second = client.progress.tokens_per_second;
   } else {
     view.state = ClientStanding::kWaiting;
+    if (round == nullptr || !round->Contains(institution)) view.reason = SittingOutText(client);
   }
   return view;
 }

@@ -41,6 +41,7 @@ struct ClientView {
   double tokens_per_second = 0;
   int64_t rounds_contributed = 0;
   int64_t example_count = 0;
+  int64_t weight = 0;  // Of what it hands in in time; 0: it has not told its records.
   bool accepted = false;
   bool awaited = false;  // The current phase waits for its answer.
 };

@@ -49,6 +49,7 @@ v1::RunClient ToMessage(const ClientView& client) {
   message.set_rounds_contributed(client.rounds_contributed);
   message.set_example_count(client.example_count);
   message.set_awaited(client.awaited);
+  message.set_weight(client.weight);
   return message;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -138,7 +139,7 @@ void ConnectionAcceptor::Run(const std::stop_token& stop, Log& log) {
     ::poll(waiting.data(), waiting.size(), -1);
     bool starved = false;
     for (size_t i = 1; i < waiting.size(); ++i) {
-      if ((waiting[i].revents & POLLIN) != 0 && !Accept(waiting[i].fd)) starved = true;
+      if ((waiting[i].revents & POLLIN) != 0 && !Accept(waiting[i].fd, log)) starved = true;
     }
     if (starved && !std::exchange(told, true)) {
       log.Warning(
@@ -150,10 +151,29 @@ void ConnectionAcceptor::Run(const std::stop_token& stop, Log& log) {
   }
 }
 
+bool ConnectionAcceptor::IsWelcome(const sockaddr_storage& peer, Log& log) {
+  const std::optional<std::string> origin = OriginOf(peer);
+  if (!origin.has_value()) return true;
+  const auto now = absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+  const OriginLimit::Verdict verdict = limit_.Judge(*origin, now);
+  if (verdict == OriginLimit::Verdict::kRefusedFirst) {
+    log.Warning("connections are refused: too many in a few seconds from one address",
+                {Field("address", *origin)});
+  }
+  return verdict == OriginLimit::Verdict::kTaken;
+}
+
 // False if there was no descriptor for the connection, which goes on waiting.
-bool ConnectionAcceptor::Accept(int listener) {
-  const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+bool ConnectionAcceptor::Accept(int listener, Log& log) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof(peer);
+  const int fd =
+      ::accept4(listener, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) return !IsNoDescriptorLeft(errno);
+  if (!IsWelcome(peer, log)) {
+    ::close(fd);
+    return true;
+  }
   Server::NewConnectionParameters connection;
   connection.listener_fd = listener;
   connection.fd = fd;

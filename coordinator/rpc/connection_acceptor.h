@@ -13,13 +13,15 @@
 #include "absl/status/statusor.h"
 #include "base/host_and_port.h"
 #include "base/logging.h"
+#include "coordinator/rpc/origin_limit.h"
 #include "grpcpp/server_builder.h"
 
 namespace fedtune {
 
 // Takes connections at one address for a gRPC server. The library's own listener
 // is deaf for good after the process had no descriptor left for a connection; this
-// one says so and goes on when there is one again.
+// one says so and goes on when there is one again. Of one origin it takes no more than
+// OriginLimit says.
 class ConnectionAcceptor {
  public:
   using Server = grpc::experimental::ExternalConnectionAcceptor;
@@ -45,11 +47,13 @@ class ConnectionAcceptor {
 
   absl::Status BindAll(const HostAndPort& address);
   void Run(const std::stop_token& stop, Log& log);
-  bool Accept(int listener);
+  bool IsWelcome(const sockaddr_storage& peer, Log& log);
+  bool Accept(int listener, Log& log);
 
   std::vector<int> listeners_;
   int wake_ = -1;  // Readable when there is to be an end.
   int port_ = 0;
+  OriginLimit limit_;
   std::unique_ptr<Server> server_;
   std::jthread thread_;
 };

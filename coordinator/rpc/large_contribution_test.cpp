@@ -21,6 +21,7 @@ namespace fedtune::testing {
 namespace {
 
 using enum grpc::StatusCode;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -281,6 +282,32 @@ TEST_F(LargeContributionTest, ADatabaseThatKnowsNothingOfTheContributionsIsRefus
   const int contributions = FilesIn("spool");
   EXPECT_THAT(RefusalToStart(), HasSubstr("knows of no run"));
   EXPECT_EQ(FilesIn("spool"), contributions);
+}
+
+TEST_F(LargeContributionTest, AStateWithoutItsFolderOfBlobsIsRefused) {
+  server_.reset();
+  std::filesystem::rename(State("blobs"), State("blobs-elsewhere"));
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_THAT(RefusalToStart(), AllOf(HasSubstr("there is no folder " + State("blobs").string()),
+                                        HasSubstr("restore a backup")));
+  }
+  std::filesystem::rename(State("blobs-elsewhere"), State("blobs"));
+  StartServer();
+  EXPECT_EQ(GetRun(ada_->invitation().run_id()).run().state(), v1::RunStatus::STATE_RUNNING);
+}
+
+TEST_F(LargeContributionTest, AStateWithoutAnAdapterThatARunGoesOnFromIsRefused) {
+  server_.reset();
+  ASSERT_EQ(FilesIn("blobs"), 1);
+  const std::filesystem::path adapter = *std::filesystem::directory_iterator(State("blobs"));
+  std::filesystem::rename(adapter, State("elsewhere"));
+  const std::string run = ada_->invitation().run_id();
+  EXPECT_THAT(RefusalToStart(),
+              AllOf(HasSubstr(adapter.string() + " is missing, from which " + run),
+                    HasSubstr("restore a backup")));
+  std::filesystem::rename(State("elsewhere"), adapter);
+  StartServer();
+  EXPECT_EQ(GetRun(run).run().state(), v1::RunStatus::STATE_RUNNING);
 }
 
 // A backup has no spool: of what is acknowledged and in no release yet it knows only

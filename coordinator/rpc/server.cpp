@@ -25,26 +25,10 @@
 #include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
+#include "coordinator/storage/state_check.h"
 #include "coordinator/storage/state_database.h"
-#include "fmt/format.h"
 
 namespace fedtune {
-namespace {
-
-// Rather than begin anew in silence, and throw away what clients have handed in.
-absl::Status CheckIsTheSpoolsOwn(const RunStore& runs, const Spool& spool,
-                                 const std::filesystem::path& state) {
-  if (spool.IsEmpty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::vector<RunRecord> known, runs.List());
-  if (!known.empty()) return absl::OkStatus();
-  return absl::DataLossError(fmt::format(
-      "{0}/{1} knows of no run, and {0}/{2} holds what clients have handed in to some: has it, or "
-      "{1}-wal, which is part of it, been removed? Put back what was there, or restore a backup; "
-      "to begin anew, move {0}/{2} away",
-      state.string(), kDatabaseName, kSpoolName));
-}
-
-}  // namespace
 
 // In the order in which they need each other.
 struct Server::Parts {
@@ -111,11 +95,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(
       const std::shared_ptr<StateDatabase> state,
       OpenStateDatabase(options.state_directory / kDatabaseName, options.on_store_lost));
+  RETURN_IF_ERROR(CheckHasItsBlobs(options.state_directory, state->connection));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
                    SqliteRunStore::Open(state, {.blobs = options.state_directory / kBlobsName,
                                                 .keep_adapters = options.keep_adapters}));
   ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / kSpoolName));
-  RETURN_IF_ERROR(CheckIsTheSpoolsOwn(*run_store, spool, options.state_directory));
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
                               std::make_unique<SqliteFederationStore>(state),

@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "coordinator/rpc/invitation_message.h"
 #include "coordinator/rpc/status_conversion.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "rpc/chunks.h"
 
 namespace fedtune {
 namespace {
@@ -49,7 +51,8 @@ void SessionStream::OnReadDone(bool ok) {
     Leave();
     return Close(absl::OkStatus());
   }
-  const absl::Status taken = Take(incoming_);
+  const auto message = ParseMessage<v1::ClientMessage>(incoming_);
+  const absl::Status taken = message.ok() ? Take(*message) : message.status();
   if (taken.ok()) return ReadNext();
   Leave();
   Close(taken);
@@ -70,8 +73,8 @@ void SessionStream::SayHello(const v1::Hello& hello) {
   client_ = FromMessage(hello);
   client_->institution = {caller_.identity.name};
   client_->certificate_expires = caller_.certificate_expires;
-  Enqueue(WelcomeMessage(caller_.identity.federation, client_->institution,
-                         gateway_.RunsUnderWayFor(client_->institution)));
+  Enqueue(BytesOf(WelcomeMessage(caller_.identity.federation, client_->institution,
+                                 gateway_.RunsUnderWayFor(client_->institution))));
   gateway_.Connect(*client_, shared_from_this());
 }
 
@@ -83,9 +86,13 @@ void SessionStream::Leave() {
   if (client_.has_value()) gateway_.Disconnect(*client_, this);
 }
 
-void SessionStream::Send(const ClientCommand& command) { Enqueue(ToMessage(command)); }
+void SessionStream::Send(const ClientCommand& command) {
+  const auto* invitation = std::get_if<RunInvitation>(&command.what);
+  Enqueue(invitation == nullptr ? BytesOf(ToMessage(command))
+                                : InvitationMessage(command.run, *invitation));
+}
 
-void SessionStream::Enqueue(v1::CoordinatorMessage message) {
+void SessionStream::Enqueue(grpc::ByteBuffer message) {
   const std::lock_guard lock(mutex_);
   if (closing_.has_value()) return;
   outgoing_.push_back(std::move(message));

@@ -13,6 +13,7 @@
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/open_streams.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/training.pb.h"
 
@@ -22,11 +23,10 @@ namespace fedtune {
 // message at a time and in order. It ends when the client's certificate expires, within
 // half a minute whatever clocks do. Thread-safe; keeps itself alive until the call is
 // over.
-class SessionStream final
-    : public grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>,
-      public ClientLine,
-      public StandingStream,
-      public std::enable_shared_from_this<SessionStream> {
+class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                            public ClientLine,
+                            public StandingStream,
+                            public std::enable_shared_from_this<SessionStream> {
  public:
   // `around` must outlive the call.
   static SessionStream* Begin(const ContributionUpload::Surroundings& around, const Caller& caller,
@@ -55,7 +55,7 @@ class SessionStream final
   void LookAtCertificate();
   void Leave();
   void ReadNext();
-  void Enqueue(v1::CoordinatorMessage message);
+  void Enqueue(grpc::ByteBuffer message);
   // With mutex_ held.
   void WriteNext();
   void DropWaiting();
@@ -66,11 +66,11 @@ class SessionStream final
   const Caller caller_;
   grpc::CallbackServerContext& context_;  // Until Finish().
   std::shared_ptr<SessionStream> self_;   // Until OnDone().
-  v1::ClientMessage incoming_;            // One read at a time.
+  grpc::ByteBuffer incoming_;             // One read at a time.
   std::optional<ClientRecord> client_;    // Since its hello; written by reads only.
 
   std::mutex mutex_;
-  std::deque<v1::CoordinatorMessage> outgoing_;  // The first one is being written.
+  std::deque<grpc::ByteBuffer> outgoing_;  // The first one is being written.
   bool writing_ = false;
   bool left_ = false;
   bool cancelling_ = false;

@@ -10,6 +10,7 @@
 #include "base/printable_text.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 namespace {
@@ -154,6 +155,9 @@ absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& messag
   ContributionHeader& header = submitted.header;
   header.round = message.round();
   header.attempt = message.attempt();
+  if (header.round < 0 || header.round > kMostRounds) {
+    return absl::InvalidArgumentError("a contribution is of a round that no run has");
+  }
   ASSIGN_OR_RETURN(header.adapter, Digest::FromBinary(message.adapter_sha256(), "adapter_sha256"));
   ASSIGN_OR_RETURN(header.layout, Digest::FromBinary(message.layout_sha256(), "layout_sha256"));
   header.factors = message.factors();

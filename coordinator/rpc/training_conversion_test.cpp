@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <variant>
 
@@ -27,14 +29,27 @@ TEST(TrainingConversionTest, ReasonsOfAClientMayBeShown) {
   EXPECT_EQ(std::get<ClientFailed>(FromMessage(failed)->event).reason, kHarmless);
 }
 
-TEST(TrainingConversionTest, TheRunOfAContributionStaysShort) {
+v1::ContributionHeader Header() {
   v1::ContributionHeader header;
-  header.set_run_id(std::string(100'000, 'x'));
   for (std::string* digest :
        {header.mutable_adapter_sha256(), header.mutable_layout_sha256(), header.mutable_sha256()}) {
     digest->assign(32, 'd');
   }
+  return header;
+}
+
+TEST(TrainingConversionTest, TheRunOfAContributionStaysShort) {
+  v1::ContributionHeader header = Header();
+  header.set_run_id(std::string(100'000, 'x'));
   EXPECT_EQ(FromMessage(header)->run.value.size(), 200);
+}
+
+TEST(TrainingConversionTest, RefusesAContributionToARoundThatNoRunHas) {
+  v1::ContributionHeader header = Header();
+  for (const int64_t round : {int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+    header.set_round(round);
+    EXPECT_TRUE(absl::IsInvalidArgument(FromMessage(header).status()));
+  }
 }
 
 TEST(TrainingConversionTest, WhatAClientSaysOfItsDeviceMayBeShown) {

@@ -20,9 +20,9 @@ absl::StatusOr<Blob> FindBlob(const ClientGateway& gateway, const v1::FetchBlobR
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* TrainingService::Session(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TrainingService::Session(
     grpc::CallbackServerContext* context) {
-  using Reactor = grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>;
+  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/Session");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
   if (!pace_.MayBegin({caller->identity.name}, around_.clock.Monotonic())) {

@@ -11,10 +11,11 @@
 
 namespace fedtune {
 
-// The calls that carry blobs get and give messages as bytes: rpc/chunks.h.
+// The calls get and give messages as bytes, so that blobs (rpc/chunks.h) and invitations
+// are not copied.
 using RawTrainingService = v1::Training::WithRawCallbackMethod_FetchBlob<
     v1::Training::WithRawCallbackMethod_SubmitContribution<
-        v1::Training::WithCallbackMethod_Session<v1::Training::Service>>>;
+        v1::Training::WithRawCallbackMethod_Session<v1::Training::Service>>>;
 
 // The Training RPCs: authenticate, convert, delegate. Thread-safe.
 class TrainingService final : public RawTrainingService {
@@ -24,7 +25,7 @@ class TrainingService final : public RawTrainingService {
                   OpenStreams& streams)
       : around_(around), gateway_(around.gateway), callers_(callers), streams_(streams) {}
 
-  grpc::ServerBidiReactor<v1::ClientMessage, v1::CoordinatorMessage>* Session(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Session(
       grpc::CallbackServerContext* context) override;
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchBlob(grpc::CallbackServerContext* context,

@@ -217,6 +217,30 @@ absl::Status CheckIsNoStateDirectory(const path& from) {
 // Where a restore puts things until they are whole.
 path StagedIn(const path& state) { return state / fmt::format("restored{}", kPartialSuffix); }
 
+absl::StatusOr<bool> KnowsSomeRun(const path& state) {
+  ASSIGN_OR_RETURN(const SqliteDatabase database,
+                   SqliteDatabase::OpenToRead(state / kDatabaseName));
+  ASSIGN_OR_RETURN(const int64_t schema, database.SchemaVersion());
+  if (schema == 0) return false;  // It has no tables yet.
+  ASSIGN_OR_RETURN(SqliteStatement runs, database.Prepare("SELECT 1 FROM runs"));
+  return runs.Step();
+}
+
+// Rather than begin anew in silence, and remove what a lost database knew of. One adapter
+// alone may be that of a first run, cut off before it was stored.
+absl::Status CheckKnowsItsRuns(const path& state) {
+  ASSIGN_OR_RETURN(const bool knows_some, KnowsSomeRun(state));
+  if (knows_some) return absl::OkStatus();
+  const bool has_adapters = EntriesOf(state / kBlobsName).size() > 1;
+  if (!has_adapters && EntriesOf(state / kSpoolName).empty()) return absl::OkStatus();
+  return absl::DataLossError(fmt::format(
+      "{0}/{1} knows of no run, and {0}/{2} holds {3}: has it, or {1}-wal, which is part of it, "
+      "been removed or emptied? Put back what was there, or restore a backup; to begin anew, move "
+      "{0}/{2} away",
+      state.string(), kDatabaseName, has_adapters ? kBlobsName : kSpoolName,
+      has_adapters ? "adapters of some" : "what clients have handed in to some"));
+}
+
 absl::Status CopyState(const path& from, const path& to, const TaskProgress& progress) {
   RETURN_IF_ERROR(MakePrivate(to));
   RETURN_IF_ERROR(MakePrivate(to / kBlobsName));
@@ -334,7 +358,7 @@ absl::Status Restore(const path& backup, const path& state, const TaskProgress& 
 
 absl::Status CheckHasNotLostItsDatabase(const path& state) {
   std::error_code ignored;
-  if (std::filesystem::exists(state / kDatabaseName, ignored)) return absl::OkStatus();
+  if (std::filesystem::exists(state / kDatabaseName, ignored)) return CheckKnowsItsRuns(state);
   if (std::filesystem::exists(StagedIn(state), ignored)) {
     return absl::FailedPreconditionError(fmt::format(
         "a restore into {} was cut off; run fedtune-coordinator restore again", state.string()));

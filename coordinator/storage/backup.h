@@ -66,10 +66,12 @@ absl::Status CheckIsNotAnothers(const std::filesystem::path& folder, uid_t user)
 absl::Status Restore(const std::filesystem::path& backup, const std::filesystem::path& state,
                      const TaskProgress& progress = nullptr);
 
-// A state directory without a database is new, or has lost it: a coordinator that made
-// another one there would remove the adapters that the lost one knew of.
+// A state directory without a database, or with one that knows of no run, is new, or has
+// lost it: a coordinator that made another one there would remove the adapters that the
+// lost one knew of.
 //
-// DATA_LOSS: `state` has no database, but adapters or contributions.
+// DATA_LOSS: `state` has adapters or contributions, and no database that knows of a run;
+// or the database is damaged.
 // FAILED_PRECONDITION: a restore there was cut off.
 absl::Status CheckHasNotLostItsDatabase(const std::filesystem::path& state);
 

@@ -343,6 +343,46 @@ TEST_F(BackupTest, ARestoreThatWasCutOffIsDoneAgain) {
   EXPECT_FALSE(std::filesystem::exists(staged));
 }
 
+// A process that is killed has most of a young database in the log.
+TEST_F(BackupTest, ADatabaseWithoutItsLogIsNotTheOneOfTheAdapters) {
+  for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal"}) {
+    std::filesystem::create_directories(directory_.path() / "killed");
+    std::filesystem::copy(State() / name, directory_.path() / "killed" / name);
+  }
+  const path killed = directory_.path() / "killed";
+  std::filesystem::copy(State() / kBlobsName, killed / kBlobsName);
+  EXPECT_THAT(CheckHasNotLostItsDatabase(killed), IsOk());
+  std::filesystem::remove(killed / "fedtune.sqlite-wal");
+  const absl::Status refused = CheckHasNotLostItsDatabase(killed);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Message(refused), HasSubstr("holds adapters of some"));
+}
+
+TEST_F(BackupTest, AnEmptiedDatabaseIsNotTheOneOfTheAdapters) {
+  Close();
+  std::filesystem::resize_file(State() / kDatabaseName, 0);
+  EXPECT_THAT(CheckHasNotLostItsDatabase(State()), HasCode(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(BackupTest, AFirstRunThatWasCutOffInItsBeginningHasLostNothing) {
+  const path state = directory_.path() / "first";
+  std::filesystem::create_directories(state / kBlobsName);
+  ASSERT_THAT(OpenStateDatabase(state / kDatabaseName).status(), IsOk());
+  ASSERT_THAT(WriteFileAtomically(state / kBlobsName / Sha256Of("a").ToHex(), "a"), IsOk());
+  EXPECT_THAT(CheckHasNotLostItsDatabase(state), IsOk());
+}
+
+TEST_F(BackupTest, NoBackupIsMadeWithADamagedLog) {
+  const path killed = directory_.path() / "killed";
+  std::filesystem::create_directories(killed / kBlobsName);
+  for (const char* name : {"fedtune.sqlite", "fedtune.sqlite-wal"}) {
+    std::filesystem::copy(State() / name, killed / name);
+  }
+  FlipBit(killed / "fedtune.sqlite-wal", kPageBytes, 3);
+  EXPECT_THAT(BackUp(killed, Folder(), kNow).status(), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(ProblemsOf(killed), ElementsAre(HasSubstr("fedtune.sqlite-wal")));
+}
+
 TEST_F(BackupTest, TheScheduleMakesOneWhenItIsDue) {
   const SystemClock clock;
   Log log;

@@ -204,12 +204,6 @@ absl::StatusOr<KeptBytes> Spool::FindTogether(std::string_view name, uint64_t si
   return KeptBytes{std::string(name), shared, begin};
 }
 
-bool Spool::IsEmpty() const {
-  std::error_code error;
-  const bool is_empty = std::filesystem::is_empty(directory_, error);
-  return error || is_empty;
-}
-
 void Spool::RemoveIf(const std::function<bool(const std::string&)>& unwanted) const {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {

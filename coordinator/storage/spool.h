@@ -121,9 +121,6 @@ class Spool {
   // nobody finds them any more; what this returns frees their space.
   std::function<void()> SetAside(std::string_view run, const std::set<std::string>& wanted) const;
 
-  // Whether nothing lies there.
-  bool IsEmpty() const;
-
   // Removes everything that is of none of these runs. Call it before clients connect.
   absl::Status RemoveAllBut(const std::set<std::string>& runs) const;
 

@@ -185,7 +185,7 @@ absl::Status SqliteRunStore::MoveHead(const RunId& id, const NewRelease& release
       round + 1, ToColumn(release.record.adapter), ToColumn(optimizer_state),
       release.traffic.bytes_received, release.traffic.bytes_sent, id.value, round));
   if (database_.ChangedRows() == 1) return absl::OkStatus();
-  return absl::AbortedError(fmt::format("{} is not at round {} any more", id.value, round));
+  return absl::AbortedError(fmt::format("{} is not at round {} any more", id.value, round + 1));
 }
 
 absl::Status SqliteRunStore::InsertRelease(const RunId& id, const ReleaseRecord& record) {

@@ -25,6 +25,19 @@ constexpr std::string_view kMissingBlobs =
     "SELECT optimizer_state FROM runs UNION SELECT adapter FROM releases WHERE adapter_kept) "
     "WHERE wanted IS NOT NULL AND wanted NOT IN (SELECT sha256 FROM blobs)";
 
+// Of runs under way; only those in files.
+constexpr std::string_view kNeededFiles =
+    "SELECT runs.id, blobs.sha256 FROM runs JOIN blobs "
+    "ON blobs.sha256 = runs.adapter OR blobs.sha256 = runs.optimizer_state "
+    "WHERE runs.ended_at_ms IS NULL AND blobs.content IS NULL ORDER BY runs.started_at_ms";
+
+absl::Status LostBlobs(std::string_view what) {
+  return absl::DataLossError(fmt::format(
+      "{}: has it been removed? Put back what was there, or restore a backup into an empty folder "
+      "(fedtune-coordinator restore); fedtune-coordinator check names all that is missing",
+      what));
+}
+
 // One look at one directory.
 class Inspection {
  public:
@@ -162,6 +175,29 @@ class Inspection {
 
 absl::StatusOr<StateReport> CheckState(const path& directory, const TaskProgress& progress) {
   return Inspection(directory, progress).Run();
+}
+
+absl::Status CheckHasItsBlobs(const path& directory, const SqliteDatabase& database) {
+  const path folder = directory / kBlobsName;
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    ASSIGN_OR_RETURN(const std::vector<Digest> blobs, BlobsInFiles(database));
+    if (blobs.empty()) return absl::OkStatus();
+    return LostBlobs(
+        fmt::format("there is no folder {}, in which {} adapters and states of "
+                    "optimisers belong",
+                    folder.string(), blobs.size()));
+  }
+  ASSIGN_OR_RETURN(SqliteStatement needed, database.Prepare(kNeededFiles));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, needed.Step());
+    if (!more) return absl::OkStatus();
+    RowReader row(needed);
+    const std::string run = row.Text();
+    const path file = folder / row.Sha256().ToHex();
+    if (std::filesystem::exists(file, ignored)) continue;
+    return LostBlobs(fmt::format("{} is missing, from which {} is to go on", file.string(), run));
+  }
 }
 
 absl::StatusOr<std::vector<Digest>> BlobsInFiles(const SqliteDatabase& database) {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -153,9 +155,23 @@ absl::Status CheckTiedHead(const Checkpoint& checkpoint) {
                        "tie_word_embeddings is true");
 }
 
+// transformers would load the model that the adapter names, and the adapter with it.
+absl::Status CheckNoAdapter(const std::filesystem::path& directory) {
+  constexpr char kAdapter[] = "adapter_config.json";
+  std::error_code unreadable_is_not_there;
+  if (!std::filesystem::exists(directory / kAdapter, unreadable_is_not_there)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}: an adapter lies beside the model's weights ({}), which transformers would "
+                  "load with them; move it to a folder of its own",
+                  directory.string(), kAdapter));
+}
+
 }  // namespace
 
 absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoint) {
+  RETURN_IF_ERROR(CheckNoAdapter(checkpoint.directory()));
   RETURN_IF_ERROR(CheckLayerCount(config, checkpoint));
   RETURN_IF_ERROR(CheckBiases(config, checkpoint));
   RETURN_IF_ERROR(CheckSharedExperts(config, checkpoint));

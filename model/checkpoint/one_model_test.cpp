@@ -3,6 +3,7 @@
 #include "model/checkpoint/one_model.h"
 
 #include <cstring>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,6 +64,8 @@ class OneModelTest : public ::testing::Test {
   }
 
   std::string Error() { return std::string(Check().message()); }
+
+  std::filesystem::path folder() const { return folder_.path(); }
 
   ModelConfig config_;
 
@@ -147,6 +150,12 @@ TEST_F(OneModelTest, DoesNotMindTheTypeOfWhatIsLeftOut) {
   AddOfType("model.layers.0.self_attn.mask", TensorType::kBool);
   AddOfType("vision.weight", TensorType::kF64);
   EXPECT_THAT(Check(), IsOk());
+}
+
+TEST_F(OneModelTest, RefusesAnAdapterBesideTheWeights) {
+  ASSERT_THAT(WriteFileAtomically(folder() / "adapter_config.json", "{}"), IsOk());
+  EXPECT_THAT(Error(), AllOf(HasSubstr(folder().string()), HasSubstr("(adapter_config.json)"),
+                             HasSubstr("move it to a folder of its own")));
 }
 
 TEST_F(OneModelTest, RefusesAModelWithoutAHead) {

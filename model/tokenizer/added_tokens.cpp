@@ -138,6 +138,22 @@ absl::StatusOr<AddedTokens> AddedTokens::FromJson(const nlohmann::json& section,
   return result;
 }
 
+absl::Status AddedTokens::CheckNumbers(std::string_view where, const TokenTable& vocabulary) const {
+  int64_t next = vocabulary.size();
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const AddedToken& token = tokens_[i];
+    if (vocabulary.Find(token.content)) continue;
+    if (token.id != next) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}[{}]: token \"{}\" has id {}, but Hugging Face's tokenizers number it {}, by its "
+          "place in the file; what save_pretrained() of the tokenizer writes has their numbers",
+          where, i, token.content, token.id, next));
+    }
+    ++next;
+  }
+  return absl::OkStatus();
+}
+
 const AddedToken* AddedTokens::Token(int64_t id) const {
   const auto found = by_id_.find(id);
   return found == by_id_.end() ? nullptr : &tokens_[found->second];

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "model/tokenizer/token_table.h"
 #include "nlohmann/json.hpp"
@@ -63,6 +64,13 @@ class AddedTokens {
   // an id that is taken.
   static absl::StatusOr<AddedTokens> FromJson(const nlohmann::json& section, std::string where,
                                               const TokenTable& vocabulary);
+
+  // Whether Hugging Face's library gives these tokens the same ids. It goes by the order of
+  // the list and numbers those that the model does not have from the number of the model's
+  // tokens on, whatever the file says. `where` is as above.
+  //
+  // INVALID_ARGUMENT: another id (says which).
+  absl::Status CheckNumbers(std::string_view where, const TokenTable& vocabulary) const;
 
   // A stretch of the text: an added token, or what lies between two of them.
   struct Piece {

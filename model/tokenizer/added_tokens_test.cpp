@@ -105,6 +105,26 @@ TEST(AddedTokensTest, RefusesTheIdOfAnotherTokenOfTheModel) {
                 "added_tokens[0]: token \"x\" has id 1, which is that of \"b\" in the model");
 }
 
+TEST(AddedTokensTest, AreNumberedFromTheSizeOfTheModelsVocabularyInTheOrderOfTheFile) {
+  TokenTable vocabulary;
+  ASSERT_THAT(vocabulary.Add("a", 0), IsOk());
+  ASSERT_THAT(vocabulary.Add("b", 3), IsOk());
+  const auto check = [&](const nlohmann::json& section) {
+    return AddedTokens::FromJson(section, "added_tokens", vocabulary)
+        ->CheckNumbers("added_tokens", vocabulary);
+  };
+  const nlohmann::json b = Entry(3, "b", {});
+  EXPECT_THAT(check(List(b, Entry(2, "x", {}))), IsOk());
+  for (const nlohmann::json& section : {List(Entry(2, "x", {}), Entry(4, "y", {})),
+                                        List(b, Entry(4, "x", {})), List(Entry(1, "x", {}), b)}) {
+    EXPECT_THAT(check(section), HasCode(absl::StatusCode::kInvalidArgument));
+  }
+  EXPECT_THAT(
+      std::string(check(List(b, Entry(5, "x", {}))).message()),
+      HasSubstr("added_tokens[1]: token \"x\" has id 5, but Hugging Face's tokenizers number "
+                "it 2"));
+}
+
 TEST(AddedTokensTest, RefusesTwoTokensWithOneIdAndTwoIdsForOneToken) {
   ExpectRefused(List(Entry(5, "x", {}), Entry(5, "y", {})), "have the same id 5");
   ExpectRefused(List(Entry(5, "x", {}), Entry(6, "x", {})), "token \"x\" has two ids, 5 and 6");

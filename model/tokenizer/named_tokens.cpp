@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -44,6 +45,16 @@ class NamedTokens {
     return absl::OkStatus();
   }
 
+  // Whether what a decoder says about its tokens is what tokenizer.json says. Requires: the
+  // tokenizer has them.
+  absl::Status CheckFlags(const char* file, const json& content) const {
+    if (!HasDecoder(content)) return absl::OkStatus();
+    for (const json& token : content[kDecoder]) {
+      if (token.is_object()) RETURN_IF_ERROR(CheckFlagsOf(token, file));
+    }
+    return absl::OkStatus();
+  }
+
   // An object from tokens to their numbers.
   absl::Status CheckKeys(const char* file, const json& content) const {
     for (const auto& [token, number] : content.items()) {
@@ -54,6 +65,22 @@ class NamedTokens {
 
  private:
   std::string Path(const char* file) const { return (folder_ / file).string(); }
+
+  absl::Status CheckFlagsOf(const json& token, const char* file) const {
+    const auto& text = token["content"].get_ref<const std::string&>();
+    const AddedToken& own = *tokenizer_.Added(*tokenizer_.TokenId(text));
+    const std::pair<const char*, bool> flags[] = {
+        {"lstrip", own.lstrip}, {"rstrip", own.rstrip}, {"single_word", own.single_word}};
+    for (const auto& [flag, value] : flags) {
+      if (token.value(flag, json(false)) == value) continue;
+      return absl::InvalidArgumentError(
+          fmt::format("{}: {} has another \"{}\" for the token \"{}\" than tokenizer.json; "
+                      "transformers goes by it, and its from_pretrained() and save_pretrained() "
+                      "of the tokenizer make both alike",
+                      Path(file), kDecoder, flag, text));
+    }
+    return absl::OkStatus();
+  }
 
   absl::Status CheckToken(const json& token, std::string_view where) const {
     const json& name = token.is_object() && token.contains("content") ? token["content"] : token;
@@ -99,6 +126,12 @@ absl::Status CheckNamedTokens(const std::filesystem::path& model_folder,
   constexpr char kAdditional[] = "additional_special_tokens", kExtra[] = "extra_special_tokens";
   ASSIGN_OR_RETURN(const json config, ReadTokenizerPart(model_folder, kConfig));
   RETURN_IF_ERROR(named.CheckFields(kConfig, config, {kDecoder, kAdditional, kExtra}));
+  RETURN_IF_ERROR(named.CheckFlags(kConfig, config));
+  if (config.value("split_special_tokens", json(false)) == true) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: split_special_tokens is true, which is not supported",
+                    (model_folder / kConfig).string()));
+  }
   if (HasDecoder(config)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const json map, ReadTokenizerPart(model_folder, kMap));
   RETURN_IF_ERROR(named.CheckFields(kMap, map, {kAdditional, kExtra}));

@@ -24,14 +24,15 @@ absl::StatusOr<nlohmann::json> ReadTokenizerPart(const std::filesystem::path& mo
 absl::StatusOr<nlohmann::json> ReadSpecialTokensMap(const std::filesystem::path& model_folder,
                                                     const nlohmann::json& tokenizer_config);
 
-// Whether `tokenizer` recognises every token that the files beside tokenizer.json add:
-// tokenizer_config.json, special_tokens_map.json and added_tokens.json, each of which can
-// be absent. transformers adds those that are missing, so that a text with them would
-// have other tokens there. The names of single marks such as pad_token do not count:
+// Whether `tokenizer` recognises every token that the files beside tokenizer.json add, and
+// nothing else: tokenizer_config.json, special_tokens_map.json and added_tokens.json, each of
+// which can be absent. transformers adds those that are missing, and takes what an
+// added_tokens_decoder says about white space and words around them, so that a text with them
+// would have other tokens there. The names of single marks such as pad_token do not count:
 // LoadSpecialTokens() looks for those that we use.
 //
-// INVALID_ARGUMENT: one is missing (says which, and what to do), or a file is ill-formed.
-// PERMISSION_DENIED.
+// INVALID_ARGUMENT: one is missing or differs (says which, and what to do), split_special_tokens
+// is on, or a file is ill-formed. PERMISSION_DENIED.
 absl::Status CheckNamedTokens(const std::filesystem::path& model_folder,
                               const Tokenizer& tokenizer);
 

@@ -21,7 +21,7 @@ class NamedTokensTest : public ::testing::Test {
  protected:
   static Tokenizer MakeTokenizer() {
     nlohmann::json file = testing::SmallTokenizerFile();
-    file["added_tokens"] = nlohmann::json::array({testing::AddedTokenEntry(300, "<user>")});
+    file["added_tokens"] = nlohmann::json::array({testing::AddedTokenEntry(259, "<user>")});
     return *Tokenizer::FromJson(file.dump(), "tokenizer.json");
   }
 
@@ -43,13 +43,13 @@ class NamedTokensTest : public ::testing::Test {
 TEST_F(NamedTokensTest, MayBeThoseOfTheTokenizer) {
   EXPECT_THAT(CheckNamedTokens("/nowhere", tokenizer_), IsOk());
   EXPECT_THAT(CheckWith("tokenizer_config.json",
-                        R"({"added_tokens_decoder": {"300": {"content": "<user>"}},
+                        R"({"added_tokens_decoder": {"259": {"content": "<user>"}},
                             "additional_special_tokens": ["<user>"],
                             "extra_special_tokens": {"user_token": "<user>"}})"),
               IsOk());
   EXPECT_THAT(CheckWith("special_tokens_map.json", R"({"additional_special_tokens": ["<user>"]})"),
               IsOk());
-  EXPECT_THAT(CheckWith("added_tokens.json", R"({"<user>": 300})"), IsOk());
+  EXPECT_THAT(CheckWith("added_tokens.json", R"({"<user>": 259})"), IsOk());
 }
 
 TEST_F(NamedTokensTest, MayNameAMarkForPaddingThatNothingUses) {
@@ -88,6 +88,21 @@ TEST_F(NamedTokensTest, AreNotLookedForInOlderFilesBesideADecoder) {
 
 TEST_F(NamedTokensTest, AreRefusedWhereTheTokenizerSplitsThem) {
   ExpectRefused("added_tokens.json", R"({"ab": 256})", "has the token \"ab\", which is not among");
+}
+
+TEST_F(NamedTokensTest, AreRefusedWhereADecoderSaysSomethingElseAboutTheirSurroundings) {
+  for (const std::string flag : {"lstrip", "rstrip", "single_word"}) {
+    ExpectRefused(
+        "tokenizer_config.json",
+        fmt::format(R"({{"added_tokens_decoder": {{"259": {{"content": "<user>", "{}": true}}}}}})",
+                    flag),
+        fmt::format("added_tokens_decoder has another \"{}\" for the token \"<user>\"", flag));
+  }
+}
+
+TEST_F(NamedTokensTest, AreRefusedWhereTextsAreToHaveThemSplit) {
+  ExpectRefused("tokenizer_config.json", R"({"split_special_tokens": true})",
+                "tokenizer_config.json: split_special_tokens is true, which is not supported");
 }
 
 TEST_F(NamedTokensTest, AreRefusedWithoutAName) {

@@ -38,6 +38,8 @@ class TokenTable {
   // The token with this id; nothing in a hole and outside.
   std::optional<std::string_view> Token(int64_t id) const;
 
+  int64_t size() const { return static_cast<int64_t>(ids_.size()); }
+
   // The highest id and one.
   int32_t id_end() const { return static_cast<int32_t>(tokens_.size()); }
 

@@ -133,6 +133,7 @@ absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string
   ASSIGN_OR_RETURN(
       AddedTokens added,
       AddedTokens::FromJson(file.Any("added_tokens"), place("added_tokens"), model.vocabulary()));
+  RETURN_IF_ERROR(added.CheckNumbers(place("added_tokens"), model.vocabulary()));
   return Tokenizer(std::move(added), std::move(pre_tokenizer), std::move(model),
                    std::move(before_text));
 }

@@ -58,12 +58,16 @@ class Tokenizer {
   };
   absl::StatusOr<EncodedText> EncodeWithEnds(std::string_view utf8) const;
 
-  // Whether the file lists this id under "added_tokens", as it does marks.
-  bool IsAddedToken(int32_t id) const { return added_.Token(id) != nullptr; }
+  // The token that the file lists with this id under "added_tokens", as it does marks; null
+  // if there is none.
+  const AddedToken* Added(int32_t id) const { return added_.Token(id); }
+  bool IsAddedToken(int32_t id) const { return Added(id) != nullptr; }
 
   // The text of `ids`, without that of special tokens if `skip_special`. Ids
   // that are no token are left out: models have more rows than tokens. Tokens
-  // can end inside a character; what does not make one up becomes U+FFFD.
+  // can end inside a character; what does not make one up becomes U+FFFD. Added tokens are
+  // as they stand, where Hugging Face's library takes their letters for bytes: DeepSeek-V2
+  // has added "\u00FC", which it decodes to U+FFFD.
   std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
 
   // The highest id and one: the rows that a model must have at least.

@@ -35,7 +35,7 @@ Tokenizer Small(const nlohmann::json& file = SmallTokenizerFile()) {
 
 Tokenizer SmallWithMarks() {
   nlohmann::json file = SmallTokenizerFile();
-  file["added_tokens"] = {AddedTokenEntry(259, "<end>"), AddedTokenEntry(300, "<user>")};
+  file["added_tokens"] = {AddedTokenEntry(259, "<end>"), AddedTokenEntry(260, "<user>")};
   file["added_tokens"][0]["special"] = true;
   return Small(file);
 }
@@ -60,7 +60,7 @@ std::string RandomText(std::mt19937& random) {
 TEST(TokenizerTest, SaysWhereEachTokenEnds) {
   const auto encoded = SmallWithMarks().EncodeWithEnds("abc<user> \u00E9a");
   ASSERT_THAT(encoded, IsOk());
-  EXPECT_THAT(encoded->ids, ElementsAre(257, 300, ' ', 0xC3, 0xA9, 'a'));
+  EXPECT_THAT(encoded->ids, ElementsAre(257, 260, ' ', 0xC3, 0xA9, 'a'));
   EXPECT_THAT(encoded->ends, ElementsAre(3, 9, 10, 11, 12, 13));
 }
 
@@ -70,11 +70,11 @@ TEST(TokenizerTest, EncodesWordByWord) {
 }
 
 TEST(TokenizerTest, RecognisesAddedTokensInText) {
-  EXPECT_THAT(*SmallWithMarks().Encode("<user>abc<end>"), ElementsAre(300, 257, 259));
+  EXPECT_THAT(*SmallWithMarks().Encode("<user>abc<end>"), ElementsAre(260, 257, 259));
 }
 
 TEST(TokenizerTest, DecodesWithOrWithoutSpecialTokens) {
-  const std::vector<int32_t> ids{300, 257, 258, 259};
+  const std::vector<int32_t> ids{260, 257, 258, 259};
   EXPECT_EQ(SmallWithMarks().Decode(ids, /*skip_special=*/false), "<user>abc a<end>");
   EXPECT_EQ(SmallWithMarks().Decode(ids, /*skip_special=*/true), "<user>abc a");
 }
@@ -102,10 +102,10 @@ TEST(TokenizerTest, DecodesWhatItEncoded) {
 
 TEST(TokenizerTest, KnowsTokensByName) {
   const Tokenizer tokenizer = SmallWithMarks();
-  EXPECT_EQ(tokenizer.TokenId("<user>"), 300);
+  EXPECT_EQ(tokenizer.TokenId("<user>"), 260);
   EXPECT_EQ(tokenizer.TokenId("\u0120a"), 258);
   EXPECT_EQ(tokenizer.TokenId("nothing"), std::nullopt);
-  EXPECT_EQ(tokenizer.vocabulary_size(), 301);
+  EXPECT_EQ(tokenizer.vocabulary_size(), 261);
   EXPECT_EQ(Small().vocabulary_size(), 259);
 }
 
@@ -139,7 +139,7 @@ TEST(TokenizerTest, SaysHowATokenizerInAnotherFormBecomesOneThatIsRead) {
 TEST(TokenizerTest, StaysUsableAfterAMove) {
   Tokenizer first = SmallWithMarks();
   const Tokenizer second = std::move(first);
-  EXPECT_THAT(*second.Encode("<user> abc"), ElementsAre(300, ' ', 257));
+  EXPECT_THAT(*second.Encode("<user> abc"), ElementsAre(260, ' ', 257));
 }
 
 void ExpectOften(const Tokenizer& tokenizer, const std::vector<int32_t>& expected) {
@@ -269,6 +269,8 @@ TEST(TokenizerTest, NamesThePlaceOfAProblemInASection) {
   file = SmallTokenizerFile();
   file["added_tokens"] = nlohmann::json::array({AddedTokenEntry(256, "x")});
   ExpectRefused(file, "tokenizer.json: added_tokens[0]: token \"x\" has id 256");
+  file["added_tokens"] = nlohmann::json::array({AddedTokenEntry(300, "<user>")});
+  ExpectRefused(file, "tokenizer.json: added_tokens[0]: token \"<user>\" has id 300");
 }
 
 }  // namespace

@@ -9,7 +9,6 @@
 #include "ATen/ops/cat.h"
 #include "ATen/ops/constant_pad_nd.h"
 #include "ATen/ops/scaled_dot_product_attention.h"
-#include "base/overloaded.h"
 #include "model/transformer/attention_heads.h"
 #include "model/transformer/cpu_attention.h"
 #include "model/transformer/cpu_linear.h"
@@ -43,11 +42,6 @@ at::Tensor AttendBlock(const AttentionBlock& block, const Heads& slots, const He
   return y.transpose(1, 2).reshape({block.slots(), y.size(1), y.size(3)});
 }
 
-int64_t ValueDim(const AttentionShape& shape) {
-  const auto* mla = std::get_if<MlaConfig>(&shape.config);
-  return mla != nullptr ? mla->v_head_dim : std::get<GqaConfig>(shape.config).head_dim;
-}
-
 std::vector<int64_t> SlotCounts(const AttentionPlan& plan) {
   std::vector<int64_t> counts;
   for (const AttentionBlock& block : plan.blocks) counts.push_back(block.slots());
@@ -71,6 +65,13 @@ at::Tensor AttendSlots(const Heads& rows, const AttentionPlan& plan, double scal
   return at::cat(values);
 }
 
+// By LibTorch's kernels. [rows, heads * width of a value].
+at::Tensor AttendByLibrary(const Heads& heads, const AttentionPlan& plan, double scale) {
+  at::Tensor values = AttendSlots(heads, plan, scale);
+  if (!plan.in_order) values = SelectRows(values, plan.slot_of_row);
+  return values.narrow(2, 0, heads.v.size(2)).reshape({heads.q.size(0), -1});
+}
+
 }  // namespace
 
 AttentionShape AttentionShapeOf(const ModelConfig& config) {
@@ -91,21 +92,20 @@ AttentionShape AttentionShapeOf(const ModelConfig& config) {
 at::Tensor AttendedValues(const at::Tensor& x, const AttentionWeights& weights,
                           const AttentionShape& shape, const Adapter& adapter,
                           const AttentionContext& context) {
-  const Heads rows =
-      std::visit(Overloaded{[&](const MlaWeights& mla) {
-                              return MakeMlaHeads(x, mla, shape, adapter, context.rotations);
-                            },
-                            [&](const GqaWeights& gqa) {
-                              return MakeGqaHeads(x, gqa, shape, adapter, context.rotations);
-                            }},
-                 weights.heads);
-  if (CanAttendOnCpu(rows, context.plan)) {
-    return AttendOnCpu(rows, context.plan, shape.softmax_scale, ValueDim(shape),
-                       FactorTypeOf(weights.o_proj));
+  const RightType products = FactorTypeOf(weights.o_proj);
+  if (const auto* mla = std::get_if<MlaWeights>(&weights.heads)) {
+    const LatentHeads latent = MakeLatentHeads(x, *mla, shape, adapter);
+    if (CanAttendOnCpu(latent.q, context.plan)) {
+      return AttendOnCpu(latent, shape, context, products);
+    }
+    const Heads heads = AssembleHeads(latent, shape, context.rotations);
+    return AttendByLibrary(heads, context.plan, shape.softmax_scale);
   }
-  at::Tensor values = AttendSlots(rows, context.plan, shape.softmax_scale);
-  if (!context.plan.in_order) values = SelectRows(values, context.plan.slot_of_row);
-  return values.narrow(2, 0, ValueDim(shape)).reshape({x.size(0), -1});
+  const GqaWeights& gqa = std::get<GqaWeights>(weights.heads);
+  const Heads heads = MakeGqaHeads(x, gqa, shape, adapter, context.rotations);
+  return CanAttendOnCpu(heads.q, context.plan)
+             ? AttendOnCpu(heads, context.plan, shape.softmax_scale, products)
+             : AttendByLibrary(heads, context.plan, shape.softmax_scale);
 }
 
 }  // namespace fedtune

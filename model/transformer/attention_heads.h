@@ -30,9 +30,20 @@ struct MlaProjections {
 MlaProjections ProjectMla(const at::Tensor& x, const MlaWeights& weights,
                           const AttentionShape& shape, const Adapter& adapter);
 
+// What heads of latent attention are made of, before positions are in it. Differentiable.
+struct LatentHeads {
+  at::Tensor q;           // [rows, heads * (nope + rope)]
+  at::Tensor kv;          // [rows, heads * (nope + width of a value)]
+  at::Tensor rotary_key;  // [rows, rope]; all heads have this one.
+};
+LatentHeads MakeLatentHeads(const at::Tensor& x, const MlaWeights& weights,
+                            const AttentionShape& shape, const Adapter& adapter);
+
+// Its heads. Differentiable.
+Heads AssembleHeads(const LatentHeads& latent, const AttentionShape& shape,
+                    const at::Tensor& rotations);
+
 // The heads of x, [rows, hidden]. Differentiable.
-Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
-                   const Adapter& adapter, const at::Tensor& rotations);
 Heads MakeGqaHeads(const at::Tensor& x, const GqaWeights& weights, const AttentionShape& shape,
                    const Adapter& adapter, const at::Tensor& rotations);
 

@@ -15,13 +15,18 @@ namespace fedtune {
 // padded or moved, keys that a row does not see are mostly not looked at, and
 // scores are computed again for the derivative.
 
-// Whether there are kernels for these heads and no segment has a prefix.
-bool CanAttendOnCpu(const Heads& heads, const AttentionPlan& plan);
+// Whether there are kernels for these queries and no segment has a prefix.
+bool CanAttendOnCpu(const at::Tensor& queries, const AttentionPlan& plan);
 
-// [rows, heads * value_dim], of the first `value_dim` of each head's values. With
-// kFp32ByBf16 products round what they take; the softmax and all sums are in fp32.
-// Differentiable with respect to the heads.
+// [rows, heads * width of a value]. With kFp32ByBf16 products round what they take; the
+// softmax and all sums are in fp32. Differentiable with respect to the heads, which are
+// contiguous.
 at::Tensor AttendOnCpu(const Heads& heads, const AttentionPlan& plan, double scale,
-                       int64_t value_dim, RightType products);
+                       RightType products);
+
+// The same for heads of latent attention, of which none is assembled: keys and values are
+// read where they are, and queries get their positions in place.
+at::Tensor AttendOnCpu(const LatentHeads& latent, const AttentionShape& shape,
+                       const AttentionContext& context, RightType products);
 
 }  // namespace fedtune

@@ -200,7 +200,9 @@ void CpuExperts::WeighSlots(const Task& task, const Layer& down, const at::Tenso
   const Rows low = RowsOf(low_).From(task.begin).FromColumn(down.low);
   const Rows low_gradient = RowsOf(low_gradient_).From(task.begin).FromColumn(down.low);
   const float* weight = weights.defined() ? weights.const_data_ptr<float>() + task.begin : nullptr;
+  constexpr int64_t kSlotsAhead = 8;
   for (int64_t i = 0; i < task.count; ++i) {
+    __builtin_prefetch(low.From(i + kSlotsAhead).data);
     const float by_weight =
         SwiGluGradients(task.begin + i, weight ? weight[i] : 1, h_gradient.From(i).data);
     if (weight == nullptr) continue;

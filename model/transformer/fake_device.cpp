@@ -2,6 +2,7 @@
 
 #include "model/transformer/fake_device.h"
 
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <utility>
@@ -39,17 +40,29 @@ Notes& TheNotes() {
   return notes;
 }
 
+// No address of a program has this bit: it cannot read or write the device's memory,
+// as it cannot a GPU's.
+constexpr auto kOnDevice = uintptr_t{1} << 62;
+
+void* AddressOnDevice(void* data) {
+  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) | kOnDevice);
+}
+
+void* AddressHere(const void* data) {
+  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) & ~kOnDevice);
+}
+
 class Memory final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t size) override {
-    void* data = ::operator new(size);
+    void* data = AddressOnDevice(::operator new(size));
     return {data, data, raw_deleter(), FakeDevice::device()};
   }
   c10::DeleterFnPtr raw_deleter() const override {
-    return [](void* data) { ::operator delete(data); };
+    return [](void* data) { ::operator delete(AddressHere(data)); };
   }
   void copy_data(void* to, const void* from, size_t size) const override {
-    std::memcpy(to, from, size);
+    std::memcpy(AddressHere(to), AddressHere(from), size);
   }
 };
 
@@ -86,7 +99,7 @@ const bool kRegistered = [] {
 // The tensor's memory, as a tensor on the CPU.
 at::Tensor OnCpu(const at::Tensor& tensor) {
   if (tensor.is_cpu()) return tensor;
-  return at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(),
+  return at::from_blob(AddressHere(tensor.data_ptr()), tensor.sizes(), tensor.strides(),
                        tensor.options().device(at::kCPU).requires_grad(false));
 }
 

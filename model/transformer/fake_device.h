@@ -11,9 +11,10 @@
 namespace fedtune::testing {
 
 // For tests: a device that is not the CPU. LibTorch's spare device type, whose
-// memory is the machine's and whose operations are the CPU's; it notes what it
-// is asked to do and can be told to do it wrongly. Programs that link this have
-// it from their start. Thread-safe; one for the whole process.
+// operations are the CPU's; it notes what it is asked to do and can be told to do it
+// wrongly. Who reads or writes its memory by address, instead of through a tensor,
+// crashes. Programs that link this have it from their start. Thread-safe; one for the
+// whole process.
 class FakeDevice {
  public:
   static at::Device device();

@@ -52,12 +52,15 @@ bool AllFinite(const TensorView& tensor, std::span<const std::byte> bytes) {
   }
 }
 
-// The model's matrices in its files: those that it computes with where they lie, and
-// some that were copied.
-std::vector<TensorView> MatricesOf(const Model& model) {
+std::vector<std::string> EmbeddingsOf(const Model& model) {
   std::vector<std::string> names = {"model.embed_tokens"};
   if (model.config.tie_embeddings) names.emplace_back("lm_head");
-  for (const LinearLayer& layer : model.linear_layers) names.push_back(layer.name);
+  return names;
+}
+
+// The model's matrices in its files: those that it computes with where they lie, and
+// some that were copied.
+std::vector<TensorView> Find(const std::vector<std::string>& names, const Model& model) {
   std::vector<TensorView> matrices;
   for (const std::string& name : names) {
     const TensorView* found = model.files->Find(name + ".weight");
@@ -84,11 +87,9 @@ void ReleaseEmbedding(const Model& model) {
   if (embedding != nullptr) MappedFile::Release(embedding->bytes);
 }
 
-}  // namespace
-
-absl::Status CheckFiniteWeights(const Model& model) {
+absl::Status CheckFinite(const std::vector<std::string>& names, const Model& model) {
   if (!model.device().is_cpu()) return absl::OkStatus();
-  const std::vector<TensorView> matrices = MatricesOf(model);
+  const std::vector<TensorView> matrices = Find(names, model);
   const std::vector<Piece> pieces = PiecesOf(matrices);
   std::atomic<size_t> first_bad = matrices.size();
   InParallel(std::ssize(pieces), [&](int64_t task) {
@@ -105,6 +106,18 @@ absl::Status CheckFiniteWeights(const Model& model) {
   return absl::InvalidArgumentError(
       fmt::format("{}: tensor {} has a value that is not finite; the checkpoint is damaged",
                   model.files->directory().string(), matrices[first_bad].name));
+}
+
+}  // namespace
+
+absl::Status CheckFiniteWeights(const Model& model) {
+  std::vector<std::string> names = EmbeddingsOf(model);
+  for (const LinearLayer& layer : model.linear_layers) names.push_back(layer.name);
+  return CheckFinite(names, model);
+}
+
+absl::Status CheckFiniteEmbedding(const Model& model) {
+  return CheckFinite(EmbeddingsOf(model), model);
 }
 
 }  // namespace fedtune

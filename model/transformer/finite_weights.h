@@ -15,4 +15,7 @@ namespace fedtune {
 // INVALID_ARGUMENT: one of them has a value that is not finite; says which.
 absl::Status CheckFiniteWeights(const Model& model);
 
+// The same of the embedding alone, of which a text shows what is wrong with a few rows.
+absl::Status CheckFiniteEmbedding(const Model& model);
+
 }  // namespace fedtune

@@ -176,49 +176,49 @@ template <typename Value>
   }
 }
 
-// For each half of a vector of pairs where its value is: that of a first one among the values
-// from `from` on, that of a second one `apart` behind it.
+// For each half of a vector of pairs where its value is: that of a first one among sixteen,
+// that of a second one among the sixteen behind them.
 struct PairOrder {
-  constexpr PairOrder(int from, int apart) {
+  constexpr PairOrder() {
     for (int i = 0; i < kVector; ++i) {
-      places[2 * i] = static_cast<uint16_t>(from + i);
-      places[2 * i + 1] = static_cast<uint16_t>(from + apart + i);
+      places[2 * i] = static_cast<uint16_t>(i);
+      places[2 * i + 1] = static_cast<uint16_t>(kVector + i);
     }
   }
   alignas(64) uint16_t places[2 * kVector] = {};
 };
-constexpr PairOrder kLowPairs(0, 2 * kVector), kHighPairs(kVector, 2 * kVector);
-constexpr PairOrder kRoundedPairs(0, kVector);
+constexpr PairOrder kPairOrder;
+
+// Sixteen values of each of two rows, or fewer and zeros, in bf16. Values that are not asked
+// for are not read: the CPU would wait for them.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512i Both(__mmask16 mask,
+                                                                          const uint16_t* first,
+                                                                          const uint16_t* second) {
+  const __m256i above = _mm256_maskz_loadu_epi16(mask, first);
+  const __m256i below =
+      second != nullptr ? _mm256_maskz_loadu_epi16(mask, second) : _mm256_setzero_si256();
+  return _mm512_inserti64x4(_mm512_castsi256_si512(above), below, 1);
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512i Both(
+    __mmask16 mask, const float* first, const float* second) {
+  const __m512 above = _mm512_maskz_loadu_ps(mask, first);
+  const __m512 below =
+      second != nullptr ? _mm512_maskz_loadu_ps(mask, second) : _mm512_setzero_ps();
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(below, above));
+}
 
 // Pairs of one value of `first` and one of `second` each; without the latter they
 // are half zero.
+template <typename Value>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairRow(
-    const uint16_t* first, const uint16_t* second, int64_t columns, float* row) {
-  const __m512i low = _mm512_load_si512(kLowPairs.places);
-  const __m512i high = _mm512_load_si512(kHighPairs.places);
-  for (int64_t n = 0; n < columns; n += 2 * kVector) {
-    const int64_t some = std::min(2 * kVector, columns - n);
-    const auto mask = static_cast<__mmask32>((uint64_t{1} << static_cast<unsigned>(some)) - 1);
-    const __m512i above = _mm512_maskz_loadu_epi16(mask, first + n);
-    const __m512i below =
-        second != nullptr ? _mm512_maskz_loadu_epi16(mask, second + n) : _mm512_setzero_si512();
-    _mm512_storeu_si512(row + n, _mm512_permutex2var_epi16(above, low, below));
-    if (some <= kVector) continue;
-    _mm512_storeu_si512(row + n + kVector, _mm512_permutex2var_epi16(above, high, below));
-  }
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void PackPairRow(
-    const float* first, const float* second, int64_t columns, float* row) {
-  const __m512i order = _mm512_load_si512(kRoundedPairs.places);
+    const Value* first, const Value* second, int64_t columns, float* row) {
+  const __m512i order = _mm512_load_si512(kPairOrder.places);
   for (int64_t n = 0; n < columns; n += kVector) {
     const int64_t some = std::min(kVector, columns - n);
     const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
-    const __m512 above = _mm512_maskz_loadu_ps(mask, first + n);
-    const __m512 below =
-        second != nullptr ? _mm512_maskz_loadu_ps(mask, second + n) : _mm512_setzero_ps();
-    const auto rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(below, above));
-    _mm512_storeu_si512(row + n, _mm512_permutexvar_epi16(order, rounded));
+    const __m512i both = Both(mask, first + n, second == nullptr ? nullptr : second + n);
+    _mm512_storeu_si512(row + n, _mm512_permutexvar_epi16(order, both));
   }
 }
 

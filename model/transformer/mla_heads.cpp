@@ -21,18 +21,16 @@ at::Tensor Queries(const at::Tensor& x, const MlaWeights& weights, const Adapter
   return ApplyLinear(normed, *weights.q_b_proj, adapter.Of(*weights.q_b_proj));
 }
 
-// The heads before they meet: `q` and `kv` have their parts without positions,
-// `k_rope`, [rows, rope], is shared by all heads.
-Heads AssembleHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& k_rope,
-                    const AttentionShape& shape, const at::Tensor& rotations) {
+Heads Assembled(const LatentHeads& latent, const AttentionShape& shape,
+                const at::Tensor& rotations) {
   const MlaConfig& mla = std::get<MlaConfig>(shape.config);
   const int64_t nope = mla.qk_nope_head_dim, rope = mla.qk_rope_head_dim;
-  const int64_t rows = q.size(0);
-  const at::Tensor kv_heads = kv.view({rows, shape.heads, nope + mla.v_head_dim});
+  const int64_t rows = latent.q.size(0);
+  const at::Tensor kv_heads = latent.kv.view({rows, shape.heads, nope + mla.v_head_dim});
   Heads heads;
-  heads.q = q.view({rows, shape.heads, mla.qk_head_dim()}).clone();
+  heads.q = latent.q.view({rows, shape.heads, mla.qk_head_dim()}).clone();
   RotateInPlace(heads.q.narrow(2, nope, rope), rotations, shape.pairs);
-  at::Tensor shared = k_rope.unsqueeze(1).clone();
+  at::Tensor shared = latent.rotary_key.unsqueeze(1).clone();
   RotateInPlace(shared, rotations, shape.pairs);
   heads.k = at::empty_like(heads.q);
   heads.k.narrow(2, 0, nope).copy_(kv_heads.narrow(2, 0, nope));
@@ -41,7 +39,7 @@ Heads AssembleHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor&
   return heads;
 }
 
-// Gradients of AssembleHeads()'s q, kv and k_rope.
+// Gradients of what they were assembled from.
 std::vector<at::Tensor> DisassembleGradients(const Heads& heads, const AttentionShape& shape,
                                              const at::Tensor& rotations) {
   const MlaConfig& mla = std::get<MlaConfig>(shape.config);
@@ -58,22 +56,6 @@ std::vector<at::Tensor> DisassembleGradients(const Heads& heads, const Attention
   return {q.view({rows, -1}), kv.view({rows, -1}), k_rope.squeeze(1)};
 }
 
-// AssembleHeads(), differentiable.
-Heads MakeHeads(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& k_rope,
-                const AttentionShape& shape, const at::Tensor& rotations) {
-  Heads heads;
-  {
-    at::NoGradGuard no_grad;
-    heads = AssembleHeads(q, kv, k_rope, shape, rotations);
-  }
-  std::vector<at::Tensor> made = Differentiable(
-      {heads.q, heads.k, heads.v}, {q, kv, k_rope},
-      [shape, rotations](const std::vector<at::Tensor>& gradients) {
-        return DisassembleGradients({gradients[0], gradients[1], gradients[2]}, shape, rotations);
-      });
-  return {made[0], made[1], made[2]};
-}
-
 }  // namespace
 
 MlaProjections ProjectMla(const at::Tensor& x, const MlaWeights& weights,
@@ -86,11 +68,26 @@ MlaProjections ProjectMla(const at::Tensor& x, const MlaWeights& weights,
   return {q, RmsNorm(parts[0], weights.kv_a_norm, kLatentNormEpsilon), parts[1]};
 }
 
-Heads MakeMlaHeads(const at::Tensor& x, const MlaWeights& weights, const AttentionShape& shape,
-                   const Adapter& adapter, const at::Tensor& rotations) {
+LatentHeads MakeLatentHeads(const at::Tensor& x, const MlaWeights& weights,
+                            const AttentionShape& shape, const Adapter& adapter) {
   const MlaProjections made = ProjectMla(x, weights, shape, adapter);
-  const at::Tensor kv = ApplyLinear(made.latent, weights.kv_b_proj, adapter.Of(weights.kv_b_proj));
-  return MakeHeads(made.q, kv, made.rotary_key, shape, rotations);
+  return {made.q, ApplyLinear(made.latent, weights.kv_b_proj, adapter.Of(weights.kv_b_proj)),
+          made.rotary_key};
+}
+
+Heads AssembleHeads(const LatentHeads& latent, const AttentionShape& shape,
+                    const at::Tensor& rotations) {
+  Heads heads;
+  {
+    at::NoGradGuard no_grad;
+    heads = Assembled(latent, shape, rotations);
+  }
+  std::vector<at::Tensor> made = Differentiable(
+      {heads.q, heads.k, heads.v}, {latent.q, latent.kv, latent.rotary_key},
+      [shape, rotations](const std::vector<at::Tensor>& gradients) {
+        return DisassembleGradients({gradients[0], gradients[1], gradients[2]}, shape, rotations);
+      });
+  return {made[0], made[1], made[2]};
 }
 
 }  // namespace fedtune

@@ -96,7 +96,7 @@ inline void ReadAhead(const float* row, int64_t size) {
 }  // namespace
 
 void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs) {
-  constexpr int64_t kRowsAhead = 2;
+  constexpr int64_t kRowsAhead = 8;
   if (left.step != 1 && left.stride == 1 && left.rows == nullptr) {
     return PackColumns(left, depth, count, pairs);
   }

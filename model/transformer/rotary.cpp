@@ -79,31 +79,35 @@ at::Tensor Rotations(const at::Tensor& positions, const at::Tensor& frequencies,
   return at::polar(at::full_like(angles, factor), angles);
 }
 
-namespace {
-
-// The same where x lies in memory that this program sees, as fp32.
-void RotateOnCpu(const at::Tensor& x, const at::Tensor& rotations, RotaryPairs pairs) {
-  const int64_t heads = x.size(1), half = x.size(2) / 2;
+void RotateHead(const HeadToRotate& head, const c10::complex<float>* turns, int64_t half,
+                RotaryPairs pairs) {
   const bool halves = pairs == RotaryPairs::kHalves;
   const int64_t step = halves ? 1 : 2, partner = halves ? half : 1;
-  const at::Tensor rows = rotations.resolve_conj().contiguous();
-  const auto* turns = rows.const_data_ptr<c10::complex<float>>();
-  auto* values = x.mutable_data_ptr<float>();
-  constexpr int64_t kRowsTogether = 64;
-  const auto rotate_head = [&](const c10::complex<float>* turn, float* head) {
+  for (int64_t row = 0; row < head.rows; ++row, turns += half) {
+    float* values = head.values + row * head.stride;
     for (int64_t i = 0; i < half; ++i) {
-      float &a = head[i * step], &b = head[i * step + partner];
-      const c10::complex<float> turned = c10::complex<float>(a, b) * turn[i];
+      float &a = values[i * step], &b = values[i * step + partner];
+      const c10::complex<float> turned = c10::complex<float>(a, b) * turns[i];
       a = turned.real();
       b = turned.imag();
     }
-  };
+  }
+}
+
+namespace {
+
+// Where x lies in memory that this program sees, as fp32.
+void RotateOnCpu(const at::Tensor& x, const at::Tensor& rotations, RotaryPairs pairs) {
+  constexpr int64_t kRowsTogether = 64;
+  const int64_t half = x.size(2) / 2;
+  const at::Tensor rows = rotations.resolve_conj().contiguous();
+  const auto* turns = rows.const_data_ptr<c10::complex<float>>();
+  auto* values = x.mutable_data_ptr<float>();
   InParallel((x.size(0) + kRowsTogether - 1) / kRowsTogether, [&](int64_t task) {
-    const int64_t end = std::min(x.size(0), (task + 1) * kRowsTogether);
-    for (int64_t row = task * kRowsTogether; row < end; ++row) {
-      for (int64_t head = 0; head < heads; ++head) {
-        rotate_head(turns + row * half, values + row * x.stride(0) + head * x.stride(1));
-      }
+    const int64_t begin = task * kRowsTogether, count = std::min(kRowsTogether, x.size(0) - begin);
+    for (int64_t head = 0; head < x.size(1); ++head) {
+      float* first = values + begin * x.stride(0) + head * x.stride(1);
+      RotateHead({first, x.stride(0), count}, turns + begin * half, half, pairs);
     }
   });
 }

@@ -2,6 +2,8 @@
 
 #include "model/transformer/transformer_device_tests.h"
 
+#include <cstdio>
+
 #include "gmock/gmock.h"
 #include "model/transformer/fake_device.h"
 #include "tests/support/broken_device.h"
@@ -22,6 +24,12 @@ TEST(TransformerDeviceTestsTest, ADeviceThatComputesAsTheCpuPasses) {
 
 TEST(TransformerDeviceTestsTest, ADeviceThatComputesOneOperationWronglyIsRefused) {
   EXPECT_GT(ExpectEachOperationToMatter(TransformerDeviceTests()).size(), 40);
+}
+
+// So that whatever passes here on the spare device would not take a GPU's memory for ours.
+TEST(FakeDeviceDeathTest, WhoReadsItsMemoryByAddressCrashes) {
+  const at::Tensor there = TestNumbers({4}, 1, FakeDevice::device(), at::kFloat);
+  EXPECT_DEATH(std::fputs(there.const_data_ptr<float>()[0] > 0 ? "1" : "0", stderr), "");
 }
 
 }  // namespace

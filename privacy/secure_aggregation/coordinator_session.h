@@ -104,6 +104,10 @@ class CoordinatorSession {
 
   bool IsAwaited(uint32_t number) const;
 
+  // Of those that advertised, who has been dropped or has fallen silent, and so is why the
+  // session failed, by number; not who lied about shares. Requires: kFailed.
+  std::vector<uint32_t> AtFault() const;
+
   // Whose input is in the sum. Requires: kCollecting is over.
   std::vector<uint32_t> Survivors() const;
 
@@ -149,7 +153,7 @@ class CoordinatorSession {
   void CloseCollecting();
   void CloseAgreeing();
   absl::Status Unmask();
-  void Fail(std::string why) { phase_ = Phase::kFailed, failure_ = std::move(why); }
+  void Fail(std::string why);
   bool Awaits(const Member& member) const;
   bool EnoughEverywhere(const std::set<int>& answered) const;
   std::set<int> Answered(MessageKind kind) const;
@@ -164,6 +168,7 @@ class CoordinatorSession {
   Digest id_;
   Phase phase_ = Phase::kAdvertising;
   std::string failure_;
+  Phase failed_in_ = Phase::kAdvertising;
   std::vector<Fault> faults_;
 
   std::map<uint32_t, Member> members_;       // The cohort.

@@ -190,6 +190,31 @@ void CoordinatorSession::CloseCollecting() {
   phase_ = Phase::kAgreeing;
 }
 
+void CoordinatorSession::Fail(std::string why) {
+  failed_in_ = phase_;
+  phase_ = Phase::kFailed;
+  failure_ = std::move(why);
+}
+
+// Who gives shares for unmasking has agreed, if late.
+std::vector<uint32_t> CoordinatorSession::AtFault() const {
+  Check(phase_ == Phase::kFailed, "nobody is at fault while the session may succeed");
+  std::vector<MessageKind> needed = {MessageKind::kAdvertisement};
+  if (failed_in_ >= Phase::kSharing) needed.push_back(MessageKind::kShares);
+  if (failed_in_ >= Phase::kCollecting) needed.push_back(MessageKind::kInputManifest);
+  if (failed_in_ == Phase::kAgreeing) needed.push_back(MessageKind::kAgreement);
+  if (failed_in_ == Phase::kUnmasking) needed.push_back(MessageKind::kUnmaskShares);
+  std::vector<uint32_t> at_fault;
+  for (const auto& [number, member] : members_) {
+    if (!member.advertisement.has_value()) continue;
+    const bool has_all = std::all_of(needed.begin(), needed.end(), [&](MessageKind kind) {
+      return member.answered.contains(kind);
+    });
+    if (member.dropped || !has_all) at_fault.push_back(number);
+  }
+  return at_fault;
+}
+
 std::string CoordinatorSession::MissingAnswers() const {
   std::vector<std::string> missing;
   for (const auto& [number, member] : members_) {

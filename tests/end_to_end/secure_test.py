@@ -230,7 +230,7 @@ class SecureTest(unittest.TestCase):
         self.assertEqual(state["state"], "finished", state["reason"])
         self.assertEqual(state["rounds"][0]["contributions"], 5)
         # The next round may be assigned before the client hears that this one is taken.
-        log, _, _ = self.federation.log(victim)[begin:].partition(f"run={run} round=1")
+        log, _, _ = self.federation.log(victim)[begin:].partition(f"run={run} round=2")
         self.assertIn("its stored result is taken", log)
         self.assertNotIn("loading base model", log)
 

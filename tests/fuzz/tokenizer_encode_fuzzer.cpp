@@ -24,8 +24,8 @@ constexpr std::string_view kSteps = R"json({"type": "Sequence", "pretokenizers":
 fedtune::Tokenizer Make() {
   nlohmann::json file = fedtune::testing::SmallTokenizerFile();
   file["pre_tokenizer"] = fedtune::ParseJson(kSteps, "steps").value();
-  file["added_tokens"] = {fedtune::testing::AddedTokenEntry(300, "<x>"),
-                          fedtune::testing::AddedTokenEntry(301, "<x><y>")};
+  file["added_tokens"] = {fedtune::testing::AddedTokenEntry(259, "<x>"),
+                          fedtune::testing::AddedTokenEntry(260, "<x><y>")};
   file["added_tokens"][1]["normalized"] = true;
   return fedtune::Tokenizer::FromJson(file.dump(), "tokenizer.json").value();
 }

@@ -13,6 +13,7 @@ import pytest
 import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -212,3 +213,36 @@ def test_begin_mark_without_add_bos_token(name: str, puts_mark: bool, tmp_path: 
     command = [PROGRAMS / "fedtune-client", "generate", "--base", base, "--prompt", "Sudden loss of sight:"]
     done = subprocess.run([*command, "--max-tokens", "12", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["text"] == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+FLAGS = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": True}
+ADDED = {"content": "<dose>", **FLAGS}
+# What tokenizer.json has of a token, what tokenizer_config.json says besides, and why ours refuses it.
+CHANGED_TOKENS = {
+    "a number of its own": (9000, {}, "has id 9000, but Hugging Face's tokenizers number it"),
+    "white space that it takes": (
+        4096,
+        {"added_tokens_decoder": {"0": {**ADDED, "lstrip": True}}},
+        'added_tokens_decoder has another "lstrip" for the token "<dose>"',
+    ),
+    "no token within texts": (4096, {"split_special_tokens": True}, "split_special_tokens is true"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED_TOKENS)
+def test_added_token_of_which_transformers_makes_another(case: str, tmp_path: Path) -> None:
+    """Texts would have other tokens than tokenizer.json says."""
+    number, says, reason = CHANGED_TOKENS[case]
+    base = tmp_path / "base"
+    tiny_models.save("llama_mha", base, vocab_size=4100)
+    content = json.loads((golden.BASE_MODEL / "tokenizer.json").read_text(encoding="utf-8"))
+    content["added_tokens"].append({"id": number, **ADDED})
+    (base / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    config = json.loads((golden.BASE_MODEL / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (base / "tokenizer_config.json").write_text(json.dumps(config | says), encoding="utf-8")
+    *before, _ = Tokenizer.from_str(json.dumps(content)).encode("10 mg <dose>", add_special_tokens=False).ids
+    assert AutoTokenizer.from_pretrained(base)("10 mg <dose>", add_special_tokens=False).input_ids != [*before, number]
+    command = [PROGRAMS / "fedtune-client", "generate", "--base", base, "--prompt", "10 mg <dose>"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert reason in done.stderr

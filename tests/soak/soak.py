@@ -165,7 +165,7 @@ class Soak:
         # A release may be stored a moment before the run has counted it.
         require(state["rounds_done"] in (len(rounds), len(rounds) - 1),
                 f"{run}: {state['rounds_done']} rounds done, {len(rounds)} released")
-        require([r["round"] for r in rounds] == list(range(len(rounds))),
+        require([r["round"] for r in rounds] == list(range(1, len(rounds) + 1)),
                 f"{run}: rounds are missing or there twice")
         known = self.seen.setdefault(run, [])
         require(len(known) <= len(rounds), f"{run}: rounds have gone")

@@ -49,7 +49,11 @@ inline std::string ToText(const Effect& effect) {
           return fmt::format("ask {} {}.{}: message {}", e.institution.value, e.round, e.attempt,
                              e.message.empty() ? 0 : e.message[0]);
         } else if constexpr (std::is_same_v<E, ReportFault>) {
-          return fmt::format("fault {} {}: {}", e.institution.value, e.round, e.what);
+          if (!e.back_in_round.has_value()) {
+            return fmt::format("fault {} {}: {}", e.institution.value, e.round, e.what);
+          }
+          return fmt::format("sit out {} until {}: {}", e.institution.value, *e.back_in_round,
+                             e.what);
         } else if constexpr (std::is_same_v<E, TellRunPaused>) {
           return fmt::format("tell {} {}{}", e.institution.value, e.paused ? "pause" : "resume",
                              Because(e.reason));

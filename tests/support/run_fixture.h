@@ -31,6 +31,7 @@ class RunTest : public ::testing::Test {
     plan_.rounds.quorum = 2;
     plan_.rounds.deadline = absl::Hours(1);
     plan_.training.steps = 1;
+    plan_.aggregation.mode = AggregationMode::kPlain;
   }
 
   AdapterLayout Layout() const {

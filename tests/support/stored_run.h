@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "aggregation/adapter_bytes.h"
@@ -48,10 +49,11 @@ class StoredRunFixture : public ::testing::Test {
   }
 
   // A run whose plan says this of its rounds.
-  absl::StatusOr<RunDriver::Parts> PartsOf(std::string_view rounds) {
+  absl::StatusOr<RunDriver::Parts> PartsOf(std::string_view rounds,
+                                           std::string base_model_json = TinyModelJson()) {
     return PartsOfNewRun({.request_id = "first",
                           .plan_toml = fmt::format(kPlan, rounds),
-                          .base_model_json = TinyModelJson(),
+                          .base_model_json = std::move(base_model_json),
                           .started_by = "grace"},
                          kRun, catalogue_, clock_.Now());
   }
@@ -60,17 +62,19 @@ class StoredRunFixture : public ::testing::Test {
   }
 
   // What this client has trained for a round of the run, come whole: the same value
-  // everywhere.
+  // everywhere, or these.
   HandedIn Trained(const Institution& from, int64_t round, float value) {
+    return Trained(from, round, std::vector<float>(kValues, value));
+  }
+  HandedIn Trained(const Institution& from, int64_t round, const std::vector<float>& values) {
     const std::shared_ptr<RunDriver> run = runs_->Find(kRun);
     const RunOverview overview = run->overview();
-    const std::vector<float> values(kValues, value);
     const ContributionHeader header{.round = round,
                                     .attempt = overview.view.attempt,
                                     .adapter = overview.record.adapter,
                                     .layout = Sha256Of(run->layout().ToJson()),
                                     .factors = static_cast<uint32_t>(FactorSet::kBoth),
-                                    .size_bytes = kValues * sizeof(float),
+                                    .size_bytes = values.size() * sizeof(float),
                                     .sha256 = Sha256Of(ValueBytes(values))};
     ContributionBuffer buffer =
         *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, kRun, header.size_bytes));

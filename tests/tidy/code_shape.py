@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fails on sources that have outgrown the project's shape.
 
-Checks what formatters do not: the licence line, #pragma once, file length,
-leftover notes to self, vague names, and names that collide. Runs from the
+Checks what formatters do not: the licence line, #pragma once, file length, the width of
+CMake lists, leftover notes to self, vague names, and names that collide. Runs from the
 repository root; ctest runs it as tidy.code_shape.
 """
 
@@ -14,6 +14,7 @@ import sys
 
 MAX_LINES = 400
 MAX_TEST_LINES = 700
+MAX_LIST_COLUMNS = 100
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 TYPE = re.compile(r"^(?:struct|class|enum class) (\w+)[^;\n]*\{", re.MULTILINE)
@@ -48,6 +49,13 @@ def problems_of_text(path):
             yield f"{path}:{number}: leftover: {line.strip()}"
 
 
+def problems_of_list(path):
+    """Yields a line for each line of a CMake list that is wider than the C++ may be."""
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if len(line) > MAX_LIST_COLUMNS:
+            yield f"{path}:{number}: {len(line)} columns"
+
+
 def types_of(folder):
     """Names of the types that the headers of a folder define."""
     names = set()
@@ -65,8 +73,10 @@ def problems_of_names():
 
 def main():
     sources = tracked("*.h", "*.cpp", "*.cu", "*.cuh")
-    texts = sources + tracked("*.proto", "*.py", "*.sh", "*.cmake", "*CMakeLists.txt")
+    lists = tracked("*.cmake", "*CMakeLists.txt")
+    texts = sources + lists + tracked("*.proto", "*.py", "*.sh")
     found = [p for path in sources for p in problems_of_source(path)]
+    found += [p for path in lists for p in problems_of_list(path)]
     found += [p for path in texts for p in problems_of_text(path)]
     found += problems_of_names()
     print("\n".join(found) or f"{len(texts)} files are in shape")

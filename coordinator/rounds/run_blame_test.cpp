@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Clients because of which attempts and rounds come to nothing sit out.
+
+#include <set>
+
+#include "tests/support/run_fixture.h"
+#include "tests/support/run_journal.h"
+#include "tests/support/secure_run_fixture.h"
+
+namespace fedtune::testing {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// Two of four are asked in a round, and both are needed.
+class PlainBlameTest : public RunTest {
+ protected:
+  PlainBlameTest() {
+    plan_.rounds.count = 200;
+    plan_.rounds.cohort_size = 2;
+  }
+
+  std::vector<Institution> Asked() const {
+    std::vector<Institution> asked;
+    for (const ClientView& client : run_->view().clients) {
+      if (client.awaited) asked.push_back(client.institution);
+    }
+    return asked;
+  }
+
+  // The first of those who are asked; the lots say who that is.
+  Institution OneFails() {
+    const Institution failing = Asked().front();
+    last_ = Fail(failing);
+    return failing;
+  }
+
+  void RoundCounts() {
+    for (const Institution& each : Asked()) Contribute(each);
+    ReleaseDone();
+  }
+
+  // Reaches the next round in which it is asked, and fails there.
+  void FailsAgain(const Institution& failing) {
+    while (run_->CheckContribution(failing, Header(failing)).status().code() ==
+           absl::StatusCode::kPermissionDenied) {
+      RoundCounts();
+    }
+    Fail(failing);
+  }
+
+  std::vector<std::string> last_;
+};
+
+TEST_F(PlainBlameTest, TheNextAttemptIsMadeWithoutWhoFailed) {
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  const Institution failing = OneFails();
+  EXPECT_THAT(last_, Contains("open 0.2: B"));
+  EXPECT_THAT(last_, Not(Contains(StartsWith("assign " + failing.value))));
+  EXPECT_THAT(last_, Contains(fmt::format(
+                         "sit out {0} until 1: round 1 was tried again: {0} failed: out of memory",
+                         failing.value)));
+  EXPECT_EQ(ViewOf(failing).reason,
+            fmt::format("sits out until round 2: round 1 was tried again: {} failed: out of memory",
+                        failing.value));
+}
+
+TEST_F(PlainBlameTest, OrWhoHasNotAnswered) {
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  const std::vector<Institution> asked = Asked();
+  Contribute(asked.front());
+  Advance(absl::Hours(1));
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_THAT(Asked(), Not(Contains(asked.back())));
+  EXPECT_THAT(ViewOf(asked.back()).reason, HasSubstr(" did not answer"));
+}
+
+TEST_F(PlainBlameTest, NotWhoWasStillAtWork) {
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  const Institution at_work = Asked().back();
+  OneFails();
+  EXPECT_EQ(ViewOf(at_work).reason, "");
+}
+
+TEST_F(PlainBlameTest, SitsOutTwiceAsLongEachTimeUpToSixteenRounds) {
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  const Institution failing = OneFails();
+  for (const int64_t rounds : {2, 4, 8, 16, 16}) {
+    FailsAgain(failing);
+    const int64_t back = run_->view().rounds_done + rounds;
+    while (run_->view().rounds_done < back) {
+      EXPECT_THAT(ViewOf(failing).reason, HasSubstr(fmt::format("until round {}:", back + 1)));
+      EXPECT_THAT(Asked(), Not(Contains(failing)));
+      RoundCounts();
+    }
+    EXPECT_EQ(ViewOf(failing).reason, "");
+  }
+}
+
+TEST_F(PlainBlameTest, EveryoneIsAskedWhereTheOthersAreNoQuorum) {
+  StartWith({kCharite, kUke});
+  const Institution failing = OneFails();
+  EXPECT_THAT(last_, Contains(StartsWith("assign " + failing.value)));
+  EXPECT_THAT(last_, Not(Contains(StartsWith("sit out"))));
+}
+
+TEST_F(PlainBlameTest, AndWhereTheyHaveGoneSince) {
+  StartWith({kCharite, kUke, kHelios});
+  const Institution failing = OneFails();
+  RoundCounts();
+  FailsAgain(failing);
+  const Institution leaving = Asked().front();
+  for (const Institution& each : Asked()) Contribute(each);
+  Does(leaving, RunDeclined{"not now"});
+  ReleaseDone();
+  EXPECT_THAT(Asked(), Contains(failing));
+}
+
+TEST_F(PlainBlameTest, StaysSoInANewProcess) {
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  RunJournal journal;
+  const Institution failing = Asked().front();
+  const ClientFailed failure{0, 1, "out of memory"};
+  journal.Follow(now_, run_->Receive(failing, failure, now_));
+  const std::string reason = ViewOf(failing).reason;
+  fedtune::Run::Options options = Options({kCharite, kUke, kHelios, kStAnna});
+  options.resume = ResumePoint{
+      .attempts_opened = 2, .clients = ClientsOf(run_->view()), .journal = journal.Restart(now_)};
+  Start(std::move(options));
+  EXPECT_THAT(Asked(), Not(Contains(failing)));
+  EXPECT_EQ(ViewOf(failing).reason, reason);
+}
+
+// Five of seven are asked; four must do all that is asked of them.
+class SecureBlameTest : public SecureRunTest {
+ protected:
+  SecureBlameTest() { plan_.rounds.count = 3; }
+
+  void StartWithSeven() {
+    Enrol(6);
+    Enrol(7);
+    Start();
+    EveryoneAccepts();
+  }
+
+  std::vector<uint32_t> Asked() const {
+    std::vector<uint32_t> asked;
+    for (const auto& [number, assignment] : assigned_) asked.push_back(number);
+    return asked;
+  }
+
+  // Two of those who are asked say nothing from that question on.
+  std::vector<uint32_t> TwoFallSilent(MessageKind question) {
+    const std::vector<uint32_t> asked = Asked();
+    silent_from_ = {{asked[0], question}, {asked[1], question}};
+    for (const uint32_t number : asked) Trained(number);
+    AnswerAll();
+    assigned_.clear();
+    TimeIsUp();
+    return {asked[0], asked[1]};
+  }
+
+  ClientView ViewOf(uint32_t number) const { return *run_->ViewOf(Name(number)); }
+};
+
+TEST_F(SecureBlameTest, TheRoundAfterTheOneThatBurntGoesOnWithoutWhoBurntIt) {
+  StartWithSeven();
+  const std::vector<uint32_t> silent = TwoFallSilent(MessageKind::kSurvivors);
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_TRUE(released_[0].unchanged);
+  Released(kAdapter);
+  EXPECT_EQ(assigned_.size(), 5u);
+  for (const uint32_t number : silent) {
+    EXPECT_FALSE(assigned_.contains(number));
+    EXPECT_THAT(ViewOf(number).reason,
+                StartsWith("sits out until round 3: round 1 burnt: too few clients agreed on the "
+                           "survivors: "));
+  }
+  silent_from_.clear();
+  for (const uint32_t number : Asked()) Trained(number);
+  AnswerAll();
+  EXPECT_EQ(released_.back().summary.contributions, 5);
+}
+
+TEST_F(SecureBlameTest, SoDoesTheNextAttempt) {
+  plan_.rounds.quorum = 4;
+  plan_.secure.min_cohort = 4;
+  StartWithSeven();
+  const std::vector<uint32_t> silent = TwoFallSilent(MessageKind::kSharesForYou);
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_EQ(assigned_.size(), 5u);
+  for (const uint32_t number : silent) EXPECT_FALSE(assigned_.contains(number));
+}
+
+TEST_F(SecureBlameTest, NobodySitsOutWhereAllAreNeeded) {
+  Start();
+  EveryoneAccepts();
+  TwoFallSilent(MessageKind::kSurvivors);
+  Released(kAdapter);
+  EXPECT_EQ(assigned_.size(), 5u);
+}
+
+TEST_F(SecureBlameTest, NobodyIsNamedForASumThatCannotBe) {
+  StartWithSeven();
+  for (const uint32_t number : Asked()) Trained(number);
+  AnswerAll();
+  faults_.clear();
+  Carry(run_->Receive(ReleaseFailed{"a sum that so many clients cannot have"}, now_));
+  EXPECT_TRUE(released_.back().unchanged);
+  EXPECT_TRUE(faults_.empty());
+}
+
+}  // namespace
+}  // namespace fedtune::testing
