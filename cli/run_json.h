@@ -8,7 +8,7 @@
 namespace fedtune {
 
 // What `--json` prints. Times are RFC 3339, digests "sha256:...", sizes bytes. Rounds are
-// numbered from 0.
+// numbered from 1.
 nlohmann::ordered_json RunToJson(const v1::RunStatus& run);
 nlohmann::ordered_json RunToJson(const v1::GetRunResponse& run);
 nlohmann::ordered_json ClientToJson(const v1::ClientStatus& client);

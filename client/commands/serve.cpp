@@ -130,7 +130,7 @@ MemoryObserver MemoryTo(Log& log) {
 
 RefusalObserver RefusalsTo(Log& log) {
   return [&log](const std::string& run, const absl::Status& why) {
-    log.Warning("the run cannot be trained here",
+    log.Warning("what the coordinator is told only in part",
                 {Field("run", run), Field("reason", Message(why))});
   };
 }

@@ -79,7 +79,7 @@ absl::StatusOr<StepResult> Differentiate(const Model& model, Adapter& adapter, c
 
 absl::Status CheckLoss(double loss, int64_t step) {
   if (std::isfinite(loss)) return absl::OkStatus();
-  return InStep(step,
+  return InStep(step + 1,
                 absl::InternalError("the loss is not a finite number; try a lower learning rate"));
 }
 

@@ -102,7 +102,7 @@ void Run::Restore(const ResumePoint& point) {
   for (const ResumePoint::Client& from : point.clients) {
     Client& client = clients_[from.institution];
     Answer(client, from.accepted, from.declined);
-    client.reason = from.reason;
+    client.reason = from.declined ? from.reason : "";
     client.example_count = from.example_count;
     client.rounds_contributed = from.rounds_contributed;
   }
@@ -168,9 +168,11 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
 }
 
 void Run::Handle(const Institution& from, const ClientDisconnected&, Step& step) {
-  clients_[from].connected = false;
-  ++clients_[from].comings_and_goings;
-  if (AwaitedRound(from) != nullptr) WaitForThoseAway(std::get<Training>(phase_), step);
+  Client& client = clients_[from];
+  client.connected = false;
+  const bool is_known_for_it = client.comings_and_goings++ >= kMostComingsAndGoings;
+  if (is_known_for_it || AwaitedRound(from) == nullptr) return;
+  WaitForThoseAway(std::get<Training>(phase_), step);
 }
 
 // Only the final evaluation does not wait for them as long as for the others.
@@ -178,10 +180,14 @@ void Run::WaitForThoseAway(Training& training, const Step& step) {
   if (training.round.task().evaluate_only) training.away_until = step.now + kMayBeAway;
 }
 
+// Whether one that comes and goes all the time is there is not in the journal, and so must
+// not matter.
 void Run::GiveUpThoseAway(Training& training) const {
   training.away_until.reset();
   for (const Institution& institution : training.round.Expected()) {
-    if (!clients_.at(institution).connected) training.round.Fail(institution, "went offline");
+    const Client& client = clients_.at(institution);
+    if (client.connected || client.comings_and_goings >= kMostComingsAndGoings) continue;
+    training.round.Fail(institution, "went offline");
   }
 }
 

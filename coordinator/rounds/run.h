@@ -62,7 +62,7 @@ struct Admission {
 // Clients because of which an attempt or a round has come to nothing, as they failed,
 // dropped out, or did not answer in time, sit out: the rest of the round's attempts, or
 // the round after the one that burnt, and each further time for twice as many rounds, up
-// to 16. While too few others would be left for a quorum they take part all the same.
+// to 16. While too few others are connected for a quorum they take part all the same.
 // What burns a round after the masks are off is nobody's that could be named.
 //
 // A client that changes its answer again and again within an attempt is not heard until
@@ -178,6 +178,10 @@ class Run {
   std::optional<ClientView> ViewOf(const Institution& institution) const;
 
  private:
+  // Of one client within an attempt: more are not in its journal, and change nothing that
+  // could not be without them.
+  static constexpr int64_t kMostComingsAndGoings = 64;
+
   // What the run knows of one institution, whatever the phase.
   struct Client {
     bool connected = false;

@@ -22,16 +22,19 @@ bool Run::SitsOut(const Client& client, int64_t round) const {
   return client.blame.has_value() && round < client.blame->back_in_round;
 }
 
-// Without a quorum of others there is nothing to be gained.
+// Without a quorum of others who are there, there is nothing to be gained; and whoever is
+// late with older work is in the round whatever comes.
 void Run::PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
                    std::string_view why, Step& step) {
   const std::set<Institution> named(at_fault.begin(), at_fault.end());
   const auto others = std::count_if(clients_.begin(), clients_.end(), [&](const auto& entry) {
-    return IsEligible(entry.first, entry.second) && !named.contains(entry.first) &&
-           !SitsOut(entry.second, next);
+    const auto& [institution, client] = entry;
+    return client.connected && IsEligible(institution, client) && !named.contains(institution) &&
+           !SitsOut(client, next);
   });
   if (others < plan_.rounds.quorum) return;
   for (const Institution& institution : named) {
+    if (clients_.at(institution).work.has_value()) continue;
     Blame blame = clients_.at(institution).blame.value_or(Blame());
     blame.back_in_round = next + (int64_t{1} << std::min(blame.times, kMostDoublings));
     ++blame.times;
@@ -55,6 +58,9 @@ std::vector<Institution> Run::WithoutBlame(const std::vector<Institution>& candi
 
 std::string Run::SittingOutText(const Client& client) const {
   if (!SitsOut(client, rounds_done_)) return "";
+  if (client.blame->back_in_round >= plan_.rounds.count) {
+    return fmt::format("sits out the rest of the rounds: {}", client.blame->why);
+  }
   return fmt::format("sits out until round {}: {}", client.blame->back_in_round + 1,
                      client.blame->why);
 }

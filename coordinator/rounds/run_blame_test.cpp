@@ -120,6 +120,23 @@ TEST_F(PlainBlameTest, AndWhereTheyHaveGoneSince) {
   EXPECT_THAT(Asked(), Contains(failing));
 }
 
+// Who is away is no quorum, and who comes back may be the one that it takes.
+TEST_F(PlainBlameTest, NobodySitsOutForThoseWhoAreAway) {
+  plan_.rounds.cohort_size = 0;
+  StartWith({kCharite, kUke, kHelios, kStAnna});
+  const std::vector<Institution> asked = Asked();
+  for (const Institution& each : {kCharite, kUke, kHelios, kStAnna}) {
+    if (each != asked.front() && each != asked.back()) Does(each, ClientDisconnected());
+  }
+  Contribute(asked.front());
+  Does(asked.back(), ClientDisconnected());
+  last_ = Advance(absl::Hours(1));
+  EXPECT_THAT(last_, Not(Contains(StartsWith("sit out"))));
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_THAT(Does(asked.back(), ClientConnected()),
+              Contains(StartsWith("assign " + asked.back().value)));
+}
+
 TEST_F(PlainBlameTest, StaysSoInANewProcess) {
   StartWith({kCharite, kUke, kHelios, kStAnna});
   RunJournal journal;

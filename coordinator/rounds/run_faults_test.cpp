@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "coordinator/rounds/run.h"
 #include "tests/support/run_fixture.h"
+#include "tests/support/run_journal.h"
 
 namespace fedtune::testing {
 namespace {
@@ -53,6 +54,38 @@ TEST_F(RunTest, FailsAtOnceWhenTooManyDecline) {
                           "16 is above its maximum of 8",
                           "tell charite failed: 1 of the 2 institutions needed accepted; uke "
                           "declined: rank 16 is above its maximum of 8"));
+}
+
+// Of what it does the journal has the beginning only, so a new process would not know.
+TEST_F(RunTest, WhoComesAndGoesAllTheTimeIsWaitedForInTheFinalEvaluationAlsoInANewProcess) {
+  plan_.rounds.count = 1;
+  StartWith({kCharite, kUke});
+  Contribute(kCharite);
+  Contribute(kUke);
+  Does(kUke, ClientDisconnected());
+  RunJournal journal;
+  journal.Follow(now_, run_->Receive(Released{0, AdapterOf(1)}, now_));
+  const auto notes = [&](ClientEvent event) {
+    if (run_->Heeds(kUke, event)) journal.Write(now_, ReceivedFromClient{kUke, event});
+    Does(kUke, std::move(event));
+  };
+  for (int i = 0; i < 100; ++i) {
+    notes(ClientConnected());
+    notes(ClientDisconnected());
+  }
+  notes(ClientConnected());
+  now_ += absl::Minutes(3);
+  journal.Write(now_, TimeIsUp());
+  EXPECT_THAT(Lines(run_->Tick(now_)), IsEmpty());
+  notes(ContributionTaken{Header(kUke)});
+
+  fedtune::Run::Options options = Options({});
+  options.adapter = AdapterOf(1);
+  options.resume = ResumePoint{
+      .rounds_done = 1, .clients = ClientsOf(run_->view()), .journal = journal.Restart(now_)};
+  Start(std::move(options));
+  EXPECT_EQ(ViewOf(kUke).state, ClientStanding::kDone);
+  EXPECT_EQ(run_->view().phase, RunPhase::kEvaluating);
 }
 
 TEST_F(RunTest, WhoChangesItsMindAgainAndAgainIsHeardInTheNextAttempt) {

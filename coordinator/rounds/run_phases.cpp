@@ -178,13 +178,14 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
   }
   const int64_t seed = plan_.training.seed;
   if (task.evaluate_only) {
-    const std::vector<Institution>& here = connected.empty() ? accepted : connected;
-    if (!secure_.has_value()) return DrawCohort(here, 0, seed, task.round);
-    return DrawCohort(WithoutBlame(here, task.round), plan_.secure.max_cohort, seed, task.round);
+    const std::vector<Institution> here =
+        connected.empty() ? accepted : WithoutBlame(connected, task.round);
+    return DrawCohort(here, secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
   }
+  // Of those who are away nobody knows who comes back: all are asked.
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
   std::vector<Institution> cohort =
-      DrawCohort(WithoutBlame(enough ? connected : accepted, task.round), MostInCohort(plan_), seed,
+      DrawCohort(enough ? WithoutBlame(connected, task.round) : accepted, MostInCohort(plan_), seed,
                  task.round);
   // Whoever is late is in it, whatever the lots say.
   for (const Institution& institution : connected) {

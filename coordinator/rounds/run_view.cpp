@@ -36,9 +36,6 @@ bool IsSame(const ContributionHeader& a, const ContributionHeader& b) {
 
 constexpr size_t kMaxReasonLength = 500;
 
-// Of one client within an attempt, so that its journal does not grow with each of them.
-constexpr int64_t kMostComingsAndGoings = 64;
-
 absl::Status NotOpen(const ContributionHeader& header, std::string_view why) {
   return absl::FailedPreconditionError(fmt::format(
       "round {}, attempt {}, takes no contributions: {}", header.round + 1, header.attempt, why));

@@ -189,15 +189,18 @@ absl::Status CheckHasItsBlobs(const path& directory, const SqliteDatabase& datab
                     folder.string(), blobs.size()));
   }
   ASSIGN_OR_RETURN(SqliteStatement needed, database.Prepare(kNeededFiles));
+  std::string first_missing;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, needed.Step());
-    if (!more) return absl::OkStatus();
+    if (!more) break;
     RowReader row(needed);
     const std::string run = row.Text();
     const path file = folder / row.Sha256().ToHex();
-    if (std::filesystem::exists(file, ignored)) continue;
-    return LostBlobs(fmt::format("{} is missing, from which {} is to go on", file.string(), run));
+    if (std::filesystem::exists(file, ignored)) return absl::OkStatus();
+    if (!first_missing.empty()) continue;
+    first_missing = fmt::format("{} is missing, from which {} is to go on", file.string(), run);
   }
+  return first_missing.empty() ? absl::OkStatus() : LostBlobs(first_missing);
 }
 
 absl::StatusOr<std::vector<Digest>> BlobsInFiles(const SqliteDatabase& database) {

@@ -36,9 +36,9 @@ struct StateReport {
 absl::StatusOr<StateReport> CheckState(const std::filesystem::path& directory,
                                        const TaskProgress& progress = nullptr);
 
-// Whether the files are there from which runs under way go on, and, where any blob lies in
-// a file, their folder. Ask before a store is opened, which makes the folder; looks at
-// names only.
+// Whether any of the files is there from which runs under way go on, and, where any blob
+// lies in a file, their folder: a file that is missing beside others fails its run alone. Ask
+// before a store is opened, which makes the folder; looks at names only.
 //
 // DATA_LOSS: they are not; which, whose, and what to do.
 absl::Status CheckHasItsBlobs(const std::filesystem::path& directory,

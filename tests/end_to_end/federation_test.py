@@ -99,7 +99,7 @@ class FederationTest(unittest.TestCase):
             "round assigned" in self.federation.log(victim)))
         self.federation.kill(victim)
         killed_at = time.monotonic()
-        self.federation.wait_until("the end of round 0", lambda: (
+        self.federation.wait_until("the end of round 1", lambda: (
             self.federation.run_state(run)["rounds_done"] > 0))
         self.assertGreater(time.monotonic() - killed_at, patient(deadline_s) / 2)
         state = self.federation.wait_for_end(run)

@@ -186,7 +186,7 @@ class SecureTest(unittest.TestCase):
         self.federation.wait_until("the victim's training", lambda: (
             "round assigned" in self.federation.log(victim)))
         self.federation.kill(victim)
-        self.federation.wait_until("the end of round 0", lambda: (
+        self.federation.wait_until("the end of round 1", lambda: (
             self.federation.run_state(run)["rounds_done"] > 0))
         # However long it takes to come back, a round is still to come then.
         self.federation.fedtune("run", "pause", run)
