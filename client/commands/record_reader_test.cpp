@@ -60,6 +60,7 @@ TEST_F(ManyRecordsTest, AreLoggedWhileARunIsStudied) {
   const std::string logged = GetCapturedStderr();
   ASSERT_THAT(records, IsOk());
   EXPECT_THAT(records->training, SizeIs(kMany));
+  EXPECT_EQ(records->training.capacity(), static_cast<size_t>(kMany));
   EXPECT_THAT(logged,
               AllOf(HasSubstr(fmt::format("reading data set file={} done=4%", file_.string())),
                     HasSubstr("done=24% records=48"), HasSubstr("records_per_second=40")));

@@ -51,6 +51,7 @@ absl::StatusOr<DatasetReport> RecordReader::Read(const std::filesystem::path& fi
                                                  const ReadingObserver& observe) const {
   ASSIGN_OR_RETURN(TokenizedDataset dataset,
                    LoadTokenizedDataset(file, record_tokenizer_, observe));
+  records.reserve(records.size() + dataset.records.size());  // And no more.
   std::move(dataset.records.begin(), dataset.records.end(), std::back_inserter(records));
   return std::move(dataset.report);
 }

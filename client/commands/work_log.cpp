@@ -2,7 +2,7 @@
 
 #include "client/commands/work_log.h"
 
-#include <optional>
+#include <utility>
 
 #include "base/progress.h"
 #include "fmt/format.h"
@@ -27,12 +27,9 @@ void Say(const WorkProgress& progress, Log& log) {
 
 WorkObserver WorkTo(const Clock& clock, Log& log) {
   return [&clock, &log, id = AttemptId(),
-          pace = std::optional<ProgressPace>()](const WorkProgress& progress) mutable {
-    if (!pace || id != progress.id) {
-      id = progress.id;
-      pace.emplace(clock, kInterval);
-    }
-    if (pace->IsDue()) Say(progress, log);
+          pace = ProgressPace(clock, kInterval)](const WorkProgress& progress) mutable {
+    if (std::exchange(id, progress.id) != progress.id) pace = ProgressPace(clock, kInterval);
+    if (pace.IsDue()) Say(progress, log);
   };
 }
 

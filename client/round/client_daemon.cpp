@@ -45,7 +45,7 @@ void LogInstruction(Log& log, const Instruction& instruction) {
              instruction);
 }
 
-// Progress is for the administrator, not for the log.
+// Progress is for the administrator; how far the work is, the workshop logs itself.
 void LogReply(Log& log, const Reply& reply) {
   std::visit(
       Overloaded{

@@ -45,7 +45,7 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
   RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
   RoundWork work(assignment, *material,
-                 {*trainer, link, control, observer, fetched_, keeper, site_.observe_work});
+                 {*trainer, link, control, observer, fetched_, keeper, &site_.observe_work});
   absl::StatusOr<RoundResult> result = work.Perform();
   if (!result.ok()) return Failure(*material, assignment.id.run, result.status());
   if (keeper) keeper->Keep(*result);

@@ -142,15 +142,15 @@ std::string Advice(const MemoryBudget& budget, const Forecast& forecast, const P
 absl::Status Refuse(const MemoryBudget& budget, const Forecast& forecast) {
   const PlanCost least = forecast.Least();
   return absl::ResourceExhaustedError(fmt::format(
-      "training would take {} of memory (program {}, weights {}, adapter {}, activations {}{}, "
-      "records {}), "
+      "training would take {} of memory (program {}, weights {}, adapter {}, activations {}{}{}), "
       "and there are {}; {}; how much a training may use can be set (memory_gb in [training] of "
       "the client's configuration, --memory-gb)",
       Bytes(least.memory_bytes()), Bytes(least.program_bytes), Bytes(least.weight_bytes),
       Bytes(least.adapter_bytes), Bytes(least.activation_bytes),
       budget.recompute == Recompute::kNever ? ""
                                             : ", where layers compute them twice to save memory",
-      Bytes(least.record_bytes), HumanBytes(budget.bytes), Advice(budget, forecast, least)));
+      least.record_bytes == 0 ? "" : ", records " + Bytes(least.record_bytes),
+      HumanBytes(budget.bytes), Advice(budget, forecast, least)));
 }
 
 }  // namespace

@@ -234,7 +234,7 @@ void RoundWork::Tell(WorkPhase phase, double fraction, double tokens_per_second)
                         .fraction = fraction,
                         .tokens_per_second = tokens_per_second,
                         .note = phase == WorkPhase::kTraining ? note_ : ""};
-  if (tools_.observe_here) tools_.observe_here(progress);
+  if (tools_.observe_here != nullptr && *tools_.observe_here) (*tools_.observe_here)(progress);
   if (!material_.tells_counts) progress = WithoutCounts(std::move(progress));
   if (progress == told_) return;
   told_ = progress;

@@ -49,9 +49,9 @@ class RoundWork {
     CoordinatorLink& link;
     WorkControl& control;
     const WorkObserver& observer;
-    std::optional<FetchedAdapter>& fetched;  // May be empty; filled in.
-    RoundKeeper* keeper = nullptr;           // Null: nothing is kept.
-    WorkObserver observe_here = {};          // The institution's own; may be empty.
+    std::optional<FetchedAdapter>& fetched;      // May be empty; filled in.
+    RoundKeeper* keeper = nullptr;               // Null: nothing is kept.
+    const WorkObserver* observe_here = nullptr;  // The institution's own; null: nobody.
   };
 
   // All arguments must outlive the work.

@@ -112,7 +112,7 @@ class RoundWorkTest : public ::testing::Test {
       told_here_.push_back(progress);
     };
     return RoundWork(assignment_, material_,
-                     {trainer_, link_, control_, observer, fetched_, nullptr, here})
+                     {trainer_, link_, control_, observer, fetched_, nullptr, &here})
         .Perform();
   }
 
