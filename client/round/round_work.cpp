@@ -99,6 +99,7 @@ bool RoundWork::evaluates_after() const {
 
 absl::Status RoundWork::Fetch() {
   if (tools_.fetched && tools_.fetched->digest == assignment_.adapter) return absl::OkStatus();
+  tools_.fetched.reset();  // Rather than two of them at once.
   Tell(WorkPhase::kDownloading, 0);
   const TransferObserver tell = [this](uint64_t done, uint64_t size) {
     Tell(WorkPhase::kDownloading, static_cast<double>(done) / static_cast<double>(size));

@@ -73,6 +73,7 @@ class OneBlobLink final : public CoordinatorLink {
                                                   const TransferObserver& observer) override {
     ++fetches;
     asked_count = value_count;
+    while_fetching();
     observer(4, 4);
     return values;
   }
@@ -84,6 +85,7 @@ class OneBlobLink final : public CoordinatorLink {
   std::vector<float> values = {1, 2, 3, 4, 5};
   int fetches = 0;
   int64_t asked_count = 0;
+  std::function<void()> while_fetching = [] {};
 };
 
 class RoundWorkTest : public ::testing::Test {
@@ -239,6 +241,13 @@ TEST_F(RoundWorkTest, TellsWhichPhaseItIsIn) {
   phases_.erase(std::unique(phases_.begin(), phases_.end()), phases_.end());
   EXPECT_THAT(phases_, ElementsAre(WorkPhase::kDownloading, WorkPhase::kEvaluating,
                                    WorkPhase::kTraining, WorkPhase::kEvaluating));
+}
+
+TEST_F(RoundWorkTest, NeverHoldsTwoAdaptersAtOnce) {
+  fetched_ = FetchedAdapter{.digest = Sha256Of("another"), .values = {1, 2, 3}};
+  link_.while_fetching = [this] { EXPECT_FALSE(fetched_.has_value()); };
+  ASSERT_THAT(Perform(), IsOk());
+  EXPECT_EQ(fetched_->digest, assignment_.adapter);
 }
 
 // As often for 1,000 steps as for 400: neither a fraction nor their number counts them.
