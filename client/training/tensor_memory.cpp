@@ -27,15 +27,6 @@ constexpr int kGrowth = 64 << 20;
 
 uintptr_t EndOfHeap() { return reinterpret_cast<uintptr_t>(sbrk(0)); }
 
-// How far huge pages have been asked for.
-std::atomic<uintptr_t> huge_until = 0;
-
-// Asks for them where the heap has grown. A system without any gives small ones.
-void WantHugePages() {
-  const uintptr_t end = EndOfHeap(), begin = huge_until.exchange(end);
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-}
-
 // malloc()'s block stands before the tensor's values: there is room, because it
 // lies at a multiple of 16 bytes, and the values at the next one of 64.
 void Free(void* values) {
@@ -64,25 +55,42 @@ class MallocAllocator final : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t size) const override {
     default_copy_data(to, from, size);
   }
+
+  // What the heap has now keeps its pages as they are.
+  void WantHugePagesFromHereOn() { huge_until_ = EndOfHeap(); }
+
+ private:
+  // Asks for them where the heap has grown. A system without any gives small ones.
+  void WantHugePages() {
+    const uintptr_t end = EndOfHeap(), begin = huge_until_.exchange(end);
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  }
+
+  std::atomic<uintptr_t> huge_until_ = 0;  // How far huge pages have been asked for.
 };
+
+// LibTorch wants one for as long as the process lives.
+MallocAllocator& TheAllocator() {
+  static MallocAllocator allocator;
+  return allocator;
+}
 
 }  // namespace
 
 void KeepTensorsTogether() {
-  static MallocAllocator allocator;
-  c10::SetCPUAllocator(&allocator);
+  c10::SetCPUAllocator(&TheAllocator());
   // One heap for all threads: the others of glibc's end at 64 MB, and give back what
   // becomes free whatever their threshold says. A sanitizer's malloc ignores all this.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   mallopt(M_TOP_PAD, kGrowth);
-  huge_until = EndOfHeap();
+  TheAllocator().WantHugePagesFromHereOn();
 }
 
 void ReturnFreeMemory() {
   malloc_trim(0);
-  huge_until = EndOfHeap();
+  TheAllocator().WantHugePagesFromHereOn();
 }
 
 }  // namespace fedtune
