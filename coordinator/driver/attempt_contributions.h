@@ -18,7 +18,8 @@
 
 namespace fedtune {
 
-// What one attempt of a round has gathered. Neither: a plain round that only evaluates.
+// What one attempt of a round has gathered. Neither: a plain round that only evaluates, or
+// none is open.
 using AttemptSum = std::variant<std::monostate, RoundSum, MaskedSum>;
 
 // The contributions that the open attempt of a run has taken: on the disk, until the next
@@ -70,7 +71,8 @@ class AttemptContributions {
   // now.
   absl::Status Keep(std::span<HandedIn* const> together);
 
-  // Errors as WeightedSum::Add(); nothing has changed then.
+  // A plain one goes nowhere where its round only evaluates. Errors as WeightedSum::Add();
+  // nothing has changed then.
   absl::Status Add(ContributionBody body, ContributionRecord record);
 
   // Takes this one out of the sum, if it is there, and its file from the spool. Whose it

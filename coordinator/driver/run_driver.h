@@ -172,12 +172,14 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // With it or without.
   void TryToStore(const RunEnding& ending, bool again);
   void Warn(std::string_view event, const absl::Status& why);
-
-  // For its time, with mutex_ held, and for the disk; in run_waiting.cpp.
-  void ArmTimer();
-  void Tick();  // Without the lock, as `then`, which a thread of the work queue calls.
+  void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
   void StandStillForTheStore(const absl::Status& why);
+  // Has `then` called on a thread of the work queue, without the lock.
   void OnceTheStoreHasRested(std::function<void()> then);
+
+  // Its deadlines: the first one with mutex_ held, the other, which the timer calls, without.
+  void ArmTimer();
+  void Tick();
 
   // Contributions on their way in, without mutex_; in run_contributions.cpp, as all of them.
   std::optional<absl::StatusOr<Admission>> BringIn(HandedIn& handed) const;
@@ -194,7 +196,6 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void AddRestored();
   void CheckNextRestored();
   void Lose(const ContributionBody& body, const absl::Status& why);
-  void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
 
   // A release, without the lock, on a thread of the work queue; in run_release.cpp.
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending, bool again);
