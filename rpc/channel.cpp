@@ -84,10 +84,12 @@ std::string_view WhyUnreachable(std::string_view message) {
       {"DNS resolution failed", "there is no host of this name"},
       {"No route to host", "there is no way to this host"},
       {"Network is unreachable", "this machine has no network"},
+      {"keepalive watchdog timeout", kBrokeOff},
       {"imeout", "there is no answer; does a firewall stop it?"},
       {"Handshake read failed", "what listens there does not answer as a coordinator does"},
       {"Connection reset", kBrokeOff},
       {"Socket closed", kBrokeOff},
+      {"Broken pipe", kBrokeOff},
   };
   for (const auto& [words, cause] : kCauses) {
     if (message.find(words) != std::string_view::npos) return cause;

@@ -20,5 +20,14 @@ TEST(SetUpRpcLibraryTest, LocksThatAreTakenInTwoOrdersEndNoProcess) {
   const absl::MutexLock inner(&first);
 }
 
+TEST(ExplainFailureTest, TellsALineThatIsSilentFromNoAnswerAtAll) {
+  const auto explained = [](const char* message) {
+    return ExplainFailure(absl::UnavailableError(message), "fl.example.org:7443");
+  };
+  EXPECT_TRUE(BrokeOff(explained("keepalive watchdog timeout")));
+  EXPECT_TRUE(BrokeOff(explained("Broken pipe")));
+  EXPECT_FALSE(BrokeOff(explained("failed to connect to all addresses: connect timeout")));
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -6,9 +6,13 @@
 #include <array>
 #include <cstddef>
 #include <fstream>
+#include <map>
 #include <span>
 #include <system_error>
+#include <utility>
 #include <vector>
+
+#include "base/sqlite/page_checksum.h"
 
 namespace fedtune {
 namespace {
@@ -75,14 +79,14 @@ LogHeader HeaderOf(std::span<const uint8_t> bytes) {
   return {.salts = header.salts, .sum = header.sum};
 }
 
-// Whether the first half of it was written over the header before it, when a crash came:
-// its number of checkpoints is one more than the rest says. A log begins anew when all of
-// it is in the database, so that nothing is lost.
-bool IsHalfNew(std::span<const uint8_t> header) {
+// The header over which a crash has let the first half of another one be written, whose
+// number of checkpoints is one more; none if that is not what it looks like.
+std::optional<LogHeader> HeaderUnder(std::span<const uint8_t> header) {
   std::vector<uint8_t> before(header.begin(), header.end());
   for (size_t at = kCheckpointsAt + kWordBytes; at-- > kCheckpointsAt && before[at]-- == 0;) {
   }
-  return HeaderOf(before).is_whole;
+  const LogHeader under = HeaderOf(before);
+  return under.is_whole ? std::optional(under) : std::nullopt;
 }
 
 // A log from its beginning on, frame by frame.
@@ -90,11 +94,13 @@ class LogReader {
  public:
   explicit LogReader(const std::filesystem::path& log) : file_(log, std::ios::binary) {}
 
-  // False: there is none, or a crash has left half of one.
+  // False: there is none.
   bool ReadHeader() {
     std::array<uint8_t, kHeaderBytes> bytes{};
-    if (!Read(bytes) || IsHalfNew(bytes)) return false;
-    header_ = HeaderOf(bytes);
+    if (!Read(bytes)) return false;
+    const std::optional<LogHeader> under = HeaderUnder(bytes);
+    seems_half_new_ = under.has_value();
+    header_ = under.value_or(HeaderOf(bytes));
     bytes_.resize(kFrameHeaderBytes + header_.page_bytes);
     return true;
   }
@@ -111,12 +117,17 @@ class LogReader {
     return true;
   }
 
+  // As it was before the first half of a new one was written over it, if it was.
   const LogHeader& header() const { return header_; }
+  bool seems_half_new() const { return seems_half_new_; }
   int64_t number() const { return number_; }
 
   // Of the last frame that was read.
   bool is_of_this_log() const { return salts() == header_.salts; }
-  bool has_commit_mark() const { return PairAt(bytes_, 0).second != 0; }
+  uint32_t page() const { return PairAt(bytes_, 0).first; }
+  // 0: it ends no transaction.
+  uint32_t pages_after_commit() const { return PairAt(bytes_, 0).second; }
+  bool has_commit_mark() const { return pages_after_commit() != 0; }
   // The sum that the frame before it has, or should have.
   bool follows_the_last() const {
     return is_of_this_log() && (is_ == sum() || SumFrom(is_before_) == sum());
@@ -137,6 +148,7 @@ class LogReader {
 
   std::ifstream file_;
   LogHeader header_;
+  bool seems_half_new_ = false;
   int64_t number_ = 0;
   Pair said_before_;            // By the frame before.
   Pair is_before_;              // Of its content.
@@ -156,9 +168,57 @@ bool CommitsAgain(LogReader& log) {
   return false;
 }
 
-std::optional<int64_t> Look(const std::filesystem::path& path) {
+// Which frames have a log's pages as its last commit has them.
+struct CommittedPages {
+  uint32_t count = 0;                  // Of the database.
+  std::map<uint32_t, int64_t> frames;  // By page.
+};
+
+CommittedPages Committed(LogReader& log) {
+  CommittedPages committed;
+  std::map<uint32_t, int64_t> open;
+  while (log.ReadFrame() && log.follows_the_last()) {
+    open[log.page()] = log.number();
+    if (!log.has_commit_mark()) continue;
+    committed.count = log.pages_after_commit();
+    for (const auto& [page, frame] : std::exchange(open, {})) committed.frames[page] = frame;
+  }
+  return committed;
+}
+
+std::vector<char> PartOf(std::ifstream& file, int64_t at, size_t size) {
+  std::vector<char> part(size);
+  file.seekg(at);
+  if (!file.read(part.data(), std::ssize(part))) part.clear();
+  file.clear();
+  return part;
+}
+
+// A log begins anew only when all of it is in the database: then nothing of it is wanted.
+bool IsInDatabase(LogReader& reader, const std::filesystem::path& log,
+                  const std::filesystem::path& database) {
+  const auto page_bytes = static_cast<int64_t>(reader.header().page_bytes);
+  const size_t compared = reader.header().page_bytes - kPageChecksumBytes;
+  const CommittedPages committed = Committed(reader);
+  std::ifstream pages(database, std::ios::binary), frames(log, std::ios::binary);
+  return std::all_of(committed.frames.begin(), committed.frames.end(), [&](const auto& entry) {
+    const auto& [page, frame] = entry;
+    if (page > committed.count) return true;  // The database became shorter.
+    const int64_t in_log = static_cast<int64_t>(kHeaderBytes) +
+                           (frame - 1) * (static_cast<int64_t>(kFrameHeaderBytes) + page_bytes) +
+                           static_cast<int64_t>(kFrameHeaderBytes);
+    const std::vector<char> stored = PartOf(pages, (int64_t{page} - 1) * page_bytes, compared);
+    return !stored.empty() && stored == PartOf(frames, in_log, compared);
+  });
+}
+
+std::optional<int64_t> Look(const std::filesystem::path& database) {
+  const std::filesystem::path path = database.string() + "-wal";
   LogReader log(path);
   if (!log.ReadHeader()) return std::nullopt;
+  if (log.seems_half_new()) {
+    return IsInDatabase(log, path, database) ? std::nullopt : std::optional<int64_t>(0);
+  }
   if (!log.header().is_whole) {
     const bool has_frames = log.ReadFrame();
     return has_frames && CommitsAgain(log) ? std::optional<int64_t>(0) : std::nullopt;
@@ -174,24 +234,20 @@ std::optional<int64_t> Look(const std::filesystem::path& path) {
 }  // namespace
 
 std::optional<int64_t> DamagedFrame(const std::filesystem::path& database) {
-  const std::filesystem::path log = database.string() + "-wal";
-  const std::optional<int64_t> damaged = Look(log);
+  const std::optional<int64_t> damaged = Look(database);
   // What was being written is whole when something lies behind it.
   for (int reading = 1; damaged.has_value() && reading < kReadings; ++reading) {
-    if (Look(log) != damaged) return std::nullopt;
+    if (Look(database) != damaged) return std::nullopt;
   }
   return damaged;
 }
 
-void SetHalfNewLogAside(const std::filesystem::path& database) {
-  const std::filesystem::path log = database.string() + "-wal";
-  std::array<char, kHeaderBytes> bytes{};
-  std::ifstream file(log, std::ios::binary);
-  if (!file.read(bytes.data(), std::ssize(bytes))) return;
-  const auto* const header = reinterpret_cast<const uint8_t*>(bytes.data());
-  if (!IsHalfNew({header, bytes.size()})) return;
+void RemoveHalfNewLog(const std::filesystem::path& database) {
+  const std::filesystem::path path = database.string() + "-wal";
+  LogReader log(path);
+  if (!log.ReadHeader() || !log.seems_half_new() || !IsInDatabase(log, path, database)) return;
   std::error_code ignored;  // SQLite says what is wrong with the folder.
-  std::filesystem::rename(log, log.string() + ".half", ignored);
+  std::filesystem::remove(path, ignored);
 }
 
 }  // namespace fedtune

@@ -19,9 +19,9 @@ namespace fedtune {
 // that one looks the same. Others may write the log meanwhile.
 std::optional<int64_t> DamagedFrame(const std::filesystem::path& database);
 
-// Gives a log of whose header a crash has left half of a new one another name, "-wal.half":
-// all that lay there is in the database, and SQLite would begin anew under the salts of
-// what is left. Call it before the database is opened to be written.
-void SetHalfNewLogAside(const std::filesystem::path& database);
+// Removes a log of whose header a crash has left half of a new one, if all that it has
+// committed is in the database: SQLite would begin anew under the salts of what is left.
+// Call it before the database is opened to be written, by the one who may write it.
+void RemoveHalfNewLog(const std::filesystem::path& database);
 
 }  // namespace fedtune

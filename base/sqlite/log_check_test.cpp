@@ -36,12 +36,15 @@ class LogCheckTest : public ::testing::Test {
     std::string log;
   };
 
-  // What a process that adds so many rows has on the disk.
-  Killed Add(int rows) const {
+  // What a process that adds so many rows, and then does this, has on the disk.
+  Killed Add(int rows, std::string_view then = "") const {
     SqliteDatabase database = *SqliteDatabase::OpenChecked(path_);
     EXPECT_THAT(database.Execute("CREATE TABLE IF NOT EXISTS t (content BLOB)"), IsOk());
     for (int i = 0; i < rows; ++i) {
       EXPECT_THAT(database.Run("INSERT INTO t VALUES (zeroblob(9000))"), IsOk());
+    }
+    if (!then.empty()) {
+      EXPECT_THAT(database.Execute(std::string(then)), IsOk());
     }
     return {*ReadFile(path_), *ReadFile(Log())};
   }
@@ -84,13 +87,34 @@ TEST_F(LogCheckTest, FindsEveryFlippedBitBeforeTheLastTransaction) {
   const Killed killed = Add(4);
   const size_t end = FrameAt(CommitOf(killed.log, 1) + 1);
   int tries = 0;
-  for (size_t at = 0; at < end; at += at < kHeaderBytes ? 1 : 101) {
+  for (size_t at = 0; at < end; at += 101) {
     Killed damaged = killed;
     damaged.log[at] = static_cast<char>(damaged.log[at] ^ 1 << tries++ % 8);
     PutBack(damaged);
     EXPECT_NE(DamagedFrame(path_), std::nullopt) << "a bit of byte " << at;
   }
-  EXPECT_GT(tries, 500);
+  EXPECT_GT(tries, 400);
+}
+
+TEST_F(LogCheckTest, FindsEveryFlippedBitOfTheHeader) {
+  const Killed killed = Add(4);
+  for (size_t bit = 0; bit < 8 * kHeaderBytes; ++bit) {
+    Killed damaged = killed;
+    damaged.log[bit / 8] = static_cast<char>(damaged.log[bit / 8] ^ 1 << bit % 8);
+    PutBack(damaged);
+    EXPECT_THAT(SqliteDatabase::OpenChecked(path_).status(), HasCode(absl::StatusCode::kDataLoss))
+        << "bit " << bit;
+  }
+}
+
+// Of the number of checkpoints, which a new header has first.
+TEST_F(LogCheckTest, AHeaderThatACrashHasLeftHalfNewIsNoDamageWhereTheDatabaseHasTheLog) {
+  Killed killed = Add(4, "PRAGMA wal_checkpoint(FULL)");
+  ++killed.log[15];
+  PutBack(killed);
+  EXPECT_EQ(DamagedFrame(path_), std::nullopt);
+  { const SqliteDatabase database = *SqliteDatabase::OpenChecked(path_); }
+  EXPECT_EQ(Rows(), 4);
 }
 
 // Of the last transaction but one: its last frame's own checksum, salts and content.

@@ -42,14 +42,10 @@ absl::Status ConstraintFailed(int code, const std::string& message) {
   }
 }
 
-absl::Status Damaged(std::string_view message) {
-  return absl::DataLossError(fmt::format("{}; restore the file from a backup", message));
-}
-
 absl::Status DamagedPage(std::string_view path) {
   const std::optional<int64_t> page = TakeDamagedPage();
-  return Damaged(page.has_value() ? fmt::format("{}: page {} is damaged", path, *page)
-                                  : fmt::format("{}: a page is damaged", path));
+  return absl::DataLossError(page.has_value() ? fmt::format("{}: page {} is damaged", path, *page)
+                                              : fmt::format("{}: a page is damaged", path));
 }
 
 // Whether an I/O error is a full disk, and not what a sync has lost.
@@ -94,7 +90,7 @@ absl::Status ToStatus(sqlite3* database, int code) {
           "{} is in use by another process; stop that one or try again", PathOf(database)));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Damaged(message);
+      return absl::DataLossError(message);
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
@@ -116,8 +112,9 @@ absl::Status Judge(SqliteConnectionState& state, sqlite3* database, int code) {
 absl::Status CheckLog(const std::filesystem::path& path) {
   const std::optional<int64_t> frame = DamagedFrame(path);
   if (!frame.has_value()) return absl::OkStatus();
-  return Damaged(fmt::format("{}-wal, which is part of the database: {} is damaged", path.string(),
-                             *frame == 0 ? "its header" : fmt::format("frame {}", *frame)));
+  return absl::DataLossError(
+      fmt::format("{}-wal, which is part of the database: {} is damaged", path.string(),
+                  *frame == 0 ? "its header" : fmt::format("frame {}", *frame)));
 }
 
 // Makes an empty file that only its owner can read; SQLite gives its journals
@@ -251,7 +248,7 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenToRead(const std::filesystem:
 absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenWith(const std::filesystem::path& path,
                                                         int flags, const char* vfs) {
   RETURN_IF_ERROR(CheckLog(path));
-  if ((flags & SQLITE_OPEN_READWRITE) != 0) SetHalfNewLogAside(path);
+  if ((flags & SQLITE_OPEN_READWRITE) != 0) RemoveHalfNewLog(path);
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_FULLMUTEX, vfs);
   SqliteDatabase database(handle);

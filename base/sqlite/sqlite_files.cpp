@@ -79,8 +79,7 @@ absl::Status SqliteDatabase::AddChecksums(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const Checksums checksums, ChecksumsOf(path));
   if (checksums == Checksums::kAll) return absl::OkStatus();
   if (checksums == Checksums::kHidden) {
-    return absl::DataLossError(
-        fmt::format("{}: page 1 is damaged; restore the file from a backup", path.string()));
+    return absl::DataLossError(fmt::format("{}: page 1 is damaged", path.string()));
   }
   const Unfinished copy(path.string() + std::string(kPartialSuffix));
   {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/fail_point.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
@@ -56,11 +57,22 @@ Bytes ContextOf(const Digest& session, int64_t number) {
   return std::move(writer).Take();
 }
 
+// An older copy would not know of rounds in which the client has agreed.
+absl::Status WithAdvice(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(
+      fmt::format("{}; leave this client stopped until the secure runs that are under way have "
+                  "ended, and move the file away then; never put back an older copy",
+                  Message(status)));
+}
+
 }  // namespace
 
 absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path& path,
                                                     const SigningKey& key) {
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));
+  absl::StatusOr<SqliteDatabase> opened = SqliteDatabase::OpenChecked(path);
+  RETURN_IF_ERROR(WithAdvice(opened.status()));
+  SqliteDatabase database = *std::move(opened);
   // A secret that was deleted is overwritten.
   RETURN_IF_ERROR(database.Execute("PRAGMA secure_delete = ON"));
   RETURN_IF_ERROR(database.Migrate(kSteps));

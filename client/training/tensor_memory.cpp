@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -83,7 +82,7 @@ void KeepTensorsTogether() {
   // becomes free whatever their threshold says. A sanitizer's malloc ignores all this.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TRIM_THRESHOLD, -1);  // Never; the largest number would be 2 GiB.
   mallopt(M_TOP_PAD, kGrowth);
   TheAllocator().WantHugePagesFromHereOn();
 }

@@ -22,6 +22,7 @@
 #include "base/units.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
+#include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 namespace {
@@ -226,12 +227,20 @@ absl::StatusOr<bool> KnowsSomeRun(const path& state) {
   return runs.Step();
 }
 
+// Not what else lies there, as a draft that a crash has left.
+int64_t CountBlobs(const path& folder) {
+  const std::vector<path> entries = EntriesOf(folder);
+  return std::count_if(entries.begin(), entries.end(), [](const path& entry) {
+    return Digest::Parse(entry.filename().string()).ok();
+  });
+}
+
 // Rather than begin anew in silence, and remove what a lost database knew of. One adapter
 // alone may be that of a first run, cut off before it was stored.
 absl::Status CheckKnowsItsRuns(const path& state) {
   ASSIGN_OR_RETURN(const bool knows_some, KnowsSomeRun(state));
   if (knows_some) return absl::OkStatus();
-  const bool has_adapters = EntriesOf(state / kBlobsName).size() > 1;
+  const bool has_adapters = CountBlobs(state / kBlobsName) > 1;
   if (!has_adapters && EntriesOf(state / kSpoolName).empty()) return absl::OkStatus();
   return absl::DataLossError(fmt::format(
       "{0}/{1} knows of no run, and {0}/{2} holds {3}: has it, or {1}-wal, which is part of it, "

@@ -9,6 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "base/printable_text.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/writer.h"
 #include "coordinator/storage/columns.h"
@@ -216,13 +217,21 @@ absl::Status CheckIsWriter(SqliteDatabase& database, const std::filesystem::path
                                   PrintableText(ToText(other))));
 }
 
+absl::Status WithAdvice(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(fmt::format(
+      "{}; restore a backup into an empty folder (fedtune-coordinator restore)", Message(status)));
+}
+
 }  // namespace
 
 int64_t NewestSchema() { return std::ssize(kSteps); }
 
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
     const std::filesystem::path& path, std::function<void(const absl::Status&)> on_end) {
-  ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::OpenChecked(path));
+  absl::StatusOr<SqliteDatabase> opened = SqliteDatabase::OpenChecked(path);
+  RETURN_IF_ERROR(WithAdvice(opened.status()));
+  SqliteDatabase database = *std::move(opened);
   RETURN_IF_ERROR(database.Migrate(kSteps));
   ASSIGN_OR_RETURN(const int64_t epoch, TakeOver(database));
   database.OnEnd(std::move(on_end));

@@ -25,7 +25,8 @@ at::Tensor AttendOnCpu(const Heads& heads, const AttentionPlan& plan, double sca
                        RightType products);
 
 // The same for heads of latent attention, of which none is assembled: keys and values are
-// read where they are, and queries get their positions in place.
+// read where they are, and queries get their positions in place, of which nobody else may
+// make use.
 at::Tensor AttendOnCpu(const LatentHeads& latent, const AttentionShape& shape,
                        const AttentionContext& context, RightType products);
 
