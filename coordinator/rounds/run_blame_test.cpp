@@ -155,7 +155,10 @@ TEST_F(PlainBlameTest, StaysSoInANewProcess) {
 // Five of seven are asked; four must do all that is asked of them.
 class SecureBlameTest : public SecureRunTest {
  protected:
-  SecureBlameTest() { plan_.rounds.count = 3; }
+  void SetUp() override {
+    SecureRunTest::SetUp();
+    plan_.rounds.count = 3;
+  }
 
   void StartWithSeven() {
     Enrol(6);
