@@ -122,7 +122,7 @@ class JournalWorkshop final : public Workshop {
     observer({.id = assignment.id, .phase = WorkPhase::kTraining});
     if (assignment.id.round == 2) return absl::InternalError("the loss is not finite");
     if (assignment.id.round == 5) {
-      journal_.Await("progress");
+      journal_.Await("is training");
       end();
       return absl::AbortedError("the GPU is lost");
     }
