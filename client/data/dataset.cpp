@@ -96,6 +96,8 @@ absl::StatusOr<Turn> ParseTurn(const nlohmann::json& value) {
   const bool is_answer = turn.role == "assistant";
   if (is_answer && IsBlank(turn.content)) return Rejected("the answer is empty");
   ASSIGN_OR_RETURN(turn.is_learnt, IsLearnt(value, is_answer));
+  ASSIGN_OR_RETURN(turn.name, TextField(value, "name", ""));
+  ASSIGN_OR_RETURN(turn.tool_call_id, TextField(value, "tool_call_id", ""));
   return turn;
 }
 

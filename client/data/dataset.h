@@ -28,6 +28,9 @@ struct Turn {
   std::string role;  // "system", "user", "assistant" or "tool".
   std::string content;
   bool is_learnt = true;  // Of an answer: false with "weight": 0.
+  // For chat templates that write them; empty: not there.
+  std::string name = {};
+  std::string tool_call_id = {};
 
   friend bool operator==(const Turn&, const Turn&) = default;
 };

@@ -56,6 +56,20 @@ TEST(ParseRecordTest, ReadsAConversation) {
   EXPECT_EQ(*record, DatasetRecord(ConversationRecord{{{"user", "Hi"}, {"assistant", "Ho"}}}));
 }
 
+TEST(ParseRecordTest, ReadsWhoSpeaksAndWhatAToolAnswers) {
+  const auto record = ParseRecord(
+      R"({"messages": [{"role": "user", "name": "ada", "content": "Hi"},
+                       {"role": "tool", "tool_call_id": "call-1", "content": "7"},
+                       {"role": "assistant", "name": null, "content": "Ho"}]})");
+  ASSERT_THAT(record, IsOk());
+  const auto& turns = std::get<ConversationRecord>(*record).turns;
+  EXPECT_EQ(turns[0].name, "ada");
+  EXPECT_EQ(turns[1].tool_call_id, "call-1");
+  EXPECT_EQ(turns[2].name, "");
+  EXPECT_EQ(Reason(R"({"messages": [{"role": "user", "name": 7, "content": "Hi"}]})"),
+            "messages[0]: \"name\" is not text");
+}
+
 TEST(ParseRecordTest, IgnoresOtherKeys) {
   EXPECT_THAT(
       ParseRecord(R"({"site": 3, "messages": null, "instruction": "a", "output": "b", "x": {}})"),

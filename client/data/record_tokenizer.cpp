@@ -50,7 +50,7 @@ std::vector<ChatMessage> UpToLastAnswer(const ConversationRecord& record) {
   std::vector<ChatMessage> messages;
   size_t answered = 0;
   for (const Turn& turn : record.turns) {
-    messages.push_back({turn.role, turn.content, turn.is_learnt});
+    messages.push_back({turn.role, turn.content, turn.is_learnt, turn.name, turn.tool_call_id});
     if (turn.role == "assistant" && turn.is_learnt) answered = messages.size();
   }
   messages.resize(answered);

@@ -62,8 +62,13 @@ absl::StatusOr<std::optional<std::string>> TemplateOf(const nlohmann::json& conf
 
 TemplateValue MessageValue(const ChatMessage& message) {
   const bool is_marked = message.role == "assistant" && message.is_learnt;
-  return ObjectValue(
-      {{"role", TextValue(message.role)}, {"content", {MarkedText(message.content, is_marked)}}});
+  TemplateObject keys = {{"role", TextValue(message.role)},
+                         {"content", {MarkedText(message.content, is_marked)}}};
+  if (!message.name.empty()) keys.emplace("name", TextValue(message.name));
+  if (!message.tool_call_id.empty()) {
+    keys.emplace("tool_call_id", TextValue(message.tool_call_id));
+  }
+  return ObjectValue(std::move(keys));
 }
 
 }  // namespace

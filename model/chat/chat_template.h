@@ -20,6 +20,9 @@ struct ChatMessage {
   std::string role;  // "system", "user", "assistant" or "tool".
   std::string content;
   bool is_learnt = true;  // Whether what the assistant says here is marked.
+  // What some templates write besides; empty: not there.
+  std::string name = {};
+  std::string tool_call_id = {};
 };
 
 // How a model was taught to read conversations: its chat template, in the part of

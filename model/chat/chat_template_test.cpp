@@ -422,6 +422,17 @@ TEST(ChatTemplateTest, FindsPartsInLinearTime) {
   EXPECT_EQ(Write(text + "{{ n.t.replace(part, '') | length }}"), "33554432");
 }
 
+TEST(ChatTemplateTest, KnowsWhoSpeaksByNameAndWhatAToolAnswers) {
+  const std::vector<ChatMessage> talk = {{.role = "user", .content = "Hi", .name = "ada"},
+                                         {.role = "tool", .content = "7", .tool_call_id = "call-1"},
+                                         {"assistant", "Hello"}};
+  EXPECT_EQ(Write("{% for m in messages %}{{ m.get('name') or m['role'] }}: {{ m.content }}"
+                  "{% if m.tool_call_id is defined %} of {{ m.tool_call_id }}{% endif %}; "
+                  "{% endfor %}",
+                  talk),
+            "ada: Hi; tool: 7 of call-1; assistant: [Hello]; ");
+}
+
 TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {
   const std::vector<ChatMessage> many(1000, {"user", "x"});
   EXPECT_EQ(Write("{% for a in messages %}{% for b in messages %}{% for c in messages %}"
