@@ -207,8 +207,9 @@ std::vector<uint32_t> CoordinatorSession::AtFault() const {
   std::vector<uint32_t> at_fault;
   for (const auto& [number, member] : members_) {
     if (!member.advertisement.has_value()) continue;
-    const bool has_all = std::all_of(needed.begin(), needed.end(), [&](MessageKind kind) {
-      return member.answered.contains(kind);
+    const auto& answered = member.answered;
+    const bool has_all = std::all_of(needed.begin(), needed.end(), [&answered](MessageKind kind) {
+      return answered.contains(kind);
     });
     if (member.dropped || !has_all) at_fault.push_back(number);
   }
