@@ -2,8 +2,11 @@
 
 #include "client/round/assignment_check.h"
 
+#include <algorithm>
+
 #include "fmt/format.h"
 #include "plan/evaluated_rounds.h"
+#include "plan/plan_limits.h"
 
 namespace fedtune {
 
@@ -12,7 +15,8 @@ absl::Status CheckAssignment(const Assignment& assignment, const Plan& plan) {
   const int64_t count = plan.rounds.count;
   if (round < 0 || round > count || (round == count && !assignment.evaluate_only)) {
     return absl::InvalidArgumentError(
-        fmt::format("the coordinator assigned round {} of a plan with {}", round + 1, count));
+        fmt::format("the coordinator assigned round {} of a plan with {}",
+                    std::min(round, kMostRounds) + 1, count));
   }
   if (round < count && assignment.evaluate_only) {
     return absl::InvalidArgumentError(fmt::format(
