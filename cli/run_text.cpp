@@ -149,8 +149,7 @@ std::string LargestShareText(const v1::RunStatus& run) {
   if (weighed < 2 || static_cast<double>(largest->weight()) <= kMostOfAll * total) return "";
   return fmt::format(
       "{} makes up {} of a mean over all of them, by the {} records that it says it has; "
-      "max_weight in "
-      "[aggregation] of a plan is a bound on that",
+      "max_weight in [aggregation] of a plan is a bound on that",
       largest->institution(), Percent(static_cast<double>(largest->weight()) / total),
       RecordCount(largest->example_count()));
 }

@@ -41,9 +41,9 @@ std::string LastRoundText(const v1::RunStatus& run);
 // How many rounds have burnt, and why the newest of them did; empty if none did.
 std::string BurntText(const v1::GetRunResponse& response);
 
-// "st-anna makes up 99.9 % of each mean, by the 1,000,000 records that it says it has ...";
-// empty unless one client counts for more than nine times all others, and while clients
-// are still being invited.
+// "st-anna makes up 99.9 % of a mean over all of them, by the 1,000,000 records ..."; empty
+// unless one client counts for more than nine times all others, and while clients are
+// still being invited.
 std::string LargestShareText(const v1::RunStatus& run);
 
 // "load varies by 0.31 to 0.62 between the experts of 26 layers (deviation over

@@ -150,8 +150,7 @@ TEST(LargestShareTextTest, NamesWhoAloneMakesTheMean) {
   *response.mutable_run() = Weighing({{"charite", 600}, {"uke", 400}, {"st-anna", 999'000}});
   EXPECT_EQ(LargestShareText(response.run()),
             "st-anna makes up 99.9 % of a mean over all of them, by the 999,000 records that it "
-            "says it has; "
-            "max_weight in [aggregation] of a plan is a bound on that");
+            "says it has; max_weight in [aggregation] of a plan is a bound on that");
   EXPECT_THAT(RunDetails(response, absl::UnixEpoch()), HasSubstr("  weights       st-anna makes"));
   EXPECT_THAT(WatchNews(Weighing({{"charite", 600}}), response.run()),
               ElementsAre(LargestShareText(response.run())));
