@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/logging.h"
-#include "coordinator/driver/roster.h"
+#include "coordinator/driver/clients/roster.h"
 #include "coordinator/driver/run_driver.h"
 #include "coordinator/driver/timer_queue.h"
 #include "coordinator/driver/work_queue.h"

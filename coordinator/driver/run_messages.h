@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "base/logging.h"
-#include "coordinator/driver/client_line.h"
-#include "coordinator/driver/roster.h"
+#include "coordinator/driver/clients/client_line.h"
+#include "coordinator/driver/clients/roster.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/run_events.h"
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "coordinator/driver/pending_release.h"
+#include "coordinator/driver/release/pending_release.h"
 #include "coordinator/driver/run_driver.h"
 #include "fmt/format.h"
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "coordinator/driver/client_line.h"
+#include "coordinator/driver/clients/client_line.h"
 
 namespace fedtune {
 

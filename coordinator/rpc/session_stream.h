@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "coordinator/driver/client_gateway.h"
-#include "coordinator/driver/client_line.h"
+#include "coordinator/driver/clients/client_line.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/open_streams.h"

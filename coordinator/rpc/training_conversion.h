@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "coordinator/driver/client_line.h"
+#include "coordinator/driver/clients/client_line.h"
 #include "coordinator/rounds/run_events.h"
 #include "coordinator/storage/federation_store.h"
 #include "privacy/crypto/sha256.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "coordinator/driver/contribution_buffer.h"
+#include "coordinator/driver/contributions/contribution_buffer.h"
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "google/protobuf/io/coded_stream.h"

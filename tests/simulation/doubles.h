@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "coordinator/driver/client_line.h"
+#include "coordinator/driver/clients/client_line.h"
 #include "coordinator/driver/timer_queue.h"
 #include "coordinator/rounds/run.h"
 #include "coordinator/storage/run_store.h"

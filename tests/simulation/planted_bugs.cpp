@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/sqlite/sqlite.h"
 #include "base/status.h"
-#include "coordinator/driver/global_adapter.h"
+#include "coordinator/driver/release/global_adapter.h"
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/rounds/round_journal.h"
 #include "coordinator/storage/forwarding_store.h"

@@ -10,8 +10,8 @@ import pathlib
 import re
 import sys
 
-# Folder, or folder/subfolder where that is narrower: what it may include
-# besides itself, as path prefixes.
+# Folder: what it may include besides itself, as path prefixes; a folder within
+# another one: what of that one.
 MAY_INCLUDE = {
     "base": [],
     "privacy": ["base/"],
@@ -29,7 +29,28 @@ MAY_INCLUDE = {
               "proto/", "rpc/", "tests/"],
     "tests": ["base/", "privacy/", "aggregation/", "model/", "plan/", "coordinator/", "client/",
               "cli/", "ca/", "proto/", "rpc/", "simulation/"],
+    "privacy/crypto": [],
+    "privacy/identity": ["privacy/crypto/"],
+    "privacy/secure_aggregation": ["privacy/crypto/"],
+    "model/checkpoint": [],
+    "model/tokenizer": [],
+    "model/chat": ["model/tokenizer/"],
+    "model/transformer": ["model/checkpoint/"],
+    "coordinator/rounds": [],
+    "coordinator/storage": ["coordinator/rounds/"],
+    "coordinator/driver": ["coordinator/rounds/", "coordinator/storage/"],
+    "coordinator/driver/clients": [],
+    "coordinator/driver/contributions": [],
+    "coordinator/driver/release": ["coordinator/driver/contributions/"],
+    "coordinator/rpc": ["coordinator/rounds/", "coordinator/storage/", "coordinator/driver/"],
+    "client/data": [],
+    "client/policy": [],
+    "client/storage": [],
+    "client/training": ["client/data/"],
+    "client/round": ["client/data/", "client/policy/", "client/storage/", "client/training/"],
+    "client/transport": ["client/round/"],
 }
+FOLDERS = [folder for folder in MAY_INCLUDE if "/" not in folder]
 
 # Library header prefix: the only folders that may include it.
 EDGE = ["rpc", "coordinator/rpc", "client/transport", "cli", "simulation", "bench", "tests"]
@@ -54,22 +75,29 @@ SUFFIXES = {".h", ".cpp", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[>"]', re.MULTILINE)
 
 
+def may_include(folder, header, is_test):
+    """Whether the row of `folder` lets a file in it include `header`."""
+    around = folder.rpartition("/")[0]
+    governs = header.startswith(f"{around}/") if around else header.split("/")[0] in FOLDERS
+    allowed = [f"{folder}/", *MAY_INCLUDE[folder], *(["tests/support/"] if is_test else [])]
+    return not governs or header.startswith(tuple(allowed))
+
+
 def violations(path):
     """Yields a line for each include of `path` that breaks a rule."""
-    folder = path.parts[0]
+    folders = [str(parent) for parent in path.parents if str(parent) in MAY_INCLUDE]
     is_test = path.stem.endswith("_test")
     for header in INCLUDE.findall(path.read_text()):
-        target = header.split("/")[0]
-        allowed = MAY_INCLUDE[folder] + (["tests/support/"] if is_test else [])
-        if target in MAY_INCLUDE and target != folder and not header.startswith(tuple(allowed)):
-            yield f"{path}: {folder}/ must not include {header}"
+        for folder in folders:
+            if not may_include(folder, header, is_test):
+                yield f"{path}: {folder}/ must not include {header}"
         for prefix, homes in CONFINED.items():
             if header.startswith(prefix) and not str(path).startswith(tuple(homes)):
                 yield f"{path}: {header} is confined to {', '.join(homes)}"
 
 
 def main():
-    sources = [path for folder in MAY_INCLUDE for path in pathlib.Path(folder).rglob("*")
+    sources = [path for folder in FOLDERS for path in pathlib.Path(folder).rglob("*")
                if path.suffix in SUFFIXES]
     if not sources:
         print("no sources here: run from the repository root")

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/driver/clients/comings_and_goings.h"
+
+namespace fedtune {
+
+ComingsAndGoings::Say ComingsAndGoings::Note(const Institution& client, absl::Duration now) {
+  Told& told = told_[client];
+  if (told.times == 0 || now - told.since >= kWithin) told = {.since = now, .times = 0};
+  ++told.times;
+  if (told.times > kMost) return Say::kNothing;
+  return told.times == kMost ? Say::kThatItIsTheLast : Say::kIt;
+}
+
+}  // namespace fedtune

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// A large contribution, on a disk that fails at each call in turn: what was kept is
+// there, to the bit, and what was not is sent again.
+
+#include <cerrno>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aggregation/adapter_bytes.h"
+#include "base/files.h"
+#include "coordinator/driver/contributions/contribution_buffer.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/lossy_disk.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::AnyOf;
+using testing::HasCode;
+using testing::IsOk;
+using testing::LossyDisk;
+
+constexpr size_t kValues = (size_t{5} << 20) / sizeof(float);  // Too many for memory.
+constexpr size_t kChunk = size_t{1} << 20;
+const RunId kRun{"run-0001"};
+
+class ContributionFaultsTest : public ::testing::Test {
+ protected:
+  ContributionFaultsTest() : values_(kValues) {
+    for (size_t i = 0; i < kValues; ++i) values_[i] = static_cast<float>(i % 1000) - 500;
+    header_.size_bytes = ValueBytes(values_).size();
+    header_.sha256 = Sha256Of(ValueBytes(values_));
+    EXPECT_THAT(HandIn(), IsOk());
+    operations_ = disk_.operations();
+    EXPECT_GT(operations_, 40);
+    Clear();
+  }
+
+  void Clear() {
+    spool_.Remove(kRun.value);
+    EXPECT_THAT(SyncDirectory(directory_.path() / "spool"), IsOk());
+    disk_.Heal();
+  }
+
+  // As a client whose call may be cut off: the name of what is kept.
+  absl::StatusOr<std::string> HandIn() {
+    absl::StatusOr<SpooledBytes> bytes =
+        SpooledBytes::CreateOrGoOn(spool_, kRun, "0-1-ada", header_.sha256, header_.size_bytes);
+    if (!bytes.ok()) return bytes.status();
+    auto buffer = ContributionBuffer::Create(header_, *std::move(bytes));
+    if (!buffer.ok()) return buffer.status();
+    begin_ = buffer->received();
+    const std::string_view all = ValueBytes(values_);
+    while (!buffer->complete()) {
+      const absl::Status taken =
+          buffer->Append(buffer->received(), all.substr(buffer->received(), kChunk));
+      if (!taken.ok()) return taken;
+    }
+    auto verified = (*std::move(buffer)).Finish();
+    if (!verified.ok()) return verified.status();
+    const absl::Status kept = verified->values->bytes().Keep();
+    if (!kept.ok()) return kept;
+    return verified->values->bytes().name();
+  }
+
+  // Again, until it is kept: what an earlier call has left may be damaged, once.
+  std::string HandInAgain() {
+    absl::StatusOr<std::string> name = HandIn();
+    if (!name.ok()) {
+      EXPECT_THAT(name, HasCode(absl::StatusCode::kAborted));
+      name = HandIn();
+    }
+    EXPECT_THAT(name, IsOk());
+    return name.ok() ? *name : "";
+  }
+
+  absl::StatusOr<VerifiedValues> Restored(const std::string& name) const {
+    Spool::OpenFiles open;
+    return ContributionBuffer::Restore(header_, spool_, name, std::nullopt, open);
+  }
+
+  void ExpectThere(const std::string& name) const {
+    const auto restored = Restored(name);
+    ASSERT_THAT(restored, IsOk());
+    std::vector<float> values(kValues);
+    ASSERT_THAT(restored->values->Read(0, values), IsOk());
+    EXPECT_EQ(values, values_);
+  }
+
+  const testing::TemporaryDirectory directory_;
+  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
+  LossyDisk disk_{directory_.path() / "spool"};
+  std::vector<float> values_;
+  ContributionHeader header_;
+  int64_t operations_ = 0;
+  uint64_t begin_ = 0;  // Where the last call went on.
+};
+
+TEST_F(ContributionFaultsTest, WhatIsKeptSurvivesAPowerCutAndTheRestIsSentAgain) {
+  for (int64_t k = 0; k <= operations_; ++k) {
+    SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
+    disk_.DieAt(k);
+    const absl::StatusOr<std::string> name = HandIn();
+    EXPECT_EQ(name.ok(), k == operations_) << name.status();
+    disk_.CutPower(static_cast<uint64_t>(k));
+    const std::string kept = name.ok() ? *name : HandInAgain();
+    disk_.CutPower(static_cast<uint64_t>(k));
+    ExpectThere(kept);
+    Clear();
+  }
+}
+
+// Not even where a sync fails, and the next one would succeed.
+TEST_F(ContributionFaultsTest, AfterAnIoErrorNothingIsKeptThatIsNotThere) {
+  bool began_anew = false;
+  for (int64_t k = 0; k < operations_; ++k) {
+    SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
+    disk_.FailAt(k, EIO);
+    EXPECT_THAT(HandIn(), HasCode(absl::StatusCode::kUnavailable));
+    EXPECT_TRUE(disk_.struck());
+    const std::string kept = HandInAgain();
+    began_anew = begin_ == 0;
+    disk_.CutPower(static_cast<uint64_t>(k));
+    ExpectThere(kept);
+    Clear();
+  }
+  EXPECT_TRUE(began_anew) << "the last calls are syncs";
+}
+
+TEST_F(ContributionFaultsTest, OnAFullDiskItIsNotTakenAndComesAgain) {
+  for (int64_t k = 0; k < operations_; ++k) {
+    SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
+    disk_.FailAt(k, ENOSPC);
+    EXPECT_THAT(HandIn(), HasCode(absl::StatusCode::kUnavailable));
+    const std::string kept = HandInAgain();
+    disk_.CutPower(static_cast<uint64_t>(k));
+    ExpectThere(kept);
+    Clear();
+  }
+}
+
+TEST_F(ContributionFaultsTest, WhatALyingDiskHasLostIsNoticed) {
+  int64_t lost = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(seed);
+    disk_.LoseSyncs();
+    const absl::StatusOr<std::string> name = HandIn();
+    ASSERT_THAT(name, IsOk());
+    disk_.CutPower(seed);
+    const auto restored = Restored(*name);
+    if (restored.ok()) {
+      ExpectThere(*name);
+    } else {
+      ++lost;
+      EXPECT_THAT(restored, AnyOf(HasCode(absl::StatusCode::kDataLoss),
+                                  HasCode(absl::StatusCode::kNotFound)));
+    }
+    Clear();
+  }
+  EXPECT_GT(lost, 5);
+}
+
+// Small ones lie in one file.
+class SmallContributionsTest : public ContributionFaultsTest {
+ protected:
+  absl::StatusOr<std::string> Keep(std::string_view content) {
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(content));
+    const auto kept = pack_.Keep({&bytes, 1});
+    if (!kept.ok()) return kept.status();
+    return kept->front().name;
+  }
+
+  void ExpectHas(const std::string& name, std::string_view content) const {
+    const absl::StatusOr<SpoolFile> file = spool_.Find(name, content.size());
+    ASSERT_THAT(file, IsOk());
+    std::string there(content.size(), '?');
+    ASSERT_THAT(file->Read(0, std::as_writable_bytes(std::span(there))), IsOk());
+    EXPECT_EQ(there, content);
+  }
+
+  SpoolPack pack_{spool_, kRun.value};
+};
+
+TEST_F(SmallContributionsTest, WhatWasKeptIsThereWhateverFailsBehindIt) {
+  for (const int error : {EIO, ENOSPC}) {
+    bool struck = true;
+    for (int64_t k = 0; struck; ++k) {
+      SCOPED_TRACE(fmt::format("error {}, call {}", error, k));
+      const absl::StatusOr<std::string> first = Keep("first");
+      ASSERT_THAT(first, IsOk());
+      disk_.FailAt(k, error);
+      const absl::StatusOr<std::string> second = Keep("second");
+      struck = disk_.struck();
+      disk_.Heal();
+      EXPECT_EQ(second.ok(), !struck);
+      const absl::StatusOr<std::string> again = Keep("second");
+      ASSERT_THAT(again, IsOk());
+      disk_.CutPower(static_cast<uint64_t>(k));
+      ExpectHas(*first, "first");
+      ExpectHas(*again, "second");
+      pack_.Close();
+      Clear();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fedtune
