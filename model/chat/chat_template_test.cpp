@@ -9,31 +9,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
+#include "tests/support/written_chat.h"
 
 namespace fedtune {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::IsOk;
-
-const std::vector<ChatMessage> kTalk = {{"user", "Hi"}, {"assistant", "Hello"}};
-
-// What is written, with the assistant's words in brackets; or why nothing is.
-std::string Write(std::string_view source, const std::vector<ChatMessage>& messages = kTalk) {
-  const auto chat = ChatTemplate::Parse(source, "model", {.bos = "<b>", .eos = "<e>"});
-  if (!chat.ok()) return std::string(chat.status().message());
-  const auto text = chat->Render(messages, /*ask=*/false);
-  if (!text.ok()) return std::string(text.status().message());
-  std::string shown;
-  bool inside = false;
-  for (size_t at = 0; at < text->size(); ++at) {
-    if (text->IsAnswer(at) != inside) shown += inside ? "]" : "[";
-    inside = text->IsAnswer(at);
-    shown += text->text()[at];
-  }
-  return inside ? shown + "]" : shown;
-}
+using testing::Write;
 
 void ExpectRendering(const ChatTemplate& chat, const nlohmann::json& rendering) {
   std::vector<ChatMessage> messages;
@@ -364,64 +346,6 @@ TEST(ChatTemplateTest, RefusesAnArgumentWithoutANameBehindOneWithAName) {
             "model: line 1: an argument without a name follows one with a name");
 }
 
-TEST(ChatTemplateTest, RefusesWhatWouldTakeAllMemory) {
-  const std::string too_much = "model: line 1: the chat template handles too much text";
-  const std::string text =
-      "{% set n = namespace(t='0123456789abcdef') %}"
-      "{% for i in range(16) %}{% set n.t = n.t ~ n.t %}{% endfor %}";
-  EXPECT_EQ(Write(text + "{% set n.l = [n.t] %}"
-                         "{% for i in range(16) %}{% set n.l = n.l + n.l %}{% endfor %}"),
-            too_much);
-  // Objects are shared, and what is taken of them is not.
-  EXPECT_EQ(Write(text + "{% set n.l = [{'a': n.t}] %}{% for i in range(16) %}"
-                         "{% set n.l = n.l + n.l %}{% endfor %}"
-                         "{{ n.l | map(attribute='a') | list | length }}"),
-            too_much);
-  EXPECT_EQ(Write("{% macro m() %}{% for i in range(300) %}" + std::string(200'000, 'x') +
-                  "{% endfor %}{{ m() }}{% endmacro %}{{ m() }}"),
-            "model: line 1: the chat template writes too much");
-}
-
-TEST(ChatTemplateTest, CountsTheStepsOfWhatGoesThroughListsAndGivesNone) {
-  const std::string lists =
-      "{% set a = range(60000) | list %}{% set b = range(60000) | list %}{% set n = namespace() %}"
-      "{% for i in range(1000) %}";
-  for (const std::string work : {"a == b", "-1 in a", "a is eq(b)", "70000 is in(a)"}) {
-    EXPECT_EQ(Write(lists + "{% set n.x = " + work + " %}{% endfor %}"),
-              "model: line 1: the chat template takes too many steps")
-        << work;
-  }
-  const std::string objects =
-      "{% set n = namespace(l=[{'a': ''}]) %}{% for i in range(16) %}{% set n.l = n.l + n.l %}"
-      "{% endfor %}{% for i in range(1000) %}{% set n.x = ";
-  EXPECT_EQ(Write(objects + "n.l | map(attribute='a') | join %}{% endfor %}"),
-            "model: line 1: the chat template takes too many steps");
-  EXPECT_EQ(Write(objects + "n.l | selectattr('a') | list %}{% endfor %}"),
-            "model: line 1: the chat template handles too much text");
-}
-
-TEST(ChatTemplateTest, CountsWhatElementsAreComparedWithForEachOfThem) {
-  const std::string objects =
-      "{% set n = namespace(l=[{'a': 'x'}]) %}{% for i in range(16) %}{% set n.l = n.l + n.l %}"
-      "{% endfor %}{% set numbers = range(65536) | list %}";
-  EXPECT_EQ(Write(objects + "{{ n.l | selectattr('a', 'in', numbers) | list | length }}"),
-            "model: line 1: the chat template takes too many steps");
-  EXPECT_EQ(Write(objects + "{% set t = numbers | join %}"
-                            "{{ n.l | selectattr('a', 'in', t) | list | length }}"),
-            "model: line 1: the chat template handles too much text");
-}
-
-// Each place of the second would be compared with half of the first.
-TEST(ChatTemplateTest, FindsPartsInLinearTime) {
-  const std::string text =
-      "{% set n = namespace(t='aaaaaaaaaaaaaaaa') %}"
-      "{% for i in range(20) %}{% set n.t = n.t ~ n.t %}{% endfor %}{% set part = n.t ~ 'b' %}"
-      "{% set n.t = n.t ~ n.t %}";
-  EXPECT_EQ(Write(text + "{{ part in n.t }}"), "False");
-  EXPECT_EQ(Write(text + "{{ n.t.split(part) | length }}"), "1");
-  EXPECT_EQ(Write(text + "{{ n.t.replace(part, '') | length }}"), "33554432");
-}
-
 TEST(ChatTemplateTest, KnowsWhoSpeaksByNameAndWhatAToolAnswers) {
   const std::vector<ChatMessage> talk = {{.role = "user", .content = "Hi", .name = "ada"},
                                          {.role = "tool", .content = "7", .tool_call_id = "call-1"},
@@ -431,96 +355,6 @@ TEST(ChatTemplateTest, KnowsWhoSpeaksByNameAndWhatAToolAnswers) {
                   "{% endfor %}",
                   talk),
             "ada: Hi; tool: 7 of call-1; assistant: [Hello]; ");
-}
-
-TEST(ChatTemplateTest, EndsWhatWouldNotEnd) {
-  const std::vector<ChatMessage> many(1000, {"user", "x"});
-  EXPECT_EQ(Write("{% for a in messages %}{% for b in messages %}{% for c in messages %}"
-                  "{% set d = 1 %}{% endfor %}{% endfor %}{% endfor %}",
-                  many),
-            "model: line 1: the chat template takes too many steps");
-  EXPECT_EQ(Write("{% set n = namespace(t='xx') %}{% for a in messages %}"
-                  "{% set n.t = n.t + n.t %}{% endfor %}",
-                  many),
-            "model: line 1: the chat template writes too much");
-  EXPECT_EQ(Write("{{ (messages[0].content.split('x') | length) }}",
-                  {{"user", std::string(size_t{1} << 17, 'x')}}),
-            "model: line 1: the chat template splits text in too many parts");
-  EXPECT_EQ(Write("{% set n = namespace(l=['x']) %}{% for a in messages %}"
-                  "{% set n.l = n.l + n.l %}{% endfor %}",
-                  many),
-            "model: line 1: the chat template makes too long a list");
-  EXPECT_EQ(Write("{% for i in range(99999) %}{% endfor %}"),
-            "model: line 1: the chat template makes too long a list");
-  EXPECT_EQ(Write("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
-            "model: line 1: the chat template's parts call each other too deeply");
-  std::string chain = "{% macro m() %}{{ m()";
-  for (int i = 0; i < 400; ++i) chain += " ~ 1";
-  EXPECT_THAT(Write(chain + " }}{% endmacro %}{{ m() }}"), HasSubstr("too deeply"));
-  EXPECT_THAT(Write("{{ " + std::string(200, '(') + "1" + std::string(200, ')') + " }}"),
-              HasSubstr("nested too deeply"));
-}
-
-class ChatTemplateFileTest : public ::testing::Test {
- protected:
-  void Put(const std::string& name, const std::string& content) {
-    ASSERT_THAT(WriteFileAtomically(folder_.path() / name, content), IsOk());
-  }
-  std::string Load() {
-    const auto chat = ChatTemplate::Load(folder_.path());
-    if (!chat.ok()) return std::string(chat.status().message());
-    if (!chat->has_value()) return "none";
-    return (*chat)->Render(kTalk, /*ask=*/true)->text();
-  }
-
-  const testing::TemporaryDirectory folder_;
-};
-
-TEST_F(ChatTemplateFileTest, AModelMayHaveNone) {
-  EXPECT_EQ(Load(), "none");
-  Put("tokenizer_config.json", "{}");
-  EXPECT_EQ(Load(), "none");
-}
-
-TEST_F(ChatTemplateFileTest, TheConfigurationHasItAndItsMarks) {
-  Put("tokenizer_config.json",
-      R"({"chat_template": "{{ bos_token ~ eos_token }}", "bos_token": "B", "eos_token": {"content": "E"}})");
-  EXPECT_EQ(Load(), "BE");
-}
-
-TEST_F(ChatTemplateFileTest, TheMarksOfTheMapComeFirst) {
-  Put("tokenizer_config.json",
-      R"({"chat_template": "{{ bos_token ~ eos_token }}", "bos_token": "B", "eos_token": "E"})");
-  Put("special_tokens_map.json", R"({"eos_token": "M"})");
-  EXPECT_EQ(Load(), "BM");
-}
-
-TEST_F(ChatTemplateFileTest, OtherNamedMarksAreThereWhereTheyAreGiven) {
-  Put("tokenizer_config.json",
-      R"({"chat_template": "{{ pad_token }}{{ unk_token is defined }}{{ cls_token }}{{ add_bos_token is defined }}",
-          "pad_token": "P", "cls_token": {"content": "C"}, "add_bos_token": true})");
-  EXPECT_EQ(Load(), "PFalseCFalse");
-}
-
-TEST_F(ChatTemplateFileTest, OfSeveralTheDefaultIsTaken) {
-  Put("tokenizer_config.json",
-      R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})");
-  EXPECT_EQ(Load(), "d");
-}
-
-TEST_F(ChatTemplateFileTest, AFileOfItsOwnComesFirst) {
-  Put("tokenizer_config.json", R"({"chat_template": "c"})");
-  Put("chat_template.jinja", "f\n");
-  EXPECT_EQ(Load(), "f");
-}
-
-TEST_F(ChatTemplateFileTest, NamesTheFileOfAProblem) {
-  Put("tokenizer_config.json", R"({"chat_template": 1})");
-  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: \"chat_template\" is neither text"));
-  Put("tokenizer_config.json", R"({"chat_template": "{% import 'x' %}"})");
-  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: chat_template: line 1: \"import\" is not"));
-  Put("tokenizer_config.json", "[]");
-  EXPECT_THAT(Load(), HasSubstr("tokenizer_config.json: must be an object"));
 }
 
 }  // namespace
