@@ -5,15 +5,12 @@
 #include "gmock/gmock.h"
 #include "tests/support/client_state_fixture.h"
 
-namespace fedtune {
+namespace fedtune::testing {
 namespace {
 
-using testing::ClientStateTest;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::kSecond;
-using testing::Round;
 
 class NightlyClientStateTest : public ClientStateTest {
  protected:
@@ -71,4 +68,4 @@ TEST_F(NightlyClientStateTest, SubmitsOutsideItsHours) {
 }
 
 }  // namespace
-}  // namespace fedtune
+}  // namespace fedtune::testing

@@ -3,16 +3,12 @@
 #include "gmock/gmock.h"
 #include "tests/support/client_state_fixture.h"
 
-namespace fedtune {
+namespace fedtune::testing {
 namespace {
 
-using testing::ClientStateTest;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::kIcd;
-using testing::kNotes;
-using testing::Round;
 
 // A hospital in a run that aggregates securely.
 class SecureClientStateTest : public ClientStateTest {
@@ -112,4 +108,4 @@ TEST_F(SecureClientStateTest, EndsTheAggregationWhenANewAttemptBegins) {
 }
 
 }  // namespace
-}  // namespace fedtune
+}  // namespace fedtune::testing

@@ -6,19 +6,13 @@
 #include "gmock/gmock.h"
 #include "tests/support/client_state_fixture.h"
 
-namespace fedtune {
+namespace fedtune::testing {
 namespace {
 
-using testing::ClientStateTest;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::kIcd;
-using testing::kNotes;
-using testing::kSecond;
-using testing::Round;
-using testing::Runs;
 
 TEST_F(ClientStateTest, AnAttemptThatFailedIsNewWorkFromAnotherAdapter) {
   Accept();
@@ -373,4 +367,4 @@ TEST_F(ClientStateTest, TellsNoProgressOfWorkThatWasStopped) {
 }
 
 }  // namespace
-}  // namespace fedtune
+}  // namespace fedtune::testing
