@@ -115,6 +115,12 @@ void WarnOfMissingBaseModels(const ClientConfig& config, Log& log) {
   }
 }
 
+RosterJoiner JoinerOf(const MembershipSource& membership, const Clock& clock) {
+  return [&membership, &clock](std::string_view roster, CipherSuite suite) {
+    return JoinSecureRun(membership, roster, suite, clock.Now());
+  };
+}
+
 ReportTaker ReporterTo(Log& log) {
   return [&log](const std::filesystem::path& file, const DatasetReport& report) {
     log.Info("data set read", {Field("report", Describe(report, file.string()))});
@@ -133,6 +139,13 @@ RefusalObserver RefusalsTo(Log& log) {
     log.Warning("what the coordinator is told only in part",
                 {Field("run", run), Field("reason", Message(why))});
   };
+}
+
+// Its line to the coordinator ends with it.
+void RunUntil(const ClientEnd& end, ClientDaemon& daemon, const ChannelOptions& coordinator,
+              Greeting greeting) {
+  CoordinatorClient link(coordinator, std::move(greeting), daemon);
+  daemon.Run(link, end.token());
 }
 
 }  // namespace
@@ -170,10 +183,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                           .policy = std::move(policy),
                           .base_models = shelf,
                           .load_records = LoaderOf(config.datasets, ReporterTo(log), observer_of),
-                          .join_secure_run =
-                              [&membership, &clock](std::string_view roster, CipherSuite suite) {
-                                return JoinSecureRun(membership, roster, suite, clock.Now());
-                              },
+                          .join_secure_run = JoinerOf(membership, clock),
                           .memory = BudgetOf(device, config.recompute, config.memory_gb),
                           .observe_memory = MemoryTo(log),
                           .observe_refusal = RefusalsTo(log),
@@ -187,16 +197,13 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                       workshop, clock, log);
   log.Info("client started",
            {Field("institution", config.institution), Field("coordinator", config.coordinator)});
-  {
-    CoordinatorClient link({.address = config.coordinator,
-                            .files = config.credentials,
-                            .federation = credentials.certificate.identity.federation},
-                           {.client_version = FEDTUNE_VERSION,
-                            .device = DescribeDevice(device, config.threads),
-                            .datasets = std::move(datasets)},
-                           daemon);
-    daemon.Run(link, end.token());
-  }
+  RunUntil(end, daemon,
+           {.address = config.coordinator,
+            .files = config.credentials,
+            .federation = credentials.certificate.identity.federation},
+           {.client_version = FEDTUNE_VERSION,
+            .device = DescribeDevice(device, config.threads),
+            .datasets = std::move(datasets)});
   log.Info("client stopped");
   return end.status();
 }

@@ -58,33 +58,9 @@ void Add(Sha256& hash, std::span<const TokenizedRecord> records) {
   }
 }
 
-}  // namespace
-
-Digest RecordsDigest(std::string_view institution, const LocalRecords& records) {
-  Sha256 hash;
-  hash.Update(CountBytes(institution.size())).Update(institution);
-  Add(hash, records.training);
-  Add(hash, records.validation);
-  return std::move(hash).Finish();
-}
-
-absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation) {
-  RunMaterial material;
-  ASSIGN_OR_RETURN(material.plan,
-                   ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
-  ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
-  material.plan_toml = invitation.plan_toml;
-  material.base_digest = invitation.base_digest;
-  material.layout_digest = Sha256Of(invitation.layout_json);
-  ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
-  RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
-  RETURN_IF_ERROR(CheckSequenceLength(material.plan.training, model.description));
-  ASSIGN_OR_RETURN(material.routing, RoutingShapeOf(model.description, material.plan.training));
-  Decision decision = Decide(
-      site.policy, {material.plan, material.layout, model.description, model.earlier_digest});
-  if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
-  RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));
-
+// Reads the institution's records, and sees whether a training on them fits into memory.
+absl::Status TakeRecords(const Site& site, const Invitation& invitation,
+                         const LocalBaseModel& model, RunMaterial& material) {
   absl::StatusOr<LocalRecords> loaded = site.load_records(model.directory, material.plan.training);
   if (!loaded.ok()) {
     return Refusal(site, invitation, material, loaded.status(), "its records cannot be read");
@@ -111,10 +87,40 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
         return batches.Batch(global_step);
       };
   material.records_digest = RecordsDigest(site.institution, records);
-  material.base_model = std::move(model.directory);
   material.training = std::move(records.training);
   material.validation = std::move(records.validation);
   material.choices = std::move(records.choices);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Digest RecordsDigest(std::string_view institution, const LocalRecords& records) {
+  Sha256 hash;
+  hash.Update(CountBytes(institution.size())).Update(institution);
+  Add(hash, records.training);
+  Add(hash, records.validation);
+  return std::move(hash).Finish();
+}
+
+absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitation) {
+  RunMaterial material;
+  ASSIGN_OR_RETURN(material.plan,
+                   ParsePlan(invitation.plan_toml, fmt::format("plan of {}", invitation.run)));
+  ASSIGN_OR_RETURN(material.layout, AdapterLayout::FromJson(invitation.layout_json));
+  material.plan_toml = invitation.plan_toml;
+  material.base_digest = invitation.base_digest;
+  material.layout_digest = Sha256Of(invitation.layout_json);
+  ASSIGN_OR_RETURN(LocalBaseModel model, site.base_models.Find(invitation.base_digest));
+  RETURN_IF_ERROR(CheckLayout(material.layout, model.description, material.plan.adapter));
+  RETURN_IF_ERROR(CheckSequenceLength(material.plan.training, model.description));
+  ASSIGN_OR_RETURN(material.routing, RoutingShapeOf(model.description, material.plan.training));
+  Decision decision = Decide(
+      site.policy, {material.plan, material.layout, model.description, model.earlier_digest});
+  if (!decision.accepted) return absl::PermissionDeniedError(decision.reason);
+  RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));
+  RETURN_IF_ERROR(TakeRecords(site, invitation, model, material));
+  material.base_model = std::move(model.directory);
   return material;
 }
 
