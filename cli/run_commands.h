@@ -7,7 +7,7 @@
 
 namespace fedtune {
 
-// `fedtune run list|show|watch|stop` and `fedtune client list|show`.
+// `fedtune run list|show|watch|stop|pause|resume|retry` and `fedtune client list|show`.
 // `session` must outlive the command line.
 void AddRunCommands(CommandLine& line, CLI::App& run_group, Session& session);
 void AddClientCommands(CommandLine& line, Session& session);

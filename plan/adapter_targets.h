@@ -23,9 +23,9 @@ namespace fedtune {
 //
 // INVALID_ARGUMENT: a rank below 1 or above both sizes of a layer, a pattern that
 // matches no trained layer, numbers that no routed expert among the targets has, or
-// a target that matches no layer; the message names it and
-// lists what the model has, as in: target "v_proj" matches no layer of
-// deepseek-v2-lite (attention has q_proj, kv_a_proj_with_mqa, kv_b_proj, o_proj).
+// a target that matches no layer; the message names it and lists what the model
+// has, as in: target "v_proj" matches no layer of deepseek-v2-lite (attention has
+// q_proj, kv_a_proj_with_mqa, kv_b_proj, o_proj).
 absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
                                              const AdapterPlan& adapter);
 

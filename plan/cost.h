@@ -77,11 +77,11 @@ ComputeType ComputeTypeOfCpu();
 //
 // Tokens are batch_size * sequence_length, at most 8,192 at a time: an upper
 // bound for shorter records. Attention scores are computed in tiles and not
-// kept. On CPUs the sum is within 10 % of what bench/run.sh train measures; it
-// prints both. On GPUs it is more than the
-// tensors have (bench/train/gpu_memory_test); what else CUDA takes is a guess. `layout` is the
-// adapter that the plan has for this model. Requires: a plan of ParsePlan(), as far as aggregation
-// goes, and RoutingShapeOf() takes the model.
+// kept. On CPUs the sum is within 10 % of what bench/run.sh train measures; it prints
+// both. On GPUs it is more than the tensors have (bench/train/gpu_memory_test); what
+// else CUDA takes is a guess. `layout` is the adapter that the plan has for this
+// model. Requires: a plan of ParsePlan(), as far as aggregation goes, and
+// RoutingShapeOf() takes the model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers = 0);
 

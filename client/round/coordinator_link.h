@@ -40,9 +40,9 @@ class CoordinatorLink {
   // Hands in a contribution, in one try.
   //
   // UNAVAILABLE: no answer, or our certificate has expired; to be tried again.
-  // FAILED_PRECONDITION: the round
-  // does not take it (any more). CANCELLED: stopped. Any other error: the
-  // coordinator refuses it.
+  // FAILED_PRECONDITION: the round does not take it (any more).
+  // CANCELLED: stopped.
+  // Any other error: the coordinator refuses it.
   virtual absl::Status Submit(const Contribution& contribution, std::stop_token stop) = 0;
 
   // The same for a secure round's.

@@ -60,8 +60,8 @@ class SessionJournal {
   //
   // FAILED_PRECONDITION: it was closed; or survivors were agreed on in another
   // session of its round, which is burnt for ever: then with AgreedRounds().
-  // DATA_LOSS: what is kept was
-  // sealed with another signing key, or changed.
+  // DATA_LOSS: what is kept was sealed with another signing key,
+  // or changed.
   absl::StatusOr<Kept> Begin(const JournalSession& session);
 
   // Whether it would begin, or be taken up, with Begin()'s refusals; changes nothing.

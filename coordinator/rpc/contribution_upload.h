@@ -27,12 +27,12 @@ namespace fedtune {
 
 // Takes one contribution in: header first, which is judged before any of its
 // bytes are read, then chunks. Whatever is wrong ends this call only. After a header
-// that is wrong its client may send another; if the bytes behind a header are wrong for
-// good, it has failed in the round. A
-// call that ends too early may have been cut off: its client may send again, and a
-// large contribution goes on where it was. One that comes too slowly (UploadPace) is
-// ended as if it had been cut off, and so is one whose client begins another one for the
-// run (OpenUploads). Keeps itself alive until it is done.
+// that is wrong its client may send another; if the bytes behind a header are wrong
+// for good, it has failed in the round. A call that ends too early may have been
+// cut off: its client may send again, and a large contribution goes on where it
+// was. One that comes too slowly (UploadPace) is ended as if it had been cut off,
+// and so is one whose client begins another one for the run (OpenUploads). Keeps
+// itself alive until it is done.
 class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                                  public StandingStream,
                                  public std::enable_shared_from_this<ContributionUpload> {

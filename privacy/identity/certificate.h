@@ -37,8 +37,8 @@ struct AuthorityCertificate {
 //
 // INVALID_ARGUMENT: no certificate; not a member's: an authority's, another kind
 // of key than CheckKeyKind() takes, a signer's that TLS would take, not exactly
-// one identity, hosts for another role than
-// coordinator, or another use than signing.
+// one identity, hosts for another role than coordinator, or another use than
+// signing.
 absl::StatusOr<Certificate> ParseCertificate(std::string_view pem);
 
 // The block of `pem` that is the certificate of a member of `role`: the authority
