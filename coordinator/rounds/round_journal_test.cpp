@@ -71,6 +71,8 @@ std::vector<JournalEntry> OneOfEachKind() {
       {absl::Hours(6) + absl::Nanoseconds(7), TimeIsUp{}},
       {absl::Hours(7), NewProcess{}},
       {absl::Hours(7), RunEvent(ContributionsLost{{{"charite"}, {"uke"}}})},
+      {absl::ZeroDuration(),
+       BetweenRounds{{{kUke, {.times = 2, .back_in_round = 9, .why = "round 5 burnt"}}}}},
   };
 }
 
@@ -98,6 +100,12 @@ TEST(RoundJournalTest, KeepsWhoIsToBlame) {
   auto& opened = std::get<AttemptOpened>(entry.what);
   opened.members[1].blame = Blame{.times = 3, .back_in_round = 9, .why = "round 5 burnt"};
   EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what), opened);
+}
+
+TEST(RoundJournalTest, KeepsWhoIsToBlameBetweenRounds) {
+  const JournalEntry entry = OneOfEachKind().back();
+  EXPECT_EQ(std::get<BetweenRounds>(JournalEntryFromBytes(ToBytes(entry))->what).blamed,
+            std::get<BetweenRounds>(entry.what).blamed);
 }
 
 TEST(RoundJournalTest, AnOlderProgramReadsAnOpeningWithNobodyToBlame) {

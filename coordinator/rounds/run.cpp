@@ -105,6 +105,7 @@ void Run::Restore(const ResumePoint& point) {
     client.reason = from.declined ? from.reason : "";
     client.example_count = from.example_count;
     client.rounds_contributed = from.rounds_contributed;
+    client.blame = from.blame;
   }
   rounds_done_ = point.rounds_done;
   attempts_before_ = point.attempts_opened;
@@ -275,7 +276,7 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
   // Somebody has masked what cannot be: the next round may go better.
   if (secure_.has_value() && !releasing->contributors.empty()) {
     if (task.evaluate_only) return FinishUnevaluated(event.reason, step);
-    return BurnRound(task, event.reason, step);
+    return BurnRound(task, event.reason, {}, step);
   }
   End(RunState::kFailed, failed, step);
 }

@@ -316,7 +316,8 @@ class Run {
   void ReleaseSecureSum(Step& step);
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
   void LoseSum(std::string_view why, Step& step);
-  void BurnRound(const RoundTask& task, std::string_view why, Step& step);
+  void BurnRound(const RoundTask& task, std::string_view why,
+                 const std::vector<Institution>& at_fault, Step& step);
   void BurnAgreed(const RoundTask& task, Step& step);
   void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);
   void CountRound(const Releasing& releasing);
@@ -346,6 +347,7 @@ class Run {
   bool SitsOut(const Client& client, int64_t round) const;
   std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
                                         int64_t round) const;
+  std::map<Institution, Blame> Blamed() const;
   std::string SittingOutText(const Client& client) const;
 
   // The open attempt in which `from` is still to answer; null if there is none.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -235,6 +236,8 @@ struct Release {
   bool unchanged = false;
   // The oldest round whose work somebody may still hand in later.
   std::optional<int64_t> oldest_work = std::nullopt;
+  // Who sits out from the next round on, or has: stored with the release.
+  std::map<Institution, Blame> blamed = {};
 };
 
 // Send the client a message of the round's secure aggregation.

@@ -203,7 +203,8 @@ void Run::ReleaseSecureSum(Step& step) {
                   .attempt = task.attempt,
                   .contributions = std::ssize(contributors)},
       .masks = std::make_shared<const MaskStreams>(std::move(aggregating.session).TakeMasks()),
-      .evaluate_only = task.evaluate_only});
+      .evaluate_only = task.evaluate_only,
+      .blamed = Blamed()});
   phase_ = Releasing{std::move(aggregating.round), std::move(contributors)};
 }
 
@@ -221,12 +222,7 @@ void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
   }
   if (task.evaluate_only) return FinishUnevaluated(why, step);
-  if (reached >= SessionPhase::kAgreeing) {
-    BurnRound(task, why, step);
-    if (std::holds_alternative<Ended>(phase_)) return;
-    const std::string burnt = fmt::format("round {} burnt: {}", task.round + 1, why);
-    return PutBlame(at_fault, task, task.round + 1, burnt, step);
-  }
+  if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, at_fault, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why, std::move(at_fault));
 }
@@ -237,16 +233,19 @@ void Run::LoseSum(std::string_view why, Step& step) {
   const RoundTask task = aggregating.round.task();
   const bool agreed = aggregating.session.phase() >= SessionPhase::kAgreeing;
   if (task.evaluate_only) return FinishUnevaluated(why, step);
-  if (agreed) return BurnRound(task, why, step);
+  if (agreed) return BurnRound(task, why, {}, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why);
 }
 
-void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
+void Run::BurnRound(const RoundTask& task, std::string_view why,
+                    const std::vector<Institution>& at_fault, Step& step) {
   if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
     return End(RunState::kFailed,
                fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
   }
+  PutBlame(at_fault, task, task.round + 1, fmt::format("round {} burnt: {}", task.round + 1, why),
+           step);
   ReleaseNothing(task, why, step);
 }
 
@@ -269,7 +268,8 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
                                  .summary = {.round = task.round,
                                              .attempt = task.attempt,
                                              .burnt = ShortReason(std::string(why))},
-                                 .unchanged = true});
+                                 .unchanged = true,
+                                 .blamed = Blamed()});
   phase_ = Releasing{OpenRound(task, {}), {}};
 }
 

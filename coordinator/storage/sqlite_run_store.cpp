@@ -159,6 +159,7 @@ absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& rele
   ASSIGN_OR_RETURN(const std::optional<Digest> old_state, OptimizerState(id));
   RETURN_IF_ERROR(MoveHead(id, release, optimizer_state));
   RETURN_IF_ERROR(DropJournal(id));
+  if (!release.journal.empty()) RETURN_IF_ERROR(InsertIntoJournal(id, release.journal));
   RETURN_IF_ERROR(InsertBlob(release.record.adapter, release.adapter));
   if (optimizer_state.has_value()) {
     RETURN_IF_ERROR(InsertBlob(*optimizer_state, release.optimizer_state));
