@@ -41,7 +41,8 @@ enum class Kind : uint8_t {
   kTimeIsUp,
   kNewProcess,
   kContributionsLost,
-  kBetweenRounds
+  kBetweenRounds,
+  kImpossibleSum
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
@@ -249,7 +250,8 @@ void PutWhat(CanonicalWriter& out, const RunEvent& event) {
                         [](const PauseRequested&) { Check(false, "a pause is the run's"); },
                         [](const ResumeRequested&) { Check(false, "a pause is the run's"); },
                         [&](const ReleaseFailed& e) {
-                          Put(out, Kind::kReleaseFailed);
+                          Put(out,
+                              e.is_impossible_sum ? Kind::kImpossibleSum : Kind::kReleaseFailed);
                           out.Sized(e.reason.substr(0, kMaxText));
                         },
                         [&](const ContributionsLost& e) {
@@ -276,7 +278,9 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
     case Kind::kAttemptOpened:
       return GetAttemptOpened(version, in);
     case Kind::kReleaseFailed:
-      return RunEvent(ReleaseFailed{.reason = GetText(in)});
+    case Kind::kImpossibleSum:
+      return RunEvent(
+          ReleaseFailed{.reason = GetText(in), .is_impossible_sum = kind == Kind::kImpossibleSum});
     case Kind::kContributionsLost:
       return RunEvent(GetContributionsLost(in));
     case Kind::kStopRequested:
@@ -331,7 +335,7 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   if (version > kSecondVersion) entry.content = GetContent(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
-      kind > static_cast<uint8_t>(Kind::kBetweenRounds)) {
+      kind > static_cast<uint8_t>(Kind::kImpossibleSum)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(version, static_cast<Kind>(kind), in);

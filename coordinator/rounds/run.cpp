@@ -273,9 +273,10 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
   if (releasing->stop_reason.has_value()) {
     return End(RunState::kStopped, fmt::format("{}; {}", *releasing->stop_reason, failed), step);
   }
-  // Somebody has masked what cannot be: the next round may go better.
+  // The next round may go better.
   if (secure_.has_value() && !releasing->contributors.empty()) {
     if (task.evaluate_only) return FinishUnevaluated(event.reason, step);
+    if (event.is_impossible_sum) return BurnImpossible(event.reason, step);
     return BurnRound(task, event.reason, {}, step);
   }
   End(RunState::kFailed, failed, step);

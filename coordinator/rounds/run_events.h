@@ -103,6 +103,8 @@ struct Released {
 // It cannot be carried out; trying again would not help.
 struct ReleaseFailed {
   std::string reason;
+  // Of a secure round: its sum is none that as many clients can have.
+  bool is_impossible_sum = false;
 };
 // Of a plain run: what these have handed in to the open round cannot be read any more,
 // and is not in its sum. They are asked again.

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/rounds/run.h"
+#include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
 
@@ -20,6 +22,12 @@ namespace {
 constexpr int kMostBurntInARow = 2;
 
 using SessionPhase = CoordinatorSession::Phase;
+
+std::string NamesOf(const std::vector<Institution>& institutions) {
+  std::vector<std::string_view> names;
+  for (const Institution& each : institutions) names.push_back(each.value);
+  return SomeOf(std::move(names), ", ");
+}
 
 absl::Status NotAwaited() {
   return absl::FailedPreconditionError("the round takes no masked input of this client now");
@@ -249,6 +257,25 @@ void Run::BurnRound(const RoundTask& task, std::string_view why,
   ReleaseNothing(task, why, step);
 }
 
+// One of those in the sum has masked what cannot be, and nobody can tell which: the next
+// round is asked of others where these suffice. Its sum has nobody in common with this one's,
+// and so nothing is learnt from the two of them together.
+void Run::BurnImpossible(std::string_view reason, Step& step) {
+  auto& releasing = std::get<Releasing>(phase_);
+  const RoundTask task = releasing.round.task();
+  std::vector<Institution> suspects = std::move(releasing.contributors);
+  std::sort(suspects.begin(), suspects.end());
+  const std::vector<Institution> before = std::exchange(suspects_, suspects);
+  std::string why = fmt::format("{}; it was one of {}", reason, NamesOf(suspects));
+  if (!before.empty()) {
+    std::vector<Institution> both;
+    std::ranges::set_intersection(before, suspects, std::back_inserter(both));
+    why += fmt::format("; in the impossible sum before it were {}; in both {}", NamesOf(before),
+                       both.empty() ? "nobody" : NamesOf(both));
+  }
+  BurnRound(task, why, suspects, step);
+}
+
 // It was summed before what this run knows was stored: that says nothing of how rounds go.
 void Run::BurnAgreed(const RoundTask& task, Step& step) {
   ReleaseNothing(task,
@@ -277,6 +304,7 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
 void Run::CountRound(const Releasing& releasing) {
   const bool burnt = releasing.contributors.empty();
   if (burnt) ++rounds_burnt_;
+  if (!burnt) suspects_.clear();
   if (burnt && !releasing.counts_as_burnt) return;
   burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
 }
