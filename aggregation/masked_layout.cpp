@@ -13,7 +13,7 @@ namespace fedtune {
 namespace {
 
 absl::Status ImpossibleSum(const Counter& counter, int64_t contributions) {
-  return absl::DataLossError(
+  return absl::OutOfRangeError(
       fmt::format("the sum of {} is not one of {} contributions: a client has not sent what was "
                   "agreed",
                   counter.name, contributions));

@@ -44,7 +44,7 @@ class MaskedLayout {
   absl::StatusOr<std::vector<uint32_t>> Limbs(std::span<const int64_t> numbers) const;
 
   // The sums of the counters over as many clients. Requires: limb_count() limbs.
-  // DATA_LOSS: sums that as many clients cannot have.
+  // OUT_OF_RANGE: sums that as many clients cannot have.
   absl::StatusOr<std::vector<int64_t>> Sums(std::span<const uint32_t> limbs,
                                             int64_t contributions) const;
 

@@ -87,7 +87,7 @@ absl::StatusOr<UnmaskedSum> UnmaskedSum::Create(MaskedLayout layout, FactorSet f
   ASSIGN_OR_RETURN(const std::vector<int64_t> sums, layout.Sums(limbs, contributions));
   ASSIGN_OR_RETURN(CountedRounds counted, FromSums(sums, contributions));
   if (layout.value_count() > 0 && counted.total_weight < contributions) {
-    return absl::DataLossError("a client's weight is 0: it has not sent what was agreed");
+    return absl::OutOfRangeError("a client's weight is 0: it has not sent what was agreed");
   }
   return UnmaskedSum(std::move(layout), factors, std::move(sum), std::move(counted));
 }

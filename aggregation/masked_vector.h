@@ -67,7 +67,7 @@ class UnmaskedSum final : public MeanSource {
  public:
   // `sum` is that of the vectors of `contributions` clients in the ring.
   //
-  // INVALID_ARGUMENT: another number of elements. DATA_LOSS: counters that as
+  // INVALID_ARGUMENT: another number of elements. OUT_OF_RANGE: counters that as
   // many clients cannot have. Errors of reading it.
   static absl::StatusOr<UnmaskedSum> Create(MaskedLayout layout, FactorSet factors,
                                             std::shared_ptr<const ElementSource> sum,
@@ -79,7 +79,7 @@ class UnmaskedSum final : public MeanSource {
 
   FactorSet factors() const override { return factors_; }
 
-  // DATA_LOSS: a sum that as many clients cannot have. Errors of reading it.
+  // OUT_OF_RANGE: a sum that as many clients cannot have. Errors of reading it.
   absl::Status Mean(int64_t first, std::span<float> mean) const override;
 
  private:

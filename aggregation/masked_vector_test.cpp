@@ -216,7 +216,7 @@ TEST_P(MaskedVectorRingTest, EveryClientAtItsLimitDoesNotOverflow) {
   ASSERT_THAT(sums, IsOk());
   for (size_t i = 0; i < numbers.size(); ++i) EXPECT_EQ((*sums)[i], 200 * numbers[i]);
   // With one contribution fewer it is too much.
-  EXPECT_THAT(layout.Sums(sum, 199), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(layout.Sums(sum, 199), HasCode(absl::StatusCode::kOutOfRange));
 }
 
 TEST_P(MaskedVectorRingTest, IsTheSameInWhateverPieces) {
@@ -301,7 +301,7 @@ TEST_F(MaskedVectorTest, SeesAnExpertWithMoreTokensThanThereWere) {
   client_.round.routed_tokens[5] = client_.round.token_count + 1;
   const auto sum =
       UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(client_.Elements(layout_)), 1);
-  EXPECT_THAT(sum, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(sum, HasCode(absl::StatusCode::kOutOfRange));
   EXPECT_THAT(Message(sum.status()), HasSubstr("tokens went to one expert"));
 }
 
@@ -320,13 +320,13 @@ TEST_F(MaskedVectorTest, ASumWithoutValuesCountsAllTheSame) {
 TEST_F(MaskedVectorTest, ASumOfOtherThanItsContributionsIsSeen) {
   const std::vector<uint32_t> elements = client_.Elements(layout_);
   EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(elements), 2),
-              HasCode(absl::StatusCode::kDataLoss));
+              HasCode(absl::StatusCode::kOutOfRange));
   EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(elements), 6),
               HasCode(kInvalid));
   std::vector<uint32_t> masked = elements;
   for (uint32_t& element : masked) element += 0x9e3779b9;  // What a mask left over does.
   EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(masked), 1),
-              HasCode(absl::StatusCode::kDataLoss));
+              HasCode(absl::StatusCode::kOutOfRange));
   masked.pop_back();
   EXPECT_THAT(UnmaskedSum::Create(layout_, FactorSet::kBoth, InMemory(masked), 1),
               HasCode(kInvalid));

@@ -132,7 +132,7 @@ absl::Status Quantizer::Mean(std::span<const uint32_t> sums, int64_t contributio
     mean[i] = static_cast<float>(static_cast<double>(sum) * unit * weight);
   }
   if (widest <= bound) return absl::OkStatus();
-  return absl::DataLossError(fmt::format(
+  return absl::OutOfRangeError(fmt::format(
       "a sum of {} contributions with a weight of {} reaches {}, and they can reach {} at most: a "
       "client has not sent what was agreed",
       contributions, total_weight, widest, bound));

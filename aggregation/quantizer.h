@@ -66,7 +66,7 @@ class Quantizer {
   // The mean of `contributions` clients of `total_weight` together, in fp64,
   // rounded to fp32 at the end. Requires: as many values, a positive weight.
   //
-  // DATA_LOSS: a sum that as many clients of that weight cannot have; somebody has
+  // OUT_OF_RANGE: a sum that as many clients of that weight cannot have; somebody has
   // not quantised as agreed.
   absl::Status Mean(std::span<const uint32_t> sums, int64_t contributions, int64_t total_weight,
                     std::span<float> mean) const;

@@ -185,7 +185,7 @@ TEST(QuantizerTest, RefusesASumThatItsClientsCannotHave) {
   const uint32_t sums[] = {2 * 511, 2 * 511 + 1};
   float mean[2];
   EXPECT_THAT(quantizer->Mean(std::span(sums).first(1), 2, 2, std::span(mean).first(1)), IsOk());
-  EXPECT_THAT(quantizer->Mean(sums, 2, 2, mean), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(quantizer->Mean(sums, 2, 2, mean), HasCode(absl::StatusCode::kOutOfRange));
 }
 
 // A liar that takes the others' weights away from the sum of weights would scale their
@@ -198,7 +198,7 @@ TEST(QuantizerTest, RefusesASumThatTheWeightsOfItsClientsCannotHave) {
   std::vector<float> mean(values.size());
   EXPECT_THAT(quantizer->Mean(sums, 5, 1000, mean), IsOk());
   const absl::Status refused = quantizer->Mean(sums, 5, 5, mean);
-  EXPECT_THAT(refused, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kOutOfRange));
   EXPECT_THAT(Message(refused), HasSubstr("5 contributions with a weight of 5"));
 }
 

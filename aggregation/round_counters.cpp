@@ -64,7 +64,7 @@ absl::StatusOr<std::optional<EvaluationResult>> EvaluationOf(std::span<const int
   const int64_t examples = sums[0];
   const int64_t answered = sums[2];
   if (answered > examples || sums[3] > answered || sums[1] / kMostLossSteps > examples) {
-    return absl::DataLossError("sums of an evaluation contradict each other");
+    return absl::OutOfRangeError("sums of an evaluation contradict each other");
   }
   if (examples == 0) return std::nullopt;
   EvaluationResult evaluation{.loss = Ratio(sums[1], examples) / kLossStepsPerNat,
@@ -109,7 +109,7 @@ absl::StatusOr<std::vector<int64_t>> ToNumbers(const CountedRound& round) {
 absl::StatusOr<CountedRounds> FromSums(std::span<const int64_t> sums, int64_t contributions) {
   Check(sums.size() >= kFixedCounters, "the sums of all counters");
   if (sums[0] != contributions) {
-    return absl::DataLossError(fmt::format(
+    return absl::OutOfRangeError(fmt::format(
         "{} clients are in the sum, and {} count themselves: one has not sent what was agreed",
         contributions, sums[0]));
   }
@@ -127,8 +127,8 @@ absl::StatusOr<CountedRounds> FromSums(std::span<const int64_t> sums, int64_t co
   const std::span<const int64_t> routed = sums.subspan(kFixedCounters);
   for (const int64_t tokens : routed) {
     if (tokens > rounds.token_count) {
-      return absl::DataLossError(fmt::format("{} tokens went to one expert, and there were {}",
-                                             tokens, rounds.token_count));
+      return absl::OutOfRangeError(fmt::format("{} tokens went to one expert, and there were {}",
+                                               tokens, rounds.token_count));
     }
   }
   rounds.routed_tokens.assign(routed.begin(), routed.end());

@@ -73,7 +73,7 @@ std::vector<Counter> RoundCounters(int64_t max_weight, RoutingShape routing = {}
 absl::StatusOr<std::vector<int64_t>> ToNumbers(const CountedRound& round);
 
 // Requires: a sum for each of RoundCounters().
-// DATA_LOSS: the sums contradict each other, or are not of `contributions`.
+// OUT_OF_RANGE: the sums contradict each other, or are not of `contributions`.
 absl::StatusOr<CountedRounds> FromSums(std::span<const int64_t> sums, int64_t contributions);
 
 }  // namespace fedtune

@@ -54,6 +54,13 @@ absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& d
       fmt::format("{} is in use {}; {}", directory.string(), HolderOf(fd), advice));
 }
 
+bool DirectoryLock::IsTaken(const std::filesystem::path& directory) {
+  const int fd = ::open((directory / "lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const DirectoryLock closing(fd);
+  return ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 DirectoryLock::~DirectoryLock() {
   if (fd_ >= 0) ::close(fd_);
 }

@@ -23,6 +23,9 @@ class DirectoryLock {
       const std::filesystem::path& directory,
       std::string_view advice = "stop that one, or choose another folder with --state-dir");
 
+  // Whether a process has it at this moment.
+  static bool IsTaken(const std::filesystem::path& directory);
+
   DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   DirectoryLock& operator=(DirectoryLock&&) = delete;
   ~DirectoryLock();

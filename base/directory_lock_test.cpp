@@ -33,6 +33,17 @@ TEST(DirectoryLockTest, KeepsASecondOneOut) {
                   ::getpid())));
 }
 
+TEST(DirectoryLockTest, SaysWhetherAProcessHasIt) {
+  const TemporaryDirectory directory;
+  EXPECT_FALSE(DirectoryLock::IsTaken(directory.path()));
+  {
+    const auto lock = DirectoryLock::Take(directory.path());
+    ASSERT_THAT(lock, IsOk());
+    EXPECT_TRUE(DirectoryLock::IsTaken(directory.path()));
+  }
+  EXPECT_FALSE(DirectoryLock::IsTaken(directory.path()));
+}
+
 TEST(DirectoryLockTest, LetsTheNextOneInWhenItGoes) {
   const TemporaryDirectory directory;
   ASSERT_THAT(DirectoryLock::Take(directory.path()), IsOk());

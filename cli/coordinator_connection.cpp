@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/exhaustion.h"
 #include "base/host_and_port.h"
 #include "base/printable_text.h"
@@ -18,6 +19,7 @@
 #include "base/units.h"
 #include "base/waiting_note.h"
 #include "cli/answered_run.h"
+#include "cli/asked_again.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
@@ -27,10 +29,6 @@ namespace fedtune {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
-
-// How long a line is waited for that broke off, and how often it is tried.
-constexpr absl::Duration kComesBackWithin = absl::Seconds(20);
-constexpr absl::Duration kTriedEvery = absl::Seconds(1);
 
 // For the RPC library's threads, in bytes.
 constexpr uint64_t kLeastAddressSpace = 200'000'000;
@@ -122,21 +120,11 @@ absl::StatusOr<Response> CoordinatorConnection::Call(Rpc<Request, Response> rpc,
   return response;
 }
 
-// Whether a request whose line broke off has arrived nobody knows; the same one begins no
-// second run.
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
     const v1::StartRunRequest& request) const {
-  absl::StatusOr<v1::RunStatus> run = RunIn(Call(&Stub::StartRun, request));
-  const bool broke_off = BrokeOff(run.status());
-  const absl::Time end = absl::Now() + kComesBackWithin;
-  while (broke_off && absl::IsUnavailable(run.status()) && absl::Now() < end) {
-    absl::SleepFor(kTriedEvery);
-    run = RunIn(Call(&Stub::StartRun, request));
-  }
-  if ((broke_off && absl::IsUnavailable(run.status())) || absl::IsDeadlineExceeded(run.status())) {
-    return Annotate(run.status(), "the run may have begun; fedtune run list shows it");
-  }
-  return run;
+  const SystemClock clock;
+  return AskUntilAnswered([&] { return RunIn(Call(&Stub::StartRun, request)); }, clock,
+                          absl::SleepFor);
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& run_id,

@@ -18,6 +18,7 @@ constexpr int64_t kFewestAdapters = 2;
 constexpr int64_t kMostAdapters = 1'000'000;
 constexpr int64_t kMostBackupMinutes = 7 * 24 * 60;
 constexpr int64_t kMostBackups = 10'000;
+constexpr int64_t kMostConnections = 1'000'000;
 
 // A path of the file starts in the file's folder, a flag's in the working
 // directory. Without either the path stays as it is.
@@ -62,6 +63,11 @@ absl::Status Check(const CoordinatorConfig& config) {
                                                   config.keep_adapters, kFewestAdapters,
                                                   kMostAdapters));
   }
+  if (config.connections_per_address < 1 || config.connections_per_address > kMostConnections) {
+    return absl::InvalidArgumentError(
+        fmt::format("connections_per_address is {}; it must be from 1 to {}",
+                    config.connections_per_address, kMostConnections));
+  }
   return CheckBackups(config);
 }
 
@@ -85,6 +91,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   ReadPath(root, "backup_dir", folder, config.backup_dir);
   root.Optional("backup_minutes", config.backup_minutes);
   root.Optional("keep_backups", config.keep_backups);
+  root.Optional("connections_per_address", config.connections_per_address);
   root.Optional("log_format", log_format);
   RETURN_IF_ERROR(document.Finish());
 
@@ -98,6 +105,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   Override(flags.backup_dir, config.backup_dir);
   Override(flags.backup_minutes, config.backup_minutes);
   Override(flags.keep_backups, config.keep_backups);
+  Override(flags.connections_per_address, config.connections_per_address);
   Override(flags.log_format, log_format);
   if (config.backup_dir.empty()) config.backup_dir = config.state_dir / "backups";
   config.credentials = FilesIn(config.state_dir / "keys");

@@ -19,11 +19,12 @@ struct CoordinatorConfig {
   std::string listen = "0.0.0.0:7443";
   std::filesystem::path state_dir;
   CredentialFiles credentials;  // state_dir/keys/{key,certificate,authority}.pem by default.
-  std::filesystem::path signing_roster;  // Empty: only plain runs.
-  int64_t keep_adapters = 3;             // The newest adapters of a run that are kept; at least 2.
-  std::filesystem::path backup_dir;      // state_dir/backups by default.
-  int64_t backup_minutes = 60;           // From one backup to the next; 0: none are made.
-  int64_t keep_backups = 24;             // The newest backups that are kept; at least 1.
+  std::filesystem::path signing_roster;   // Empty: only plain runs.
+  int64_t keep_adapters = 3;              // The newest adapters of a run that are kept; at least 2.
+  std::filesystem::path backup_dir;       // state_dir/backups by default.
+  int64_t backup_minutes = 60;            // From one backup to the next; 0: none are made.
+  int64_t keep_backups = 24;              // The newest backups that are kept; at least 1.
+  int64_t connections_per_address = 256;  // New ones within 10 seconds; at least 1.
   Log::Format log_format = Log::Format::kKeyValue;
 };
 
@@ -40,6 +41,7 @@ struct CoordinatorFlags {
   std::optional<std::string> backup_dir;
   std::optional<int64_t> backup_minutes;
   std::optional<int64_t> keep_backups;
+  std::optional<int64_t> connections_per_address;
   std::optional<std::string> log_format;
 };
 

@@ -30,6 +30,7 @@ TEST(CoordinatorConfigTest, NeedsOnlyAStateDirectory) {
   EXPECT_EQ(config->backup_dir, "/var/lib/fedtune/backups");
   EXPECT_EQ(config->backup_minutes, 60);
   EXPECT_EQ(config->keep_backups, 24);
+  EXPECT_EQ(config->connections_per_address, 256);
   EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
 }
 
@@ -45,6 +46,7 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
     backup_dir = "/mnt/backup"
     backup_minutes = 0
     keep_backups = 5
+    connections_per_address = 4096
     log_format = "json"
   )");
   ASSERT_THAT(config, IsOk());
@@ -58,6 +60,7 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->backup_dir, "/mnt/backup");
   EXPECT_EQ(config->backup_minutes, 0);
   EXPECT_EQ(config->keep_backups, 5);
+  EXPECT_EQ(config->connections_per_address, 4096);
   EXPECT_EQ(config->log_format, Log::Format::kJson);
 }
 
@@ -72,6 +75,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
                                .backup_dir = "b2",
                                .backup_minutes = 6,
                                .keep_backups = 8,
+                               .connections_per_address = 16,
                                .log_format = "text"};
   const auto config = Parse("state_dir = \"there\"\nlog_format = \"json\"", flags);
   ASSERT_THAT(config, IsOk());
@@ -85,6 +89,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
   EXPECT_EQ(config->backup_dir, "b2");
   EXPECT_EQ(config->backup_minutes, 6);
   EXPECT_EQ(config->keep_backups, 8);
+  EXPECT_EQ(config->connections_per_address, 16);
   EXPECT_EQ(config->log_format, Log::Format::kKeyValue);
 }
 
@@ -110,6 +115,10 @@ TEST(CoordinatorConfigTest, RefusesBackupsLessOftenThanAWeek) {
 
 TEST(CoordinatorConfigTest, RefusesToKeepNoBackup) {
   EXPECT_THAT(Parse("state_dir = \"x\"\nkeep_backups = 0"), HasCode(kInvalid));
+}
+
+TEST(CoordinatorConfigTest, RefusesToTakeNoConnection) {
+  EXPECT_THAT(Parse("state_dir = \"x\"\nconnections_per_address = 0"), HasCode(kInvalid));
 }
 
 TEST(CoordinatorConfigTest, RefusesAnUnknownLogFormat) {

@@ -122,6 +122,7 @@ absl::Status Serve(const ServeOptions& options) {
                      .credentials = config.credentials,
                      .state_directory = config.state_dir,
                      .keep_adapters = config.keep_adapters,
+                     .connections_per_address = config.connections_per_address,
                      .signing_roster = std::move(signing_roster),
                      .on_store_lost = [&lost](const absl::Status& why) { lost.Tell(why); }},
                     clock, log));
@@ -171,6 +172,9 @@ void AddServe(CommandLine& line, ServeOptions& options) {
   serve.add_option("--backup-minutes", flags.backup_minutes,
                    "From one backup to the next (60); 0: none are made");
   serve.add_option("--keep-backups", flags.keep_backups, "How many backups are kept (24)");
+  serve.add_option("--connections-per-address", flags.connections_per_address,
+                   "How many new connections one address may open within 10 seconds (256); more "
+                   "where all clients come through one proxy");
   serve.add_option("--log-format", flags.log_format, "text or json");
 }
 

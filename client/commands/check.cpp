@@ -3,9 +3,11 @@
 #include "client/commands/check.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_replace.h"
+#include "base/directory_lock.h"
 #include "base/exit_code.h"
 #include "base/json.h"
 #include "base/printable_text.h"
@@ -15,6 +17,7 @@
 #include "base/units.h"
 #include "base/waiting_note.h"
 #include "client/commands/records.h"
+#include "client/commands/remembered_gpu.h"
 #include "client/commands/site.h"
 #include "client/data/dataset.h"
 #include "client/round/base_model_shelf.h"
@@ -136,25 +139,6 @@ void CheckDatasets(const ClientConfig& config, const Clock& clock,
   }
 }
 
-// The first base model is loaded, too. A GPU that "auto" has to pass by is a
-// fault: somebody paid for it.
-absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
-                                        const TrainerFactory& trainers) {
-  ASSIGN_OR_RETURN(const ComputeDevice device, trainers.choose_device(config.device));
-  if (device.is_fallback()) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}; until then the CPU is used, or say \"cpu\"", device.remark()));
-  }
-  if (config.base_models.empty()) return Describe(device);
-  const WaitingNote note("loading " + config.base_models.front().filename().string());
-  RETURN_IF_ERROR(trainers
-                      .open({.model_directory = config.base_models.front(),
-                             .device = device,
-                             .threads = static_cast<int>(config.threads)})
-                      .status());
-  return fmt::format("{}; base model loaded", Describe(device));
-}
-
 // Further lines begin below the first one.
 std::string Indented(const std::string& text, size_t columns) {
   const std::string new_line = "\n" + std::string(columns, ' ');
@@ -186,6 +170,30 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
   fmt::print("{}", PresentChecks(results, options.json));
 
   return SumOf(results);
+}
+
+// A GPU that "auto" has to pass by is a fault: somebody paid for it.
+absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
+                                        const TrainerFactory& trainers) {
+  ASSIGN_OR_RETURN(const ComputeDevice device, trainers.choose_device(config.device));
+  const std::optional<std::string> missed = MissedGpu(config, device);
+  if (device.is_fallback() || missed.has_value()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}{}; until then the CPU is used, or say \"cpu\"",
+                    missed.has_value() ? *missed + " was here before; " : "", device.remark()));
+  }
+  if (config.base_models.empty()) return Describe(device);
+  if (device.is_gpu() && DirectoryLock::IsTaken(config.state_dir)) {
+    return fmt::format("{}; base model not loaded: the client runs, and needs the memory",
+                       Describe(device));
+  }
+  const WaitingNote note("loading " + config.base_models.front().filename().string());
+  RETURN_IF_ERROR(trainers
+                      .open({.model_directory = config.base_models.front(),
+                             .device = device,
+                             .threads = static_cast<int>(config.threads)})
+                      .status());
+  return fmt::format("{}; base model loaded", Describe(device));
 }
 
 absl::Status SumOf(const std::vector<CheckResult>& results) {

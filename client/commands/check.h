@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "client/commands/config_flags.h"
 #include "client/commands/trainer_factory.h"
+#include "client/config.h"
 
 namespace fedtune {
 
@@ -30,6 +32,10 @@ struct CheckOptions {
 // SumOf() what was found; INVALID_ARGUMENT when the configuration itself cannot be read.
 absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock);
+
+// What trains. The first base model is loaded on it, too, but on no GPU that a running
+// client computes on: its trainings are forecast for all of the memory that it found.
+absl::StatusOr<std::string> CheckDevice(const ClientConfig& config, const TrainerFactory& trainers);
 
 // How many have failed, with the code and the exit code of the first of them.
 absl::Status SumOf(const std::vector<CheckResult>& results);

@@ -2,10 +2,18 @@
 
 #include "client/commands/check.h"
 
+#include <optional>
+#include <string>
+
+#include "base/directory_lock.h"
 #include "base/exit_code.h"
+#include "base/logging.h"
 #include "base/status.h"
+#include "client/commands/remembered_gpu.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace fedtune {
 namespace {
@@ -52,6 +60,64 @@ TEST(PresentChecksTest, IsOneObjectForMachines) {
   EXPECT_EQ(json["checks"][0]["detail"], "until 2026-11-30");
   EXPECT_EQ(json["checks"][1]["verdict"], "failed");
   EXPECT_EQ(json["checks"][2]["detail"], "train.jsonl: no such file");
+}
+
+// A site with one base model, on a machine with so many GPUs.
+class CheckDeviceTest : public ::testing::Test {
+ protected:
+  CheckDeviceTest() {
+    config_.state_dir = directory_.path();
+    config_.base_models = {"base/model"};
+  }
+
+  ComputeDevice Chosen() const {
+    return *ChooseDeviceAmong({.count = [this]() -> absl::StatusOr<int> {
+                                 if (gpus_ == 0) return absl::NotFoundError("CUDA finds no GPU");
+                                 return gpus_;
+                               },
+                               .describe =
+                                   [](int) {
+                                     return Gpu{"NVIDIA L4", 24'000'000'000, 23'000'000'000, true};
+                                   },
+                               .test = [](int) { return absl::OkStatus(); }},
+                              config_.device);
+  }
+
+  absl::StatusOr<std::string> Check() {
+    return CheckDevice(config_,
+                       {.choose_device = [this](std::string_view) { return Chosen(); },
+                        .open = [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+                          ++loads_;
+                          return nullptr;
+                        }});
+  }
+
+  const testing::TemporaryDirectory directory_;
+  ClientConfig config_;
+  int gpus_ = 1;
+  int loads_ = 0;
+};
+
+TEST_F(CheckDeviceTest, LoadsTheBaseModel) {
+  EXPECT_THAT(*Check(), ::testing::EndsWith("; base model loaded"));
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(CheckDeviceTest, LoadsNothingOntoTheGpuOfARunningClient) {
+  const auto running = DirectoryLock::Take(config_.state_dir);
+  ASSERT_THAT(running, testing::IsOk());
+  EXPECT_THAT(*Check(), ::testing::HasSubstr("base model not loaded: the client runs"));
+  EXPECT_EQ(loads_, 0);
+}
+
+TEST_F(CheckDeviceTest, FailsWhereTheGpuOfAnEarlierStartIsMissed) {
+  Log log;
+  RememberGpu(config_.state_dir, Chosen(), log);
+  gpus_ = 0;
+  const auto checked = Check();
+  EXPECT_THAT(checked, testing::HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(Message(checked.status())),
+              ::testing::StartsWith("cuda:0, NVIDIA L4 was here before; no GPU: "));
 }
 
 TEST(PresentChecksTest, SurvivesNamesThatAreNotUtf8) {

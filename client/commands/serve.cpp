@@ -17,6 +17,7 @@
 #include "client/commands/device.h"
 #include "client/commands/device_loss.h"
 #include "client/commands/records.h"
+#include "client/commands/remembered_gpu.h"
 #include "client/commands/site.h"
 #include "client/commands/stop_signals.h"
 #include "client/commands/work_log.h"
@@ -43,6 +44,18 @@ absl::StatusOr<ComputeDevice> ChooseDevice(const ClientConfig& config,
     log.Info("device chosen", {Field("device", Describe(device))});
   }
   return device;
+}
+
+// A GPU that is lost may take its driver's word with it.
+void TellOfMissedGpu(const ClientConfig& config, const ComputeDevice& device, Log& log) {
+  if (const auto missed = MissedGpu(config, device)) {
+    log.Warning("the GPU of an earlier start is not found; training on the CPU",
+                {Field("gpu", *missed), Field("reason", device.remark()),
+                 Field("remedy",
+                       "mend it and restart the client; where it is gone for good, say "
+                       "kind = \"cpu\" in [device]")});
+  }
+  RememberGpu(config.state_dir, device, log);
 }
 
 TrainerOpener OpenerOf(const ComputeDevice& device, const ClientConfig& config,
@@ -170,6 +183,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
   // The state directory is written to from here on.
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
+  TellOfMissedGpu(config, device, log);
   ClientEnd end(signals.token());
   ASSIGN_OR_RETURN(std::optional<SessionJournal> journal, OpenJournal(config, membership, end));
   std::optional<RoundKeeper> keeper = OpenKeeper(config, credentials, clock, log);

@@ -9,9 +9,16 @@
 #include "base/status_macros.h"
 #include "client/round/assignment_check.h"
 #include "client/training/step_error.h"
+#include "fmt/format.h"
 #include "plan/evaluated_rounds.h"
 
 namespace fedtune {
+namespace {
+
+// Of the device, in an attempt. The first may be chance.
+constexpr int64_t kMostLosses = 2;
+
+}  // namespace
 
 InvitationAnswer LocalWorkshop::Study(const Invitation& invitation) {
   absl::StatusOr<RunMaterial> material = StudyRun(site_, invitation);
@@ -42,15 +49,32 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
       return absl::OkStatus();
     }
   }
-  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material->base_model));
-  RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
-  RoundWork work(assignment, *material,
-                 {*trainer, link, control, observer, fetched_, keeper, &site_.observe_work});
-  absl::StatusOr<RoundResult> result = work.Perform();
+  RETURN_IF_ERROR(CheckDeviceBears(assignment.id));
+  absl::StatusOr<RoundResult> result = WorkOut(assignment, *material, {link, control, observer});
+  if (keeper_ && absl::IsAborted(result.status())) keeper_->KeepLoss(assignment.id);
   if (!result.ok()) return Failure(*material, assignment.id.run, result.status());
-  if (keeper) keeper->Keep(*result);
+  if (keeper_) keeper_->Keep(*result);
   Put(assignment.id, *std::move(result));
   return absl::OkStatus();
+}
+
+absl::StatusOr<RoundResult> LocalWorkshop::WorkOut(const Assignment& assignment,
+                                                   const RunMaterial& material,
+                                                   const Surroundings& around) {
+  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material.base_model));
+  RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
+  RoundWork work(assignment, material,
+                 {*trainer, around.link, around.control, around.observer, fetched_, keeper,
+                  &site_.observe_work});
+  return work.Perform();
+}
+
+// Whoever loses it again and again in the same step would hold the round to its deadline.
+absl::Status LocalWorkshop::CheckDeviceBears(const AttemptId& id) {
+  const int64_t losses = keeper_ ? keeper_->CountLosses(id) : 0;
+  if (losses < kMostLosses) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "the GPU was lost {} times in this attempt, which is given up; the log says how", losses));
 }
 
 // The number of a step bounds that of the records.

@@ -63,7 +63,17 @@ class LocalWorkshop final : public Workshop {
     RoundInputs inputs;                                // Of the contribution.
   };
 
+  // Of the work for a round.
+  struct Surroundings {
+    CoordinatorLink& link;
+    WorkControl& control;
+    const WorkObserver& observer;
+  };
+
+  absl::StatusOr<RoundResult> WorkOut(const Assignment& assignment, const RunMaterial& material,
+                                      const Surroundings& around);
   absl::Status CheckMayTakePart(const SecureRoundWork& work);
+  absl::Status CheckDeviceBears(const AttemptId& id);
   absl::Status Failure(const RunMaterial& material, const std::string& run,
                        const absl::Status& why) const;
   bool TakeAgain(const AttemptId& id, const RoundInputs& inputs);

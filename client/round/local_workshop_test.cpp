@@ -244,6 +244,38 @@ TEST_F(LocalWorkshopTest, StoresNothingOfARunThatIsDiscarded) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
 }
 
+// As processes do that lose their GPU: each of them ends.
+TEST_F(LocalWorkshopTest, GivesUpAnAttemptInWhichTheDeviceWasLostTwice) {
+  failure_ = absl::AbortedError("the GPU is lost");
+  AttemptId id = IdOf(1);
+  const auto work = [&] {
+    LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
+    process.Study(invitation_);
+    return process.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {});
+  };
+  EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
+  const absl::Status given_up = work();
+  EXPECT_THAT(given_up, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(Message(given_up),
+            "the GPU was lost 2 times in this attempt, which is given up; the log says how");
+  EXPECT_EQ(trainings_, 2);
+  id.attempt = 2;
+  EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
+  EXPECT_EQ(trainings_, 3);
+}
+
+TEST_F(LocalWorkshopTest, OtherFailuresAreNoLosses) {
+  failure_ = absl::InternalError("the loss is not finite");
+  for (int process = 1; process <= 3; ++process) {
+    LocalWorkshop workshop(SiteOf(), OpenerOf(), std::nullopt, Keeper());
+    workshop.Study(invitation_);
+    EXPECT_THAT(workshop.Work(AssignmentOf(IdOf(1)), link_, control_, [](const WorkProgress&) {}),
+                HasCode(absl::StatusCode::kInternal));
+    EXPECT_EQ(trainings_, process);
+  }
+}
+
 TEST_F(LocalWorkshopTest, LoadsTheBaseModelOnce) {
   workshop_.Study(invitation_);
   ASSERT_THAT(Work(0), IsOk());

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -18,6 +19,35 @@ namespace {
 
 // A run's name comes from the coordinator: it is no file name.
 std::string StemOf(std::string_view run) { return Sha256Of(run).ToHex(); }
+
+// Of a device in an attempt.
+struct Losses {
+  int64_t round = 0;
+  int64_t attempt = 0;
+  int64_t count = 0;
+};
+
+constexpr uint8_t kLossesVersion = 1;
+
+Bytes ToBytes(const Losses& losses) {
+  CanonicalWriter out;
+  out.U8(kLossesVersion)
+      .U64(static_cast<uint64_t>(losses.round))
+      .U64(static_cast<uint64_t>(losses.attempt))
+      .U64(static_cast<uint64_t>(losses.count));
+  return out.bytes();
+}
+
+absl::StatusOr<Losses> ParseLosses(ByteSpan bytes) {
+  CanonicalReader in(bytes);
+  if (in.U8() != kLossesVersion) return absl::InvalidArgumentError("it is of another version");
+  Losses losses;
+  losses.round = static_cast<int64_t>(in.U64());
+  losses.attempt = static_cast<int64_t>(in.U64());
+  losses.count = static_cast<int64_t>(in.U64());
+  RETURN_IF_ERROR(in.Finish("a count of losses"));
+  return losses;
+}
 
 bool IsOfSameRound(const RoundInputs& stored, const RoundInputs& wanted) {
   return stored.run == wanted.run && stored.round == wanted.round;
@@ -112,9 +142,35 @@ void RoundKeeper::Keep(const RoundResult& result) {
   Remove(FileOf(result.inputs.run, kCheckpoint));
 }
 
+int64_t RoundKeeper::CountLosses(const AttemptId& id) {
+  const std::filesystem::path file = FileOf(id.run, kLosses);
+  const absl::StatusOr<Bytes> bytes = ReadSealedFile(file, SealFor(kLosses));
+  if (absl::IsNotFound(bytes.status())) return 0;
+  absl::StatusOr<Losses> losses = bytes.ok() ? ParseLosses(*bytes) : bytes.status();
+  if (losses.ok()) {
+    return losses->round == id.round && losses->attempt == id.attempt ? losses->count : 0;
+  }
+  log_->Warning("how often the device was lost in a round is not known",
+                {Field("run", id.run), Field("reason", Message(losses.status()))});
+  Remove(file);
+  return 0;
+}
+
+void RoundKeeper::KeepLoss(const AttemptId& id) {
+  const Bytes losses =
+      ToBytes({.round = id.round, .attempt = id.attempt, .count = CountLosses(id) + 1});
+  const ByteSpan part(losses);
+  const absl::Status stored =
+      WriteSealedFile(FileOf(id.run, kLosses), SealFor(kLosses), {&part, 1});
+  if (stored.ok()) return;
+  log_->Warning("that the device was lost cannot be stored; it may be so again and again",
+                {Field("run", id.run), Field("reason", Message(stored))});
+}
+
 void RoundKeeper::Discard(std::string_view run) {
   Remove(FileOf(run, kCheckpoint));
   Remove(FileOf(run, kResult));
+  Remove(FileOf(run, kLosses));
 }
 
 void RoundKeeper::KeepOnly(const std::vector<std::string>& runs) {

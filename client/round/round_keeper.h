@@ -25,10 +25,11 @@
 namespace fedtune {
 
 // What a client keeps of its rounds on its disk, so that being killed at any moment
-// costs it little work: of each run the newest checkpoint and the newest result, in
-// sealed files (sealed_file.h). What cannot be used, because it is damaged or of other
-// inputs, is logged, removed and not there: the work is done anew. Where nothing can
-// be stored the work goes on all the same, and the log has one warning.
+// costs it little work: of each run the newest checkpoint and the newest result, and how
+// often the device was lost in its last attempt, in sealed files (sealed_file.h). What cannot be
+// used, because it is damaged or of other inputs, is logged, removed and not there: the work is
+// done anew. Where nothing can be stored the work goes on all the same, and the log has one
+// warning.
 //
 // Movable. Use it from one thread at a time.
 class RoundKeeper {
@@ -54,6 +55,10 @@ class RoundKeeper {
   void Keep(const RoundCheckpoint& checkpoint);
   void Keep(const RoundResult& result);
 
+  // How often the device was lost in this attempt, in whichever processes; once more.
+  int64_t CountLosses(const AttemptId& id);
+  void KeepLoss(const AttemptId& id);
+
   // Removes what is stored of the run; of all runs but these.
   void Discard(std::string_view run);
   void KeepOnly(const std::vector<std::string>& runs);
@@ -64,6 +69,7 @@ class RoundKeeper {
   // What is stored of a run, as the file's extension and what its seal is for.
   static constexpr std::string_view kCheckpoint = "checkpoint";
   static constexpr std::string_view kResult = "result";
+  static constexpr std::string_view kLosses = "losses";
 
   RoundKeeper(Options options, const Clock& clock, Log& log)
       : options_(std::move(options)), clock_(&clock), log_(&log) {}

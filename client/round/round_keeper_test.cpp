@@ -98,6 +98,27 @@ TEST_F(RoundKeeperTest, WritesFilesThatOnlyTheirOwnerCanOpenAndNobodyCanRead) {
   EXPECT_THAT(*ReadFile(Files()[0]), Not(HasSubstr("canary")));
 }
 
+TEST_F(RoundKeeperTest, CountsHowOftenTheDeviceWasLostInAnAttempt) {
+  const AttemptId id{.run = "run-1cd1", .round = 3, .attempt = 2};
+  EXPECT_EQ(Open().CountLosses(id), 0);
+  Open().KeepLoss(id);
+  Open().KeepLoss(id);
+  EXPECT_EQ(Open().CountLosses(id), 2);
+  EXPECT_EQ(Open().CountLosses({.run = "run-1cd1", .round = 3, .attempt = 3}), 0);
+  EXPECT_EQ(Open().CountLosses({.run = "run-1cd1", .round = 4, .attempt = 2}), 0);
+  EXPECT_EQ(Open().CountLosses({.run = "run-2", .round = 3, .attempt = 2}), 0);
+  Open().Discard("run-1cd1");
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(RoundKeeperTest, KnowsOfNoLossFromADamagedFile) {
+  const AttemptId id{.run = "run-1cd1", .round = 3, .attempt = 2};
+  Open().KeepLoss(id);
+  std::ofstream(Files().at(0), std::ios::app) << "x";
+  EXPECT_EQ(Open().CountLosses(id), 0);
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
 TEST_F(RoundKeeperTest, AResultTakesThePlaceOfItsCheckpoint) {
   RoundKeeper keeper = Open();
   keeper.Keep(CheckpointOf(InputsOfRound(0)));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "aggregation/adapter_bytes.h"
 #include "aggregation/adapter_init.h"
@@ -11,6 +12,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/usable_memory.h"
+#include "coordinator/rounds/round_journal.h"
 #include "fmt/format.h"
 #include "plan/adapter_targets.h"
 #include "plan/plan.h"
@@ -100,6 +102,19 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   return point;
 }
 
+// Between two rounds the journal says no more than who sits out.
+void TakeWhoSitsOut(RunDriver::Parts& parts) {
+  if (parts.journal.empty()) return;
+  const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(parts.journal.front());
+  const auto* between = entry.ok() ? std::get_if<BetweenRounds>(&entry->what) : nullptr;
+  if (between == nullptr) return;
+  parts.journal.clear();
+  for (ResumePoint::Client& client : parts.resume->clients) {
+    const auto found = between->blamed.find(client.institution);
+    if (found != between->blamed.end()) client.blame = found->second;
+  }
+}
+
 // Burnt rounds leave the optimiser as it was.
 absl::StatusOr<bool> ShouldHaveOptimizerState(const RunRecord& record, const Plan& plan,
                                               const RunStore& store) {
@@ -168,6 +183,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   parts.resume = std::move(point);
   if (!record.stop.has_value()) {
     ASSIGN_OR_RETURN(parts.journal, store.Journal(record.id));
+    TakeWhoSitsOut(parts);
   }
   return parts;
 }

@@ -66,7 +66,10 @@ void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bo
 // What the disk has lost is asked for again.
 void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
   std::vector<Institution> lost = pending.TakeOutLost();
-  if (lost.empty()) return Receive(ReleaseFailed{std::string(Message(why))});
+  if (lost.empty()) {
+    return Receive(ReleaseFailed{.reason = std::string(Message(why)),
+                                 .is_impossible_sum = absl::IsOutOfRange(why)});
+  }
   TellLost(lost, why);
   const std::lock_guard lock(mutex_);
   contributions_.Open(pending.TakeSum());

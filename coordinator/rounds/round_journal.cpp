@@ -40,7 +40,9 @@ enum class Kind : uint8_t {
   kStopRequested,
   kTimeIsUp,
   kNewProcess,
-  kContributionsLost
+  kContributionsLost,
+  kBetweenRounds,
+  kImpossibleSum
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
@@ -131,16 +133,18 @@ uint8_t VersionOf(const JournalEntry& entry) {
   return opened != nullptr && HasBlame(*opened) ? kVersion : kThirdVersion;
 }
 
-void Put(CanonicalWriter& out, const std::optional<Blame>& blame) {
-  out.U8(blame.has_value() ? 1 : 0);
-  if (!blame.has_value()) return;
-  Put(out, blame->times);
-  Put(out, blame->back_in_round);
-  out.Sized(blame->why.substr(0, kMaxText));
+void Put(CanonicalWriter& out, const Blame& blame) {
+  Put(out, blame.times);
+  Put(out, blame.back_in_round);
+  out.Sized(blame.why.substr(0, kMaxText));
 }
 
-std::optional<Blame> GetBlame(CanonicalReader& in) {
-  if (in.U8() == 0) return std::nullopt;
+void Put(CanonicalWriter& out, const std::optional<Blame>& blame) {
+  out.U8(blame.has_value() ? 1 : 0);
+  if (blame.has_value()) Put(out, *blame);
+}
+
+Blame GetBlame(CanonicalReader& in) {
   Blame blame;
   blame.times = GetInt(in);
   blame.back_in_round = GetInt(in);
@@ -209,7 +213,9 @@ AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
   for (uint32_t i = 0; i < count; ++i) opened.members.push_back(GetMember(version, in));
   if (version > kSecondVersion && in.U8() != 0) opened.roster = in.ReadDigest();
   if (version <= kThirdVersion) return opened;
-  for (AttemptOpened::Member& member : opened.members) member.blame = GetBlame(in);
+  for (AttemptOpened::Member& member : opened.members) {
+    if (in.U8() != 0) member.blame = GetBlame(in);
+  }
   return opened;
 }
 
@@ -220,12 +226,32 @@ void PutWhat(CanonicalWriter& out, const ReceivedFromClient& received) {
 void PutWhat(CanonicalWriter& out, const TimeIsUp&) { Put(out, Kind::kTimeIsUp); }
 void PutWhat(CanonicalWriter& out, const NewProcess&) { Put(out, Kind::kNewProcess); }
 
+void PutWhat(CanonicalWriter& out, const BetweenRounds& between) {
+  Put(out, Kind::kBetweenRounds);
+  out.U32(static_cast<uint32_t>(between.blamed.size()));
+  for (const auto& [institution, blame] : between.blamed) {
+    Put(out, institution);
+    Put(out, blame);
+  }
+}
+
+BetweenRounds GetBetweenRounds(CanonicalReader& in) {
+  BetweenRounds between;
+  const uint32_t count = in.Count(kMaxMembers, kMemberSize);
+  for (uint32_t i = 0; i < count; ++i) {
+    Institution institution{GetText(in)};
+    between.blamed[std::move(institution)] = GetBlame(in);
+  }
+  return between;
+}
+
 void PutWhat(CanonicalWriter& out, const RunEvent& event) {
   std::visit(Overloaded{[](const Released&) { Check(false, "a release ends a journal"); },
                         [](const PauseRequested&) { Check(false, "a pause is the run's"); },
                         [](const ResumeRequested&) { Check(false, "a pause is the run's"); },
                         [&](const ReleaseFailed& e) {
-                          Put(out, Kind::kReleaseFailed);
+                          Put(out,
+                              e.is_impossible_sum ? Kind::kImpossibleSum : Kind::kReleaseFailed);
                           out.Sized(e.reason.substr(0, kMaxText));
                         },
                         [&](const ContributionsLost& e) {
@@ -252,7 +278,9 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
     case Kind::kAttemptOpened:
       return GetAttemptOpened(version, in);
     case Kind::kReleaseFailed:
-      return RunEvent(ReleaseFailed{.reason = GetText(in)});
+    case Kind::kImpossibleSum:
+      return RunEvent(
+          ReleaseFailed{.reason = GetText(in), .is_impossible_sum = kind == Kind::kImpossibleSum});
     case Kind::kContributionsLost:
       return RunEvent(GetContributionsLost(in));
     case Kind::kStopRequested:
@@ -261,6 +289,8 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
       return TimeIsUp{};
     case Kind::kNewProcess:
       return NewProcess{};
+    case Kind::kBetweenRounds:
+      return GetBetweenRounds(in);
     default: {
       Institution from{GetText(in)};
       return ReceivedFromClient{std::move(from), GetClientEvent(version, kind, in)};
@@ -305,7 +335,7 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   if (version > kSecondVersion) entry.content = GetContent(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
-      kind > static_cast<uint8_t>(Kind::kContributionsLost)) {
+      kind > static_cast<uint8_t>(Kind::kImpossibleSum)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(version, static_cast<Kind>(kind), in);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,11 @@ struct TimeIsUp {};
 // Another process has gone on with the run: nobody was connected any more.
 struct NewProcess {};
 
+// The round is released and no attempt is open: what the next one is not to forget.
+struct BetweenRounds {
+  std::map<Institution, Blame> blamed;
+};
+
 // What is known of the values in a file of the spool without reading them.
 struct SpooledContent {
   ValueRange range;            // Nothing of masked elements.
@@ -37,10 +43,12 @@ struct SpooledContent {
 // One of the entries from which a run is brought back to where it was within a
 // round: first AttemptOpened, then everything that it has received since, in
 // order. Nothing else decides what a run does, so that going through them again
-// leads to the same state and the same effects.
+// leads to the same state and the same effects. BetweenRounds stands alone, while
+// there is nothing to go through.
 struct JournalEntry {
   absl::Duration at;  // Since the attempt was opened, on the clock of Run.
-  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp, NewProcess> what;
+  std::variant<AttemptOpened, ReceivedFromClient, RunEvent, TimeIsUp, NewProcess, BetweenRounds>
+      what;
   // Of a contribution with bytes: the file in the spool that has them.
   std::string spool_file = "";
   uint64_t number = 0;                                   // Its place in the journal, from 0.

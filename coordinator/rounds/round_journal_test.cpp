@@ -67,10 +67,13 @@ std::vector<JournalEntry> OneOfEachKind() {
       {absl::Seconds(4), from_uke(ClientFailed{3, 2, "out of memory", 4})},
       {absl::Seconds(5), from_uke(SecureMessageReceived{3, 2, {1, 2, 3}})},
       {absl::Seconds(6), RunEvent(ReleaseFailed{"lost"})},
+      {absl::Seconds(6), RunEvent(ReleaseFailed{"no sum", true})},
       {absl::Seconds(7), RunEvent(StopRequested{"wrong data"})},
       {absl::Hours(6) + absl::Nanoseconds(7), TimeIsUp{}},
       {absl::Hours(7), NewProcess{}},
       {absl::Hours(7), RunEvent(ContributionsLost{{{"charite"}, {"uke"}}})},
+      {absl::ZeroDuration(),
+       BetweenRounds{{{kUke, {.times = 2, .back_in_round = 9, .why = "round 5 burnt"}}}}},
   };
 }
 
@@ -100,8 +103,24 @@ TEST(RoundJournalTest, KeepsWhoIsToBlame) {
   EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what), opened);
 }
 
+TEST(RoundJournalTest, KeepsWhoIsToBlameBetweenRounds) {
+  const JournalEntry entry = OneOfEachKind().back();
+  EXPECT_EQ(std::get<BetweenRounds>(JournalEntryFromBytes(ToBytes(entry))->what).blamed,
+            std::get<BetweenRounds>(entry.what).blamed);
+}
+
 TEST(RoundJournalTest, AnOlderProgramReadsAnOpeningWithNobodyToBlame) {
   EXPECT_EQ(ToBytes(OneOfEachKind().front())[0], 3);
+}
+
+TEST(RoundJournalTest, KeepsWhetherASumWasImpossible) {
+  for (const bool impossible : {false, true}) {
+    const auto read = JournalEntryFromBytes(
+        ToBytes({absl::Seconds(6), RunEvent(ReleaseFailed{"no sum", impossible})}));
+    const auto& failed = std::get<ReleaseFailed>(std::get<RunEvent>(read->what));
+    EXPECT_EQ(failed.is_impossible_sum, impossible);
+    EXPECT_EQ(failed.reason, "no sum");
+  }
 }
 
 TEST(RoundJournalTest, KeepsWhatIsKnownOfAFileInTheSpool) {

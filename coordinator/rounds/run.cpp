@@ -105,6 +105,7 @@ void Run::Restore(const ResumePoint& point) {
     client.reason = from.declined ? from.reason : "";
     client.example_count = from.example_count;
     client.rounds_contributed = from.rounds_contributed;
+    client.blame = from.blame;
   }
   rounds_done_ = point.rounds_done;
   attempts_before_ = point.attempts_opened;
@@ -272,10 +273,11 @@ void Run::Handle(const ReleaseFailed& event, Step& step) {
   if (releasing->stop_reason.has_value()) {
     return End(RunState::kStopped, fmt::format("{}; {}", *releasing->stop_reason, failed), step);
   }
-  // Somebody has masked what cannot be: the next round may go better.
+  // The next round may go better.
   if (secure_.has_value() && !releasing->contributors.empty()) {
     if (task.evaluate_only) return FinishUnevaluated(event.reason, step);
-    return BurnRound(task, event.reason, step);
+    if (event.is_impossible_sum) return BurnImpossible(event.reason, step);
+    return BurnRound(task, event.reason, {}, step);
   }
   End(RunState::kFailed, failed, step);
 }

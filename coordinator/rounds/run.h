@@ -59,14 +59,13 @@ struct Admission {
 // asked than the plan's max_cohort says. A run whose state is older than its clients',
 // as after a restore, burns the rounds in which they say that they have agreed.
 //
-// Clients because of which an attempt or a round has come to nothing, as they failed,
-// dropped out, or did not answer in time, sit out: the rest of the round's attempts, or
-// the round after the one that burnt, and each further time for twice as many rounds, up
-// to 16. While too few others are connected for a quorum they take part all the same.
-// What burns a round after the masks are off is nobody's that could be named.
-//
-// A client that changes its answer again and again within an attempt is not heard until
-// the next one: the journal of the attempt keeps each of them.
+// Clients because of which an attempt or a round has come to nothing, as they failed, dropped
+// out, did not answer in time or were in a sum that is impossible once its masks are off, sit
+// out: the rest of the round's attempts, or the round after the one that burnt, and each further
+// time for twice as many rounds, up to 16. While too few others are connected for a quorum they
+// take part all the same.
+// A client that changes its answer again and again within an attempt is not heard until the
+// next one: the journal of the attempt keeps each of them.
 //
 // Inviting ends when every invited client has answered, or at the invitation
 // timeout; without a quorum of acceptances by then it goes on until the quorum
@@ -103,10 +102,9 @@ struct Admission {
 // opens no other one; before its first round it pauses at once. Clients may connect,
 // accept and decline meanwhile. Nothing waits for the time.
 //
-// A run that is resumed with the journal of its open attempt is where it was when
-// the last entry was written, and goes on: no time has passed since. If the signing
-// roster is another one than the attempt's, a secure round takes a new attempt, or
-// burns if clients may have agreed.
+// A run that is resumed with the journal of its open attempt is where it was when the last
+// entry was written, and goes on: no time has passed since. If the signing roster is another one
+// than the attempt's, a secure round takes a new attempt, or burns if clients may have agreed.
 //
 // Pure protocol: no thread, clock, socket or file. The caller passes events and
 // the time in (`now`, on a clock that never jumps), stores what has changed,
@@ -316,8 +314,10 @@ class Run {
   void ReleaseSecureSum(Step& step);
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
   void LoseSum(std::string_view why, Step& step);
-  void BurnRound(const RoundTask& task, std::string_view why, Step& step);
+  void BurnRound(const RoundTask& task, std::string_view why,
+                 const std::vector<Institution>& at_fault, Step& step);
   void BurnAgreed(const RoundTask& task, Step& step);
+  void BurnImpossible(std::string_view reason, Step& step);
   void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);
   void CountRound(const Releasing& releasing);
   int64_t AgreedRounds(const ClientFailed& event) const;
@@ -346,6 +346,7 @@ class Run {
   bool SitsOut(const Client& client, int64_t round) const;
   std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
                                         int64_t round) const;
+  std::map<Institution, Blame> Blamed() const;
   std::string SittingOutText(const Client& client) const;
 
   // The open attempt in which `from` is still to answer; null if there is none.
@@ -379,6 +380,7 @@ class Run {
   RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
   int64_t rounds_burnt_ = 0;
+  std::vector<Institution> suspects_;  // In the last impossible sum since a round counted.
 
   std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
   std::map<Institution, Client> clients_;

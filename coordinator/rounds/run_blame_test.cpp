@@ -2,8 +2,13 @@
 
 // Clients because of which attempts and rounds come to nothing sit out.
 
+#include <algorithm>
+#include <iterator>
 #include <set>
+#include <string>
+#include <vector>
 
+#include "fmt/ranges.h"
 #include "tests/support/run_fixture.h"
 #include "tests/support/run_journal.h"
 #include "tests/support/secure_run_fixture.h"
@@ -184,6 +189,31 @@ class SecureBlameTest : public SecureRunTest {
     return {asked[0], asked[1]};
   }
 
+  void StartWithNine() {
+    for (uint32_t number = 6; number <= 9; ++number) Enrol(number);
+    StartWithSeven();
+  }
+
+  // Of a round in which all take part who are asked: who they were.
+  std::vector<uint32_t> SumFails(const ReleaseFailed& failure) {
+    const std::vector<uint32_t> asked = Asked();
+    for (const uint32_t number : asked) Trained(number);
+    AnswerAll();
+    assigned_.clear();
+    faults_.clear();
+    journal_.Write(now_, RunEvent(failure));
+    Carry(run_->Receive(failure, now_));
+    return asked;
+  }
+
+  static std::string NamesOf(const std::vector<uint32_t>& numbers) {
+    std::vector<std::string> names;
+    for (const uint32_t number : numbers) names.push_back(Name(number).value);
+    return fmt::format("{}", fmt::join(names, ", "));
+  }
+
+  const ReleaseFailed kImpossible{"no sum", true};
+
   ClientView ViewOf(uint32_t number) const { return *run_->ViewOf(Name(number)); }
 };
 
@@ -224,14 +254,46 @@ TEST_F(SecureBlameTest, NobodySitsOutWhereAllAreNeeded) {
   EXPECT_EQ(assigned_.size(), 5u);
 }
 
-TEST_F(SecureBlameTest, NobodyIsNamedForASumThatCannotBe) {
-  StartWithSeven();
-  for (const uint32_t number : Asked()) Trained(number);
-  AnswerAll();
-  faults_.clear();
-  Carry(run_->Receive(ReleaseFailed{"a sum that so many clients cannot have"}, now_));
+TEST_F(SecureBlameTest, NobodyIsNamedForWhatTheCoordinatorHasLost) {
+  StartWithNine();
+  SumFails({"an input is damaged"});
   EXPECT_TRUE(released_.back().unchanged);
   EXPECT_TRUE(faults_.empty());
+}
+
+TEST_F(SecureBlameTest, AfterAnImpossibleSumOthersAreAsked) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  EXPECT_EQ(released_.back().summary.burnt, "no sum; it was one of " + NamesOf(suspects));
+  Released(kAdapter);
+  EXPECT_EQ(assigned_.size(), 4u);
+  for (const uint32_t number : suspects) {
+    EXPECT_FALSE(assigned_.contains(number));
+    EXPECT_EQ(ViewOf(number).reason,
+              "sits out until round 3: round 1 burnt: no sum; it was one of " + NamesOf(suspects));
+  }
+}
+
+TEST_F(SecureBlameTest, AndStillWhenTheProcessHasEndedBeforeItWasStored) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  Crash();
+  Released(kAdapter);
+  for (const uint32_t number : suspects) EXPECT_FALSE(assigned_.contains(number));
+}
+
+TEST_F(SecureBlameTest, ARunWithoutOthersEndsWithTheNamesOfBothSums) {
+  StartWithSeven();
+  const std::vector<uint32_t> first = SumFails(kImpossible);
+  Released(kAdapter);
+  const std::vector<uint32_t> second = SumFails(kImpossible);
+  std::vector<uint32_t> both;
+  std::ranges::set_intersection(first, second, std::back_inserter(both));
+  EXPECT_EQ(run_->view().state, RunState::kFailed);
+  EXPECT_EQ(run_->view().reason,
+            fmt::format("round 2 burnt, as the one before it: no sum; it was one of {}; in the "
+                        "impossible sum before it were {}; in both {}",
+                        NamesOf(second), NamesOf(first), NamesOf(both)));
 }
 
 }  // namespace

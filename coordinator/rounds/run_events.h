@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -102,6 +103,8 @@ struct Released {
 // It cannot be carried out; trying again would not help.
 struct ReleaseFailed {
   std::string reason;
+  // Of a secure round: its sum is none that as many clients can have.
+  bool is_impossible_sum = false;
 };
 // Of a plain run: what these have handed in to the open round cannot be read any more,
 // and is not in its sum. They are asked again.
@@ -235,6 +238,8 @@ struct Release {
   bool unchanged = false;
   // The oldest round whose work somebody may still hand in later.
   std::optional<int64_t> oldest_work = std::nullopt;
+  // Who sits out from the next round on, or has: stored with the release.
+  std::map<Institution, Blame> blamed = {};
 };
 
 // Send the client a message of the round's secure aggregation.

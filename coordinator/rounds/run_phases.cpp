@@ -83,7 +83,7 @@ void Run::BeginRound(int64_t round, Step& step) {
                                step);
     }
     return BurnRound({.round = round, .attempt = before, .deadline = step.now},
-                     "what it had come to is lost", step);
+                     "what it had come to is lost", {}, step);
   }
   // Where so many say so, nobody trains for it in vain.
   if (round < plan_.rounds.count && IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
@@ -209,7 +209,8 @@ void Run::CloseTraining(Step& step) {
                                  .factors = round.task().factors,
                                  .incoming = adapter_,
                                  .summary = round.Summary(),
-                                 .oldest_work = OldestWork()});
+                                 .oldest_work = OldestWork(),
+                                 .blamed = Blamed()});
   std::vector<Institution> contributors = round.Contributors();
   phase_ = Releasing{std::move(round), std::move(contributors)};
 }

@@ -82,24 +82,25 @@ void Run::LeaveOldRoster(const AttemptOpened& opened, const ResumePoint& point, 
     return OpenAttempt(opened.round, opened.attempt + 1, step);
   }
   const RoundTask task = TaskOf(opened.round, opened.attempt, step.now);
-  task.evaluate_only ? FinishUnevaluated(kWhy, step) : BurnRound(task, kWhy, step);
+  task.evaluate_only ? FinishUnevaluated(kWhy, step) : BurnRound(task, kWhy, {}, step);
 }
 
 // An entry that cannot be any more, since something before it is lost, is left out.
 void Run::ReplayEntry(const JournalEntry& entry, Step& step) {
-  std::visit(Overloaded{[](const AttemptOpened&) {},
-                        [&](const RunEvent& event) { Append(Receive(event, step.now), step); },
-                        [&](const TimeIsUp&) { Append(Tick(step.now), step); },
-                        [&](const NewProcess&) { LoseAllConnections(step); },
-                        [&](const ReceivedFromClient& received) {
-                          const auto* taken = std::get_if<ContributionTaken>(&received.event);
-                          if (taken != nullptr) {
-                            const auto admission = CheckContribution(received.from, taken->header);
-                            if (!admission.ok() || admission->repeated) return;
-                          }
-                          Append(Receive(received.from, received.event, step.now), step);
-                        }},
-             entry.what);
+  std::visit(
+      Overloaded{[](const AttemptOpened&) {},
+                 [&](const RunEvent& event) { Append(Receive(event, step.now), step); },
+                 [&](const TimeIsUp&) { Append(Tick(step.now), step); },
+                 [&](const NewProcess&) { LoseAllConnections(step); }, [](const BetweenRounds&) {},
+                 [&](const ReceivedFromClient& received) {
+                   const auto* taken = std::get_if<ContributionTaken>(&received.event);
+                   if (taken != nullptr) {
+                     const auto admission = CheckContribution(received.from, taken->header);
+                     if (!admission.ok() || admission->repeated) return;
+                   }
+                   Append(Receive(received.from, received.event, step.now), step);
+                 }},
+      entry.what);
 }
 
 void Run::Append(Effects effects, Step& step) {

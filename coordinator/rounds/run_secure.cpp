@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/rounds/run.h"
+#include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
 
@@ -20,6 +22,12 @@ namespace {
 constexpr int kMostBurntInARow = 2;
 
 using SessionPhase = CoordinatorSession::Phase;
+
+std::string NamesOf(const std::vector<Institution>& institutions) {
+  std::vector<std::string_view> names;
+  for (const Institution& each : institutions) names.push_back(each.value);
+  return SomeOf(std::move(names), ", ");
+}
 
 absl::Status NotAwaited() {
   return absl::FailedPreconditionError("the round takes no masked input of this client now");
@@ -203,7 +211,8 @@ void Run::ReleaseSecureSum(Step& step) {
                   .attempt = task.attempt,
                   .contributions = std::ssize(contributors)},
       .masks = std::make_shared<const MaskStreams>(std::move(aggregating.session).TakeMasks()),
-      .evaluate_only = task.evaluate_only});
+      .evaluate_only = task.evaluate_only,
+      .blamed = Blamed()});
   phase_ = Releasing{std::move(aggregating.round), std::move(contributors)};
 }
 
@@ -221,12 +230,7 @@ void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
   }
   if (task.evaluate_only) return FinishUnevaluated(why, step);
-  if (reached >= SessionPhase::kAgreeing) {
-    BurnRound(task, why, step);
-    if (std::holds_alternative<Ended>(phase_)) return;
-    const std::string burnt = fmt::format("round {} burnt: {}", task.round + 1, why);
-    return PutBlame(at_fault, task, task.round + 1, burnt, step);
-  }
+  if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, at_fault, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why, std::move(at_fault));
 }
@@ -237,17 +241,39 @@ void Run::LoseSum(std::string_view why, Step& step) {
   const RoundTask task = aggregating.round.task();
   const bool agreed = aggregating.session.phase() >= SessionPhase::kAgreeing;
   if (task.evaluate_only) return FinishUnevaluated(why, step);
-  if (agreed) return BurnRound(task, why, step);
+  if (agreed) return BurnRound(task, why, {}, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why);
 }
 
-void Run::BurnRound(const RoundTask& task, std::string_view why, Step& step) {
+void Run::BurnRound(const RoundTask& task, std::string_view why,
+                    const std::vector<Institution>& at_fault, Step& step) {
   if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
     return End(RunState::kFailed,
                fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
   }
+  PutBlame(at_fault, task, task.round + 1, fmt::format("round {} burnt: {}", task.round + 1, why),
+           step);
   ReleaseNothing(task, why, step);
+}
+
+// One of those in the sum has masked what cannot be, and nobody can tell which: the next
+// round is asked of others where these suffice. Its sum has nobody in common with this one's,
+// and so nothing is learnt from the two of them together.
+void Run::BurnImpossible(std::string_view reason, Step& step) {
+  auto& releasing = std::get<Releasing>(phase_);
+  const RoundTask task = releasing.round.task();
+  std::vector<Institution> suspects = std::move(releasing.contributors);
+  std::sort(suspects.begin(), suspects.end());
+  const std::vector<Institution> before = std::exchange(suspects_, suspects);
+  std::string why = fmt::format("{}; it was one of {}", reason, NamesOf(suspects));
+  if (!before.empty()) {
+    std::vector<Institution> both;
+    std::ranges::set_intersection(before, suspects, std::back_inserter(both));
+    why += fmt::format("; in the impossible sum before it were {}; in both {}", NamesOf(before),
+                       both.empty() ? "nobody" : NamesOf(both));
+  }
+  BurnRound(task, why, suspects, step);
 }
 
 // It was summed before what this run knows was stored: that says nothing of how rounds go.
@@ -269,7 +295,8 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
                                  .summary = {.round = task.round,
                                              .attempt = task.attempt,
                                              .burnt = ShortReason(std::string(why))},
-                                 .unchanged = true});
+                                 .unchanged = true,
+                                 .blamed = Blamed()});
   phase_ = Releasing{OpenRound(task, {}), {}};
 }
 
@@ -277,6 +304,7 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
 void Run::CountRound(const Releasing& releasing) {
   const bool burnt = releasing.contributors.empty();
   if (burnt) ++rounds_burnt_;
+  if (!burnt) suspects_.clear();
   if (burnt && !releasing.counts_as_burnt) return;
   burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
 }

@@ -125,8 +125,9 @@ absl::Status ConnectionAcceptor::BindAll(const HostAndPort& address) {
   return listeners_.empty() ? absl::InvalidArgumentError(std::strerror(error)) : absl::OkStatus();
 }
 
-void ConnectionAcceptor::HandTo(std::unique_ptr<Server> server, Log& log) {
+void ConnectionAcceptor::HandTo(std::unique_ptr<Server> server, OriginLimit limit, Log& log) {
   server_ = std::move(server);
+  limit_ = std::move(limit);
   thread_ = std::jthread([this, &log](const std::stop_token& stop) { Run(stop, log); });
 }
 

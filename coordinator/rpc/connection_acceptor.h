@@ -38,9 +38,9 @@ class ConnectionAcceptor {
 
   int port() const { return port_; }
 
-  // From now on whoever connects is handed to `server`, which has been started. `log`
-  // must outlive this object. Call it once.
-  void HandTo(std::unique_ptr<Server> server, Log& log);
+  // From now on whoever connects is handed to `server`, which has been started, within
+  // `limit`. `log` must outlive this object. Call it once.
+  void HandTo(std::unique_ptr<Server> server, OriginLimit limit, Log& log);
 
  private:
   ConnectionAcceptor() = default;

@@ -85,7 +85,8 @@ absl::StatusOr<Listening> Listen(const ListeningOptions& options,
   if (listening.server == nullptr) {
     return absl::UnavailableError(fmt::format("cannot listen on {}", options.address));
   }
-  listening.acceptor->HandTo(std::move(connections), log);
+  listening.acceptor->HandTo(std::move(connections), OriginLimit(options.connections_per_address),
+                             log);
   return listening;
 }
 

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/time/time.h"
 #include "base/logging.h"
 #include "coordinator/rpc/connection_acceptor.h"
+#include "coordinator/rpc/origin_limit.h"
 #include "grpcpp/server.h"
 #include "grpcpp/support/server_callback.h"
 #include "privacy/identity/key_directory.h"
@@ -20,6 +22,7 @@ struct ListeningOptions {
   std::string address;  // "host:port"
   CredentialFiles credentials;
   absl::Duration reload_interval;
+  int64_t connections_per_address = OriginLimit::kMost;  // See OriginLimit.
 };
 
 struct Listening {

@@ -54,7 +54,7 @@ OriginLimit::Verdict OriginLimit::Judge(const std::string& origin, absl::Duratio
     opened_.clear();
   }
   Opened& opened = opened_[origin];
-  if (++opened.count <= kMost) return Verdict::kTaken;
+  if (++opened.count <= most_) return Verdict::kTaken;
   return std::exchange(opened.refused, true) ? Verdict::kRefused : Verdict::kRefusedFirst;
 }
 

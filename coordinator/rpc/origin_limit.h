@@ -21,14 +21,16 @@ std::optional<std::string> OriginOf(const sockaddr_storage& address);
 // certificate yet costs memory all the same. Not thread-safe.
 class OriginLimit {
  public:
+  static constexpr int64_t kMost = 256;
+  static constexpr absl::Duration kWithin = absl::Seconds(10);
+
+  explicit OriginLimit(int64_t most = kMost) : most_(most) {}
+
   enum class Verdict : uint8_t { kTaken, kRefusedFirst, kRefused };
 
   // Of a new connection, at `now` on a clock that never jumps. kRefusedFirst: the first one
   // of its origin in a while.
   Verdict Judge(const std::string& origin, absl::Duration now);
-
-  static constexpr int64_t kMost = 256;
-  static constexpr absl::Duration kWithin = absl::Seconds(10);
 
  private:
   // In a span of kWithin, and whether one of them was refused.
@@ -37,6 +39,7 @@ class OriginLimit {
     bool refused = false;
   };
 
+  int64_t most_;
   absl::Duration since_ = -absl::InfiniteDuration();
   std::map<std::string, Opened> opened_;  // Since then.
 };

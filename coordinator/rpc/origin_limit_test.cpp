@@ -57,6 +57,13 @@ TEST_F(OriginLimitTest, RefusesTooManyOfOneOriginAndSaysWhenItBegins) {
   EXPECT_EQ(limit_.Judge("192.0.2.7", now_), Verdict::kRefused);
 }
 
+TEST_F(OriginLimitTest, TakesAsManyAsItIsTold) {
+  limit_ = OriginLimit(2);
+  EXPECT_EQ(limit_.Judge("192.0.2.7", now_), Verdict::kTaken);
+  EXPECT_EQ(limit_.Judge("192.0.2.7", now_), Verdict::kTaken);
+  EXPECT_EQ(limit_.Judge("192.0.2.7", now_), Verdict::kRefusedFirst);
+}
+
 TEST_F(OriginLimitTest, TakesThoseOfOthers) {
   OpenAsManyAsMayBe("192.0.2.7");
   EXPECT_EQ(limit_.Judge("192.0.2.8", now_), Verdict::kTaken);

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "aggregation/adapter_init.h"
 #include "aggregation/masked_vector.h"
@@ -39,7 +40,8 @@ class SecureHospital {
 
   void Train(const Plan& plan, const std::string& plan_toml, const AdapterLayout& layout,
              const RoutingShape& routing, const SigningRoster& roster) {
-    work_ = client_->Receive().round_assignment();
+    if (!next_.has_round_assignment()) next_ = client_->Receive();
+    work_ = std::exchange(next_, {}).round_assignment();
     const SecureAttempt attempt{.federation = "north",
                                 .run = work_.run_id(),
                                 .round = work_.round(),
@@ -60,10 +62,16 @@ class SecureHospital {
     Say(session_->Advertise()->message);
   }
 
+  // From now on it counts itself twice.
+  void Lie() { lies_ = true; }
+
   // Reads one message and answers it; false: it is none of the session.
   bool Answer() {
     const v1::CoordinatorMessage message = client_->Receive();
-    if (!message.has_secure_aggregation()) return false;
+    if (!message.has_secure_aggregation()) {
+      next_ = message;
+      return false;
+    }
     const std::string& bytes = message.secure_aggregation().message();
     const auto step = session_->Receive(SpanOf(bytes));
     EXPECT_THAT(step, IsOk()) << step.status();
@@ -115,6 +123,7 @@ class SecureHospital {
   }
 
   void HandIn() {
+    if (lies_) ++elements_[static_cast<size_t>(layout_->value_count())];
     EXPECT_THAT(session_->FixInput(SecureClient::DigestOf(elements_)), IsOk());
     std::vector<uint32_t> masked = elements_;
     session_->Masks()->Apply(0, masked);
@@ -148,11 +157,13 @@ class SecureHospital {
 
   std::unique_ptr<FakeClient> client_;
   uint32_t number_;
+  v1::CoordinatorMessage next_;  // Behind the last one of the session.
   v1::RoundAssignment work_;
   std::optional<MaskedLayout> layout_;
   std::unique_ptr<ClientSession> session_;
   std::vector<uint32_t> elements_;
   grpc::Status submitted_;
+  bool lies_ = false;
 };
 
 struct Size {
@@ -294,6 +305,23 @@ TEST_P(SecureRunOverTlsTest, GivesTheBytesOfThePlainSum) {
 INSTANTIATE_TEST_SUITE_P(RingsAndSizes, SecureRunOverTlsTest,
                          ::testing::Values(Size{32, 3}, Size{24, 700}, Size{16, 64},
                                            Size{32, 700'000}));
+
+using LyingHospitalTest = SecureRunOverTlsTest;
+
+// There is nobody else to ask, and nobody can tell who it is.
+TEST_P(LyingHospitalTest, EndsTheRunAndEveryoneWhoMayBeItIsNamed) {
+  Start();
+  hospitals_[2]->Lie();
+  PlayRound();
+  const std::string all = "site-1, site-2, site-3, site-4, site-5";
+  EXPECT_THAT(GetRun(run_).rounds(0).burnt(), ::testing::EndsWith("; it was one of " + all));
+  PlayRound();
+  const v1::RunStatus run = GetRun(run_).run();
+  EXPECT_EQ(run.state(), v1::RunStatus::STATE_FAILED);
+  EXPECT_THAT(run.reason(), ::testing::EndsWith("; in both " + all));
+}
+
+INSTANTIATE_TEST_SUITE_P(ASmallOne, LyingHospitalTest, ::testing::Values(Size{32, 3}));
 
 }  // namespace
 }  // namespace fedtune::testing

@@ -109,7 +109,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   RETURN_IF_ERROR(p.runs.ResumeAll());
   ASSIGN_OR_RETURN(p.listening, Listen({.address = options.listen,
                                         .credentials = options.credentials,
-                                        .reload_interval = options.reload_interval},
+                                        .reload_interval = options.reload_interval,
+                                        .connections_per_address = options.connections_per_address},
                                        {&p.training_service, &p.administration_service}, log));
   return server;
 }

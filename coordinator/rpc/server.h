@@ -25,7 +25,8 @@ class Server {
     std::string listen;  // "0.0.0.0:7443"; port 0 takes a free one.
     CredentialFiles credentials;
     std::filesystem::path state_directory;
-    int64_t keep_adapters = 3;  // The newest of a run that are kept.
+    int64_t keep_adapters = 3;              // The newest of a run that are kept.
+    int64_t connections_per_address = 256;  // So many new ones in 10 seconds.
     std::shared_ptr<const SigningRoster> signing_roster = nullptr;  // Null: plain runs only.
     // How often the credential files are looked at for renewed ones.
     absl::Duration reload_interval = absl::Minutes(1);

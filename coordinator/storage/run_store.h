@@ -99,6 +99,8 @@ struct NewRelease {
   std::optional<Digest> state_digest = std::nullopt;
   // The oldest round whose release clients may still start from.
   std::optional<int64_t> oldest_wanted = std::nullopt;
+  // The journal's entry until an attempt is opened again; empty: it has none.
+  std::string journal = {};
 };
 
 // How a run ended.
@@ -167,7 +169,7 @@ class RunStore {
   virtual absl::Status AppendToJournal(const RunId& id,
                                        const std::vector<std::string>& entries) = 0;
 
-  // In order; empty: no attempt is open.
+  // In order; empty, or the entry of a release: no attempt is open.
   virtual absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const = 0;
 
   // Whether the run is to pause, and why. ABORTED: the run is missing or has ended.

@@ -350,6 +350,23 @@ TEST_P(RunStoreTest, AJournalGoesWithTheRelease) {
   EXPECT_THAT(*store_->Journal(run_.id), IsEmpty());
 }
 
+TEST_P(RunStoreTest, AReleaseMayHaveAnEntryUntilTheNextAttemptIsOpened) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  ASSERT_THAT(store_->OpenJournal(run_.id, 2, "opened"), IsOk());
+  const std::string adapter = Adapter(0);
+  ASSERT_THAT(store_->SaveRelease(run_.id, {.record = Release(0),
+                                            .contributions = {},
+                                            .adapter = AsBytes(adapter),
+                                            .optimizer_state = {},
+                                            .traffic = {},
+                                            .journal = "between rounds"}),
+              IsOk());
+  EXPECT_EQ(store_->Get(run_.id)->attempts_opened, 0);
+  EXPECT_THAT(*store_->Journal(run_.id), ElementsAre("between rounds"));
+  ASSERT_THAT(store_->OpenJournal(run_.id, 1, "opened"), IsOk());
+  EXPECT_THAT(*store_->Journal(run_.id), ElementsAre("opened"));
+}
+
 TEST_P(RunStoreTest, AJournalGoesWithTheRunsEndAndHasNoSecondOne) {
   ASSERT_THAT(InsertRun(), IsOk());
   ASSERT_THAT(store_->OpenJournal(run_.id, 1, "opened"), IsOk());

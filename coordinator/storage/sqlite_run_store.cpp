@@ -95,6 +95,17 @@ absl::Status SqliteRunStore::Insert(const RunRecord& run, const std::vector<Clie
   const std::lock_guard files_lock(files_mutex_);
   RETURN_IF_ERROR(PutFile(run.initial_adapter, adapter));
   const std::lock_guard lock(mutex_);
+  absl::Status inserted = InsertRun(run, clients, adapter);
+  if (!inserted.ok()) {
+    RemoveUnlessNamed(run.initial_adapter);
+    return inserted;
+  }
+  ReachFailPoint(FailPoint::kRunInsertAfter);
+  return absl::OkStatus();
+}
+
+absl::Status SqliteRunStore::InsertRun(const RunRecord& run, const std::vector<ClientView>& clients,
+                                       std::span<const std::byte> adapter) {
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(InsertBlob(run.initial_adapter, adapter));
   RETURN_IF_ERROR(database_.Run(
@@ -107,9 +118,15 @@ absl::Status SqliteRunStore::Insert(const RunRecord& run, const std::vector<Clie
       ToColumn(run.adapter), ToColumn(run.optimizer_state), run.traffic.bytes_received,
       run.traffic.bytes_sent, run.pause, run.stop));
   RETURN_IF_ERROR(PutClients(run.id, clients));
-  RETURN_IF_ERROR(std::move(transaction).Commit());
-  ReachFailPoint(FailPoint::kRunInsertAfter);
-  return absl::OkStatus();
+  return std::move(transaction).Commit();
+}
+
+// Where the database does not say, the next opening sees to it.
+void SqliteRunStore::RemoveUnlessNamed(const Digest& digest) {
+  absl::StatusOr<SqliteStatement> row = database_.Prepare("SELECT 1 FROM blobs WHERE sha256 = ?");
+  if (!row.ok()) return;
+  const absl::StatusOr<bool> named = row->Bind(ToColumn(digest)).Step();
+  if (named.ok() && !*named) blobs_.Remove(digest).IgnoreError();
 }
 
 absl::StatusOr<RunRecord> SqliteRunStore::Get(const RunId& id) const {
@@ -159,6 +176,7 @@ absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& rele
   ASSIGN_OR_RETURN(const std::optional<Digest> old_state, OptimizerState(id));
   RETURN_IF_ERROR(MoveHead(id, release, optimizer_state));
   RETURN_IF_ERROR(DropJournal(id));
+  if (!release.journal.empty()) RETURN_IF_ERROR(InsertIntoJournal(id, release.journal));
   RETURN_IF_ERROR(InsertBlob(release.record.adapter, release.adapter));
   if (optimizer_state.has_value()) {
     RETURN_IF_ERROR(InsertBlob(*optimizer_state, release.optimizer_state));

@@ -72,6 +72,12 @@ class SqliteRunStore final : public RunStore {
 
   // All that follow: with mutex_ held and, where they write, in a transaction.
 
+  absl::Status InsertRun(const RunRecord& run, const std::vector<ClientView>& clients,
+                         std::span<const std::byte> adapter);
+
+  // A blob's file whose transaction has failed, with files_mutex_ held.
+  void RemoveUnlessNamed(const Digest& digest);
+
   // The blob's row, and the blob unless it is one for PutFile().
   absl::Status InsertBlob(const Digest& digest, std::span<const std::byte> bytes);
   absl::Status MoveHead(const RunId& id, const NewRelease& release,

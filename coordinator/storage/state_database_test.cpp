@@ -98,6 +98,23 @@ TEST_F(StateDatabaseTest, AFullDiskIsSaidAndTheReleaseIsStoredWhenThereIsSpaceAg
   EXPECT_EQ(runs_->Get({"run-0001"})->rounds_done, 1);
 }
 
+// It would be in the way of a database that knows no run yet: see CheckHasNotLostItsDatabase().
+TEST_F(StateDatabaseTest, ARunThatCannotBeInsertedLeavesNoFile) {
+  const std::string large(size_t{1} << 20, '.');
+  RunRecord run = NewRun();
+  run.initial_adapter = run.adapter = Sha256Of(large);
+  AllowPages(0);
+  run.plan_toml = std::string(size_t{100} << 10, '#');
+  EXPECT_THAT(runs_->Insert(run, {}, std::as_bytes(std::span(large))),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "blobs"));
+  AllowPages(10'000);
+  ASSERT_THAT(runs_->Insert(run, {}, std::as_bytes(std::span(large))), IsOk());
+  EXPECT_THAT(runs_->Insert(run, {}, std::as_bytes(std::span(large))),
+              HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(runs_->GetBlob(run.adapter), IsOk());
+}
+
 // As one is that was written before routed tokens were counted.
 TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
   ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());

@@ -59,6 +59,7 @@ absl::Status MemoryRunStore::SaveRelease(const RunId& id, const NewRelease& rele
   row->run.rounds_done = round + 1;
   row->run.attempts_opened = 0;
   row->journal.clear();
+  if (!release.journal.empty()) row->journal.push_back(release.journal);
   row->run.adapter = release.record.adapter;
   row->run.traffic = release.traffic;
   Keep(release.adapter);

@@ -9,6 +9,7 @@
 #include "aggregation/next_adapter.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "coordinator/rounds/round_journal.h"
 #include "plan/server_step.h"
 
 namespace fedtune {
@@ -82,6 +83,9 @@ absl::StatusOr<ReleaseRecord> PendingRelease::Store(const Traffic& traffic, absl
                     .started_at = StartedAt(),
                     .ended_at = now};
   if (const auto work = parts_.effect.oldest_work) release.oldest_wanted = *work - 1;
+  if (const auto& blamed = parts_.effect.blamed; !blamed.empty()) {
+    release.journal = ToBytes({.at = absl::ZeroDuration(), .what = BetweenRounds{blamed}});
+  }
   release.contributions = Contributions();
   release.adapter = adapter_->bytes();
   release.optimizer_state = optimizer_.blob.bytes();

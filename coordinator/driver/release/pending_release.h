@@ -49,7 +49,8 @@ class PendingRelease {
   // nothing if it is made.
   //
   // RESOURCE_EXHAUSTED, UNAVAILABLE: the store takes nothing now; try again. DATA_LOSS,
-  // INTERNAL: what it is made of is damaged, or lost. Else as UnmaskedSum::Create().
+  // INTERNAL: what it is made of is damaged, or lost. OUT_OF_RANGE: an impossible secure
+  // sum. Else as UnmaskedSum::Create().
   absl::Status Make();
 
   // Nothing is to be stored: it was the summary alone that was wanted. Requires Make().
