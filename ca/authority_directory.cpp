@@ -2,6 +2,7 @@
 
 #include "ca/authority_directory.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <string_view>
@@ -67,6 +68,17 @@ absl::Status RefuseToOverwrite(const Paths& paths) {
   return absl::OkStatus();
 }
 
+// A new one would give numbers and versions a second time, in silence.
+absl::Status CheckHasItsRecord(const Paths& paths) {
+  if (std::filesystem::exists(paths.issued)) return absl::OkStatus();
+  return absl::DataLossError(fmt::format(
+      "{} is missing, which knows the certificates, the institutions' numbers and the rosters of "
+      "this authority: put back the newest copy of it; without one, make a new authority in "
+      "another folder (fedtune-ca init), or, if no roster was ever handed out, an empty file of "
+      "this name",
+      paths.issued.string()));
+}
+
 // All of them or none: with a part of an authority nothing can be done.
 absl::StatusOr<SqliteDatabase> WriteNew(const Paths& paths, const CertificateAuthority& authority) {
   RETURN_IF_ERROR(authority.key().SaveNew(paths.key));
@@ -110,6 +122,7 @@ absl::StatusOr<AuthorityDirectory> AuthorityDirectory::Open(
   absl::StatusOr<CertificateAuthority> authority =
       CertificateAuthority::Restore(*std::move(key), pem);
   if (!authority.ok()) return Annotate(authority.status(), paths.certificate.string());
+  RETURN_IF_ERROR(CheckHasItsRecord(paths));
   ASSIGN_OR_RETURN(SqliteDatabase issued, OpenRecord(paths.issued));
   return AuthorityDirectory(*std::move(authority), std::move(issued));
 }
@@ -180,6 +193,7 @@ absl::StatusOr<std::vector<SigningRosterEntry>> AuthorityDirectory::ValidSigners
   std::map<uint32_t, SigningRosterEntry> signers;
   for (const auto& [certificate, issued_at, pem] : issued) {
     if (certificate.identity.role != Role::kSigner || certificate.not_after < now) continue;
+    RETURN_IF_ERROR(CheckIsOurs(certificate, pem));
     ASSIGN_OR_RETURN(const uint32_t number, NumberOf(certificate.identity.name));
     ASSIGN_OR_RETURN(VerifyingKey key, ReadVerifyingKey(pem));
     signers[number] = {.number = number,
@@ -190,6 +204,19 @@ absl::StatusOr<std::vector<SigningRosterEntry>> AuthorityDirectory::ValidSigners
   std::vector<SigningRosterEntry> entries;
   for (auto& [number, signer] : signers) entries.push_back(std::move(signer));
   return entries;
+}
+
+// A key that somebody has written into the record, or a disk has changed, comes on no roster.
+absl::Status AuthorityDirectory::CheckIsOurs(const Certificate& certificate,
+                                             std::string_view pem) const {
+  const absl::Time then = std::max(certificate.not_before, authority_.certificate().not_before);
+  if (CheckCertificate(pem, authority_.ToPem(), certificate.identity.role, then).ok()) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      fmt::format("issued.db: certificate {} of {} is damaged, or not of this authority; put back "
+                  "the newest copy of the folder",
+                  certificate.serial, Describe(certificate.identity)));
 }
 
 absl::StatusOr<uint32_t> AuthorityDirectory::NumberOf(const std::string& institution) const {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,7 +42,8 @@ class AuthorityDirectory {
                                                    std::string_view federation,
                                                    absl::Duration valid_for, absl::Time now);
 
-  // NOT_FOUND: there is no authority. Errors of PrivateKey::Load(),
+  // NOT_FOUND: there is no authority. DATA_LOSS: it has lost its record. Errors of
+  // PrivateKey::Load(),
   // CertificateAuthority::Restore() and SqliteDatabase.
   static absl::StatusOr<AuthorityDirectory> Open(const std::filesystem::path& directory);
 
@@ -59,7 +61,8 @@ class AuthorityDirectory {
   // Signs the roster of all institutions that have a signing certificate which
   // is valid at `now`; the newest counts. The text, whose version nobody has
   // seen, is recorded before it is returned.
-  // FAILED_PRECONDITION: there is no such institution.
+  // FAILED_PRECONDITION: there is no such institution. DATA_LOSS: one of the certificates
+  // on the record is not the authority's, or not any more.
   absl::StatusOr<std::string> SignRoster(absl::Time now);
 
   // Everything issued so far, oldest first. DATA_LOSS: a record is damaged.
@@ -71,6 +74,7 @@ class AuthorityDirectory {
   absl::StatusOr<IssuedCertificate> IssueOne(const CertificateRequest& request, Approval approval,
                                              absl::Time now);
   absl::StatusOr<std::vector<SigningRosterEntry>> ValidSigners(absl::Time now) const;
+  absl::Status CheckIsOurs(const Certificate& certificate, std::string_view pem) const;
   absl::StatusOr<uint32_t> NumberOf(const std::string& institution) const;
 
   AuthorityDirectory(CertificateAuthority authority, SqliteDatabase issued)

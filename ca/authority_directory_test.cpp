@@ -105,6 +105,17 @@ TEST_F(AuthorityDirectoryTest, SaysHowToMakeAMissingAuthority) {
   EXPECT_THAT(std::string(Message(status)), HasSubstr("fedtune-ca init"));
 }
 
+TEST_F(AuthorityDirectoryTest, DoesNotBeginAnewWhereItsRecordIsLost) {
+  ASSERT_THAT(Create(), IsOk());
+  fs::remove(path_ / "issued.db");
+  const absl::Status status = AuthorityDirectory::Open(path_).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("issued.db is missing"));
+  EXPECT_FALSE(fs::exists(path_ / "issued.db"));
+  ASSERT_THAT(WriteFileAtomically(path_ / "issued.db", ""), IsOk());
+  EXPECT_THAT(AuthorityDirectory::Open(path_), IsOk());
+}
+
 TEST_F(AuthorityDirectoryTest, RefusesAKeyThatOthersCanRead) {
   ASSERT_THAT(Create(), IsOk());
   fs::permissions(path_ / "ca.key", fs::perms::others_read, fs::perm_options::add);
@@ -163,6 +174,22 @@ TEST_F(RosterSigningTest, ListsEveryInstitutionByItsNumber) {
   EXPECT_EQ(roster->Find(2u)->institution, "st-anna");
   EXPECT_THAT(roster->CheckLists("uke", uke_), IsOk());
   EXPECT_THAT(roster->CheckLists("st-anna", st_anna_), IsOk());
+}
+
+TEST_F(RosterSigningTest, ListsNoKeyThatSomebodyHasWrittenIntoTheRecord) {
+  Certify("uke", uke_, absl::Hours(24));
+  const Identity uke = {.federation = "north", .role = Role::kSigner, .name = "uke"};
+  const auto impostor = CertificateAuthority::Create("north", absl::Hours(48), kNow);
+  ASSERT_THAT(impostor, IsOk());
+  const auto forged =
+      impostor->Issue(*CertificateRequest::Parse(*MakeSigningRequest(st_anna_, uke)),
+                      {.identity = uke, .hosts = {}, .valid_for = absl::Hours(24)}, kNow);
+  ASSERT_THAT(forged, IsOk());
+  absl::StatusOr<SqliteDatabase> record = SqliteDatabase::Open(path_ / "issued.db");
+  ASSERT_THAT(record->Run("UPDATE issued SET pem = ?", *forged), IsOk());
+  const absl::Status status = Sign(kNow).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("not of this authority"));
 }
 
 TEST_F(RosterSigningTest, GivesEverySigningANewVersion) {

@@ -86,13 +86,14 @@ absl::Status Init(const InitOptions& options, const Clock& clock) {
                                               options.days * kDay, clock.Now()));
   const std::filesystem::path path = options.directory;
   Print(fmt::format("{}\n", (path / "ca.crt").string()));
-  Advise(
-      fmt::format("The authority of federation {} is made.\n"
-                  "  {}   never leaves this machine; keep a copy offline\n"
-                  "  {}   give it to every member, as authority.pem; its fingerprint is\n"
-                  "    {}\n",
-                  options.federation, (path / "ca.key").string(), (path / "ca.crt").string(),
-                  directory.authority().certificate().fingerprint.ToString()));
+  Advise(fmt::format(
+      "The authority of federation {} is made.\n"
+      "  {}   never leaves this machine\n"
+      "  {}   give it to every member, as authority.pem; its fingerprint is\n"
+      "    {}\n"
+      "Keep a copy of the whole folder offline, a new one after each issue and roster.\n",
+      options.federation, (path / "ca.key").string(), (path / "ca.crt").string(),
+      directory.authority().certificate().fingerprint.ToString()));
   return absl::OkStatus();
 }
 

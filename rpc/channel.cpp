@@ -133,6 +133,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
   arguments.SetInt(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadBytes);
+  for (const auto& [name, value] : kNoCompression) arguments.SetInt(name, value);
   return grpc::CreateCustomChannel(options.address, MutualTls(options), arguments);
 }
 

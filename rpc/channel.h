@@ -2,11 +2,14 @@
 
 #pragma once
 
+#include <grpc/compression.h>
+#include <grpc/grpc.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/support/status.h>
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,6 +36,12 @@ struct ChannelOptions {
 // What is read from a connection at a time, at most. Left to itself gRPC makes room for
 // as much as ever came at once, and an idle connection keeps that.
 inline constexpr int kMostReadBytes = 64 << 10;
+
+// Settings of a channel and of a server, by which it refuses compressed messages: nobody
+// here sends any, and the limit above is of what comes, where 16 MB may become 16 GB.
+inline constexpr std::pair<const char*, int> kNoCompression[] = {
+    {GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0},
+    {GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE}};
 
 // A connection over mutual TLS to the coordinator of our federation and to
 // nobody else: its certificate must come from our authority, name

@@ -9,9 +9,11 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/sqlite/checksum_vfs.h"
 #include "base/sqlite/log_check.h"
+#include "base/sqlite/read_only_disk.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -94,7 +96,8 @@ absl::Status ToStatus(sqlite3* database, int code) {
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
-      return absl::PermissionDeniedError(message);
+      // No policy or role of a federation: those have an exit code of their own.
+      return WithExitCode(absl::PermissionDeniedError(message), ExitCode::kFailed);
     default:
       return absl::InternalError(message);
   }
@@ -249,9 +252,15 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenWith(const std::filesystem::p
                                                         int flags, const char* vfs) {
   RETURN_IF_ERROR(CheckLog(path));
   if ((flags & SQLITE_OPEN_READWRITE) != 0) RemoveHalfNewLog(path);
+  std::optional<std::string> uri;
+  if ((flags & SQLITE_OPEN_READWRITE) == 0) uri = UriOnReadOnlyDisk(path);
+  flags |= SQLITE_OPEN_FULLMUTEX | (uri.has_value() ? SQLITE_OPEN_URI : 0);
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_FULLMUTEX, vfs);
+  const int code = sqlite3_open_v2(uri.value_or(path.string()).c_str(), &handle, flags, vfs);
   SqliteDatabase database(handle);
+  // Of what could not be opened SQLite knows no path.
+  const int error = code == SQLITE_CANTOPEN ? sqlite3_system_errno(handle) : 0;
+  if (error != 0) return ErrnoToStatus(error, "open", path);
   if (code != SQLITE_OK) return ToStatus(handle, code);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);

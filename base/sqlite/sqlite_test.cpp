@@ -2,11 +2,14 @@
 
 #include "base/sqlite/sqlite.h"
 
+#include <sys/stat.h>
+
 #include <array>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "gmock/gmock.h"
@@ -225,6 +228,14 @@ TEST(SqliteOpenTest, KeepsAnInMemoryDatabase) {
 
 TEST(SqliteOpenTest, RefusesAMissingFolder) {
   EXPECT_THAT(SqliteDatabase::Open("/nowhere/at/all.db"), HasCode(absl::StatusCode::kNotFound));
+}
+
+TEST_F(SqliteTest, NamesTheFileThatCannotBeOpened) {
+  const std::filesystem::path socket = directory_.path() / "socket.db";
+  ASSERT_EQ(::mknod(socket.c_str(), S_IFSOCK | 0600, 0), 0);
+  const absl::Status status = SqliteDatabase::OpenToRead(socket).status();
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("cannot open " + socket.string()));
+  EXPECT_EQ(ExitCodeFor(status), static_cast<int>(ExitCode::kFailed));
 }
 
 TEST(SqliteOpenTest, RefusesAFileThatIsNoDatabase) {

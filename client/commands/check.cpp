@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/directory_lock.h"
 #include "base/exit_code.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
@@ -21,6 +22,7 @@
 #include "client/commands/site.h"
 #include "client/data/dataset.h"
 #include "client/round/base_model_shelf.h"
+#include "client/round/secure_membership.h"
 #include "client/transport/coordinator_client.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
@@ -57,12 +59,12 @@ absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Cl
   const std::string text = fmt::format(
       "{}, until {}", SigningSuiteName(signer.key.suite()),
       absl::FormatTime("%Y-%m-%d", signer.certificate.not_after, absl::LocalTimeZone()));
-  const absl::StatusOr<SigningRoster> roster =
-      SigningRoster::Load(SeenRosterFile(config), config.credentials.authority, clock.Now());
-  if (absl::IsNotFound(roster.status())) {
+  ASSIGN_OR_RETURN(const std::string authority, ReadFile(config.credentials.authority));
+  ASSIGN_OR_RETURN(const std::optional<SigningRoster> roster,
+                   LoadSeenRoster(SeenRosterFile(config), authority, clock.Now()));
+  if (!roster.has_value()) {
     return fmt::format("{}; the coordinator has sent no roster yet", text);
   }
-  RETURN_IF_ERROR(roster.status());
   RETURN_IF_ERROR(roster->CheckLists(config.institution, signer.key));
   return fmt::format("{}; number {} on the roster of version {}", text,
                      roster->Find(config.institution)->number, roster->version());

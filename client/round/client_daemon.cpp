@@ -16,6 +16,8 @@ namespace {
 // Long enough to cost nothing, short enough for clocks that are set anew.
 constexpr absl::Duration kLongestWait = absl::Minutes(1);
 
+constexpr size_t kMostReasonsTold = 8;
+
 void LogInstruction(Log& log, const Instruction& instruction) {
   std::visit(Overloaded{[&](const Invitation& invitation) {
                           log.Info("run proposed", {Field("run", invitation.run)});
@@ -146,7 +148,7 @@ Duties ClientDaemon::Handle(const Welcome& welcome) {
   log_.Info("connected",
             {Field("coordinator", options_.address), Field("federation", welcome.federation),
              Field("institution", welcome.institution)});
-  told_lost_ = false;
+  told_why_lost_.clear();
   Duties duties = state_.Welcomed(welcome, Now());
   for (const Duty& duty : duties) {
     const auto* forget = std::get_if<Forget>(&duty);
@@ -162,13 +164,14 @@ Duties ClientDaemon::Handle(const Instruction& instruction) {
   return state_.Receive(instruction, Now());
 }
 
-// One line until it is back: a coordinator may be away for a night.
+// One line for each reason until it is back: a coordinator may be away for a night, and
+// what keeps it away in the morning may be another thing.
 Duties ClientDaemon::Handle(const Lost& lost) {
-  if (!told_lost_) {
+  if (told_why_lost_.size() < kMostReasonsTold &&
+      told_why_lost_.emplace(Message(lost.reason)).second) {
     log_.Warning("no connection; trying again until there is one",
                  {Field("coordinator", options_.address), Field("reason", Message(lost.reason))});
   }
-  told_lost_ = true;
   return {};
 }
 

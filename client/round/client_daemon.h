@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <variant>
@@ -101,7 +102,8 @@ class ClientDaemon final : public SessionListener {
   const Clock& clock_;
   Log& log_;
   ClientState state_;
-  bool told_lost_ = false;  // That the coordinator cannot be reached, in the log.
+  // Why the coordinator cannot be reached, as far as the log says it since it could.
+  std::set<std::string, std::less<>> told_why_lost_;
   // Likewise whose contribution waits to be taken; by run.
   std::map<std::string, AttemptId> told_not_taken_;
 

@@ -248,6 +248,27 @@ TEST_F(ClientDaemonTest, SaysOnceThatAContributionIsNotTakenHoweverOftenItIsOffe
   EXPECT_EQ(LinesLogged("contribution not taken"), 1);
 }
 
+TEST_F(ClientDaemonTest, SaysOnceForEachReasonThatThereIsNoConnection) {
+  for (const std::string_view why : {"nobody listens", "nobody listens", "expired", "expired"}) {
+    daemon_.OnLost(absl::UnavailableError(std::string(why)), absl::Seconds(1));
+  }
+  daemon_.OnWelcome({.federation = "north"});
+  daemon_.OnLost(absl::UnavailableError("nobody listens"), absl::Seconds(1));
+  Invite();  // It is answered when all of this has been seen.
+  journal_.Await("answered true");
+  EXPECT_EQ(LinesLogged("nobody listens"), 2);
+  EXPECT_EQ(LinesLogged("expired"), 1);
+}
+
+TEST_F(ClientDaemonTest, DoesNotFillTheLogWithReasonsThatAreEverNew) {
+  for (int i = 0; i < 100; ++i) {
+    daemon_.OnLost(absl::UnavailableError(fmt::format("port {}", i)), absl::Seconds(1));
+  }
+  Invite();
+  journal_.Await("answered true");
+  EXPECT_EQ(LinesLogged("no connection"), 8);
+}
+
 TEST_F(ClientDaemonTest, StopsTheWorkOfARoundThatCloses) {
   Invite();
   Assign(1);

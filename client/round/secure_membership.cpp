@@ -6,7 +6,6 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 namespace {
@@ -26,14 +25,9 @@ absl::Status CheckSuite(const SigningKey& key, CipherSuite suite) {
 // The authority signs every roster with a higher version; a coordinator that
 // shows an older one hides that somebody was taken off.
 absl::Status Remember(const MembershipSource& source, const SigningRoster& roster, absl::Time now) {
-  const absl::StatusOr<std::string> text = ReadFile(source.seen_roster);
-  if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
-  if (text.ok()) {
-    const auto seen = SigningRoster::Verify(*text, source.authority_pem, now);
-    if (!seen.ok()) {
-      return Annotate(seen.status(),
-                      fmt::format("the roster seen last, {}", source.seen_roster.string()));
-    }
+  ASSIGN_OR_RETURN(const std::optional<SigningRoster> seen,
+                   LoadSeenRoster(source.seen_roster, source.authority_pem, now));
+  if (seen.has_value()) {
     RETURN_IF_ERROR(roster.CheckFollows(seen->mark()));
     if (seen->mark() == roster.mark()) return absl::OkStatus();
   }
@@ -41,6 +35,21 @@ absl::Status Remember(const MembershipSource& source, const SigningRoster& roste
 }
 
 }  // namespace
+
+absl::StatusOr<std::optional<SigningRoster>> LoadSeenRoster(const std::filesystem::path& path,
+                                                            std::string_view authority_pem,
+                                                            absl::Time now) {
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  RETURN_IF_ERROR(text.status());
+  absl::StatusOr<SigningRoster> seen = SigningRoster::Verify(*text, authority_pem, now);
+  if (seen.ok()) return *std::move(seen);
+  return absl::Status(
+      seen.status().code(),
+      fmt::format("the roster seen last, {0}: {1}; if the federation has a new authority since, or "
+                  "the file is damaged, remove it",
+                  path.string(), Message(seen.status())));
+}
 
 absl::StatusOr<SecureMembership> JoinSecureRun(const MembershipSource& source,
                                                std::string_view roster_text, CipherSuite suite,

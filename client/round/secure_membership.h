@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,7 @@
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/crypto/signing_key.h"
+#include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
 
@@ -37,6 +39,13 @@ struct MembershipSource {
   std::filesystem::path seen_roster;                      // The newest one seen; may be missing.
   std::shared_ptr<const SecretBytes> federation_key = nullptr;
 };
+
+// The roster that an institution has seen last, from `path`; none if it has seen none.
+// Errors of SigningRoster::Verify(): they say which file to remove where the federation has
+// a new authority.
+absl::StatusOr<std::optional<SigningRoster>> LoadSeenRoster(const std::filesystem::path& path,
+                                                            std::string_view authority_pem,
+                                                            absl::Time now);
 
 // Takes the roster that came with an invitation, keeps it if it is newer than the
 // one seen last, and finds the institution's own key on it.

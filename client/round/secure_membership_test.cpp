@@ -14,7 +14,10 @@ namespace fedtune {
 namespace {
 
 using ::fedtune::testing::IsOk;
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
 constexpr CipherSuite kSuite = CipherSuite::kCurve25519;
@@ -83,6 +86,26 @@ TEST_F(SecureMembershipTest, RefusesAnotherRosterOfTheSameVersion) {
   ASSERT_THAT(JoinSecureRun(source_, Roster(8), kSuite, kNow), IsOk());
   EXPECT_THAT(Refusal(RosterOf(8, SigningKey::Generate(kSuite))), HasSubstr("version 8"));
   EXPECT_EQ(SeenVersion(), 8);
+}
+
+TEST_F(SecureMembershipTest, SaysWhichFileToRemoveWhenTheFederationHasANewAuthority) {
+  ASSERT_THAT(JoinSecureRun(source_, Roster(8), kSuite, kNow), IsOk());
+  const auto successor = CertificateAuthority::Create("north", absl::Hours(24 * 365), kNow);
+  ASSERT_THAT(successor, IsOk());
+  source_.authority_pem = successor->ToPem();
+  const SigningKey key = *SigningKey::ParsePem(successor->key().ToPem().RevealText());
+  const std::string first =
+      *SignRoster({.federation = "north",
+                   .version = 1,
+                   .signed_at = kNow,
+                   .entries = {{3, "st-anna", st_anna_->suite(), st_anna_->public_key()}}},
+                  key);
+  const std::string file = source_.seen_roster.string();
+  EXPECT_THAT(Refusal(first), AllOf(StartsWith("the roster seen last, " + file),
+                                    EndsWith("a new authority since, or the file is damaged, "
+                                             "remove it")));
+  std::filesystem::remove(source_.seen_roster);
+  EXPECT_THAT(JoinSecureRun(source_, first, kSuite, kNow), IsOk());
 }
 
 TEST_F(SecureMembershipTest, RefusesARosterThatTheAuthorityHasNotSigned) {

@@ -174,6 +174,15 @@ TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
   EXPECT_THAT(patient.Next(), HasSubstr("assigned "));
 }
 
+TEST_F(CoordinatorClientTest, UnpacksNoCompressedMessage) {
+  coordinator_.compresses = true;
+  coordinator_.script = {AssignmentOf(std::string(10'000, 'x'))};
+  const auto client = Connect();
+  std::string line = listener_.Next();
+  while (line.starts_with("welcome")) line = listener_.Next();
+  EXPECT_THAT(line, HasSubstr("lost: "));
+}
+
 TEST_F(CoordinatorClientTest, EndsTheSessionOnAnInstructionItDoesNotKnow) {
   coordinator_.script = {v1::CoordinatorMessage()};
   const auto client = Connect();

@@ -47,6 +47,7 @@ class FakeCoordinator final : public v1::Training::Service {
   // ---- What it does ----
 
   std::vector<v1::CoordinatorMessage> script;  // Sent after the welcome.
+  bool compresses = false;                     // What it says in sessions.
   bool ends_first_session = false;
   grpc::Status first_answer;  // To the first session; unless OK it ends there.
   std::string blob;
@@ -67,6 +68,7 @@ class FakeCoordinator final : public v1::Training::Service {
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::ClientMessage>* stream) override {
     Put(peers_, context->peer());
+    if (compresses) context->set_compression_algorithm(GRPC_COMPRESS_GZIP);
     if (!first_answer.ok()) return std::exchange(first_answer, grpc::Status::OK);
     v1::ClientMessage hello;
     stream->Read(&hello);

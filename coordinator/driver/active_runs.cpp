@@ -83,7 +83,7 @@ absl::Status ActiveRuns::ResumeAll() {
   RETURN_IF_ERROR(spool_.RemoveAllBut(under_way));
   for (const RunRecord& record : records) {
     if (HasEnded(record.state)) continue;
-    const absl::Status resumed = Resume(record);
+    const absl::Status resumed = Resume(record.id);
     if (!resumed.ok()) RETURN_IF_ERROR(Fail(record, resumed));
   }
   const std::lock_guard lock(mutex_);
@@ -107,7 +107,8 @@ absl::Status ActiveRuns::CheckCanResume(const std::vector<RunRecord>& records) c
   return absl::OkStatus();
 }
 
-absl::Status ActiveRuns::Resume(const RunRecord& record) {
+absl::Status ActiveRuns::Resume(const RunId& id) {
+  ASSIGN_OR_RETURN(const RunRecord record, store_.Get(id));
   ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, store_));
   return Start(std::move(parts)).status();
 }

@@ -72,7 +72,7 @@ class ActiveRuns {
 
  private:
   absl::Status CheckCanResume(const std::vector<RunRecord>& records) const;
-  absl::Status Resume(const RunRecord& record);
+  absl::Status Resume(const RunId& id);
   absl::Status Fail(const RunRecord& record, const absl::Status& why);
   void MoveToEnded(const RunId& id);
   RunSurroundings Surroundings();

@@ -48,17 +48,17 @@ void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* lin
 }
 
 bool ClientGateway::SaysThatItComesOrGoes(const Institution& client) {
-  ComingsAndGoings::Say say = ComingsAndGoings::Say::kIt;
+  RepeatedNews::Say say = RepeatedNews::Say::kIt;
   {
     const std::lock_guard lock(mutex_);
     say = comings_and_goings_.Note(client, parts_.clock.Monotonic());
   }
-  if (say == ComingsAndGoings::Say::kThatItIsTheLast) {
+  if (say == RepeatedNews::Say::kThatItIsTheLast) {
     parts_.log.Warning(
         "a client connects again and again; the log says no more of that for some minutes",
         {Field("client", client.value)});
   }
-  return say != ComingsAndGoings::Say::kNothing;
+  return say != RepeatedNews::Say::kNothing;
 }
 
 void ClientGateway::Receive(const Institution& from, const RunId& run, ClientEvent event) {
@@ -67,17 +67,33 @@ void ClientGateway::Receive(const Institution& from, const RunId& run, ClientEve
 
 absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& from,
                                                            const RunId& run,
-                                                           const ContributionHeader& header) const {
+                                                           const ContributionHeader& header) {
   const auto driver = parts_.runs.Find(run);
   absl::StatusOr<Admission> admission =
       driver == nullptr ? NotUnderWay(run) : driver->CheckContribution(from, header);
   if (absl::IsFailedPrecondition(admission.status()) ||
       absl::IsPermissionDenied(admission.status()) || absl::IsInvalidArgument(admission.status())) {
-    parts_.log.Info("contribution refused",
-                    {Field("run", run.value), Field("round", header.round + 1),
-                     Field("client", from.value), Field("why", Message(admission.status()))});
+    LogRefusal(from, run, header, admission.status());
   }
   return admission;
+}
+
+void ClientGateway::LogRefusal(const Institution& from, const RunId& run,
+                               const ContributionHeader& header, const absl::Status& why) {
+  RepeatedNews::Say say = RepeatedNews::Say::kIt;
+  {
+    const std::lock_guard lock(mutex_);
+    say = refusals_.Note(from, parts_.clock.Monotonic());
+  }
+  if (say == RepeatedNews::Say::kNothing) return;
+  parts_.log.Info("contribution refused",
+                  {Field("run", run.value), Field("round", header.round + 1),
+                   Field("client", from.value), Field("why", Message(why))});
+  if (say == RepeatedNews::Say::kIt) return;
+  parts_.log.Warning(
+      "a client's contributions are refused again and again; the log says no more of that for "
+      "some minutes",
+      {Field("client", from.value)});
 }
 
 // Who takes it; null, and it has its outcome: nobody.

@@ -18,7 +18,7 @@
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/clients/client_line.h"
 #include "coordinator/driver/clients/client_records.h"
-#include "coordinator/driver/clients/comings_and_goings.h"
+#include "coordinator/driver/clients/repeated_news.h"
 #include "coordinator/driver/clients/roster.h"
 #include "coordinator/driver/contributions/contribution_buffer.h"
 #include "coordinator/driver/contributions/handed_in.h"
@@ -61,9 +61,9 @@ class ClientGateway {
   void Receive(const Institution& from, const RunId& run, ClientEvent event);
 
   // As Run::CheckContribution(); FAILED_PRECONDITION also: the run is not under
-  // way. What is out of place is refused, and the log says so.
+  // way. What is out of place is refused, and the log says so, up to some number.
   absl::StatusOr<Admission> CheckContribution(const Institution& from, const RunId& run,
-                                              const ContributionHeader& header) const;
+                                              const ContributionHeader& header);
 
   // As RunDriver::Take(): contributions to one run that have come at the same time.
   void Take(const RunId& run, std::span<HandedIn* const> handed_in);
@@ -96,6 +96,8 @@ class ClientGateway {
 
  private:
   bool SaysThatItComesOrGoes(const Institution& client);
+  void LogRefusal(const Institution& from, const RunId& run, const ContributionHeader& header,
+                  const absl::Status& why);
   std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed) const;
   absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
                                         const ContributionHeader& header) const;
@@ -104,7 +106,8 @@ class ClientGateway {
   std::mutex mutex_;
   // The round and attempt of which the log says so.
   std::map<std::pair<Institution, RunId>, std::pair<int64_t, int64_t>> not_kept_;
-  ComingsAndGoings comings_and_goings_;
+  RepeatedNews comings_and_goings_;
+  RepeatedNews refusals_;
 };
 
 }  // namespace fedtune

@@ -60,6 +60,16 @@ TEST_F(ClientGatewayTest, AContributionThatIsOutOfPlaceIsRefusedAndLogged) {
                                 HasSubstr("round=4"), HasSubstr("client=ada"))));
 }
 
+TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachContributionThatIsOutOfPlace) {
+  for (int i = 0; i < 200; ++i) {
+    ContributionHeader header;
+    header.round = i;
+    EXPECT_FALSE(gateway_.CheckContribution({"ada"}, {"run-0bad"}, header).ok());
+  }
+  EXPECT_THAT(logged_, SizeIs(RepeatedNews::kMost + 1));
+  EXPECT_THAT(logged_, Contains(HasSubstr("refused again and again")).Times(1));
+}
+
 TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachConnectionOfAClientThatComesAndGoes) {
   ClientRecord ada;
   ada.institution = {"ada"};
@@ -68,7 +78,7 @@ TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachConnectionOfAClientThatComesA
     gateway_.Connect(ada, line);
     gateway_.Disconnect(ada, line.get());
   }
-  EXPECT_THAT(logged_, SizeIs(ComingsAndGoings::kMost + 1));
+  EXPECT_THAT(logged_, SizeIs(RepeatedNews::kMost + 1));
   EXPECT_THAT(logged_, Contains(HasSubstr("connects again and again")).Times(1));
 }
 

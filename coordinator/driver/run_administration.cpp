@@ -132,11 +132,11 @@ absl::StatusOr<RunOverview> RunAdministration::Retry(const RunId& run) {
 
 absl::StatusOr<RunId> RunAdministration::Resolve(std::string_view prefix) const {
   if (prefix.empty()) return absl::InvalidArgumentError("give the id of a run, as in run-7f3a");
-  ASSIGN_OR_RETURN(const std::vector<RunRecord> runs, parts_.run_store.List());
+  ASSIGN_OR_RETURN(const std::vector<RunId> runs, parts_.run_store.Ids());
   std::vector<std::string> found;
-  for (const RunRecord& run : runs) {
-    if (run.id.value == prefix) return run.id;
-    if (run.id.value.starts_with(prefix)) found.push_back(run.id.value);
+  for (const RunId& run : runs) {
+    if (run.value == prefix) return run;
+    if (run.value.starts_with(prefix)) found.push_back(run.value);
   }
   if (found.empty()) {
     return absl::NotFoundError(

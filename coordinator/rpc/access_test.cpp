@@ -55,6 +55,18 @@ TEST_F(AccessTest, LetsAnAdministratorIn) {
   EXPECT_THAT(ListRuns(ConnectAs(Role::kAdministrator, "grace")), IsGrpcOk());
 }
 
+TEST_F(AccessTest, UnpacksNoCompressedMessage) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  v1::GetRunRequest request;
+  request.set_run_id(std::string(10'000, 'r'));
+  v1::GetRunResponse response;
+  const auto stub = v1::Administration::NewStub(ConnectAs(Role::kAdministrator, "grace"));
+  EXPECT_THAT(stub->GetRun(&context, request, &response),
+              HasGrpcCode(grpc::StatusCode::UNIMPLEMENTED));
+}
+
 TEST_F(AccessTest, RefusesAClientAmongAdministrators) {
   const grpc::Status status = ListRuns(ConnectAs(Role::kClient, "ada"));
   EXPECT_THAT(status, HasGrpcCode(grpc::StatusCode::PERMISSION_DENIED));

@@ -54,6 +54,7 @@ void SetLimits(grpc::ServerBuilder& builder) {
       {GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadBytes},
   };
   for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
+  for (const auto& [name, value] : kNoCompression) builder.AddChannelArgument(name, value);
 }
 
 std::shared_ptr<grpc::ServerCredentials> MutualTls(const ListeningOptions& options) {

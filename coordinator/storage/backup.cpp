@@ -59,6 +59,12 @@ absl::Status RemoveAll(const path& directory) {
   return error ? ErrnoToStatus(error.value(), "remove", directory) : absl::OkStatus();
 }
 
+// Among backups in the order of their names.
+std::vector<path>::iterator FirstOfTheFuture(std::vector<path>& backups, absl::Time now) {
+  return std::find_if(backups.begin(), backups.end(),
+                      [now](const path& backup) { return *TimeOf(backup) > now; });
+}
+
 absl::Status RemoveUnfinished(const path& directory) {
   for (const path& entry : EntriesOf(directory)) {
     if (entry.extension() == kPartialSuffix) RETURN_IF_ERROR(RemoveAll(entry));
@@ -326,13 +332,15 @@ std::vector<path> Backups(const path& backups) {
   return made;
 }
 
-absl::Time LastBackup(const path& backups) {
-  const std::vector<path> made = Backups(backups);
+absl::Time LastBackup(const path& backups, absl::Time now) {
+  std::vector<path> made = Backups(backups);
+  made.erase(FirstOfTheFuture(made, now), made.end());
   return made.empty() ? absl::InfinitePast() : *TimeOf(made.back());
 }
 
-absl::Status RemoveOldBackups(const path& backups, int64_t keep) {
-  const std::vector<path> made = Backups(backups);
+absl::Status RemoveOldBackups(const path& backups, int64_t keep, absl::Time now) {
+  std::vector<path> made = Backups(backups);
+  std::rotate(made.begin(), FirstOfTheFuture(made, now), made.end());
   for (int64_t i = 0; i < std::ssize(made) - keep; ++i) {
     // What is removed in part is no backup.
     const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kPartialSuffix);

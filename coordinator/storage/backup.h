@@ -45,11 +45,13 @@ absl::StatusOr<std::filesystem::path> BackUp(const std::filesystem::path& state,
 // The backups in a folder that have no suffix, oldest first.
 std::vector<std::filesystem::path> Backups(const std::filesystem::path& backups);
 
-// When the last of them was made; the infinite past if there is none.
-absl::Time LastBackup(const std::filesystem::path& backups);
+// When the last of them was made, by its name; the infinite past if there is none. Those
+// named later than `now` were made while the clock was ahead and do not count.
+absl::Time LastBackup(const std::filesystem::path& backups, absl::Time now);
 
-// Removes the oldest of them but for `keep`.
-absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep);
+// Removes the oldest of them but for `keep`; first those named later than `now`, which
+// would stay for years in the place of all that are made from now on.
+absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep, absl::Time now);
 
 // What root makes in a folder of another user's, that user can neither use nor remove: a
 // coordinator would stop making backups. FAILED_PRECONDITION: `user` is root, and `folder`,

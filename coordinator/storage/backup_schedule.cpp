@@ -48,7 +48,8 @@ void BackupSchedule::Work() {
   ::setpriority(PRIO_PROCESS, 0, kLowPriority);  // Of this thread.
   // A restart does not change when the next one is due; neither may a clock that has
   // been put back.
-  const absl::Duration due = LastBackup(options_.backups) + options_.every - clock_.Now();
+  const absl::Duration due =
+      LastBackup(options_.backups, clock_.Now()) + options_.every - clock_.Now();
   absl::Duration wait = std::clamp(due, absl::ZeroDuration(), options_.every);
   for (; WaitFor(wait); wait = options_.every) MakeBackup();
 }
@@ -65,7 +66,7 @@ void BackupSchedule::MakeBackup() {
       "backup made",
       {Field("path", made->string()),
        Field("seconds", fmt::format("{:.1f}", absl::ToDoubleSeconds(clock_.Monotonic() - begun)))});
-  const absl::Status removed = RemoveOldBackups(options_.backups, options_.keep);
+  const absl::Status removed = RemoveOldBackups(options_.backups, options_.keep, clock_.Now());
   if (!removed.ok()) log_.Error("old backups remain", {Field("why", Message(removed))});
 }
 

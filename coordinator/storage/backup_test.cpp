@@ -18,6 +18,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/read_only_mount.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -30,6 +31,7 @@ using testing::HasCode;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::IsOk;
+using testing::ReadOnlyMount;
 using ::testing::SizeIs;
 using testing::TemporaryDirectory;
 
@@ -255,6 +257,14 @@ TEST_F(BackupTest, HasBlobsThatAreRemovedMeanwhile) {
   }
 }
 
+TEST_F(BackupTest, IsMadeOfAStateDirectoryWhoseDiskHasBecomeReadOnly) {
+  Close();
+  const ReadOnlyMount mount(State());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  EXPECT_THAT(ProblemsOf(State()), IsEmpty());
+  EXPECT_THAT(ProblemsOf(MakeBackup()), IsEmpty());
+}
+
 TEST_F(BackupTest, CanBeGivenUp) {
   for (const std::string_view when : {"copying the database", "copying blobs"}) {
     EXPECT_THAT(BackUp(State(), Folder(), kNow, "",
@@ -268,11 +278,22 @@ TEST_F(BackupTest, KeepsTheNewestAndThoseOfUpgrades) {
   const auto upgrade = BackUp(State(), Folder(), kNow, "-before-schema-9");
   ASSERT_THAT(upgrade, IsOk());
   for (int hour = 1; hour <= 4; ++hour) MakeBackup(kNow + absl::Hours(hour));
-  ASSERT_THAT(RemoveOldBackups(Folder(), 2), IsOk());
+  const absl::Time now = kNow + absl::Hours(4);
+  ASSERT_THAT(RemoveOldBackups(Folder(), 2, now), IsOk());
   EXPECT_THAT(Backups(Folder()), ElementsAre(Folder() / BackupName(kNow + absl::Hours(3)),
                                              Folder() / BackupName(kNow + absl::Hours(4))));
-  EXPECT_EQ(LastBackup(Folder()), kNow + absl::Hours(4));
+  EXPECT_EQ(LastBackup(Folder(), now), kNow + absl::Hours(4));
   EXPECT_THAT(ProblemsOf(*upgrade), IsEmpty());
+}
+
+TEST_F(BackupTest, ThoseOfAClockThatWasAheadGoBeforeThoseThatAreMadeNow) {
+  for (int hour = 1; hour <= 2; ++hour) MakeBackup(kNow + absl::Hours(10'000 + hour));
+  const path before = MakeBackup(kNow);
+  const path made = MakeBackup(kNow + absl::Hours(1));
+  const absl::Time now = kNow + absl::Hours(1) + absl::Milliseconds(300);
+  EXPECT_EQ(LastBackup(Folder(), now), kNow + absl::Hours(1));
+  ASSERT_THAT(RemoveOldBackups(Folder(), 2, now), IsOk());
+  EXPECT_THAT(Backups(Folder()), ElementsAre(before, made));
 }
 
 TEST_F(BackupTest, NothingIsRestoredOverWhatIsThere) {

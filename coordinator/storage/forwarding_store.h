@@ -26,6 +26,7 @@ class ForwardingStore : public RunStore {
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(std::string_view id) const override {
     return disk_.FindByRequest(id);
   }
+  absl::StatusOr<std::vector<RunId>> Ids() const override { return disk_.Ids(); }
   absl::StatusOr<std::vector<RunRecord>> List() const override { return disk_.List(); }
   absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override {
     return disk_.NewBlob(size);

@@ -16,6 +16,12 @@ inline constexpr std::string_view kRunColumns =
     "started_by, round_count, started_at_ms, initial_adapter, adapter_bytes, state, reason, "
     "ended_at_ms, rounds_done, attempts_opened, adapter, optimizer_state, bytes_received, "
     "bytes_sent, pause, stop";
+// The same, with nothing in place of the large texts.
+inline constexpr std::string_view kListedRunColumns =
+    "id, request_id, plan_name, plan_toml, '', '', base_model, base_digest, "
+    "started_by, round_count, started_at_ms, initial_adapter, adapter_bytes, state, reason, "
+    "ended_at_ms, rounds_done, attempts_opened, adapter, optimizer_state, bytes_received, "
+    "bytes_sent, pause, stop";
 inline constexpr std::string_view kReleaseColumns =
     "r.round, r.attempt, r.contributions, r.example_count, r.training_loss, r.adapter, "
     "r.started_at_ms, r.ended_at_ms, e.round, e.loss, e.accuracy, e.example_count, "

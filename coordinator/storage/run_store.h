@@ -140,7 +140,11 @@ class RunStore {
   virtual absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const = 0;
 
-  // Newest first.
+  // Of all runs, by name; of no run anything else is read.
+  virtual absl::StatusOr<std::vector<RunId>> Ids() const = 0;
+
+  // Newest first. Without layout_json and base_model_json, of which a large model has
+  // megabytes in each run; Get() has them.
   virtual absl::StatusOr<std::vector<RunRecord>> List() const = 0;
 
   // Where a large blob is written before a transaction names it. Does not outlive the

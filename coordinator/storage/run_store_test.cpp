@@ -179,6 +179,20 @@ TEST_P(RunStoreTest, ListsTheNewestRunFirst) {
   EXPECT_EQ(store_->List()->front().id, later.id);
 }
 
+TEST_P(RunStoreTest, ListsRunsWithoutWhatALargeModelHasMegabytesOf) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  RunRecord listed = run_;
+  listed.layout_json.clear();
+  listed.base_model_json.clear();
+  EXPECT_EQ(store_->List()->front(), listed);
+}
+
+TEST_P(RunStoreTest, KnowsAllRunsByName) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  ASSERT_THAT(store_->Insert(NewRun("run-0000"), {}, {}), IsOk());
+  EXPECT_THAT(*store_->Ids(), ElementsAre(RunId{"run-0000"}, RunId{"run-0001"}));
+}
+
 TEST_P(RunStoreTest, AReleaseBecomesTheRunsHead) {
   ASSERT_THAT(InsertRun(), IsOk());
   ASSERT_THAT(SaveRelease(0), IsOk());

@@ -150,12 +150,18 @@ absl::StatusOr<std::optional<RunRecord>> SqliteRunStore::FindByRequest(
   return run;
 }
 
+absl::StatusOr<std::vector<RunId>> SqliteRunStore::Ids() const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteStatement rows, database_.Prepare("SELECT id FROM runs ORDER BY id"));
+  return ReadAll<RunId>(rows, [](const SqliteStatement& row) { return RunId{row.Text(0)}; });
+}
+
 absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(
       SqliteStatement rows,
-      database_.Prepare(
-          fmt::format("SELECT {} FROM runs ORDER BY started_at_ms DESC, rowid DESC", kRunColumns)));
+      database_.Prepare(fmt::format("SELECT {} FROM runs ORDER BY started_at_ms DESC, rowid DESC",
+                                    kListedRunColumns)));
   return ReadAll<RunRecord>(rows, ReadRun);
 }
 

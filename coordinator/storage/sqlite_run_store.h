@@ -36,6 +36,7 @@ class SqliteRunStore final : public RunStore {
   absl::StatusOr<RunRecord> Get(const RunId& id) const override;
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const override;
+  absl::StatusOr<std::vector<RunId>> Ids() const override;
   absl::StatusOr<std::vector<RunRecord>> List() const override;
   absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override;
   absl::Status SaveRelease(const RunId& id, const NewRelease& release) override;

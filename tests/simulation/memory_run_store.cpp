@@ -43,9 +43,19 @@ absl::StatusOr<std::optional<RunRecord>> MemoryRunStore::FindByRequest(
   return std::nullopt;
 }
 
+absl::StatusOr<std::vector<RunId>> MemoryRunStore::Ids() const {
+  std::vector<RunId> ids;
+  for (const auto& [id, row] : rows_) ids.push_back(id);
+  return ids;
+}
+
 absl::StatusOr<std::vector<RunRecord>> MemoryRunStore::List() const {
   std::vector<RunRecord> records;
-  for (const auto& [id, row] : rows_) records.push_back(row.run);
+  for (const auto& [id, row] : rows_) {
+    records.push_back(row.run);
+    records.back().layout_json.clear();
+    records.back().base_model_json.clear();
+  }
   return records;
 }
 

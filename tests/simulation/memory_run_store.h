@@ -27,6 +27,7 @@ class MemoryRunStore final : public RunStore {
   absl::StatusOr<RunRecord> Get(const RunId& id) const override;
   absl::StatusOr<std::optional<RunRecord>> FindByRequest(
       std::string_view request_id) const override;
+  absl::StatusOr<std::vector<RunId>> Ids() const override;
   absl::StatusOr<std::vector<RunRecord>> List() const override;
   absl::StatusOr<std::unique_ptr<BlobDraft>> NewBlob(uint64_t size) override {
     return std::make_unique<BlobDraftInMemory>(size);

@@ -102,14 +102,13 @@ class ForgetsTheAttempt final : public Doubles {
  private:
   struct ForgetfulStore final : ForwardingStore {
     using ForwardingStore::ForwardingStore;
-    absl::StatusOr<std::vector<RunRecord>> List() const override {
-      auto records = ForwardingStore::List();
-      for (RunRecord& record : *records) {
-        if (record.state != RunState::kRunning) continue;
-        record.state = RunState::kInviting;
-        record.attempts_opened = 0;
+    absl::StatusOr<RunRecord> Get(const RunId& id) const override {
+      auto record = ForwardingStore::Get(id);
+      if (record.ok() && record->state == RunState::kRunning) {
+        record->state = RunState::kInviting;
+        record->attempts_opened = 0;
       }
-      return records;
+      return record;
     }
     absl::StatusOr<std::vector<std::string>> Journal(const RunId&) const override {
       return std::vector<std::string>();
@@ -398,10 +397,10 @@ class ForgetsThePause final : public Doubles {
  private:
   struct ForgetfulStore final : ForwardingStore {
     using ForwardingStore::ForwardingStore;
-    absl::StatusOr<std::vector<RunRecord>> List() const override {
-      auto records = ForwardingStore::List();
-      for (RunRecord& record : *records) record.pause.reset();
-      return records;
+    absl::StatusOr<RunRecord> Get(const RunId& id) const override {
+      auto record = ForwardingStore::Get(id);
+      if (record.ok()) record->pause.reset();
+      return record;
     }
   };
   std::optional<ForgetfulStore> store_;

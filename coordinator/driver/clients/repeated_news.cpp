@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "coordinator/driver/clients/comings_and_goings.h"
+#include "coordinator/driver/clients/repeated_news.h"
 
 namespace fedtune {
 
-ComingsAndGoings::Say ComingsAndGoings::Note(const Institution& client, absl::Duration now) {
+RepeatedNews::Say RepeatedNews::Note(const Institution& client, absl::Duration now) {
   Told& told = told_[client];
   if (told.times == 0 || now - told.since >= kWithin) told = {.since = now, .times = 0};
   ++told.times;

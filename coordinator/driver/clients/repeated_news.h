@@ -10,9 +10,9 @@
 
 namespace fedtune {
 
-// What the log says of clients that connect and disconnect: each time, but of one that
-// does it again and again no more for a while. Not thread-safe.
-class ComingsAndGoings {
+// What the log says of something that clients can do as often as they like: each time, but
+// of one that does it again and again no more for a while. Not thread-safe.
+class RepeatedNews {
  public:
   enum class Say : uint8_t { kIt, kThatItIsTheLast, kNothing };
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "base/sqlite/read_only_disk.h"
+
+#include <filesystem>
+#include <string>
+
+#include "base/sqlite/sqlite.h"
+#include "gmock/gmock.h"
+#include "tests/support/read_only_mount.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using testing::IsOk;
+using testing::ReadOnlyMount;
+using testing::TemporaryDirectory;
+
+// A database with two pots, under a name with all that a URI takes for its own.
+class ReadOnlyDiskTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<SqliteDatabase> made = SqliteDatabase::OpenChecked(path_);
+    ASSERT_THAT(made, IsOk());
+    ASSERT_THAT(made->Execute("CREATE TABLE pots (id); INSERT INTO pots VALUES (1), (2);"), IsOk());
+  }
+
+  absl::StatusOr<int64_t> CountPots() const {
+    ASSIGN_OR_RETURN(const SqliteDatabase database, SqliteDatabase::OpenToRead(path_));
+    ASSIGN_OR_RETURN(SqliteStatement count, database.Prepare("SELECT COUNT(*) FROM pots"));
+    RETURN_IF_ERROR(count.Step().status());
+    return count.Int64(0);
+  }
+
+  const TemporaryDirectory directory_;
+  const std::filesystem::path path_ = directory_.path() / "50%25 off? #1.db";
+};
+
+TEST_F(ReadOnlyDiskTest, ADatabaseThereCanBeRead) {
+  const ReadOnlyMount mount(directory_.path());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  const absl::StatusOr<int64_t> pots = CountPots();
+  ASSERT_THAT(pots, IsOk()) << pots.status();
+  EXPECT_EQ(*pots, 2);
+  EXPECT_FALSE(SqliteDatabase::Open(path_).ok());
+}
+
+TEST_F(ReadOnlyDiskTest, WhatOnlyItsLogHasIsReadThere) {
+  absl::StatusOr<SqliteDatabase> writer = SqliteDatabase::OpenChecked(path_);
+  ASSERT_THAT(writer, IsOk());
+  ASSERT_THAT(writer->Execute("INSERT INTO pots VALUES (3)"), IsOk());
+  const ReadOnlyMount mount(directory_.path());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  EXPECT_EQ(UriOnReadOnlyDisk(path_), std::nullopt);
+  const absl::StatusOr<int64_t> pots = CountPots();
+  ASSERT_THAT(pots, IsOk()) << pots.status();
+  EXPECT_EQ(*pots, 3);
+}
+
+TEST_F(ReadOnlyDiskTest, OfOneThatCanBeWrittenThereIsNoSuchUri) {
+  EXPECT_EQ(UriOnReadOnlyDisk(path_), std::nullopt);
+}
+
+}  // namespace
+}  // namespace fedtune
