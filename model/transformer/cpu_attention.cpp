@@ -102,9 +102,19 @@ void MultiplyOne(const LeftFactor& left, const RightFactor& right, int64_t depth
   Multiply({&term, 1}, result);
 }
 
+// Keys in the two parts that they have.
+struct KeyFactors {
+  RightFactor own, shared;
+};
+struct PackedKeys {
+  PackedFactor own, shared;
+};
+
 // Room of this thread's.
 struct Scratch {
   std::vector<float> shares, gradients, pairs;
+  PackedKeys keys, keys_by_depth;
+  PackedFactor values;
 
   static Scratch& Of(int64_t keys) {
     thread_local Scratch scratch;
@@ -118,6 +128,20 @@ struct Scratch {
   }
 };
 
+// All of a task's keys, packed once for all its queries.
+KeyFactors PackKeys(const HeadRows& rows, RightOrder order, int64_t keys, const Shape& shape,
+                    PackedKeys& room) {
+  const auto pack = [&](Rows part, int64_t size, PackedFactor& to) {
+    return order == RightOrder::kByColumn ? to.Pack(ByColumn(part, shape), size, keys)
+                                          : to.Pack(ByDepth(part, shape), keys, size);
+  };
+  KeyFactors factors = {pack(rows.k, shape.key_dim, room.own), {}};
+  if (shape.shared_dim > 0) {
+    factors.shared = pack(rows.shared_key, shape.shared_dim, room.shared);
+  }
+  return factors;
+}
+
 // The factor as several products take it, rounded once for all of them if they round.
 LeftFactor Ready(const LeftFactor& left, int64_t depth, int64_t rows, const Shape& shape,
                  float* pairs) {
@@ -127,13 +151,13 @@ LeftFactor Ready(const LeftFactor& left, int64_t depth, int64_t rows, const Shap
 }
 
 // How much of each key's value each row takes.
-void MakeShares(const Queries& queries, const HeadRows& rows, const Shape& shape, Rows shares) {
+void MakeShares(const Queries& queries, Rows all_q, const KeyFactors& by_column, const Shape& shape,
+                Rows shares) {
   const int64_t keys = queries.keys();
-  const Rows q = rows.q.From(queries.begin);
-  std::vector<MatrixTerm> terms = {{LeftOf(q), ByColumn(rows.k, shape), shape.key_dim}};
+  const Rows q = all_q.From(queries.begin);
+  std::vector<MatrixTerm> terms = {{LeftOf(q), by_column.own, shape.key_dim}};
   if (shape.shared_dim > 0) {
-    terms.push_back(
-        {LeftOf(q.FromColumn(shape.key_dim)), ByColumn(rows.shared_key, shape), shape.shared_dim});
+    terms.push_back({LeftOf(q.FromColumn(shape.key_dim)), by_column.shared, shape.shared_dim});
   }
   Multiply(terms, {shares.data, shares.stride, queries.count, keys});
   for (int64_t i = 0; i < queries.count; ++i) {
@@ -154,48 +178,58 @@ void Attend(const HeadTask& task, const HeadTensors& heads, const Shape& shape,
             const at::Tensor& y) {
   const HeadRows rows = RowsOfTask(heads, task);
   const Rows to = RowsOfTask(y, task);
-  float* scratch = Scratch::Of(task.segment.size()).shares.data();
+  const int64_t all = task.segment.size();
+  Scratch& scratch = Scratch::Of(all);
+  const KeyFactors keys = PackKeys(rows, RightOrder::kByColumn, all, shape, scratch.keys);
+  const RightFactor values = scratch.values.Pack(ByDepth(rows.v, shape), all, shape.value_dim);
   ForQueries(task.segment, [&](const Queries& queries) {
-    const Rows shares = {scratch, queries.keys()}, y_rows = to.From(queries.begin);
-    MakeShares(queries, rows, shape, shares);
-    MultiplyOne(LeftOf(shares), ByDepth(rows.v, shape), queries.keys(),
+    const Rows shares = {scratch.shares.data(), queries.keys()}, y_rows = to.From(queries.begin);
+    MakeShares(queries, rows.q, keys, shape, shares);
+    MultiplyOne(LeftOf(shares), values, queries.keys(),
                 {y_rows.data, y_rows.stride, queries.count, shape.value_dim});
   });
 }
 
 // From shares and the gradient of y to that by the scores.
-void ScoreGradients(const Queries& queries, const HeadRows& rows, const Shape& shape, Rows shares,
-                    Rows by_y, Rows by_score) {
+void ScoreGradients(const Queries& queries, const RightFactor& values, const Shape& shape,
+                    Rows shares, Rows by_y, Rows by_score) {
   const int64_t keys = queries.keys();
-  MultiplyOne(LeftOf(by_y), ByColumn(rows.v, shape), shape.value_dim,
+  MultiplyOne(LeftOf(by_y), values, shape.value_dim,
               {by_score.data, by_score.stride, queries.count, keys});
   for (int64_t i = 0; i < queries.count; ++i) {
     SoftmaxRowBackward(shares.From(i).data, keys, shape.scale, by_score.From(i).data);
   }
 }
 
+// The gradient by some queries' scores; whether it adds to what keys have, and room for its pairs.
+struct ScoreGradient {
+  Rows rows;
+  bool add;
+  float* pairs;
+};
+
 // What scores pass on to queries and keys. All keys' gradients are written by the first
 // queries to come, and others add to them.
-void PassToQueriesAndKeys(const Queries& queries, const HeadRows& rows, const Shape& shape,
-                          Rows by_score, bool add, float* pairs, const HeadRows& gradients) {
+void PassToQueriesAndKeys(const Queries& queries, Rows all_q, const KeyFactors& by_depth,
+                          const Shape& shape, const ScoreGradient& from,
+                          const HeadRows& gradients) {
   const int64_t keys = queries.keys(), count = queries.count;
-  const Rows q = rows.q.From(queries.begin), by_q = gradients.q.From(queries.begin);
-  const auto each_part = [&](const std::function<void(int64_t, int64_t, Rows, Rows)>& use) {
-    use(0, shape.key_dim, rows.k, gradients.k);
+  const Rows q = all_q.From(queries.begin), by_q = gradients.q.From(queries.begin);
+  const auto each_part = [&](const auto& use) {
+    use(0, shape.key_dim, by_depth.own, gradients.k);
     if (shape.shared_dim > 0) {
-      use(shape.key_dim, shape.shared_dim, rows.shared_key, gradients.shared_key);
+      use(shape.key_dim, shape.shared_dim, by_depth.shared, gradients.shared_key);
     }
   };
-  const LeftFactor scores = Ready(LeftOf(by_score), keys, count, shape, pairs);
-  each_part([&](int64_t column, int64_t size, Rows key, Rows /*by_key*/) {
-    MultiplyOne(scores, ByDepth(key, shape), keys,
-                {by_q.FromColumn(column).data, by_q.stride, count, size});
+  const LeftFactor scores = Ready(LeftOf(from.rows), keys, count, shape, from.pairs);
+  each_part([&](int64_t column, int64_t size, const RightFactor& key, Rows /*by_key*/) {
+    MultiplyOne(scores, key, keys, {by_q.FromColumn(column).data, by_q.stride, count, size});
   });
   const LeftFactor transposed =
-      Ready({by_score.data, 1, by_score.stride, nullptr}, count, keys, shape, pairs);
-  each_part([&](int64_t column, int64_t size, Rows /*key*/, Rows by_key) {
+      Ready({from.rows.data, 1, from.rows.stride, nullptr}, count, keys, shape, from.pairs);
+  each_part([&](int64_t column, int64_t size, const RightFactor& /*key*/, Rows by_key) {
     MultiplyOne(transposed, ByDepth(q.FromColumn(column), shape), count,
-                {by_key.data, by_key.stride, keys, size, add});
+                {by_key.data, by_key.stride, keys, size, from.add});
   });
 }
 
@@ -204,15 +238,21 @@ void AttendBackward(const HeadTask& task, const HeadTensors& heads, const Shape&
                     const at::Tensor& y_gradient, const HeadTensors& gradients) {
   const HeadRows rows = RowsOfTask(heads, task), to = RowsOfTask(gradients, task);
   const Rows by_y = RowsOfTask(y_gradient, task);
-  Scratch& scratch = Scratch::Of(task.segment.size());
+  const int64_t all = task.segment.size();
+  Scratch& scratch = Scratch::Of(all);
+  const KeyFactors by_column = PackKeys(rows, RightOrder::kByColumn, all, shape, scratch.keys);
+  const KeyFactors by_depth =
+      PackKeys(rows, RightOrder::kByDepth, all, shape, scratch.keys_by_depth);
+  const RightFactor values = scratch.values.Pack(ByColumn(rows.v, shape), shape.value_dim, all);
   ForQueries(task.segment, [&](const Queries& queries) {
     const int64_t keys = queries.keys();
-    const bool add = keys < task.segment.size();
+    const bool add = keys < all;
     const Rows shares = {scratch.shares.data(), keys}, by_score = {scratch.gradients.data(), keys};
     const Rows from = by_y.From(queries.begin);
-    MakeShares(queries, rows, shape, shares);
-    ScoreGradients(queries, rows, shape, shares, from, by_score);
-    PassToQueriesAndKeys(queries, rows, shape, by_score, add, scratch.pairs.data(), to);
+    MakeShares(queries, rows.q, by_column, shape, shares);
+    ScoreGradients(queries, values, shape, shares, from, by_score);
+    PassToQueriesAndKeys(queries, rows.q, by_depth, shape, {by_score, add, scratch.pairs.data()},
+                         to);
     MultiplyOne({shares.data, 1, shares.stride, nullptr}, ByDepth(from, shape), queries.count,
                 {to.v.data, to.v.stride, keys, shape.value_dim, add});
   });

@@ -25,11 +25,31 @@ constexpr int64_t kMostColumns = 4 * kPanelColumns;
 // Up to so many rows, packing costs more than it saves.
 constexpr int64_t kFewRows = kTileRows;
 
+// So many values of the room, which grows if it has to, on whole cache lines.
+float* LinesOf(std::vector<float>& room, int64_t size) {
+  constexpr size_t kLine = 16;
+  room.resize(std::max(room.size(), static_cast<size_t>(size) + kLine));
+  const auto address = reinterpret_cast<uintptr_t>(room.data());
+  return room.data() + (64 - address % 64) % 64 / sizeof(float);
+}
+
 float* PackingBuffer() {
-  constexpr size_t kSize = std::max(kPackedValues, kMostSteps * kPanelColumns);
-  thread_local std::vector<float> buffer(kSize + 16);
-  const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-  return buffer.data() + (64 - address % 64) % 64 / sizeof(float);
+  thread_local std::vector<float> buffer;
+  return LinesOf(buffer, std::max(kPackedValues, kMostSteps * kPanelColumns));
+}
+
+// Of pairs where a factor is multiplied in them.
+int64_t StepsOf(RightType type, int64_t depth) { return RoundsLeft(type) ? PairsOf(depth) : depth; }
+
+struct ColumnSpan {
+  int64_t begin;
+  int64_t count;
+};
+
+float* PackAny(const RightFactor& right, int64_t from, int64_t depth, ColumnSpan columns,
+               float* room) {
+  const auto pack = RoundsLeft(right.type) ? PackPairPanels : PackPanels;
+  return pack(right, from, depth, columns.begin, columns.count, room);
 }
 
 // Some depth of a term; steps are of pairs where values are.
@@ -41,7 +61,7 @@ struct Stretch {
   bool stays_unpacked;
 
   bool in_pairs() const { return RoundsLeft(right.type); }
-  int64_t steps() const { return in_pairs() ? PairsOf(depth) : depth; }
+  int64_t steps() const { return StepsOf(right.type, depth); }
 };
 
 // Stretches whose products add up in registers.
@@ -49,7 +69,7 @@ using Group = std::vector<Stretch>;
 
 bool CanStayUnpacked(const RightFactor& right, int64_t rows) {
   return rows <= kFewRows && right.order == RightOrder::kByDepth &&
-         right.type == RightType::kFp32 && right.rows == nullptr;
+         right.type == RightType::kFp32 && right.rows == nullptr && right.panels == nullptr;
 }
 
 // The term's left factor from some depth on, as tiles take it. The pairs of one that
@@ -94,13 +114,26 @@ int64_t ColumnsTogether(const Group& group) {
 // Columns of a stretch's right factor from the block's `begin` on, as tiles take them.
 struct PackedColumns {
   const float* data;
-  int64_t stride;  // Of rows that are not packed, or 0.
+  int64_t stride;   // Of rows that are not packed, or 0.
+  int64_t steps;    // Of whole panels,
+  int64_t columns;  // up to the last of them,
+  int64_t from;     // and where the stretch begins in them.
 
-  const float* Panel(int64_t column, int64_t steps) const {
-    return data + (stride != 0 ? column : column * steps);
+  const float* Panel(int64_t column) const {
+    return stride != 0 ? data + column : data + column * steps + from * RowStep(column);
   }
-  int64_t RowStep(int64_t columns) const { return stride != 0 ? stride : PanelWidth(columns); }
+  int64_t RowStep(int64_t column) const {
+    return stride != 0 ? stride : PanelWidth(std::min(kPanelColumns, columns - column));
+  }
 };
+
+// The same of a factor that is packed already.
+PackedColumns ColumnsOf(const Stretch& stretch, int64_t begin) {
+  const RightFactor& right = stretch.right;
+  const int64_t steps = StepsOf(right.type, right.panel_depth);
+  return {right.panels + begin * steps, 0, steps, right.panel_columns - begin,
+          StepsOf(right.type, stretch.from)};
+}
 
 std::vector<PackedColumns> PackColumns(const Group& group, int64_t begin, int64_t columns) {
   std::vector<PackedColumns> packed;
@@ -109,12 +142,13 @@ std::vector<PackedColumns> PackColumns(const Group& group, int64_t begin, int64_
     const RightFactor& right = stretch.right;
     if (stretch.stays_unpacked) {
       const auto* values = static_cast<const float*>(right.data);
-      packed.push_back({values + stretch.from * right.stride + begin, right.stride});
-      continue;
+      packed.push_back({values + stretch.from * right.stride + begin, right.stride, 0, 0, 0});
+    } else if (right.panels != nullptr) {
+      packed.push_back(ColumnsOf(stretch, begin));
+    } else {
+      packed.push_back({room, 0, stretch.steps(), columns, 0});
+      room = PackAny(right, stretch.from, stretch.depth, {begin, columns}, room);
     }
-    packed.push_back({room, 0});
-    const auto pack = stretch.in_pairs() ? PackPairPanels : PackPanels;
-    room = pack(right, stretch.from, stretch.depth, begin, columns, room);
   }
   return packed;
 }
@@ -161,8 +195,8 @@ void MultiplyGroup(const Group& group, const MatrixResult& result) {
         segments[i] = {group[i].in_pairs() ? TileValues::kBf16Pairs : TileValues::kFp32,
                        rows[i].data(),
                        group[i].left.step,
-                       packed[i].Panel(n, group[i].steps()),
-                       packed[i].RowStep(some),
+                       packed[i].Panel(n),
+                       packed[i].RowStep(n),
                        group[i].steps()};
       }
       MultiplyPanel(segments,
@@ -226,6 +260,16 @@ RightFactor FromColumn(RightFactor right, int64_t column) {
   const int64_t values = right.order == RightOrder::kByDepth ? column : column * right.stride;
   right.data = static_cast<const std::byte*>(right.data) + values * (HasFp32Values(right) ? 4 : 2);
   return right;
+}
+
+RightFactor PackedFactor::Pack(const RightFactor& right, int64_t depth, int64_t columns) {
+  RightFactor packed = right;
+  float* room = LinesOf(room_, StepsOf(right.type, depth) * PanelWidth(columns));
+  PackAny(right, 0, depth, {0, columns}, room);
+  packed.panels = room;
+  packed.panel_depth = depth;
+  packed.panel_columns = columns;
+  return packed;
 }
 
 void Multiply(std::span<const MatrixTerm> terms, const MatrixResult& result) {

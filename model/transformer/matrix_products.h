@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace fedtune {
 
@@ -53,6 +54,11 @@ struct RightFactor {
   RightOrder order = RightOrder::kByDepth;
   RightType type = RightType::kFp32;
   const int64_t* rows = nullptr;  // With kByDepth: an index, as in LeftFactor.
+
+  // What PackedFactor has made of its first rows and columns; or null.
+  const float* panels = nullptr;
+  int64_t panel_depth = 0;
+  int64_t panel_columns = 0;
 };
 
 // Whether the left factor is rounded.
@@ -63,6 +69,17 @@ constexpr bool RoundsLeft(RightType type) {
 // What is left of a factor from a row, or column, on.
 LeftFactor FromRow(LeftFactor left, int64_t row);
 RightFactor FromColumn(RightFactor right, int64_t column);
+
+// Room for the first rows and columns of a right factor, packed once for all products by
+// Multiply() that take some of them, from the first on.
+class PackedFactor {
+ public:
+  // Good until it packs another one.
+  RightFactor Pack(const RightFactor& right, int64_t depth, int64_t columns);
+
+ private:
+  std::vector<float> room_;
+};
 
 struct MatrixTerm {
   LeftFactor left;

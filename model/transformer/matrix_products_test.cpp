@@ -149,6 +149,33 @@ TEST_F(MatrixProductsTest, OfRowsRoundedBeforeAreThoseOfRowsRoundedOnTheWay) {
   }
 }
 
+// Some first rows and columns of a factor that was packed once for all.
+TEST_F(MatrixProductsTest, OfAFactorPackedBeforeAreThoseOfOnePackedOnTheWay) {
+  constexpr int64_t kDepth = 2301, kColumns = 130, kRows = 9;
+  const at::Tensor x = Matrix(kRows, kDepth), w = Matrix(kDepth, kColumns);
+  const at::Tensor by_column = w.t().contiguous();
+  PackedFactor room;
+  for (const RightType type : {RightType::kFp32, RightType::kFp32ByBf16}) {
+    if (RoundsLeft(type) && !HasBf16Kernels()) continue;
+    for (RightFactor right :
+         {RightOf(w, RightOrder::kByDepth), RightOf(by_column, RightOrder::kByColumn)}) {
+      right.type = type;
+      const RightFactor packed = room.Pack(right, kDepth, kColumns);
+      for (const int64_t depth : {2L, 64L, kDepth}) {
+        for (const int64_t columns : {1L, 48L, 60L, kColumns}) {
+          const auto product = [&](const RightFactor& factor) {
+            at::Tensor y = at::empty({kRows, columns});
+            const MatrixTerm terms[] = {{LeftOf(x), right, depth}, {LeftOf(x), factor, depth}};
+            Multiply(terms, {y.mutable_data_ptr<float>(), columns, kRows, columns});
+            return y;
+          };
+          EXPECT_TRUE(product(packed).equal(product(right))) << depth << ", " << columns;
+        }
+      }
+    }
+  }
+}
+
 TEST_F(MatrixProductsTest, AddUpMoreDepthThanRegistersDo) {
   const at::Tensor x = Matrix(20, 2500), w = Matrix(2500, 50);
   const auto product = [&](RightType type, const at::Tensor& right) {

@@ -12,6 +12,9 @@
 #include "ATen/ops/polar.h"
 #include "ATen/ops/view_as_complex.h"
 #include "ATen/ops/view_as_real.h"
+#include "base/avx512.h"
+#include "base/check.h"
+#include "model/transformer/matrix_products.h"
 #include "model/transformer/parallel.h"
 
 namespace fedtune {
@@ -79,8 +82,44 @@ at::Tensor Rotations(const at::Tensor& positions, const at::Tensor& frequencies,
   return at::polar(at::full_like(angles, factor), angles);
 }
 
+namespace {
+
+#if defined(__x86_64__)
+
+// Pairs that lie one behind the other, on CPUs of HasMatrixKernels().
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void RotateNeighbours(
+    const HeadToRotate& head, const c10::complex<float>* turns, int64_t half) {
+  constexpr int64_t kPairs = 8;
+  for (int64_t row = 0; row < head.rows; ++row, turns += half) {
+    float* values = head.values + row * head.stride;
+    for (int64_t i = 0; i < half; i += kPairs) {
+      const auto some = static_cast<unsigned>(2 * std::min(kPairs, half - i));
+      const auto mask = static_cast<__mmask16>((1U << some) - 1);
+      const __m512 turn = _mm512_maskz_loadu_ps(mask, turns + i);
+      const __m512 pairs = _mm512_maskz_loadu_ps(mask, values + 2 * i);
+      const __m512 swapped = _mm512_permute_ps(pairs, 0xb1);
+      const __m512 by_imaginary = _mm512_mul_ps(swapped, _mm512_movehdup_ps(turn));
+      const __m512 turned = _mm512_fmaddsub_ps(pairs, _mm512_moveldup_ps(turn), by_imaginary);
+      _mm512_mask_storeu_ps(values + 2 * i, mask, turned);
+    }
+  }
+}
+
+#else
+
+void RotateNeighbours(const HeadToRotate&, const c10::complex<float>*, int64_t) {
+  Check(false, "a CPU without kernels");
+}
+
+#endif
+
+}  // namespace
+
 void RotateHead(const HeadToRotate& head, const c10::complex<float>* turns, int64_t half,
                 RotaryPairs pairs) {
+  if (pairs == RotaryPairs::kNeighbours && HasMatrixKernels()) {
+    return RotateNeighbours(head, turns, half);
+  }
   const bool halves = pairs == RotaryPairs::kHalves;
   const int64_t step = halves ? 1 : 2, partner = halves ? half : 1;
   for (int64_t row = 0; row < head.rows; ++row, turns += half) {
