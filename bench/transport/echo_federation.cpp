@@ -103,9 +103,11 @@ absl::StatusOr<SecureSeat> SeatOf(const std::string& name, std::shared_ptr<const
                                   const std::filesystem::path& directory) {
   ASSIGN_OR_RETURN(SessionJournal journal,
                    SessionJournal::Open(directory / "sessions.sqlite", *key));
+  const std::filesystem::path authority_pem = directory / "authority.pem";
+  RETURN_IF_ERROR(WriteFileAtomically(authority_pem, authority.ToPem()));
   return SecureSeat{.source = {.institution = name,
                                .key = std::move(key),
-                               .authority_pem = authority.ToPem(),
+                               .authority = authority_pem,
                                .seen_roster = directory / "roster.json"},
                     .journal = std::move(journal)};
 }

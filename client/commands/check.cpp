@@ -40,6 +40,12 @@ CheckResult ResultOf(std::string what, const absl::StatusOr<std::string>& detail
           .detail = detail.ok() ? *detail : std::string()};
 }
 
+// The one that a running client computes on, as it says at its start.
+std::optional<std::string> GpuInUse(const ClientConfig& config) {
+  if (config.device == "cpu" || !DirectoryLock::IsTaken(config.state_dir)) return std::nullopt;
+  return RememberedGpu(config.state_dir);
+}
+
 absl::StatusOr<std::string> CheckPolicy(const ClientConfig& config) {
   ASSIGN_OR_RETURN(const Policy policy, LoadPolicy(config));
   if (config.policy.empty()) return "none: every run on the base models below is allowed";
@@ -177,6 +183,9 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
 // A GPU that "auto" has to pass by is a fault: somebody paid for it.
 absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
                                         const TrainerFactory& trainers) {
+  if (const auto gpu = GpuInUse(config); gpu.has_value()) {
+    return fmt::format("{}; not tested: the client runs, and needs its memory", *gpu);
+  }
   ASSIGN_OR_RETURN(const ComputeDevice device, trainers.choose_device(config.device));
   const std::optional<std::string> missed = MissedGpu(config, device);
   if (device.is_fallback() || missed.has_value()) {
@@ -185,10 +194,6 @@ absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
                     missed.has_value() ? *missed + " was here before; " : "", device.remark()));
   }
   if (config.base_models.empty()) return Describe(device);
-  if (device.is_gpu() && DirectoryLock::IsTaken(config.state_dir)) {
-    return fmt::format("{}; base model not loaded: the client runs, and needs the memory",
-                       Describe(device));
-  }
   const WaitingNote note("loading " + config.base_models.front().filename().string());
   RETURN_IF_ERROR(trainers
                       .open({.model_directory = config.base_models.front(),

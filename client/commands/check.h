@@ -33,8 +33,8 @@ struct CheckOptions {
 absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock);
 
-// What trains. The first base model is loaded on it, too, but on no GPU that a running
-// client computes on: its trainings are forecast for all of the memory that it found.
+// What trains, and whether the first base model can be loaded on it. A GPU that a running
+// client computes on is left alone: the client counts on all of the memory that it found.
 absl::StatusOr<std::string> CheckDevice(const ClientConfig& config, const TrainerFactory& trainers);
 
 // How many have failed, with the code and the exit code of the first of them.

@@ -25,11 +25,15 @@ void RememberGpu(const std::filesystem::path& state_dir, const ComputeDevice& de
               {Field("reason", Message(stored))});
 }
 
-std::optional<std::string> MissedGpu(const ClientConfig& config, const ComputeDevice& device) {
-  if (config.device != "auto" || device.is_gpu() || device.is_fallback()) return std::nullopt;
-  const absl::StatusOr<std::string> gpu = ReadFile(FileIn(config.state_dir));
+std::optional<std::string> RememberedGpu(const std::filesystem::path& state_dir) {
+  const absl::StatusOr<std::string> gpu = ReadFile(FileIn(state_dir));
   if (!gpu.ok()) return std::nullopt;
   return PrintableText(*gpu);
+}
+
+std::optional<std::string> MissedGpu(const ClientConfig& config, const ComputeDevice& device) {
+  if (config.device != "auto" || device.is_gpu() || device.is_fallback()) return std::nullopt;
+  return RememberedGpu(config.state_dir);
 }
 
 }  // namespace fedtune

@@ -18,8 +18,10 @@ namespace fedtune {
 // Stores the device, if it is a GPU. That it cannot be stored is in the log.
 void RememberGpu(const std::filesystem::path& state_dir, const ComputeDevice& device, Log& log);
 
-// "cuda:0, NVIDIA L4", if the last start that found a GPU had that one, and "auto" finds
-// none now.
+// "cuda:0, NVIDIA L4", of the last start that found a GPU.
+std::optional<std::string> RememberedGpu(const std::filesystem::path& state_dir);
+
+// It, if there is one and "auto" finds none now.
 std::optional<std::string> MissedGpu(const ClientConfig& config, const ComputeDevice& device);
 
 }  // namespace fedtune

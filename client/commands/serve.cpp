@@ -71,11 +71,10 @@ TrainerOpener OpenerOf(const ComputeDevice& device, const ClientConfig& config,
 
 // Without a signing key plain runs are served all the same, and secure ones
 // declined with the reason.
-MembershipSource MembershipOf(const ClientConfig& config, const Credentials& credentials,
-                              const Clock& clock, Log& log) {
+MembershipSource MembershipOf(const ClientConfig& config, const Clock& clock, Log& log) {
   MembershipSource source{.institution = config.institution,
                           .key = absl::InternalError("not read yet"),
-                          .authority_pem = credentials.authority_pem,
+                          .authority = config.credentials.authority,
                           .seen_roster = SeenRosterFile(config)};
   absl::StatusOr<SigningCredentials> signer = LoadClientSigner(config, clock.Now());
   if (signer.ok()) {
@@ -179,7 +178,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
   WarnOfMissingBaseModels(config, log);
 
-  MembershipSource membership = MembershipOf(config, credentials, clock, log);
+  MembershipSource membership = MembershipOf(config, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
   // The state directory is written to from here on.
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
@@ -199,6 +198,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                           .load_records = LoaderOf(config.datasets, ReporterTo(log), observer_of),
                           .join_secure_run = JoinerOf(membership, clock),
                           .memory = BudgetOf(device, config.recompute, config.memory_gb),
+                          .trains_on_gpu = device.is_gpu(),
                           .observe_memory = MemoryTo(log),
                           .observe_refusal = RefusalsTo(log),
                           .observe_work = WorkTo(clock, log)},

@@ -69,8 +69,10 @@ absl::StatusOr<RoundResult> LocalWorkshop::WorkOut(const Assignment& assignment,
   return work.Perform();
 }
 
-// Whoever loses it again and again in the same step would hold the round to its deadline.
+// Whoever loses it again and again in the same step would hold the round to its deadline. The
+// CPU may go on with what is stored.
 absl::Status LocalWorkshop::CheckDeviceBears(const AttemptId& id) {
+  if (!site_.trains_on_gpu) return absl::OkStatus();
   const int64_t losses = keeper_ ? keeper_->CountLosses(id) : 0;
   if (losses < kMostLosses) return absl::OkStatus();
   return absl::FailedPreconditionError(fmt::format(

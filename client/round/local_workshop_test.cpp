@@ -97,7 +97,8 @@ class LocalWorkshopTest : public ::testing::Test {
             .policy = {},
             .base_models = shelf_,
             .load_records = [this](const auto&, const auto&) { return records_; },
-            .join_secure_run = {}};
+            .join_secure_run = {},
+            .trains_on_gpu = on_gpu_};
   }
   TrainerOpener OpenerOf() {
     return [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
@@ -128,6 +129,7 @@ class LocalWorkshopTest : public ::testing::Test {
   LocalRecords records_ = {
       .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
   int loads_ = 0;
+  bool on_gpu_ = false;
   int trainings_ = 0;
   absl::Status failure_ = absl::OkStatus();  // Of each training.
   LocalWorkshop workshop_;
@@ -246,6 +248,7 @@ TEST_F(LocalWorkshopTest, StoresNothingOfARunThatIsDiscarded) {
 
 // As processes do that lose their GPU: each of them ends.
 TEST_F(LocalWorkshopTest, GivesUpAnAttemptInWhichTheDeviceWasLostTwice) {
+  on_gpu_ = true;
   failure_ = absl::AbortedError("the GPU is lost");
   AttemptId id = IdOf(1);
   const auto work = [&] {
@@ -262,6 +265,22 @@ TEST_F(LocalWorkshopTest, GivesUpAnAttemptInWhichTheDeviceWasLostTwice) {
   EXPECT_EQ(trainings_, 2);
   id.attempt = 2;
   EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
+  EXPECT_EQ(trainings_, 3);
+}
+
+TEST_F(LocalWorkshopTest, GoesOnOnTheCpuHoweverOftenTheDeviceWasLost) {
+  const auto work = [&] {
+    LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
+    process.Study(invitation_);
+    return process.Work(AssignmentOf(IdOf(1)), link_, control_, [](const WorkProgress&) {});
+  };
+  on_gpu_ = true;
+  failure_ = absl::AbortedError("the GPU is lost");
+  EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
+  on_gpu_ = false;
+  failure_ = absl::OkStatus();
+  EXPECT_THAT(work(), IsOk());
   EXPECT_EQ(trainings_, 3);
 }
 

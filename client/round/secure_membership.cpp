@@ -24,14 +24,15 @@ absl::Status CheckSuite(const SigningKey& key, CipherSuite suite) {
 
 // The authority signs every roster with a higher version; a coordinator that
 // shows an older one hides that somebody was taken off.
-absl::Status Remember(const MembershipSource& source, const SigningRoster& roster, absl::Time now) {
+absl::Status Remember(const std::filesystem::path& path, const SigningRoster& roster,
+                      std::string_view authority_pem, absl::Time now) {
   ASSIGN_OR_RETURN(const std::optional<SigningRoster> seen,
-                   LoadSeenRoster(source.seen_roster, source.authority_pem, now));
+                   LoadSeenRoster(path, authority_pem, now));
   if (seen.has_value()) {
     RETURN_IF_ERROR(roster.CheckFollows(seen->mark()));
     if (seen->mark() == roster.mark()) return absl::OkStatus();
   }
-  return WriteFileAtomically(source.seen_roster, roster.text());
+  return WriteFileAtomically(path, roster.text());
 }
 
 }  // namespace
@@ -62,9 +63,10 @@ absl::StatusOr<SecureMembership> JoinSecureRun(const MembershipSource& source,
   if (roster_text.empty()) {
     return absl::InvalidArgumentError("the coordinator sent no signing roster");
   }
-  const auto roster = SigningRoster::Verify(roster_text, source.authority_pem, now);
+  ASSIGN_OR_RETURN(const std::string authority, ReadFile(source.authority));
+  const auto roster = SigningRoster::Verify(roster_text, authority, now);
   if (!roster.ok()) return Annotate(roster.status(), "the coordinator's signing roster");
-  RETURN_IF_ERROR(Remember(source, *roster, now));
+  RETURN_IF_ERROR(Remember(source.seen_roster, *roster, authority, now));
   RETURN_IF_ERROR(roster->CheckLists(source.institution, key));
   SecureMembership membership{.federation = roster->federation(),
                               .roster = roster->digest(),

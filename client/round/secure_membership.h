@@ -35,8 +35,8 @@ struct SecureMembership {
 struct MembershipSource {
   std::string institution;
   absl::StatusOr<std::shared_ptr<const SigningKey>> key;  // Or why there is none.
-  std::string authority_pem;                              // The federation's.
-  std::filesystem::path seen_roster;                      // The newest one seen; may be missing.
+  std::filesystem::path authority;    // The federation's certificate, read anew each time.
+  std::filesystem::path seen_roster;  // The newest one seen; may be missing.
   std::shared_ptr<const SecretBytes> federation_key = nullptr;
 };
 
@@ -53,7 +53,8 @@ absl::StatusOr<std::optional<SigningRoster>> LoadSeenRoster(const std::filesyste
 // Errors are why the institution cannot take part, for the administrator: it has
 // no signing key, or one of another suite than the plan's; this machine does not
 // offer the suite; the roster is missing, not the authority's, or older than the
-// one seen; or it has not this institution with this key.
+// one seen; or it has not this institution with this key; or the authority's
+// certificate cannot be read.
 absl::StatusOr<SecureMembership> JoinSecureRun(const MembershipSource& source,
                                                std::string_view roster_text, CipherSuite suite,
                                                absl::Time now);

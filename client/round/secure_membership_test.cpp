@@ -40,6 +40,12 @@ class SecureMembershipTest : public ::testing::Test {
     return std::string(Message(JoinSecureRun(source_, roster, suite, kNow).status()));
   }
 
+  std::filesystem::path Written(const std::string& authority_pem) const {
+    std::filesystem::path path = folder_.path() / "authority.pem";
+    EXPECT_THAT(WriteFileAtomically(path, authority_pem), IsOk());
+    return path;
+  }
+
   uint64_t SeenVersion() const {
     return SigningRoster::Verify(*ReadFile(source_.seen_roster), authority_.ToPem(), kNow)
         ->version();
@@ -51,9 +57,10 @@ class SecureMembershipTest : public ::testing::Test {
   const std::shared_ptr<const SigningKey> st_anna_ =
       std::make_shared<const SigningKey>(SigningKey::Generate(kSuite));
   const SigningKey uke_ = SigningKey::Generate(kSuite);
+  const std::filesystem::path authority_pem_ = Written(authority_.ToPem());
   MembershipSource source_ = {.institution = "st-anna",
                               .key = st_anna_,
-                              .authority_pem = authority_.ToPem(),
+                              .authority = authority_pem_,
                               .seen_roster = folder_.path() / "roster.json"};
 };
 
@@ -88,11 +95,17 @@ TEST_F(SecureMembershipTest, RefusesAnotherRosterOfTheSameVersion) {
   EXPECT_EQ(SeenVersion(), 8);
 }
 
+TEST_F(SecureMembershipTest, SaysWhereTheAuthorityCannotBeRead) {
+  std::filesystem::remove(authority_pem_);
+  EXPECT_THAT(Refusal(Roster()), HasSubstr(authority_pem_.string()));
+}
+
+// The connection follows the file, too: no restart is needed.
 TEST_F(SecureMembershipTest, SaysWhichFileToRemoveWhenTheFederationHasANewAuthority) {
   ASSERT_THAT(JoinSecureRun(source_, Roster(8), kSuite, kNow), IsOk());
   const auto successor = CertificateAuthority::Create("north", absl::Hours(24 * 365), kNow);
   ASSERT_THAT(successor, IsOk());
-  source_.authority_pem = successor->ToPem();
+  Written(successor->ToPem());
   const SigningKey key = *SigningKey::ParsePem(successor->key().ToPem().RevealText());
   const std::string first =
       *SignRoster({.federation = "north",

@@ -53,6 +53,7 @@ struct Site {
   RecordLoader load_records;
   RosterJoiner join_secure_run;
   MemoryBudget memory = {};
+  bool trains_on_gpu = false;
   MemoryObserver observe_memory = {};    // May be empty.
   RefusalObserver observe_refusal = {};  // May be empty.
   WorkObserver observe_work = {};        // May be empty. Told all, as it stays here.
