@@ -73,9 +73,9 @@ absl::Status CheckHasItsRecord(const Paths& paths) {
   if (std::filesystem::exists(paths.issued)) return absl::OkStatus();
   return absl::DataLossError(fmt::format(
       "{} is missing, which knows the certificates, the institutions' numbers and the rosters of "
-      "this authority: put back the newest copy of it; without one, make a new authority in "
-      "another folder (fedtune-ca init), or, if no roster was ever handed out, an empty file of "
-      "this name",
+      "this authority: put back the newest copy of it; without one, an empty file of this name: "
+      "then issue to every institution anew, from its request.pem, and sign rosters until their "
+      "version is higher than the last that was handed out",
       paths.issued.string()));
 }
 

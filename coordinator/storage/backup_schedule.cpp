@@ -46,8 +46,8 @@ bool BackupSchedule::WaitFor(absl::Duration time) {
 
 void BackupSchedule::Work() {
   ::setpriority(PRIO_PROCESS, 0, kLowPriority);  // Of this thread.
-  // A restart does not change when the next one is due; neither may a clock that has
-  // been put back.
+  // A restart does not change when the next one is due. Those of the future, of a clock that
+  // has been put back, do not count: one is due at once then.
   const absl::Duration due =
       LastBackup(options_.backups, clock_.Now()) + options_.every - clock_.Now();
   absl::Duration wait = std::clamp(due, absl::ZeroDuration(), options_.every);
@@ -56,8 +56,9 @@ void BackupSchedule::Work() {
 
 void BackupSchedule::MakeBackup() {
   const absl::Duration begun = clock_.Monotonic();
+  const absl::Time now = clock_.Now();  // Once: a clock that is put back makes none of the future.
   const auto go_on = [this](std::string_view, double) { return !stopping(); };
-  const auto made = BackUp(options_.state, options_.backups, clock_.Now(), "", go_on);
+  const auto made = BackUp(options_.state, options_.backups, now, "", go_on);
   if (!made.ok()) {
     if (absl::IsCancelled(made.status())) return;
     return log_.Error("no backup was made", {Field("why", Message(made.status()))});
@@ -66,7 +67,7 @@ void BackupSchedule::MakeBackup() {
       "backup made",
       {Field("path", made->string()),
        Field("seconds", fmt::format("{:.1f}", absl::ToDoubleSeconds(clock_.Monotonic() - begun)))});
-  const absl::Status removed = RemoveOldBackups(options_.backups, options_.keep, clock_.Now());
+  const absl::Status removed = RemoveOldBackups(options_.backups, options_.keep, now);
   if (!removed.ok()) log_.Error("old backups remain", {Field("why", Message(removed))});
 }
 

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -402,6 +403,32 @@ TEST_F(BackupTest, NoBackupIsMadeWithADamagedLog) {
   FlipBit(killed / "fedtune.sqlite-wal", kPageBytes, 3);
   EXPECT_THAT(BackUp(killed, Folder(), kNow).status(), HasCode(absl::StatusCode::kDataLoss));
   EXPECT_THAT(ProblemsOf(killed), ElementsAre(HasSubstr("fedtune.sqlite-wal")));
+}
+
+// Goes back an hour with each look.
+class RunningBack final : public Clock {
+ public:
+  absl::Time Now() const override { return kNow - absl::Hours(1) * ++looks_; }
+  absl::Duration Monotonic() const override { return absl::ZeroDuration(); }
+
+ private:
+  mutable std::atomic<int> looks_ = 0;
+};
+
+TEST_F(BackupTest, TheOneJustMadeStaysWhenTheClockIsPutBackMeanwhile) {
+  const auto old = BackUp(State(), Folder(), kNow - absl::Hours(1000));
+  ASSERT_THAT(old, IsOk());
+  const RunningBack clock;
+  Log log;
+  const BackupSchedule schedule(
+      {.state = State(), .backups = Folder(), .every = absl::Hours(1), .keep = 1}, clock, log);
+  const absl::Time end = absl::Now() + absl::Seconds(60);
+  const auto has_rotated = [&] {
+    const std::vector<path> made = Backups(Folder());
+    return made.size() == 1 && made.front() != *old;
+  };
+  while (!has_rotated() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_TRUE(has_rotated());
 }
 
 TEST_F(BackupTest, TheScheduleMakesOneWhenItIsDue) {
