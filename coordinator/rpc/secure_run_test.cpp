@@ -18,6 +18,7 @@
 #include "tests/support/optimized_adapter.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/server_fixture.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune::testing {
 namespace {
