@@ -13,6 +13,7 @@
 #include "tests/support/elements_in_memory.h"
 #include "tests/support/optimized_adapter.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune {
 namespace {
@@ -49,10 +50,11 @@ struct Client {
     static const AdapterLayout kAdapter = Adapter();
     ValueRange range;
     range.Add(delta);
-    return MaskedVector::Create(
-        layout,
-        {.values = std::make_shared<ValuesInMemory>(delta), .range = range, .adapter = kAdapter},
-        round, SecretBytes(std::vector<uint8_t>(32, key)));
+    return MaskedVector::Create(layout,
+                                {.values = std::make_shared<testing::ValuesInMemory>(delta),
+                                 .range = range,
+                                 .adapter = kAdapter},
+                                round, SecretBytes(std::vector<uint8_t>(32, key)));
   }
   std::vector<uint32_t> Elements(const MaskedLayout& layout) const {
     const auto vector = Vector(layout);

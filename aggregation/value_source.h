@@ -2,11 +2,8 @@
 
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
-#include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 
@@ -25,21 +22,6 @@ class ValueSource {
   // All of them, where they lie, if that is in memory: they need not be copied. Null
   // otherwise.
   virtual const float* InMemory() const { return nullptr; }
-};
-
-class ValuesInMemory final : public ValueSource {
- public:
-  explicit ValuesInMemory(std::vector<float> values) : values_(std::move(values)) {}
-
-  absl::Status Read(int64_t first, std::span<float> values) const override {
-    std::copy_n(values_.begin() + first, values.size(), values.begin());
-    return absl::OkStatus();
-  }
-
-  const float* InMemory() const override { return values_.data(); }
-
- private:
-  const std::vector<float> values_;
 };
 
 }  // namespace fedtune

@@ -12,8 +12,7 @@
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
-#include "coordinator/driver/active_runs.h"
-#include "coordinator/driver/client_gateway.h"
+#include "coordinator/driver/driver.h"
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/storage/forwarding_store.h"
@@ -114,17 +113,15 @@ class RealHub final : public Hub {
         store_(*disk_, options_.on_released),
         federation_(state),
         spool_(std::move(spool)),
-        records_(federation_, log_),
-        runs_(store_, spool_, roster_, options_.roster, clock_, log_, absl::Seconds(5), Queues()),
-        gateway_({.roster = roster_,
-                  .runs = runs_,
-                  .run_store = store_,
-                  .clients = records_,
-                  .spool = spool_,
-                  .clock = clock_,
-                  .log = log_}) {}
+        driver_({.run_store = store_,
+                 .federation_store = federation_,
+                 .spool = spool_,
+                 .signing_roster = options_.roster,
+                 .clock = clock_,
+                 .log = log_},
+                Queues()) {}
 
-  absl::Status Resume() { return runs_.ResumeAll(); }
+  absl::Status Resume() { return driver_.runs.ResumeAll(); }
 
   absl::Status StartRun() override {
     ASSIGN_OR_RETURN(RunDriver::Parts parts,
@@ -133,7 +130,7 @@ class RealHub final : public Hub {
                                     .base_model_json = options_.base_model_json,
                                     .started_by = "simulation"},
                                    kRun, federation_, clock_.Now()));
-    return runs_.Start(std::move(parts)).status();
+    return driver_.runs.Start(std::move(parts)).status();
   }
 
   std::string state() const override {
@@ -150,27 +147,28 @@ class RealHub final : public Hub {
 
   void Connect(const std::string& client, Ear heard) override {
     heard(std::make_shared<const v1::CoordinatorMessage>(
-        WelcomeMessage("simulation", {client}, gateway_.RunsUnderWayFor({client}))));
+        WelcomeMessage("simulation", {client}, driver_.gateway.RunsUnderWayFor({client}))));
     auto line = std::make_shared<Line>(std::move(heard), invitation_);
     lines_[client] = line;
-    Timed(transitions_, [&] { gateway_.Connect(RecordOf(client), line); });
+    Timed(transitions_, [&] { driver_.gateway.Connect(RecordOf(client), line); });
   }
 
   void Disconnect(const std::string& client) override {
     const auto line = lines_.extract(client);
     if (line.empty()) return;
-    Timed(transitions_, [&] { gateway_.Disconnect(RecordOf(client), line.mapped().get()); });
+    Timed(transitions_, [&] { driver_.gateway.Disconnect(RecordOf(client), line.mapped().get()); });
   }
 
   void Receive(const std::string& client, const v1::ClientMessage& message) override {
     absl::StatusOr<RunClientEvent> event = FromMessage(message);
     Check(event.ok(), "a client's message can be read");
-    Timed(transitions_,
-          [&] { gateway_.Receive(Institution{client}, event->run, std::move(event->event)); });
+    Timed(transitions_, [&] {
+      driver_.gateway.Receive(Institution{client}, event->run, std::move(event->event));
+    });
   }
 
   absl::StatusOr<std::string> Fetch(const Digest& digest) override {
-    ASSIGN_OR_RETURN(const Blob blob, gateway_.FetchBlob(digest));
+    ASSIGN_OR_RETURN(const Blob blob, driver_.gateway.FetchBlob(digest));
     return std::string(reinterpret_cast<const char*>(blob.bytes().data()), blob.size());
   }
 
@@ -180,13 +178,13 @@ class RealHub final : public Hub {
     const Institution from{client};
     ASSIGN_OR_RETURN(const SubmittedHeader submitted, FromMessage(header));
     const auto& [run, head] = submitted;
-    ASSIGN_OR_RETURN(const Admission admission, gateway_.CheckContribution(from, run, head));
+    ASSIGN_OR_RETURN(const Admission admission, driver_.gateway.CheckContribution(from, run, head));
     if (admission.repeated) return absl::OkStatus();
     absl::Status taken = admission.chunk_root.has_value()
                              ? TakeMasked(from, submitted, *admission.chunk_root, bytes)
                              : TakePlain(from, submitted, bytes);
     if (absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken)) {
-      gateway_.ContributionRefused(from, run, head, taken);
+      driver_.gateway.ContributionRefused(from, run, head, taken);
     }
     return taken;
   }
@@ -215,7 +213,7 @@ class RealHub final : public Hub {
   absl::Status TakePlain(const Institution& from, const SubmittedHeader& submitted,
                          std::string_view bytes) {
     ASSIGN_OR_RETURN(ContributionBuffer buffer,
-                     gateway_.NewBuffer(from, submitted.run, submitted.header));
+                     driver_.gateway.NewBuffer(from, submitted.run, submitted.header));
     RETURN_IF_ERROR(buffer.Append(0, bytes));
     ASSIGN_OR_RETURN(VerifiedValues values, std::move(buffer).Finish());
     return HandIn(submitted.run,
@@ -225,7 +223,7 @@ class RealHub final : public Hub {
   absl::Status TakeMasked(const Institution& from, const SubmittedHeader& submitted,
                           const Digest& root, std::string_view bytes) {
     ASSIGN_OR_RETURN(MaskedInput input,
-                     gateway_.NewMaskedInput(from, submitted.run, submitted.header));
+                     driver_.gateway.NewMaskedInput(from, submitted.run, submitted.header));
     RETURN_IF_ERROR(input.Append(0, bytes));
     ASSIGN_OR_RETURN(auto elements, std::move(input).Finish(root));
     return HandIn(submitted.run, {.from = from, .header = submitted.header, .what = elements});
@@ -241,7 +239,7 @@ class RealHub final : public Hub {
       --waiting_;
     }
     if (!handed.outcome.has_value()) {
-      Timed(transitions_, [&] { gateway_.Take(run, std::exchange(joined_, {})); });
+      Timed(transitions_, [&] { driver_.gateway.Take(run, std::exchange(joined_, {})); });
     }
     const absl::Status outcome = handed.outcome->status();
     return absl::IsAborted(outcome) ? absl::UnavailableError(outcome.message()) : outcome;
@@ -258,14 +256,11 @@ class RealHub final : public Hub {
   WatchedStore store_;
   SqliteFederationStore federation_;
   const Spool spool_;
-  ClientRecords records_;
-  Roster roster_;
   Line::Shared invitation_;
   std::map<std::string, std::shared_ptr<Line>> lines_;
   std::vector<HandedIn*> joined_;  // What has come, and is not stored.
   size_t waiting_ = 0;
-  ActiveRuns runs_;
-  ClientGateway gateway_;
+  Driver driver_;
 };
 
 }  // namespace

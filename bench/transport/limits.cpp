@@ -18,12 +18,12 @@
 #include "absl/time/clock.h"
 #include "aggregation/adapter_layout.h"
 #include "aggregation/value_range.h"
-#include "aggregation/value_source.h"
 #include "aggregation/weighted_sum.h"
 #include "base/check.h"
 #include "bench/transport/sockets.h"
 #include "privacy/crypto/sha256.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune::bench {
 namespace {
@@ -113,7 +113,7 @@ double AggregationRate() {
     std::vector<float> values(kValues, 1e-3f * static_cast<float>(i + 1));
     ValueRange range;
     range.Add(values);
-    Check(sum.Add(std::make_shared<ValuesInMemory>(std::move(values)), range, i + 1).ok(),
+    Check(sum.Add(std::make_shared<testing::ValuesInMemory>(std::move(values)), range, i + 1).ok(),
           "small values can be added");
   }
   std::vector<float> mean(kBlock);

@@ -21,35 +21,21 @@ constexpr size_t kEndedRunsKept = 16;
 
 }  // namespace
 
-ActiveRuns::ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
-                       std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock,
-                       Log& log, absl::Duration store_again)
-    : ActiveRuns(store, spool, roster, std::move(signing_roster), clock, log, store_again,
-                 {.work = std::make_unique<ThreadedWorkQueue>(kThreads),
-                  .timers = std::make_unique<ThreadedTimerQueue>(clock)}) {}
-
-ActiveRuns::ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
-                       std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock,
-                       Log& log, absl::Duration store_again, Queues queues)
-    : store_(store),
-      spool_(spool),
-      roster_(roster),
-      signing_roster_(std::move(signing_roster)),
-      clock_(clock),
-      log_(log),
-      store_again_(store_again),
-      queues_(std::move(queues)) {}
+ActiveRuns::Queues ActiveRuns::Threads(const Clock& clock) {
+  return {.work = std::make_unique<ThreadedWorkQueue>(kThreads),
+          .timers = std::make_unique<ThreadedTimerQueue>(clock)};
+}
 
 RunSurroundings ActiveRuns::Surroundings() {
-  return {.store = store_,
-          .spool = spool_,
-          .roster = roster_,
-          .signing_roster = signing_roster_,
+  return {.store = parts_.store,
+          .spool = parts_.spool,
+          .lines = parts_.lines,
+          .signing_roster = parts_.signing_roster,
           .work = *queues_.work,
           .timers = *queues_.timers,
-          .clock = clock_,
-          .log = log_,
-          .store_again = store_again_,
+          .clock = parts_.clock,
+          .log = parts_.log,
+          .store_again = parts_.store_again,
           .on_ended = [this](const RunId& id) { MoveToEnded(id); }};
 }
 
@@ -74,13 +60,13 @@ absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunDriver::Parts pa
 }
 
 absl::Status ActiveRuns::ResumeAll() {
-  ASSIGN_OR_RETURN(const std::vector<RunRecord> records, store_.List());
+  ASSIGN_OR_RETURN(const std::vector<RunRecord> records, parts_.store.List());
   RETURN_IF_ERROR(CheckCanResume(records));
   std::set<std::string> under_way;
   for (const RunRecord& record : records) {
     if (!HasEnded(record.state)) under_way.insert(record.id.value);
   }
-  RETURN_IF_ERROR(spool_.RemoveAllBut(under_way));
+  RETURN_IF_ERROR(parts_.spool.RemoveAllBut(under_way));
   for (const RunRecord& record : records) {
     if (HasEnded(record.state)) continue;
     const absl::Status resumed = Resume(record.id);
@@ -98,7 +84,7 @@ absl::Status ActiveRuns::CheckCanResume(const std::vector<RunRecord>& records) c
     if (HasEnded(record.state)) continue;
     const absl::StatusOr<Plan> plan = ParsePlan(record.plan_toml, "plan.toml");
     if (!plan.ok()) continue;
-    const absl::Status can = CheckCanAggregate(*plan, signing_roster_.get());
+    const absl::Status can = CheckCanAggregate(*plan, parts_.signing_roster.get());
     if (!can.ok()) {
       return WithExitCode(Annotate(can, fmt::format("{} cannot go on", record.id.value)),
                           ExitCode::kUsage);
@@ -108,22 +94,22 @@ absl::Status ActiveRuns::CheckCanResume(const std::vector<RunRecord>& records) c
 }
 
 absl::Status ActiveRuns::Resume(const RunId& id) {
-  ASSIGN_OR_RETURN(const RunRecord record, store_.Get(id));
-  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, store_));
+  ASSIGN_OR_RETURN(const RunRecord record, parts_.store.Get(id));
+  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, parts_.store));
   return Start(std::move(parts)).status();
 }
 
 absl::Status ActiveRuns::Fail(const RunRecord& record, const absl::Status& why) {
   const std::string reason =
       fmt::format("could not go on after the coordinator's restart: {}", Message(why));
-  log_.Error("run failed", {Field("run", record.id.value), Field("reason", reason)});
-  ASSIGN_OR_RETURN(std::vector<ClientView> clients, store_.Clients(record.id));
-  return store_.End(record.id, {.state = RunState::kFailed,
-                                .reason = reason,
-                                .ended_at = clock_.Now(),
-                                .clients = std::move(clients),
-                                .last_evaluation = {},
-                                .traffic = record.traffic});
+  parts_.log.Error("run failed", {Field("run", record.id.value), Field("reason", reason)});
+  ASSIGN_OR_RETURN(std::vector<ClientView> clients, parts_.store.Clients(record.id));
+  return parts_.store.End(record.id, {.state = RunState::kFailed,
+                                      .reason = reason,
+                                      .ended_at = parts_.clock.Now(),
+                                      .clients = std::move(clients),
+                                      .last_evaluation = {},
+                                      .traffic = record.traffic});
 }
 
 std::shared_ptr<RunDriver> ActiveRuns::Find(const RunId& id) const {

@@ -7,13 +7,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/logging.h"
-#include "coordinator/driver/clients/roster.h"
+#include "coordinator/driver/clients/client_lines.h"
 #include "coordinator/driver/run_driver.h"
 #include "coordinator/driver/timer_queue.h"
 #include "coordinator/driver/work_queue.h"
@@ -25,20 +26,27 @@ namespace fedtune {
 // clients still hear of it. Thread-safe.
 class ActiveRuns {
  public:
-  // Everything must outlive the runs. Without a signing roster there are no secure
-  // runs. `store_again` is how long a store that is full or held is left alone.
-  ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
-             std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock, Log& log,
-             absl::Duration store_again = absl::Seconds(5));
+  // What it refers to must outlive the runs.
+  struct Parts {
+    RunStore& store;
+    const Spool& spool;
+    const ClientLines& lines;
+    std::shared_ptr<const SigningRoster> signing_roster = nullptr;  // Null: plain runs only.
+    const Clock& clock;
+    Log& log;
+    // How long a store that is full or held is left alone.
+    absl::Duration store_again = absl::Seconds(5);
+  };
 
-  // Who does the runs' work and wakes them, where that is not threads of their own.
+  // Who does the runs' work and wakes them.
   struct Queues {
     std::unique_ptr<WorkQueue> work;
     std::unique_ptr<TimerQueue> timers;
   };
-  ActiveRuns(RunStore& store, const Spool& spool, const Roster& roster,
-             std::shared_ptr<const SigningRoster> signing_roster, const Clock& clock, Log& log,
-             absl::Duration store_again, Queues queues);
+  // On threads of their own. `clock` must outlive them.
+  static Queues Threads(const Clock& clock);
+
+  ActiveRuns(Parts parts, Queues queues) : parts_(std::move(parts)), queues_(std::move(queues)) {}
 
   // As RunDriver::Begin().
   absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunDriver::Parts parts);
@@ -63,7 +71,7 @@ class ActiveRuns {
   // The newest adapter of a run that is under way.
   std::optional<Blob> FetchAdapter(const Digest& digest) const;
 
-  // Tells all runs to look the institution up in the roster.
+  // Tells all runs to look the institution up among the lines.
   void ConnectionChanged(const Institution& institution) const;
 
   // Stops timers and threads. What is stored stays as it is, so that the runs
@@ -77,13 +85,7 @@ class ActiveRuns {
   void MoveToEnded(const RunId& id);
   RunSurroundings Surroundings();
 
-  RunStore& store_;
-  const Spool& spool_;
-  const Roster& roster_;
-  const std::shared_ptr<const SigningRoster> signing_roster_;
-  const Clock& clock_;
-  Log& log_;
-  const absl::Duration store_again_;
+  const Parts parts_;
   const Queues queues_;
   mutable std::mutex mutex_;
   std::map<RunId, std::shared_ptr<RunDriver>> runs_;

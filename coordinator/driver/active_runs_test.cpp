@@ -87,14 +87,19 @@ class FullStore final : public ForwardingStore {
 class ActiveRunsTest : public testing::StoredRunFixture {
  protected:
   ActiveRunsTest() {
-    roster_.Connect(kAda, std::make_shared<SilentLine>());
+    lines_.Connect(kAda, std::make_shared<SilentLine>());
     NewProcess();
   }
 
   void NewProcess() {
     if (runs_ != nullptr) runs_->Shutdown();
     runs_ = std::make_unique<ActiveRuns>(
-        store_, spool_, roster_, nullptr, clock_, log_, absl::Milliseconds(1),
+        ActiveRuns::Parts{.store = store_,
+                          .spool = spool_,
+                          .lines = lines_,
+                          .clock = clock_,
+                          .log = log_,
+                          .store_again = absl::Milliseconds(1)},
         ActiveRuns::Queues{.work = std::make_unique<HeldWork>(works_),
                            .timers = std::make_unique<HeldTimers>(works_)});
   }
@@ -139,7 +144,7 @@ TEST_F(ActiveRunsTest, ARunIsUnderWayWhileItsInvitationsHaveToWait) {
   Start("count = 2\nquorum = 1")->Receive(kAda, RunAccepted{10});
   store_.refuses_journals = true;
   const auto line = std::make_shared<CountingLine>();
-  roster_.Connect(kBea, line);
+  lines_.Connect(kBea, line);
   runs_->ConnectionChanged(kBea);
   EXPECT_EQ(line->heard, 0);
   EXPECT_THAT(runs_->UnderWayFor(kBea), Optional(ElementsAre(kRun)));

@@ -27,7 +27,7 @@ void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> lin
                     {Field("client", client.institution.value), Field("version", client.version),
                      Field("device", client.device_kind)});
   }
-  if (parts_.roster.Connect(client.institution, std::move(line)) && says) {
+  if (parts_.lines.Connect(client.institution, std::move(line)) && says) {
     parts_.log.Warning(
         "a client's session was replaced by a newer one; if that happens again and again, two "
         "clients run with its key",
@@ -37,7 +37,7 @@ void ClientGateway::Connect(ClientRecord client, std::shared_ptr<ClientLine> lin
 }
 
 void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* line) {
-  if (!parts_.roster.Disconnect(client.institution, line)) return;
+  if (!parts_.lines.Disconnect(client.institution, line)) return;
   if (SaysThatItComesOrGoes(client.institution)) {
     parts_.log.Info("client disconnected", {Field("client", client.institution.value)});
   }

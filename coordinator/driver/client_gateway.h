@@ -17,9 +17,9 @@
 #include "base/logging.h"
 #include "coordinator/driver/active_runs.h"
 #include "coordinator/driver/clients/client_line.h"
+#include "coordinator/driver/clients/client_lines.h"
 #include "coordinator/driver/clients/client_records.h"
 #include "coordinator/driver/clients/repeated_news.h"
-#include "coordinator/driver/clients/roster.h"
 #include "coordinator/driver/contributions/contribution_buffer.h"
 #include "coordinator/driver/contributions/handed_in.h"
 #include "coordinator/driver/contributions/masked_input.h"
@@ -34,7 +34,7 @@ class ClientGateway {
  public:
   // What it refers to must outlive it.
   struct Parts {
-    Roster& roster;
+    ClientLines& lines;
     ActiveRuns& runs;
     RunStore& run_store;
     ClientRecords& clients;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/driver/driver.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "coordinator/storage/state_database.h"
@@ -36,16 +37,12 @@ class ClientGatewayTest : public ::testing::Test {
   const SystemClock clock_ = {};
   std::vector<std::string> logged_;
   Log log_{[this](std::string_view line) { logged_.emplace_back(line); }};
-  Roster roster_;
-  ClientRecords records_{federation_store_, log_};
-  ActiveRuns runs_{*store_, spool_, roster_, nullptr, clock_, log_};
-  ClientGateway gateway_{{.roster = roster_,
-                          .runs = runs_,
-                          .run_store = *store_,
-                          .clients = records_,
-                          .spool = spool_,
-                          .clock = clock_,
-                          .log = log_}};
+  Driver driver_{{.run_store = *store_,
+                  .federation_store = federation_store_,
+                  .spool = spool_,
+                  .clock = clock_,
+                  .log = log_},
+                 ActiveRuns::Threads(clock_)};
 };
 
 // What was recorded of another run and is sent again.
@@ -53,7 +50,7 @@ TEST_F(ClientGatewayTest, AContributionThatIsOutOfPlaceIsRefusedAndLogged) {
   ContributionHeader header;
   header.round = 3;
   header.attempt = 1;
-  EXPECT_THAT(gateway_.CheckContribution({"ada"}, {"run-0bad"}, header),
+  EXPECT_THAT(driver_.gateway.CheckContribution({"ada"}, {"run-0bad"}, header),
               HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(logged_,
               ElementsAre(AllOf(HasSubstr("contribution refused"), HasSubstr("run=run-0bad"),
@@ -75,8 +72,8 @@ TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachConnectionOfAClientThatComesA
   ada.institution = {"ada"};
   for (int i = 0; i < 200; ++i) {
     const auto line = std::make_shared<testing::SilentLine>();
-    gateway_.Connect(ada, line);
-    gateway_.Disconnect(ada, line.get());
+    driver_.gateway.Connect(ada, line);
+    driver_.gateway.Disconnect(ada, line.get());
   }
   EXPECT_THAT(logged_, SizeIs(RepeatedNews::kMost + 1));
   EXPECT_THAT(logged_, Contains(HasSubstr("connects again and again")).Times(1));

@@ -31,8 +31,8 @@ class HeededEventsTest : public testing::StoredRunFixture {
  protected:
   void SetUp() override {
     NewProcess(store_);
-    roster_.Connect(kAda, std::make_shared<SilentLine>());
-    roster_.Connect(kBea, beas_line_);
+    lines_.Connect(kAda, std::make_shared<SilentLine>());
+    lines_.Connect(kBea, beas_line_);
     Start("count = 1\nquorum = 2");
     for (const Institution& client : {kAda, kBea}) run().Receive(client, RunAccepted{10});
     ASSERT_EQ(run().overview().view.phase, RunPhase::kTraining);
@@ -102,9 +102,9 @@ TEST_F(HeededEventsTest, NoFailureInAnotherRound) {
 
 TEST_F(HeededEventsTest, NotAllConnectionsOfOneThatComesAndGoes) {
   for (int i = 0; i < 1'000; ++i) {
-    roster_.Disconnect(kBea, beas_line_.get());
+    lines_.Disconnect(kBea, beas_line_.get());
     run().ConnectionChanged(kBea);
-    roster_.Connect(kBea, beas_line_);
+    lines_.Connect(kBea, beas_line_);
     run().ConnectionChanged(kBea);
   }
   EXPECT_THAT(WrittenWithAContribution(), SizeIs(::testing::Lt(100)));
@@ -113,7 +113,7 @@ TEST_F(HeededEventsTest, NotAllConnectionsOfOneThatComesAndGoes) {
 TEST_F(HeededEventsTest, WhatNothingFollowsFromIsWrittenBeforeTooMuchWaits) {
   for (int client = 0; client < 100; ++client) {
     const Institution institution{fmt::format("client-{}", client)};
-    roster_.Connect(institution, beas_line_);
+    lines_.Connect(institution, beas_line_);
     run().ConnectionChanged(institution);
   }
   store_.written.clear();

@@ -45,7 +45,7 @@ class LostContributionTest : public testing::StoredRunFixture {
  protected:
   LostContributionTest() {
     for (const Institution& client : {kAda, kBea}) {
-      roster_.Connect(client, std::make_shared<SilentLine>());
+      lines_.Connect(client, std::make_shared<SilentLine>());
     }
     StartProcess();
     absl::StatusOr<RunDriver::Parts> parts =
@@ -62,7 +62,8 @@ class LostContributionTest : public testing::StoredRunFixture {
     auto timers = std::make_unique<FakeTimers>(time_, *work);
     timers_ = timers.get();
     runs_ = std::make_unique<ActiveRuns>(
-        store_, spool_, roster_, nullptr, time_, log_, absl::Seconds(5),
+        ActiveRuns::Parts{
+            .store = store_, .spool = spool_, .lines = lines_, .clock = time_, .log = log_},
         ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
   }
 

@@ -97,7 +97,7 @@ class ReleaseStoringTest : public testing::StoredRunFixture {
   }
   void Contribute() {
     NewProcess(*store_);
-    roster_.Connect(kAda, line_);
+    lines_.Connect(kAda, line_);
     const auto run = Start("count = 2\nquorum = 1");
     run->Receive(kAda, RunAccepted{10});
     first_ = line_->Next<RoundAssignment>();

@@ -205,7 +205,7 @@ absl::StatusOr<std::vector<ClientOverview>> RunAdministration::Clients() const {
   for (const ClientRecord& record : records) {
     ClientOverview client;
     client.record = record;
-    client.connected = parts_.roster.IsConnected(record.institution);
+    client.connected = parts_.lines.IsConnected(record.institution);
     if (client.connected) client.record.last_seen = parts_.clock.Now();
     for (const auto& run : runs) {
       if (HasAccepted(*run, record.institution)) client.runs.push_back(run->id());

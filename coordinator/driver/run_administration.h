@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "coordinator/driver/active_runs.h"
+#include "coordinator/driver/clients/client_lines.h"
 #include "coordinator/driver/clients/client_records.h"
-#include "coordinator/driver/clients/roster.h"
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/storage/federation_store.h"
@@ -33,7 +33,7 @@ class RunAdministration {
  public:
   // What it refers to must outlive it.
   struct Parts {
-    const Roster& roster;
+    const ClientLines& lines;
     ActiveRuns& runs;
     RunStore& run_store;
     FederationStore& federation_store;

@@ -62,7 +62,7 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
       layout_(std::move(parts.layout)),
       routing_(parts.routing),
       messages_(parts.record.id, TextsOf(parts.record, plan_, surroundings.signing_roster.get()),
-                surroundings.roster, surroundings.log),
+                surroundings.lines, surroundings.log),
       watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
       time_(std::make_shared<RunTime>(surroundings.clock, surroundings.timers, watchers_)),
       record_(std::move(parts.record)),
@@ -87,7 +87,7 @@ absl::Status RunDriver::Begin() {
                        .plan = plan_,
                        .layout = layout_,
                        .adapter = adapter_->digest(),
-                       .connected = around_.roster.Connected(),
+                       .connected = around_.lines.Connected(),
                        .resume = std::exchange(resume_, std::nullopt),
                        .routing = routing_};
   RETURN_IF_ERROR(CheckCanAggregate(plan_, around_.signing_roster.get()));
@@ -144,7 +144,7 @@ void RunDriver::ConnectionChanged(const Institution& institution) {
   if (!run_.has_value()) return;
   const absl::Duration now = time_->Now();
   ClientEvent event = ClientDisconnected{};
-  if (around_.roster.IsConnected(institution)) event = ClientConnected{};
+  if (around_.lines.IsConnected(institution)) event = ClientConnected{};
   if (run_->Heeds(institution, event)) journal_.Note(now, ReceivedFromClient{institution, event});
   Follow(run_->Receive(institution, std::move(event), now), now);
 }

@@ -18,7 +18,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/logging.h"
-#include "coordinator/driver/clients/roster.h"
+#include "coordinator/driver/clients/client_lines.h"
 #include "coordinator/driver/contributions/attempt_contributions.h"
 #include "coordinator/driver/contributions/contribution_queue.h"
 #include "coordinator/driver/contributions/handed_in.h"
@@ -44,7 +44,7 @@ namespace fedtune {
 struct RunSurroundings {
   RunStore& store;
   const Spool& spool;
-  const Roster& roster;
+  const ClientLines& lines;
   std::shared_ptr<const SigningRoster> signing_roster;  // Null: plain runs only.
   WorkQueue& work;
   TimerQueue& timers;
@@ -87,7 +87,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // ALREADY_EXISTS: a run with this id is stored. Other errors: of the store.
   absl::Status Begin();
 
-  // Looks up in the roster whether the institution is connected. Also to be
+  // Looks up among the lines whether the institution is connected. Also to be
   // called when a new line has replaced an old one.
   void ConnectionChanged(const Institution& institution);
 

@@ -8,14 +8,14 @@
 
 namespace fedtune {
 
-RunMessages::RunMessages(RunId run, RunTexts texts, const Roster& roster, Log& log)
+RunMessages::RunMessages(RunId run, RunTexts texts, const ClientLines& lines, Log& log)
     : run_(std::move(run)),
       texts_(std::make_shared<const RunTexts>(std::move(texts))),
-      roster_(roster),
+      lines_(lines),
       log_(log) {}
 
 void RunMessages::Send(const Institution& institution, decltype(ClientCommand::what) what) const {
-  roster_.Send(institution, {.run = run_, .what = std::move(what)});
+  lines_.Send(institution, {.run = run_, .what = std::move(what)});
 }
 
 void RunMessages::Send(const Invite& effect) const {

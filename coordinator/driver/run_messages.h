@@ -6,7 +6,7 @@
 
 #include "base/logging.h"
 #include "coordinator/driver/clients/client_line.h"
-#include "coordinator/driver/clients/roster.h"
+#include "coordinator/driver/clients/client_lines.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/run_events.h"
 
@@ -16,8 +16,8 @@ namespace fedtune {
 // connected is dropped: who connects is told again. Thread-safe.
 class RunMessages {
  public:
-  // `roster` and `log` must outlive it.
-  RunMessages(RunId run, RunTexts texts, const Roster& roster, Log& log);
+  // `lines` and `log` must outlive it.
+  RunMessages(RunId run, RunTexts texts, const ClientLines& lines, Log& log);
 
   void Send(const Invite& effect) const;
   void Send(const Assign& effect) const;
@@ -31,7 +31,7 @@ class RunMessages {
 
   const RunId run_;
   const std::shared_ptr<const RunTexts> texts_;
-  const Roster& roster_;
+  const ClientLines& lines_;
   Log& log_;
 };
 

@@ -41,7 +41,7 @@ class FullStore final : public ForwardingStore {
 class RunStoppingTest : public testing::StoredRunFixture {
  protected:
   RunStoppingTest() {
-    roster_.Connect(kAda, std::make_shared<SilentLine>());
+    lines_.Connect(kAda, std::make_shared<SilentLine>());
     NewProcess(store_);
     run_ = Start("count = 2\nquorum = 1");
     run_->Receive(kAda, RunAccepted{10});

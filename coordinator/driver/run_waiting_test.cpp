@@ -35,12 +35,13 @@ const Institution kAda{"ada"};
 class RunWaitingTest : public testing::StoredRunFixture {
  protected:
   RunWaitingTest() {
-    roster_.Connect(kAda, std::make_shared<SilentLine>());
+    lines_.Connect(kAda, std::make_shared<SilentLine>());
     auto work = std::make_unique<HeldWork>();
     auto timers = std::make_unique<FakeTimers>(time_, *work);
     timers_ = timers.get();
     runs_ = std::make_unique<ActiveRuns>(
-        store_, spool_, roster_, nullptr, time_, log_, absl::Seconds(5),
+        ActiveRuns::Parts{
+            .store = store_, .spool = spool_, .lines = lines_, .clock = time_, .log = log_},
         ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
     run_ = Start("count = 1\nquorum = 1\ndeadline = \"10m\"");
     run_->Receive(kAda, RunAccepted{10});
@@ -149,7 +150,7 @@ TEST_F(RunWaitingTest, TheLogSaysOnceOfAnAttemptThatItsContributionCannotBeKept)
   Log log([&logged](std::string_view line) { logged.emplace_back(line); });
   SqliteFederationStore federation(state_);
   ClientRecords records(federation, log_);
-  ClientGateway gateway({.roster = roster_,
+  ClientGateway gateway({.lines = lines_,
                          .runs = *runs_,
                          .run_store = store_,
                          .clients = records,

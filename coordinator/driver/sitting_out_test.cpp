@@ -32,11 +32,11 @@ class SittingOutTest : public testing::StoredRunFixture {
  protected:
   SittingOutTest() {
     for (const char* name : {"ada", "bea", "coy"}) {
-      roster_.Connect({name}, std::make_shared<SilentLine>());
+      lines_.Connect({name}, std::make_shared<SilentLine>());
     }
     NewProcess();
     run_ = Start("count = 100\nquorum = 2\ncohort_size = 2");
-    for (const Institution& each : roster_.Connected()) run_->Receive(each, RunAccepted{10});
+    for (const Institution& each : lines_.Connected()) run_->Receive(each, RunAccepted{10});
     timers_->Pass(absl::Seconds(1));  // Their answers are stored.
   }
 
@@ -46,7 +46,8 @@ class SittingOutTest : public testing::StoredRunFixture {
     auto timers = std::make_unique<FakeTimers>(time_, *work);
     timers_ = timers.get();
     runs_ = std::make_unique<ActiveRuns>(
-        *stored_, spool_, roster_, nullptr, time_, log_, absl::Seconds(5),
+        ActiveRuns::Parts{
+            .store = *stored_, .spool = spool_, .lines = lines_, .clock = time_, .log = log_},
         ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
   }
 

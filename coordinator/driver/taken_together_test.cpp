@@ -57,7 +57,7 @@ class TakenTogetherTest : public testing::StoredRunFixture {
     NewProcess(store_);
     for (int i = 0; i < clients; ++i) {
       clients_.push_back({fmt::format("site-{}", i)});
-      roster_.Connect(clients_.back(), std::make_shared<SilentLine>());
+      lines_.Connect(clients_.back(), std::make_shared<SilentLine>());
     }
     Start(fmt::format("count = 1\nquorum = 2\n{}", rounds));
     for (const Institution& client : clients_) run().Receive(client, RunAccepted{10});

@@ -41,9 +41,7 @@ class LargeContributionTest : public ServerTest {
     model.linear_layers[0].in_features = kIn;
     model.linear_layers[0].out_features = kOut;
     request.set_base_model_json(ToJson(model));
-    grpc::ClientContext context;
-    v1::StartRunResponse response;
-    EXPECT_THAT(Administrator()->StartRun(&context, request, &response), IsGrpcOk());
+    EXPECT_THAT(TryStart(request), IsGrpcOk());
     ada_->Join(10);
     bea_->Join(30);
     coy_->Join(20);
@@ -227,11 +225,7 @@ TEST_F(LargeContributionTest, NothingOfItIsOnTheDiskAfterTheRun) {
   SendPart(*bea_, std::string(ValueBytes(Values(1))), size_t{3} << 20);
   EXPECT_EQ(FilesIn("blobs"), 1);  // The initial adapter.
   EXPECT_EQ(FilesIn("spool"), 2);
-  grpc::ClientContext context;
-  v1::StopRunRequest request;
-  request.set_run_id(ada_->invitation().run_id());
-  v1::StopRunResponse response;
-  ASSERT_THAT(Administrator()->StopRun(&context, request, &response), IsGrpcOk());
+  Stop(ada_->invitation().run_id());
   EXPECT_EQ(FilesIn("spool"), 0);
 }
 

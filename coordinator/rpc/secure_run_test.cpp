@@ -18,6 +18,7 @@
 #include "tests/support/optimized_adapter.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/server_fixture.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune::testing {
 namespace {
@@ -223,10 +224,9 @@ ring_bits = {}
       model_.linear_layers.push_back({name, LayerKind::kRouter, GetParam().features, 3});
     }
     request.set_base_model_json(ToJson(model_));
-    grpc::ClientContext context;
-    v1::StartRunResponse response;
-    ASSERT_THAT(Administrator()->StartRun(&context, request, &response), IsGrpcOk());
-    run_ = response.run().run_id();
+    v1::RunStatus run;
+    ASSERT_THAT(TryStart(request, &run), IsGrpcOk());
+    run_ = run.run_id();
     plan_ = *ParsePlan(SecurePlan(), "plan.toml");
     layout_.emplace(*ResolveTargets(model_, plan_.adapter));
     routing_ = *RoutingShapeOf(model_, plan_.training);

@@ -10,11 +10,7 @@
 
 #include "base/files.h"
 #include "base/status_macros.h"
-#include "coordinator/driver/active_runs.h"
-#include "coordinator/driver/client_gateway.h"
-#include "coordinator/driver/clients/client_records.h"
-#include "coordinator/driver/clients/roster.h"
-#include "coordinator/driver/run_administration.h"
+#include "coordinator/driver/driver.h"
 #include "coordinator/driver/timer_queue.h"
 #include "coordinator/rpc/administration_service.h"
 #include "coordinator/rpc/caller.h"
@@ -40,38 +36,30 @@ struct Server::Parts {
         spool(std::move(opened_spool)),
         runs_stored(std::move(run_store)),
         federation_stored(std::move(federation_store)),
-        clients(*federation_stored, log),
-        runs(*runs_stored, spool, roster, std::move(signing_roster), clock, log),
-        gateway({.roster = roster,
-                 .runs = runs,
-                 .run_store = *runs_stored,
-                 .clients = clients,
-                 .spool = spool,
-                 .clock = clock,
-                 .log = log}),
-        administration({.roster = roster,
-                        .runs = runs,
-                        .run_store = *runs_stored,
-                        .federation_store = *federation_stored,
-                        .clients = clients,
-                        .clock = clock}),
+        driver({.run_store = *runs_stored,
+                .federation_store = *federation_stored,
+                .spool = spool,
+                .signing_roster = std::move(signing_roster),
+                .clock = clock,
+                .log = log},
+               ActiveRuns::Threads(clock)),
         callers(federation, clock),
         upload_timers(clock),
-        training_service(
-            {.gateway = gateway, .uploads = uploads, .timers = upload_timers, .clock = clock},
-            callers, streams),
-        administration_service(
-            {.runs = administration, .blobs = gateway, .callers = callers, .streams = streams}) {}
+        training_service({.gateway = driver.gateway,
+                          .uploads = uploads,
+                          .timers = upload_timers,
+                          .clock = clock},
+                         callers, streams),
+        administration_service({.runs = driver.administration,
+                                .blobs = driver.gateway,
+                                .callers = callers,
+                                .streams = streams}) {}
 
   const std::string federation;
   const Spool spool;
   const std::unique_ptr<SqliteRunStore> runs_stored;
   const std::unique_ptr<SqliteFederationStore> federation_stored;
-  ClientRecords clients;
-  Roster roster;
-  ActiveRuns runs;
-  ClientGateway gateway;
-  RunAdministration administration;
+  Driver driver;
   const CallerCheck callers;
   OpenStreams streams;
   OpenUploads uploads;
@@ -106,7 +94,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
                               options.signing_roster, std::move(spool), clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
-  RETURN_IF_ERROR(p.runs.ResumeAll());
+  RETURN_IF_ERROR(p.driver.runs.ResumeAll());
   ASSIGN_OR_RETURN(p.listening, Listen({.address = options.listen,
                                         .credentials = options.credentials,
                                         .reload_interval = options.reload_interval,
@@ -122,14 +110,14 @@ const std::string& Server::federation() const { return parts_->federation; }
 void Server::Shutdown(absl::Duration patience) {
   std::call_once(parts_->shut_down, [this, patience] {
     const absl::Status reason = absl::UnavailableError("the coordinator is shutting down");
-    parts_->roster.CloseAll(reason);
+    parts_->driver.lines.CloseAll(reason);
     parts_->streams.CloseAll(reason);
     parts_->listening.acceptor.reset();
     if (parts_->listening.server != nullptr) {
       parts_->listening.server->Shutdown(std::chrono::system_clock::now() +
                                          absl::ToChronoMilliseconds(patience));
     }
-    parts_->runs.Shutdown();
+    parts_->driver.runs.Shutdown();
   });
 }
 

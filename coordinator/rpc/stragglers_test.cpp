@@ -21,19 +21,9 @@ class StragglersTest : public ServerTest {
     const std::string before = "deadline = ";
     plan.insert(plan.find(before), std::string(keys));
     request.set_plan_toml(plan);
-    grpc::ClientContext context;
-    v1::StartRunResponse response;
-    const grpc::Status status = Administrator()->StartRun(&context, request, &response);
-    EXPECT_THAT(status, IsGrpcOk());
-    return response.run().run_id();
-  }
-
-  void Stop(const std::string& id) const {
-    grpc::ClientContext context;
-    v1::StopRunRequest request;
-    request.set_run_id(id);
-    v1::StopRunResponse response;
-    EXPECT_THAT(Administrator()->StopRun(&context, request, &response), IsGrpcOk());
+    v1::RunStatus run;
+    EXPECT_THAT(TryStart(request, &run), IsGrpcOk());
+    return run.run_id();
   }
 
   // Whatever it was told of another run before.

@@ -104,9 +104,7 @@ TEST_F(TrainingServiceTest, ANewerSessionEndsOneThatIsNotReadAtOnce) {
   ASSERT_TRUE(old_session->Receive().has_welcome());
   v1::StartRunRequest request = StartRequest(1, 1);
   *request.mutable_plan_toml() += "# " + std::string(3 << 20, 'x') + "\n";
-  grpc::ClientContext context;
-  v1::StartRunResponse response;
-  ASSERT_THAT(Administrator()->StartRun(&context, request, &response), IsGrpcOk());
+  ASSERT_THAT(TryStart(request), IsGrpcOk());
   auto new_session = ConnectClient("ada");
   // It is invited when the older session has ended, of which nothing may be read before.
   EXPECT_TRUE(new_session->Receive().has_run_invitation());

@@ -151,7 +151,8 @@ class CoordinatorSession {
   void CloseAdvertising();
   void CloseSharing();
   void CloseCollecting();
-  void CloseAgreeing();
+  void CloseAgreeing(bool no_more_come);
+  void CloseUnmasking(bool no_more_come);
   absl::Status Unmask();
   void Fail(std::string why);
   bool Awaits(const Member& member) const;

@@ -88,41 +88,47 @@ bool CoordinatorSession::EnoughEverywhere(const std::set<int>& answered) const {
   return true;
 }
 
+void CoordinatorSession::CloseAgreeing(bool no_more_come) {
+  if (EnoughEverywhere(Answered(MessageKind::kAgreement))) {
+    phase_ = Phase::kUnmasking;
+  } else if (no_more_come) {
+    Fail("too few clients agreed on the survivors: " + MissingAnswers());
+  }
+}
+
+void CoordinatorSession::CloseUnmasking(bool no_more_come) {
+  const std::set<int> answered = Answered(MessageKind::kUnmaskShares);
+  if (!EnoughEverywhere(answered)) {
+    if (no_more_come) {
+      Fail("too few clients gave their shares for unmasking: " + MissingAnswers());
+    }
+    return;
+  }
+  // Wrong shares cost many tries: the same answers are not gone through again.
+  if (!no_more_come && answered.size() == answers_in_vain_) return;
+  answers_in_vain_ = answered.size();
+  const absl::Status unmasked = Unmask();
+  if (!unmasked.ok() && no_more_come) Fail(std::string(Message(unmasked)));
+}
+
 bool CoordinatorSession::Advance(bool time_is_up) {
-  const bool everyone = Awaited().empty();
+  const bool no_more_come = time_is_up || Awaited().empty();
   const Phase before = phase_;
   switch (phase_) {
     case Phase::kAdvertising:
+      if (no_more_come) CloseAdvertising();
+      break;
     case Phase::kSharing:
+      if (no_more_come) CloseSharing();
+      break;
     case Phase::kCollecting:
-      if (!everyone && !time_is_up) return false;
-      if (phase_ == Phase::kAdvertising) {
-        CloseAdvertising();
-      } else if (phase_ == Phase::kSharing) {
-        CloseSharing();
-      } else {
-        CloseCollecting();
-      }
+      if (no_more_come) CloseCollecting();
       break;
     case Phase::kAgreeing:
-      if (EnoughEverywhere(Answered(MessageKind::kAgreement))) {
-        phase_ = Phase::kUnmasking;
-      } else if (everyone || time_is_up) {
-        Fail("too few clients agreed on the survivors: " + MissingAnswers());
-      }
+      CloseAgreeing(no_more_come);
       break;
     case Phase::kUnmasking:
-      if (const std::set<int> answered = Answered(MessageKind::kUnmaskShares);
-          EnoughEverywhere(answered)) {
-        // Wrong shares cost many tries: the same answers are not gone through again.
-        const bool is_last = everyone || time_is_up;
-        if (!is_last && answered.size() == answers_in_vain_) return false;
-        answers_in_vain_ = answered.size();
-        const absl::Status unmasked = Unmask();
-        if (!unmasked.ok() && is_last) Fail(std::string(Message(unmasked)));
-      } else if (everyone || time_is_up) {
-        Fail("too few clients gave their shares for unmasking: " + MissingAnswers());
-      }
+      CloseUnmasking(no_more_come);
       break;
     default:
       break;

@@ -23,6 +23,7 @@
 #include "privacy/secure_aggregation/messages.h"
 #include "tests/simulation/federation.h"
 #include "tests/support/elements_in_memory.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -322,7 +323,7 @@ absl::StatusOr<testing::OptimizedAdapter> Auditor::PlainStep(const NewRelease& r
     }
     ValueRange range;
     range.Add(delta->second);
-    RETURN_IF_ERROR(sum.Add(std::make_shared<ValuesInMemory>(delta->second), range,
+    RETURN_IF_ERROR(sum.Add(std::make_shared<testing::ValuesInMemory>(delta->second), range,
                             WeightOf(contribution, attempt)));
   }
   return testing::NextAdapter(*layout_, newest_, sum, ServerStepOf(plan_, attempt.first));

@@ -20,6 +20,9 @@ namespace fedtune::simulation {
 // Thrown where a process ends in the middle of what it does.
 struct ProcessEnded {};
 
+// As whom the coordinator's machine speaks in a trace.
+inline constexpr char kHub[] = "hub";
+
 // Chance, time and the trace of one schedule.
 struct Ground {
   Ground(uint64_t seed, bool quiet, std::function<void()> after_each)

@@ -25,6 +25,7 @@
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/secure_aggregation/session_keys.h"
 #include "tests/simulation/federation.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune::simulation {
 namespace {
@@ -355,7 +356,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
     range.Add(kept.delta);
     const auto vector =
         MaskedVector::Create(*MaskedLayoutOf(*plan, *layout, attempt),
-                             {.values = std::make_shared<ValuesInMemory>(kept.delta),
+                             {.values = std::make_shared<testing::ValuesInMemory>(kept.delta),
                               .range = range,
                               .adapter = *layout,
                               .factors = kept.factors},

@@ -9,19 +9,16 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
-#include "coordinator/driver/active_runs.h"
-#include "coordinator/driver/run_administration.h"
+#include "coordinator/driver/driver.h"
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "coordinator/storage/federation_store.h"
-#include "coordinator/storage/forwarding_store.h"
 #include "simulation/virtual_queues.h"
 #include "tests/simulation/federation.h"
 
 namespace fedtune::simulation {
 namespace {
 
-constexpr char kName[] = "hub";
 constexpr int64_t kTries = 30;
 
 absl::Status Gone() { return absl::UnavailableError("nobody answers"); }
@@ -69,79 +66,6 @@ class NoFederationStore final : public FederationStore {
 
 }  // namespace
 
-// The disk with its faults: full, held by another process, and a process that ends
-// before or after a change. Nothing is changed by half.
-class SimulatedCoordinator::FaultyStore final : public ForwardingStore {
- public:
-  FaultyStore(SimulatedCoordinator& machine, RunStore& disk)
-      : ForwardingStore(disk), machine_(machine) {}
-
-  absl::Status Insert(const RunRecord& run, const std::vector<ClientView>& clients,
-                      std::span<const std::byte> adapter) override {
-    return Change("insert the run", [&] { return disk().Insert(run, clients, adapter); });
-  }
-  absl::Status SaveRelease(const RunId& id, const NewRelease& release) override {
-    return Change("store the release", [&] { return disk().SaveRelease(id, release); });
-  }
-  absl::Status SaveClients(const RunId& id, const std::vector<ClientView>& clients) override {
-    return Change("store the clients", [&] { return disk().SaveClients(id, clients); });
-  }
-  absl::Status OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) override {
-    machine_.is_to_open_ = true;
-    return Change("open a journal", [&]() -> absl::Status {
-      RETURN_IF_ERROR(disk().OpenJournal(id, attempt, entry));
-      machine_.is_to_open_ = false;
-      machine_.auditor_.Journalled(std::string(entry));
-      return absl::OkStatus();
-    });
-  }
-  absl::Status AppendToJournal(const RunId& id, const std::vector<std::string>& entries) override {
-    return Change(fmt::format("add {} to the journal", entries.size()), [&]() -> absl::Status {
-      RETURN_IF_ERROR(disk().AppendToJournal(id, entries));
-      machine_.has_just_added_ = true;
-      for (const std::string& entry : entries) machine_.auditor_.Journalled(entry);
-      return absl::OkStatus();
-    });
-  }
-  absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override {
-    return Change("store a pause", [&] { return disk().SetPause(id, reason); });
-  }
-  absl::Status RequestStop(const RunId& id, const std::string& reason) override {
-    return Change("store a stop", [&] { return disk().RequestStop(id, reason); });
-  }
-  absl::Status End(const RunId& id, const RunEnding& ending) override {
-    return Change("store the end", [&] { return disk().End(id, ending); });
-  }
-  absl::Status Reopen(const RunId& id) override {
-    return Change("open the run again", [&]() -> absl::Status {
-      RETURN_IF_ERROR(disk().Reopen(id));
-      machine_.auditor_.Retried();
-      return absl::OkStatus();
-    });
-  }
-
- private:
-  absl::Status Change(std::string_view what, const std::function<absl::Status()>& change) {
-    Ground& ground = machine_.ground_;
-    const double likelihood = ground.plan.faults.crash_at_store;
-    machine_.EndHereAtTimes(likelihood, fmt::format("before it could {}", what));
-    if (ground.scheduler.now() < machine_.full_until_) {
-      machine_.auditor_.Excuse(ground.scheduler.now());
-      return absl::ResourceExhaustedError("the disk is full");
-    }
-    if (ground.scheduler.now() < machine_.held_until_) {
-      machine_.auditor_.Excuse(ground.scheduler.now());
-      return absl::UnavailableError("another process holds the store");
-    }
-    RETURN_IF_ERROR(change());
-    ground.Say(kName, fmt::format("did {}", what));
-    machine_.EndHereAtTimes(likelihood, fmt::format("when it had to {}", what));
-    return absl::OkStatus();
-  }
-
-  SimulatedCoordinator& machine_;
-};
-
 class SimulatedCoordinator::ToldLine final : public ClientLine {
  public:
   ToldLine(SimulatedCoordinator& machine, Institution client, Line line)
@@ -168,21 +92,16 @@ struct SimulatedCoordinator::Process {
   Process(SimulatedCoordinator& machine, RunStore& its_store)
       : clock(machine.ground_.scheduler,
               machine.ground_.draws.Between(absl::ZeroDuration(), absl::Hours(100))),
-        log([&ground = machine.ground_](std::string_view line) { ground.Say(kName, line); }),
+        log([&ground = machine.ground_](std::string_view line) { ground.Say(kHub, line); }),
         store(its_store),
-        spool(OpenSpool(machine.uploads_)),
-        records(federation_store, log) {}
+        spool(OpenSpool(machine.uploads_)) {}
 
   ProcessClock clock;
   Log log;
   RunStore& store;
   const Spool spool;
   NoFederationStore federation_store;
-  ClientRecords records;
-  Roster roster;
-  std::optional<ActiveRuns> runs;
-  std::optional<ClientGateway> gateway;
-  std::optional<RunAdministration> administration;
+  std::optional<Driver> driver;
 };
 
 SimulatedCoordinator::SimulatedCoordinator(Ground& ground, Auditor& auditor, Doubles& doubles,
@@ -193,7 +112,10 @@ SimulatedCoordinator::SimulatedCoordinator(Ground& ground, Auditor& auditor, Dou
       uploads_(std::move(uploads)),
       spool_disk_(Made(uploads_)),
       disk_([this](const NewRelease& release) { auditor_.Released(release); }),
-      faulty_(std::make_unique<FaultyStore>(*this, doubles_.Store(disk_))),
+      faulty_(ground, auditor, doubles_.Store(disk_),
+              [this](std::string_view where) {
+                EndHereAtTimes(ground_.plan.faults.crash_at_store, where);
+              }),
       retries_left_(ground.plan.faults.retries),
       tries_left_(retries_left_ * kTries) {
   if (doubles_.LosesSyncs()) spool_disk_.LoseSyncs();
@@ -255,30 +177,20 @@ ActiveRuns::Queues SimulatedCoordinator::QueuesOf(const std::shared_ptr<Process>
 void SimulatedCoordinator::Start() {
   if (process_ != nullptr) return;
   ++generation_;
-  ground_.Say(kName, "process begins");
-  process_ = std::make_shared<Process>(*this, *faulty_);
+  ground_.Say(kHub, "process begins");
+  process_ = std::make_shared<Process>(*this, faulty_);
   Process& process = *process_;
-  process.runs.emplace(process.store, process.spool, process.roster, Federation::Get().roster(),
-                       process.clock, process.log, absl::Seconds(5), QueuesOf(process_));
-  process.gateway.emplace(ClientGateway::Parts{.roster = process.roster,
-                                               .runs = *process.runs,
-                                               .run_store = process.store,
-                                               .clients = process.records,
-                                               .spool = process.spool,
-                                               .clock = process.clock,
-                                               .log = process.log});
-  process.administration.emplace(
-      RunAdministration::Parts{.roster = process.roster,
-                               .runs = *process.runs,
-                               .run_store = process.store,
-                               .federation_store = process.federation_store,
-                               .clients = process.records,
-                               .clock = process.clock});
+  process.driver.emplace(Driver::Foundation{.run_store = process.store,
+                                            .federation_store = process.federation_store,
+                                            .spool = process.spool,
+                                            .signing_roster = Federation::Get().roster(),
+                                            .clock = process.clock,
+                                            .log = process.log},
+                         QueuesOf(process_));
   const std::optional<RunRecord> before = auditor_.disk();
   const bool is_open = before.has_value() && !disk_.Journal(kRun)->empty();
-  const bool may_be_over = is_to_open_ || has_just_added_;
-  is_to_open_ = has_just_added_ = false;
-  const absl::Status resumed = Do([](Process& p) { return p.runs->ResumeAll(); });
+  const bool may_be_over = faulty_.BeginProcess();
+  const absl::Status resumed = Do([](Process& p) { return p.driver->runs.ResumeAll(); });
   auditor_.Excuse(ground_.scheduler.now());
   if (resumed.ok() && process_ != nullptr) {
     auditor_.Restarted(is_open ? std::optional(before->attempts_opened) : std::nullopt,
@@ -290,7 +202,7 @@ void SimulatedCoordinator::Start() {
 
 void SimulatedCoordinator::Crash(std::string_view where) {
   if (process_ == nullptr) return;
-  ground_.Say(kName, fmt::format("process ends {}", where));
+  ground_.Say(kHub, fmt::format("process ends {}", where));
   ended_.push_back(std::exchange(process_, nullptr));
   joined_.clear();
   doubles_.CoordinatorEnded();
@@ -305,19 +217,9 @@ void SimulatedCoordinator::CutPower(std::string_view where) {
   if (doubles_.LosesSyncs()) spool_disk_.LoseSyncs();
 }
 
-void SimulatedCoordinator::FillDisk(absl::Duration how_long) {
-  ground_.Say(kName, "its disk is full");
-  full_until_ = ground_.scheduler.now() + how_long;
-}
-
-void SimulatedCoordinator::HoldStore(absl::Duration how_long) {
-  ground_.Say(kName, "its store is held");
-  held_until_ = ground_.scheduler.now() + how_long;
-}
-
 std::optional<RunView> SimulatedCoordinator::View() {
   if (process_ == nullptr) return std::nullopt;
-  const std::shared_ptr<RunDriver> run = process_->runs->Find(kRun);
+  const std::shared_ptr<RunDriver> run = process_->driver->runs.Find(kRun);
   return run == nullptr ? std::nullopt : std::optional(run->overview().view);
 }
 
@@ -345,7 +247,7 @@ void SimulatedCoordinator::StartRun() {
                                    kRun, process.federation_store, process.clock.Now()));
     const auto values = parts.adapter->values();
     auditor_.Started(parts.record, {values.begin(), values.end()});
-    return process.runs->Start(std::move(parts)).status();
+    return process.driver->runs.Start(std::move(parts)).status();
   });
   ground_.Say("grace", fmt::format("starts the run: {}", started.ok() ? "done" : Message(started)));
   if (!started.ok()) ground_.scheduler.After(absl::Seconds(2), [this] { StartRun(); });
@@ -353,16 +255,18 @@ void SimulatedCoordinator::StartRun() {
 
 void SimulatedCoordinator::StopRun() {
   const absl::Status stopped = Do([](Process& process) -> absl::Status {
-    if (process.runs->Find(kRun) == nullptr) return absl::NotFoundError("it is not under way");
-    return process.administration->Stop(kRun, "it costs too much").status();
+    if (process.driver->runs.Find(kRun) == nullptr)
+      return absl::NotFoundError("it is not under way");
+    return process.driver->administration.Stop(kRun, "it costs too much").status();
   });
   ground_.Say("grace", fmt::format("stops the run: {}", stopped.ok() ? "done" : Message(stopped)));
   if (stopped.ok()) auditor_.Stopped();
 }
 
 void SimulatedCoordinator::PauseRun() {
-  const absl::StatusOr<RunOverview> paused =
-      Do([](Process& process) { return process.administration->Pause(kRun, "the site moves"); });
+  const absl::StatusOr<RunOverview> paused = Do([](Process& process) {
+    return process.driver->administration.Pause(kRun, "the site moves");
+  });
   ground_.Say("grace",
               fmt::format("pauses the run: {}", paused.ok() ? "done" : Message(paused.status())));
   if (!paused.ok()) return;
@@ -374,7 +278,7 @@ void SimulatedCoordinator::ResumeRun() {
   if (has_ended()) return;
   auditor_.Resumes();
   const absl::Status resumed =
-      Do([](Process& process) { return process.administration->Resume(kRun); }).status();
+      Do([](Process& process) { return process.driver->administration.Resume(kRun); }).status();
   ground_.Say("grace",
               fmt::format("resumes the run: {}", resumed.ok() ? "done" : Message(resumed)));
   if (!resumed.ok()) ground_.scheduler.After(absl::Seconds(2), [this] { ResumeRun(); });
@@ -384,7 +288,7 @@ void SimulatedCoordinator::RetryRun() {
   if (is_over() || !has_ended()) return;
   --tries_left_;
   const absl::Status retried =
-      Do([](Process& process) { return process.administration->Retry(kRun); }).status();
+      Do([](Process& process) { return process.driver->administration.Retry(kRun); }).status();
   ground_.Say("grace",
               fmt::format("tries the run again: {}", retried.ok() ? "done" : Message(retried)));
   if (has_ended()) return ground_.scheduler.After(absl::Seconds(5), [this] { RetryRun(); });
@@ -397,31 +301,32 @@ std::shared_ptr<ClientLine> SimulatedCoordinator::Connect(const Institution& cli
   const std::shared_ptr<Process> process = process_;
   Do(process, [&] {
     v1::CoordinatorMessage welcome =
-        WelcomeMessage("", client, process->gateway->RunsUnderWayFor(client));
+        WelcomeMessage("", client, process->driver->gateway.RunsUnderWayFor(client));
     doubles_.Welcoming(*welcome.mutable_welcome());
     auditor_.Told(client, welcome);
     line.tell(std::move(welcome));
   });
   auto told = std::make_shared<ToldLine>(*this, client, std::move(line));
-  Do(process, [&] { process->gateway->Connect(RecordOf(client), told); });
+  Do(process, [&] { process->driver->gateway.Connect(RecordOf(client), told); });
   return told;
 }
 
 void SimulatedCoordinator::Disconnect(const Institution& client, const ClientLine* line) {
   const std::shared_ptr<Process> process = process_;
-  Do(process, [&] { process->gateway->Disconnect(RecordOf(client), line); });
+  Do(process, [&] { process->driver->gateway.Disconnect(RecordOf(client), line); });
 }
 
 void SimulatedCoordinator::Receive(const Institution& client, const v1::ClientMessage& message) {
   absl::StatusOr<RunClientEvent> event = FromMessage(message);
   Check(event.ok(), Message(event.status()));
   const std::shared_ptr<Process> process = process_;
-  Do(process, [&] { process->gateway->Receive(client, event->run, std::move(event->event)); });
+  Do(process,
+     [&] { process->driver->gateway.Receive(client, event->run, std::move(event->event)); });
 }
 
 absl::StatusOr<std::string> SimulatedCoordinator::Fetch(const Digest& digest) {
   return Do([&](Process& process) -> absl::StatusOr<std::string> {
-    ASSIGN_OR_RETURN(const Blob blob, process.gateway->FetchBlob(digest));
+    ASSIGN_OR_RETURN(const Blob blob, process.driver->gateway.FetchBlob(digest));
     return std::string(reinterpret_cast<const char*>(blob.bytes().data()), blob.size());
   });
 }
@@ -451,16 +356,16 @@ absl::StatusOr<std::shared_ptr<SimulatedCoordinator::Upload>> SimulatedCoordinat
     upload->sha256 = head.sha256;
     if (const std::optional<RunView> view = View()) doubles_.Arriving(head, *view);
     ASSIGN_OR_RETURN(const Admission admission,
-                     process.gateway->CheckContribution(from, upload->submitted.run, head));
+                     process.driver->gateway.CheckContribution(from, upload->submitted.run, head));
     upload->repeated = admission.repeated;
     if (admission.repeated) return upload;
     if (admission.chunk_root.has_value()) {
       upload->chunk_root = *admission.chunk_root;
       ASSIGN_OR_RETURN(upload->masked,
-                       process.gateway->NewMaskedInput(from, upload->submitted.run, head));
+                       process.driver->gateway.NewMaskedInput(from, upload->submitted.run, head));
     } else {
       ASSIGN_OR_RETURN(upload->buffer,
-                       process.gateway->NewBuffer(from, upload->submitted.run, head));
+                       process.driver->gateway.NewBuffer(from, upload->submitted.run, head));
     }
     return upload;
   });
@@ -474,8 +379,8 @@ absl::Status SimulatedCoordinator::Finish(Upload& upload, std::string_view bytes
         upload.masked.has_value() ? TakeMasked(upload, bytes) : TakePlain(upload, bytes, whole);
     const bool for_good = absl::IsInvalidArgument(taken) || absl::IsOutOfRange(taken);
     if (for_good && whole) {
-      process.gateway->ContributionRefused(upload.from, upload.submitted.run,
-                                           upload.submitted.header, taken);
+      process.driver->gateway.ContributionRefused(upload.from, upload.submitted.run,
+                                                  upload.submitted.header, taken);
     }
     return absl::IsAborted(taken) ? absl::UnavailableError(taken.message()) : taken;
   });
@@ -495,7 +400,7 @@ absl::Status SimulatedCoordinator::TakePlain(Upload& upload, std::string_view by
     ContributionHeader other = head;
     other.sha256 = Sha256Of(ValueBytes(arrived));
     bytes = ValueBytes(arrived);
-    ASSIGN_OR_RETURN(upload.buffer, process_->gateway->NewBuffer(upload.from, run, other));
+    ASSIGN_OR_RETURN(upload.buffer, process_->driver->gateway.NewBuffer(upload.from, run, other));
   }
   RETURN_IF_ERROR(AppendTo(*upload.buffer, bytes));
   ASSIGN_OR_RETURN(VerifiedValues values, (*std::move(upload.buffer)).Finish());
@@ -511,7 +416,7 @@ absl::Status SimulatedCoordinator::HandIn(HandedIn handed) {
     if (process != process_) throw ProcessEnded();
   }
   if (!handed.outcome.has_value()) {
-    process_->gateway->Take(kRun, std::exchange(joined_, {}));
+    process_->driver->gateway.Take(kRun, std::exchange(joined_, {}));
   }
   return handed.outcome->status();
 }

@@ -17,6 +17,7 @@
 #include "proto/fedtune/v1/training.pb.h"
 #include "tests/simulation/auditor.h"
 #include "tests/simulation/doubles.h"
+#include "tests/simulation/faulty_store.h"
 #include "tests/simulation/ground.h"
 #include "tests/simulation/memory_run_store.h"
 #include "tests/support/lossy_disk.h"
@@ -25,10 +26,10 @@ namespace fedtune::simulation {
 
 inline const RunId kRun{"run-0001"};
 
-// The coordinator's machine: its disk, and one process after another. A process is
-// the real ActiveRuns with its RunDriver, Roster, ClientGateway and RunAdministration;
-// what is not real is the store, the network, and who does its work and wakes it. The
-// spool is real, in a folder that loses what was not synced when the power is cut.
+// The coordinator's machine: its disk, and one process after another. A process is the
+// real Driver; what is not real is the store, the network, and who does its work and
+// wakes it. The spool is real, in a folder that loses what was not synced when the power
+// is cut.
 class SimulatedCoordinator {
  public:
   // All must outlive it. `uploads`: a folder for contributions on their way.
@@ -40,8 +41,8 @@ class SimulatedCoordinator {
   void Start();
   void Crash(std::string_view where);
   void CutPower(std::string_view where);
-  void FillDisk(absl::Duration how_long);
-  void HoldStore(absl::Duration how_long);
+  void FillDisk(absl::Duration how_long) { faulty_.Fill(how_long); }
+  void HoldStore(absl::Duration how_long) { faulty_.Hold(how_long); }
 
   // An administrator asks until it is done.
   void StartRun();
@@ -54,7 +55,7 @@ class SimulatedCoordinator {
 
   // Call it after everything that happens.
   void AfterEach() {
-    if (process_ != nullptr) has_just_added_ = false;
+    if (process_ != nullptr) faulty_.LivesOn();
   }
 
   bool is_up() const { return process_ != nullptr; }
@@ -83,7 +84,6 @@ class SimulatedCoordinator {
   absl::Status Finish(Upload& upload, std::string_view bytes, bool whole);
 
  private:
-  class FaultyStore;
   class ToldLine;
   struct Process;
 
@@ -103,15 +103,11 @@ class SimulatedCoordinator {
   const std::filesystem::path uploads_;
   testing::LossyDisk spool_disk_;
   MemoryRunStore disk_;
-  std::unique_ptr<FaultyStore> faulty_;
-  absl::Duration full_until_ = absl::ZeroDuration();
-  absl::Duration held_until_ = absl::ZeroDuration();
+  FaultyStore faulty_;
   std::shared_ptr<Process> process_;
   std::vector<HandedIn*> joined_;                // What has come, and waits for more.
   std::vector<std::shared_ptr<Process>> ended_;  // Others may still point into them.
   int64_t generation_ = 0;
-  bool is_to_open_ = false;      // A journal, when the disk takes it.
-  bool has_just_added_ = false;  // To the journal, and its process may have ended at that.
   int64_t retries_left_ = 0;
   int64_t tries_left_ = 0;  // Until it gives up.
 };

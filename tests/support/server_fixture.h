@@ -213,12 +213,28 @@ method = "fedit"
     return request;
   }
 
-  v1::RunStatus StartRun(int rounds, int quorum) const {
+  grpc::Status TryStart(const v1::StartRunRequest& request, v1::RunStatus* run = nullptr) const {
     grpc::ClientContext context;
     v1::StartRunResponse response;
-    EXPECT_THAT(Administrator()->StartRun(&context, StartRequest(rounds, quorum), &response),
-                IsGrpcOk());
-    return response.run();
+    const grpc::Status status = Administrator()->StartRun(&context, request, &response);
+    if (run != nullptr) *run = response.run();
+    return status;
+  }
+
+  v1::RunStatus StartRun(int rounds, int quorum) const {
+    v1::RunStatus run;
+    EXPECT_THAT(TryStart(StartRequest(rounds, quorum), &run), IsGrpcOk());
+    return run;
+  }
+
+  v1::StopRunResponse Stop(const std::string& id) const {
+    grpc::ClientContext context;
+    v1::StopRunRequest request;
+    request.set_run_id(id);
+    request.set_reason("enough");
+    v1::StopRunResponse response;
+    EXPECT_THAT(Administrator()->StopRun(&context, request, &response), IsGrpcOk());
+    return response;
   }
 
   v1::GetRunResponse GetRun(const std::string& id) const {
@@ -248,6 +264,15 @@ method = "fedit"
   static std::string Delta(float value) {
     const std::vector<float> values(5, value);
     return std::string(ValueBytes(values));
+  }
+
+  // Does the next round that the client is asked for.
+  void Work(FakeClient& client, float value) {
+    v1::CoordinatorMessage message = client.Receive();
+    while (message.has_run_ended()) message = client.Receive();
+    const v1::RoundAssignment& work = message.round_assignment();
+    const std::string bytes = work.evaluate_only() ? "" : Delta(value);
+    EXPECT_THAT(client.Submit(client.HeaderFor(work, bytes), bytes), IsGrpcOk());
   }
 
   const TestFederation federation_;

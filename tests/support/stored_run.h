@@ -44,8 +44,13 @@ class StoredRunFixture : public ::testing::Test {
   // As the process does at its start; another one before has no part in what comes.
   void NewProcess(RunStore& store) {
     if (runs_ != nullptr) runs_->Shutdown();
-    runs_ = std::make_unique<ActiveRuns>(store, spool_, roster_, nullptr, clock_, log_,
-                                         absl::Milliseconds(1));
+    runs_ = std::make_unique<ActiveRuns>(ActiveRuns::Parts{.store = store,
+                                                           .spool = spool_,
+                                                           .lines = lines_,
+                                                           .clock = clock_,
+                                                           .log = log_,
+                                                           .store_again = absl::Milliseconds(1)},
+                                         ActiveRuns::Threads(clock_));
   }
 
   // A run whose plan says this of its rounds.
@@ -92,7 +97,7 @@ class StoredRunFixture : public ::testing::Test {
   const SqliteFederationStore catalogue_{state_};
   const SystemClock clock_ = {};
   Log log_;
-  Roster roster_;
+  ClientLines lines_;
   std::unique_ptr<ActiveRuns> runs_;
 
  private:

@@ -8,6 +8,7 @@
 #include "aggregation/weighted_sum.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/values_in_memory.h"
 
 namespace fedtune::testing {
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "coordinator/driver/clients/roster.h"
+#include "coordinator/driver/clients/client_lines.h"
 
 #include <utility>
 
 namespace fedtune {
 
-bool Roster::Connect(const Institution& institution, std::shared_ptr<ClientLine> line) {
+bool ClientLines::Connect(const Institution& institution, std::shared_ptr<ClientLine> line) {
   {
     const std::lock_guard lock(mutex_);
     std::swap(lines_[institution], line);
@@ -18,7 +18,7 @@ bool Roster::Connect(const Institution& institution, std::shared_ptr<ClientLine>
   return true;
 }
 
-bool Roster::Disconnect(const Institution& institution, const ClientLine* line) {
+bool ClientLines::Disconnect(const Institution& institution, const ClientLine* line) {
   const std::lock_guard lock(mutex_);
   const auto found = lines_.find(institution);
   if (found == lines_.end() || found->second.get() != line) return false;
@@ -26,19 +26,19 @@ bool Roster::Disconnect(const Institution& institution, const ClientLine* line) 
   return true;
 }
 
-bool Roster::IsConnected(const Institution& institution) const {
+bool ClientLines::IsConnected(const Institution& institution) const {
   const std::lock_guard lock(mutex_);
   return lines_.contains(institution);
 }
 
-std::vector<Institution> Roster::Connected() const {
+std::vector<Institution> ClientLines::Connected() const {
   const std::lock_guard lock(mutex_);
   std::vector<Institution> connected;
   for (const auto& [institution, line] : lines_) connected.push_back(institution);
   return connected;
 }
 
-void Roster::Send(const Institution& institution, const ClientCommand& command) const {
+void ClientLines::Send(const Institution& institution, const ClientCommand& command) const {
   std::shared_ptr<ClientLine> line;
   {
     const std::lock_guard lock(mutex_);
@@ -49,7 +49,7 @@ void Roster::Send(const Institution& institution, const ClientCommand& command) 
   line->Send(command);
 }
 
-void Roster::CloseAll(const absl::Status& reason) {
+void ClientLines::CloseAll(const absl::Status& reason) {
   std::map<Institution, std::shared_ptr<ClientLine>> lines;
   {
     const std::lock_guard lock(mutex_);

@@ -13,8 +13,8 @@
 
 namespace fedtune {
 
-// Who is connected, at most once each. Thread-safe.
-class Roster {
+// The lines of the clients that are connected, one each. Thread-safe.
+class ClientLines {
  public:
   // A line that the institution had before is closed. True: it had one.
   bool Connect(const Institution& institution, std::shared_ptr<ClientLine> line);
