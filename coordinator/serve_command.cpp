@@ -2,13 +2,17 @@
 
 #include "coordinator/serve_command.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/clock.h"
@@ -21,7 +25,9 @@
 #include "coordinator/end_signals.h"
 #include "coordinator/heap_trimmer.h"
 #include "coordinator/rpc/server.h"
+#include "coordinator/storage/backup.h"
 #include "coordinator/storage/backup_schedule.h"
+#include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 #include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"
@@ -71,6 +77,17 @@ absl::StatusOr<std::shared_ptr<const SigningRoster>> LoadSigningRoster(
   return std::make_shared<const SigningRoster>(*std::move(roster));
 }
 
+// Who starts it by hand, to see why it does not start, is often root: the adapters that
+// root writes the coordinator's user cannot read. Not refused, as a file server may give
+// what root makes to another.
+void WarnOfAnothersFiles(const std::filesystem::path& state, Log& log) {
+  const std::filesystem::path database = state / kDatabaseName;
+  std::error_code ignored;
+  if (!std::filesystem::exists(database, ignored)) return;
+  const absl::Status own = CheckIsNotAnothers(database, ::geteuid());
+  if (!own.ok()) log.Warning("files of another user", {Field("why", Message(own))});
+}
+
 // Until a signal or the loss of the store, and then to the end of what is under way.
 absl::Status RunToTheEnd(Server& server, std::optional<BackupSchedule>& backups,
                          const EndSignals& signals, const LostStore& lost, Log& log) {
@@ -104,6 +121,7 @@ absl::Status Serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
   const SystemClock clock;
   Log log(config.log_format);
+  WarnOfAnothersFiles(config.state_dir, log);
   // Before the roster, which the authority's certificate is needed for: a folder that was
   // restored has none of them.
   RETURN_IF_ERROR(LoadCredentials(config.credentials, Role::kCoordinator, clock.Now()).status());

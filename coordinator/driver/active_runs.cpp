@@ -70,6 +70,10 @@ absl::Status ActiveRuns::ResumeAll() {
   for (const RunRecord& record : records) {
     if (HasEnded(record.state)) continue;
     const absl::Status resumed = Resume(record.id);
+    // Of files that another user has left; whoever may read them goes on.
+    if (absl::IsPermissionDenied(resumed)) {
+      return Annotate(resumed, fmt::format("{} cannot go on", record.id.value));
+    }
     if (!resumed.ok()) RETURN_IF_ERROR(Fail(record, resumed));
   }
   const std::lock_guard lock(mutex_);

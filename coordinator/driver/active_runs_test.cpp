@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/status.h"
 #include "coordinator/storage/forwarding_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -26,6 +27,7 @@ using ::testing::IsEmpty;
 using testing::IsOk;
 using ::testing::Optional;
 using testing::SilentLine;
+using ::testing::StartsWith;
 
 const Institution kAda{"ada"};
 const Institution kBea{"bea"};
@@ -66,8 +68,8 @@ class CountingLine final : public ClientLine {
   int heard = 0;
 };
 
-// A store with no space for what its fields say.
-class FullStore final : public ForwardingStore {
+// A store that does not do what its fields say.
+class UnwillingStore final : public ForwardingStore {
  public:
   using ForwardingStore::ForwardingStore;
 
@@ -80,8 +82,14 @@ class FullStore final : public ForwardingStore {
     return ForwardingStore::End(id, ending);
   }
 
+  absl::StatusOr<Blob> GetBlob(const Digest& digest) const override {
+    if (!hides_files) return ForwardingStore::GetBlob(digest);
+    return absl::PermissionDeniedError("cannot open blobs/6fdf: Permission denied");
+  }
+
   bool refuses_journals = false;
   bool refuses_ends = false;
+  bool hides_files = false;
 };
 
 class ActiveRunsTest : public testing::StoredRunFixture {
@@ -109,13 +117,26 @@ class ActiveRunsTest : public testing::StoredRunFixture {
   }
 
   Works works_;
-  FullStore store_{*stored_};
+  UnwillingStore store_{*stored_};
 };
 
 TEST_F(ActiveRunsTest, NobodyKnowsWhichAreUnderWayBeforeTheStoredOnesAreResumed) {
   Start("count = 2\nquorum = 1");
   NewProcess();
   EXPECT_EQ(runs_->UnderWayFor(kAda), std::nullopt);
+  ASSERT_THAT(runs_->ResumeAll(), IsOk());
+  EXPECT_THAT(runs_->UnderWayFor(kAda), Optional(ElementsAre(kRun)));
+}
+
+TEST_F(ActiveRunsTest, NoRunIsGivenUpForFilesOfAnotherUser) {
+  Start("count = 2\nquorum = 1");
+  NewProcess();
+  store_.hides_files = true;
+  const absl::Status status = runs_->ResumeAll();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(std::string(Message(status)), StartsWith(kRun.value + " cannot go on"));
+  NewProcess();
+  store_.hides_files = false;
   ASSERT_THAT(runs_->ResumeAll(), IsOk());
   EXPECT_THAT(runs_->UnderWayFor(kAda), Optional(ElementsAre(kRun)));
 }

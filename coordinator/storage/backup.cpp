@@ -277,7 +277,7 @@ absl::Status CheckIsNotAnothers(const path& folder, uid_t user) {
   const passwd* const owner = ::getpwuid(status.st_uid);
   const std::string name = owner == nullptr ? fmt::format("#{}", status.st_uid) : owner->pw_name;
   return absl::FailedPreconditionError(
-      fmt::format("{} belongs to {}, who could not use or remove what root makes in it; run this "
+      fmt::format("{} belongs to {}, who could not use or remove what root makes there; run this "
                   "as that user: sudo -u '{}' fedtune-coordinator ...",
                   there.string(), name, name));
 }

@@ -2,6 +2,8 @@
 
 // What only a process of its own can show of the coordinator: signals, locks, ends.
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -84,6 +86,17 @@ TEST_F(CoordinatorProcessTest, AKilledOneKeepsNobodyOut) {
   coordinator_->Signal(SIGKILL);
   ASSERT_EQ(coordinator_->Wait(kSoon), 128 + SIGKILL);
   Start();
+}
+
+TEST_F(CoordinatorProcessTest, OneThatRootStartsAmongTheFilesOfAnotherUserSaysSo) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be told so";
+  coordinator_->Signal(SIGKILL);
+  ASSERT_EQ(coordinator_->Wait(kSoon), 128 + SIGKILL);
+  constexpr uid_t kNobody = 65534;
+  ASSERT_EQ(::chown((State() / kDatabaseName).c_str(), kNobody, kNobody), 0);
+  const auto by_root = NewProcess("by_root");
+  EXPECT_THAT(by_root->ReadLine(), ::testing::StartsWith("listening on "));
+  EXPECT_THAT(by_root->Errors(), HasSubstr("run this as that user"));
 }
 
 TEST_F(CoordinatorProcessTest, OneWhoseDirectoryIsReplacedEnds) {
