@@ -25,10 +25,4 @@ CharacterKind KindOf(uint32_t code_point);
 // Thread-safe.
 bool IsWordCharacter(uint32_t code_point);
 
-// Makes the short names of the general categories that have grown (\p{L},
-// \p{Lu}, ...) mean those of Unicode 16 in all expressions that are compiled
-// from then on. Once is enough. Other names (\p{Letter}, \p{Han}, \w) keep the
-// meaning that the system's Oniguruma gives them.
-void DefineYoungerProperties();
-
 }  // namespace fedtune

@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "fmt/format.h"
-#include "model/tokenizer/characters.h"
+#include "model/tokenizer/character_properties.h"
 #include "model/tokenizer/utf8.h"
 
 namespace fedtune {
@@ -25,14 +25,11 @@ const OnigUChar* Begin(std::string_view text) {
 }
 const OnigUChar* End(std::string_view text) { return Begin(text) + text.size(); }
 
-// Oniguruma wants to hear once which encodings will be used, and of younger
-// characters before anything is compiled.
+// Oniguruma wants to hear once which encodings will be used.
 bool Initialized() {
   static const bool initialized = [] {
-    OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
-    if (onig_initialize(encodings, 1) != ONIG_NORMAL) return false;
-    DefineYoungerProperties();
-    return true;
+    OnigEncoding encodings[] = {Utf8OfUnicode16()};
+    return onig_initialize(encodings, 1) == ONIG_NORMAL;
   }();
   return initialized;
 }
@@ -54,7 +51,7 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
   OnigRegex compiled = nullptr;
   OnigErrorInfo info{};
   const int code = onig_new(&compiled, Begin(pattern), End(pattern), ONIG_OPTION_NONE,
-                            ONIG_ENCODING_UTF8, ONIG_SYNTAX_ONIGURUMA, &info);
+                            Utf8OfUnicode16(), ONIG_SYNTAX_ONIGURUMA, &info);
   if (code == ONIG_NORMAL) return Regex(compiled);
   return absl::InvalidArgumentError(
       fmt::format("not a regular expression ({})", Describe(code, &info)));

@@ -25,7 +25,7 @@ struct ByteRange {
 
 // A compiled regular expression over UTF-8, in Oniguruma's own syntax: the one
 // that the expressions of tokenizer files are written in, with the characters of
-// Unicode 16 (see DefineYoungerProperties()). Thread-safe.
+// Unicode 16 (see Utf8OfUnicode16()). Thread-safe.
 class Regex {
  public:
   // INVALID_ARGUMENT: not an expression (says why), or longer than 64 KiB.
