@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "base/sqlite/read_only_disk.h"
-
 #include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
+
+#include "base/sqlite/read_only_disk.h"
 
 namespace fedtune {
 namespace {
@@ -20,11 +20,9 @@ bool HasLog(const std::filesystem::path& database) {
   return !error && bytes > 0;
 }
 
-}  // namespace
-
-std::optional<std::string> UriOnReadOnlyDisk(const std::filesystem::path& database) {
-  if (!IsOnReadOnlyDisk(database) || HasLog(database)) return std::nullopt;
-  std::string uri = "file:";
+// Of a path from the root on.
+std::string UriOf(const std::filesystem::path& database) {
+  std::string uri = "file://";
   for (const char c : database.string()) {
     switch (c) {
       case '%':
@@ -41,6 +39,16 @@ std::optional<std::string> UriOnReadOnlyDisk(const std::filesystem::path& databa
     }
   }
   return uri + "?immutable=1";
+}
+
+}  // namespace
+
+std::optional<std::string> UriOnReadOnlyDisk(const std::filesystem::path& database) {
+  // The log lies beside the file that a link names.
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::canonical(database, error);
+  if (error || !IsOnReadOnlyDisk(file) || HasLog(file)) return std::nullopt;
+  return UriOf(file);
 }
 
 }  // namespace fedtune
