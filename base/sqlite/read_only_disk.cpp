@@ -1,17 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "base/sqlite/read_only_disk.h"
+
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
 
-#include "base/sqlite/read_only_disk.h"
-
 namespace fedtune {
 namespace {
 
+// A file without a name, of which nothing is left.
+bool CannotMakeFilesIn(const std::filesystem::path& folder) {
+  const int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0) return errno == EROFS;
+  ::close(fd);
+  return false;
+}
+
+// Of an ext4 that has failed, newer kernels say that it can be written.
 bool IsOnReadOnlyDisk(const std::filesystem::path& file) {
-  return ::access(file.c_str(), W_OK) != 0 && errno == EROFS;
+  const bool is_said_to_be = ::access(file.c_str(), W_OK) != 0 && errno == EROFS;
+  return is_said_to_be || CannotMakeFilesIn(file.parent_path());
 }
 
 bool HasLog(const std::filesystem::path& database) {

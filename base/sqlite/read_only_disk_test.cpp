@@ -7,6 +7,7 @@
 
 #include "base/sqlite/sqlite.h"
 #include "gmock/gmock.h"
+#include "tests/support/failing_disk.h"
 #include "tests/support/read_only_mount.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -14,6 +15,7 @@
 namespace fedtune {
 namespace {
 
+using testing::FailingDisk;
 using testing::IsOk;
 using testing::ReadOnlyMount;
 using testing::TemporaryDirectory;
@@ -80,6 +82,18 @@ TEST_F(ReadOnlyDiskTest, ItsLogLiesBesideWhatALinkNames) {
   const absl::StatusOr<int64_t> pots = CountPots(link);
   ASSERT_THAT(pots, IsOk()) << pots.status();
   EXPECT_EQ(*pots, 3);
+}
+
+TEST_F(ReadOnlyDiskTest, ADatabaseCanBeReadOnADiskThatHasFailed) {
+  const FailingDisk disk(directory_.path());
+  if (!disk.stands()) GTEST_SKIP() << "no disk may be made here";
+  const std::filesystem::path moved = disk.path() / "pots.db";
+  std::filesystem::copy_file(path_, moved);
+  if (!disk.Fail()) GTEST_SKIP() << "no disk can be made to fail here";
+  EXPECT_FALSE(SqliteDatabase::Open(disk.path() / "new.db").ok());
+  const absl::StatusOr<int64_t> pots = CountPots(moved);
+  ASSERT_THAT(pots, IsOk()) << pots.status();
+  EXPECT_EQ(*pots, 2);
 }
 
 TEST_F(ReadOnlyDiskTest, OfOneThatCanBeWrittenThereIsNoSuchUri) {
