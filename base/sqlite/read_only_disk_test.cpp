@@ -7,6 +7,7 @@
 
 #include "base/sqlite/sqlite.h"
 #include "gmock/gmock.h"
+#include "tests/support/failing_disk.h"
 #include "tests/support/read_only_mount.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -14,6 +15,7 @@
 namespace fedtune {
 namespace {
 
+using testing::FailingDisk;
 using testing::IsOk;
 using testing::ReadOnlyMount;
 using testing::TemporaryDirectory;
@@ -27,8 +29,10 @@ class ReadOnlyDiskTest : public ::testing::Test {
     ASSERT_THAT(made->Execute("CREATE TABLE pots (id); INSERT INTO pots VALUES (1), (2);"), IsOk());
   }
 
-  absl::StatusOr<int64_t> CountPots() const {
-    ASSIGN_OR_RETURN(const SqliteDatabase database, SqliteDatabase::OpenToRead(path_));
+  absl::StatusOr<int64_t> CountPots() const { return CountPots(path_); }
+
+  static absl::StatusOr<int64_t> CountPots(const std::filesystem::path& path) {
+    ASSIGN_OR_RETURN(const SqliteDatabase database, SqliteDatabase::OpenToRead(path));
     ASSIGN_OR_RETURN(SqliteStatement count, database.Prepare("SELECT COUNT(*) FROM pots"));
     RETURN_IF_ERROR(count.Step().status());
     return count.Int64(0);
@@ -47,6 +51,14 @@ TEST_F(ReadOnlyDiskTest, ADatabaseThereCanBeRead) {
   EXPECT_FALSE(SqliteDatabase::Open(path_).ok());
 }
 
+TEST_F(ReadOnlyDiskTest, APathThereMayBeginWithTwoSlashes) {
+  const ReadOnlyMount mount(directory_.path());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  const absl::StatusOr<int64_t> pots = CountPots("/" + path_.string());
+  ASSERT_THAT(pots, IsOk()) << pots.status();
+  EXPECT_EQ(*pots, 2);
+}
+
 TEST_F(ReadOnlyDiskTest, WhatOnlyItsLogHasIsReadThere) {
   absl::StatusOr<SqliteDatabase> writer = SqliteDatabase::OpenChecked(path_);
   ASSERT_THAT(writer, IsOk());
@@ -57,6 +69,31 @@ TEST_F(ReadOnlyDiskTest, WhatOnlyItsLogHasIsReadThere) {
   const absl::StatusOr<int64_t> pots = CountPots();
   ASSERT_THAT(pots, IsOk()) << pots.status();
   EXPECT_EQ(*pots, 3);
+}
+
+TEST_F(ReadOnlyDiskTest, ItsLogLiesBesideWhatALinkNames) {
+  const std::filesystem::path link = directory_.path() / "link.db";
+  std::filesystem::create_symlink(path_.filename(), link);
+  absl::StatusOr<SqliteDatabase> writer = SqliteDatabase::OpenChecked(path_);
+  ASSERT_THAT(writer, IsOk());
+  ASSERT_THAT(writer->Execute("INSERT INTO pots VALUES (3)"), IsOk());
+  const ReadOnlyMount mount(directory_.path());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  const absl::StatusOr<int64_t> pots = CountPots(link);
+  ASSERT_THAT(pots, IsOk()) << pots.status();
+  EXPECT_EQ(*pots, 3);
+}
+
+TEST_F(ReadOnlyDiskTest, ADatabaseCanBeReadOnADiskThatHasFailed) {
+  const FailingDisk disk(directory_.path());
+  if (!disk.stands()) GTEST_SKIP() << "no disk may be made here";
+  const std::filesystem::path moved = disk.path() / "pots.db";
+  std::filesystem::copy_file(path_, moved);
+  if (!disk.Fail()) GTEST_SKIP() << "no disk can be made to fail here";
+  EXPECT_FALSE(SqliteDatabase::Open(disk.path() / "new.db").ok());
+  const absl::StatusOr<int64_t> pots = CountPots(moved);
+  ASSERT_THAT(pots, IsOk()) << pots.status();
+  EXPECT_EQ(*pots, 2);
 }
 
 TEST_F(ReadOnlyDiskTest, OfOneThatCanBeWrittenThereIsNoSuchUri) {
