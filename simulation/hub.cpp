@@ -120,7 +120,6 @@ class RealHub final : public Hub {
                   .runs = runs_,
                   .run_store = store_,
                   .clients = records_,
-                  .spool = spool_,
                   .clock = clock_,
                   .log = log_}) {}
 

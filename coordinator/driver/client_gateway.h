@@ -24,7 +24,6 @@
 #include "coordinator/driver/masked_input.h"
 #include "coordinator/driver/roster.h"
 #include "coordinator/storage/run_store.h"
-#include "coordinator/storage/spool.h"
 
 namespace fedtune {
 
@@ -38,7 +37,6 @@ class ClientGateway {
     ActiveRuns& runs;
     RunStore& run_store;
     ClientRecords& clients;
-    const Spool& spool;
     const Clock& clock;
     Log& log;
   };
@@ -97,8 +95,6 @@ class ClientGateway {
  private:
   bool SaysThatItComesOrGoes(const Institution& client);
   std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed) const;
-  absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
-                                        const ContributionHeader& header) const;
 
   const Parts parts_;
   std::mutex mutex_;

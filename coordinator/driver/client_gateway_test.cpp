@@ -43,7 +43,6 @@ class ClientGatewayTest : public ::testing::Test {
                           .runs = runs_,
                           .run_store = *store_,
                           .clients = records_,
-                          .spool = spool_,
                           .clock = clock_,
                           .log = log_}};
 };

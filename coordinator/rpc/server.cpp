@@ -46,7 +46,6 @@ struct Server::Parts {
                  .runs = runs,
                  .run_store = *runs_stored,
                  .clients = clients,
-                 .spool = spool,
                  .clock = clock,
                  .log = log}),
         administration({.roster = roster,

@@ -264,7 +264,6 @@ void SimulatedCoordinator::Start() {
                                                .runs = *process.runs,
                                                .run_store = process.store,
                                                .clients = process.records,
-                                               .spool = process.spool,
                                                .clock = process.clock,
                                                .log = process.log});
   process.administration.emplace(
