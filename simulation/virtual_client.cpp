@@ -83,12 +83,12 @@ void VirtualClient::Send(const Reply& reply) {
 
 // ---- Calls ----
 
-absl::StatusOr<std::vector<float>> VirtualClient::FetchAdapter(const Digest& digest,
-                                                               int64_t value_count, std::stop_token,
+absl::StatusOr<std::vector<float>> VirtualClient::FetchAdapter(WantedAdapter wanted,
+                                                               std::stop_token,
                                                                const TransferObserver&) {
-  wire_.down += static_cast<uint64_t>(value_count) * sizeof(float);
-  ASSIGN_OR_RETURN(const std::string bytes, coordinator_.Fetch(digest));
-  return ValuesFromBytes(bytes, value_count, "the adapter");
+  wire_.down += static_cast<uint64_t>(wanted.value_count) * sizeof(float);
+  ASSIGN_OR_RETURN(const std::string bytes, coordinator_.Fetch(wanted.digest));
+  return ValuesFromBytes(bytes, wanted.value_count, "the adapter");
 }
 
 absl::Status VirtualClient::Submit(const Contribution& contribution, std::stop_token) {

@@ -63,9 +63,12 @@ class EchoWorkshop final : public Workshop {
                                                     .factors = assignment.factors,
                                                     .evaluate_only = assignment.evaluate_only});
     if (!assignment.evaluate_only) {
-      ASSIGN_OR_RETURN(contribution->delta,
-                       link.FetchAdapter(assignment.adapter, material->layout.parameter_count(),
-                                         control.stop_token(), [](uint64_t, uint64_t) {}));
+      WantedAdapter wanted{.digest = assignment.adapter,
+                           .value_count = material->layout.parameter_count(),
+                           .storage = TakeStorage()};
+      ASSIGN_OR_RETURN(
+          contribution->delta,
+          link.FetchAdapter(std::move(wanted), control.stop_token(), [](uint64_t, uint64_t) {}));
     }
     const std::lock_guard lock(mutex_);
     kept_ = std::move(contribution);
@@ -73,10 +76,14 @@ class EchoWorkshop final : public Workshop {
   }
 
   Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override {
-    const std::shared_ptr<const Contribution> kept = Kept(id);
+    const std::shared_ptr<Contribution> kept = Kept(id);
     if (kept == nullptr) return absl::FailedPreconditionError("not kept");
     const std::shared_ptr<const RunMaterial> material = Material();
-    if (!material->membership) return link.Submit(*kept, std::move(stop));
+    if (!material->membership) {
+      absl::Status taken = link.Submit(*kept, std::move(stop));
+      if (taken.ok()) LeaveStorage(*kept);
+      return taken;
+    }
     const Assignment assignment{.id = id,
                                 .adapter = kept->adapter,
                                 .factors = kept->factors,
@@ -126,7 +133,17 @@ class EchoWorkshop final : public Workshop {
     return material_;
   }
 
-  std::shared_ptr<const Contribution> Kept(const AttemptId& id) {
+  // The next adapter comes to lie where the last one lay, as in a real client.
+  void LeaveStorage(Contribution& taken) {
+    const std::lock_guard lock(mutex_);
+    storage_ = std::move(taken.delta);
+  }
+  std::vector<float> TakeStorage() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(storage_, {});
+  }
+
+  std::shared_ptr<Contribution> Kept(const AttemptId& id) {
     const std::lock_guard lock(mutex_);
     return kept_ != nullptr && kept_->id == id ? kept_ : nullptr;
   }
@@ -136,7 +153,8 @@ class EchoWorkshop final : public Workshop {
   SecureDesk desk_;  // Used by Submit(), Answer() and EndAggregation() alone.
   std::mutex mutex_;
   std::shared_ptr<const RunMaterial> material_;  // Written before any work begins.
-  std::shared_ptr<const Contribution> kept_;
+  std::shared_ptr<Contribution> kept_;
+  std::vector<float> storage_;
 };
 
 }  // namespace fedtune::bench

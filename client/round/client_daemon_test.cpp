@@ -87,7 +87,7 @@ class JournalLink final : public CoordinatorLink {
       journal_.Write(fmt::format("is {}", ToString(progress->phase)));
     }
   }
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter, std::stop_token,
                                                   const TransferObserver&) override {
     return absl::NotFoundError("none");
   }

@@ -18,6 +18,14 @@ namespace fedtune {
 // Called with bytes done and in all.
 using TransferObserver = std::function<void(uint64_t done, uint64_t size)>;
 
+struct WantedAdapter {
+  Digest digest;
+  int64_t value_count = 0;
+  // Of one that is not wanted any more: if it has the same size, the adapter comes to lie
+  // there. New memory of the system takes longer to be ready than a byte to come.
+  std::vector<float> storage = {};
+};
+
 // What a client says to its coordinator besides listening. Thread-safe.
 class CoordinatorLink {
  public:
@@ -27,13 +35,12 @@ class CoordinatorLink {
   // is dropped: the coordinator will ask again.
   virtual void Send(const Reply& reply) = 0;
 
-  // The adapter of this digest, which has so many values. Goes on where it was
-  // when the connection breaks or our certificate expires, until it has all of it or is
-  // stopped.
+  // An adapter by its digest. Goes on where it was when the connection breaks or our certificate
+  // expires, until it has all of it or is stopped.
   //
   // NOT_FOUND: the coordinator has no such adapter. CANCELLED: stopped. DATA_LOSS:
   // other bytes came than the digest says, or another number of them.
-  virtual absl::StatusOr<std::vector<float>> FetchAdapter(const Digest& digest, int64_t value_count,
+  virtual absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted,
                                                           std::stop_token stop,
                                                           const TransferObserver& observer) = 0;
 

@@ -68,10 +68,9 @@ class IdleTrainer final : public Trainer {
 class ZeroLink final : public CoordinatorLink {
  public:
   void Send(const Reply& reply) override { said = std::get<SecureMessage>(reply).message; }
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t value_count,
-                                                  std::stop_token,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token,
                                                   const TransferObserver&) override {
-    return std::vector<float>(static_cast<size_t>(value_count));
+    return std::vector<float>(static_cast<size_t>(wanted.value_count));
   }
   absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {

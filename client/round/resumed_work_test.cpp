@@ -90,7 +90,7 @@ class SlowTrainer final : public Trainer {
 class AdapterLink final : public CoordinatorLink {
  public:
   void Send(const Reply&) override {}
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter, std::stop_token,
                                                   const TransferObserver&) override {
     return std::vector<float>{1, 2, 3};
   }

@@ -99,14 +99,17 @@ bool RoundWork::evaluates_after() const {
 
 absl::Status RoundWork::Fetch() {
   if (tools_.fetched && tools_.fetched->digest == assignment_.adapter) return absl::OkStatus();
-  tools_.fetched.reset();  // Rather than two of them at once.
+  WantedAdapter wanted{.digest = assignment_.adapter,
+                       .value_count = material_.layout.parameter_count()};
+  // Rather than two of them at once.
+  if (tools_.fetched) wanted.storage = std::move(tools_.fetched->values);
+  tools_.fetched.reset();
   Tell(WorkPhase::kDownloading, 0);
   const TransferObserver tell = [this](uint64_t done, uint64_t size) {
     Tell(WorkPhase::kDownloading, static_cast<double>(done) / static_cast<double>(size));
   };
   ASSIGN_OR_RETURN(std::vector<float> values,
-                   tools_.link.FetchAdapter(assignment_.adapter, material_.layout.parameter_count(),
-                                            tools_.control.stop_token(), tell));
+                   tools_.link.FetchAdapter(std::move(wanted), tools_.control.stop_token(), tell));
   RETURN_IF_ERROR(CheckFinite(material_.layout, FactorSet::kBoth, values, "the global adapter"));
   tools_.fetched = {.digest = assignment_.adapter, .values = std::move(values)};
   return absl::OkStatus();

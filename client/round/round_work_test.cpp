@@ -68,11 +68,11 @@ class AddingTrainer final : public Trainer {
 class OneBlobLink final : public CoordinatorLink {
  public:
   void Send(const Reply&) override {}
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t value_count,
-                                                  std::stop_token,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token,
                                                   const TransferObserver& observer) override {
     ++fetches;
-    asked_count = value_count;
+    asked_count = wanted.value_count;
+    given_storage = std::move(wanted.storage);
     while_fetching();
     observer(4, 4);
     return values;
@@ -84,6 +84,7 @@ class OneBlobLink final : public CoordinatorLink {
 
   std::vector<float> values = {1, 2, 3, 4, 5};
   int fetches = 0;
+  std::vector<float> given_storage;
   int64_t asked_count = 0;
   std::function<void()> while_fetching = [] {};
 };
@@ -248,6 +249,13 @@ TEST_F(RoundWorkTest, NeverHoldsTwoAdaptersAtOnce) {
   link_.while_fetching = [this] { EXPECT_FALSE(fetched_.has_value()); };
   ASSERT_THAT(Perform(), IsOk());
   EXPECT_EQ(fetched_->digest, assignment_.adapter);
+}
+
+TEST_F(RoundWorkTest, LetsTheNextAdapterLieWhereTheLastOneLay) {
+  fetched_ = FetchedAdapter{.digest = Sha256Of("another"), .values = {1, 2, 3}};
+  const float* const lay = fetched_->values.data();
+  ASSERT_THAT(Perform(), IsOk());
+  EXPECT_EQ(link_.given_storage.data(), lay);
 }
 
 // As often for 1,000 steps as for 400: neither a fraction nor their number counts them.

@@ -52,13 +52,10 @@ void CoordinatorClient::Reopen() {
 void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
 
 absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
-    const Digest& digest, int64_t value_count, std::stop_token stop,
-    const TransferObserver& observer) {
-  return fedtune::FetchAdapter([this] { return channel(); },
-                               {.digest = digest,
-                                .value_count = static_cast<size_t>(value_count),
-                                .stop = std::move(stop),
-                                .observer = observer});
+    WantedAdapter wanted, std::stop_token stop, const TransferObserver& observer) {
+  return fedtune::FetchAdapter(
+      [this] { return channel(); },
+      {.wanted = std::move(wanted), .stop = std::move(stop), .observer = observer});
 }
 
 absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {

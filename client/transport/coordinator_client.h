@@ -28,8 +28,7 @@ class CoordinatorClient final : public CoordinatorLink {
   CoordinatorClient(const ChannelOptions& options, Greeting greeting, SessionListener& listener);
 
   void Send(const Reply& reply) override;
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest& digest, int64_t value_count,
-                                                  std::stop_token stop,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token stop,
                                                   const TransferObserver& observer) override;
   absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
   absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token stop) override;

@@ -74,13 +74,17 @@ class CoordinatorClientTest : public ::testing::Test {
                                                Greeting{.client_version = "1"}, listener_);
   }
 
+  static WantedAdapter Wanted(const std::string& expected) {
+    return {.digest = Sha256Of(expected),
+            .value_count = static_cast<int64_t>(expected.size() / sizeof(float))};
+  }
+
   // Of the values with these bytes.
   absl::StatusOr<std::string> Fetch(CoordinatorClient& client, const std::string& expected,
                                     std::stop_token stop = {}) {
-    const auto count = static_cast<int64_t>(expected.size() / sizeof(float));
     ASSIGN_OR_RETURN(
         const std::vector<float> values,
-        client.FetchAdapter(Sha256Of(expected), count, std::move(stop), [](uint64_t, uint64_t) {}));
+        client.FetchAdapter(Wanted(expected), std::move(stop), [](uint64_t, uint64_t) {}));
     return std::string(ValueBytes(values));
   }
 
@@ -225,12 +229,27 @@ TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterOverTheConnectionThatIsThereThe
     return OpenChannel(OptionsFor(now.address()));
   };
   const TransferObserver nobody = [](uint64_t, uint64_t) {};
-  EXPECT_THAT(FetchAdapter(channel, {.digest = Sha256Of(after.blob),
-                                     .value_count = after.blob.size() / sizeof(float),
-                                     .stop = {},
-                                     .observer = nobody}),
+  EXPECT_THAT(FetchAdapter(channel, {.wanted = Wanted(after.blob), .stop = {}, .observer = nobody}),
               IsOk());
   EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
+}
+
+TEST_F(CoordinatorClientTest, AnAdapterLiesWhereTheLastOneOfItsSizeLay) {
+  coordinator_.blob = std::string(400'000, 'a') + "last";
+  const auto client = Connect();
+  for (const bool fits : {true, false}) {
+    SCOPED_TRACE(fits);
+    WantedAdapter wanted = Wanted(coordinator_.blob);
+    wanted.storage.resize(static_cast<size_t>(wanted.value_count) + (fits ? 0 : 1), 0.5F);
+    const float* const storage = wanted.storage.data();
+    const auto values = client->FetchAdapter(std::move(wanted), {}, [](uint64_t, uint64_t) {});
+    ASSERT_THAT(values, IsOk());
+    EXPECT_EQ(ValueBytes(*values), coordinator_.blob);
+    EXPECT_EQ(values->size(), 100'001u);
+    if (fits) {
+      EXPECT_EQ(values->data(), storage);
+    }
+  }
 }
 
 TEST_F(CoordinatorClientTest, RefusesAnAdapterOfAnotherContent) {

@@ -57,14 +57,21 @@ absl::Status Stopped() { return absl::CancelledError("stopped"); }
 // is on its way.
 class PartialAdapter {
  public:
-  explicit PartialAdapter(size_t value_count) { values_.reserve(value_count); }
+  // In `wanted.storage`, if it fits.
+  explicit PartialAdapter(WantedAdapter& wanted) : values_(std::move(wanted.storage)) {
+    const auto count = static_cast<size_t>(wanted.value_count);
+    if (values_.size() == count) return;
+    values_ = {};  // Rather than two of them at once.
+    values_.reserve(count);
+  }
 
   uint64_t size() const { return size_; }
 
   // Piece by piece, so that what is set to zero before is in the cache still.
   void Append(std::string_view piece) {
     hash_.Update(piece);
-    values_.resize((size_ + piece.size() + sizeof(float) - 1) / sizeof(float));
+    const size_t count = (size_ + piece.size() + sizeof(float) - 1) / sizeof(float);
+    if (values_.size() < count) values_.resize(count);
     std::memcpy(reinterpret_cast<char*>(values_.data()) + size_, piece.data(), piece.size());
     size_ += piece.size();
   }
@@ -84,7 +91,7 @@ absl::Status Append(const ChunkView& chunk, const AdapterRequest& request,
   if (chunk.offset != adapter.size() || chunk.size() > request.size() - adapter.size()) {
     return absl::DataLossError(
         fmt::format("the coordinator sent bytes {} to {} of {}, where {} were expected from {} on",
-                    chunk.offset, chunk.offset + chunk.size(), request.digest.ToString(),
+                    chunk.offset, chunk.offset + chunk.size(), request.wanted.digest.ToString(),
                     request.size(), adapter.size()));
   }
   for (const std::string_view piece : chunk.pieces) {
@@ -100,7 +107,7 @@ absl::Status ReadOn(grpc::ChannelInterface& channel, const AdapterRequest& reque
   grpc::ClientContext context;
   const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
   v1::FetchBlobRequest message;
-  message.set_sha256(request.digest.ToBinary());
+  message.set_sha256(request.wanted.digest.ToBinary());
   message.set_offset(adapter.size());
   const auto reader = CallFetchBlob(channel, context, message);
   grpc::ByteBuffer bytes;
@@ -133,12 +140,12 @@ bool Pause(absl::Duration duration, const std::stop_token& stop) {
 
 absl::StatusOr<std::vector<float>> Verified(const AdapterRequest& request, PartialAdapter adapter) {
   const uint64_t size = adapter.size();
-  if (size == request.size() && adapter.TakeDigest() == request.digest) {
+  if (size == request.size() && adapter.TakeDigest() == request.wanted.digest) {
     return adapter.TakeValues();
   }
   return absl::DataLossError(fmt::format("{} of {} came from the coordinator, and they are not {}",
                                          HumanBytes(size), HumanBytes(request.size()),
-                                         request.digest.ToString()));
+                                         request.wanted.digest.ToString()));
 }
 
 // Where a large contribution is to go on: what an earlier call has brought there is
@@ -183,8 +190,8 @@ absl::Status Submit(grpc::ChannelInterface& channel, v1::ContributionHeader head
 }  // namespace
 
 absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
-                                                const AdapterRequest& request) {
-  PartialAdapter adapter(request.value_count);
+                                                AdapterRequest request) {
+  PartialAdapter adapter(request.wanted);
   Backoff backoff;
   while (true) {
     const uint64_t before = adapter.size();

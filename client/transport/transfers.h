@@ -20,12 +20,11 @@ namespace fedtune {
 
 // One adapter and how to get it; see CoordinatorLink::FetchAdapter().
 struct AdapterRequest {
-  Digest digest;
-  size_t value_count = 0;
+  WantedAdapter wanted;
   std::stop_token stop;
   const TransferObserver& observer;
 
-  uint64_t size() const { return value_count * sizeof(float); }
+  uint64_t size() const { return static_cast<uint64_t>(wanted.value_count) * sizeof(float); }
 };
 
 // The channel of the moment: another one takes the place of one over which a certificate
@@ -33,7 +32,7 @@ struct AdapterRequest {
 using ChannelGiver = std::function<std::shared_ptr<grpc::Channel>()>;
 
 absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
-                                                const AdapterRequest& request);
+                                                AdapterRequest request);
 
 // See CoordinatorLink::Submit().
 absl::Status SubmitContribution(grpc::ChannelInterface& channel, const Contribution& contribution,

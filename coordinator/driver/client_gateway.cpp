@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "coordinator/storage/spool_pack.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -14,6 +15,13 @@ namespace {
 
 absl::Status NotUnderWay(const RunId& run) {
   return absl::FailedPreconditionError(fmt::format("{} is not under way (any more)", run.value));
+}
+
+absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const ContributionHeader& header,
+                                      SpoolPack& pack) {
+  const std::string who = Sha256Of(from.value).ToHex().substr(0, 16);
+  return SpooledBytes::CreateOrGoOn(pack, SlotsOf(header.round, header.attempt) + who,
+                                    header.sha256, header.size_bytes);
 }
 
 }  // namespace
@@ -114,24 +122,19 @@ void ClientGateway::TakeLater(const RunId& run, HandedIn& handed) {
   std::exchange(handed.decided, nullptr)();
 }
 
-absl::StatusOr<SpooledBytes> ClientGateway::NewBytes(const Institution& from, const RunId& run,
-                                                     const ContributionHeader& header) const {
-  const std::string who = Sha256Of(from.value).ToHex().substr(0, 16);
-  return SpooledBytes::CreateOrGoOn(parts_.spool, run, SlotsOf(header.round, header.attempt) + who,
-                                    header.sha256, header.size_bytes);
-}
-
 absl::StatusOr<MaskedInput> ClientGateway::NewMaskedInput(const Institution& from, const RunId& run,
                                                           const ContributionHeader& header) const {
   const auto driver = parts_.runs.Find(run);
   if (driver == nullptr) return NotUnderWay(run);
-  ASSIGN_OR_RETURN(SpooledBytes bytes, NewBytes(from, run, header));
+  ASSIGN_OR_RETURN(SpooledBytes bytes, NewBytes(from, header, driver->pack()));
   return MaskedInput::Create(driver->ring(), std::move(bytes));
 }
 
 absl::StatusOr<ContributionBuffer> ClientGateway::NewBuffer(
     const Institution& from, const RunId& run, const ContributionHeader& header) const {
-  ASSIGN_OR_RETURN(SpooledBytes bytes, NewBytes(from, run, header));
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr) return NotUnderWay(run);
+  ASSIGN_OR_RETURN(SpooledBytes bytes, NewBytes(from, header, driver->pack()));
   return ContributionBuffer::Create(header, std::move(bytes));
 }
 

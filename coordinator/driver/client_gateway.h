@@ -24,7 +24,6 @@
 #include "coordinator/driver/contributions/handed_in.h"
 #include "coordinator/driver/contributions/masked_input.h"
 #include "coordinator/storage/run_store.h"
-#include "coordinator/storage/spool.h"
 
 namespace fedtune {
 
@@ -38,7 +37,6 @@ class ClientGateway {
     ActiveRuns& runs;
     RunStore& run_store;
     ClientRecords& clients;
-    const Spool& spool;
     const Clock& clock;
     Log& log;
   };
@@ -99,8 +97,6 @@ class ClientGateway {
   void LogRefusal(const Institution& from, const RunId& run, const ContributionHeader& header,
                   const absl::Status& why);
   std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed) const;
-  absl::StatusOr<SpooledBytes> NewBytes(const Institution& from, const RunId& run,
-                                        const ContributionHeader& header) const;
 
   const Parts parts_;
   std::mutex mutex_;

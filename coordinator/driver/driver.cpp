@@ -19,7 +19,6 @@ Driver::Driver(const Foundation& foundation, ActiveRuns::Queues queues)
                .runs = runs,
                .run_store = foundation.run_store,
                .clients = clients,
-               .spool = foundation.spool,
                .clock = foundation.clock,
                .log = foundation.log}),
       administration({.lines = lines,

@@ -125,6 +125,10 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // a thread of the work queue; it must live until then.
   void TakeLater(HandedIn& handed);
 
+  // Where contributions lie while they come, and until their round is released.
+  // Thread-safe.
+  SpoolPack& pack() { return contributions_.pack(); }
+
   // A contribution could not be kept, as on a full disk; its client, whose upload `took` so
   // long, will offer it again. False: CheckContribution() would not accept it.
   bool CouldNotKeep(const Institution& from, const ContributionHeader& header, absl::Duration took,

@@ -154,7 +154,6 @@ TEST_F(RunWaitingTest, TheLogSaysOnceOfAnAttemptThatItsContributionCannotBeKept)
                          .runs = *runs_,
                          .run_store = store_,
                          .clients = records,
-                         .spool = spool_,
                          .clock = time_,
                          .log = log});
   store_.is_full = true;

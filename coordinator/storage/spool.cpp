@@ -176,6 +176,10 @@ absl::StatusOr<SpoolFile> Spool::CreateOrGoOn(std::string_view run, std::string_
   return file;
 }
 
+std::string Spool::NameIn(const SpoolFile& file, uint64_t begin) {
+  return fmt::format("{}{}{}", file.name(), kPlace, begin);
+}
+
 absl::StatusOr<SpoolFile> Spool::Find(std::string_view name, uint64_t size) const {
   const auto [file_name, begin] = PlaceOf(name);
   const std::filesystem::path path = directory_ / file_name;
@@ -248,32 +252,6 @@ absl::Status Spool::RemoveAllBut(const std::set<std::string>& runs) const {
   }
   if (error) return ErrnoToStatus(error.value(), "list", directory_);
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<KeptBytes>> SpoolPack::Keep(
-    std::span<const std::span<const std::byte>> contents) {
-  absl::StatusOr<std::vector<KeptBytes>> kept = Write(contents);
-  // Nobody knows what a file holds whose sync has failed; what it kept before is there.
-  if (!kept.ok()) Close();
-  return kept;
-}
-
-absl::StatusOr<std::vector<KeptBytes>> SpoolPack::Write(
-    std::span<const std::span<const std::byte>> contents) {
-  if (file_ == nullptr) {
-    ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
-    file_ = std::make_shared<SpoolFile>(std::move(file));
-  }
-  std::vector<KeptBytes> kept;
-  uint64_t end = end_;
-  for (const auto& content : contents) {
-    RETURN_IF_ERROR(file_->Write(end, content));
-    kept.push_back({fmt::format("{}{}{}", file_->name(), kPlace, end), file_, end});
-    end += content.size();
-  }
-  RETURN_IF_ERROR(file_->Keep());
-  end_ = end;
-  return kept;
 }
 
 }  // namespace fedtune

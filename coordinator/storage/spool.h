@@ -14,7 +14,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -101,6 +100,9 @@ class Spool {
   absl::StatusOr<SpoolFile> CreateOrGoOn(std::string_view run, std::string_view slot,
                                          std::string_view content, uint64_t size) const;
 
+  // By which it finds what begins there in a file with others.
+  static std::string NameIn(const SpoolFile& file, uint64_t begin);
+
   // What was kept, a file or what is in one with others. NOT_FOUND: there is none.
   // DATA_LOSS: it has another size.
   absl::StatusOr<SpoolFile> Find(std::string_view name, uint64_t size) const;
@@ -130,40 +132,6 @@ class Spool {
   void RemoveIf(const std::function<bool(const std::string&)>& unwanted) const;
 
   std::filesystem::path directory_;
-};
-
-// A file of small things that a run has kept, one behind the other: what comes at the
-// same time takes one sync. Its space is written again and again, which takes the disk
-// much less time than new files do. Not thread-safe, but for whoever reads.
-class SpoolPack {
- public:
-  // `spool` must outlive it.
-  SpoolPack(const Spool& spool, std::string run) : spool_(spool), run_(std::move(run)) {}
-
-  // Brings them onto the disk, in order; they can be read until Clear(). RESOURCE_EXHAUSTED,
-  // INTERNAL: as SpoolFile::Write() and Keep(); none is kept.
-  absl::StatusOr<std::vector<KeptBytes>> Keep(std::span<const std::span<const std::byte>> contents);
-
-  // None of it is wanted any more.
-  void Clear() { end_ = 0; }
-
-  // Nor is there more to come: the file is left to Spool::Remove().
-  void Close() {
-    file_.reset();
-    Clear();
-  }
-
-  // The name of the file; empty: there is none yet.
-  std::string name() const { return file_ != nullptr ? file_->name() : ""; }
-
- private:
-  absl::StatusOr<std::vector<KeptBytes>> Write(
-      std::span<const std::span<const std::byte>> contents);
-
-  const Spool& spool_;
-  const std::string run_;
-  std::shared_ptr<SpoolFile> file_;
-  uint64_t end_ = 0;  // Of what is wanted.
 };
 
 }  // namespace fedtune

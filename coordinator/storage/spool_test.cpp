@@ -95,64 +95,6 @@ TEST_F(SpoolTest, FindingAFileDoesNotRemoveIt) {
   EXPECT_TRUE(Has(name));
 }
 
-TEST_F(SpoolTest, ThingsOfAPackAreFoundEachByItsName) {
-  SpoolPack pack(spool_, "run-1");
-  const auto kept = pack.Keep(std::vector{AsBytes("values"), AsBytes("")});
-  ASSERT_THAT(kept, IsOk());
-  ASSERT_EQ(kept->size(), 2u);
-  const auto more = pack.Keep(std::vector{AsBytes("more values")});
-  ASSERT_THAT(more, IsOk());
-  EXPECT_EQ(Found(kept->front().name, 6), "values");
-  EXPECT_EQ(Found(more->front().name, 11), "more values");
-  EXPECT_THAT(spool_.Find(more->front().name, 12), HasCode(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(spool_.Find(kept->front().name + "x", 6), HasCode(absl::StatusCode::kNotFound));
-}
-
-TEST_F(SpoolTest, ThingsOfAPackAreReadWhereTheyLieAfterItIsClosed) {
-  SpoolPack pack(spool_, "run-1");
-  const auto kept = *pack.Keep(std::vector{AsBytes("values"), AsBytes("more values")});
-  pack.Close();
-  spool_.Remove("run-1");
-  std::string there(11, '?');
-  ASSERT_THAT(kept[1].file->Read(kept[1].begin, std::as_writable_bytes(std::span(there))), IsOk());
-  EXPECT_EQ(there, "more values");
-}
-
-TEST_F(SpoolTest, ThingsOfAPackThatAreFoundTogetherShareItsFile) {
-  SpoolPack pack(spool_, "run-1");
-  const auto kept = *pack.Keep(std::vector{AsBytes("values"), AsBytes("more values")});
-  Spool::OpenFiles open;
-  const auto more = spool_.FindTogether(kept[1].name, 11, open);
-  const auto values = spool_.FindTogether(kept[0].name, 6, open);
-  ASSERT_THAT(more, IsOk());
-  ASSERT_THAT(values, IsOk());
-  EXPECT_EQ(open.size(), 1u);
-  EXPECT_EQ(more->file, values->file);
-  std::string there(11, '?');
-  ASSERT_THAT(more->file->Read(more->begin, std::as_writable_bytes(std::span(there))), IsOk());
-  EXPECT_EQ(there, "more values");
-  EXPECT_THAT(spool_.FindTogether(kept[1].name, 12, open), HasCode(absl::StatusCode::kDataLoss));
-}
-
-TEST_F(SpoolTest, APackStaysAsLongAsOneOfItIsWanted) {
-  SpoolPack pack(spool_, "run-1");
-  const std::string wanted =
-      pack.Keep(std::vector{AsBytes("values"), AsBytes("more values")})->at(1).name;
-  spool_.Remove("run-1", {wanted});
-  EXPECT_EQ(Found(wanted, 11), "more values");
-  spool_.Remove("run-1");
-  EXPECT_THAT(spool_.Find(wanted, 11), HasCode(absl::StatusCode::kNotFound));
-}
-
-TEST_F(SpoolTest, APackThatIsClearedIsWrittenAgain) {
-  SpoolPack pack(spool_, "run-1");
-  const auto first = *pack.Keep(std::vector{AsBytes("values")});
-  pack.Clear();
-  const auto second = *pack.Keep(std::vector{AsBytes("others")});
-  EXPECT_EQ(first[0].name, second[0].name);
-  EXPECT_EQ(Found(second[0].name, 6), "others");
-}
-
 TEST_F(SpoolTest, WhatIsSetAsideIsNotFoundAndGoesLater) {
   const std::string name = Kept("run-1", "values");
   const std::string wanted = Kept("run-1", "wanted");

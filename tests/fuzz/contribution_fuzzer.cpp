@@ -55,12 +55,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const int64_t tokens : header.metrics.routed_tokens) {
     Check(tokens >= 0 && tokens <= kMaxTokens, "no expert has more tokens than there were");
   }
-  // Small ones stay in memory until they are kept: nothing is written.
   static const auto spool =
       fedtune::Spool::Open(std::filesystem::temp_directory_path() / "fedtune-contribution-fuzzer");
   Check(spool.ok(), "a folder for temporary files");
-  auto bytes = fedtune::SpooledBytes::Create(*spool, submitted->run, header.size_bytes);
-  Check(bytes.ok(), "a small contribution needs no disk");
+  static fedtune::SpoolPack pack(*spool, "run");
+  auto bytes = fedtune::SpooledBytes::Create(pack, header.size_bytes);
+  Check(bytes.ok(), "there is room for a small contribution");
   auto buffer = fedtune::ContributionBuffer::Create(header, *std::move(bytes));
   Check(buffer.ok(), "nothing was left to be read");
   while (next()) {

@@ -109,13 +109,12 @@ class SimulatedClient::Process final : public CoordinatorLink,
     EndHereAtTimes();
   }
 
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest& digest, int64_t value_count,
-                                                  std::stop_token stop,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token stop,
                                                   const TransferObserver&) override {
     while (true) {
       if (stop.stop_requested()) return absl::CancelledError("stopped");
-      const auto blob = client_.surroundings_.Fetch(client_.institution_, digest, Alive());
-      if (blob.ok()) return ValuesFromBytes(*blob, value_count, "the adapter");
+      const auto blob = client_.surroundings_.Fetch(client_.institution_, wanted.digest, Alive());
+      if (blob.ok()) return ValuesFromBytes(*blob, wanted.value_count, "the adapter");
       if (!absl::IsUnavailable(blob.status())) return blob.status();
       ground_.scheduler.Pause(ground_.draws.Between(absl::Milliseconds(250), absl::Seconds(8)));
       if (!alive_) throw ProcessEnded();

@@ -32,7 +32,7 @@ namespace fedtune::testing {
 class FakeLink final : public CoordinatorLink {
  public:
   void Send(const Reply& reply) override { said = std::get<SecureMessage>(reply).message; }
-  absl::StatusOr<std::vector<float>> FetchAdapter(const Digest&, int64_t, std::stop_token,
+  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter, std::stop_token,
                                                   const TransferObserver&) override {
     return absl::NotFoundError("none");
   }

@@ -82,7 +82,7 @@ class StoredRunFixture : public ::testing::Test {
                                     .size_bytes = values.size() * sizeof(float),
                                     .sha256 = Sha256Of(ValueBytes(values))};
     ContributionBuffer buffer =
-        *ContributionBuffer::Create(header, *SpooledBytes::Create(spool_, kRun, header.size_bytes));
+        *ContributionBuffer::Create(header, *SpooledBytes::Create(run->pack(), header.size_bytes));
     EXPECT_THAT(buffer.Append(0, ValueBytes(values)), IsOk());
     return {.from = from, .header = header, .what = *std::move(buffer).Finish()};
   }

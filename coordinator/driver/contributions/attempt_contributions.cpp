@@ -12,8 +12,7 @@ namespace fedtune {
 
 std::function<void()> AttemptContributions::Forget() {
   sum_ = std::monostate{};
-  pack_.Clear();
-  return spool_.SetAside(run_.value, {pack_.name()});
+  return pack_.Clear();
 }
 
 void AttemptContributions::Close() {
@@ -35,7 +34,7 @@ absl::Status AttemptContributions::CheckCanAdd(const HandedIn& handed,
 // While it was being kept, another round may have opened and removed it.
 absl::Status AttemptContributions::CheckIsThere(const SpooledBytes& bytes) const {
   if (bytes.name().empty()) return absl::OkStatus();
-  const absl::Status found = spool_.Find(bytes.name(), bytes.size()).status();
+  const absl::Status found = pack_.spool().Find(bytes.name(), bytes.size()).status();
   return found.ok() ? found : absl::AbortedError("a round has opened meanwhile");
 }
 

@@ -14,7 +14,7 @@
 #include "coordinator/driver/contributions/masked_sum.h"
 #include "coordinator/driver/contributions/round_sum.h"
 #include "coordinator/rounds/run.h"
-#include "coordinator/storage/spool.h"
+#include "coordinator/storage/spool_pack.h"
 
 namespace fedtune {
 
@@ -27,8 +27,10 @@ using AttemptSum = std::variant<std::monostate, RoundSum, MaskedSum>;
 class AttemptContributions {
  public:
   // `spool` must outlive it.
-  AttemptContributions(const Spool& spool, const RunId& run)
-      : spool_(spool), run_(run), pack_(spool, run.value) {}
+  AttemptContributions(const Spool& spool, const RunId& run) : pack_(spool, run.value) {}
+
+  // For what is on its way in. Thread-safe.
+  SpoolPack& pack() { return pack_; }
 
   // Nothing of what was taken is wanted any more. Its space on the disk is free once what
   // this returns was called, which may take a while.
@@ -84,8 +86,6 @@ class AttemptContributions {
  private:
   absl::Status CheckIsThere(const SpooledBytes& bytes) const;
 
-  const Spool& spool_;
-  const RunId run_;
   SpoolPack pack_;  // Small ones.
   AttemptSum sum_;
 };

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,7 +55,7 @@ class ContributionFaultsTest : public ::testing::Test {
   // As a client whose call may be cut off: the name of what is kept.
   absl::StatusOr<std::string> HandIn() {
     absl::StatusOr<SpooledBytes> bytes =
-        SpooledBytes::CreateOrGoOn(spool_, kRun, "0-1-ada", header_.sha256, header_.size_bytes);
+        SpooledBytes::CreateOrGoOn(pack_, "0-1-ada", header_.sha256, header_.size_bytes);
     if (!bytes.ok()) return bytes.status();
     auto buffer = ContributionBuffer::Create(header_, *std::move(bytes));
     if (!buffer.ok()) return buffer.status();
@@ -98,6 +99,7 @@ class ContributionFaultsTest : public ::testing::Test {
 
   const testing::TemporaryDirectory directory_;
   const Spool spool_ = *Spool::Open(directory_.path() / "spool");
+  SpoolPack pack_{spool_, kRun.value};
   LossyDisk disk_{directory_.path() / "spool"};
   std::vector<float> values_;
   ContributionHeader header_;
@@ -173,10 +175,14 @@ TEST_F(ContributionFaultsTest, WhatALyingDiskHasLostIsNoticed) {
 class SmallContributionsTest : public ContributionFaultsTest {
  protected:
   absl::StatusOr<std::string> Keep(std::string_view content) {
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(content));
-    const auto kept = pack_.Keep({&bytes, 1});
-    if (!kept.ok()) return kept.status();
-    return kept->front().name;
+    const auto place = pack_.NewPlace(content.size());
+    if (!place.ok()) return place.status();
+    const absl::Status written = (*place)->Write(0, std::as_bytes(std::span(content)));
+    if (!written.ok()) return written;
+    SpoolPack::Place* const one = place->get();
+    const absl::Status kept = pack_.Keep({&one, 1});
+    if (!kept.ok()) return kept;
+    return (*place)->name();
   }
 
   void ExpectHas(const std::string& name, std::string_view content) const {
@@ -186,9 +192,31 @@ class SmallContributionsTest : public ContributionFaultsTest {
     ASSERT_THAT(file->Read(0, std::as_writable_bytes(std::span(there))), IsOk());
     EXPECT_EQ(there, content);
   }
-
-  SpoolPack pack_{spool_, kRun.value};
 };
+
+// Whatever another one met with meanwhile.
+TEST_F(SmallContributionsTest, OneThatComesMeanwhileIsKeptOnlyIfItIsThere) {
+  int64_t given_up = 0;
+  bool struck = true;
+  for (int64_t k = 0; struck; ++k) {
+    SCOPED_TRACE(fmt::format("call {}", k));
+    const std::unique_ptr<SpoolPack::Place> coming = *pack_.NewPlace(6);
+    ASSERT_THAT(coming->Write(0, std::as_bytes(std::span("coming", 6))), IsOk());
+    disk_.FailAt(k, EIO);
+    const absl::StatusOr<std::string> other = Keep("other");
+    struck = disk_.struck();
+    EXPECT_EQ(other.ok(), !struck);
+    disk_.Heal();
+    SpoolPack::Place* const one = coming.get();
+    const bool kept = pack_.Keep({&one, 1}).ok();
+    given_up += kept ? 0 : 1;
+    disk_.CutPower(static_cast<uint64_t>(k));
+    if (kept) ExpectHas(coming->name(), "coming");
+    pack_.Close();
+    Clear();
+  }
+  EXPECT_GT(given_up, 0) << "a sync has failed";
+}
 
 TEST_F(SmallContributionsTest, WhatWasKeptIsThereWhateverFailsBehindIt) {
   for (const int error : {EIO, ENOSPC}) {

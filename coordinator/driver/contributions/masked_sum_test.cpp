@@ -50,8 +50,7 @@ class MaskedSumTest : public ::testing::TestWithParam<RingBits> {
 
   // What came in odd pieces and is kept.
   std::shared_ptr<MaskedElements> Kept(const std::string& packed) {
-    auto input =
-        MaskedInput::Create(ring(), *SpooledBytes::Create(spool_, {"run-1"}, packed.size()));
+    auto input = MaskedInput::Create(ring(), *SpooledBytes::Create(pack_, packed.size()));
     EXPECT_THAT(input, IsOk());
     constexpr size_t kPiece = 99'991;
     for (size_t at = 0; at < packed.size(); at += kPiece) {

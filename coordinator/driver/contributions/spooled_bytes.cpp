@@ -2,9 +2,8 @@
 
 #include "coordinator/driver/contributions/spooled_bytes.h"
 
-#include <algorithm>
-#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/status.h"
@@ -14,7 +13,7 @@
 namespace fedtune {
 namespace {
 
-constexpr uint64_t kMaxBytesInMemory = uint64_t{4} << 20;
+constexpr uint64_t kMostOfSmallOnes = uint64_t{4} << 20;
 
 // The disk's trouble is not the client's fault: let it try again.
 absl::Status TryAgain(const absl::Status& why) {
@@ -23,27 +22,29 @@ absl::Status TryAgain(const absl::Status& why) {
 
 }  // namespace
 
-bool SpooledBytes::is_small() const { return size_ <= kMaxBytesInMemory; }
+bool SpooledBytes::is_small() const { return size_ <= kMostOfSmallOnes; }
 
-absl::StatusOr<SpooledBytes> SpooledBytes::Create(const Spool& spool, const RunId& run,
-                                                  uint64_t size) {
+absl::StatusOr<SpooledBytes> SpooledBytes::Create(SpoolPack& pack, uint64_t size) {
   SpooledBytes bytes(size);
+  if (size == 0) return bytes;
   if (bytes.is_small()) {
-    bytes.memory_.reserve(size);
+    absl::StatusOr<std::unique_ptr<SpoolPack::Place>> place = pack.NewPlace(size);
+    RETURN_IF_ERROR(TryAgain(place.status()));
+    bytes.place_ = *std::move(place);
     return bytes;
   }
-  absl::StatusOr<SpoolFile> file = spool.Create(run.value, size);
+  absl::StatusOr<SpoolFile> file = pack.spool().Create(pack.run(), size);
   RETURN_IF_ERROR(TryAgain(file.status()));
   bytes.file_ = *std::move(file);
   return bytes;
 }
 
-absl::StatusOr<SpooledBytes> SpooledBytes::CreateOrGoOn(const Spool& spool, const RunId& run,
-                                                        std::string_view slot,
+absl::StatusOr<SpooledBytes> SpooledBytes::CreateOrGoOn(SpoolPack& pack, std::string_view slot,
                                                         const Digest& content, uint64_t size) {
-  if (size <= kMaxBytesInMemory) return Create(spool, run, size);
   SpooledBytes bytes(size);
-  absl::StatusOr<SpoolFile> file = spool.CreateOrGoOn(run.value, slot, content.ToHex(), size);
+  if (bytes.is_small()) return Create(pack, size);
+  absl::StatusOr<SpoolFile> file =
+      pack.spool().CreateOrGoOn(pack.run(), slot, content.ToHex(), size);
   RETURN_IF_ERROR(TryAgain(file.status()));
   bytes.file_ = *std::move(file);
   const absl::StatusOr<uint64_t> there = bytes.file_->Size();
@@ -57,9 +58,7 @@ absl::Status SpooledBytes::CutOff(uint64_t size) {
   // The disk would give back, too, what it has taken for what is to come.
   if (size == received_) return absl::OkStatus();
   received_ = size;
-  if (!is_small()) return TryAgain(file_->Truncate(size));
-  memory_.resize(size);
-  return absl::OkStatus();
+  return is_small() ? absl::OkStatus() : TryAgain(file_->Truncate(size));
 }
 
 absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_view name,
@@ -68,11 +67,10 @@ absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_
   bytes.received_ = size;
   if (size == 0) return bytes;
   if (bytes.is_small()) {
-    ASSIGN_OR_RETURN(const KeptBytes kept, spool.FindTogether(name, size, open));
-    bytes.Leave(kept);
-    return bytes;
+    ASSIGN_OR_RETURN(bytes.found_, spool.FindTogether(name, size, open));
+  } else {
+    ASSIGN_OR_RETURN(bytes.file_, spool.Find(name, size));
   }
-  ASSIGN_OR_RETURN(bytes.file_, spool.Find(name, size));
   bytes.name_ = name;
   return bytes;
 }
@@ -80,17 +78,15 @@ absl::StatusOr<SpooledBytes> SpooledBytes::Find(const Spool& spool, std::string_
 absl::Status SpooledBytes::Append(std::string_view bytes) {
   Check(bytes.size() <= size_ - received_, "more bytes than there is room for");
   const uint64_t offset = std::exchange(received_, received_ + bytes.size());
-  if (!is_small()) return TryAgain(file_->Write(offset, std::as_bytes(std::span(bytes))));
-  memory_.insert(memory_.end(), bytes.begin(), bytes.end());
-  return absl::OkStatus();
+  if (bytes.empty()) return absl::OkStatus();
+  const std::span<const std::byte> written = std::as_bytes(std::span(bytes));
+  return TryAgain(is_small() ? place_->Write(offset, written) : file_->Write(offset, written));
 }
 
 absl::Status SpooledBytes::Read(uint64_t offset, std::span<std::byte> bytes) const {
   if (file_.has_value()) return file_->Read(offset, bytes);
-  if (packed_ != nullptr) return packed_->Read(begin_ + offset, bytes);
-  Check(offset + bytes.size() <= memory_.size(), "bytes that are not there");
-  if (!bytes.empty()) std::memcpy(bytes.data(), memory_.data() + offset, bytes.size());
-  return absl::OkStatus();
+  if (found_.has_value()) return found_->file->Read(found_->begin + offset, bytes);
+  return bytes.empty() ? absl::OkStatus() : place_->Read(offset, bytes);
 }
 
 absl::Status SpooledBytes::Keep() {
@@ -103,25 +99,16 @@ absl::Status SpooledBytes::Keep() {
 
 absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all) {
   std::vector<SpooledBytes*> small;
-  std::vector<std::span<const std::byte>> contents;
+  std::vector<SpoolPack::Place*> places;
   for (SpooledBytes* bytes : all) {
-    if (!bytes->is_small() || bytes->size_ == 0 || !bytes->name_.empty()) continue;
+    if (bytes->place_ == nullptr || !bytes->name_.empty()) continue;
     small.push_back(bytes);
-    contents.push_back(std::as_bytes(std::span(bytes->memory_)));
+    places.push_back(bytes->place_.get());
   }
   if (small.empty()) return absl::OkStatus();
-  absl::StatusOr<std::vector<KeptBytes>> kept = pack.Keep(contents);
-  RETURN_IF_ERROR(TryAgain(kept.status()));
-  for (size_t i = 0; i < small.size(); ++i) small[i]->Leave((*kept)[i]);
+  RETURN_IF_ERROR(TryAgain(pack.Keep(places)));
+  for (SpooledBytes* bytes : small) bytes->name_ = bytes->place_->name();
   return absl::OkStatus();
-}
-
-// To the pack, which has the bytes now.
-void SpooledBytes::Leave(const KeptBytes& kept) {
-  name_ = kept.name;
-  packed_ = kept.file;
-  begin_ = kept.begin;
-  memory_ = {};
 }
 
 }  // namespace fedtune

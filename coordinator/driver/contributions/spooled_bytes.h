@@ -9,12 +9,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/rounds/names.h"
 #include "coordinator/storage/spool.h"
+#include "coordinator/storage/spool_pack.h"
 #include "fmt/format.h"
 #include "privacy/crypto/sha256.h"
 
@@ -25,19 +24,18 @@ inline std::string SlotsOf(int64_t round, int64_t attempt) {
   return fmt::format("{}-{}-", round, attempt);
 }
 
-// What a client hands in, in the order of its bytes: up to 4 MiB in memory until they
-// are kept, more in a file of the spool, so that memory does not grow with the number of
-// clients. Reading is thread-safe. Movable.
+// What a client hands in, in the order of its bytes: up to 4 MiB in the pack of its run,
+// more in a file of their own, so that memory does not grow with the number of clients.
+// Reading is thread-safe. Movable.
 class SpooledBytes {
  public:
-  // `spool` must outlive the object. UNAVAILABLE: there is no space on the disk now.
-  static absl::StatusOr<SpooledBytes> Create(const Spool& spool, const RunId& run, uint64_t size);
+  // UNAVAILABLE: there is no space on the disk now.
+  static absl::StatusOr<SpooledBytes> Create(SpoolPack& pack, uint64_t size);
 
-  // The same for an upload that may be cut off: what came of it before is there, and
-  // received() says how much. See Spool::CreateOrGoOn().
-  static absl::StatusOr<SpooledBytes> CreateOrGoOn(const Spool& spool, const RunId& run,
-                                                   std::string_view slot, const Digest& content,
-                                                   uint64_t size);
+  // The same for an upload that may be cut off: what came of a large one before is there,
+  // and received() says how much. See Spool::CreateOrGoOn().
+  static absl::StatusOr<SpooledBytes> CreateOrGoOn(SpoolPack& pack, std::string_view slot,
+                                                   const Digest& content, uint64_t size);
 
   // What another process has kept under this name, where it lies; `open` has the files of
   // small ones. NOT_FOUND, DATA_LOSS, INTERNAL.
@@ -54,8 +52,7 @@ class SpooledBytes {
   // they are not small. UNAVAILABLE: the disk does not take them now.
   absl::Status Keep();
 
-  // The same for all of those that are small and not kept yet, with one sync. They can be
-  // read until the pack is cleared.
+  // The same for all of those that are small and not kept yet, with one sync.
   static absl::Status KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all);
 
   // Empty until they are kept; and if there are no bytes.
@@ -63,7 +60,6 @@ class SpooledBytes {
 
   // Whether they are kept with others, and not in a file of their own.
   bool is_small() const;
-  bool in_memory() const { return !file_.has_value() && packed_ == nullptr; }
   uint64_t size() const { return size_; }
   uint64_t received() const { return received_; }
   bool complete() const { return received_ == size_; }
@@ -86,14 +82,11 @@ class SpooledBytes {
  private:
   explicit SpooledBytes(uint64_t size) : size_(size) {}
 
-  void Leave(const KeptBytes& kept);
-
   uint64_t size_;
   uint64_t received_ = 0;
-  std::vector<char> memory_;                 // Of small ones, until they are kept.
+  std::unique_ptr<SpoolPack::Place> place_;  // Of small ones.
+  std::optional<KeptBytes> found_;           // Of those that another process has kept.
   std::optional<SpoolFile> file_;            // Of the others.
-  std::shared_ptr<const SpoolFile> packed_;  // With others, from begin_ on.
-  uint64_t begin_ = 0;
   std::string name_ = {};
 };
 

@@ -12,7 +12,6 @@
 namespace fedtune {
 
 absl::Status SummedBytes::Read(uint64_t offset, std::span<std::byte> bytes) const {
-  if (bytes_.in_memory()) return bytes_.Read(offset, bytes);
   std::vector<std::byte> whole;  // A block of which less is wanted.
   for (uint64_t done = 0; done < bytes.size();) {
     const uint64_t block = (offset + done) / BlockSums::kBlockBytes;
@@ -33,7 +32,6 @@ absl::Status SummedBytes::Read(uint64_t offset, std::span<std::byte> bytes) cons
 }
 
 absl::Status SummedBytes::Check() const {
-  if (bytes_.in_memory()) return absl::OkStatus();
   std::vector<std::byte> block(BlockSums::kBlockBytes);
   for (uint64_t start = 0; start < bytes_.size(); start += BlockSums::kBlockBytes) {
     const uint64_t size = std::min<uint64_t>(BlockSums::kBlockBytes, bytes_.size() - start);

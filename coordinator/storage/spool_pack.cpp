@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "coordinator/storage/spool_pack.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/status_macros.h"
+
+namespace fedtune {
+namespace {
+
+// At which places begin: none shares a page of the disk's with another, which would be
+// written for each of them, and what is written in blocks fills whole ones.
+constexpr uint64_t kUnit = uint64_t{64} << 10;
+
+// In whole units; two places never begin at the same byte.
+uint64_t SpaceFor(uint64_t size) {
+  return (std::max<uint64_t>(size, 1) + kUnit - 1) / kUnit * kUnit;
+}
+
+}  // namespace
+
+// What of it is taken. Thread-safe, but for Keep().
+class SpoolPack::File {
+ public:
+  explicit File(SpoolFile file) : file_(std::move(file)) {}
+
+  // The first space of this size that nobody needs: where it begins.
+  uint64_t Take(uint64_t size) {
+    const std::lock_guard lock(mutex_);
+    uint64_t begin = 0;
+    for (const auto& [taken, space] : taken_) {
+      if (taken - begin >= size) break;
+      begin = taken + space.size;
+    }
+    taken_.emplace(begin, Space{.size = size});
+    return begin;
+  }
+
+  void GiveBack(uint64_t begin) {
+    const std::lock_guard lock(mutex_);
+    const auto taken = taken_.find(begin);
+    taken->second.is_held = false;
+    if (!taken->second.is_kept) taken_.erase(taken);
+  }
+
+  void NoteKept(uint64_t begin) {
+    const std::lock_guard lock(mutex_);
+    taken_.at(begin).is_kept = true;
+  }
+
+  void Clear() {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(taken_, [](const auto& taken) { return !taken.second.is_held; });
+    for (auto& [begin, space] : taken_) space.is_kept = false;
+  }
+
+  SpoolFile& spooled() { return file_; }
+
+ private:
+  struct Space {
+    uint64_t size = 0;
+    bool is_held = true;   // By a place.
+    bool is_kept = false;  // And wanted.
+  };
+
+  SpoolFile file_;
+  std::mutex mutex_;
+  std::map<uint64_t, Space> taken_;  // By where they begin.
+};
+
+SpoolPack::Place::Place(std::shared_ptr<File> file, uint64_t space)
+    : file_(std::move(file)), begin_(file_->Take(space)) {}
+
+SpoolPack::Place::~Place() { file_->GiveBack(begin_); }
+
+absl::Status SpoolPack::Place::Write(uint64_t offset, std::span<const std::byte> bytes) {
+  return file_->spooled().Write(begin_ + offset, bytes);
+}
+
+absl::Status SpoolPack::Place::Read(uint64_t offset, std::span<std::byte> bytes) const {
+  return file_->spooled().Read(begin_ + offset, bytes);
+}
+
+std::string SpoolPack::Place::name() const { return Spool::NameIn(file_->spooled(), begin_); }
+
+absl::StatusOr<std::shared_ptr<SpoolPack::File>> SpoolPack::OpenFile() {
+  const std::lock_guard lock(mutex_);
+  if (file_ == nullptr) {
+    ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
+    file_ = std::make_shared<File>(std::move(file));
+  }
+  return file_;
+}
+
+absl::StatusOr<std::unique_ptr<SpoolPack::Place>> SpoolPack::NewPlace(uint64_t size) {
+  ASSIGN_OR_RETURN(std::shared_ptr<File> file, OpenFile());
+  return std::unique_ptr<Place>(new Place(std::move(file), SpaceFor(size)));
+}
+
+absl::Status SpoolPack::Keep(std::span<Place* const> places) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, OpenFile());
+  const bool is_there =
+      std::all_of(places.begin(), places.end(), [&](const Place* p) { return p->file_ == file; });
+  if (!is_there) {
+    return absl::ResourceExhaustedError("a sync of the file has failed; it is to be written anew");
+  }
+  if (absl::Status kept = file->spooled().Keep(); !kept.ok()) {
+    // Nobody knows what a file holds whose sync has failed; what it kept before is there.
+    Close();
+    return kept;
+  }
+  for (const Place* place : places) file->NoteKept(place->begin_);
+  return absl::OkStatus();
+}
+
+// While no other file can be made, which would be set aside.
+std::function<void()> SpoolPack::Clear() {
+  const std::lock_guard lock(mutex_);
+  if (file_ == nullptr) return spool_.SetAside(run_, {});
+  file_->Clear();
+  return spool_.SetAside(run_, {file_->spooled().name()});
+}
+
+void SpoolPack::Close() {
+  const std::lock_guard lock(mutex_);
+  file_.reset();
+}
+
+}  // namespace fedtune
