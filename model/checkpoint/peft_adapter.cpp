@@ -113,6 +113,10 @@ absl::StatusOr<std::vector<FactorPair>> FindPairs(const SafetensorsFile& file,
 }
 
 absl::StatusOr<AdapterModule> ModuleOf(const FactorPair& pair, const PeftConfig& config) {
+  if (!config.TargetsModule(pair.module)) {
+    return Invalid(fmt::format("tensor {} is of a module that target_modules in {} does not name",
+                               pair.a->name, kConfigFile));
+  }
   const int64_t rank = pair.a->shape[0];
   if (pair.b->shape[1] != rank) {
     return Invalid(fmt::format("tensors {} {} and {} {} differ in rank", pair.a->name,

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "model/checkpoint/base_model_description.h"
 #include "model/checkpoint/safetensors_writer.h"
+#include "nlohmann/json.hpp"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -128,6 +129,19 @@ TEST_F(PeftAdapterTest, RefusesARankThatTheConfigurationDoesNotName) {
     tensors[1].shape = {12, 1};
   });
   EXPECT_THAT(Error(), HasSubstr("has rank 1, but adapter_config.json says 2"));
+}
+
+// peft would leave its factors out.
+TEST_F(PeftAdapterTest, RefusesAModuleThatTheConfigurationDoesNotName) {
+  Write();
+  const std::filesystem::path file = path_ / "adapter_config.json";
+  auto config = nlohmann::json::parse(*ReadFile(file));
+  config["target_modules"] = {"q_proj"};
+  config["target_parameters"] = {"gate_proj.weight"};
+  ASSERT_THAT(WriteFileAtomically(file, config.dump()), IsOk());
+  EXPECT_THAT(Error(), HasSubstr("tensor base_model.model.model.layers.0.mlp.up_proj.lora_A.weight "
+                                 "is of a module that target_modules in adapter_config.json does "
+                                 "not name"));
 }
 
 TEST_F(PeftAdapterTest, RefusesFactorsThatDoNotMultiply) {

@@ -40,14 +40,28 @@ void ReadPattern(ConfigReader& reader, const nlohmann::ordered_json& file, const
   reader.Take(inner);
 }
 
-void ReadTargetParameters(ConfigReader& reader, std::vector<std::string>& parameters) {
-  const json* list = reader.Find("target_parameters");
+void ReadNames(ConfigReader& reader, const char* key, std::vector<std::string>& names) {
+  const json* list = reader.Find(key);
   if (list == nullptr) return;
   const bool are_names =
       list->is_array() &&
       std::all_of(list->begin(), list->end(), [](const json& j) { return j.is_string(); });
-  reader.Require(are_names, "target_parameters", "is not a list of names");
-  if (are_names) parameters = list->get<std::vector<std::string>>();
+  reader.Require(are_names, key, "is not a list of names");
+  if (are_names) names = list->get<std::vector<std::string>>();
+}
+
+// An expression for the names is taken to match them.
+void ReadTargetModules(ConfigReader& reader, std::vector<std::string>& modules) {
+  const json* value = reader.Find("target_modules");
+  if (value != nullptr && !value->is_string()) ReadNames(reader, "target_modules", modules);
+}
+
+// Whether it is among `names`, or ends in one behind a dot.
+bool IsNamed(const std::vector<std::string>& names, std::string_view name) {
+  return std::any_of(names.begin(), names.end(), [&](std::string_view end) {
+    return name == end || (name.ends_with(end) && name.size() > end.size() &&
+                           name[name.size() - end.size() - 1] == '.');
+  });
 }
 
 // Before the first step peft subtracts what some initial factors add from the base
@@ -119,12 +133,12 @@ double PeftConfig::AlphaOf(std::string_view module) const {
 }
 
 bool PeftConfig::TargetsParameter(std::string_view parameter) const {
-  return std::any_of(target_parameters.begin(), target_parameters.end(),
-                     [&](std::string_view target) {
-                       return parameter == target ||
-                              (parameter.ends_with(target) && parameter.size() > target.size() &&
-                               parameter[parameter.size() - target.size() - 1] == '.');
-                     });
+  return IsNamed(target_parameters, parameter);
+}
+
+bool PeftConfig::TargetsModule(std::string_view module) const {
+  return target_modules.empty() || IsNamed(target_modules, module) ||
+         TargetsParameter(fmt::format("{}.weight", module)) || ExpertName::Parse(module);
 }
 
 absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_view source) {
@@ -142,7 +156,8 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_vi
   const auto file = nlohmann::ordered_json::parse(text);  // It is JSON, as ParseJson() knows.
   ReadPattern(reader, file, "rank_pattern", kRank, config.rank_pattern);
   ReadPattern(reader, file, "alpha_pattern", kAlpha, config.alpha_pattern);
-  ReadTargetParameters(reader, config.target_parameters);
+  ReadTargetModules(reader, config.target_modules);
+  ReadNames(reader, "target_parameters", config.target_parameters);
   RETURN_IF_ERROR(reader.Finish());
   return config;
 }

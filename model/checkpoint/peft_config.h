@@ -23,6 +23,7 @@ struct PeftConfig {
   // layer's routed experts, in the order of the file.
   NamePatterns<int64_t> rank_pattern;
   NamePatterns<double> alpha_pattern;
+  std::vector<std::string> target_modules;  // None where the file has an expression.
   std::vector<std::string> target_parameters;
 
   // What holds for one module, or a fused parameter, by its name in the checkpoint. Where
@@ -36,6 +37,10 @@ struct PeftConfig {
 
   // Whether target_parameters names the parameter, or an end of its name.
   bool TargetsParameter(std::string_view parameter) const;
+
+  // Whether peft would give the module, not fused, factors of its own: not if the file
+  // lists modules and parameters and none is it or an end of its name.
+  bool TargetsModule(std::string_view module) const;
 
  private:
   // As peft sees it: rank and alpha, and what both are shared by.

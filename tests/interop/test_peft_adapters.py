@@ -125,6 +125,19 @@ def test_what_we_do_not_have_is_refused_by_its_name(tmp_path: Path, key: str) ->
     assert f"adapter_config.json: {key} " in done.stderr
 
 
+def test_factors_that_peft_would_leave_out_are_refused(tmp_path: Path) -> None:
+    """Of modules that target_modules does not name."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save("llama_mha", base)
+    save_adapter(base, adapter, target_modules=ATTENTION)
+    file = adapter / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(config | {"target_modules": ["q_proj", "v_proj"]}), encoding="utf-8")
+    done = ours(base, adapter, tmp_path)
+    assert done.returncode != 0
+    assert "k_proj.lora_A.weight is of a module that target_modules" in done.stderr
+
+
 def test_a_tied_head_is_refused(tmp_path: Path) -> None:
     """What peft merges of it changes the embedding, too."""
     base, adapter = tmp_path / "base", tmp_path / "adapter"
