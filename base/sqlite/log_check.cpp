@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/sqlite/page_checksum.h"
+#include "fmt/format.h"
 
 namespace fedtune {
 namespace {
@@ -240,6 +241,14 @@ std::optional<int64_t> DamagedFrame(const std::filesystem::path& database) {
     if (Look(database) != damaged) return std::nullopt;
   }
   return damaged;
+}
+
+absl::Status CheckLog(const std::filesystem::path& database) {
+  const std::optional<int64_t> frame = DamagedFrame(database);
+  if (!frame.has_value()) return absl::OkStatus();
+  return absl::DataLossError(
+      fmt::format("{}-wal, which is part of the database: {} is damaged", database.string(),
+                  *frame == 0 ? "its header" : fmt::format("frame {}", *frame)));
 }
 
 void RemoveHalfNewLog(const std::filesystem::path& database) {

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "absl/status/status.h"
+
 namespace fedtune {
 
 // SQLite reads a write-ahead log up to the first frame whose checksum is wrong, and takes
@@ -18,6 +20,9 @@ namespace fedtune {
 // log that can be read, or the last transaction alone may have been cut off: damage to
 // that one looks the same. Others may write the log meanwhile.
 std::optional<int64_t> DamagedFrame(const std::filesystem::path& database);
+
+// DATA_LOSS: DamagedFrame() names one.
+absl::Status CheckLog(const std::filesystem::path& database);
 
 // Removes a log of whose header a crash has left half of a new one, if all that it has
 // committed is in the database: SQLite would begin anew under the salts of what is left.

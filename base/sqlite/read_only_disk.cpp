@@ -3,11 +3,16 @@
 #include "base/sqlite/read_only_disk.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <system_error>
+
+#include "base/files.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
 
 namespace fedtune {
 namespace {
@@ -32,10 +37,31 @@ bool HasLog(const std::filesystem::path& database) {
   return !error && bytes > 0;
 }
 
-// Of a path from the root on.
-std::string UriOf(const std::filesystem::path& database) {
+}  // namespace
+
+absl::StatusOr<DatabaseOnReadOnlyDisk::Stamp> DatabaseOnReadOnlyDisk::StampOf(
+    const std::filesystem::path& file) {
+  struct stat status = {};
+  if (::stat(file.c_str(), &status) != 0) return ErrnoToStatus(errno, "look at", file);
+  return Stamp{.bytes = status.st_size,
+               .seconds = status.st_mtim.tv_sec,
+               .nanoseconds = status.st_mtim.tv_nsec};
+}
+
+std::optional<DatabaseOnReadOnlyDisk> DatabaseOnReadOnlyDisk::Find(
+    const std::filesystem::path& database) {
+  // The log lies beside the file that a link names.
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::canonical(database, error);
+  if (error || !IsOnReadOnlyDisk(file)) return std::nullopt;
+  const absl::StatusOr<Stamp> found = StampOf(file);
+  if (!found.ok() || HasLog(file)) return std::nullopt;
+  return DatabaseOnReadOnlyDisk(file, *found);
+}
+
+std::string DatabaseOnReadOnlyDisk::Uri() const {
   std::string uri = "file://";
-  for (const char c : database.string()) {
+  for (const char c : file_.string()) {
     switch (c) {
       case '%':
         uri += "%25";
@@ -53,14 +79,13 @@ std::string UriOf(const std::filesystem::path& database) {
   return uri + "?immutable=1";
 }
 
-}  // namespace
-
-std::optional<std::string> UriOnReadOnlyDisk(const std::filesystem::path& database) {
-  // The log lies beside the file that a link names.
-  std::error_code error;
-  const std::filesystem::path file = std::filesystem::canonical(database, error);
-  if (error || !IsOnReadOnlyDisk(file) || HasLog(file)) return std::nullopt;
-  return UriOf(file);
+absl::Status DatabaseOnReadOnlyDisk::CheckIsStill() const {
+  ASSIGN_OR_RETURN(const Stamp now, StampOf(file_));
+  if (now == found_ && !HasLog(file_)) return absl::OkStatus();
+  return absl::UnavailableError(fmt::format(
+      "{} is being written, by another path than this one, by which it can only be read: what was "
+      "read may be of no one moment; do this by the path by which it is written",
+      file_.string()));
 }
 
 }  // namespace fedtune

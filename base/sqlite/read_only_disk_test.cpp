@@ -2,10 +2,16 @@
 
 #include "base/sqlite/read_only_disk.h"
 
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/sqlite/sqlite.h"
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "tests/support/failing_disk.h"
 #include "tests/support/read_only_mount.h"
@@ -16,6 +22,8 @@ namespace fedtune {
 namespace {
 
 using testing::FailingDisk;
+using testing::HasCode;
+using ::testing::HasSubstr;
 using testing::IsOk;
 using testing::ReadOnlyMount;
 using testing::TemporaryDirectory;
@@ -65,7 +73,7 @@ TEST_F(ReadOnlyDiskTest, WhatOnlyItsLogHasIsReadThere) {
   ASSERT_THAT(writer->Execute("INSERT INTO pots VALUES (3)"), IsOk());
   const ReadOnlyMount mount(directory_.path());
   if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
-  EXPECT_EQ(UriOnReadOnlyDisk(path_), std::nullopt);
+  EXPECT_FALSE(DatabaseOnReadOnlyDisk::Find(path_).has_value());
   const absl::StatusOr<int64_t> pots = CountPots();
   ASSERT_THAT(pots, IsOk()) << pots.status();
   EXPECT_EQ(*pots, 3);
@@ -96,8 +104,68 @@ TEST_F(ReadOnlyDiskTest, ADatabaseCanBeReadOnADiskThatHasFailed) {
   EXPECT_EQ(*pots, 2);
 }
 
+// The same database by a path by which it can only be read, and which was last written long
+// ago.
+class ReadOnlyPathTest : public ReadOnlyDiskTest {
+ protected:
+  void SetUp() override {
+    ReadOnlyDiskTest::SetUp();
+    const auto hour_ago = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+    std::filesystem::last_write_time(path_, hour_ago);
+    if (!mount_.stands()) GTEST_SKIP() << "nothing may be mounted here";
+    absl::StatusOr<SqliteDatabase> reader =
+        SqliteDatabase::OpenToRead(elsewhere_.path() / path_.filename());
+    ASSERT_THAT(reader, IsOk());
+    reader_.emplace(*std::move(reader));
+  }
+
+  absl::Status BackUp(const PageProgress& progress) {
+    return reader_->BackUpTo(directory_.path() / "copy.db", progress);
+  }
+
+  void Write(std::optional<SqliteDatabase>& writer) const {
+    absl::StatusOr<SqliteDatabase> opened = SqliteDatabase::OpenChecked(path_);
+    ASSERT_THAT(opened, IsOk());
+    writer.emplace(*std::move(opened));
+    EXPECT_THAT(writer->Execute("UPDATE pots SET id = id + 1"), IsOk());
+  }
+
+  const TemporaryDirectory elsewhere_;
+  const ReadOnlyMount mount_{directory_.path(), elsewhere_.path()};
+  std::optional<SqliteDatabase> reader_;
+};
+
+TEST_F(ReadOnlyPathTest, WhatNobodyWritesIsCopied) {
+  EXPECT_THAT(BackUp(nullptr), IsOk());
+  EXPECT_THAT(reader_->CheckIsStill(), IsOk());
+}
+
+TEST_F(ReadOnlyPathTest, WhatIsWrittenDuringACopyIsNotTaken) {
+  const absl::Status made = BackUp([this](int64_t, int64_t) {
+    std::optional<SqliteDatabase> writer;
+    Write(writer);
+    return true;
+  });
+  EXPECT_THAT(made, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Message(made), HasSubstr("is being written"));
+}
+
+TEST_F(ReadOnlyPathTest, WhatIsWrittenToItsLogDuringACopyIsNotLeftOut) {
+  std::optional<SqliteDatabase> writer;
+  EXPECT_THAT(BackUp([&](int64_t, int64_t) {
+                Write(writer);
+                return true;
+              }),
+              HasCode(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(ReadOnlyPathTest, APageThatIsWrittenMeanwhileIsNotTakenForADamagedOne) {
+  std::fstream(path_, std::ios::in | std::ios::out | std::ios::binary).seekp(4096) << "half a page";
+  EXPECT_THAT(reader_->Execute("SELECT * FROM pots"), HasCode(absl::StatusCode::kUnavailable));
+}
+
 TEST_F(ReadOnlyDiskTest, OfOneThatCanBeWrittenThereIsNoSuchUri) {
-  EXPECT_EQ(UriOnReadOnlyDisk(path_), std::nullopt);
+  EXPECT_FALSE(DatabaseOnReadOnlyDisk::Find(path_).has_value());
 }
 
 }  // namespace

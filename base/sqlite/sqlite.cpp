@@ -8,12 +8,12 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "base/exit_code.h"
 #include "base/files.h"
 #include "base/sqlite/checksum_vfs.h"
 #include "base/sqlite/log_check.h"
-#include "base/sqlite/read_only_disk.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -106,18 +106,12 @@ absl::Status ToStatus(sqlite3* database, int code) {
 // The same, and what it means for the connection.
 absl::Status Judge(SqliteConnectionState& state, sqlite3* database, int code) {
   absl::Status status = ToStatus(database, code);
-  if (!EndsConnection(status, code)) return status;
+  const bool ends = EndsConnection(status, code);
+  if (absl::Status still = state.CheckIsStill(); absl::IsUnavailable(still))
+    status = std::move(still);
+  if (!ends) return status;
   absl::Status ended = Ended(state, database, Message(status));
   return state.on_end == nullptr ? status : ended;
-}
-
-// SQLite would leave out what was committed behind the damage, and say nothing.
-absl::Status CheckLog(const std::filesystem::path& path) {
-  const std::optional<int64_t> frame = DamagedFrame(path);
-  if (!frame.has_value()) return absl::OkStatus();
-  return absl::DataLossError(
-      fmt::format("{}-wal, which is part of the database: {} is damaged", path.string(),
-                  *frame == 0 ? "its header" : fmt::format("frame {}", *frame)));
 }
 
 // Makes an empty file that only its owner can read; SQLite gives its journals
@@ -252,12 +246,14 @@ absl::StatusOr<SqliteDatabase> SqliteDatabase::OpenWith(const std::filesystem::p
                                                         int flags, const char* vfs) {
   RETURN_IF_ERROR(CheckLog(path));
   if ((flags & SQLITE_OPEN_READWRITE) != 0) RemoveHalfNewLog(path);
-  std::optional<std::string> uri;
-  if ((flags & SQLITE_OPEN_READWRITE) == 0) uri = UriOnReadOnlyDisk(path);
-  flags |= SQLITE_OPEN_FULLMUTEX | (uri.has_value() ? SQLITE_OPEN_URI : 0);
+  std::optional<DatabaseOnReadOnlyDisk> still;
+  if ((flags & SQLITE_OPEN_READWRITE) == 0) still = DatabaseOnReadOnlyDisk::Find(path);
+  flags |= SQLITE_OPEN_FULLMUTEX | (still.has_value() ? SQLITE_OPEN_URI : 0);
+  const std::string name = still.has_value() ? still->Uri() : path.string();
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(uri.value_or(path.string()).c_str(), &handle, flags, vfs);
+  const int code = sqlite3_open_v2(name.c_str(), &handle, flags, vfs);
   SqliteDatabase database(handle);
+  database.state_->on_read_only_disk = std::move(still);
   // Of what could not be opened SQLite knows no path.
   const int error = code == SQLITE_CANTOPEN ? sqlite3_system_errno(handle) : 0;
   if (error != 0) return ErrnoToStatus(error, "open", path);

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "base/check.h"
 #include "base/sqlite/page_checksum.h"
+#include "base/sqlite/read_only_disk.h"
 #include "base/status_macros.h"
 
 struct sqlite3;
@@ -32,7 +33,8 @@ namespace fedtune {
 //   ALREADY_EXISTS: a uniqueness constraint. FAILED_PRECONDITION: another one.
 //   RESOURCE_EXHAUSTED: the disk is full; nothing has changed.
 //   UNAVAILABLE: another process kept the database locked for five seconds, or
-//     the connection has ended.
+//     the connection has ended, or a database that can only be read by this path was
+//     written by another one.
 //   DATA_LOSS: the file, or its write-ahead log (log_check.h), is damaged, or it is no
 //     database.
 //   INTERNAL: anything else.
@@ -50,6 +52,11 @@ struct SqliteConnectionState {
   std::function<void(const absl::Status&)> on_end;
   std::function<absl::Status(SqliteDatabase&)> write_guard;
   int checkpoint_pages = 0;
+  std::optional<DatabaseOnReadOnlyDisk> on_read_only_disk;
+
+  absl::Status CheckIsStill() const {
+    return on_read_only_disk.has_value() ? on_read_only_disk->CheckIsStill() : absl::OkStatus();
+  }
 };
 
 // A prepared statement. Parameters are bound in order, then rows are stepped
@@ -133,12 +140,16 @@ class SqliteDatabase {
   static absl::StatusOr<SqliteDatabase> OpenChecked(const std::filesystem::path& path);
 
   // Opens a file that is there, checked or not, to read it only, also while another
-  // connection writes it. NOT_FOUND. DATA_LOSS.
+  // connection writes it; but see CheckIsStill(). NOT_FOUND. DATA_LOSS.
   static absl::StatusOr<SqliteDatabase> OpenToRead(const std::filesystem::path& path);
+
+  // What OpenToRead() has opened on a read-only disk (read_only_disk.h) is read without
+  // locks. UNAVAILABLE: it has been written since, and nothing that was read counts.
+  absl::Status CheckIsStill() const { return state_->CheckIsStill(); }
 
   // Writes the database as it is now to `path`, where no file must be, and syncs it;
   // others may write the database meanwhile. The copy is one file and is checked if
-  // the database is. CANCELLED: by `progress`.
+  // the database is. CANCELLED: by `progress`. UNAVAILABLE: as of CheckIsStill().
   absl::Status BackUpTo(const std::filesystem::path& path, const PageProgress& progress = nullptr);
 
   // From now on `on_end` is told once when the connection ends, and the call that

@@ -129,6 +129,7 @@ absl::Status SqliteDatabase::BackUpTo(const std::filesystem::path& path,
                                                ReservesChecksumBytes() ? ChecksumVfs() : nullptr));
   const absl::Status copied = CopyPages(to, progress);
   RETURN_IF_ERROR(Execute("ROLLBACK"));
+  RETURN_IF_ERROR(CheckIsStill());
   if (!copied.ok()) return Annotate(copied, fmt::format("cannot copy to {}", path.string()));
   // One file, which can be read where nothing can be written.
   return to.Execute("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;");

@@ -36,7 +36,8 @@ uint64_t SpaceForBackup(const std::filesystem::path& state);
 // DATA_LOSS: the state directory is damaged; says where. RESOURCE_EXHAUSTED: less space
 // is free than SpaceForBackup(), as runs need space, too.
 // FAILED_PRECONDITION: another process is making a backup there. ALREADY_EXISTS: there
-// is one of this second. CANCELLED: by `progress`.
+// is one of this second. CANCELLED: by `progress`. UNAVAILABLE: as of
+// SqliteDatabase::CheckIsStill().
 absl::StatusOr<std::filesystem::path> BackUp(const std::filesystem::path& state,
                                              const std::filesystem::path& backups, absl::Time now,
                                              std::string_view suffix = "",

@@ -266,6 +266,39 @@ TEST_F(BackupTest, IsMadeOfAStateDirectoryWhoseDiskHasBecomeReadOnly) {
   EXPECT_THAT(ProblemsOf(MakeBackup()), IsEmpty());
 }
 
+// A coordinator begins where the state directory can be written, and has rounds.
+TEST_F(BackupTest, IsNotMadeByAReadOnlyPathOfAStateDirectoryThatIsWrittenByAnother) {
+  Close();
+  const TemporaryDirectory elsewhere;
+  const ReadOnlyMount mount(State(), elsewhere.path());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  const auto made =
+      BackUp(elsewhere.path(), Folder(), kNow, "", [this](std::string_view task, double) {
+        if (task == "copying the database" && runs_ == nullptr) {
+          Open();
+          ReleaseNext();
+        }
+        return true;
+      });
+  EXPECT_THAT(made, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Backups(Folder()), IsEmpty());
+}
+
+TEST_F(BackupTest, ACheckSaysNothingByAReadOnlyPathOfWhatIsWrittenByAnother) {
+  Close();
+  const TemporaryDirectory elsewhere;
+  const ReadOnlyMount mount(State(), elsewhere.path());
+  if (!mount.stands()) GTEST_SKIP() << "nothing may be mounted here";
+  const auto report = CheckState(elsewhere.path(), [this](std::string_view task, double) {
+    if (task == "reading blobs" && runs_ == nullptr) {
+      Open();
+      for (int i = 0; i < 3; ++i) ReleaseNext();
+    }
+    return true;
+  });
+  EXPECT_THAT(report, HasCode(absl::StatusCode::kUnavailable));
+}
+
 TEST_F(BackupTest, CanBeGivenUp) {
   for (const std::string_view when : {"copying the database", "copying blobs"}) {
     EXPECT_THAT(BackUp(State(), Folder(), kNow, "",

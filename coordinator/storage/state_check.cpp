@@ -88,6 +88,13 @@ class Inspection {
 
   absl::Status CheckDatabase() {
     ASSIGN_OR_RETURN(const SqliteDatabase database, SqliteDatabase::OpenToRead(Database()));
+    absl::Status looked = LookInto(database);
+    // Of what was written meanwhile nothing can be said.
+    RETURN_IF_ERROR(database.CheckIsStill());
+    return looked;
+  }
+
+  absl::Status LookInto(const SqliteDatabase& database) {
     ASSIGN_OR_RETURN(report_.schema, database.SchemaVersion());
     if (report_.schema > NewestSchema()) {
       return absl::FailedPreconditionError(

@@ -32,7 +32,7 @@ struct StateReport {
 // another process.
 //
 // NOT_FOUND: there is no database. FAILED_PRECONDITION: a newer version of the program
-// wrote it. CANCELLED: by `progress`.
+// wrote it. CANCELLED: by `progress`. UNAVAILABLE: as of SqliteDatabase::CheckIsStill().
 absl::StatusOr<StateReport> CheckState(const std::filesystem::path& directory,
                                        const TaskProgress& progress = nullptr);
 

@@ -14,11 +14,14 @@ namespace fedtune::testing {
 // long as this lives.
 class ReadOnlyMount {
  public:
-  explicit ReadOnlyMount(std::filesystem::path folder)
+  explicit ReadOnlyMount(const std::filesystem::path& folder) : ReadOnlyMount(folder, folder) {}
+
+  // Another folder by which that one can only be read.
+  ReadOnlyMount(const std::filesystem::path& of, std::filesystem::path folder)
       : folder_(std::move(folder)),
         stands_(::unshare(CLONE_NEWNS) == 0 &&
                 ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                ::mount(folder_.c_str(), folder_.c_str(), nullptr, MS_BIND, nullptr) == 0 &&
+                ::mount(of.c_str(), folder_.c_str(), nullptr, MS_BIND, nullptr) == 0 &&
                 ::mount(nullptr, folder_.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY,
                         nullptr) == 0) {}
   ReadOnlyMount(const ReadOnlyMount&) = delete;
