@@ -121,7 +121,13 @@ struct Computation {
   // without kernels for them, keep what all of them took and gave.
   bool experts_in_turn = false;
 
+  // Latent attention by a CPU's kernels takes its heads from where projections wrote them.
+  bool assembles_no_heads = false;
+
   bool on_gpu() const { return type == ComputeType::kBf16; }
+  bool by_kernels() const {
+    return type == ComputeType::kFp32 || type == ComputeType::kFp32Rounding;
+  }
   bool rounds() const { return type == ComputeType::kFp32Rounding && StaysBf16(model); }
 };
 
@@ -135,7 +141,29 @@ Computation ComputationOf(const BaseModelDescription& model, const AdapterLayout
       std::any_of(layout.modules().begin(), layout.modules().end(),
                   [&](const AdapterModule& module) { return experts.contains(module.name); });
   const bool in_turn = type == ComputeType::kFp32Widened || (type == ComputeType::kBf16 && adapted);
-  return {model, type, in_turn};
+  Computation computation = {model, type, in_turn};
+  computation.assembles_no_heads =
+      computation.by_kernels() &&
+      std::any_of(model.linear_layers.begin(), model.linear_layers.end(),
+                  [](const LinearLayer& layer) { return EndsIn(layer, "kv_b_proj"); });
+  return computation;
+}
+
+// What the products of a layer take, as it is kept for the gradients of A.
+double TakenValues(const LinearLayer& layer, const Computation& computation) {
+  const auto taken = static_cast<double>(layer.in_features);
+  return computation.rounds() ? taken / 2 : taken;
+}
+
+// As AttentionValues(), of projections whose results are the heads; those that take x have it
+// together. Norms keep what they took, too.
+double LatentValues(const LinearLayer& layer, const Computation& computation) {
+  const double taken = TakenValues(layer, computation);
+  const auto given = static_cast<double>(layer.out_features);
+  if (EndsIn(layer, "o_proj")) return taken + 2 * given;
+  if (EndsIn(layer, "q_b_proj")) return static_cast<double>(layer.in_features) + taken + given;
+  if (EndsIn(layer, "q_a_proj")) return 0;
+  return EndsIn(layer, "q_proj") ? given : taken + given;
 }
 
 // What a token leaves behind in an MLP's projection that it goes through.
@@ -151,9 +179,12 @@ double MlpValues(const LinearLayer& layer, const Computation& computation) {
 double KeptValues(const LinearLayer& layer, const Computation& computation) {
   switch (layer.kind) {
     case LayerKind::kAttention:
-      return static_cast<double>(AttentionValues(layer));
+      return computation.assembles_no_heads ? LatentValues(layer, computation)
+                                            : static_cast<double>(AttentionValues(layer));
     case LayerKind::kRouter:
-      return static_cast<double>(2 * layer.in_features + layer.out_features);
+      return (computation.by_kernels() ? TakenValues(layer, computation)
+                                       : static_cast<double>(2 * layer.in_features)) +
+             static_cast<double>(layer.out_features);
     case LayerKind::kHead:
       return 0;
     case LayerKind::kRoutedExpert:

@@ -2,6 +2,9 @@
 
 #include "plan/cost.h"
 
+#include <string>
+#include <tuple>
+
 #include "gtest/gtest.h"
 #include "plan/adapter_targets.h"
 
@@ -183,6 +186,34 @@ TEST(PlanCostTest, WithoutAvx512ExpertsLeaveWhatTheyTookAndGaveAndTakeSixTimesAs
   EXPECT_EQ(activations(ComputeType::kFp32), static_cast<int64_t>(1.05 * 4 * 40 * (30 + 50)));
   EXPECT_EQ(activations(ComputeType::kFp32Widened),
             static_cast<int64_t>(1.05 * 4 * 40 * (2 * 50 + 6 * (30 + 50))));
+}
+
+TEST(PlanCostTest, WithAvx512LatentAttentionLeavesWhatProjectionsTookAndGaveAndNoOtherHeads) {
+  BaseModelDescription model = Model();
+  model.vocabulary_size = 1;
+  model.parameter_count = 100'000'000;
+  model.weight_bytes = 200'000'000;
+  for (const auto& [name, in, out] :
+       {std::tuple("q_proj", 20, 36), std::tuple("kv_a_proj", 20, 14),
+        std::tuple("kv_b_proj", 10, 48), std::tuple("o_proj", 24, 20)}) {
+    LinearLayer layer;
+    layer.name = std::string("model.layers.0.self_attn.") + name;
+    layer.kind = LayerKind::kAttention;
+    layer.in_features = in;
+    layer.out_features = out;
+    model.linear_layers.push_back(layer);
+  }
+  model.linear_layers.erase(model.linear_layers.begin(), model.linear_layers.end() - 4);
+  const Plan plan = AttentionPlan();
+  const AdapterLayout layout = *ResolveTargets(Model(), plan.adapter);
+  const auto activations = [&](ComputeType type) {
+    return EstimateCost(plan, model, layout, type).activation_bytes;
+  };
+  const int64_t given = 36 + 14 + 48 + 2 * 20, taken = 20 + 10 + 24, logits = 40;
+  EXPECT_EQ(activations(ComputeType::kFp32),
+            static_cast<int64_t>(1.05 * 4 * (40 * (given + taken) + logits)));
+  EXPECT_EQ(activations(ComputeType::kFp32Rounding),
+            static_cast<int64_t>(1.05 * 4 * (40 * (given + taken / 2) + logits)));
 }
 
 TEST(PlanCostTest, WithAvx512Bf16WhatGateAndUpGaveCountsHalfWhereWeightsStayInBf16) {

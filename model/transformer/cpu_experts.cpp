@@ -33,12 +33,6 @@ Rows Scratch(int64_t count, int64_t size) {
 
 at::TensorOptions Options() { return at::TensorOptions(at::kFloat); }
 
-bool AllRound(std::span<const MlpWeights> experts) {
-  return std::all_of(experts.begin(), experts.end(), [](const MlpWeights& expert) {
-    return Rounds(expert.gate_proj) && Rounds(expert.up_proj) && Rounds(expert.down_proj);
-  });
-}
-
 bool IsTrained(const at::Tensor& factor) { return factor.defined() && factor.requires_grad(); }
 
 }  // namespace
@@ -53,9 +47,15 @@ bool CpuExperts::CanCompute(const at::Tensor& x, std::span<const MlpWeights> exp
   });
 }
 
+bool CpuExperts::Round(std::span<const MlpWeights> experts) {
+  return std::all_of(experts.begin(), experts.end(), [](const MlpWeights& expert) {
+    return Rounds(expert.gate_proj) && Rounds(expert.up_proj) && Rounds(expert.down_proj);
+  });
+}
+
 CpuExperts::CpuExperts(at::Tensor x, std::span<const MlpWeights> experts, const Adapter& adapter,
                        Slots slots)
-    : rounds_(AllRound(experts)),
+    : rounds_(Round(experts)),
       x_(rounds_ ? Prepared(x, experts[0].gate_proj) : std::move(x)),
       experts_(experts),
       adapter_(&adapter),

@@ -30,7 +30,10 @@ class CpuExperts {
   static bool CanCompute(const at::Tensor& x, std::span<const MlpWeights> experts,
                          const Adapter& adapter);
 
-  // Experts and adapter must outlive it. x is contiguous.
+  // Whether all of their layers round what they take.
+  static bool Round(std::span<const MlpWeights> experts);
+
+  // Experts and adapter must outlive it. x is contiguous, and may be prepared if they all round.
   CpuExperts(at::Tensor x, std::span<const MlpWeights> experts, const Adapter& adapter,
              Slots slots);
 
@@ -45,8 +48,8 @@ class CpuExperts {
   };
 
   // Given the gradient by y, [rows, hidden], which is the sum of each row's slots
-  // times their weights, fp32, or of the slots themselves without weights. Behind
-  // Forward(), once.
+  // times their weights, fp32, or of the slots themselves without weights. It may be
+  // prepared, as x. Behind Forward(), once.
   Gradients Backward(const at::Tensor& y_gradient, const at::Tensor& weights,
                      InputGradient input_gradient);
 

@@ -76,6 +76,47 @@ void ForColumns(int64_t columns, const std::function<void(ColumnRange)>& work) {
   });
 }
 
+// A layer's pass with the gradients that products take.
+struct LayerGradients {
+  const CpuLinearPass& pass;
+  at::Tensor by_y;  // Prepared.
+  at::Tensor by_low;
+
+  // What of some rows adds up to the gradient of x, for which it makes those of `low`.
+  void AppendTerms(int64_t begin, int64_t count, std::vector<MatrixTerm>& terms) const {
+    const LeftFactor left = LeftOf(by_y, begin);
+    Rows low;
+    if (pass.lora->defined()) {
+      low = RowsOf(by_low).From(begin);
+      LowGradientRows(*pass.linear, *pass.lora, left, count, low);
+    }
+    AppendInputTerms(*pass.linear, *pass.lora, left, low, terms);
+  }
+};
+
+LayerGradients ReadyGradients(const CpuLinearPass& pass) {
+  return {pass, Prepared(pass.y_gradient, *pass.linear),
+          pass.lora->defined() ? at::empty_like(pass.low) : at::Tensor()};
+}
+
+void MakeFactorGradients(const LayerGradients& layer, const at::Tensor& x,
+                         LinearGradients& gradients) {
+  const LoraFactors& lora = *layer.pass.lora;
+  const int64_t rows = layer.by_y.size(0);
+  if (lora.defined() && lora.a.requires_grad()) {
+    gradients.a = at::empty_like(lora.a);
+    ForColumns(lora.a.size(1), [&](ColumnRange columns) {
+      GradientOfA(RowsOf(layer.by_low), RightOf(x), rows, columns, gradients.a);
+    });
+  }
+  if (lora.defined() && lora.b.requires_grad()) {
+    gradients.b = at::empty_like(lora.b);
+    ForColumns(lora.b.size(0), [&](ColumnRange columns) {
+      GradientOfB(RowsOf(layer.pass.low), RightOf(layer.by_y), rows, columns, gradients.b);
+    });
+  }
+}
+
 }  // namespace
 
 bool HaveKernels(const at::Tensor& x, const Linear& linear) {
@@ -109,7 +150,7 @@ RightFactor RightOf(Bf16Rows rows) {
 bool Rounds(const Linear& linear) { return RoundsLeft(TypeOf(linear)); }
 
 at::Tensor Prepared(const at::Tensor& x, const Linear& linear) {
-  if (!Rounds(linear)) return x;
+  if (!Rounds(linear) || x.scalar_type() == at::kBFloat16) return x;
   const int64_t rows = x.size(0), size = x.size(1), pairs = PairsOf(size);
   at::Tensor rounded = at::empty({rows, 2 * pairs}, x.options().dtype(at::kBFloat16));
   const LeftFactor from = LeftOf(RowsOf(x));
@@ -208,35 +249,27 @@ CpuLinearResult CpuLinearForward(const at::Tensor& x, const Linear& linear,
 LinearGradients CpuLinearBackward(const at::Tensor& y_gradient, const at::Tensor& x,
                                   const at::Tensor& low, const Linear& linear,
                                   const LoraFactors& lora, InputGradient input_gradient) {
-  LinearGradients gradients;
-  const int64_t rows = y_gradient.size(0), in = linear.weight.size(1), out = y_gradient.size(1);
-  const at::Tensor by_y = Prepared(y_gradient, linear);
-  const at::Tensor low_gradient = lora.defined() ? at::empty_like(low) : at::Tensor();
+  const CpuLinearPass layer = {y_gradient, low, &linear, &lora};
+  return CpuLinearsBackward({&layer, 1}, x, input_gradient)[0];
+}
+
+std::vector<LinearGradients> CpuLinearsBackward(std::span<const CpuLinearPass> layers,
+                                                const at::Tensor& x, InputGradient input_gradient) {
+  std::vector<LayerGradients> ready;
+  for (const CpuLinearPass& layer : layers) ready.push_back(ReadyGradients(layer));
+  std::vector<LinearGradients> gradients(layers.size());
+  const int64_t rows = layers[0].y_gradient.size(0), in = layers[0].linear->weight.size(1);
   if (input_gradient == InputGradient::kCompute) {
-    gradients.x = at::empty({rows, in}, y_gradient.options());
+    gradients[0].x = at::empty({rows, in}, layers[0].y_gradient.options().dtype(at::kFloat));
   }
-  const Rows by_low = lora.defined() ? RowsOf(low_gradient) : Rows();
   ForRows(rows, [&](int64_t begin, int64_t count) {
-    const LeftFactor left = LeftOf(by_y, begin);
-    if (lora.defined()) LowGradientRows(linear, lora, left, count, by_low.From(begin));
-    if (!gradients.x.defined()) return;
     std::vector<MatrixTerm> terms;
-    AppendInputTerms(linear, lora, left, by_low.From(begin), terms);
-    const Rows by_x = RowsOf(gradients.x).From(begin);
+    for (const LayerGradients& layer : ready) layer.AppendTerms(begin, count, terms);
+    if (!gradients[0].x.defined()) return;
+    const Rows by_x = RowsOf(gradients[0].x).From(begin);
     Multiply(terms, {by_x.data, by_x.stride, count, in});
   });
-  if (lora.defined() && lora.a.requires_grad()) {
-    gradients.a = at::empty_like(lora.a);
-    ForColumns(in, [&](ColumnRange columns) {
-      GradientOfA(by_low, RightOf(x), rows, columns, gradients.a);
-    });
-  }
-  if (lora.defined() && lora.b.requires_grad()) {
-    gradients.b = at::empty_like(lora.b);
-    ForColumns(out, [&](ColumnRange columns) {
-      GradientOfB(RowsOf(low), RightOf(by_y), rows, columns, gradients.b);
-    });
-  }
+  for (size_t i = 0; i < layers.size(); ++i) MakeFactorGradients(ready[i], x, gradients[i]);
   return gradients;
 }
 

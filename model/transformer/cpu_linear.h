@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -55,7 +56,8 @@ RightFactor RightOf(Bf16Rows rows);
 bool Rounds(const Linear& linear);
 
 // Contiguous rows, [rows, in] or [rows, out], as products with the layer take them: x, or where
-// they round a tensor of bf16 with room for an even number of columns.
+// they round a tensor of bf16 with room for an even number of columns, as which x stays if it is
+// one.
 at::Tensor Prepared(const at::Tensor& x, const Linear& linear);
 
 // Such rows from some row on, or those of the index.
@@ -97,6 +99,18 @@ struct CpuLinearResult {
 };
 CpuLinearResult CpuLinearForward(const at::Tensor& x, const Linear& linear,
                                  const LoraFactors& lora);
+
+// The gradients of several layers that took the same rows, given each one's forward pass and
+// the gradient of what it gave. That of x, the sum of all layers', is the first one's.
+struct CpuLinearPass {
+  at::Tensor y_gradient;
+  at::Tensor low;
+  const Linear* linear;
+  const LoraFactors* lora;
+};
+std::vector<LinearGradients> CpuLinearsBackward(std::span<const CpuLinearPass> layers,
+                                                const at::Tensor& x, InputGradient input_gradient);
+
 LinearGradients CpuLinearBackward(const at::Tensor& y_gradient, const at::Tensor& x,
                                   const at::Tensor& low, const Linear& linear,
                                   const LoraFactors& lora, InputGradient input_gradient);

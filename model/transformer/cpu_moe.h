@@ -2,8 +2,6 @@
 
 #pragma once
 
-#include <span>
-
 #include "ATen/core/Tensor.h"
 #include "model/transformer/adapter.h"
 #include "model/transformer/experts.h"
@@ -11,14 +9,13 @@
 
 namespace fedtune {
 
-// ApplyMlp() and the routed part of ApplyMoe() by CpuExperts, where CanCompute() is
-// true. Differentiable; weights and adapter must outlive the derivative.
+// ApplyMlp() and ApplyMoe() by CpuExperts, where CanCompute() is true of all experts.
+// Differentiable; weights and adapter must outlive the derivative.
 at::Tensor ApplyMlpOnCpu(const at::Tensor& x, const MlpWeights& weights, const Adapter& adapter);
 
-// The sum over each row's experts, times `weights`, [rows, choices], fp32. The plan
-// has no padding.
-at::Tensor ApplyExpertsOnCpu(const at::Tensor& x, std::span<const MlpWeights> experts,
-                             const Adapter& adapter, const ExpertPlan& plan,
-                             const at::Tensor& weights);
+// The sum over each row's experts, times `shares`, [rows, choices], fp32, and what the
+// shared ones make of it. The plan has no padding.
+at::Tensor ApplyMoeOnCpu(const at::Tensor& x, const MoeWeights& moe, const Adapter& adapter,
+                         const ExpertPlan& plan, const at::Tensor& shares);
 
 }  // namespace fedtune

@@ -94,6 +94,18 @@ class CpuMoeTest : public ::testing::Test {
                  weights.down_proj);
   }
 
+  MoeWeights Mixture() const {
+    MoeWeights moe;
+    moe.experts = experts_;
+    return moe;
+  }
+  // With the first expert as the shared one, too.
+  MoeWeights MixtureWithShared() const {
+    MoeWeights moe = Mixture();
+    moe.shared = experts_[0];
+    return moe;
+  }
+
   // All experts, each with its share of the rows of Choices().
   at::Tensor Experts(const at::Tensor& x, const at::Tensor& weights) const {
     const at::Tensor choices = Choices();
@@ -142,8 +154,21 @@ TEST_F(CpuMoeTest, ExpertsAreWhatTheirDefinitionSays) {
   const ExpertPlan plan = PlanExperts(Choices(), kExperts, SlotPadding::kNone);
   const auto expected =
       Run([&](const at::Tensor& x, const at::Tensor& weights) { return Experts(x, weights); });
+  const MoeWeights moe = Mixture();
   ExpectClose(Run([&](const at::Tensor& x, const at::Tensor& weights) {
-                return ApplyExpertsOnCpu(x, experts_, adapter_, plan, weights);
+                return ApplyMoeOnCpu(x, moe, adapter_, plan, weights);
+              }),
+              expected);
+}
+
+TEST_F(CpuMoeTest, WhatSharedExpertsMakeIsAdded) {
+  const ExpertPlan plan = PlanExperts(Choices(), kExperts, SlotPadding::kNone);
+  const auto expected = Run([&](const at::Tensor& x, const at::Tensor& weights) {
+    return Expert(x, 0) + Experts(x, weights);
+  });
+  const MoeWeights moe = MixtureWithShared();
+  ExpectClose(Run([&](const at::Tensor& x, const at::Tensor& weights) {
+                return ApplyMoeOnCpu(x, moe, adapter_, plan, weights);
               }),
               expected);
 }
@@ -162,9 +187,9 @@ TEST_F(CpuMoeTest, WithWeightsInBf16InputsAreRoundedOrNotAsTheLayerSays) {
       }
       experts_[i] = {linears_[3 * i], linears_[3 * i + 1], linears_[3 * i + 2]};
     }
+    const MoeWeights moe = MixtureWithShared();
     return Run([&](const at::Tensor& x, const at::Tensor& weights) {
-      return ApplyMlpOnCpu(x, experts_[0], adapter_) +
-             ApplyExpertsOnCpu(x, experts_, adapter_, plan, weights);
+      return ApplyMoeOnCpu(x, moe, adapter_, plan, weights);
     });
   };
   const std::vector<at::Tensor> exact = take(false), rounded = take(true);
@@ -184,9 +209,10 @@ TEST_F(CpuMoeTest, ResultsHaveEqualBitsOnAnyNumberOfThreads) {
   const ExpertPlan plan = PlanExperts(Choices(), kExperts, SlotPadding::kNone);
   const auto run = [&](int threads) {
     at::set_num_threads(threads);
+    const MoeWeights moe = MixtureWithShared();
     return Run([&](const at::Tensor& x, const at::Tensor& weights) {
-      return ApplyExpertsOnCpu(x, experts_, adapter_, plan, weights) +
-             ApplyMlpOnCpu(x, experts_[0], adapter_);
+      return ApplyMoeOnCpu(x, moe, adapter_, plan, weights) +
+             ApplyMlpOnCpu(x, experts_[1], adapter_);
     });
   };
   const std::vector<at::Tensor> alone = run(1), many = run(3);

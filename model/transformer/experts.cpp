@@ -145,6 +145,11 @@ class ExpertLoop {
   at::Tensor gate_, up_;
 };
 
+bool HaveKernelsFor(const at::Tensor& x, const MoeWeights& moe, const Adapter& adapter) {
+  return CpuExperts::CanCompute(x, moe.experts, adapter) &&
+         (!moe.shared || CpuExperts::CanCompute(x, std::span(&*moe.shared, 1), adapter));
+}
+
 bool AdaptsAny(const std::vector<MlpWeights>& experts, const Adapter& adapter) {
   return std::any_of(experts.begin(), experts.end(), [&](const MlpWeights& expert) {
     return adapter.Of(expert.gate_proj).defined() || adapter.Of(expert.up_proj).defined() ||
@@ -185,14 +190,13 @@ at::Tensor ApplyMoe(const at::Tensor& x, const MoeWeights& weights, const MoeCon
                     const Adapter& adapter, std::span<int64_t> routed) {
   const Routing routing =
       Route(x, weights.gate, adapter.Of(weights.gate), weights.choice_bias, moe);
-  const bool by_kernels = CpuExperts::CanCompute(x, weights.experts, adapter);
+  const bool by_kernels = HaveKernelsFor(x, weights, adapter);
   const bool by_onednn = x.is_cpu() && !by_kernels;
   const ExpertPlan plan = PlanExperts(routing.experts, moe.routed_expert_count,
                                       by_onednn ? SlotPadding::kRounded : SlotPadding::kNone);
   std::transform(routed.begin(), routed.end(), plan.rows.begin(), routed.begin(), std::plus<>());
-  const at::Tensor y = by_kernels
-                           ? ApplyExpertsOnCpu(x, weights.experts, adapter, plan, routing.weights)
-                           : MixExperts(x, weights, adapter, plan, routing.weights);
+  if (by_kernels) return ApplyMoeOnCpu(x, weights, adapter, plan, routing.weights);
+  const at::Tensor y = MixExperts(x, weights, adapter, plan, routing.weights);
   return weights.shared ? y + ApplyMlp(x, *weights.shared, adapter) : y;
 }
 

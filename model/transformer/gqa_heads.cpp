@@ -56,9 +56,11 @@ std::vector<at::Tensor> DisassembleGradients(const Heads& heads, const Attention
 
 Heads MakeGqaHeads(const at::Tensor& x, const GqaWeights& weights, const AttentionShape& shape,
                    const Adapter& adapter, const at::Tensor& rotations) {
-  const at::Tensor q = ApplyLinear(x, weights.q_proj, adapter.Of(weights.q_proj));
-  const at::Tensor k = ApplyLinear(x, weights.k_proj, adapter.Of(weights.k_proj));
-  const at::Tensor v = ApplyLinear(x, weights.v_proj, adapter.Of(weights.v_proj));
+  const std::vector<at::Tensor> projected =
+      ApplyLinears(x, {{weights.q_proj, adapter.Of(weights.q_proj)},
+                       {weights.k_proj, adapter.Of(weights.k_proj)},
+                       {weights.v_proj, adapter.Of(weights.v_proj)}});
+  const at::Tensor &q = projected[0], &k = projected[1], &v = projected[2];
   Heads heads;
   {
     at::NoGradGuard no_grad;

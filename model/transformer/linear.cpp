@@ -2,6 +2,7 @@
 
 #include "model/transformer/linear.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -30,24 +31,56 @@ at::Tensor KernelRows(const at::Tensor& x, const Linear& linear) {
   return Prepared(WithWholeRows(x), linear);
 }
 
-at::Tensor ApplyLinearOnCpu(const at::Tensor& x, const Linear& linear, const LoraFactors& lora) {
-  at::Tensor rows;
-  CpuLinearResult result;
+// What the forward pass leaves to the backward one.
+struct LayersOnCpu {
+  std::vector<AdaptedLinear> layers;
+  std::vector<at::Tensor> lows;
+  at::Tensor rows;  // Undefined where no A is trained.
+  InputGradient input_gradient;
+
+  // Gradients of x and of all layers' factors.
+  std::vector<at::Tensor> Backward(const std::vector<at::Tensor>& y_gradients) const {
+    std::vector<CpuLinearPass> passes;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      if (!y_gradients[i].defined()) continue;  // Nobody used it.
+      passes.push_back(
+          {WithWholeRows(y_gradients[i]), lows[i], &layers[i].linear, &layers[i].lora});
+    }
+    const std::vector<LinearGradients> made = CpuLinearsBackward(passes, rows, input_gradient);
+    std::vector<at::Tensor> gradients = {made[0].x};
+    size_t next = 0;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const LinearGradients g = y_gradients[i].defined() ? made[next++] : LinearGradients();
+      gradients.insert(gradients.end(), {g.a, g.b});
+    }
+    return gradients;
+  }
+};
+
+// All layers round, or none does.
+std::vector<at::Tensor> ApplyLinearsOnCpu(const at::Tensor& x,
+                                          const std::vector<AdaptedLinear>& layers) {
+  LayersOnCpu kept = {layers, {}, {}, InputGradient::kSkip};
+  std::vector<at::Tensor> outputs, inputs = {x};
+  bool trains_a = false;
   {
     at::NoGradGuard no_grad;
-    rows = KernelRows(x.detach(), linear);
-    result = CpuLinearForward(rows, linear, lora);
+    kept.rows = KernelRows(x.detach(), layers[0].linear);
+    for (const auto& [linear, lora] : layers) {
+      CpuLinearResult result = CpuLinearForward(kept.rows, linear, lora);
+      outputs.push_back(std::move(result.y));
+      kept.lows.push_back(std::move(result.low));
+      inputs.insert(inputs.end(), {lora.a, lora.b});
+      trains_a = trains_a || (lora.defined() && lora.a.requires_grad());
+    }
   }
-  if (!NeedsGradient({x, lora.a, lora.b})) return result.y;
-  if (!lora.defined() || !lora.a.requires_grad()) rows.reset();
-  const auto wanted = x.requires_grad() ? InputGradient::kCompute : InputGradient::kSkip;
-  return Differentiable(
-      result.y, {x, lora.a, lora.b},
-      [rows, low = result.low, linear, lora, wanted](const std::vector<at::Tensor>& gradients) {
-        const LinearGradients g =
-            CpuLinearBackward(WithWholeRows(gradients[0]), rows, low, linear, lora, wanted);
-        return std::vector<at::Tensor>{g.x, g.a, g.b};
-      });
+  if (!NeedsGradient(inputs)) return outputs;
+  if (!trains_a) kept.rows.reset();
+  if (x.requires_grad()) kept.input_gradient = InputGradient::kCompute;
+  return Differentiable(std::move(outputs), inputs,
+                        [kept = std::move(kept)](const std::vector<at::Tensor>& gradients) {
+                          return kept.Backward(gradients);
+                        });
 }
 
 // `x`'s type wins: frozen weights widen, fp32 factors follow a narrower x.
@@ -114,7 +147,7 @@ LinearGradients LinearBackward(const at::Tensor& y_gradient, const at::Tensor& x
 }
 
 at::Tensor ApplyLinear(const at::Tensor& x, const Linear& linear, const LoraFactors& lora) {
-  if (UsesKernels(x, linear, lora)) return ApplyLinearOnCpu(x, linear, lora);
+  if (UsesKernels(x, linear, lora)) return ApplyLinearsOnCpu(x, {{linear, lora}})[0];
   at::Tensor y = LinearForward(x, linear, lora);
   if (!NeedsGradient({x, lora.a, lora.b})) return y;
   if (!lora.defined()) return WithFrozenDerivative(std::move(y), x, linear);
@@ -124,6 +157,19 @@ at::Tensor ApplyLinear(const at::Tensor& x, const Linear& linear, const LoraFact
         const LinearGradients g = LinearBackward(gradients[0], x, linear, lora, wanted);
         return std::vector<at::Tensor>{g.x, g.a, g.b};
       });
+}
+
+std::vector<at::Tensor> ApplyLinears(const at::Tensor& x,
+                                     const std::vector<AdaptedLinear>& layers) {
+  const bool by_kernels =
+      std::all_of(layers.begin(), layers.end(), [&](const AdaptedLinear& layer) {
+        return UsesKernels(x, layer.linear, layer.lora) &&
+               Rounds(layer.linear) == Rounds(layers[0].linear);
+      });
+  if (by_kernels) return ApplyLinearsOnCpu(x, layers);
+  std::vector<at::Tensor> outputs;
+  for (const auto& [linear, lora] : layers) outputs.push_back(ApplyLinear(x, linear, lora));
+  return outputs;
 }
 
 }  // namespace fedtune

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "model/transformer/dropout.h"
@@ -37,7 +38,15 @@ struct LoraFactors {
 // Differentiable with respect to x and the factors.
 at::Tensor ApplyLinear(const at::Tensor& x, const Linear& linear, const LoraFactors& lora);
 
-// The same in two parts, for functions that bring their own derivative.
+struct AdaptedLinear {
+  Linear linear;
+  LoraFactors lora;
+};
+
+// The same of several layers that take the same x, one result each.
+std::vector<at::Tensor> ApplyLinears(const at::Tensor& x, const std::vector<AdaptedLinear>& layers);
+
+// ApplyLinear() in two parts, for functions that bring their own derivative.
 at::Tensor LinearForward(const at::Tensor& x, const Linear& linear, const LoraFactors& lora);
 
 // Undefined where not asked for.

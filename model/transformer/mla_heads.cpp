@@ -14,9 +14,9 @@
 namespace fedtune {
 namespace {
 
-at::Tensor Queries(const at::Tensor& x, const MlaWeights& weights, const Adapter& adapter) {
-  if (weights.q_proj) return ApplyLinear(x, *weights.q_proj, adapter.Of(*weights.q_proj));
-  const at::Tensor latent = ApplyLinear(x, *weights.q_a_proj, adapter.Of(*weights.q_a_proj));
+// From what the first projection of queries gives.
+at::Tensor Queries(const at::Tensor& latent, const MlaWeights& weights, const Adapter& adapter) {
+  if (weights.q_proj) return latent;
   const at::Tensor normed = RmsNorm(latent, weights.q_a_norm, kLatentNormEpsilon);
   return ApplyLinear(normed, *weights.q_b_proj, adapter.Of(*weights.q_b_proj));
 }
@@ -61,10 +61,12 @@ std::vector<at::Tensor> DisassembleGradients(const Heads& heads, const Attention
 MlaProjections ProjectMla(const at::Tensor& x, const MlaWeights& weights,
                           const AttentionShape& shape, const Adapter& adapter) {
   const MlaConfig& mla = std::get<MlaConfig>(shape.config);
-  const at::Tensor q = Queries(x, weights, adapter);
-  const at::Tensor compressed = ApplyLinear(x, weights.kv_a_proj, adapter.Of(weights.kv_a_proj));
+  const Linear& q_proj = weights.q_proj ? *weights.q_proj : *weights.q_a_proj;
+  const std::vector<at::Tensor> made = ApplyLinears(
+      x, {{q_proj, adapter.Of(q_proj)}, {weights.kv_a_proj, adapter.Of(weights.kv_a_proj)}});
+  const at::Tensor q = Queries(made[0], weights, adapter);
   const std::vector<at::Tensor> parts =
-      compressed.split_with_sizes({mla.kv_lora_rank, mla.qk_rope_head_dim}, 1);
+      made[1].split_with_sizes({mla.kv_lora_rank, mla.qk_rope_head_dim}, 1);
   return {q, RmsNorm(parts[0], weights.kv_a_norm, kLatentNormEpsilon), parts[1]};
 }
 

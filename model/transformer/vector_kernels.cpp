@@ -318,7 +318,7 @@ float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
                                                                      int64_t size, float* sum) {
   for (int64_t i = 0; i < size; i += kVector) {
     const __mmask16 mask = MaskOf(i, size);
-    __m512 total = _mm512_setzero_ps();
+    __m512 total = chosen.add ? _mm512_maskz_loadu_ps(mask, sum + i) : _mm512_setzero_ps();
     for (int64_t j = 0; j < chosen.count; ++j) {
       const __m512 weight = _mm512_set1_ps(chosen.weights != nullptr ? chosen.weights[j] : 1);
       const float* row = chosen.values + chosen.rows[j] * size;

@@ -67,13 +67,15 @@ void Scale(float factor, int64_t size, float* values);
 void AddScaled(const float* values, float factor, int64_t size, float* sum);
 
 // sum = that of the `count` rows of `values` with these indices, in their order, each times
-// its weight, or 1 without weights. The rows `next`, as many, are read ahead, if given.
+// its weight, or 1 without weights, behind what it holds if they add to it. The rows `next`,
+// as many, are read ahead, if given.
 struct ChosenRows {
   const float* values;
   const int64_t* rows;
   const float* weights;
   const int64_t* next;
   int64_t count;
+  bool add;
 };
 void SumOfRows(const ChosenRows& chosen, int64_t size, float* sum);
 
