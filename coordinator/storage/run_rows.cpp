@@ -13,6 +13,13 @@
 namespace fedtune {
 namespace {
 
+// In the order in which ReadRun() reads them; the large texts come between.
+constexpr std::string_view kFirstRunColumns = "id, request_id, plan_name, plan_toml";
+constexpr std::string_view kLastRunColumns =
+    "base_model, base_digest, started_by, round_count, started_at_ms, initial_adapter, "
+    "adapter_bytes, state, reason, ended_at_ms, rounds_done, attempts_opened, adapter, "
+    "optimizer_state, bytes_received, bytes_sent, pause, stop";
+
 // The one of `states` that is stored as `text`.
 template <typename State>
 absl::StatusOr<State> StateFromText(std::string_view text, std::initializer_list<State> states) {
@@ -45,6 +52,14 @@ absl::StatusOr<RoutedTokens> RoutedTokensFrom(int64_t experts, const std::string
 }
 
 }  // namespace
+
+std::string RunColumns() {
+  return fmt::format("{}, layout_json, base_model_json, {}", kFirstRunColumns, kLastRunColumns);
+}
+
+std::string ListedRunColumns() {
+  return fmt::format("{}, '', '', {}", kFirstRunColumns, kLastRunColumns);
+}
 
 absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row) {
   RowReader read(row);

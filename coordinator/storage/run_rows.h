@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -10,18 +11,11 @@
 
 namespace fedtune {
 
-// The columns that the functions below read, in this order.
-inline constexpr std::string_view kRunColumns =
-    "id, request_id, plan_name, plan_toml, layout_json, base_model_json, base_model, base_digest, "
-    "started_by, round_count, started_at_ms, initial_adapter, adapter_bytes, state, reason, "
-    "ended_at_ms, rounds_done, attempts_opened, adapter, optimizer_state, bytes_received, "
-    "bytes_sent, pause, stop";
+// The columns that ReadRun() reads.
+std::string RunColumns();
 // The same, with nothing in place of the large texts.
-inline constexpr std::string_view kListedRunColumns =
-    "id, request_id, plan_name, plan_toml, '', '', base_model, base_digest, "
-    "started_by, round_count, started_at_ms, initial_adapter, adapter_bytes, state, reason, "
-    "ended_at_ms, rounds_done, attempts_opened, adapter, optimizer_state, bytes_received, "
-    "bytes_sent, pause, stop";
+std::string ListedRunColumns();
+// Those that the other functions below read, in this order.
 inline constexpr std::string_view kReleaseColumns =
     "r.round, r.attempt, r.contributions, r.example_count, r.training_loss, r.adapter, "
     "r.started_at_ms, r.ended_at_ms, e.round, e.loss, e.accuracy, e.example_count, "

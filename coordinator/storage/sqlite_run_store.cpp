@@ -131,8 +131,8 @@ void SqliteRunStore::RemoveUnlessNamed(const Digest& digest) {
 
 absl::StatusOr<RunRecord> SqliteRunStore::Get(const RunId& id) const {
   const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement row,
-                   database_.Prepare(fmt::format("SELECT {} FROM runs WHERE id = ?", kRunColumns)));
+  ASSIGN_OR_RETURN(SqliteStatement row, database_.Prepare(fmt::format(
+                                            "SELECT {} FROM runs WHERE id = ?", RunColumns())));
   ASSIGN_OR_RETURN(const bool found, row.Bind(id.value).Step());
   if (!found) return absl::NotFoundError(fmt::format("there is no run {}", id.value));
   return ReadRun(row);
@@ -143,7 +143,7 @@ absl::StatusOr<std::optional<RunRecord>> SqliteRunStore::FindByRequest(
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(
       SqliteStatement row,
-      database_.Prepare(fmt::format("SELECT {} FROM runs WHERE request_id = ?", kRunColumns)));
+      database_.Prepare(fmt::format("SELECT {} FROM runs WHERE request_id = ?", RunColumns())));
   ASSIGN_OR_RETURN(const bool found, row.Bind(request_id).Step());
   if (!found) return std::nullopt;
   ASSIGN_OR_RETURN(RunRecord run, ReadRun(row));
@@ -161,7 +161,7 @@ absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
   ASSIGN_OR_RETURN(
       SqliteStatement rows,
       database_.Prepare(fmt::format("SELECT {} FROM runs ORDER BY started_at_ms DESC, rowid DESC",
-                                    kListedRunColumns)));
+                                    ListedRunColumns())));
   return ReadAll<RunRecord>(rows, ReadRun);
 }
 
