@@ -61,7 +61,7 @@ TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachContributionThatIsOutOfPlace)
   for (int i = 0; i < 200; ++i) {
     ContributionHeader header;
     header.round = i;
-    EXPECT_FALSE(gateway_.CheckContribution({"ada"}, {"run-0bad"}, header).ok());
+    EXPECT_FALSE(driver_.gateway.CheckContribution({"ada"}, {"run-0bad"}, header).ok());
   }
   EXPECT_THAT(logged_, SizeIs(RepeatedNews::kMost + 1));
   EXPECT_THAT(logged_, Contains(HasSubstr("refused again and again")).Times(1));
