@@ -252,6 +252,15 @@ TEST_F(CoordinatorClientTest, AnAdapterLiesWhereTheLastOneOfItsSizeLay) {
   }
 }
 
+TEST_F(CoordinatorClientTest, ASmallAdapterKeepsNothingOfALargeOneBeforeIt) {
+  coordinator_.blob = std::string(40, 'a');
+  WantedAdapter wanted = Wanted(coordinator_.blob);
+  wanted.storage.resize(1'000'000);
+  const auto values = Connect()->FetchAdapter(std::move(wanted), {}, [](uint64_t, uint64_t) {});
+  ASSERT_THAT(values, IsOk());
+  EXPECT_LT(values->capacity(), 1000u);
+}
+
 TEST_F(CoordinatorClientTest, RefusesAnAdapterOfAnotherContent) {
   coordinator_.blob = std::string(100, 'a');
   const auto client = Connect();

@@ -61,7 +61,7 @@ class PartialAdapter {
   explicit PartialAdapter(WantedAdapter& wanted) : values_(std::move(wanted.storage)) {
     const auto count = static_cast<size_t>(wanted.value_count);
     if (values_.size() == count) return;
-    values_ = {};  // Rather than two of them at once.
+    values_ = std::vector<float>();  // Rather than two of them at once; {} would keep it.
     values_.reserve(count);
   }
 
