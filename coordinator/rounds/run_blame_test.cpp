@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -212,6 +211,15 @@ class SecureBlameTest : public SecureRunTest {
     return fmt::format("{}", fmt::join(names, ", "));
   }
 
+  int64_t CountAwaited(const std::vector<uint32_t>& numbers) const {
+    return std::ranges::count_if(numbers, [this](uint32_t each) { return ViewOf(each).awaited; });
+  }
+
+  void RoundIsSummed() {
+    for (const uint32_t number : Asked()) Trained(number);
+    AnswerAll();
+  }
+
   const ReleaseFailed kImpossible{"no sum", true};
 
   ClientView ViewOf(uint32_t number) const { return *run_->ViewOf(Name(number)); }
@@ -280,6 +288,21 @@ TEST_F(SecureBlameTest, AndStillWhenTheProcessHasEndedBeforeItWasStored) {
   Crash();
   Released(kAdapter);
   for (const uint32_t number : suspects) EXPECT_FALSE(assigned_.contains(number));
+}
+
+TEST_F(SecureBlameTest, WhereOneOfTheOthersFailsThoseWhoSatOutAreAskedAgain) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  Released(kAdapter);
+  const Institution failing = Name(Asked().front());
+  assigned_.clear();
+  Receive(failing, ClientFailed{1, 1, "out of memory"});
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_GT(CountAwaited(suspects), 0);
+  Receive(failing, ClientFailed{1, 2, "out of memory"});
+  assigned_.erase(setting_.numbers.at(failing));
+  RoundIsSummed();
+  EXPECT_GE(released_.back().summary.contributions, 4);
 }
 
 TEST_F(SecureBlameTest, ARunWithoutOthersEndsWithTheNamesOfBothSums) {
