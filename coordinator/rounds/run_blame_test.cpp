@@ -211,6 +211,40 @@ class SecureBlameTest : public SecureRunTest {
     return fmt::format("{}", fmt::join(names, ", "));
   }
 
+  // Nobody is connected to it yet.
+  void AnotherProcessGoesOn() {
+    const RunView before = run_->view();
+    now_ += absl::Hours(1);
+    questions_.clear();
+    released_.clear();
+    assigned_.clear();
+    Begin(ResumePoint{.rounds_done = before.rounds_done,
+                      .attempts_opened = before.attempt,
+                      .clients = ClientsOf(before),
+                      .last_round = before.last_round,
+                      .journal = journal_.Restart(now_)},
+          false);
+  }
+
+  // With what is stored of it, as the driver tells it.
+  void Released(const Digest& adapter) {
+    const Release& release = released_.back();
+    Carry(run_->Receive(
+        fedtune::Released{.round = release.round, .adapter = adapter, .counted = release.summary},
+        now_));
+  }
+
+  void EveryoneComesBack() {
+    for (const auto& [institution, number] : setting_.numbers) {
+      Receive(institution, ClientConnected{});
+    }
+  }
+
+  void ExpectNoneIsAsked(const std::vector<uint32_t>& suspects) const {
+    EXPECT_EQ(assigned_.size(), setting_.numbers.size() - suspects.size());
+    for (const uint32_t number : suspects) EXPECT_FALSE(assigned_.contains(number));
+  }
+
   int64_t CountAwaited(const std::vector<uint32_t>& numbers) const {
     return std::ranges::count_if(numbers, [this](uint32_t each) { return ViewOf(each).awaited; });
   }
@@ -288,6 +322,49 @@ TEST_F(SecureBlameTest, AndStillWhenTheProcessHasEndedBeforeItWasStored) {
   Crash();
   Released(kAdapter);
   for (const uint32_t number : suspects) EXPECT_FALSE(assigned_.contains(number));
+}
+
+TEST_F(SecureBlameTest, AndWhenItHasEndedWhileTheSumWasMade) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = Asked();
+  RoundIsSummed();
+  AnotherProcessGoesOn();
+  Carry(run_->Receive(kImpossible, now_));
+  Released(kAdapter);
+  EveryoneComesBack();
+  ExpectNoneIsAsked(suspects);
+}
+
+TEST_F(SecureBlameTest, AndWhenNobodyHasComeBackYetAsTheNextRoundIsOpened) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  AnotherProcessGoesOn();
+  Released(kAdapter);
+  EveryoneComesBack();
+  ExpectNoneIsAsked(suspects);
+}
+
+TEST_F(SecureBlameTest, AndWhenTheRosterIsRenewedInTheNextRound) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  Released(kAdapter);
+  setting_.roster = Sha256Of("the next roster");
+  AnotherProcessGoesOn();
+  EveryoneComesBack();
+  EXPECT_EQ(run_->view().attempt, 2);
+  ExpectNoneIsAsked(suspects);
+}
+
+TEST_F(SecureBlameTest, EveryoneIsAskedAgainOnceTheOthersHaveNotComeBack) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  AnotherProcessGoesOn();
+  Released(kAdapter);
+  for (const size_t one : {0, 1, 2}) Receive(Name(suspects[one]), ClientConnected{});
+  EXPECT_EQ(CountAwaited(suspects), 0);
+  TimeIsUp();
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_GT(CountAwaited(suspects), 0);
 }
 
 TEST_F(SecureBlameTest, WhereOneOfTheOthersFailsThoseWhoSatOutAreAskedAgain) {

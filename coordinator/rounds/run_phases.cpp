@@ -178,15 +178,17 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
   }
   const int64_t seed = plan_.training.seed;
   if (task.evaluate_only) {
-    const std::vector<Institution> here =
-        connected.empty() ? accepted : WithoutBlame(connected, task.round);
-    return DrawCohort(here, secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
+    return DrawCohort(WithoutBlame(connected.empty() ? accepted : connected, task.round),
+                      secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
   }
-  // Of those who are away nobody knows who comes back: all are asked.
+  // Of those who are away nobody knows who comes back. At the second try some have, and the
+  // others may have gone for good.
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
+  const bool all_are_needed = !enough && tries_ >= kMaxTries && !connected.empty();
+  const std::vector<Institution>& candidates = enough ? connected : accepted;
   std::vector<Institution> cohort =
-      DrawCohort(enough ? WithoutBlame(connected, task.round) : accepted, MostInCohort(plan_), seed,
-                 task.round);
+      DrawCohort(all_are_needed ? candidates : WithoutBlame(candidates, task.round),
+                 MostInCohort(plan_), seed, task.round);
   // Whoever is late is in it, whatever the lots say.
   for (const Institution& institution : connected) {
     if (!clients_.at(institution).work.has_value()) continue;

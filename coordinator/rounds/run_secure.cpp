@@ -247,19 +247,20 @@ void Run::LoseSum(std::string_view why, Step& step) {
 }
 
 void Run::BurnRound(const RoundTask& task, std::string_view why,
-                    const std::vector<Institution>& at_fault, Step& step) {
+                    const std::vector<Institution>& at_fault, Step& step, Others others) {
   if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
     return End(RunState::kFailed,
                fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
   }
   PutBlame(at_fault, task, task.round + 1, fmt::format("round {} burnt: {}", task.round + 1, why),
-           step);
+           step, others);
   ReleaseNothing(task, why, step);
 }
 
 // One of those in the sum has masked what cannot be, and nobody can tell which: the next
 // round is asked of others where these suffice. Its sum has nobody in common with this one's,
-// and so nothing is learnt from the two of them together.
+// and so nothing is learnt from the two of them together. Who is connected says nothing: a
+// process that makes the sum again has just started.
 void Run::BurnImpossible(std::string_view reason, Step& step) {
   auto& releasing = std::get<Releasing>(phase_);
   const RoundTask task = releasing.round.task();
@@ -273,7 +274,7 @@ void Run::BurnImpossible(std::string_view reason, Step& step) {
     why += fmt::format("; in the impossible sum before it were {}; in both {}", NamesOf(before),
                        both.empty() ? "nobody" : NamesOf(both));
   }
-  BurnRound(task, why, suspects, step);
+  BurnRound(task, why, suspects, step, Others::kAll);
 }
 
 // It was summed before what this run knows was stored: that says nothing of how rounds go.
