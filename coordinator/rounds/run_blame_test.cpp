@@ -396,5 +396,18 @@ TEST_F(SecureBlameTest, ARunWithoutOthersEndsWithTheNamesOfBothSums) {
                         NamesOf(second), NamesOf(first), NamesOf(both)));
 }
 
+TEST_F(SecureBlameTest, EveryoneInAnImpossibleSumIsReportedHoweverManyTheyAre) {
+  plan_.secure.max_cohort = 25;
+  for (uint32_t number = 10; number <= 25; ++number) Enrol(number);
+  StartWithNine();
+  SumFails(kImpossible);
+  ASSERT_EQ(suspects_.size(), 25u);
+  for (uint32_t number = 1; number <= 25; ++number) {
+    EXPECT_THAT(suspects_, Contains(::testing::Field(&ReportSuspect::institution, Name(number))));
+  }
+  EXPECT_EQ(suspects_[0].round, 0);
+  EXPECT_EQ(suspects_[0].why, "no sum");
+}
+
 }  // namespace
 }  // namespace fedtune::testing

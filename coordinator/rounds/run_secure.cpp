@@ -266,6 +266,9 @@ void Run::BurnImpossible(std::string_view reason, Step& step) {
   const RoundTask task = releasing.round.task();
   std::vector<Institution> suspects = std::move(releasing.contributors);
   std::sort(suspects.begin(), suspects.end());
+  for (const Institution& suspect : suspects) {
+    step.effects.push_back(ReportSuspect{suspect, task.round, ShortReason(std::string(reason))});
+  }
   const std::vector<Institution> before = std::exchange(suspects_, suspects);
   std::string why = fmt::format("{}; it was one of {}", reason, NamesOf(suspects));
   if (!before.empty()) {
