@@ -380,7 +380,6 @@ class Run {
   RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
   int64_t rounds_burnt_ = 0;
-  std::vector<Institution> suspects_;  // In the last impossible sum since a round counted.
 
   std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
   std::map<Institution, Client> clients_;

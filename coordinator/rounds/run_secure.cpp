@@ -249,8 +249,11 @@ void Run::LoseSum(std::string_view why, Step& step) {
 void Run::BurnRound(const RoundTask& task, std::string_view why,
                     const std::vector<Institution>& at_fault, Step& step, Others others) {
   if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
+    const bool is_known = last_round_.has_value() && !last_round_->burnt.empty();
     return End(RunState::kFailed,
-               fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
+               fmt::format("round {} burnt, as the one before it: {}{}", task.round + 1, why,
+                           is_known ? "; the one before it: " + last_round_->burnt : ""),
+               step);
   }
   PutBlame(at_fault, task, task.round + 1, fmt::format("round {} burnt: {}", task.round + 1, why),
            step, others);
@@ -269,15 +272,8 @@ void Run::BurnImpossible(std::string_view reason, Step& step) {
   for (const Institution& suspect : suspects) {
     step.effects.push_back(ReportSuspect{suspect, task.round, ShortReason(std::string(reason))});
   }
-  const std::vector<Institution> before = std::exchange(suspects_, suspects);
-  std::string why = fmt::format("{}; it was one of {}", reason, NamesOf(suspects));
-  if (!before.empty()) {
-    std::vector<Institution> both;
-    std::ranges::set_intersection(before, suspects, std::back_inserter(both));
-    why += fmt::format("; in the impossible sum before it were {}; in both {}", NamesOf(before),
-                       both.empty() ? "nobody" : NamesOf(both));
-  }
-  BurnRound(task, why, suspects, step, Others::kAll);
+  BurnRound(task, fmt::format("{}; it was one of {}", reason, NamesOf(suspects)), suspects, step,
+            Others::kAll);
 }
 
 // It was summed before what this run knows was stored: that says nothing of how rounds go.
@@ -308,7 +304,6 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
 void Run::CountRound(const Releasing& releasing) {
   const bool burnt = releasing.contributors.empty();
   if (burnt) ++rounds_burnt_;
-  if (!burnt) suspects_.clear();
   if (burnt && !releasing.counts_as_burnt) return;
   burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
 }
