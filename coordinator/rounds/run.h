@@ -316,6 +316,7 @@ class Run {
   void BurnRound(const RoundTask& task, std::string_view why,
                  const std::vector<Institution>& at_fault, Step& step,
                  Others others = Others::kConnected);
+  void BurnUncounted(const RoundTask& task, std::string_view why, Step& step);
   void BurnAgreed(const RoundTask& task, Step& step);
   void BurnImpossible(std::string_view reason, Step& step);
   void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);

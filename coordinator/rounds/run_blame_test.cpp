@@ -420,5 +420,20 @@ TEST_F(SecureBlameTest, EveryoneInAnImpossibleSumIsReportedHoweverManyTheyAre) {
   EXPECT_EQ(suspects_[0].why, "no sum");
 }
 
+// Those who were in its last sum are not blamed: there were no others to ask.
+TEST_F(SecureBlameTest, ARunThatIsTriedAgainAsksOthersOnceTheyAreThere) {
+  plan_.rounds.count = 4;
+  for (uint32_t number = 6; number <= 9; ++number) Enrol(number);
+  ResumePoint point{.rounds_done = 1, .attempts_opened = 1, .rounds_burnt = 1, .retried = true};
+  GoOnWithAll(std::move(point));
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_EQ(released_.back().summary.burnt, "what it had come to is lost");
+  Released(kAdapter);
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  EXPECT_EQ(run_->view().state, RunState::kRunning);
+  Released(kAdapter);
+  ExpectNoneIsAsked(suspects);
+}
+
 }  // namespace
 }  // namespace fedtune::testing

@@ -82,8 +82,8 @@ void Run::BeginRound(int64_t round, Step& step) {
       return FinishUnevaluated("it was open when the run ended before, and is not begun again",
                                step);
     }
-    return BurnRound({.round = round, .attempt = before, .deadline = step.now},
-                     "what it had come to is lost", {}, step);
+    return BurnUncounted({.round = round, .attempt = before, .deadline = step.now},
+                         "what it had come to is lost", step);
   }
   // Where so many say so, nobody trains for it in vain.
   if (round < plan_.rounds.count && IsAgreedByTooMany(round, plan_.secure.min_cohort)) {

@@ -276,14 +276,19 @@ void Run::BurnImpossible(std::string_view reason, Step& step) {
             Others::kAll);
 }
 
-// It was summed before what this run knows was stored: that says nothing of how rounds go.
+// It was summed before what this run knows was stored.
 void Run::BurnAgreed(const RoundTask& task, Step& step) {
-  ReleaseNothing(task,
-                 fmt::format("{} clients have agreed on its survivors before, and the coordinator "
-                             "knows nothing of it: its state is older than theirs, as after a "
-                             "restore",
-                             CountAgreed(task.round)),
-                 step);
+  BurnUncounted(task,
+                fmt::format("{} clients have agreed on its survivors before, and the coordinator "
+                            "knows nothing of it: its state is older than theirs, as after a "
+                            "restore",
+                            CountAgreed(task.round)),
+                step);
+}
+
+// For what says nothing of how rounds go.
+void Run::BurnUncounted(const RoundTask& task, std::string_view why, Step& step) {
+  ReleaseNothing(task, why, step);
   std::get<Releasing>(phase_).counts_as_burnt = false;
 }
 
