@@ -275,7 +275,9 @@ void SimulatedCoordinator::Start() {
                                .clients = process.records,
                                .clock = process.clock});
   const std::optional<RunRecord> before = auditor_.disk();
-  const bool is_open = before.has_value() && !disk_.Journal(kRun)->empty();
+  // Between two rounds there is a journal, too, of who sits out.
+  const bool is_open =
+      before.has_value() && before->attempts_opened > 0 && !disk_.Journal(kRun)->empty();
   const bool may_be_over = is_to_open_ || has_just_added_;
   is_to_open_ = has_just_added_ = false;
   const absl::Status resumed = Do([](Process& p) { return p.runs->ResumeAll(); });
