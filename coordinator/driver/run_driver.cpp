@@ -373,6 +373,12 @@ void RunDriver::CarryOut(const ReportFault& effect) {
                        Field("client", effect.institution.value), Field("why", effect.what)});
 }
 
+void RunDriver::CarryOut(const ReportSuspect& effect) {
+  around_.log.Warning("a client was in an impossible sum",
+                      {Field("run", id().value), Field("round", effect.round + 1),
+                       Field("client", effect.institution.value), Field("why", effect.why)});
+}
+
 void RunDriver::CarryOut(const EndRun& effect) {
   contributions_.Close();
   around_.log.Info("run ended", {Field("run", id().value), Field("state", ToString(effect.state)),

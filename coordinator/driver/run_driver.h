@@ -166,6 +166,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void CarryOut(const OpenAggregation& effect);
   void CarryOut(const Release& effect);
   void CarryOut(const ReportFault& effect);
+  void CarryOut(const ReportSuspect& effect);
   void CarryOut(const EndRun& effect);
   AttemptSum SumFor(const OpenAggregation& effect) const;
 

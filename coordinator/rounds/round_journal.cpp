@@ -15,8 +15,8 @@
 namespace fedtune {
 namespace {
 
-// With members that are to blame. Other entries are of the version before, which an older
-// program reads, too.
+// With members that are to blame, or of a kind that is new in it. Other entries are of the
+// version before, which an older program reads, too.
 constexpr uint8_t kVersion = 4;
 constexpr uint8_t kThirdVersion = 3;
 // The version before: nothing was known of rosters, of what clients had agreed on and of
@@ -128,9 +128,17 @@ bool HasBlame(const AttemptOpened& opened) {
                      [](const auto& member) { return member.blame.has_value(); });
 }
 
+bool IsImpossibleSum(const JournalEntry& entry) {
+  const auto* event = std::get_if<RunEvent>(&entry.what);
+  const auto* failed = event != nullptr ? std::get_if<ReleaseFailed>(event) : nullptr;
+  return failed != nullptr && failed->is_impossible_sum;
+}
+
 uint8_t VersionOf(const JournalEntry& entry) {
   const auto* opened = std::get_if<AttemptOpened>(&entry.what);
-  return opened != nullptr && HasBlame(*opened) ? kVersion : kThirdVersion;
+  const bool is_new = (opened != nullptr && HasBlame(*opened)) || IsImpossibleSum(entry) ||
+                      std::holds_alternative<BetweenRounds>(entry.what);
+  return is_new ? kVersion : kThirdVersion;
 }
 
 void Put(CanonicalWriter& out, const Blame& blame) {

@@ -113,6 +113,12 @@ TEST(RoundJournalTest, AnOlderProgramReadsAnOpeningWithNobodyToBlame) {
   EXPECT_EQ(ToBytes(OneOfEachKind().front())[0], 3);
 }
 
+TEST(RoundJournalTest, EntriesThatItCannotKnowAreOfALaterVersion) {
+  EXPECT_EQ(ToBytes(OneOfEachKind().back())[0], 4);
+  EXPECT_EQ(ToBytes({absl::Seconds(6), RunEvent(ReleaseFailed{"no sum", true})})[0], 4);
+  EXPECT_EQ(ToBytes({absl::Seconds(6), RunEvent(ReleaseFailed{"no sum", false})})[0], 3);
+}
+
 TEST(RoundJournalTest, KeepsWhetherASumWasImpossible) {
   for (const bool impossible : {false, true}) {
     const auto read = JournalEntryFromBytes(

@@ -62,41 +62,38 @@ struct Admission {
 // Clients because of which an attempt or a round has come to nothing, as they failed, dropped
 // out, did not answer in time or were in a sum that is impossible once its masks are off, sit
 // out: the rest of the round's attempts, or the round after the one that burnt, and each further
-// time for twice as many rounds, up to 16. While too few others are connected for a quorum they
-// take part all the same.
+// time for twice as many rounds, up to 16. While the others are too few for a quorum they take
+// part all the same. Where fewer than a quorum are connected, as when a process has just started,
+// whoever has accepted counts; at the second try all are asked then, once anybody has come.
 // A client that changes its answer again and again within an attempt is not heard until the
 // next one: the journal of the attempt keeps each of them.
 //
-// Inviting ends when every invited client has answered, or at the invitation
-// timeout; without a quorum of acceptances by then it goes on until the quorum
-// is full. Without a quorum when all have answered, or one round deadline after
-// the start, the run fails.
+// Inviting ends when every invited client has answered, or at the invitation timeout; without a
+// quorum of acceptances by then it goes on until the quorum is full. Without a quorum when all have
+// answered, or one round deadline after the start, the run fails.
 //
-// A round's cohort is drawn from the clients that have accepted and are
-// connected; from all that have accepted when these are below the quorum.
-// Clients that connect or accept later take part from the next round. Training
-// ends when everyone in the cohort has contributed or failed, when as many have
-// contributed as the plan's close_at says, or at the deadline; a client that goes away is waited
-// for, and gets its work again when it comes back. Below the quorum (at the deadline, or as soon as
-// it cannot be reached any more) the attempt's contributions are discarded and the round is tried
-// once more, if a quorum of clients is left; then the run fails and says who was missing.
+// A round's cohort is drawn from the clients that have accepted and are connected; from all that
+// have accepted when these are below the quorum. Clients that connect or accept later take part
+// from the next round. Training ends when everyone in the cohort has contributed or failed, when as
+// many have contributed as the plan's close_at says, or at the deadline; a client that goes away is
+// waited for, and gets its work again when it comes back. Below the quorum (at the deadline, or as
+// soon as it cannot be reached any more) the attempt's contributions are discarded and the round is
+// tried once more, if a quorum of clients is left; then the run fails and says who was missing.
 //
-// The final evaluation has no quorum and waits only a moment for clients that go
-// away: what there is counts. A run that ends without one has finished all the same,
-// and says why it is missing.
+// The final evaluation has no quorum and waits only a moment for clients that go away: what there
+// is counts. A run that ends without one has finished all the same, and says why it is missing.
 //
-// Where the plan keeps stragglers, a client that has not answered when its round
-// closes works on, and what it hands in counts in the round that is open then, by
-// WeightOf(). Until then it is in the cohort of each round in which it is connected,
-// with this work and no other, up to the plan's max_staleness; then it is told to stop
-// and gets the work of the open round. A client counts once in a round.
+// Where the plan keeps stragglers, a client that has not answered when its round closes works on,
+// and what it hands in counts in the round that is open then, by WeightOf(). Until then it is in
+// the cohort of each round in which it is connected, with this work and no other, up to the plan's
+// max_staleness; then it is told to stop and gets the work of the open round. A client counts once
+// in a round.
 //
-// In an asynchronous run, too; and there a client whose contribution was of an older
-// round gets the work of the open one at once. What it hands in then counts in the
-// next round, as a client counts once in each.
+// In an asynchronous run, too; and there a client whose contribution was of an older round gets the
+// work of the open one at once. What it hands in then counts in the next round.
 //
-// When contributions turn out to be lost, the round is open again without them: whoever
-// has not answered is asked, up to the deadline that the round had, or ten minutes.
+// When contributions turn out to be lost, the round is open again without them: whoever has not
+// answered is asked, up to the deadline that the round had, or ten minutes.
 //
 // A run that is to pause finishes its open round, all its attempts included, and then
 // opens no other one; before its first round it pauses at once. Clients may connect,
@@ -196,6 +193,8 @@ class Run {
     std::optional<OpenWork> work;             // Of a round that has closed without it.
     std::optional<Blame> blame;
   };
+
+  enum class Others : uint8_t { kConnected, kAll };
 
   struct Inviting {
     absl::Duration timeout;   // After which a quorum is enough.
@@ -315,7 +314,9 @@ class Run {
   void GiveUpAggregating(CoordinatorSession::Phase reached, Step& step);
   void LoseSum(std::string_view why, Step& step);
   void BurnRound(const RoundTask& task, std::string_view why,
-                 const std::vector<Institution>& at_fault, Step& step);
+                 const std::vector<Institution>& at_fault, Step& step,
+                 Others others = Others::kConnected);
+  void BurnUncounted(const RoundTask& task, std::string_view why, Step& step);
   void BurnAgreed(const RoundTask& task, Step& step);
   void BurnImpossible(std::string_view reason, Step& step);
   void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);
@@ -340,9 +341,9 @@ class Run {
   bool IsEligible(const Institution& institution, const Client& client) const;
   std::vector<Institution> Cohort(const RoundTask& task) const;
 
-  // Who sits out; in run_blame.cpp.
+  // Who sits out; in run_blame.cpp. `count`: who could take their places.
   void PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
-                std::string_view why, Step& step);
+                std::string_view why, Step& step, Others count = Others::kConnected);
   bool SitsOut(const Client& client, int64_t round) const;
   std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
                                         int64_t round) const;
@@ -380,7 +381,6 @@ class Run {
   RoutingShape routing_;
   int64_t burnt_in_a_row_ = 0;
   int64_t rounds_burnt_ = 0;
-  std::vector<Institution> suspects_;  // In the last impossible sum since a round counted.
 
   std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
   std::map<Institution, Client> clients_;

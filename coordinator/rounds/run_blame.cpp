@@ -22,15 +22,15 @@ bool Run::SitsOut(const Client& client, int64_t round) const {
   return client.blame.has_value() && round < client.blame->back_in_round;
 }
 
-// Without a quorum of others who are there, there is nothing to be gained; and whoever is
-// late with older work is in the round whatever comes.
+// Without a quorum of others there is nothing to be gained; and whoever is late with older
+// work is in the round whatever comes.
 void Run::PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
-                   std::string_view why, Step& step) {
+                   std::string_view why, Step& step, Others count) {
   const std::set<Institution> named(at_fault.begin(), at_fault.end());
   const auto others = std::count_if(clients_.begin(), clients_.end(), [&](const auto& entry) {
     const auto& [institution, client] = entry;
-    return client.connected && IsEligible(institution, client) && !named.contains(institution) &&
-           !SitsOut(client, next);
+    return (client.connected || count == Others::kAll) && IsEligible(institution, client) &&
+           !named.contains(institution);
   });
   if (others < plan_.rounds.quorum) return;
   for (const Institution& institution : named) {

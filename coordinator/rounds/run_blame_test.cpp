@@ -3,8 +3,6 @@
 // Clients because of which attempts and rounds come to nothing sit out.
 
 #include <algorithm>
-#include <iterator>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -212,6 +210,49 @@ class SecureBlameTest : public SecureRunTest {
     return fmt::format("{}", fmt::join(names, ", "));
   }
 
+  // Nobody is connected to it yet.
+  void AnotherProcessGoesOn() {
+    const RunView before = run_->view();
+    now_ += absl::Hours(1);
+    questions_.clear();
+    released_.clear();
+    assigned_.clear();
+    Begin(ResumePoint{.rounds_done = before.rounds_done,
+                      .attempts_opened = before.attempt,
+                      .clients = ClientsOf(before),
+                      .last_round = before.last_round,
+                      .journal = journal_.Restart(now_)},
+          false);
+  }
+
+  // With what is stored of it, as the driver tells it.
+  void Released(const Digest& adapter) {
+    const Release& release = released_.back();
+    Carry(run_->Receive(
+        fedtune::Released{.round = release.round, .adapter = adapter, .counted = release.summary},
+        now_));
+  }
+
+  void EveryoneComesBack() {
+    for (const auto& [institution, number] : setting_.numbers) {
+      Receive(institution, ClientConnected{});
+    }
+  }
+
+  void ExpectNoneIsAsked(const std::vector<uint32_t>& suspects) const {
+    EXPECT_EQ(assigned_.size(), setting_.numbers.size() - suspects.size());
+    for (const uint32_t number : suspects) EXPECT_FALSE(assigned_.contains(number));
+  }
+
+  int64_t CountAwaited(const std::vector<uint32_t>& numbers) const {
+    return std::ranges::count_if(numbers, [this](uint32_t each) { return ViewOf(each).awaited; });
+  }
+
+  void RoundIsSummed() {
+    for (const uint32_t number : Asked()) Trained(number);
+    AnswerAll();
+  }
+
   const ReleaseFailed kImpossible{"no sum", true};
 
   ClientView ViewOf(uint32_t number) const { return *run_->ViewOf(Name(number)); }
@@ -282,18 +323,116 @@ TEST_F(SecureBlameTest, AndStillWhenTheProcessHasEndedBeforeItWasStored) {
   for (const uint32_t number : suspects) EXPECT_FALSE(assigned_.contains(number));
 }
 
+TEST_F(SecureBlameTest, AndWhenItHasEndedWhileTheSumWasMade) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = Asked();
+  RoundIsSummed();
+  AnotherProcessGoesOn();
+  Carry(run_->Receive(kImpossible, now_));
+  Released(kAdapter);
+  EveryoneComesBack();
+  ExpectNoneIsAsked(suspects);
+}
+
+TEST_F(SecureBlameTest, AndWhenNobodyHasComeBackYetAsTheNextRoundIsOpened) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  AnotherProcessGoesOn();
+  Released(kAdapter);
+  EveryoneComesBack();
+  ExpectNoneIsAsked(suspects);
+}
+
+TEST_F(SecureBlameTest, AndWhenTheRosterIsRenewedInTheNextRound) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  Released(kAdapter);
+  setting_.roster = Sha256Of("the next roster");
+  AnotherProcessGoesOn();
+  EveryoneComesBack();
+  EXPECT_EQ(run_->view().attempt, 2);
+  ExpectNoneIsAsked(suspects);
+}
+
+TEST_F(SecureBlameTest, EveryoneIsAskedAgainOnceTheOthersHaveNotComeBack) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  AnotherProcessGoesOn();
+  Released(kAdapter);
+  for (const size_t one : {0, 1, 2}) Receive(Name(suspects[one]), ClientConnected{});
+  EXPECT_EQ(CountAwaited(suspects), 0);
+  TimeIsUp();
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_GT(CountAwaited(suspects), 0);
+}
+
+TEST_F(SecureBlameTest, WhereOneOfTheOthersFailsThoseWhoSatOutAreAskedAgain) {
+  StartWithNine();
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  Released(kAdapter);
+  const Institution failing = Name(Asked().front());
+  assigned_.clear();
+  Receive(failing, ClientFailed{1, 1, "out of memory"});
+  EXPECT_EQ(run_->view().attempt, 2);
+  EXPECT_GT(CountAwaited(suspects), 0);
+  Receive(failing, ClientFailed{1, 2, "out of memory"});
+  assigned_.erase(setting_.numbers.at(failing));
+  RoundIsSummed();
+  EXPECT_GE(released_.back().summary.contributions, 4);
+}
+
 TEST_F(SecureBlameTest, ARunWithoutOthersEndsWithTheNamesOfBothSums) {
   StartWithSeven();
   const std::vector<uint32_t> first = SumFails(kImpossible);
   Released(kAdapter);
   const std::vector<uint32_t> second = SumFails(kImpossible);
-  std::vector<uint32_t> both;
-  std::ranges::set_intersection(first, second, std::back_inserter(both));
   EXPECT_EQ(run_->view().state, RunState::kFailed);
   EXPECT_EQ(run_->view().reason,
-            fmt::format("round 2 burnt, as the one before it: no sum; it was one of {}; in the "
-                        "impossible sum before it were {}; in both {}",
-                        NamesOf(second), NamesOf(first), NamesOf(both)));
+            fmt::format("round 2 burnt, as the one before it: no sum; it was one of {}; the one "
+                        "before it: no sum; it was one of {}",
+                        NamesOf(second), NamesOf(first)));
+}
+
+TEST_F(SecureBlameTest, WhicheverProcessesThereWere) {
+  StartWithSeven();
+  const std::vector<uint32_t> first = SumFails(kImpossible);
+  Released(kAdapter);
+  const std::vector<uint32_t> second = Asked();
+  RoundIsSummed();
+  AnotherProcessGoesOn();
+  Carry(run_->Receive(kImpossible, now_));
+  EXPECT_EQ(run_->view().reason,
+            fmt::format("round 2 burnt, as the one before it: no sum; it was one of {}; the one "
+                        "before it: no sum; it was one of {}",
+                        NamesOf(second), NamesOf(first)));
+}
+
+TEST_F(SecureBlameTest, EveryoneInAnImpossibleSumIsReportedHoweverManyTheyAre) {
+  plan_.secure.max_cohort = 25;
+  for (uint32_t number = 10; number <= 25; ++number) Enrol(number);
+  StartWithNine();
+  SumFails(kImpossible);
+  ASSERT_EQ(suspects_.size(), 25u);
+  for (uint32_t number = 1; number <= 25; ++number) {
+    EXPECT_THAT(suspects_, Contains(::testing::Field(&ReportSuspect::institution, Name(number))));
+  }
+  EXPECT_EQ(suspects_[0].round, 0);
+  EXPECT_EQ(suspects_[0].why, "no sum");
+}
+
+// Those who were in its last sum are not blamed: there were no others to ask.
+TEST_F(SecureBlameTest, ARunThatIsTriedAgainAsksOthersOnceTheyAreThere) {
+  plan_.rounds.count = 4;
+  for (uint32_t number = 6; number <= 9; ++number) Enrol(number);
+  ResumePoint point{.rounds_done = 1, .attempts_opened = 1, .rounds_burnt = 1, .retried = true};
+  GoOnWithAll(std::move(point));
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_EQ(released_.back().summary.burnt, "what it had come to is lost");
+  Released(kAdapter);
+  const std::vector<uint32_t> suspects = SumFails(kImpossible);
+  EXPECT_EQ(run_->view().state, RunState::kRunning);
+  Released(kAdapter);
+  ExpectNoneIsAsked(suspects);
 }
 
 }  // namespace

@@ -284,6 +284,7 @@ class World {
     ASSERT_TRUE(e.back_in_round.has_value()) << "the run is a plain one";
     EXPECT_GT(*e.back_in_round, released_);
   }
+  void See(const ReportSuspect&) { ADD_FAILURE() << "the run is a plain one"; }
   void See(const OpenAggregation& e) {
     EXPECT_EQ(e.round, released_);
     EXPECT_LE(e.attempt, 2);

@@ -259,6 +259,14 @@ struct ReportFault {
   std::optional<int64_t> back_in_round = std::nullopt;  // If it sits out: the first with it.
 };
 
+// It was in a secure sum that is impossible once its masks are off, for the log: one for
+// each client in it.
+struct ReportSuspect {
+  Institution institution;
+  int64_t round = 0;
+  std::string why;
+};
+
 // Tell the client that the run is over.
 struct TellRunEnded {
   Institution institution;
@@ -280,7 +288,7 @@ struct EndRun {
 };
 
 using Effect = std::variant<Invite, Assign, CloseRound, OpenAggregation, Release, SendSecureMessage,
-                            ReportFault, TellRunPaused, TellRunEnded, EndRun>;
+                            ReportFault, ReportSuspect, TellRunPaused, TellRunEnded, EndRun>;
 using Effects = std::vector<Effect>;
 
 }  // namespace fedtune

@@ -82,8 +82,8 @@ void Run::BeginRound(int64_t round, Step& step) {
       return FinishUnevaluated("it was open when the run ended before, and is not begun again",
                                step);
     }
-    return BurnRound({.round = round, .attempt = before, .deadline = step.now},
-                     "what it had come to is lost", {}, step);
+    return BurnUncounted({.round = round, .attempt = before, .deadline = step.now},
+                         "what it had come to is lost", step);
   }
   // Where so many say so, nobody trains for it in vain.
   if (round < plan_.rounds.count && IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
@@ -178,15 +178,17 @@ std::vector<Institution> Run::Cohort(const RoundTask& task) const {
   }
   const int64_t seed = plan_.training.seed;
   if (task.evaluate_only) {
-    const std::vector<Institution> here =
-        connected.empty() ? accepted : WithoutBlame(connected, task.round);
-    return DrawCohort(here, secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
+    return DrawCohort(WithoutBlame(connected.empty() ? accepted : connected, task.round),
+                      secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
   }
-  // Of those who are away nobody knows who comes back: all are asked.
+  // Of those who are away nobody knows who comes back. At the second try some have, and the
+  // others may have gone for good.
   const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
+  const bool all_are_needed = !enough && tries_ >= kMaxTries && !connected.empty();
+  const std::vector<Institution>& candidates = enough ? connected : accepted;
   std::vector<Institution> cohort =
-      DrawCohort(enough ? WithoutBlame(connected, task.round) : accepted, MostInCohort(plan_), seed,
-                 task.round);
+      DrawCohort(all_are_needed ? candidates : WithoutBlame(candidates, task.round),
+                 MostInCohort(plan_), seed, task.round);
   // Whoever is late is in it, whatever the lots say.
   for (const Institution& institution : connected) {
     if (!clients_.at(institution).work.has_value()) continue;

@@ -247,43 +247,48 @@ void Run::LoseSum(std::string_view why, Step& step) {
 }
 
 void Run::BurnRound(const RoundTask& task, std::string_view why,
-                    const std::vector<Institution>& at_fault, Step& step) {
+                    const std::vector<Institution>& at_fault, Step& step, Others others) {
   if (burnt_in_a_row_ + 1 >= kMostBurntInARow) {
+    const bool is_known = last_round_.has_value() && !last_round_->burnt.empty();
     return End(RunState::kFailed,
-               fmt::format("round {} burnt, as the one before it: {}", task.round + 1, why), step);
+               fmt::format("round {} burnt, as the one before it: {}{}", task.round + 1, why,
+                           is_known ? "; the one before it: " + last_round_->burnt : ""),
+               step);
   }
   PutBlame(at_fault, task, task.round + 1, fmt::format("round {} burnt: {}", task.round + 1, why),
-           step);
+           step, others);
   ReleaseNothing(task, why, step);
 }
 
 // One of those in the sum has masked what cannot be, and nobody can tell which: the next
 // round is asked of others where these suffice. Its sum has nobody in common with this one's,
-// and so nothing is learnt from the two of them together.
+// and so nothing is learnt from the two of them together. Who is connected says nothing: a
+// process that makes the sum again has just started.
 void Run::BurnImpossible(std::string_view reason, Step& step) {
   auto& releasing = std::get<Releasing>(phase_);
   const RoundTask task = releasing.round.task();
   std::vector<Institution> suspects = std::move(releasing.contributors);
   std::sort(suspects.begin(), suspects.end());
-  const std::vector<Institution> before = std::exchange(suspects_, suspects);
-  std::string why = fmt::format("{}; it was one of {}", reason, NamesOf(suspects));
-  if (!before.empty()) {
-    std::vector<Institution> both;
-    std::ranges::set_intersection(before, suspects, std::back_inserter(both));
-    why += fmt::format("; in the impossible sum before it were {}; in both {}", NamesOf(before),
-                       both.empty() ? "nobody" : NamesOf(both));
+  for (const Institution& suspect : suspects) {
+    step.effects.push_back(ReportSuspect{suspect, task.round, ShortReason(std::string(reason))});
   }
-  BurnRound(task, why, suspects, step);
+  BurnRound(task, fmt::format("{}; it was one of {}", reason, NamesOf(suspects)), suspects, step,
+            Others::kAll);
 }
 
-// It was summed before what this run knows was stored: that says nothing of how rounds go.
+// It was summed before what this run knows was stored.
 void Run::BurnAgreed(const RoundTask& task, Step& step) {
-  ReleaseNothing(task,
-                 fmt::format("{} clients have agreed on its survivors before, and the coordinator "
-                             "knows nothing of it: its state is older than theirs, as after a "
-                             "restore",
-                             CountAgreed(task.round)),
-                 step);
+  BurnUncounted(task,
+                fmt::format("{} clients have agreed on its survivors before, and the coordinator "
+                            "knows nothing of it: its state is older than theirs, as after a "
+                            "restore",
+                            CountAgreed(task.round)),
+                step);
+}
+
+// For what says nothing of how rounds go.
+void Run::BurnUncounted(const RoundTask& task, std::string_view why, Step& step) {
+  ReleaseNothing(task, why, step);
   std::get<Releasing>(phase_).counts_as_burnt = false;
 }
 
@@ -304,7 +309,6 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
 void Run::CountRound(const Releasing& releasing) {
   const bool burnt = releasing.contributors.empty();
   if (burnt) ++rounds_burnt_;
-  if (!burnt) suspects_.clear();
   if (burnt && !releasing.counts_as_burnt) return;
   burnt_in_a_row_ = burnt ? burnt_in_a_row_ + 1 : 0;
 }

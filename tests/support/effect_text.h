@@ -54,6 +54,8 @@ inline std::string ToText(const Effect& effect) {
           }
           return fmt::format("sit out {} until {}: {}", e.institution.value, *e.back_in_round,
                              e.what);
+        } else if constexpr (std::is_same_v<E, ReportSuspect>) {
+          return fmt::format("suspect {} {}: {}", e.institution.value, e.round, e.why);
         } else if constexpr (std::is_same_v<E, TellRunPaused>) {
           return fmt::format("tell {} {}{}", e.institution.value, e.paused ? "pause" : "resume",
                              Because(e.reason));

@@ -235,6 +235,8 @@ class SecureRunTest : public ::testing::Test {
         released_.push_back(*release);
       } else if (auto* fault = std::get_if<ReportFault>(&effect)) {
         faults_.push_back(*fault);
+      } else if (auto* suspect = std::get_if<ReportSuspect>(&effect)) {
+        suspects_.push_back(*suspect);
       }
     }
   }
@@ -262,6 +264,7 @@ class SecureRunTest : public ::testing::Test {
   std::vector<SendSecureMessage> questions_;
   std::vector<Release> released_;
   std::vector<ReportFault> faults_;
+  std::vector<ReportSuspect> suspects_;
   RunJournal journal_;
   int entries_to_crash_ = 0;
   std::string lost_;
