@@ -188,9 +188,7 @@ void SimulatedCoordinator::Start() {
                                             .log = process.log},
                          QueuesOf(process_));
   const std::optional<RunRecord> before = auditor_.disk();
-  // Between two rounds there is a journal, too, of who sits out.
-  const bool is_open =
-      before.has_value() && before->attempts_opened > 0 && !disk_.Journal(kRun)->empty();
+  const bool is_open = before.has_value() && !disk_.Journal(kRun)->empty();
   const bool may_be_over = faulty_.BeginProcess();
   const absl::Status resumed = Do([](Process& p) { return p.driver->runs.ResumeAll(); });
   auditor_.Excuse(ground_.scheduler.now());
