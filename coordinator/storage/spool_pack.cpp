@@ -35,6 +35,7 @@ class SpoolPack::File {
       begin = taken + space.size;
     }
     taken_.emplace(begin, Space{.size = size});
+    end_ = std::max(end_, begin + size);
     return begin;
   }
 
@@ -43,6 +44,17 @@ class SpoolPack::File {
     const auto taken = taken_.find(begin);
     taken->second.is_held = false;
     if (!taken->second.is_kept) taken_.erase(taken);
+  }
+
+  // The disk gets back what nobody needs.
+  void LetGoOfTheRest() {
+    const std::lock_guard lock(mutex_);
+    uint64_t begin = 0;
+    for (const auto& [taken, space] : taken_) {
+      if (taken > begin) file_.LetGo(begin, taken - begin);
+      begin = taken + space.size;
+    }
+    if (end_ > begin) file_.LetGo(begin, end_ - begin);
   }
 
   void NoteKept(uint64_t begin) {
@@ -68,6 +80,7 @@ class SpoolPack::File {
   SpoolFile file_;
   std::mutex mutex_;
   std::map<uint64_t, Space> taken_;  // By where they begin.
+  uint64_t end_ = 0;                 // Behind it nobody has ever had a place.
 };
 
 SpoolPack::Place::Place(std::shared_ptr<File> file, uint64_t space)
@@ -96,7 +109,13 @@ absl::StatusOr<std::shared_ptr<SpoolPack::File>> SpoolPack::OpenFile() {
 
 absl::StatusOr<std::unique_ptr<SpoolPack::Place>> SpoolPack::NewPlace(uint64_t size) {
   ASSIGN_OR_RETURN(std::shared_ptr<File> file, OpenFile());
-  return std::unique_ptr<Place>(new Place(std::move(file), SpaceFor(size)));
+  const uint64_t space = SpaceFor(size);
+  std::unique_ptr<Place> place(new Place(file, space));
+  absl::Status reserved = file->spooled().Reserve(place->begin_, space);
+  if (reserved.ok()) return place;
+  place.reset();
+  file->LetGoOfTheRest();
+  return reserved;
 }
 
 absl::Status SpoolPack::Keep(std::span<Place* const> places) {

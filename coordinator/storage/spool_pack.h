@@ -27,8 +27,10 @@ class SpoolPack {
   // `spool` must outlive it.
   SpoolPack(const Spool& spool, std::string run) : spool_(spool), run_(std::move(run)) {}
 
-  // For so many bytes, which no other place has while this one is there.
-  // RESOURCE_EXHAUSTED, INTERNAL: as Spool::Create().
+  // For so many bytes, which no other place has while this one is there; it has its
+  // space on the disk before they come, where the file system can do so.
+  // RESOURCE_EXHAUSTED: the disk is full; it has got back all space of the file that
+  // nobody needs. INTERNAL.
   absl::StatusOr<std::unique_ptr<Place>> NewPlace(uint64_t size);
 
   // Brings what was written in these places onto the disk. It stays until Clear(),
