@@ -57,9 +57,9 @@ class SpoolPack::File {
     if (end_ > begin) file_.LetGo(begin, end_ - begin);
   }
 
-  void NoteKept(uint64_t begin) {
+  void NoteKept(uint64_t begin, bool is_kept) {
     const std::lock_guard lock(mutex_);
-    taken_.at(begin).is_kept = true;
+    taken_.at(begin).is_kept = is_kept;
   }
 
   void Clear() {
@@ -130,8 +130,12 @@ absl::Status SpoolPack::Keep(std::span<Place* const> places) {
     Close();
     return kept;
   }
-  for (const Place* place : places) file->NoteKept(place->begin_);
+  for (const Place* place : places) file->NoteKept(place->begin_, true);
   return absl::OkStatus();
+}
+
+void SpoolPack::Unkeep(std::span<Place* const> places) {
+  for (const Place* place : places) place->file_->NoteKept(place->begin_, false);
 }
 
 // While no other file can be made, which would be set aside.

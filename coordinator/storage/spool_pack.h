@@ -39,6 +39,10 @@ class SpoolPack {
   // kept before, are good for nothing then.
   absl::Status Keep(std::span<Place* const> places);
 
+  // What was kept in these places is not wanted after all: their space is written again
+  // once they are gone. Requires: it is kept, and nobody was told its name.
+  static void Unkeep(std::span<Place* const> places);
+
   // None of it is wanted any more, nor any other file of the run: Spool::SetAside().
   [[nodiscard]] std::function<void()> Clear();
 

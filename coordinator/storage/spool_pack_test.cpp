@@ -96,6 +96,16 @@ TEST_F(SpoolPackTest, TheSpaceOfWhatWasNeverKeptIsWrittenAgain) {
   EXPECT_EQ(Written("others")->name(), name);
 }
 
+TEST_F(SpoolPackTest, TheSpaceOfWhatWasKeptAndIsNotWantedAfterAllIsWrittenAgain) {
+  Place values = Kept("values");
+  SpoolPack::Place* const one = values.get();
+  SpoolPack::Unkeep({&one, 1});
+  const std::string name = values->name();
+  EXPECT_NE(Written("others")->name(), name) << "it is still there";
+  values.reset();
+  EXPECT_EQ(Written("others")->name(), name);
+}
+
 TEST_F(SpoolPackTest, APlaceGoesWhereItFits) {
   const std::string wide(200'000, 'w');
   const std::string narrow(100'000, 'n');

@@ -9,6 +9,16 @@
 #include "base/status_macros.h"
 
 namespace fedtune {
+namespace {
+
+std::vector<SpooledBytes*> BytesOf(std::span<HandedIn* const> together) {
+  std::vector<SpooledBytes*> bytes;
+  bytes.reserve(together.size());
+  for (HandedIn* handed : together) bytes.push_back(&handed->bytes());
+  return bytes;
+}
+
+}  // namespace
 
 std::function<void()> AttemptContributions::Forget() {
   sum_ = std::monostate{};
@@ -51,10 +61,11 @@ bool AttemptContributions::Together::Join(const HandedIn& handed, int64_t weight
 }
 
 absl::Status AttemptContributions::Keep(std::span<HandedIn* const> together) {
-  std::vector<SpooledBytes*> bytes;
-  bytes.reserve(together.size());
-  for (HandedIn* handed : together) bytes.push_back(&handed->bytes());
-  return SpooledBytes::KeepTogether(pack_, bytes);
+  return SpooledBytes::KeepTogether(pack_, BytesOf(together));
+}
+
+void AttemptContributions::Unkeep(std::span<HandedIn* const> together) {
+  SpooledBytes::UnkeepTogether(BytesOf(together));
 }
 
 // The metrics of a masked input are in the sum.

@@ -73,6 +73,9 @@ class AttemptContributions {
   // now.
   absl::Status Keep(std::span<HandedIn* const> together);
 
+  // They could not be stored: their space on the disk is free once they are gone.
+  static void Unkeep(std::span<HandedIn* const> together);
+
   // A plain one goes nowhere where its round only evaluates. Errors as WeightedSum::Add();
   // nothing has changed then.
   absl::Status Add(ContributionBody body, ContributionRecord record);

@@ -111,4 +111,14 @@ absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes*
   return absl::OkStatus();
 }
 
+void SpooledBytes::UnkeepTogether(std::span<SpooledBytes* const> all) {
+  std::vector<SpoolPack::Place*> places;
+  for (SpooledBytes* bytes : all) {
+    if (bytes->place_ == nullptr || bytes->name_.empty()) continue;
+    places.push_back(bytes->place_.get());
+    bytes->name_.clear();
+  }
+  SpoolPack::Unkeep(places);
+}
+
 }  // namespace fedtune

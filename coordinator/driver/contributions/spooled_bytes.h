@@ -55,6 +55,10 @@ class SpooledBytes {
   // The same for all of those that are small and not kept yet, with one sync.
   static absl::Status KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all);
 
+  // Those of them that KeepTogether() has kept are not wanted after all. Requires: nobody
+  // was told their names.
+  static void UnkeepTogether(std::span<SpooledBytes* const> all);
+
   // Empty until they are kept; and if there are no bytes.
   const std::string& name() const { return name_; }
 
