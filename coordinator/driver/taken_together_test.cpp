@@ -156,6 +156,19 @@ TEST_F(TakenTogetherTest, WhatCannotBeStoredTakesNoMoreOfTheDiskEachTimeItComes)
   EXPECT_THAT(store_.released.get_future().get(), SizeIs(2));
 }
 
+// As if a sync had failed meanwhile.
+TEST_F(TakenTogetherTest, OneThatTheDiskMayHaveLostLeavesTheOthers) {
+  StartRun(2);
+  std::vector<HandedIn> all;
+  all.push_back(Trained(clients_[0], 0, 1));
+  run().pack().GiveUpFile();
+  all.push_back(Trained(clients_[1], 0, 1));
+  EXPECT_THAT(Take(std::move(all)), ElementsAre(kUnavailable, kOk));
+  EXPECT_THAT(store_.transactions, ElementsAre(1));
+  EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kOk, kOk));
+  EXPECT_THAT(store_.released.get_future().get(), SizeIs(2));
+}
+
 TEST_F(TakenTogetherTest, OneBehindTheLastThatCountsDoesNotCountAfterARestartEither) {
   StartRun(3, "close_at = 2");
   store_.holds_releases = true;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/check.h"
 #include "base/status_macros.h"
 
 namespace fedtune {
@@ -118,16 +119,20 @@ absl::StatusOr<std::unique_ptr<SpoolPack::Place>> SpoolPack::NewPlace(uint64_t s
   return reserved;
 }
 
+bool SpoolPack::CanKeep(const Place& place) const {
+  const std::lock_guard lock(mutex_);
+  return place.file_ == file_;
+}
+
 absl::Status SpoolPack::Keep(std::span<Place* const> places) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, OpenFile());
-  const bool is_there =
-      std::all_of(places.begin(), places.end(), [&](const Place* p) { return p->file_ == file; });
-  if (!is_there) {
-    return absl::ResourceExhaustedError("a sync of the file has failed; it is to be written anew");
-  }
+  if (places.empty()) return absl::OkStatus();
+  const bool can_all =
+      std::all_of(places.begin(), places.end(), [this](const Place* p) { return CanKeep(*p); });
+  Check(can_all, "what lies in a file that was given up is written anew");
+  const std::shared_ptr<File> file = places.front()->file_;
   if (absl::Status kept = file->spooled().Keep(); !kept.ok()) {
     // Nobody knows what a file holds whose sync has failed; what it kept before is there.
-    Close();
+    GiveUpFile();
     return kept;
   }
   for (const Place* place : places) file->NoteKept(place->begin_, true);
@@ -146,7 +151,9 @@ std::function<void()> SpoolPack::Clear() {
   return spool_.SetAside(run_, {file_->spooled().name()});
 }
 
-void SpoolPack::Close() {
+void SpoolPack::Close() { GiveUpFile(); }
+
+void SpoolPack::GiveUpFile() {
   const std::lock_guard lock(mutex_);
   file_.reset();
 }

@@ -33,11 +33,17 @@ class SpoolPack {
   // nobody needs. INTERNAL.
   absl::StatusOr<std::unique_ptr<Place>> NewPlace(uint64_t size);
 
+  // Whether what is written in it can be kept: not if its file was given up meanwhile.
+  bool CanKeep(const Place& place) const;
+
   // Brings what was written in these places onto the disk. It stays until Clear(),
   // whatever becomes of them, and Spool::Find() finds it by their names. One call at a
-  // time. RESOURCE_EXHAUSTED, INTERNAL: none is kept. They, and all others that were not
-  // kept before, are good for nothing then.
+  // time. Requires: CanKeep() each. RESOURCE_EXHAUSTED, INTERNAL: none is kept. The
+  // file is given up then.
   absl::Status Keep(std::span<Place* const> places);
+
+  // What comes from now on lies in another file; what was not kept before never is.
+  void GiveUpFile();
 
   // What was kept in these places is not wanted after all: their space is written again
   // once they are gone. Requires: it is kept, and nobody was told its name.
@@ -59,7 +65,7 @@ class SpoolPack {
 
   const Spool& spool_;
   const std::string run_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::shared_ptr<File> file_;  // Null: there is none yet.
 };
 

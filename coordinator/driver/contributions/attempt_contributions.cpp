@@ -35,6 +35,7 @@ absl::Status AttemptContributions::CheckCanAdd(const HandedIn& handed,
   const auto* delta = std::get_if<VerifiedValues>(&handed.what);
   Check(delta != nullptr || std::holds_alternative<MaskedSum>(sum_),
         "a masked input is for an open aggregation");
+  RETURN_IF_ERROR(handed.bytes().CheckCanKeep(pack_));
   if (delta == nullptr) return absl::OkStatus();
   if (admission.late) RETURN_IF_ERROR(CheckIsThere(delta->values->bytes()));
   const auto* sum = std::get_if<RoundSum>(&sum_);

@@ -222,11 +222,11 @@ TEST_F(SmallContributionsTest, OneThatComesMeanwhileIsKeptOnlyIfItIsThere) {
     EXPECT_EQ(other.ok(), !struck);
     disk_.Heal();
     SpoolPack::Place* const one = coming.get();
-    const bool kept = pack_.Keep({&one, 1}).ok();
+    const bool kept = pack_.CanKeep(*coming) && pack_.Keep({&one, 1}).ok();
     given_up += kept ? 0 : 1;
     disk_.CutPower(static_cast<uint64_t>(k));
     if (kept) ExpectHas(coming->name(), "coming");
-    pack_.Close();
+    pack_.GiveUpFile();
     Clear();
   }
   EXPECT_GT(given_up, 0) << "a sync has failed";
@@ -274,7 +274,7 @@ TEST_F(SmallContributionsTest, WhatWasKeptIsThereWhateverFailsBehindIt) {
       disk_.CutPower(static_cast<uint64_t>(k));
       ExpectHas(*first, "first");
       ExpectHas(*again, "second");
-      pack_.Close();
+      pack_.GiveUpFile();
       Clear();
     }
   }

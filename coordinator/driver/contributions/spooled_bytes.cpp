@@ -97,6 +97,11 @@ absl::Status SpooledBytes::Keep() {
   return absl::OkStatus();
 }
 
+absl::Status SpooledBytes::CheckCanKeep(const SpoolPack& pack) const {
+  if (place_ == nullptr || !name_.empty() || pack.CanKeep(*place_)) return absl::OkStatus();
+  return absl::UnavailableError("a sync of its file has failed; it is to be written anew");
+}
+
 absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all) {
   std::vector<SpooledBytes*> small;
   std::vector<SpoolPack::Place*> places;

@@ -52,7 +52,11 @@ class SpooledBytes {
   // they are not small. UNAVAILABLE: the disk does not take them now.
   absl::Status Keep();
 
-  // The same for all of those that are small and not kept yet, with one sync.
+  // UNAVAILABLE: they are small, and the disk may have lost what came of them.
+  absl::Status CheckCanKeep(const SpoolPack& pack) const;
+
+  // Keeps all of those that are small and not kept yet, with one sync. Requires:
+  // CheckCanKeep() of each. UNAVAILABLE: the disk does not take them now.
   static absl::Status KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all);
 
   // Those of them that KeepTogether() has kept are not wanted after all. Requires: nobody
