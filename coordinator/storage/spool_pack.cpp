@@ -101,6 +101,7 @@ std::string SpoolPack::Place::name() const { return Spool::NameIn(file_->spooled
 
 absl::StatusOr<std::shared_ptr<SpoolPack::File>> SpoolPack::OpenFile() {
   const std::lock_guard lock(mutex_);
+  if (is_closed_) return absl::FailedPreconditionError("no more contributions are taken");
   if (file_ == nullptr) {
     ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
     file_ = std::make_shared<File>(std::move(file));
@@ -151,7 +152,11 @@ std::function<void()> SpoolPack::Clear() {
   return spool_.SetAside(run_, {file_->spooled().name()});
 }
 
-void SpoolPack::Close() { GiveUpFile(); }
+void SpoolPack::Close() {
+  const std::lock_guard lock(mutex_);
+  is_closed_ = true;
+  file_.reset();
+}
 
 void SpoolPack::GiveUpFile() {
   const std::lock_guard lock(mutex_);

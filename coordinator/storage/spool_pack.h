@@ -30,7 +30,7 @@ class SpoolPack {
   // For so many bytes, which no other place has while this one is there; it has its
   // space on the disk before they come, where the file system can do so.
   // RESOURCE_EXHAUSTED: the disk is full; it has got back all space of the file that
-  // nobody needs. INTERNAL.
+  // nobody needs. FAILED_PRECONDITION: it is closed. INTERNAL.
   absl::StatusOr<std::unique_ptr<Place>> NewPlace(uint64_t size);
 
   // Whether what is written in it can be kept: not if its file was given up meanwhile.
@@ -52,7 +52,7 @@ class SpoolPack {
   // None of it is wanted any more, nor any other file of the run: Spool::SetAside().
   [[nodiscard]] std::function<void()> Clear();
 
-  // Nor is there more to come: the file is left to Spool::Remove().
+  // Nor is there more to come, for good: the file is left to Spool::Remove().
   void Close();
 
   const Spool& spool() const { return spool_; }
@@ -66,7 +66,8 @@ class SpoolPack {
   const Spool& spool_;
   const std::string run_;
   mutable std::mutex mutex_;
-  std::shared_ptr<File> file_;  // Null: there is none yet.
+  std::shared_ptr<File> file_;  // Null: there is none now.
+  bool is_closed_ = false;
 };
 
 // May outlive its pack. Reading is thread-safe.

@@ -154,6 +154,14 @@ TEST_F(SpoolPackTest, ThingsAreReadWhereTheyLieAfterItIsClosed) {
   EXPECT_EQ(In(*values, 6), "values");
 }
 
+TEST_F(SpoolPackTest, NothingComesAfterItIsClosed) {
+  Kept("values");
+  pack_.Close();
+  spool_.Remove("run-1");
+  EXPECT_THAT(pack_.NewPlace(6), HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Files(), SizeIs(0));
+}
+
 TEST_F(SpoolPackTest, AFileInWhichNothingWasKeptGoesWithItsLastPlace) {
   Place values = Written("values");
   pack_.Close();

@@ -29,7 +29,7 @@ inline std::string SlotsOf(int64_t round, int64_t attempt) {
 // Reading is thread-safe. Movable.
 class SpooledBytes {
  public:
-  // UNAVAILABLE: there is no space on the disk now.
+  // UNAVAILABLE: there is no space on the disk now, or the pack is closed.
   static absl::StatusOr<SpooledBytes> Create(SpoolPack& pack, uint64_t size);
 
   // The same for an upload that may be cut off: what came of a large one before is there,
