@@ -126,6 +126,7 @@ absl::Status RunDriver::StoreTaken(std::span<HandedIn* const> together, absl::Du
   absl::Status stored = journal_.Store(around_.store, id());
   if (stored.ok()) return stored;
   journal_.Forget(together.size());
+  AttemptContributions::Unkeep(together);
   return absl::UnavailableError(fmt::format("{}", Message(stored)));
 }
 

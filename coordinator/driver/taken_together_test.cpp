@@ -3,6 +3,7 @@
 // Contributions that come at the same time: stored together, and each for itself.
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <latch>
@@ -84,7 +85,16 @@ class TakenTogetherTest : public testing::StoredRunFixture {
     return all;
   }
 
+  uintmax_t SizeOfSpool() const {
+    uintmax_t size = 0;
+    for (const auto& file : std::filesystem::directory_iterator(directory_.path() / "spool")) {
+      size += file.file_size();
+    }
+    return size;
+  }
+
   static constexpr absl::StatusCode kOk = absl::StatusCode::kOk;
+  static constexpr absl::StatusCode kUnavailable = absl::StatusCode::kUnavailable;
 
   WatchedStore store_{*stored_};
   std::vector<Institution> clients_;
@@ -123,11 +133,38 @@ TEST_F(TakenTogetherTest, OneClientCountsOnce) {
 TEST_F(TakenTogetherTest, WhatCannotBeStoredCountsForNobody) {
   StartRun(2);
   store_.refusals = 1;
-  const auto unavailable = absl::StatusCode::kUnavailable;
-  EXPECT_THAT(Take(TrainedByAll()), ElementsAre(unavailable, unavailable));
+  EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kUnavailable, kUnavailable));
   for (const ClientView& client : run().overview().view.clients) {
     EXPECT_NE(client.state, ClientStanding::kDone);
   }
+  EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kOk, kOk));
+  EXPECT_THAT(store_.released.get_future().get(), SizeIs(2));
+}
+
+TEST_F(TakenTogetherTest, WhatCannotBeStoredTakesNoMoreOfTheDiskEachTimeItComes) {
+  StartRun(2);
+  store_.refusals = 1;
+  EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kUnavailable, kUnavailable));
+  const uintmax_t size = SizeOfSpool();
+  EXPECT_GT(size, 0);
+  store_.refusals = 20;
+  while (store_.refusals > 0) {
+    EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kUnavailable, kUnavailable));
+  }
+  EXPECT_EQ(SizeOfSpool(), size);
+  EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kOk, kOk));
+  EXPECT_THAT(store_.released.get_future().get(), SizeIs(2));
+}
+
+// As if a sync had failed meanwhile.
+TEST_F(TakenTogetherTest, OneThatTheDiskMayHaveLostLeavesTheOthers) {
+  StartRun(2);
+  std::vector<HandedIn> all;
+  all.push_back(Trained(clients_[0], 0, 1));
+  run().pack().GiveUpFile();
+  all.push_back(Trained(clients_[1], 0, 1));
+  EXPECT_THAT(Take(std::move(all)), ElementsAre(kUnavailable, kOk));
+  EXPECT_THAT(store_.transactions, ElementsAre(1));
   EXPECT_THAT(Take(TrainedByAll()), ElementsAre(kOk, kOk));
   EXPECT_THAT(store_.released.get_future().get(), SizeIs(2));
 }

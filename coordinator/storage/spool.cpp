@@ -136,17 +136,20 @@ absl::Status SpoolFile::Truncate(uint64_t size) {
   return ErrnoToStatus(errno, "cut off", path_);
 }
 
-absl::Status SpoolFile::Reserve(uint64_t size) {
-  if (const absl::Status full = CheckFailPoint(FailPoint::kSpoolCreate); !full.ok()) {
-    Discard();
-    return full;
-  }
+absl::Status SpoolFile::Reserve(uint64_t begin, uint64_t size) {
+  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kSpoolCreate));
   const bool taken = size == 0 ||
-                     ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) == 0 ||
+                     ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin),
+                                 static_cast<off_t>(size)) == 0 ||
                      errno == EOPNOTSUPP;
   if (taken) return absl::OkStatus();
-  Discard();
   return ErrnoToStatus(errno, fmt::format("take {} in", HumanBytes(size)), path_.parent_path());
+}
+
+// Where it fails, the space is taken until it is written again or the file goes.
+void SpoolFile::LetGo(uint64_t begin, uint64_t size) {
+  static_cast<void>(::fallocate(fd_, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+                                static_cast<off_t>(begin), static_cast<off_t>(size)));
 }
 
 absl::StatusOr<SpoolFile> Spool::Create(std::string_view run, uint64_t size) const {
@@ -154,7 +157,7 @@ absl::StatusOr<SpoolFile> Spool::Create(std::string_view run, uint64_t size) con
   const int fd = ::mkostemp(path.data(), O_CLOEXEC);
   if (fd < 0) return ErrnoToStatus(errno, "create a file in", directory_);
   SpoolFile file(fd, path, SpoolFile::AtEnd::kRemoved);
-  RETURN_IF_ERROR(file.Reserve(size));
+  RETURN_IF_ERROR(file.Reserve(0, size));
   return file;
 }
 
@@ -172,7 +175,11 @@ absl::StatusOr<SpoolFile> Spool::CreateOrGoOn(std::string_view run, std::string_
   });
   ASSIGN_OR_RETURN(const uint64_t there, file.Size());
   if (there > size) RETURN_IF_ERROR(file.Truncate(0));
-  RETURN_IF_ERROR(file.Reserve(size));
+  const absl::Status reserved = file.Reserve(0, size);
+  if (!reserved.ok()) {
+    file.Discard();
+    return reserved;
+  }
   return file;
 }
 

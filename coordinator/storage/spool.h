@@ -36,6 +36,13 @@ class SpoolFile {
   // INTERNAL: the file is shorter, or cannot be read.
   absl::Status Read(uint64_t offset, std::span<std::byte> bytes) const;
 
+  // Takes these bytes of the disk for what is to come there, where the file system can.
+  // RESOURCE_EXHAUSTED: the disk is full; it may have taken some of them.
+  absl::Status Reserve(uint64_t begin, uint64_t size);
+
+  // The disk gets them back, where the file system can. What was written there is gone.
+  void LetGo(uint64_t begin, uint64_t size);
+
   // Brings all that was written onto the disk; from then on the file stays, for
   // Spool::Find(). INTERNAL: the disk does not take it; what it has is unknown, and
   // the file goes with the object, unless something was kept in it before: nobody may
@@ -61,9 +68,6 @@ class SpoolFile {
   friend class Spool;
   SpoolFile(int fd, std::filesystem::path path, AtEnd at_end)
       : fd_(fd), path_(std::move(path)), at_end_(at_end) {}
-
-  // Takes bytes of the disk for what is to come, where the file system can.
-  absl::Status Reserve(uint64_t size);
 
   int fd_;
   std::filesystem::path path_;

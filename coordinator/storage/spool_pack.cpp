@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/check.h"
 #include "base/status_macros.h"
 
 namespace fedtune {
@@ -35,6 +36,7 @@ class SpoolPack::File {
       begin = taken + space.size;
     }
     taken_.emplace(begin, Space{.size = size});
+    end_ = std::max(end_, begin + size);
     return begin;
   }
 
@@ -45,9 +47,20 @@ class SpoolPack::File {
     if (!taken->second.is_kept) taken_.erase(taken);
   }
 
-  void NoteKept(uint64_t begin) {
+  // The disk gets back what nobody needs.
+  void LetGoOfTheRest() {
     const std::lock_guard lock(mutex_);
-    taken_.at(begin).is_kept = true;
+    uint64_t begin = 0;
+    for (const auto& [taken, space] : taken_) {
+      if (taken > begin) file_.LetGo(begin, taken - begin);
+      begin = taken + space.size;
+    }
+    if (end_ > begin) file_.LetGo(begin, end_ - begin);
+  }
+
+  void NoteKept(uint64_t begin, bool is_kept) {
+    const std::lock_guard lock(mutex_);
+    taken_.at(begin).is_kept = is_kept;
   }
 
   void Clear() {
@@ -68,6 +81,7 @@ class SpoolPack::File {
   SpoolFile file_;
   std::mutex mutex_;
   std::map<uint64_t, Space> taken_;  // By where they begin.
+  uint64_t end_ = 0;                 // Behind it nobody has ever had a place.
 };
 
 SpoolPack::Place::Place(std::shared_ptr<File> file, uint64_t space)
@@ -87,6 +101,7 @@ std::string SpoolPack::Place::name() const { return Spool::NameIn(file_->spooled
 
 absl::StatusOr<std::shared_ptr<SpoolPack::File>> SpoolPack::OpenFile() {
   const std::lock_guard lock(mutex_);
+  if (is_closed_) return absl::FailedPreconditionError("no more contributions are taken");
   if (file_ == nullptr) {
     ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
     file_ = std::make_shared<File>(std::move(file));
@@ -96,23 +111,37 @@ absl::StatusOr<std::shared_ptr<SpoolPack::File>> SpoolPack::OpenFile() {
 
 absl::StatusOr<std::unique_ptr<SpoolPack::Place>> SpoolPack::NewPlace(uint64_t size) {
   ASSIGN_OR_RETURN(std::shared_ptr<File> file, OpenFile());
-  return std::unique_ptr<Place>(new Place(std::move(file), SpaceFor(size)));
+  const uint64_t space = SpaceFor(size);
+  std::unique_ptr<Place> place(new Place(file, space));
+  absl::Status reserved = file->spooled().Reserve(place->begin_, space);
+  if (reserved.ok()) return place;
+  place.reset();
+  file->LetGoOfTheRest();
+  return reserved;
+}
+
+bool SpoolPack::CanKeep(const Place& place) const {
+  const std::lock_guard lock(mutex_);
+  return place.file_ == file_;
 }
 
 absl::Status SpoolPack::Keep(std::span<Place* const> places) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, OpenFile());
-  const bool is_there =
-      std::all_of(places.begin(), places.end(), [&](const Place* p) { return p->file_ == file; });
-  if (!is_there) {
-    return absl::ResourceExhaustedError("a sync of the file has failed; it is to be written anew");
-  }
+  if (places.empty()) return absl::OkStatus();
+  const bool can_all =
+      std::all_of(places.begin(), places.end(), [this](const Place* p) { return CanKeep(*p); });
+  Check(can_all, "what lies in a file that was given up is written anew");
+  const std::shared_ptr<File> file = places.front()->file_;
   if (absl::Status kept = file->spooled().Keep(); !kept.ok()) {
     // Nobody knows what a file holds whose sync has failed; what it kept before is there.
-    Close();
+    GiveUpFile();
     return kept;
   }
-  for (const Place* place : places) file->NoteKept(place->begin_);
+  for (const Place* place : places) file->NoteKept(place->begin_, true);
   return absl::OkStatus();
+}
+
+void SpoolPack::Unkeep(std::span<Place* const> places) {
+  for (const Place* place : places) place->file_->NoteKept(place->begin_, false);
 }
 
 // While no other file can be made, which would be set aside.
@@ -124,6 +153,12 @@ std::function<void()> SpoolPack::Clear() {
 }
 
 void SpoolPack::Close() {
+  const std::lock_guard lock(mutex_);
+  is_closed_ = true;
+  file_.reset();
+}
+
+void SpoolPack::GiveUpFile() {
   const std::lock_guard lock(mutex_);
   file_.reset();
 }

@@ -27,20 +27,32 @@ class SpoolPack {
   // `spool` must outlive it.
   SpoolPack(const Spool& spool, std::string run) : spool_(spool), run_(std::move(run)) {}
 
-  // For so many bytes, which no other place has while this one is there.
-  // RESOURCE_EXHAUSTED, INTERNAL: as Spool::Create().
+  // For so many bytes, which no other place has while this one is there; it has its
+  // space on the disk before they come, where the file system can do so.
+  // RESOURCE_EXHAUSTED: the disk is full; it has got back all space of the file that
+  // nobody needs. FAILED_PRECONDITION: it is closed. INTERNAL.
   absl::StatusOr<std::unique_ptr<Place>> NewPlace(uint64_t size);
+
+  // Whether what is written in it can be kept: not if its file was given up meanwhile.
+  bool CanKeep(const Place& place) const;
 
   // Brings what was written in these places onto the disk. It stays until Clear(),
   // whatever becomes of them, and Spool::Find() finds it by their names. One call at a
-  // time. RESOURCE_EXHAUSTED, INTERNAL: none is kept. They, and all others that were not
-  // kept before, are good for nothing then.
+  // time. Requires: CanKeep() each. RESOURCE_EXHAUSTED, INTERNAL: none is kept. The
+  // file is given up then.
   absl::Status Keep(std::span<Place* const> places);
+
+  // What comes from now on lies in another file; what was not kept before never is.
+  void GiveUpFile();
+
+  // What was kept in these places is not wanted after all: their space is written again
+  // once they are gone. Requires: it is kept, and nobody was told its name.
+  static void Unkeep(std::span<Place* const> places);
 
   // None of it is wanted any more, nor any other file of the run: Spool::SetAside().
   [[nodiscard]] std::function<void()> Clear();
 
-  // Nor is there more to come: the file is left to Spool::Remove().
+  // Nor is there more to come, for good: the file is left to Spool::Remove().
   void Close();
 
   const Spool& spool() const { return spool_; }
@@ -53,8 +65,9 @@ class SpoolPack {
 
   const Spool& spool_;
   const std::string run_;
-  std::mutex mutex_;
-  std::shared_ptr<File> file_;  // Null: there is none yet.
+  mutable std::mutex mutex_;
+  std::shared_ptr<File> file_;  // Null: there is none now.
+  bool is_closed_ = false;
 };
 
 // May outlive its pack. Reading is thread-safe.

@@ -96,6 +96,16 @@ TEST_F(SpoolPackTest, TheSpaceOfWhatWasNeverKeptIsWrittenAgain) {
   EXPECT_EQ(Written("others")->name(), name);
 }
 
+TEST_F(SpoolPackTest, TheSpaceOfWhatWasKeptAndIsNotWantedAfterAllIsWrittenAgain) {
+  Place values = Kept("values");
+  SpoolPack::Place* const one = values.get();
+  SpoolPack::Unkeep({&one, 1});
+  const std::string name = values->name();
+  EXPECT_NE(Written("others")->name(), name) << "it is still there";
+  values.reset();
+  EXPECT_EQ(Written("others")->name(), name);
+}
+
 TEST_F(SpoolPackTest, APlaceGoesWhereItFits) {
   const std::string wide(200'000, 'w');
   const std::string narrow(100'000, 'n');
@@ -144,6 +154,14 @@ TEST_F(SpoolPackTest, ThingsAreReadWhereTheyLieAfterItIsClosed) {
   EXPECT_EQ(In(*values, 6), "values");
 }
 
+TEST_F(SpoolPackTest, NothingComesAfterItIsClosed) {
+  Kept("values");
+  pack_.Close();
+  spool_.Remove("run-1");
+  EXPECT_THAT(pack_.NewPlace(6), HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Files(), SizeIs(0));
+}
+
 TEST_F(SpoolPackTest, AFileInWhichNothingWasKeptGoesWithItsLastPlace) {
   Place values = Written("values");
   pack_.Close();
@@ -155,11 +173,12 @@ TEST_F(SpoolPackTest, AFileInWhichNothingWasKeptGoesWithItsLastPlace) {
 // A sync that has failed may have lost it.
 TEST_F(SpoolPackTest, WhatWasWrittenBeforeAFileWasGivenUpIsNotKept) {
   const Place values = Written("values");
-  pack_.Close();
+  pack_.GiveUpFile();
   const Place again = Written("values");
-  const std::vector<SpoolPack::Place*> both = {again.get(), values.get()};
-  EXPECT_THAT(pack_.Keep(both), HasCode(absl::StatusCode::kResourceExhausted));
-  EXPECT_THAT(pack_.Keep(std::span(both).first(1)), IsOk());
+  EXPECT_FALSE(pack_.CanKeep(*values));
+  ASSERT_TRUE(pack_.CanKeep(*again));
+  SpoolPack::Place* const one = again.get();
+  EXPECT_THAT(pack_.Keep({&one, 1}), IsOk());
 }
 
 TEST_F(SpoolPackTest, ThingsThatAreFoundTogetherShareTheirFile) {

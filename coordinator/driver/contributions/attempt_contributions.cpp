@@ -9,6 +9,16 @@
 #include "base/status_macros.h"
 
 namespace fedtune {
+namespace {
+
+std::vector<SpooledBytes*> BytesOf(std::span<HandedIn* const> together) {
+  std::vector<SpooledBytes*> bytes;
+  bytes.reserve(together.size());
+  for (HandedIn* handed : together) bytes.push_back(&handed->bytes());
+  return bytes;
+}
+
+}  // namespace
 
 std::function<void()> AttemptContributions::Forget() {
   sum_ = std::monostate{};
@@ -25,6 +35,7 @@ absl::Status AttemptContributions::CheckCanAdd(const HandedIn& handed,
   const auto* delta = std::get_if<VerifiedValues>(&handed.what);
   Check(delta != nullptr || std::holds_alternative<MaskedSum>(sum_),
         "a masked input is for an open aggregation");
+  RETURN_IF_ERROR(handed.bytes().CheckCanKeep(pack_));
   if (delta == nullptr) return absl::OkStatus();
   if (admission.late) RETURN_IF_ERROR(CheckIsThere(delta->values->bytes()));
   const auto* sum = std::get_if<RoundSum>(&sum_);
@@ -51,10 +62,11 @@ bool AttemptContributions::Together::Join(const HandedIn& handed, int64_t weight
 }
 
 absl::Status AttemptContributions::Keep(std::span<HandedIn* const> together) {
-  std::vector<SpooledBytes*> bytes;
-  bytes.reserve(together.size());
-  for (HandedIn* handed : together) bytes.push_back(&handed->bytes());
-  return SpooledBytes::KeepTogether(pack_, bytes);
+  return SpooledBytes::KeepTogether(pack_, BytesOf(together));
+}
+
+void AttemptContributions::Unkeep(std::span<HandedIn* const> together) {
+  SpooledBytes::UnkeepTogether(BytesOf(together));
 }
 
 // The metrics of a masked input are in the sum.

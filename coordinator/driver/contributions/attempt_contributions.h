@@ -48,8 +48,8 @@ class AttemptContributions {
   // Whether an admitted one can be added. Requires: masked inputs come while their sum is
   // open.
   //
-  // ABORTED: a round that has opened meanwhile has removed it. Else as
-  // WeightedSum::CanAdd().
+  // ABORTED: a round that has opened meanwhile has removed it. UNAVAILABLE: as
+  // SpooledBytes::CheckCanKeep(). Else as WeightedSum::CanAdd().
   absl::Status CheckCanAdd(const HandedIn& handed, const Admission& admission) const;
 
   // Those that are to be added together, each of which can be added. The sum takes them
@@ -69,9 +69,12 @@ class AttemptContributions {
     int64_t weight_ = 0;
   };
 
-  // Brings onto the disk what of them is not there yet. UNAVAILABLE: it does not take them
-  // now.
+  // Brings onto the disk what of them is not there yet. Requires: each can be added.
+  // UNAVAILABLE: it does not take them now.
   absl::Status Keep(std::span<HandedIn* const> together);
+
+  // They could not be stored: their space on the disk is free once they are gone.
+  static void Unkeep(std::span<HandedIn* const> together);
 
   // A plain one goes nowhere where its round only evaluates. Errors as WeightedSum::Add();
   // nothing has changed then.

@@ -3,6 +3,8 @@
 // A large contribution, on a disk that fails at each call in turn: what was kept is
 // there, to the bit, and what was not is sent again.
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <filesystem>
 #include <memory>
@@ -32,6 +34,7 @@ using testing::LossyDisk;
 
 constexpr size_t kValues = (size_t{5} << 20) / sizeof(float);  // Too many for memory.
 constexpr size_t kChunk = size_t{1} << 20;
+constexpr uint64_t kMiB = uint64_t{1} << 20;
 const RunId kRun{"run-0001"};
 
 class ContributionFaultsTest : public ::testing::Test {
@@ -185,6 +188,17 @@ class SmallContributionsTest : public ContributionFaultsTest {
     return (*place)->name();
   }
 
+  // Taken of the disk, by all files of the spool.
+  uint64_t Occupied() const {
+    uint64_t bytes = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path() / "spool")) {
+      struct stat status {};
+      EXPECT_EQ(::stat(entry.path().c_str(), &status), 0);
+      bytes += static_cast<uint64_t>(status.st_blocks) * 512;
+    }
+    return bytes;
+  }
+
   void ExpectHas(const std::string& name, std::string_view content) const {
     const absl::StatusOr<SpoolFile> file = spool_.Find(name, content.size());
     ASSERT_THAT(file, IsOk());
@@ -208,14 +222,39 @@ TEST_F(SmallContributionsTest, OneThatComesMeanwhileIsKeptOnlyIfItIsThere) {
     EXPECT_EQ(other.ok(), !struck);
     disk_.Heal();
     SpoolPack::Place* const one = coming.get();
-    const bool kept = pack_.Keep({&one, 1}).ok();
+    const bool kept = pack_.CanKeep(*coming) && pack_.Keep({&one, 1}).ok();
     given_up += kept ? 0 : 1;
     disk_.CutPower(static_cast<uint64_t>(k));
     if (kept) ExpectHas(coming->name(), "coming");
-    pack_.Close();
+    pack_.GiveUpFile();
     Clear();
   }
   EXPECT_GT(given_up, 0) << "a sync has failed";
+}
+
+TEST_F(SmallContributionsTest, OneHasItsSpaceOnTheDiskBeforeItsBytesCome) {
+  const std::unique_ptr<SpoolPack::Place> first = *pack_.NewPlace(kMiB);
+  EXPECT_GE(Occupied(), kMiB);
+  const std::unique_ptr<SpoolPack::Place> second = *pack_.NewPlace(kMiB);
+  EXPECT_GE(Occupied(), 2 * kMiB);
+}
+
+TEST_F(SmallContributionsTest, OneThatIsCutOffOnAFullDiskTakesNothingOfItAndOthersStay) {
+  const std::string content(kMiB, 'c');
+  std::unique_ptr<SpoolPack::Place> cut_off = *pack_.NewPlace(kMiB);
+  const absl::StatusOr<std::string> kept = Keep(content);
+  ASSERT_THAT(kept, IsOk());
+  std::unique_ptr<SpoolPack::Place> behind = *pack_.NewPlace(kMiB);
+  ASSERT_THAT(behind->Write(0, std::as_bytes(std::span(content))), IsOk());
+  cut_off.reset();
+  behind.reset();
+  EXPECT_GE(Occupied(), 3 * kMiB);
+  disk_.FailAt(0, ENOSPC);
+  EXPECT_THAT(pack_.NewPlace(kMiB), HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_LT(Occupied(), 2 * kMiB);
+  ExpectHas(*kept, content);
+  ASSERT_THAT(Keep(content), IsOk());
+  EXPECT_GE(Occupied(), 2 * kMiB);
 }
 
 TEST_F(SmallContributionsTest, WhatWasKeptIsThereWhateverFailsBehindIt) {
@@ -235,7 +274,7 @@ TEST_F(SmallContributionsTest, WhatWasKeptIsThereWhateverFailsBehindIt) {
       disk_.CutPower(static_cast<uint64_t>(k));
       ExpectHas(*first, "first");
       ExpectHas(*again, "second");
-      pack_.Close();
+      pack_.GiveUpFile();
       Clear();
     }
   }

@@ -30,6 +30,10 @@ struct HandedIn {
     if (const auto* values = std::get_if<VerifiedValues>(&what)) return values->values->bytes();
     return std::get<std::shared_ptr<MaskedElements>>(what)->bytes();
   }
+  const SpooledBytes& bytes() const {
+    if (const auto* values = std::get_if<VerifiedValues>(&what)) return values->values->bytes();
+    return std::get<std::shared_ptr<MaskedElements>>(what)->bytes();
+  }
   std::optional<SpooledContent> content() const {
     if (const auto* values = std::get_if<VerifiedValues>(&what)) return values->content();
     return std::get<std::shared_ptr<MaskedElements>>(what)->content();

@@ -97,6 +97,11 @@ absl::Status SpooledBytes::Keep() {
   return absl::OkStatus();
 }
 
+absl::Status SpooledBytes::CheckCanKeep(const SpoolPack& pack) const {
+  if (place_ == nullptr || !name_.empty() || pack.CanKeep(*place_)) return absl::OkStatus();
+  return absl::UnavailableError("a sync of its file has failed; it is to be written anew");
+}
+
 absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all) {
   std::vector<SpooledBytes*> small;
   std::vector<SpoolPack::Place*> places;
@@ -109,6 +114,16 @@ absl::Status SpooledBytes::KeepTogether(SpoolPack& pack, std::span<SpooledBytes*
   RETURN_IF_ERROR(TryAgain(pack.Keep(places)));
   for (SpooledBytes* bytes : small) bytes->name_ = bytes->place_->name();
   return absl::OkStatus();
+}
+
+void SpooledBytes::UnkeepTogether(std::span<SpooledBytes* const> all) {
+  std::vector<SpoolPack::Place*> places;
+  for (SpooledBytes* bytes : all) {
+    if (bytes->place_ == nullptr || bytes->name_.empty()) continue;
+    places.push_back(bytes->place_.get());
+    bytes->name_.clear();
+  }
+  SpoolPack::Unkeep(places);
 }
 
 }  // namespace fedtune

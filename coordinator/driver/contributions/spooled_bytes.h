@@ -29,7 +29,7 @@ inline std::string SlotsOf(int64_t round, int64_t attempt) {
 // Reading is thread-safe. Movable.
 class SpooledBytes {
  public:
-  // UNAVAILABLE: there is no space on the disk now.
+  // UNAVAILABLE: there is no space on the disk now, or the pack is closed.
   static absl::StatusOr<SpooledBytes> Create(SpoolPack& pack, uint64_t size);
 
   // The same for an upload that may be cut off: what came of a large one before is there,
@@ -52,8 +52,16 @@ class SpooledBytes {
   // they are not small. UNAVAILABLE: the disk does not take them now.
   absl::Status Keep();
 
-  // The same for all of those that are small and not kept yet, with one sync.
+  // UNAVAILABLE: they are small, and the disk may have lost what came of them.
+  absl::Status CheckCanKeep(const SpoolPack& pack) const;
+
+  // Keeps all of those that are small and not kept yet, with one sync. Requires:
+  // CheckCanKeep() of each. UNAVAILABLE: the disk does not take them now.
   static absl::Status KeepTogether(SpoolPack& pack, std::span<SpooledBytes* const> all);
+
+  // Those of them that KeepTogether() has kept are not wanted after all. Requires: nobody
+  // was told their names.
+  static void UnkeepTogether(std::span<SpooledBytes* const> all);
 
   // Empty until they are kept; and if there are no bytes.
   const std::string& name() const { return name_; }
