@@ -82,7 +82,7 @@ struct RoundsPlan {
   int64_t count = 0;
   // Institutions invited; empty: all that are connected when the run starts.
   std::vector<std::string> institutions;
-  int64_t cohort_size = 0;  // Drawn each round from the participants; 0: MostInCohort().
+  int64_t cohort_size = 0;  // Drawn each round from those who have accepted; 0: MostInCohort().
   // Contributions without which a round fails; in a secure plan that does not say,
   // the fewest that can work.
   int64_t quorum = 1;

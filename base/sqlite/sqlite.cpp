@@ -107,8 +107,8 @@ absl::Status ToStatus(sqlite3* database, int code) {
 absl::Status Judge(SqliteConnectionState& state, sqlite3* database, int code) {
   absl::Status status = ToStatus(database, code);
   const bool ends = EndsConnection(status, code);
-  if (absl::Status still = state.CheckIsStill(); absl::IsUnavailable(still))
-    status = std::move(still);
+  absl::Status written = state.CheckIsStill();
+  if (absl::IsUnavailable(written)) status = std::move(written);
   if (!ends) return status;
   absl::Status ended = Ended(state, database, Message(status));
   return state.on_end == nullptr ? status : ended;
