@@ -204,6 +204,11 @@ void MultiplyBlock(std::span<const AmxSegment> segments, int64_t row, const Matr
       tiles.template Zero<sum>();
     }
   });
+  for (int64_t i = 0; i < block.rows; ++i) {
+    for (int64_t n = 0; n < kVectors; ++n) {
+      __builtin_prefetch(block.data + i * block.stride + n * kVector, /*write=*/1);
+    }
+  }
   for (const AmxSegment& segment : segments) {
     const float* left = segment.left + row * segment.left_stride;
     const float* right = segment.right;
