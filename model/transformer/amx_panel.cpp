@@ -19,6 +19,8 @@ namespace fedtune {
 namespace {
 
 constexpr int64_t kVector = 16;
+constexpr int64_t kPairBytes = 4;
+constexpr int64_t kVectorBytes = kVector * kPairBytes;
 constexpr int64_t kAmxRows = 16;
 constexpr size_t kTileValues = kAmxRows * kVector;
 
@@ -26,6 +28,8 @@ constexpr size_t kTileValues = kAmxRows * kVector;
 // than from one by three: 7 of them for 6 products.
 constexpr int kMostRowTiles = 2;
 constexpr int kMostVectors = kPanelColumns / kVector;
+
+const std::byte* BytesOf(const float* values) { return reinterpret_cast<const std::byte*>(values); }
 
 // What LDTILECFG takes: eight tiles, of which the right factor's alone is always whole.
 struct alignas(64) TileConfiguration {
@@ -60,7 +64,7 @@ class AmxTiles {
   }
   template <int kSum>
   [[gnu::always_inline]] inline void LoadSum(const float* from, int64_t stride) {
-    Load<kSum>(from, stride);
+    Load<kSum>(BytesOf(from), kPairBytes * stride);
   }
   template <int kSum>
   [[gnu::always_inline]] inline void StoreSum(float* to, int64_t stride) {
@@ -69,10 +73,10 @@ class AmxTiles {
                  : "i"(kSum), "r"(to), "r"(4 * stride)
                  : "memory");
   }
-  [[gnu::always_inline]] inline void LoadLeft(const float* from, int64_t stride) {
+  [[gnu::always_inline]] inline void LoadLeft(const std::byte* from, int64_t stride) {
     Load<kLeft>(from, stride);
   }
-  [[gnu::always_inline]] inline void LoadRight(const float* from, int64_t stride) {
+  [[gnu::always_inline]] inline void LoadRight(const std::byte* from, int64_t stride) {
     Load<kRight>(from, stride);
   }
   template <int kSum>
@@ -84,11 +88,8 @@ class AmxTiles {
   static constexpr int kLeft = 6, kRight = 7;
 
   template <int kTile>
-  [[gnu::always_inline]] inline void Load(const float* from, int64_t stride) {
-    asm volatile("tileloadd (%1,%2,1), %%tmm%c0"
-                 :
-                 : "i"(kTile), "r"(from), "r"(4 * stride)
-                 : "memory");
+  [[gnu::always_inline]] static inline void Load(const std::byte* from, int64_t stride) {
+    asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(kTile), "r"(from), "r"(stride));
   }
 };
 
@@ -103,7 +104,7 @@ class TwinTiles {
   }
   template <int kSum>
   void LoadSum(const float* from, int64_t stride) {
-    sums_[kSum] = Loaded<float>(from, stride, rows_);
+    sums_[kSum] = Loaded<float>(BytesOf(from), kPairBytes * stride, rows_);
   }
   template <int kSum>
   void StoreSum(float* to, int64_t stride) const {
@@ -111,10 +112,10 @@ class TwinTiles {
       std::memcpy(to + row * stride, sums_[kSum].data() + row * kVector, kVector * sizeof(float));
     }
   }
-  void LoadLeft(const float* from, int64_t stride) {
+  void LoadLeft(const std::byte* from, int64_t stride) {
     left_ = Loaded<uint32_t>(from, stride, rows_);
   }
-  void LoadRight(const float* from, int64_t stride) {
+  void LoadRight(const std::byte* from, int64_t stride) {
     right_ = Loaded<uint32_t>(from, stride, kAmxRows);
   }
   template <int kSum>
@@ -135,7 +136,7 @@ class TwinTiles {
   using Values = std::array<Value, kTileValues>;
 
   template <typename Value>
-  static Values<Value> Loaded(const float* from, int64_t stride, int64_t rows) {
+  static Values<Value> Loaded(const std::byte* from, int64_t stride, int64_t rows) {
     Values<Value> values = {};
     for (int64_t row = 0; row < rows; ++row) {
       std::memcpy(values.data() + row * kVector, from + row * stride, kVector * sizeof(float));
@@ -150,32 +151,39 @@ class TwinTiles {
   Values<uint32_t> left_ = {}, right_ = {};
 };
 
+// Where a step of depth begins: in both rows of tiles, and in the panel. Strides in bytes.
+struct Step {
+  const std::byte* above;
+  const std::byte* below;
+  const std::byte* right;
+  int64_t left_stride;
+  int64_t right_stride;
+};
+
 // Adds the products of one step of depth. Factors are loaded in an order in which one of two
 // stays: rows down, then up.
 template <int kRowTiles, int kVectors, typename Tiles>
-[[gnu::always_inline]] inline void AddStep(const AmxSegment& segment, const float* left,
-                                           const float* right, Tiles& tiles) {
-  const float* below = left + kAmxRows * segment.left_stride;
-  tiles.LoadLeft(left, segment.left_stride);
-  tiles.LoadRight(right, segment.right_stride);
+[[gnu::always_inline]] inline void AddStep(const Step& step, Tiles& tiles) {
+  tiles.LoadLeft(step.above, step.left_stride);
+  tiles.LoadRight(step.right, step.right_stride);
   tiles.template AddProduct<0>();
   if constexpr (kRowTiles == 2) {
-    tiles.LoadLeft(below, segment.left_stride);
+    tiles.LoadLeft(step.below, step.left_stride);
     tiles.template AddProduct<kVectors>();
   }
   if constexpr (kVectors > 1) {
-    tiles.LoadRight(right + kVector, segment.right_stride);
+    tiles.LoadRight(step.right + kVectorBytes, step.right_stride);
     tiles.template AddProduct<kVectors*(kRowTiles - 1) + 1>();
     if constexpr (kRowTiles == 2) {
-      tiles.LoadLeft(left, segment.left_stride);
+      tiles.LoadLeft(step.above, step.left_stride);
       tiles.template AddProduct<1>();
     }
   }
   if constexpr (kVectors > 2) {
-    tiles.LoadRight(right + 2 * kVector, segment.right_stride);
+    tiles.LoadRight(step.right + 2 * kVectorBytes, step.right_stride);
     tiles.template AddProduct<2>();
     if constexpr (kRowTiles == 2) {
-      tiles.LoadLeft(below, segment.left_stride);
+      tiles.LoadLeft(step.below, step.left_stride);
       tiles.template AddProduct<kVectors + 2>();
     }
   }
@@ -204,17 +212,21 @@ void MultiplyBlock(std::span<const AmxSegment> segments, int64_t row, const Matr
       tiles.template Zero<sum>();
     }
   });
-  for (int64_t i = 0; i < block.rows; ++i) {
-    for (int64_t n = 0; n < kVectors; ++n) {
-      __builtin_prefetch(block.data + i * block.stride + n * kVector, /*write=*/1);
-    }
-  }
+  const std::byte* ahead = BytesOf(block.data);
+  const std::byte* const end = ahead + block.rows * kVectorBytes / kVector * block.stride;
   for (const AmxSegment& segment : segments) {
-    const float* left = segment.left + row * segment.left_stride;
-    const float* right = segment.right;
+    const int64_t left_stride = kPairBytes * segment.left_stride;
+    const std::byte* left = BytesOf(segment.left) + row * left_stride;
+    Step step = {left, left + kAmxRows * left_stride, BytesOf(segment.right), left_stride,
+                 kPairBytes * segment.right_stride};
     for (int64_t k = 0; k < segment.depth; k += kAmxSteps) {
-      AddStep<kRowTiles, kVectors>(segment, left + k, right, tiles);
-      right += kAmxSteps * segment.right_stride;
+      for (int i = 0; i < 2 && ahead < end; ++i, ahead += kPairBytes * block.stride) {
+        for (int n = 0; n < kVectors; ++n) __builtin_prefetch(ahead + n * kVectorBytes, 1);
+      }
+      AddStep<kRowTiles, kVectors>(step, tiles);
+      step.above += kVectorBytes;
+      step.below += kVectorBytes;
+      step.right += kAmxSteps * step.right_stride;
     }
   }
   ForSums<kRowTiles * kVectors>(
