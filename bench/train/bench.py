@@ -213,11 +213,11 @@ class Bench:
         if self.options.forecast:
             return
         self.report_steps(emit, case, padded)
-        emit("over_matrix_products", "times", lambda runs: statistics.median(
-            statistics.median(run["wall_s"]) / run["products_s"] for run in runs))
-        emit("over_products_cpu", "times", lambda runs: statistics.median(
-            statistics.median(run["cpu_s"]) / run["products_cpu_s"] for run in runs))
+        emit("over_matrix_products", "times", over("wall_s", "products_s"))
+        emit("over_products_cpu", "times", over("cpu_s", "products_cpu_s"))
         emit("products_ms", "ms", lambda runs: 1e3 * median(runs, "products_s"))
+        emit("over_frozen_products_cpu", "times", over("cpu_s", "frozen_products_cpu_s"))
+        emit("frozen_products_ms", "ms", lambda runs: 1e3 * median(runs, "frozen_products_s"))
         emit("gemm_gflops", "GF/s", lambda runs: median(runs, "gemm_per_s") / 1e9)
         emit("trained_parameters", "", lambda runs: runs[0]["trained_parameters"],
              lambda runs: runs[0]["trained_parameters"])
@@ -239,6 +239,12 @@ class Bench:
                 return 1e3 * step(runs, key)
 
             emit(metric, "ms", milliseconds, milliseconds)
+
+
+def over(step, products):
+    """A function of runs: the median step over its bare products."""
+    return lambda runs: statistics.median(
+        statistics.median(run[step]) / run[products] for run in runs)
 
 
 def steps(runs, key):

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "base/status_macros.h"
 #include "bench/train/random_model.h"
 #include "bench/train/random_records.h"
+#include "bench/train/step_products.h"
 #include "client/training/brief_spinning.h"
 #include "client/training/tensor_memory.h"
 #include "client/training/torch_trainer.h"
@@ -79,41 +81,16 @@ int64_t TokensAfterFirst(std::span<const RecordLength> lengths, int64_t batch_si
   return tokens;
 }
 
-// The frozen layers of a step, each with its share of the rows.
-std::vector<ProductShape> ProductsOf(const BaseModelDescription& model, int64_t rows) {
-  std::vector<ProductShape> shapes;
-  for (const LinearLayer& layer : model.linear_layers) {
-    const int64_t own = layer.kind == LayerKind::kRoutedExpert
-                            ? rows * model.experts_per_token / model.routed_expert_count
-                            : rows;
-    const auto same = std::find_if(shapes.begin(), shapes.end(), [&](const ProductShape& shape) {
-      return shape.rows == own && shape.in_features == layer.in_features &&
-             shape.out_features == layer.out_features;
-    });
-    if (same == shapes.end()) {
-      shapes.push_back({1, own, layer.in_features, layer.out_features});
-    } else {
-      ++same->count;
-    }
-  }
-  return shapes;
-}
-
-// The medians of some runs of the bare products.
-struct ProductSeconds {
-  double wall = 0;
-  double cpu = 0;
-};
-
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
-ProductSeconds MedianProducts(const std::vector<ProductShape>& shapes, ProductWeights weights) {
+// The medians of some runs.
+ProductTimes MedianOf(const std::function<ProductTimes()>& products) {
   std::vector<double> wall, cpu;
   for (int i = 0; i < kProductRuns; ++i) {
-    const ProductTimes times = TimeProducts(shapes, weights);
+    const ProductTimes times = products();
     wall.push_back(times.wall_seconds);
     cpu.push_back(times.cpu_seconds);
   }
@@ -161,14 +138,37 @@ absl::StatusOr<StepTimes> Train(Trainer& trainer, const Flags& flags, const Adap
   return times;
 }
 
-void AddProducts(const BaseModelDescription& model, int64_t tokens, nlohmann::ordered_json& json) {
+// The length whose square is the mean of the squares: what attention takes grows with it.
+int64_t MeanLength(std::span<const RecordLength> lengths) {
+  double squares = 0;
+  for (const RecordLength& length : lengths) {
+    squares += static_cast<double>(length.tokens) * static_cast<double>(length.tokens);
+  }
+  return std::lround(std::sqrt(squares / static_cast<double>(lengths.size())));
+}
+
+// Of a step: its frozen layers' products, and all.
+absl::Status AddProducts(const Flags& flags, const BaseModelDescription& model,
+                         const AdapterLayout& layout, std::span<const RecordLength> lengths,
+                         int64_t tokens, nlohmann::ordered_json& json) {
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(flags.model));
   const bool is_bf16 = model.weight_bytes < 4 * model.parameter_count;
   const auto weights = is_bf16 ? ProductWeights::kBf16 : ProductWeights::kFp32;
-  const ProductSeconds gemm = MedianProducts({{1, kGemmSize, kGemmSize, kGemmSize}}, weights);
-  const ProductSeconds products = MedianProducts(ProductsOf(model, tokens), weights);
-  json["products_s"] = products.wall;
-  json["products_cpu_s"] = products.cpu;
-  json["gemm_per_s"] = 4 * std::pow(static_cast<double>(kGemmSize), 3) / gemm.wall;
+  const LayerShape square = {1, kGemmSize, kGemmSize, kGemmSize};
+  const ProductTimes gemm = MedianOf([&] { return TimeLayers({&square, 1}, weights); });
+  const std::vector<LayerShape> layers = FrozenLayersOf(model, tokens);
+  const ProductTimes frozen = MedianOf([&] { return TimeLayers(layers, weights); });
+  std::vector<ProductShape> others = LoraProductsOf(model, layout, tokens);
+  const std::vector<ProductShape> attention =
+      AttentionProductsOf(config, flags.plan.training.batch_size, MeanLength(lengths));
+  others.insert(others.end(), attention.begin(), attention.end());
+  const ProductTimes rest = MedianOf([&] { return TimeProducts(others, weights); });
+  json["frozen_products_s"] = frozen.wall_seconds;
+  json["frozen_products_cpu_s"] = frozen.cpu_seconds;
+  json["products_s"] = frozen.wall_seconds + rest.wall_seconds;
+  json["products_cpu_s"] = frozen.cpu_seconds + rest.cpu_seconds;
+  json["gemm_per_s"] = 4 * std::pow(static_cast<double>(kGemmSize), 3) / gemm.wall_seconds;
+  return absl::OkStatus();
 }
 
 absl::Status Measure(Flags flags) {
@@ -196,7 +196,9 @@ absl::Status Measure(Flags flags) {
                                  {"started_with_bytes", started_with},
                                  {"peak_bytes", peak},
                                  {"forecast_bytes", cost.memory_bytes()}};
-  if (!flags.memory_only) AddProducts(model, tokens, json);
+  if (!flags.memory_only) {
+    RETURN_IF_ERROR(AddProducts(flags, model, layout, lengths, tokens, json));
+  }
   fmt::print("{}\n", json.dump());
   return absl::OkStatus();
 }

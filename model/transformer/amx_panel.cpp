@@ -6,11 +6,11 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <vector>
+#include <utility>
 
-#include "base/avx512.h"
 #include "base/check.h"
 #include "base/cpu.h"
+#include "model/transformer/matrix_tiles.h"
 
 namespace fedtune {
 
@@ -19,230 +19,268 @@ namespace fedtune {
 namespace {
 
 constexpr int64_t kVector = 16;
+constexpr int64_t kPairBytes = 4;
+constexpr int64_t kVectorBytes = kVector * kPairBytes;
+constexpr int64_t kAmxRows = 16;
 constexpr size_t kTileValues = kAmxRows * kVector;
 
-// What LDTILECFG takes: eight tiles, all of them whole.
+// Sums lie in a block of two tiles by three, whose factors then come from memory less often
+// than from one by three: 7 of them for 6 products.
+constexpr int kMostRowTiles = 2;
+constexpr int kMostVectors = kPanelColumns / kVector;
+
+const std::byte* BytesOf(const float* values) { return reinterpret_cast<const std::byte*>(values); }
+
+// What LDTILECFG takes: eight tiles, of which the right factor's alone is always whole.
 struct alignas(64) TileConfiguration {
+  explicit TileConfiguration(uint8_t count) {
+    rows = {count, count, count, count, count, count, count, 16};
+  }
+
   uint8_t palette = 1;
   uint8_t start_row = 0;
   std::array<uint8_t, 14> reserved = {};
   std::array<uint16_t, 16> row_bytes = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::array<uint8_t, 16> rows = {16, 16, 16, 16, 16, 16, 16, 16};
+  std::array<uint8_t, 16> rows;
 };
 static_assert(sizeof(TileConfiguration) == 64);
-constexpr TileConfiguration kWholeTiles;
 
-// Compilers do not know that a tile is loaded from memory that was just written.
-inline void FinishWrites() { asm volatile("" ::: "memory"); }
-
-// The instructions. Tiles 0 to 2 hold sums, 3 the left factor, 4 to 6 the right one.
+// The instructions, for tiles of some rows. Tiles 0 to 5 hold sums, 6 the left factor, 7 the
+// right one. Strides are counted in values of fp32. Compilers do not know which memory a tile
+// is loaded from.
 class AmxTiles {
  public:
-  [[gnu::target("amx-tile,amx-bf16"), gnu::always_inline]] inline AmxTiles() {
-    _tile_loadconfig(&kWholeTiles);
+  explicit AmxTiles(int64_t rows) {
+    const TileConfiguration configuration(static_cast<uint8_t>(rows));
+    asm volatile("ldtilecfg %0" : : "m"(configuration));
   }
   AmxTiles(const AmxTiles&) = delete;
   AmxTiles& operator=(const AmxTiles&) = delete;
-  [[gnu::target("amx-tile,amx-bf16"), gnu::always_inline]] inline ~AmxTiles() { _tile_release(); }
+  ~AmxTiles() { asm volatile("tilerelease"); }
 
-  [[gnu::target("amx-tile,amx-bf16"), gnu::always_inline]] inline void ZeroSums() {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-  }
-  // Strides are counted in values of fp32.
-  [[gnu::target("amx-tile,amx-bf16"), gnu::always_inline]] inline void LoadLeft(const float* left,
-                                                                                int64_t stride) {
-    FinishWrites();
-    _tile_loadd(3, left, stride * 4);
+  template <int kSum>
+  [[gnu::always_inline]] inline void Zero() {
+    asm volatile("tilezero %%tmm%c0" : : "i"(kSum));
   }
   template <int kSum>
-  [[gnu::target("amx-tile,amx-bf16"), gnu::always_inline]] inline void AddProduct(
-      const float* right, int64_t stride) {
-    if constexpr (kSum == 0) {
-      _tile_loadd(4, right, stride * 4);
-      _tile_dpbf16ps(0, 3, 4);
-    } else if constexpr (kSum == 1) {
-      _tile_loadd(5, right, stride * 4);
-      _tile_dpbf16ps(1, 3, 5);
-    } else {
-      _tile_loadd(6, right, stride * 4);
-      _tile_dpbf16ps(2, 3, 6);
-    }
+  [[gnu::always_inline]] inline void LoadSum(const float* from, int64_t stride) {
+    Load<kSum>(BytesOf(from), kPairBytes * stride);
   }
   template <int kSum>
-  [[gnu::target("amx-tile,amx-bf16"), gnu::always_inline]] inline void StoreSum(float* to,
-                                                                                int64_t stride) {
-    if constexpr (kSum == 0) {
-      _tile_stored(0, to, stride * 4);
-    } else if constexpr (kSum == 1) {
-      _tile_stored(1, to, stride * 4);
-    } else {
-      _tile_stored(2, to, stride * 4);
-    }
-    FinishWrites();
+  [[gnu::always_inline]] inline void StoreSum(float* to, int64_t stride) {
+    asm volatile("tilestored %%tmm%c0, (%1,%2,1)"
+                 :
+                 : "i"(kSum), "r"(to), "r"(4 * stride)
+                 : "memory");
+  }
+  [[gnu::always_inline]] inline void LoadLeft(const std::byte* from, int64_t stride) {
+    Load<kLeft>(from, stride);
+  }
+  [[gnu::always_inline]] inline void LoadRight(const std::byte* from, int64_t stride) {
+    Load<kRight>(from, stride);
+  }
+  template <int kSum>
+  [[gnu::always_inline]] inline void AddProduct() {
+    asm volatile("tdpbf16ps %%tmm7, %%tmm6, %%tmm%c0" : : "i"(kSum));
+  }
+
+ private:
+  static constexpr int kLeft = 6, kRight = 7;
+
+  template <int kTile>
+  [[gnu::always_inline]] static inline void Load(const std::byte* from, int64_t stride) {
+    asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(kTile), "r"(from), "r"(stride));
   }
 };
 
 // Computes what the manual says of TDPBF16PS.
 class TwinTiles {
  public:
-  void ZeroSums() { sums_ = {}; }
-  void LoadLeft(const float* left, int64_t stride) { left_ = Loaded(left, stride); }
+  explicit TwinTiles(int64_t rows) : rows_(rows) {}
+
   template <int kSum>
-  void AddProduct(const float* right, int64_t stride) {
-    const Pairs loaded = Loaded(right, stride);
-    std::array<float, kTileValues>& sums = sums_[kSum];
+  void Zero() {
+    sums_[kSum] = {};
+  }
+  template <int kSum>
+  void LoadSum(const float* from, int64_t stride) {
+    sums_[kSum] = Loaded<float>(BytesOf(from), kPairBytes * stride, rows_);
+  }
+  template <int kSum>
+  void StoreSum(float* to, int64_t stride) const {
+    for (int64_t row = 0; row < rows_; ++row) {
+      std::memcpy(to + row * stride, sums_[kSum].data() + row * kVector, kVector * sizeof(float));
+    }
+  }
+  void LoadLeft(const std::byte* from, int64_t stride) {
+    left_ = Loaded<uint32_t>(from, stride, rows_);
+  }
+  void LoadRight(const std::byte* from, int64_t stride) {
+    right_ = Loaded<uint32_t>(from, stride, kAmxRows);
+  }
+  template <int kSum>
+  void AddProduct() {
     for (size_t at = 0; at < kTileValues; ++at) {
       const size_t row = at / kVector * kVector, column = at % kVector;
       float low = 0, high = 0;
       for (size_t k = 0; k < kAmxSteps; ++k) {
-        low += Low(left_[row + k]) * Low(loaded[k * kVector + column]);
-        high += High(left_[row + k]) * High(loaded[k * kVector + column]);
+        low += Low(left_[row + k]) * Low(right_[k * kVector + column]);
+        high += High(left_[row + k]) * High(right_[k * kVector + column]);
       }
-      sums[at] += low + high;
-    }
-  }
-  template <int kSum>
-  void StoreSum(float* to, int64_t stride) const {
-    for (int64_t row = 0; row < kAmxRows; ++row) {
-      std::memcpy(to + row * stride, sums_[kSum].data() + row * kVector, kVector * sizeof(float));
+      sums_[kSum][at] += low + high;
     }
   }
 
  private:
-  using Pairs = std::array<uint32_t, kTileValues>;
+  template <typename Value>
+  using Values = std::array<Value, kTileValues>;
 
-  static Pairs Loaded(const float* from, int64_t stride) {
-    Pairs pairs;
-    for (int64_t row = 0; row < kAmxRows; ++row) {
-      std::memcpy(pairs.data() + row * kVector, from + row * stride, kVector * sizeof(float));
+  template <typename Value>
+  static Values<Value> Loaded(const std::byte* from, int64_t stride, int64_t rows) {
+    Values<Value> values = {};
+    for (int64_t row = 0; row < rows; ++row) {
+      std::memcpy(values.data() + row * kVector, from + row * stride, kVector * sizeof(float));
     }
-    return pairs;
+    return values;
   }
   static float Low(uint32_t pair) { return std::bit_cast<float>(pair << 16); }
   static float High(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000U); }
 
-  std::array<std::array<float, kTileValues>, 3> sums_ = {};
-  Pairs left_ = {};
+  const int64_t rows_;
+  std::array<Values<float>, kMostRowTiles* kMostVectors> sums_ = {};
+  Values<uint32_t> left_ = {}, right_ = {};
 };
 
-// The distance of the rows, if there are as many as in a tile and all are as far from each
-// other; or 0.
-int64_t CommonStride(const float* const* rows, int64_t count) {
-  if (count < kAmxRows) return 0;
-  const int64_t stride = rows[1] - rows[0];
-  for (int64_t i = 2; i < count; ++i) {
-    if (rows[i] - rows[i - 1] != stride) return 0;
+// Where a step of depth begins: in both rows of tiles, and in the panel. Strides in bytes.
+struct Step {
+  const std::byte* above;
+  const std::byte* below;
+  const std::byte* right;
+  int64_t left_stride;
+  int64_t right_stride;
+};
+
+// Adds the products of one step of depth. Factors are loaded in an order in which one of two
+// stays: rows down, then up.
+template <int kRowTiles, int kVectors, typename Tiles>
+[[gnu::always_inline]] inline void AddStep(const Step& step, Tiles& tiles) {
+  tiles.LoadLeft(step.above, step.left_stride);
+  tiles.LoadRight(step.right, step.right_stride);
+  tiles.template AddProduct<0>();
+  if constexpr (kRowTiles == 2) {
+    tiles.LoadLeft(step.below, step.left_stride);
+    tiles.template AddProduct<kVectors>();
   }
-  return stride;
+  if constexpr (kVectors > 1) {
+    tiles.LoadRight(step.right + kVectorBytes, step.right_stride);
+    tiles.template AddProduct<kVectors*(kRowTiles - 1) + 1>();
+    if constexpr (kRowTiles == 2) {
+      tiles.LoadLeft(step.above, step.left_stride);
+      tiles.template AddProduct<1>();
+    }
+  }
+  if constexpr (kVectors > 2) {
+    tiles.LoadRight(step.right + 2 * kVectorBytes, step.right_stride);
+    tiles.template AddProduct<2>();
+    if constexpr (kRowTiles == 2) {
+      tiles.LoadLeft(step.below, step.left_stride);
+      tiles.template AddProduct<kVectors + 2>();
+    }
+  }
 }
 
-// Adds whole steps of a segment's depth for some rows, of which `left` holds where each
-// begins.
-template <int kVectors, typename Tiles>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")]] void AddWholeSteps(
-    const TileSegment& segment, const float* const* left, int64_t rows, Tiles& tiles) {
-  const int64_t stride = CommonStride(left, rows), step = segment.right_step;
-  alignas(64) std::array<float, kTileValues> gathered = {};
-  for (int64_t k = 0; k + kAmxSteps <= segment.depth; k += kAmxSteps) {
-    if (stride != 0) {
-      tiles.LoadLeft(left[0] + k, stride);
+// Calls `use` with the number of each sum, known when this is compiled.
+template <int kCount, typename Use>
+[[gnu::always_inline]] inline void ForSums(const Use& use) {
+  [&use]<int... kSums>(std::integer_sequence<int, kSums...> /*sums*/) {
+    (use(std::integral_constant<int, kSums>()), ...);
+  }
+  (std::make_integer_sequence<int, kCount>());
+}
+
+// The sums of a block of whole vectors from a row of the segments on.
+template <int kRowTiles, int kVectors, typename Tiles>
+void MultiplyBlock(std::span<const AmxSegment> segments, int64_t row, const MatrixResult& block,
+                   Tiles& tiles) {
+  const auto place = [&block](int sum) {
+    return block.data + sum / kVectors * kAmxRows * block.stride + sum % kVectors * kVector;
+  };
+  ForSums<kRowTiles * kVectors>([&](auto sum) {
+    if (block.add) {
+      tiles.template LoadSum<sum>(place(sum), block.stride);
     } else {
-      for (int64_t i = 0; i < rows; ++i) {
-        std::memcpy(gathered.data() + i * kVector, left[i] + k, kVector * sizeof(float));
+      tiles.template Zero<sum>();
+    }
+  });
+  const std::byte* ahead = BytesOf(block.data);
+  const std::byte* const end = ahead + block.rows * kVectorBytes / kVector * block.stride;
+  for (const AmxSegment& segment : segments) {
+    const int64_t left_stride = kPairBytes * segment.left_stride;
+    const std::byte* left = BytesOf(segment.left) + row * left_stride;
+    Step step = {left, left + kAmxRows * left_stride, BytesOf(segment.right), left_stride,
+                 kPairBytes * segment.right_stride};
+    for (int64_t k = 0; k < segment.depth; k += kAmxSteps) {
+      for (int i = 0; i < 2 && ahead < end; ++i, ahead += kPairBytes * block.stride) {
+        for (int n = 0; n < kVectors; ++n) __builtin_prefetch(ahead + n * kVectorBytes, 1);
       }
-      tiles.LoadLeft(gathered.data(), kVector);
-    }
-    const float* right = segment.right + k * step;
-    tiles.template AddProduct<0>(right, step);
-    if constexpr (kVectors > 1) tiles.template AddProduct<1>(right + kVector, step);
-    if constexpr (kVectors > 2) tiles.template AddProduct<2>(right + 2 * kVector, step);
-  }
-}
-
-// Writes sums of whole rows of kPanelColumns where they belong.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void WriteSums(const float* sums,
-                                                                     const MatrixResult& part) {
-  for (int64_t i = 0; i < part.rows; ++i) {
-    for (int64_t n = 0; n < part.columns; n += kVector) {
-      const int64_t some = std::min(kVector, part.columns - n);
-      const auto mask = static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
-      float* result = part.data + i * part.stride + n;
-      __m512 sum = _mm512_load_ps(sums + i * kPanelColumns + n);
-      if (part.add) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, result), sum);
-      _mm512_mask_storeu_ps(result, mask, sum);
+      AddStep<kRowTiles, kVectors>(step, tiles);
+      step.above += kVectorBytes;
+      step.below += kVectorBytes;
+      step.right += kAmxSteps * step.right_stride;
     }
   }
+  ForSums<kRowTiles * kVectors>(
+      [&](auto sum) { tiles.template StoreSum<sum>(place(sum), block.stride); });
 }
 
-// What tiles leave of a segment.
-TileSegment RestOf(TileSegment segment) {
-  if (!IsForTiles(segment)) return segment;
-  const int64_t whole = segment.depth / kAmxSteps * kAmxSteps;
-  segment.right += whole * segment.right_step;
-  segment.depth -= whole;
-  return segment;
-}
-
-// Adds what tiles leave of all rows.
-void AddRest(std::span<const TileSegment> segments, const MatrixResult& panel) {
-  std::vector<TileSegment> rest;
-  std::vector<std::vector<const float*>> begins;  // Where tiles end in each row.
-  for (const TileSegment& segment : segments) {
-    TileSegment left_over = RestOf(segment);
-    if (left_over.depth == 0) continue;
-    const int64_t whole = segment.depth - left_over.depth;
-    if (whole > 0) {
-      begins.emplace_back(segment.left, segment.left + panel.rows);
-      for (const float*& row : begins.back()) row += whole;
-      left_over.left = begins.back().data();
-    }
-    rest.push_back(left_over);
-  }
-  if (rest.empty()) return;
-  Tile tile = {rest, panel.data, panel.stride, 0, panel.columns, /*add=*/true};
-  for (int64_t m = 0; m < panel.rows; m += kTileRows) {
-    tile.rows = std::min(kTileRows, panel.rows - m);
-    tile.result = panel.data + m * panel.stride;
-    ComputeTile(tile);
-    for (TileSegment& segment : rest) segment.left += tile.rows;
+void CopyRows(const MatrixResult& from, const MatrixResult& to) {
+  for (int64_t i = 0; i < to.rows; ++i) {
+    std::copy_n(from.data + i * from.stride, to.columns, to.data + i * to.stride);
   }
 }
 
-// Whole steps of depth, for all rows.
+// The same where the last vector may be part of one: then in room of its own.
+template <int kRowTiles, int kVectors, typename Tiles>
+void MultiplyPart(std::span<const AmxSegment> segments, int64_t row, int64_t rows,
+                  const MatrixResult& panel, Tiles& tiles) {
+  const MatrixResult part = {panel.data + row * panel.stride, panel.stride, rows, panel.columns,
+                             panel.add};
+  if (panel.columns == kVectors * kVector) {
+    return MultiplyBlock<kRowTiles, kVectors>(segments, row, part, tiles);
+  }
+  alignas(64) std::array<float, kRowTiles * kVectors * kTileValues> room;
+  const MatrixResult whole = {room.data(), kVectors * kVector, rows, panel.columns, panel.add};
+  if (panel.add) CopyRows(part, whole);
+  MultiplyBlock<kRowTiles, kVectors>(segments, row, whole, tiles);
+  CopyRows(whole, part);
+}
+
 template <typename Tiles, int kVectors>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")]] void MultiplyInTiles(
-    std::span<const TileSegment> segments, const MatrixResult& panel) {
-  Tiles tiles;
-  alignas(64) std::array<float, kAmxRows * kPanelColumns> sums;
-  for (int64_t m = 0; m < panel.rows; m += kAmxRows) {
-    const MatrixResult part = {panel.data + m * panel.stride, panel.stride,
-                               std::min(kAmxRows, panel.rows - m), panel.columns, panel.add};
-    tiles.ZeroSums();
-    for (const TileSegment& segment : segments) {
-      if (IsForTiles(segment)) {
-        AddWholeSteps<kVectors>(segment, segment.left + m, part.rows, tiles);
-      }
+void MultiplyVectors(std::span<const AmxSegment> segments, const MatrixResult& panel) {
+  const int64_t whole = panel.rows / kAmxRows * kAmxRows, rest = panel.rows - whole;
+  if (whole > 0) {
+    Tiles tiles(kAmxRows);
+    int64_t row = 0;
+    for (; row + 2 * kAmxRows <= whole; row += 2 * kAmxRows) {
+      MultiplyPart<2, kVectors>(segments, row, 2 * kAmxRows, panel, tiles);
     }
-    tiles.template StoreSum<0>(sums.data(), kPanelColumns);
-    if constexpr (kVectors > 1) tiles.template StoreSum<1>(sums.data() + kVector, kPanelColumns);
-    if constexpr (kVectors > 2)
-      tiles.template StoreSum<2>(sums.data() + 2 * kVector, kPanelColumns);
-    WriteSums(sums.data(), part);
+    if (row < whole) MultiplyPart<1, kVectors>(segments, row, kAmxRows, panel, tiles);
+  }
+  if (rest > 0) {
+    Tiles tiles(rest);
+    MultiplyPart<1, kVectors>(segments, whole, rest, panel, tiles);
   }
 }
 
 template <typename Tiles>
-void MultiplyWith(std::span<const TileSegment> segments, const MatrixResult& panel) {
+void MultiplyWith(std::span<const AmxSegment> segments, const MatrixResult& panel) {
   if (panel.columns <= kVector) {
-    MultiplyInTiles<Tiles, 1>(segments, panel);
+    MultiplyVectors<Tiles, 1>(segments, panel);
   } else if (panel.columns <= 2 * kVector) {
-    MultiplyInTiles<Tiles, 2>(segments, panel);
+    MultiplyVectors<Tiles, 2>(segments, panel);
   } else {
-    MultiplyInTiles<Tiles, 3>(segments, panel);
+    MultiplyVectors<Tiles, 3>(segments, panel);
   }
-  AddRest(segments, panel);
 }
 
 // A small whole number as a pair's half, exactly.
@@ -250,14 +288,12 @@ uint32_t HalfOf(int value) { return std::bit_cast<uint32_t>(static_cast<float>(v
 
 // A product of small whole numbers, which is exact however it adds up.
 bool TilesMultiplyRight() {
-  constexpr int kDepth = 2 * kAmxSteps, kColumns = kPanelColumns;
+  constexpr int kRows = 2 * kAmxRows + 3, kDepth = 2 * kAmxSteps, kColumns = kPanelColumns;
   const auto left = [](int row, int k) { return (3 * row + 5 * k) % 11 - 5; };
   const auto right = [](int k, int column) { return (7 * k + 2 * column) % 13 - 6; };
-  std::array<float, kTileValues> rows;
-  std::array<float, kAmxSteps * kPanelColumns> panel;
-  std::array<const float*, kAmxRows> begins;
-  for (int i = 0; i < kAmxRows; ++i) {
-    begins[static_cast<size_t>(i)] = rows.data() + i * kAmxSteps;
+  std::array<float, kRows * kAmxSteps> rows;
+  std::array<float, kAmxSteps * kColumns> panel;
+  for (int i = 0; i < kRows; ++i) {
     for (int k = 0; k < kDepth; k += 2) {
       rows[static_cast<size_t>(i * kAmxSteps + k / 2)] =
           std::bit_cast<float>(HalfOf(left(i, k)) | HalfOf(left(i, k + 1)) << 16);
@@ -269,11 +305,10 @@ bool TilesMultiplyRight() {
           std::bit_cast<float>(HalfOf(right(k, n)) | HalfOf(right(k + 1, n)) << 16);
     }
   }
-  std::array<float, kAmxRows * kPanelColumns> result;
-  const TileSegment segment = {TileValues::kBf16Pairs, begins.data(), 1,
-                               panel.data(),           kColumns,      kAmxSteps};
-  MultiplyPanelByAmx({&segment, 1}, {result.data(), kColumns, kAmxRows, kColumns});
-  for (int i = 0; i < kAmxRows; ++i) {
+  std::array<float, kRows * kColumns> result;
+  const AmxSegment segment = {rows.data(), kAmxSteps, panel.data(), kColumns, kAmxSteps};
+  MultiplyPanelByAmx({&segment, 1}, {result.data(), kColumns, kRows, kColumns});
+  for (int i = 0; i < kRows; ++i) {
     for (int n = 0; n < kColumns; ++n) {
       int expected = 0;
       for (int k = 0; k < kDepth; ++k) expected += left(i, k) * right(k, n);
@@ -291,11 +326,11 @@ bool HasAmxKernels() {
   return has;
 }
 
-void MultiplyPanelByAmx(std::span<const TileSegment> segments, const MatrixResult& panel) {
+void MultiplyPanelByAmx(std::span<const AmxSegment> segments, const MatrixResult& panel) {
   MultiplyWith<AmxTiles>(segments, panel);
 }
 
-void MultiplyPanelByTwin(std::span<const TileSegment> segments, const MatrixResult& panel) {
+void MultiplyPanelByTwin(std::span<const AmxSegment> segments, const MatrixResult& panel) {
   MultiplyWith<TwinTiles>(segments, panel);
 }
 
@@ -303,12 +338,12 @@ void MultiplyPanelByTwin(std::span<const TileSegment> segments, const MatrixResu
 
 bool HasAmxKernels() { return false; }
 
-void MultiplyPanelByAmx(std::span<const TileSegment> /*segments*/, const MatrixResult& /*panel*/) {
+void MultiplyPanelByAmx(std::span<const AmxSegment> /*segments*/, const MatrixResult& /*panel*/) {
   Check(false, "a CPU without tiles");
 }
 
-void MultiplyPanelByTwin(std::span<const TileSegment> /*segments*/, const MatrixResult& /*panel*/) {
-  Check(false, "a CPU without matrix kernels");
+void MultiplyPanelByTwin(std::span<const AmxSegment> /*segments*/, const MatrixResult& /*panel*/) {
+  Check(false, "a CPU without tiles");
 }
 
 #endif

@@ -146,7 +146,7 @@ KeyFactors PackKeys(const HeadRows& rows, RightOrder order, int64_t keys, const 
 LeftFactor Ready(const LeftFactor& left, int64_t depth, int64_t rows, const Shape& shape,
                  float* pairs) {
   if (!RoundsLeft(shape.products)) return left;
-  PackPairRows(left, depth, rows, pairs);
+  PackPairRows(left, depth, rows, pairs, PairsOf(depth));
   return {.pairs = pairs, .pair_stride = PairsOf(depth)};
 }
 

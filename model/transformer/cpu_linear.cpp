@@ -156,7 +156,7 @@ at::Tensor Prepared(const at::Tensor& x, const Linear& linear) {
   const LeftFactor from = LeftOf(RowsOf(x));
   auto* to = static_cast<float*>(rounded.mutable_data_ptr());
   ForRows(rows, [&](int64_t begin, int64_t count) {
-    PackPairRows(FromRow(from, begin), size, count, to + begin * pairs);
+    PackPairRows(FromRow(from, begin), size, count, to + begin * pairs, pairs);
   });
   return rounded;
 }

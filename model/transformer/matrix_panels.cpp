@@ -237,8 +237,17 @@ template <typename Value>
     for (int64_t n = 0; n < columns; n += kPanelColumns) {
       const int64_t some = std::min(kPanelColumns, columns - n);
       PackPairRow(row(k) + n, second == nullptr ? nullptr : second + n, some,
-                  PanelOf(panels, n, PairsOf(depth)) + k / 2 * PanelWidth(some));
+                  PanelOf(panels, n, PanelPairs(depth)) + k / 2 * PanelWidth(some));
     }
+  }
+}
+
+// The rows behind the last pairs, up to whole steps, of each panel.
+void ZeroRowsBehind(int64_t depth, int64_t columns, float* panels) {
+  const int64_t pairs = PairsOf(depth), rows = PanelPairs(depth);
+  for (int64_t n = 0; n < columns; n += kPanelColumns) {
+    const int64_t width = PanelWidth(std::min(kPanelColumns, columns - n));
+    std::fill_n(PanelOf(panels, n, rows) + pairs * width, (rows - pairs) * width, 0.0F);
   }
 }
 
@@ -251,10 +260,12 @@ float* PackPairPanelsOf(const RightFactor& right, int64_t from, int64_t depth, i
     const auto* values = static_cast<const Value*>(right.data);
     for (int64_t n = 0; n < columns; n += kPanelColumns) {
       PackPairsByColumn(values + (begin + n) * right.stride + from, right.stride, depth,
-                        std::min(kPanelColumns, columns - n), PanelOf(panels, n, PairsOf(depth)));
+                        std::min(kPanelColumns, columns - n),
+                        PanelOf(panels, n, PanelPairs(depth)));
     }
   }
-  return panels + PairsOf(depth) * PanelWidth(columns);
+  ZeroRowsBehind(depth, columns, panels);
+  return panels + PanelPairs(depth) * PanelWidth(columns);
 }
 
 }  // namespace

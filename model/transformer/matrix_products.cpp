@@ -38,8 +38,10 @@ float* PackingBuffer() {
   return LinesOf(buffer, std::max(kPackedValues, kMostSteps * kPanelColumns));
 }
 
-// Of pairs where a factor is multiplied in them.
-int64_t StepsOf(RightType type, int64_t depth) { return RoundsLeft(type) ? PairsOf(depth) : depth; }
+// Of a panel: of pairs where a factor is multiplied in them.
+int64_t StepsOf(RightType type, int64_t depth) {
+  return RoundsLeft(type) ? PanelPairs(depth) : depth;
+}
 
 struct ColumnSpan {
   int64_t begin;
@@ -163,11 +165,14 @@ std::vector<const float*> RowsOf(const LeftFactor& left, int64_t count) {
   return rows;
 }
 
+// What adds up to a panel: by AMX, and by vectors.
+struct PanelSegments {
+  std::vector<AmxSegment> in_pairs;
+  std::vector<TileSegment> others;
+};
+
 // All rows of a panel. Segments begin at the first.
-void MultiplyPanel(std::span<TileSegment> segments, const MatrixResult& panel) {
-  if (HasAmxKernels() && std::any_of(segments.begin(), segments.end(), IsForTiles)) {
-    return MultiplyPanelByAmx(segments, panel);
-  }
+void MultiplyByVectors(std::span<TileSegment> segments, const MatrixResult& panel) {
   Tile tile;
   tile.segments = segments;
   tile.result_stride = panel.stride;
@@ -181,43 +186,93 @@ void MultiplyPanel(std::span<TileSegment> segments, const MatrixResult& panel) {
   }
 }
 
+void MultiplyPanel(PanelSegments& segments, MatrixResult panel) {
+  if (!segments.in_pairs.empty()) {
+    MultiplyPanelByAmx(segments.in_pairs, panel);
+    if (segments.others.empty()) return;
+    panel.add = true;
+  }
+  MultiplyByVectors(segments.others, panel);
+}
+
+// A stretch of a group, ready for all panels.
+class StretchRows {
+ public:
+  StretchRows(const Stretch& stretch, int64_t count)
+      : stretch_(stretch), by_amx_(stretch.in_pairs() && HasAmxKernels()) {
+    if (!by_amx_) rows_ = RowsOf(stretch.left, count);
+  }
+
+  // The part of the panel that begins with a column of those that are packed.
+  void AppendTo(PanelSegments& segments, const PackedColumns& packed, int64_t column) const {
+    const float* right = packed.Panel(column);
+    const int64_t step = packed.RowStep(column), depth = stretch_.depth;
+    if (by_amx_) {
+      segments.in_pairs.push_back(
+          {stretch_.left.data, stretch_.left.stride, right, step, PanelPairs(depth)});
+      return;
+    }
+    const bool in_pairs = stretch_.in_pairs();
+    segments.others.push_back({in_pairs ? TileValues::kBf16Pairs : TileValues::kFp32, rows_.data(),
+                               stretch_.left.step, right, step, in_pairs ? PairsOf(depth) : depth});
+  }
+
+ private:
+  const Stretch& stretch_;
+  const bool by_amx_;
+  std::vector<const float*> rows_;
+};
+
 void MultiplyGroup(const Group& group, const MatrixResult& result) {
   const int64_t together = ColumnsTogether(group);
-  std::vector<std::vector<const float*>> rows;
-  for (const Stretch& stretch : group) rows.push_back(RowsOf(stretch.left, result.rows));
-  std::vector<TileSegment> segments(group.size());
+  std::vector<StretchRows> stretches;
+  for (const Stretch& stretch : group) stretches.emplace_back(stretch, result.rows);
+  PanelSegments segments;
   for (int64_t begin = 0; begin < result.columns; begin += together) {
     const int64_t columns = std::min(together, result.columns - begin);
     const std::vector<PackedColumns> packed = PackColumns(group, begin, columns);
     for (int64_t n = 0; n < columns; n += kPanelColumns) {
-      const int64_t some = std::min(kPanelColumns, columns - n);
-      for (size_t i = 0; i < group.size(); ++i) {
-        segments[i] = {group[i].in_pairs() ? TileValues::kBf16Pairs : TileValues::kFp32,
-                       rows[i].data(),
-                       group[i].left.step,
-                       packed[i].Panel(n),
-                       packed[i].RowStep(n),
-                       group[i].steps()};
-      }
-      MultiplyPanel(segments,
-                    {result.data + begin + n, result.stride, result.rows, some, result.add});
+      segments.in_pairs.clear();
+      segments.others.clear();
+      for (size_t i = 0; i < group.size(); ++i) stretches[i].AppendTo(segments, packed[i], n);
+      MultiplyPanel(segments, {result.data + begin + n, result.stride, result.rows,
+                               std::min(kPanelColumns, columns - n), result.add});
     }
   }
 }
 
-// The terms, with pairs where they are missing. Those of different terms must not share room.
+// Whether the pairs' rows are as a product takes them: AMX's tiles read whole steps of rows
+// that are as far from each other.
+bool AreReady(const LeftFactor& left, int64_t depth) {
+  return !HasAmxKernels() || (left.rows == nullptr && PairsOf(depth) == PanelPairs(depth));
+}
+
+// The pairs of a term's left factor, with zeros up to whole steps.
+LeftFactor PairsIn(std::vector<float>& room, const MatrixTerm& term, int64_t rows) {
+  const int64_t pairs = PairsOf(term.depth), stride = PanelPairs(term.depth);
+  float* to = LinesOf(room, rows * stride);
+  if (term.left.pairs == nullptr) {
+    PackPairRows(term.left, term.depth, rows, to, stride);
+  } else {
+    const std::vector<const float*> from = RowsOf(LeftFrom(term, 0), rows);
+    for (int64_t i = 0; i < rows; ++i) {
+      std::copy_n(from[static_cast<size_t>(i)], pairs, to + i * stride);
+    }
+  }
+  for (int64_t i = 0; i < rows; ++i) std::fill_n(to + i * stride + pairs, stride - pairs, 0.0F);
+  return {.pairs = to, .pair_stride = stride};
+}
+
+// The terms, with pairs as products take them. Those of different terms must not share room.
 std::vector<MatrixTerm> WithPairs(std::span<const MatrixTerm> terms, int64_t rows) {
   thread_local std::vector<std::vector<float>> rooms;
   if (rooms.size() < terms.size()) rooms.resize(terms.size());
   std::vector<MatrixTerm> ready(terms.begin(), terms.end());
   for (size_t i = 0; i < ready.size(); ++i) {
     MatrixTerm& term = ready[i];
-    if (!RoundsLeft(term.right.type) || term.left.pairs != nullptr) continue;
-    std::vector<float>& room = rooms[i];
-    const int64_t pairs = PairsOf(term.depth);
-    room.resize(std::max(room.size(), static_cast<size_t>(rows * pairs)));
-    PackPairRows(term.left, term.depth, rows, room.data());
-    term.left = {.pairs = room.data(), .pair_stride = pairs};
+    if (!RoundsLeft(term.right.type)) continue;
+    if (term.left.pairs != nullptr && AreReady(term.left, term.depth)) continue;
+    term.left = PairsIn(rooms[i], term, rows);
   }
   return ready;
 }

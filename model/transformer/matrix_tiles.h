@@ -47,15 +47,19 @@ float* PackPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t
                   int64_t columns, float* panels);
 
 // The same in pairs of rows, of which the last may be half zero, of a bf16 factor or of
-// one that is rounded; `from` is even.
+// one that is rounded; `from` is even. Zeros fill each panel up to PanelPairs(depth).
 float* PackPairPanels(const RightFactor& right, int64_t from, int64_t depth, int64_t begin,
                       int64_t columns, float* panels);
 
 // The first `depth` values of the first `count` rows as pairs, rounded to the nearest
-// bf16 value; each row has PairsOf(depth) of them.
-void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs);
+// bf16 value; each row has PairsOf(depth) of them, and begins `stride` behind the one before.
+void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs,
+                  int64_t stride);
 
 constexpr int64_t PairsOf(int64_t depth) { return (depth + 1) / 2; }
+
+// Pairs in whole steps of AMX's tiles.
+constexpr int64_t PanelPairs(int64_t depth) { return (PairsOf(depth) + 15) / 16 * 16; }
 
 // The width of a panel of so many columns, of which the last may be padding.
 constexpr int64_t PanelWidth(int64_t columns) { return (columns + 15) / 16 * 16; }

@@ -68,8 +68,8 @@ inline __mmask16 MaskOf(int64_t some) {
   }
 }
 
-void PackColumns(const LeftFactor& left, int64_t depth, int64_t count, float* pairs) {
-  const int64_t stride = PairsOf(depth);
+void PackColumns(const LeftFactor& left, int64_t depth, int64_t count, float* pairs,
+                 int64_t stride) {
   for (int64_t k = 0; k < depth; k += 2 * kVector) {
     for (int64_t m = 0; m < count; m += kVector) {
       RoundColumns(left.data + k * left.step + m, left.step, depth - k, count - m,
@@ -79,12 +79,13 @@ void PackColumns(const LeftFactor& left, int64_t depth, int64_t count, float* pa
 }
 
 // Of rows whose values lie anywhere.
-void PackScattered(const LeftFactor& left, int64_t depth, int64_t count, float* pairs) {
+void PackScattered(const LeftFactor& left, int64_t depth, int64_t count, float* pairs,
+                   int64_t stride) {
   std::vector<float> row(static_cast<size_t>(depth));
   for (int64_t i = 0; i < count; ++i) {
     const float* values = left.data + (left.rows != nullptr ? left.rows[i] : i) * left.stride;
     for (int64_t k = 0; k < depth; ++k) row[static_cast<size_t>(k)] = values[k * left.step];
-    RoundToPairs(row.data(), depth, pairs + i * PairsOf(depth));
+    RoundToPairs(row.data(), depth, pairs + i * stride);
   }
 }
 
@@ -95,16 +96,17 @@ inline void ReadAhead(const float* row, int64_t size) {
 
 }  // namespace
 
-void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs) {
+void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* pairs,
+                  int64_t stride) {
   constexpr int64_t kRowsAhead = 8;
   if (left.step != 1 && left.stride == 1 && left.rows == nullptr) {
-    return PackColumns(left, depth, count, pairs);
+    return PackColumns(left, depth, count, pairs, stride);
   }
-  if (left.step != 1) return PackScattered(left, depth, count, pairs);
+  if (left.step != 1) return PackScattered(left, depth, count, pairs, stride);
   const auto row = [&left](int64_t i) {
     return left.data + (left.rows != nullptr ? left.rows[i] : i) * left.stride;
   };
-  for (int64_t i = 0; i < count; ++i, pairs += PairsOf(depth)) {
+  for (int64_t i = 0; i < count; ++i, pairs += stride) {
     if (i + kRowsAhead < count) ReadAhead(row(i + kRowsAhead), depth);
     RoundToPairs(row(i), depth, pairs);
   }
@@ -113,7 +115,7 @@ void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* p
 #else
 
 void PackPairRows(const LeftFactor& /*left*/, int64_t /*depth*/, int64_t /*count*/,
-                  float* /*pairs*/) {
+                  float* /*pairs*/, int64_t /*stride*/) {
   Check(false, "a CPU without matrix kernels");
 }
 
