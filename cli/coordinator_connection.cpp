@@ -20,6 +20,7 @@
 #include "base/waiting_note.h"
 #include "cli/answered_run.h"
 #include "cli/asked_again.h"
+#include "cli/patience.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/key_directory.h"
@@ -203,13 +204,14 @@ absl::Status CoordinatorConnection::WatchRun(
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
   std::string blob;
-  absl::Time end = absl::Now() + kComesBackWithin;
+  const SystemClock clock;
+  Patience patience(clock, kComesBackWithin);
   while (true) {
     const size_t before = blob.size();
     const absl::Status read = ReadOn(digest, size, progress, blob);
     if (blob.size() == size && Sha256Of(blob) == digest) return blob;
-    if (blob.size() > before) end = absl::Now() + kComesBackWithin;
-    if (!absl::IsUnavailable(read) || absl::Now() >= end) {
+    if (blob.size() > before) patience.Renew();
+    if (!absl::IsUnavailable(read) || patience.is_over()) {
       RETURN_IF_ERROR(read);
       return absl::DataLossError(
           fmt::format("{} came from the coordinator, and they are not {} of {}",
