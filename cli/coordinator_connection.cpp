@@ -23,6 +23,7 @@
 #include "cli/patience.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
+#include "privacy/identity/expiry.h"
 #include "privacy/identity/key_directory.h"
 #include "rpc/channel.h"
 
@@ -95,18 +96,22 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                                  configuration.authority};
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(files, Role::kAdministrator, absl::Now()));
+  WarnOfExpiry(files, absl::Now());
   SetUpRpcLibrary();
+  auto note = std::make_unique<ExpiryNote>();
   auto channel = OpenChannel({.address = configuration.coordinator,
                               .files = files,
                               .federation = credentials.certificate.identity.federation,
-                              .most_message_bytes = kMostMessageBytes});
+                              .most_message_bytes = kMostMessageBytes,
+                              .coordinator = note->shown()});
   return CoordinatorConnection(configuration.coordinator,
-                               v1::Administration::NewStub(std::move(channel)));
+                               v1::Administration::NewStub(std::move(channel)), std::move(note));
 }
 
 CoordinatorConnection::CoordinatorConnection(std::string address,
-                                             std::unique_ptr<v1::Administration::Stub> stub)
-    : address_(std::move(address)), stub_(std::move(stub)) {}
+                                             std::unique_ptr<v1::Administration::Stub> stub,
+                                             std::unique_ptr<ExpiryNote> note)
+    : address_(std::move(address)), note_(std::move(note)), stub_(std::move(stub)) {}
 
 absl::Status CoordinatorConnection::Explain(const grpc::Status& status) const {
   return ExplainFailure(StatusFromRpc(status), address_);
