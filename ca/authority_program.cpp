@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "ca/authority_directory.h"
+#include "ca/expiry_warnings.h"
 #include "ca/presentation.h"
 #include "fmt/format.h"
 #include "privacy/crypto/hex.h"
@@ -129,6 +130,7 @@ absl::Status Issue(const IssueOptions& options, const Clock& clock) {
   RETURN_IF_ERROR(CheckFolderOf(options.out));
   ASSIGN_OR_RETURN(const Role role, ParseRole(options.role));
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
+  WarnOfAuthority(directory, clock.Now());
   ASSIGN_OR_RETURN(const std::string pem, ReadNamedFile(options.request));
   const absl::StatusOr<std::vector<CertificateRequest>> requests = ParseRequests(pem);
   if (!requests.ok()) return Annotate(requests.status(), options.request);
@@ -159,6 +161,7 @@ absl::Status List(const ListOptions& options, const Clock& clock) {
   ASSIGN_OR_RETURN(const AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   ASSIGN_OR_RETURN(const std::vector<IssuedCertificate> issued, directory.List());
   Print(PresentIssued(issued, clock.Now(), options.json));
+  WarnOfAuthority(directory, clock.Now());
   return absl::OkStatus();
 }
 
@@ -195,7 +198,8 @@ absl::Status SignRosterFile(const RosterSignOptions& options, const Clock& clock
       fmt::format("Version {} with {} institutions. Send it to the coordinator's operator, as "
                   "signing_roster; the coordinator reads it when it starts.\n",
                   roster.content.version, roster.content.entries.size()));
-  return absl::OkStatus();
+  WarnOfAuthority(directory, clock.Now());
+  return WarnOfSigners(directory, clock.Now());
 }
 
 // Not the authority's in any way: but its custodian is who hands things out.

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 using testing::FakeClock;
 using ::testing::HasSubstr;
 using testing::IsOk;
+using ::testing::Not;
 using testing::TemporaryDirectory;
 using ::testing::internal::CaptureStderr;
 using ::testing::internal::CaptureStdout;
@@ -82,6 +83,29 @@ TEST_F(AuthorityProgramTest, SaysHowManyDaysThereCanBe) {
     EXPECT_THAT(advice_, HasSubstr(days + " must be from 1 to 36500"));
   }
   EXPECT_FALSE(fs::exists(ca_ + "2"));
+}
+
+TEST_F(AuthorityProgramTest, WarnsOfSignersThatExpireSoonAndOfAnAuthorityThatDoes) {
+  ASSERT_EQ(IssueTo("client", "st-anna"), 0);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  EXPECT_THAT(advice_, Not(HasSubstr("warning")));
+  clock_.Advance(absl::Hours(24 * 70));
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  EXPECT_THAT(advice_, HasSubstr("warning: the certificate of signer st-anna of federation north "
+                                 "ends on 2027-04-15 (in 20 days)"));
+  clock_.Advance(absl::Hours(24 * 51));
+  ASSERT_EQ(Run({"request", "--federation", "north", "--role", "client", "--name", "uke", "--dir",
+                 keys_ + "2"}),
+            0);
+  ASSERT_EQ(Run({"issue", "--dir", ca_, "--request", keys_ + "2/request.pem", "--role", "client",
+                 "--name", "uke", "--out", certificate_ + "2"}),
+            0);
+  ASSERT_EQ(Run({"roster", "sign", "--dir", ca_}), 0);
+  EXPECT_THAT(advice_, Not(HasSubstr("warning"))) << "st-anna has left";
+  clock_.Advance(absl::Hours(24 * 3450));
+  ASSERT_EQ(Run({"list", "--dir", ca_, "--json"}), 0);
+  EXPECT_THAT(advice_, HasSubstr("warning: the certificate of the authority of federation north"));
+  EXPECT_EQ(ResultLines().size(), 4u);
 }
 
 TEST_F(AuthorityProgramTest, IssuesListsAndShows) {

@@ -3,6 +3,7 @@
 #include "cli/asked_again.h"
 
 #include "base/status.h"
+#include "cli/patience.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -23,8 +24,8 @@ absl::StatusOr<v1::RunStatus> AskUntilAnswered(
     const std::function<void(absl::Duration)>& wait) {
   absl::StatusOr<v1::RunStatus> run = ask();
   if (!MayHaveBeenHeard(run.status())) return run;
-  const absl::Duration end = clock.Monotonic() + kComesBackWithin;
-  while (IsNoAnswer(run.status()) && clock.Monotonic() < end) {
+  const Patience patience(clock, kComesBackWithin);
+  while (IsNoAnswer(run.status()) && !patience.is_over()) {
     wait(kTriedEvery);
     run = ask();
   }

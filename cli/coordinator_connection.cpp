@@ -20,8 +20,10 @@
 #include "base/waiting_note.h"
 #include "cli/answered_run.h"
 #include "cli/asked_again.h"
+#include "cli/patience.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
+#include "privacy/identity/expiry.h"
 #include "privacy/identity/key_directory.h"
 #include "rpc/channel.h"
 
@@ -94,18 +96,22 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                                  configuration.authority};
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(files, Role::kAdministrator, absl::Now()));
+  WarnOfExpiry(files, absl::Now());
   SetUpRpcLibrary();
+  auto note = std::make_unique<ExpiryNote>();
   auto channel = OpenChannel({.address = configuration.coordinator,
                               .files = files,
                               .federation = credentials.certificate.identity.federation,
-                              .most_message_bytes = kMostMessageBytes});
+                              .most_message_bytes = kMostMessageBytes,
+                              .coordinator = note->shown()});
   return CoordinatorConnection(configuration.coordinator,
-                               v1::Administration::NewStub(std::move(channel)));
+                               v1::Administration::NewStub(std::move(channel)), std::move(note));
 }
 
 CoordinatorConnection::CoordinatorConnection(std::string address,
-                                             std::unique_ptr<v1::Administration::Stub> stub)
-    : address_(std::move(address)), stub_(std::move(stub)) {}
+                                             std::unique_ptr<v1::Administration::Stub> stub,
+                                             std::unique_ptr<ExpiryNote> note)
+    : address_(std::move(address)), note_(std::move(note)), stub_(std::move(stub)) {}
 
 absl::Status CoordinatorConnection::Explain(const grpc::Status& status) const {
   return ExplainFailure(StatusFromRpc(status), address_);
@@ -203,13 +209,14 @@ absl::Status CoordinatorConnection::WatchRun(
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
   std::string blob;
-  absl::Time end = absl::Now() + kComesBackWithin;
+  const SystemClock clock;
+  Patience patience(clock, kComesBackWithin);
   while (true) {
     const size_t before = blob.size();
     const absl::Status read = ReadOn(digest, size, progress, blob);
     if (blob.size() == size && Sha256Of(blob) == digest) return blob;
-    if (blob.size() > before) end = absl::Now() + kComesBackWithin;
-    if (!absl::IsUnavailable(read) || absl::Now() >= end) {
+    if (blob.size() > before) patience.Renew();
+    if (!absl::IsUnavailable(read) || patience.is_over()) {
       RETURN_IF_ERROR(read);
       return absl::DataLossError(
           fmt::format("{} came from the coordinator, and they are not {} of {}",

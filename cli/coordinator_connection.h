@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/configuration.h"
+#include "cli/expiry_note.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/fedtune/v1/administration.grpc.pb.h"
 
@@ -55,7 +56,8 @@ class CoordinatorConnection {
   template <typename Request, typename Response>
   using Rpc = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
 
-  CoordinatorConnection(std::string address, std::unique_ptr<Stub> stub);
+  CoordinatorConnection(std::string address, std::unique_ptr<Stub> stub,
+                        std::unique_ptr<ExpiryNote> note);
 
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Rpc<Request, Response> rpc, const Request& request) const;
@@ -66,6 +68,7 @@ class CoordinatorConnection {
   absl::Status Explain(const grpc::Status& status) const;
 
   std::string address_;
+  std::unique_ptr<ExpiryNote> note_;
   std::unique_ptr<Stub> stub_;
 };
 

@@ -20,6 +20,7 @@
 #include "cli/base_model_source.h"
 #include "cli/run_json.h"
 #include "cli/run_text.h"
+#include "cli/verify_command.h"
 #include "fmt/format.h"
 #include "model/checkpoint/merge.h"
 #include "model/checkpoint/peft_adapter.h"
@@ -216,7 +217,8 @@ absl::Status ShowModel(const Session& session, const std::string& name) {
 void AddModelCommands(CommandLine& line, Session& session) {
   CLI::App& group = line.AddGroup({"model",
                                    "Base models of the catalogue, and what runs have released.",
-                                   {"fedtune model list", "fedtune model pull run-7f3a"}});
+                                   {"fedtune model list", "fedtune model pull run-7f3a",
+                                    "fedtune model verify ./run-7f3a-peft --record run.json"}});
   AddJsonFlag(
       line.AddTo(group, {"list", "Lists the base models of the catalogue.", {"fedtune model list"}},
                  [&session] { return ListModels(session); }),
@@ -228,6 +230,7 @@ void AddModelCommands(CommandLine& line, Session& session) {
       [&session, name] { return ShowModel(session, *name); });
   show.add_option("MODEL", *name, "Its name or digest")->required();
   AddJsonFlag(show, session);
+  AddVerifyCommand(line, group, session);
   const auto arguments = std::make_shared<PullArguments>();
   CLI::App& pull =
       line.AddTo(group,

@@ -7,7 +7,7 @@
 
 namespace fedtune {
 
-// `fedtune model list|show|pull`. `session` must outlive the command line.
+// `fedtune model list|show|pull|verify`. `session` must outlive the command line.
 void AddModelCommands(CommandLine& line, Session& session);
 
 }  // namespace fedtune

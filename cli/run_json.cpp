@@ -113,6 +113,7 @@ Json RunToJson(const v1::RunStatus& run) {
 
 Json RunToJson(const v1::GetRunResponse& response) {
   Json json = RunToJson(response.run());
+  json["layout_digest"] = Sha256Of(response.layout_json()).ToString();
   json["plan_toml"] = response.plan_toml();
   json["rounds"] = Json::array();
   for (const v1::RoundSummary& round : response.rounds()) {

@@ -43,6 +43,12 @@ std::string RecordsOf(const v1::RunClient& client) {
   return text;
 }
 
+// How long its certificate is still valid.
+std::string ValidityText(const v1::ClientStatus& client, absl::Time now) {
+  const absl::Duration left = absl::FromUnixMillis(client.certificate_expires_unix_ms()) - now;
+  return left > absl::ZeroDuration() ? HumanDuration(left) + " left" : "expired";
+}
+
 }  // namespace
 
 std::string StateName(v1::RunStatus::State state) {
@@ -218,14 +224,15 @@ std::string RunDetails(const v1::GetRunResponse& response, absl::Time now) {
 
 std::string ClientTable(const v1::ListClientsResponse& clients, absl::Time now) {
   if (clients.clients_size() == 0) return "no client has ever connected\n";
-  TextTable table({"CLIENT", "STATE", "LAST SEEN", "DEVICE", "MEMORY", "RECORDS", "RUNS"});
+  TextTable table(
+      {"CLIENT", "STATE", "LAST SEEN", "DEVICE", "MEMORY", "RECORDS", "CERTIFICATE", "RUNS"});
   for (const v1::ClientStatus& client : clients.clients()) {
     std::string runs;
     for (const std::string& run : client.run_ids()) runs += (runs.empty() ? "" : " ") + run;
     table.Add({client.institution(), client.connected() ? "connected" : "offline",
                HumanAgo(absl::FromUnixMillis(client.last_seen_unix_ms()), now),
                client.device_kind(), HumanBytes(client.memory_bytes()),
-               RecordCount(client.example_count()), runs});
+               RecordCount(client.example_count()), ValidityText(client, now), runs});
   }
   return table.ToString();
 }
@@ -245,8 +252,10 @@ std::string ClientDetails(const v1::ClientStatus& client, absl::Time now) {
                              ? "not told"
                              : GroupDigits(static_cast<uint64_t>(client.example_count())));
   const absl::Time expires = absl::FromUnixMillis(client.certificate_expires_unix_ms());
-  text += Row("certificate", fmt::format("until {}", absl::FormatTime("%Y-%m-%d %H:%M", expires,
-                                                                      absl::UTCTimeZone())));
+  text += Row(
+      "certificate",
+      fmt::format("until {} ({})", absl::FormatTime("%Y-%m-%d %H:%M", expires, absl::UTCTimeZone()),
+                  ValidityText(client, now)));
   for (const std::string& run : client.run_ids()) text += Row("run", run);
   return text;
 }

@@ -171,11 +171,21 @@ TEST(LargestShareTextTest, WaitsUntilAllHaveAnswered) {
 TEST(ClientTableTest, TakesNoRecordsForNotToldHowMany) {
   v1::ListClientsResponse clients;
   v1::ClientStatus& client = *clients.add_clients();
-  EXPECT_THAT(ClientTable(clients, absl::UnixEpoch()), HasSubstr("  -\n"));
+  EXPECT_THAT(ClientTable(clients, absl::UnixEpoch()), HasSubstr("  -  "));
   EXPECT_THAT(ClientDetails(client, absl::UnixEpoch()), HasSubstr("records       not told"));
   client.set_example_count(1450);
   EXPECT_THAT(ClientTable(clients, absl::UnixEpoch()), HasSubstr("  1,450"));
   EXPECT_THAT(ClientDetails(client, absl::UnixEpoch()), HasSubstr("records       1,450"));
+}
+
+TEST(ClientTableTest, SaysHowLongCertificatesAreStillValid) {
+  v1::ListClientsResponse clients;
+  v1::ClientStatus& client = *clients.add_clients();
+  const absl::Time end = absl::FromUnixSeconds(1'800'000'000);
+  client.set_certificate_expires_unix_ms(absl::ToUnixMillis(end));
+  EXPECT_THAT(ClientTable(clients, end - absl::Hours(24 * 12)), HasSubstr("  12 days left"));
+  EXPECT_THAT(ClientDetails(client, end - absl::Hours(24 * 12)), HasSubstr(" (12 days left)"));
+  EXPECT_THAT(ClientTable(clients, end + absl::Hours(1)), HasSubstr("  expired"));
 }
 
 TEST(RunTableTest, ShowsRunsThatArePausedOrAboutTo) {

@@ -12,7 +12,7 @@
 #include <stop_token>
 #include <thread>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/command_line.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -20,21 +20,18 @@
 #include "base/units.h"
 #include "cli/interrupt.h"
 #include "cli/run_json.h"
+#include "cli/watch_pace.h"
 #include "cli/watch_text.h"
 #include "fmt/format.h"
 
 namespace fedtune {
 namespace {
 
-constexpr absl::Duration kLiveInterval = absl::Milliseconds(100);
-constexpr absl::Duration kPlainInterval = absl::Seconds(5);
-// When nothing happens: a live line counts the time down, a plain one is a sign
-// of life.
-constexpr absl::Duration kLiveTick = absl::Seconds(1);
-constexpr absl::Duration kPlainTick = absl::Minutes(1);
+// When nothing happens a live line counts the time down, and a plain one is a sign of life.
+constexpr WatchIntervals kLive = {absl::Milliseconds(100), absl::Seconds(1)};
+constexpr WatchIntervals kPlain = {absl::Seconds(5), absl::Minutes(1)};
 
-// How long a coordinator may be away, as for a restart, and how often it is asked.
-constexpr absl::Duration kPatience = absl::Minutes(10);
+// How often a coordinator that is away is asked.
 constexpr std::chrono::seconds kAskedEvery(1);
 
 // The first lines that a terminal has room for, and how many there are more.
@@ -55,7 +52,8 @@ class RunView {
   explicit RunView(bool json)
       : json_(json),
         live_(!json && IsLiveTerminal(stderr)),
-        colour_(WantsColour(stderr) ? Colour::kYes : Colour::kNo) {
+        colour_(WantsColour(stderr) ? Colour::kYes : Colour::kNo),
+        pace_(clock_, live_ ? kLive : kPlain) {
     if (!json_) ticker_ = std::jthread([this](const std::stop_token& stop) { Follow(stop); });
   }
 
@@ -68,24 +66,21 @@ class RunView {
       Tell(WatchNews(last_, run));
     }
     last_ = std::move(run);
-    received_ = absl::Now();
-    lost_at_ = absl::InfiniteFuture();
-    changed_ = true;
+    pace_.Heard();
     if (!json_) Draw();
   }
 
   // The coordinator is not there. False: it has been away for too long, or never was there.
   bool WaitFor(const absl::Status& why, const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
-    if (received_ == absl::Time()) return false;
-    if (lost_at_ == absl::InfiniteFuture()) {
-      lost_at_ = absl::Now();
+    if (!pace_.has_heard()) return false;
+    if (pace_.Lose()) {
       Erase();
       fmt::print(stderr, "  {}; trying again for {}, and the run may go on meanwhile\n",
-                 Message(why), HumanDuration(kPatience));
+                 Message(why), HumanDuration(kWatchPatience));
     }
     wake_.wait_for(lock, stop, kAskedEvery, [] { return false; });
-    return absl::Now() - lost_at_ < kPatience;
+    return !pace_.has_waited_enough();
   }
 
   // Ends the drawing; leaves nothing of the live lines.
@@ -105,18 +100,13 @@ class RunView {
   void Follow(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
-      if (received_ != absl::Time() && lost_at_ == absl::InfiniteFuture()) Draw();
+      if (pace_.has_heard() && !pace_.is_lost()) Draw();
       wake_.wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
     }
   }
 
   void Draw() {
-    const absl::Duration age = absl::Now() - drawn_;
-    const absl::Duration soonest = live_ ? kLiveInterval : kPlainInterval;
-    const absl::Duration latest = live_ ? kLiveTick : kPlainTick;
-    if (age < soonest || (!changed_ && age < latest)) return;
-    drawn_ = absl::Now();
-    changed_ = false;
+    if (!pace_.IsDue()) return;
     live_ ? Redraw(WatchBlock(Present(), colour_))
           : fmt::print(stderr, "{}\n", WatchLine(Present()));
   }
@@ -124,7 +114,7 @@ class RunView {
   // As it is now, if nothing but the time has changed.
   v1::RunStatus Present() const {
     v1::RunStatus run = last_;
-    const int64_t passed = absl::ToInt64Milliseconds(absl::Now() - received_);
+    const int64_t passed = absl::ToInt64Milliseconds(pace_.since_heard());
     if (run.time_left_ms() > 0) {
       run.set_time_left_ms(std::max<int64_t>(run.time_left_ms() - passed, 1));
     }
@@ -136,7 +126,7 @@ class RunView {
     if (news.empty()) return;
     Erase();
     for (const std::string& line : news) fmt::print(stderr, "  {}\n", line);
-    drawn_ = absl::InfinitePast();
+    pace_.DrawAnew();
   }
 
   void Erase() {
@@ -159,11 +149,9 @@ class RunView {
 
   std::mutex mutex_;
   std::condition_variable_any wake_;
+  const SystemClock clock_;
+  WatchPace pace_;
   v1::RunStatus last_;
-  absl::Time received_;
-  absl::Time lost_at_ = absl::InfiniteFuture();
-  absl::Time drawn_ = absl::InfinitePast();
-  bool changed_ = false;
   int64_t lines_ = 0;
 
   std::jthread ticker_;  // Last: it uses all of the above.

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace fedtune {
 namespace {
@@ -17,10 +17,13 @@ constexpr int kAllDone = SIGUSR1;  // Among ourselves: the moments were enough.
 
 std::string NameOf(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
 
-// The next of `signals`; -1 at `end`.
-int NextSignal(const sigset_t& signals, absl::Time end) {
+// The next of `signals`; -1 after so long.
+int NextSignal(const sigset_t& signals, absl::Duration patience) {
+  const SystemClock clock;
+  const absl::Duration end = clock.Monotonic() + patience;
   while (true) {
-    const timespec left = absl::ToTimespec(std::max(end - absl::Now(), absl::ZeroDuration()));
+    const absl::Duration rest = end - clock.Monotonic();
+    const timespec left = absl::ToTimespec(std::max(rest, absl::ZeroDuration()));
     const int signal = ::sigtimedwait(&signals, nullptr, &left);
     if (signal >= 0 || errno == EAGAIN) return signal;
   }
@@ -49,8 +52,8 @@ LastMoments::LastMoments(const EndSignals& signals, absl::Duration patience,
                          std::function<void(const std::string& why)> give_up) {
   sigset_t awaited = signals.signals_;
   ::sigaddset(&awaited, kAllDone);
-  watching_ = std::thread([awaited, end = absl::Now() + patience, give_up = std::move(give_up)] {
-    const int signal = NextSignal(awaited, end);
+  watching_ = std::thread([awaited, patience, give_up = std::move(give_up)] {
+    const int signal = NextSignal(awaited, patience);
     if (signal == kAllDone) return;
     give_up(signal < 0 ? "it took too long" : "another " + NameOf(signal));
   });

@@ -29,6 +29,7 @@
 #include "coordinator/storage/backup_schedule.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
+#include "privacy/identity/expiry_watch.h"
 #include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"
 
@@ -125,6 +126,7 @@ absl::Status Serve(const ServeOptions& options) {
   // Before the roster, which the authority's certificate is needed for: a folder that was
   // restored has none of them.
   RETURN_IF_ERROR(LoadCredentials(config.credentials, Role::kCoordinator, clock.Now()).status());
+  const ExpiryWatch expiry_watch(config.credentials, /*other_side=*/nullptr, clock, log);
   ASSIGN_OR_RETURN(std::shared_ptr<const SigningRoster> signing_roster,
                    LoadSigningRoster(config, clock.Now(), log));
   ASSIGN_OR_RETURN(const auto upgrade,

@@ -7,14 +7,17 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/state_check.h"
 #include "fmt/format.h"
+#include "privacy/identity/expiry.h"
 
 namespace fedtune {
 namespace {
@@ -68,6 +71,31 @@ absl::Status RestoreBackup(const StorageOptions& options) {
   return absl::OkStatus();
 }
 
+nlohmann::ordered_json ReportToJson(const StateReport& report, const CoordinatorConfig& config,
+                                    const std::vector<Expiry>& expiring) {
+  nlohmann::ordered_json json = {{"state_dir", config.state_dir.string()},
+                                 {"schema", report.schema},
+                                 {"runs", report.runs},
+                                 {"blobs", report.blobs},
+                                 {"bytes", report.bytes},
+                                 {"problems", report.problems}};
+  json["expiring"] = nlohmann::ordered_json::array();
+  for (const Expiry& expiry : expiring) {
+    json["expiring"].push_back(
+        {{"whose", expiry.whose},
+         {"not_after",
+          absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", expiry.not_after, absl::UTCTimeZone())}});
+  }
+  return json;
+}
+
+void Tell(const StateReport& report, const std::string& directory) {
+  for (const std::string& problem : report.problems) fmt::print("{}\n", problem);
+  if (!report.problems.empty()) return;
+  fmt::print("{}: schema {}, {} runs, {} blobs, {}: all is well\n", directory, report.schema,
+             report.runs, report.blobs, HumanBytes(report.bytes));
+}
+
 absl::Status Check(const StorageOptions& options) {
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
@@ -75,8 +103,12 @@ absl::Status Check(const StorageOptions& options) {
   const auto report = CheckState(config.state_dir, shown.progress());
   shown.End();
   RETURN_IF_ERROR(report.status());
-  for (const std::string& problem : report->problems) fmt::print("{}\n", problem);
   const std::string directory = config.state_dir.string();
+  const absl::Time now = SystemClock().Now();
+  const std::vector<Expiry> expiring = ExpiringSoon(config.credentials, now);
+  options.json ? fmt::print("{}", JsonLine(ReportToJson(*report, config, expiring)))
+               : Tell(*report, directory);
+  WarnOfExpiry(expiring, now);
   if (!report->problems.empty()) {
     return absl::DataLossError(
         IsBackup(config.state_dir)
@@ -86,8 +118,6 @@ absl::Status Check(const StorageOptions& options) {
                           "restore",
                           directory));
   }
-  fmt::print("{}: schema {}, {} runs, {} blobs, {}: all is well\n", directory, report->schema,
-             report->runs, report->blobs, HumanBytes(report->bytes));
   return absl::OkStatus();
 }
 
@@ -123,9 +153,11 @@ void AddStorageCommands(CommandLine& line, StorageOptions& options) {
       line.Add({"check",
                 "Reads a state directory, or a backup, to its end and says what is damaged.",
                 {"fedtune-coordinator check --config /etc/fedtune/coordinator.toml",
-                 "fedtune-coordinator check --state-dir /mnt/backup/fedtune-20261126T040000Z"}},
+                 "fedtune-coordinator check --state-dir /mnt/backup/fedtune-20261126T040000Z",
+                 "fedtune-coordinator check --config /etc/fedtune/coordinator.toml --json"}},
                [&] { return Check(options); });
   AddPlace(check, options);
+  check.add_flag("--json", options.json, "One JSON object");
 }
 
 }  // namespace fedtune

@@ -13,6 +13,7 @@ struct StorageOptions {
   std::filesystem::path file;  // coordinator.toml; may be empty.
   CoordinatorFlags flags;
   std::filesystem::path from;  // What `restore` restores.
+  bool json = false;           // What `check` prints.
 };
 
 // `fedtune-coordinator backup`, `restore` and `check`. `options` must outlive `line`.

@@ -28,16 +28,22 @@ constexpr unsigned kRefreshSeconds = 60;
 
 using VerificationRequest = grpc::experimental::TlsCustomVerificationCheckRequest;
 
+std::string_view ToView(grpc::string_ref text) { return {text.data(), text.size()}; }
+
 // Asks, after the certificate's chain has been verified, who the other side is.
 class CoordinatorVerifier final : public grpc::experimental::ExternalCertificateVerifier {
  public:
-  explicit CoordinatorVerifier(std::string federation) : federation_(std::move(federation)) {}
+  CoordinatorVerifier(std::string federation, std::shared_ptr<SeenCertificate> seen)
+      : federation_(std::move(federation)), seen_(std::move(seen)) {}
 
   bool Verify(VerificationRequest* request, std::function<void(grpc::Status)>,
               grpc::Status* status) override {
     const absl::Status verdict = CheckPeer(*request);
     if (!verdict.ok()) {
       *status = grpc::Status(grpc::StatusCode::UNAUTHENTICATED, std::string(Message(verdict)));
+    } else if (seen_ != nullptr) {
+      absl::StatusOr<Certificate> shown = ParseCertificate(ToView(request->peer_cert()));
+      if (shown.ok()) seen_->Set(*std::move(shown));
     }
     return true;
   }
@@ -50,13 +56,14 @@ class CoordinatorVerifier final : public grpc::experimental::ExternalCertificate
     if (names.size() != 1) {
       return absl::UnauthenticatedError("the other side's certificate carries no identity");
     }
-    ASSIGN_OR_RETURN(const Identity peer, ParseIdentityUri({names[0].data(), names[0].size()}));
+    ASSIGN_OR_RETURN(const Identity peer, ParseIdentityUri(ToView(names[0])));
     if (peer.role == Role::kCoordinator && peer.federation == federation_) return absl::OkStatus();
     return absl::UnauthenticatedError(fmt::format(
         "the other side is {}, not the coordinator of federation {}", Describe(peer), federation_));
   }
 
   const std::string federation_;
+  const std::shared_ptr<SeenCertificate> seen_;
 };
 
 std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& options) {
@@ -69,7 +76,7 @@ std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& option
   tls.watch_identity_key_cert_pairs();
   tls.set_certificate_verifier(
       grpc::experimental::ExternalCertificateVerifier::Create<CoordinatorVerifier>(
-          options.federation));
+          options.federation, options.coordinator));
   return grpc::experimental::TlsCredentials(tls);
 }
 

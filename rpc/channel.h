@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/seen_certificate.h"
 
 namespace fedtune {
 
@@ -28,6 +29,8 @@ struct ChannelOptions {
   CredentialFiles files;
   std::string federation;  // Of our own certificate.
   int most_message_bytes = kMostBytesInMessage;
+  // Is told the coordinator's certificate with each connection; may be null.
+  std::shared_ptr<SeenCertificate> coordinator = nullptr;
   // How long the line may be silent before it is asked whether it stands, again and
   // again: who drops it may tell nobody.
   absl::Duration asked_after = absl::Seconds(30);

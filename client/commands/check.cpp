@@ -26,6 +26,8 @@
 #include "client/transport/coordinator_client.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
+#include "privacy/identity/expiry.h"
+#include "privacy/identity/seen_certificate.h"
 #include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"
 
@@ -55,8 +57,13 @@ absl::StatusOr<std::string> CheckPolicy(const ClientConfig& config) {
 absl::StatusOr<std::string> CheckCertificateFiles(const ClientConfig& config, const Clock& clock) {
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
   const Certificate& certificate = credentials.certificate;
-  return fmt::format("{}, until {}", Describe(certificate.identity),
-                     absl::FormatTime("%Y-%m-%d", certificate.not_after, absl::LocalTimeZone()));
+  std::string text =
+      fmt::format("{}, until {}", Describe(certificate.identity),
+                  absl::FormatTime("%Y-%m-%d", certificate.not_after, absl::LocalTimeZone()));
+  for (const Expiry& expiry : ExpiringSoon(config.credentials, clock.Now())) {
+    text += "\n" + Describe(expiry, clock.Now());
+  }
+  return text;
 }
 
 // On the roster that we have seen last; a new client has seen none.
@@ -78,13 +85,21 @@ absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Cl
 
 absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const Clock& clock) {
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  const auto coordinator = std::make_shared<SeenCertificate>();
   const WaitingNote note("waiting for " + config.coordinator);
   ASSIGN_OR_RETURN(const absl::Duration answered,
                    ProbeCoordinator({.address = config.coordinator,
                                      .files = config.credentials,
-                                     .federation = credentials.certificate.identity.federation},
+                                     .federation = credentials.certificate.identity.federation,
+                                     .coordinator = coordinator},
                                     kProbeTimeout));
-  return fmt::format("{}, {}", config.coordinator, HumanDuration(answered));
+  std::string text = fmt::format("{}, {}", config.coordinator, HumanDuration(answered));
+  if (const auto shown = coordinator->Get()) {
+    for (const Expiry& expiry : ExpiringSoon(std::vector{*shown}, clock.Now())) {
+      text += "\n" + Describe(expiry, clock.Now());
+    }
+  }
+  return text;
 }
 
 absl::StatusOr<std::string> CheckBaseModel(const std::filesystem::path& directory,

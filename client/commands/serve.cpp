@@ -27,6 +27,7 @@
 #include "client/round/secure_membership.h"
 #include "client/storage/session_journal.h"
 #include "client/transport/coordinator_client.h"
+#include "privacy/identity/expiry_watch.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -178,6 +179,9 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice(config, trainers, log));
   WarnOfMissingBaseModels(config, log);
 
+  const auto coordinator = std::make_shared<SeenCertificate>();
+  const ExpiryWatch expiry_watch(config.credentials, coordinator, clock, log);
+
   MembershipSource membership = MembershipOf(config, clock, log);
   ASSIGN_OR_RETURN(membership.federation_key, LoadFederationKey(config));
   // The state directory is written to from here on.
@@ -214,7 +218,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   RunUntil(end, daemon,
            {.address = config.coordinator,
             .files = config.credentials,
-            .federation = credentials.certificate.identity.federation},
+            .federation = credentials.certificate.identity.federation,
+            .coordinator = coordinator},
            {.client_version = FEDTUNE_VERSION,
             .device = DescribeDevice(device, config.threads),
             .datasets = std::move(datasets)});

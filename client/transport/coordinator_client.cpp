@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/transport/conversion.h"
 #include "client/transport/transfers.h"
@@ -77,9 +78,10 @@ absl::Status CoordinatorClient::Answered(const absl::Status& status) const {
 absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
                                                 absl::Duration timeout) {
   const auto stub = v1::Training::NewStub(OpenChannel(options));
-  const absl::Time start = absl::Now();
+  const SystemClock clock;
+  const absl::Duration start = clock.Monotonic();
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(start + timeout));
+  context.set_deadline(absl::ToChronoTime(clock.Now() + timeout));
   // No blob has this digest: whoever may fetch at all is told so.
   v1::FetchBlobRequest request;
   request.set_sha256(Digest().ToBinary());
@@ -88,7 +90,7 @@ absl::StatusOr<absl::Duration> ProbeCoordinator(const ChannelOptions& options,
   while (reader->Read(&chunk)) {
   }
   const absl::Status status = StatusFromRpc(reader->Finish());
-  if (status.ok() || absl::IsNotFound(status)) return absl::Now() - start;
+  if (status.ok() || absl::IsNotFound(status)) return clock.Monotonic() - start;
   return ExplainFailure(status, options.address);
 }
 

@@ -116,7 +116,10 @@ absl::Status AdministrationService::Get(const v1::GetRunRequest& request,
                                         v1::GetRunResponse& response) const {
   ASSIGN_OR_RETURN(const RunId id, parts_.runs.Resolve(request.run_id()));
   ASSIGN_OR_RETURN(const RunOverview run, parts_.runs.Get(id));
-  ASSIGN_OR_RETURN(const std::vector<ReleaseRecord> releases, parts_.runs.Releases(id));
+  ASSIGN_OR_RETURN(std::vector<ReleaseRecord> releases, parts_.runs.Releases(id));
+  // Another round may be over meanwhile: what is told is to be of one moment.
+  const auto done = static_cast<size_t>(run.view.rounds_done);
+  if (releases.size() > done) releases.resize(done);
   *response.mutable_run() = ToMessage(run);
   response.set_plan_toml(run.record.plan_toml);
   response.set_layout_json(run.record.layout_json);

@@ -57,6 +57,9 @@ class MigrationTest : public ::testing::TestWithParam<int64_t> {
     EXPECT_EQ(done.state, RunState::kFinished);
     EXPECT_EQ(done.reason, "all rounds are done");
     EXPECT_EQ(done.plan_toml, "name = \"icd10\"\n");
+    EXPECT_EQ(done.layout_json, "{\"layout\": 1}");
+    EXPECT_EQ(done.base_model_json, "{\"model\": 1}");
+    EXPECT_EQ(runs->Get({"run-0002"})->layout_json, "{\"layout\": 2}");
     EXPECT_EQ(done.started_at, absl::FromUnixMillis(1'800'000'000'123));
     EXPECT_EQ(done.rounds_done, 2);
     EXPECT_EQ(done.adapter, Sha256Of("adapter of round 1"));
@@ -130,7 +133,8 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
     auto old = SqliteDatabase::Open(Database());
     EXPECT_EQ(*old->SchemaVersion(), GetParam());
     EXPECT_THAT(*old->Problems(), IsEmpty());
-    EXPECT_THAT(old->Prepare("SELECT burnt FROM releases"), HasCode(absl::StatusCode::kInternal));
+    EXPECT_THAT(old->Prepare("SELECT layout_json FROM run_texts"),
+                HasCode(absl::StatusCode::kInternal));
   }
   const auto again = OpenStateDatabase(Database());
   ASSERT_THAT(again, IsOk());

@@ -13,13 +13,6 @@
 namespace fedtune {
 namespace {
 
-// In the order in which ReadRun() reads them; the large texts come between.
-constexpr std::string_view kFirstRunColumns = "id, request_id, plan_name, plan_toml";
-constexpr std::string_view kLastRunColumns =
-    "base_model, base_digest, started_by, round_count, started_at_ms, initial_adapter, "
-    "adapter_bytes, state, reason, ended_at_ms, rounds_done, attempts_opened, adapter, "
-    "optimizer_state, bytes_received, bytes_sent, pause, stop";
-
 // The one of `states` that is stored as `text`.
 template <typename State>
 absl::StatusOr<State> StateFromText(std::string_view text, std::initializer_list<State> states) {
@@ -53,23 +46,13 @@ absl::StatusOr<RoutedTokens> RoutedTokensFrom(int64_t experts, const std::string
 
 }  // namespace
 
-std::string RunColumns() {
-  return fmt::format("{}, layout_json, base_model_json, {}", kFirstRunColumns, kLastRunColumns);
-}
-
-std::string ListedRunColumns() {
-  return fmt::format("{}, '', '', {}", kFirstRunColumns, kLastRunColumns);
-}
-
-absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row) {
+absl::StatusOr<RunRecord> ReadListedRun(const SqliteStatement& row) {
   RowReader read(row);
   RunRecord run;
   run.id.value = read.Text();
   run.request_id = read.Text();
   run.plan_name = read.Text();
   run.plan_toml = read.Text();
-  run.layout_json = read.Text();
-  run.base_model_json = read.Text();
   run.base_model = read.Text();
   run.base_digest = read.Text();
   run.started_by = read.Text();
@@ -90,6 +73,14 @@ absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row) {
   run.traffic.bytes_sent = static_cast<uint64_t>(read.Int64());
   run.pause = read.Optional(&RowReader::Text);
   run.stop = read.Optional(&RowReader::Text);
+  return run;
+}
+
+absl::StatusOr<RunRecord> ReadRun(const SqliteStatement& row) {
+  ASSIGN_OR_RETURN(RunRecord run, ReadListedRun(row));
+  constexpr int kLayout = 22;
+  run.layout_json = row.Text(kLayout);
+  run.base_model_json = row.Text(kLayout + 1);
   return run;
 }
 

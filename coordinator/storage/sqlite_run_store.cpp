@@ -109,14 +109,14 @@ absl::Status SqliteRunStore::InsertRun(const RunRecord& run, const std::vector<C
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(InsertBlob(run.initial_adapter, adapter));
   RETURN_IF_ERROR(database_.Run(
-      "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-      "?, ?)",
-      run.id.value, run.request_id, run.plan_name, run.plan_toml, run.layout_json,
-      run.base_model_json, run.base_model, run.base_digest, run.started_by, run.round_count,
-      ToColumn(run.started_at), ToColumn(run.initial_adapter), run.adapter_bytes,
-      ToString(run.state), run.reason, ToColumn(run.ended_at), run.rounds_done, run.attempts_opened,
-      ToColumn(run.adapter), ToColumn(run.optimizer_state), run.traffic.bytes_received,
-      run.traffic.bytes_sent, run.pause, run.stop));
+      "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      run.id.value, run.request_id, run.plan_name, run.plan_toml, run.base_model, run.base_digest,
+      run.started_by, run.round_count, ToColumn(run.started_at), ToColumn(run.initial_adapter),
+      run.adapter_bytes, ToString(run.state), run.reason, ToColumn(run.ended_at), run.rounds_done,
+      run.attempts_opened, ToColumn(run.adapter), ToColumn(run.optimizer_state),
+      run.traffic.bytes_received, run.traffic.bytes_sent, run.pause, run.stop));
+  RETURN_IF_ERROR(database_.Run("INSERT INTO run_texts VALUES (?, ?, ?)", run.id.value,
+                                run.layout_json, run.base_model_json));
   RETURN_IF_ERROR(PutClients(run.id, clients));
   return std::move(transaction).Commit();
 }
@@ -129,10 +129,16 @@ void SqliteRunStore::RemoveUnlessNamed(const Digest& digest) {
   if (named.ok() && !*named) blobs_.Remove(digest).IgnoreError();
 }
 
+// All of the run whose `column` is the parameter.
+absl::StatusOr<SqliteStatement> SqliteRunStore::FindRun(std::string_view column) const {
+  return database_.Prepare(
+      fmt::format("SELECT {}, {} FROM runs JOIN run_texts ON run_id = id WHERE {} = ?",
+                  kListedRunColumns, kRunTextColumns, column));
+}
+
 absl::StatusOr<RunRecord> SqliteRunStore::Get(const RunId& id) const {
   const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement row, database_.Prepare(fmt::format(
-                                            "SELECT {} FROM runs WHERE id = ?", RunColumns())));
+  ASSIGN_OR_RETURN(SqliteStatement row, FindRun("id"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(id.value).Step());
   if (!found) return absl::NotFoundError(fmt::format("there is no run {}", id.value));
   return ReadRun(row);
@@ -141,9 +147,7 @@ absl::StatusOr<RunRecord> SqliteRunStore::Get(const RunId& id) const {
 absl::StatusOr<std::optional<RunRecord>> SqliteRunStore::FindByRequest(
     std::string_view request_id) const {
   const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(
-      SqliteStatement row,
-      database_.Prepare(fmt::format("SELECT {} FROM runs WHERE request_id = ?", RunColumns())));
+  ASSIGN_OR_RETURN(SqliteStatement row, FindRun("request_id"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(request_id).Step());
   if (!found) return std::nullopt;
   ASSIGN_OR_RETURN(RunRecord run, ReadRun(row));
@@ -161,8 +165,8 @@ absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
   ASSIGN_OR_RETURN(
       SqliteStatement rows,
       database_.Prepare(fmt::format("SELECT {} FROM runs ORDER BY started_at_ms DESC, rowid DESC",
-                                    ListedRunColumns())));
-  return ReadAll<RunRecord>(rows, ReadRun);
+                                    kListedRunColumns)));
+  return ReadAll<RunRecord>(rows, ReadListedRun);
 }
 
 absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& release) {

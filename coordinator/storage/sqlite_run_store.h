@@ -76,6 +76,8 @@ class SqliteRunStore final : public RunStore {
   absl::Status InsertRun(const RunRecord& run, const std::vector<ClientView>& clients,
                          std::span<const std::byte> adapter);
 
+  absl::StatusOr<SqliteStatement> FindRun(std::string_view column) const;
+
   // A blob's file whose transaction has failed, with files_mutex_ held.
   void RemoveUnlessNamed(const Digest& digest);
 

@@ -176,8 +176,21 @@ constexpr std::string_view kBurntRounds = R"sql(
 ALTER TABLE releases ADD COLUMN burnt TEXT NOT NULL DEFAULT '';
 )sql";
 
+constexpr std::string_view kRunTexts = R"sql(
+-- Of which a large model has megabytes in each run. In a row of their own, because who reads
+-- or changes a column behind them reads or writes them, too.
+CREATE TABLE run_texts (
+  run_id TEXT PRIMARY KEY REFERENCES runs (id),
+  layout_json TEXT NOT NULL,
+  base_model_json TEXT NOT NULL
+) STRICT;
+INSERT INTO run_texts SELECT id, layout_json, base_model_json FROM runs;
+ALTER TABLE runs DROP COLUMN layout_json;
+ALTER TABLE runs DROP COLUMN base_model_json;
+)sql";
+
 constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable,
-                               kPauses,      kStops,        kBurntRounds};
+                               kPauses,      kStops,        kBurntRounds, kRunTexts};
 
 // A release with a small adapter writes some 100 kB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

@@ -97,14 +97,17 @@ class Store {
   std::vector<absl::Status> ended_;
 };
 
-absl::Status Insert(Store& store) {
+absl::Status InsertWith(Store& store, const std::string& text) {
   const std::string adapter(6000, 'i');
   RunRecord run;
   run.id = kRun;
+  run.layout_json = run.base_model_json = text;
   run.started_at = kNow;
   run.initial_adapter = run.adapter = Sha256Of(adapter);
   return store.runs().Insert(run, {}, std::as_bytes(std::span(adapter)));
 }
+
+absl::Status Insert(Store& store) { return InsertWith(store, ""); }
 
 absl::Status Release(Store& store, int64_t round) {
   const std::string adapter(9000, static_cast<char>('a' + round));
@@ -363,6 +366,25 @@ TEST_F(StoreFaultsTest, AFullDiskIsSaidAndWorkGoesOnWhenThereIsSpace) {
     store.Close();
     std::filesystem::remove_all(directory);
   }
+}
+
+// Of a large model a run has megabytes of text that lists and releases do without.
+TEST(LargeTextsTest, AreNeitherReadToListRunsNorWrittenWithARelease) {
+  Disk().Heal();
+  const TemporaryDirectory directory;
+  Store store(directory.path());
+  ASSERT_THAT(store.Open(), IsOk());
+  ASSERT_THAT(InsertWith(store, std::string(size_t{4} << 20, ' ')), IsOk());
+  store.Close();
+  ASSERT_THAT(store.Open(), IsOk());
+  Disk().Arm(Fault::kNone, 0);
+  EXPECT_EQ(store.runs().List()->size(), 1);
+  EXPECT_LT(Disk().reads(), 20);
+  ASSERT_THAT(Release(store, 0), IsOk());
+  EXPECT_LT(Disk().reads(), 100);
+  EXPECT_LT(Disk().writes(), 100);
+  EXPECT_EQ(store.runs().Get(kRun)->layout_json.size(), size_t{4} << 20);
+  EXPECT_GT(Disk().reads(), 1000);
 }
 
 }  // namespace

@@ -327,6 +327,7 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
   ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Create(directory));
   RETURN_IF_ERROR(WriteSafetensors(folder.path() / kWeightsFile, tensors, {{"format", "pt"}}));
   RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kConfigFile, config));
+  RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kAdapterLayoutFile, layout.ToJson()));
   return std::move(folder).Commit();
 }
 

@@ -17,6 +17,10 @@
 
 namespace fedtune {
 
+// The layout by which the values of a folder are those of a release, as ToJson() writes it:
+// the release's digest is that of its values in this order. peft does not look at it.
+inline constexpr char kAdapterLayoutFile[] = "fedtune_layout.json";
+
 // An adapter as PEFT stores it: adapter_config.json and
 // adapter_model.safetensors, with one pair of factors for each module. Those of
 // routed experts are stored one by one, or fused as peft trains them under
@@ -40,8 +44,8 @@ struct PeftForm {
 };
 
 // Writes a folder that peft's PeftModel.from_pretrained() loads completely.
-// `values` must be as many as the layout has. peft adapts all routed experts of a
-// layer alike; where the adapter does not, factors of zeros are added. Nothing
+// `values` must be as many as the layout has, which lies beside them. peft adapts all routed
+// experts of a layer alike; where the adapter does not, factors of zeros are added. Nothing
 // half-written gets the folder's name.
 //
 // ALREADY_EXISTS: the folder is there and not empty. INVALID_ARGUMENT: as

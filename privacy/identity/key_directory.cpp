@@ -85,9 +85,18 @@ std::string ClientsRequest(const std::filesystem::path& file) {
   return "";
 }
 
-// Asked for all keys before the first is written, so that none is left alone.
-absl::Status RefuseToOverwrite(const std::filesystem::path& path) {
+// Asked for all keys before the first is written, so that none is left alone. Where there is
+// neither request nor certificate, whoever made the key was cut off.
+absl::Status RefuseToOverwrite(const std::filesystem::path& path,
+                               const std::filesystem::path& request,
+                               const std::filesystem::path& certificate) {
   if (!std::filesystem::exists(path)) return absl::OkStatus();
+  if (!std::filesystem::exists(request) && !std::filesystem::exists(certificate)) {
+    return absl::AlreadyExistsError(
+        fmt::format("{} exists, and neither {} nor {}: was its making cut off? Then nobody has "
+                    "certified it; move it away and make the request again",
+                    path.string(), request.filename().string(), certificate.filename().string()));
+  }
   return absl::AlreadyExistsError(
       fmt::format("{} exists; a key is never overwritten, move it away first", path.string()));
 }
@@ -146,7 +155,8 @@ absl::StatusOr<KeyAndRequest> MakeKeyAndRequest(const std::filesystem::path& dir
     keys.push_back(std::move(key));
   }
   RETURN_IF_ERROR(MakeDirectories(directory));
-  for (const NewKey& key : keys) RETURN_IF_ERROR(RefuseToOverwrite(key.path));
+  for (const NewKey& key : keys)
+    RETURN_IF_ERROR(RefuseToOverwrite(key.path, request_path, files.certificate));
   std::string requests = identity.role == Role::kSigner ? ClientsRequest(request_path) : "";
   Identity applicant = identity;
   if (!requests.empty()) applicant.role = Role::kClient;

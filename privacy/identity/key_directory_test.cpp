@@ -90,6 +90,16 @@ TEST_F(KeyDirectoryTest, NeverOverwritesAKey) {
   EXPECT_EQ(*ReadFile(path_ / "request.pem"), request);
 }
 
+TEST_F(KeyDirectoryTest, SaysWhatToDoWithAKeyWhoseMakingWasCutOff) {
+  fs::remove(path_ / "request.pem");
+  const absl::Status certified = MakeKeyAndRequest(path_, kStAnna).status();
+  EXPECT_THAT(std::string(Message(certified)), HasSubstr("a key is never overwritten"));
+  fs::remove(files_.certificate);
+  const absl::Status cut_off = MakeKeyAndRequest(path_, kStAnna).status();
+  EXPECT_THAT(cut_off, HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(std::string(Message(cut_off)), HasSubstr("was its making cut off?"));
+}
+
 TEST_F(KeyDirectoryTest, SaysWhatToDoWithTheRequest) {
   const auto made = MakeKeyAndRequest(directory_.path() / "other", kStAnna);
   ASSERT_THAT(made, IsOk());

@@ -5,6 +5,7 @@
     clocks_test.py PROGRAMS_DIR
 """
 
+import json
 import pathlib
 import sys
 import tempfile
@@ -86,6 +87,44 @@ class ClocksTest(unittest.TestCase):
 
     def test_a_client_whose_clock_is_a_week_behind_is_told_of_its_clock(self):
         self.assertRegex(self.refusal("-7d"), "clock")
+
+
+class ExpiryTest(unittest.TestCase):
+    """A federation whose certificates, of 90 days, were issued 70 days ago."""
+
+    def setUp(self):
+        if not LIBRARY.exists():
+            self.skipTest("libfaketime is not installed")
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
+        self.federation = self.enterContext(Federation(PROGRAMS, folder))
+        self.federation.where["fedtune-ca"] = ["env", f"LD_PRELOAD={LIBRARY}", "FAKETIME=-70d"]
+        self.federation.make_authority()
+        self.federation.start_coordinator()
+
+    def test_everybody_hears_of_certificates_that_expire_soon(self):
+        federation, name = self.federation, CLIENTS[0]
+        federation.start_client(name)
+        hub = 'a certificate expires soon whose="coordinator hub of federation north"'
+        self.assertIn(hub, federation.log("coordinator"))
+        federation.wait_until("the client's word", lambda: hub in federation.log(name))
+        for role in ("client", "signer"):
+            self.assertIn(f'whose="{role} {name} of federation north"', federation.log(name))
+        done = federation.fedtune("client", "list")
+        for whose in ("administrator ada", "coordinator hub"):
+            self.assertRegex(done.stderr, f"warning: the certificate of {whose} .* "
+                                          r"ends on \S+ \(in (19|20) days\)")
+        self.assertRegex(done.stdout, "(19|20) days left")
+        checks = json.loads(federation.run(
+            "fedtune-client", "check", "--json", "--config",
+            federation.folder / name / "client.toml").stdout)["checks"]
+        details = {check["what"]: check["detail"] for check in checks}
+        self.assertIn("the certificate of client", details["certificate"])
+        self.assertIn("the certificate of coordinator hub", details["coordinator"])
+        report = json.loads(federation.run(
+            "fedtune-coordinator", "check", "--json", "--state-dir",
+            federation.folder / "coordinator").stdout)
+        self.assertEqual([expiry["whose"] for expiry in report["expiring"]],
+                         ["coordinator hub of federation north"])
 
 
 if __name__ == "__main__":

@@ -147,6 +147,9 @@ TEST_F(CoordinatorProcessTest, ABackupOfARunningOneIsRestoredAndServed) {
   const auto check = run({"check", "--state-dir", State().string()});
   EXPECT_EQ(check->Wait(kSoon), 0) << check->Errors();
   EXPECT_THAT(check->ReadLine(), HasSubstr("1 runs, 1 blobs"));
+  const auto report = run({"check", "--state-dir", State().string(), "--json"});
+  EXPECT_EQ(report->Wait(kSoon), 0) << report->Errors();
+  EXPECT_THAT(report->ReadLine(), HasSubstr(R"("problems":[],"expiring":[])"));
   std::filesystem::resize_file(std::filesystem::path(made) / "fedtune.sqlite", 10'000);
   const auto of_backup = run({"check", "--state-dir", made});
   EXPECT_EQ(of_backup->Wait(kSoon), 1);

@@ -141,7 +141,8 @@ class TutorialTest(unittest.TestCase):
         return sum(json.loads(line)["connected"] for line in lines if line.startswith("{"))
 
     def test_every_command_works_when_pasted(self):
-        build, authority, hub, hospitals, roster, administrator, run, model, end = blocks()
+        (build, authority, hub, hospitals, roster, administrator, run, model, verification,
+         end) = blocks()
         self.paste(build)
         self.paste(authority)
         self.paste(hub)
@@ -163,6 +164,9 @@ class TutorialTest(unittest.TestCase):
         tutorial = self.folder / "demo/tutorial"
         self.assertTrue((tutorial / "adapter/adapter_model.safetensors").exists())
         self.assertTrue((tutorial / "model/model.safetensors").exists())
+        printed = self.paste(verification)
+        self.assertRegex(printed, r"/adapter is the adapter of run-\w+ after round 100, its last")
+        self.assertRegex(printed, r"/model is icd-moe with the adapter of run-\w+ after round 100")
         self.assertEqual(len(self.processes()), HOSPITALS + 1)
         self.paste(end)
         self.wait_for("the end of all processes", lambda: not self.processes())

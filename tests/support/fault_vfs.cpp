@@ -104,6 +104,7 @@ struct FaultVfsFiles {
 
   static int Read(sqlite3_file* file, void* bytes, int size, sqlite3_int64 offset) {
     if (installed->Dead()) return SQLITE_IOERR_READ;
+    ++installed->reads_;
     return Pass<&sqlite3_io_methods::xRead>(file, bytes, size, offset);
   }
 
@@ -184,7 +185,7 @@ FaultVfs& FaultVfs::Install() {
 void FaultVfs::Arm(Fault fault, int64_t at) {
   fault_ = fault;
   at_ = at;
-  writes_ = calls_since_ = 0;
+  writes_ = reads_ = calls_since_ = 0;
   struck_ = dead_ = false;
 }
 

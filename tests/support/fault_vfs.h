@@ -40,8 +40,9 @@ class FaultVfs {
   // Takes away what was not synced, from the files of databases that are closed.
   void CutPower(Survivors survivors);
 
-  // How many writes there were since Arm().
+  // How many writes and reads there were since Arm().
   int64_t writes() const { return writes_; }
+  int64_t reads() const { return reads_; }
   // Whether the fault has struck since then.
   bool struck() const { return struck_; }
   // How many calls have come to files since the fault struck.
@@ -70,6 +71,7 @@ class FaultVfs {
   Fault fault_ = Fault::kNone;
   int64_t at_ = 0;
   int64_t writes_ = 0;
+  int64_t reads_ = 0;
   int64_t calls_since_ = 0;
   bool struck_ = false;
   bool dead_ = false;

@@ -46,7 +46,10 @@ WRITTEN = re.compile(r'\{"([a-z]\w*)",|\["([a-z]\w*)"\](?:\.push_back|\s=)')
 # people, or are a command's.
 JSON_WRITERS = {
     ("Runs", "Clients and models"): {"cli/run_json.cpp": set()},
+    ("Clients and models",): {"cli/verification.cpp": set()},
     ("Plans",): {"cli/plan_command.cpp": {"check"}, "simulation/report.cpp": set()},
+    ("The coordinator's commands",): {
+        "coordinator/storage_commands.cpp": {"backup", "check", "restore"}},
     ("An institution's commands",): {
         "client/commands/check.cpp": set(),
         "client/commands/train.cpp": {"adamw", "auto", "constant"},
