@@ -313,6 +313,7 @@ absl::Status RunDriver::StoreChanges() {
 
 void RunDriver::StoreEnding(const EndRun& end) {
   journal_.Close();
+  contributions_.pack().Close();  // Before what it has on the disk is removed.
   record_.reason = end.reason;
   record_.ended_at = around_.clock.Now();
   adapter_.reset();
