@@ -20,6 +20,10 @@ namespace {
 
 constexpr size_t kMostOfHolder = 512;
 
+// Whoever looks whether it is taken has it for a moment, but not for itself alone.
+constexpr absl::Duration kLongestLook = absl::Seconds(2);
+constexpr absl::Duration kLookInterval = absl::Milliseconds(1);
+
 // "by process 12 on hub since ...", or nothing while that is being written.
 std::string HolderOf(int fd) {
   std::string text(kMostOfHolder, '\0');
@@ -36,6 +40,27 @@ absl::Status WriteHolder(int fd, const std::filesystem::path& path) {
   return absl::OkStatus();
 }
 
+// Whether a process has it for itself alone; does not take it.
+bool IsHeld(int fd) {
+  if (::flock(fd, LOCK_SH | LOCK_NB) != 0) return errno == EWOULDBLOCK;
+  ::flock(fd, LOCK_UN);
+  return false;
+}
+
+// False: another process has it; errno says so, or what else is wrong.
+bool LockAlone(int fd) {
+  const absl::Time last_try = absl::Now() + kLongestLook;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return false;
+    if (IsHeld(fd) || absl::Now() > last_try) {
+      errno = EWOULDBLOCK;
+      return false;
+    }
+    absl::SleepFor(kLookInterval);
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& directory,
@@ -45,7 +70,7 @@ absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::filesystem::path& d
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoToStatus(errno, "open", path);
   DirectoryLock lock(fd);
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) {
+  if (LockAlone(fd)) {
     RETURN_IF_ERROR(WriteHolder(fd, path));
     return lock;
   }
@@ -58,7 +83,7 @@ bool DirectoryLock::IsTaken(const std::filesystem::path& directory) {
   const int fd = ::open((directory / "lock").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const DirectoryLock closing(fd);
-  return ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  return IsHeld(fd);
 }
 
 DirectoryLock::~DirectoryLock() {

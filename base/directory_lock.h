@@ -23,7 +23,7 @@ class DirectoryLock {
       const std::filesystem::path& directory,
       std::string_view advice = "stop that one, or choose another folder with --state-dir");
 
-  // Whether a process has it at this moment.
+  // Whether a process has it at this moment. Whoever takes it meanwhile gets it.
   static bool IsTaken(const std::filesystem::path& directory);
 
   DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

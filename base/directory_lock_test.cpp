@@ -4,7 +4,9 @@
 
 #include <unistd.h>
 
+#include <stop_token>
 #include <string>
+#include <thread>
 
 #include "base/status.h"
 #include "fmt/format.h"
@@ -42,6 +44,17 @@ TEST(DirectoryLockTest, SaysWhetherAProcessHasIt) {
     EXPECT_TRUE(DirectoryLock::IsTaken(directory.path()));
   }
   EXPECT_FALSE(DirectoryLock::IsTaken(directory.path()));
+}
+
+TEST(DirectoryLockTest, WhoeverLooksKeepsNobodyOut) {
+  const TemporaryDirectory directory;
+  ASSERT_THAT(DirectoryLock::Take(directory.path()), IsOk());
+  const std::jthread looker([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) DirectoryLock::IsTaken(directory.path());
+  });
+  for (int i = 0; i < 2'000; ++i) {
+    ASSERT_THAT(DirectoryLock::Take(directory.path()), IsOk()) << "start " << i;
+  }
 }
 
 TEST(DirectoryLockTest, LetsTheNextOneInWhenItGoes) {

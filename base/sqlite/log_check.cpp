@@ -214,7 +214,7 @@ bool IsInDatabase(LogReader& reader, const std::filesystem::path& log,
 }
 
 std::optional<int64_t> Look(const std::filesystem::path& database) {
-  const std::filesystem::path path = database.string() + "-wal";
+  const std::filesystem::path path = LogOf(database);
   LogReader log(path);
   if (!log.ReadHeader()) return std::nullopt;
   if (log.seems_half_new()) {
@@ -234,6 +234,12 @@ std::optional<int64_t> Look(const std::filesystem::path& database) {
 
 }  // namespace
 
+std::filesystem::path LogOf(const std::filesystem::path& database) {
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::canonical(database, error);
+  return (error ? database : file).string() + "-wal";
+}
+
 std::optional<int64_t> DamagedFrame(const std::filesystem::path& database) {
   const std::optional<int64_t> damaged = Look(database);
   // What was being written is whole when something lies behind it.
@@ -247,12 +253,12 @@ absl::Status CheckLog(const std::filesystem::path& database) {
   const std::optional<int64_t> frame = DamagedFrame(database);
   if (!frame.has_value()) return absl::OkStatus();
   return absl::DataLossError(
-      fmt::format("{}-wal, which is part of the database: {} is damaged", database.string(),
+      fmt::format("{}, which is part of the database: {} is damaged", LogOf(database).string(),
                   *frame == 0 ? "its header" : fmt::format("frame {}", *frame)));
 }
 
 void RemoveHalfNewLog(const std::filesystem::path& database) {
-  const std::filesystem::path path = database.string() + "-wal";
+  const std::filesystem::path path = LogOf(database);
   LogReader log(path);
   if (!log.ReadHeader() || !log.seems_half_new() || !IsInDatabase(log, path, database)) return;
   std::error_code ignored;  // SQLite says what is wrong with the folder.

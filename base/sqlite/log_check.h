@@ -10,6 +10,10 @@
 
 namespace fedtune {
 
+// The write-ahead log of a database: where the file lies that it is or that it names as a
+// link.
+std::filesystem::path LogOf(const std::filesystem::path& database);
+
 // SQLite reads a write-ahead log up to the first frame whose checksum is wrong, and takes
 // what follows for the rest of a transaction that a crash has cut off. Damage within the
 // log would undo in silence all that was committed after it. This tells the two apart: a

@@ -139,6 +139,19 @@ TEST_F(LogCheckTest, NamesTheFrame) {
               HasSubstr("some.db-wal, which is part of the database: frame 3 is damaged"));
 }
 
+// As an operator has one whose state is on another disk.
+TEST_F(LogCheckTest, LooksBesideTheFileThatALinkNames) {
+  Killed killed = Add(4);
+  killed.log[FrameAt(3) + 1000] ^= 1;
+  PutBack(killed);
+  const std::filesystem::path link = folder_.path() / "elsewhere" / "link.db";
+  std::filesystem::create_directory(link.parent_path());
+  std::filesystem::create_symlink(path_, link);
+  EXPECT_THAT(DamagedFrame(link), Optional(Eq(3)));
+  EXPECT_THAT(Message(SqliteDatabase::OpenChecked(link).status()),
+              HasSubstr("some.db-wal, which is part of the database: frame 3 is damaged"));
+}
+
 TEST_F(LogCheckTest, NamesTheHeader) {
   Killed killed = Add(4);
   killed.log[9] ^= 1;

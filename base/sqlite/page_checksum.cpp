@@ -17,6 +17,7 @@
 
 #include "absl/time/clock.h"
 #include "base/files.h"
+#include "base/sqlite/log_check.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -115,7 +116,7 @@ constexpr size_t kSaltBytes = 8;
 absl::StatusOr<std::set<int64_t>> PagesInLog(const std::filesystem::path& database,
                                              size_t page_size) {
   std::set<int64_t> pages;
-  const auto file = OpenFile::Open(database.string() + "-wal", O_RDONLY);
+  const auto file = OpenFile::Open(LogOf(database), O_RDONLY);
   if (absl::IsNotFound(file.status())) return pages;
   RETURN_IF_ERROR(file.status());
   std::array<uint8_t, kLogHeaderBytes> header;

@@ -149,6 +149,18 @@ TEST_F(PageChecksumTest, AnUncheckedDatabaseBecomesACheckedOne) {
   EXPECT_FALSE(std::filesystem::exists(path_.string() + ".partial"));
 }
 
+TEST_F(PageChecksumTest, OneThatALinkNamesBecomesACheckedOneWhereItLies) {
+  {
+    auto old = SqliteDatabase::Open(path_);
+    Fill(*old);
+  }
+  const std::filesystem::path link = path_.string() + ".link";
+  std::filesystem::create_symlink(path_, link);
+  ASSERT_THAT(SqliteDatabase::OpenChecked(link), IsOk());
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_THAT(*DamagedPages(path_), IsEmpty());
+}
+
 TEST_F(PageChecksumTest, ABackupIsCheckedAndAsTheDatabaseWasThen) {
   auto database = SqliteDatabase::OpenChecked(path_);
   Fill(*database);

@@ -214,7 +214,7 @@ class SqliteDatabase {
   // With the flags of sqlite3_open_v2(); a null `vfs` is the default one.
   static absl::StatusOr<SqliteDatabase> OpenWith(const std::filesystem::path& path, int flags,
                                                  const char* vfs);
-  static absl::Status AddChecksums(const std::filesystem::path& path);
+  static absl::Status AddChecksums(const std::filesystem::path& database);
   absl::Status CopyPages(SqliteDatabase& to, const PageProgress& progress);
   void ReserveChecksumBytes();
   bool ReservesChecksumBytes() const;

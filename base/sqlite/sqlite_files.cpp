@@ -15,6 +15,7 @@
 
 #include "base/files.h"
 #include "base/sqlite/checksum_vfs.h"
+#include "base/sqlite/log_check.h"
 #include "base/sqlite/page_checksum.h"
 #include "base/sqlite/sqlite.h"
 #include "base/status.h"
@@ -73,9 +74,11 @@ bool SqliteDatabase::ReservesChecksumBytes() const {
 }
 
 // By way of a copy that takes the file's name when it is whole.
-absl::Status SqliteDatabase::AddChecksums(const std::filesystem::path& path) {
+absl::Status SqliteDatabase::AddChecksums(const std::filesystem::path& database) {
   std::error_code ignored;
-  if (std::filesystem::file_size(path, ignored) == 0) return absl::OkStatus();
+  if (std::filesystem::file_size(database, ignored) == 0) return absl::OkStatus();
+  // A link stays one.
+  const std::filesystem::path path = std::filesystem::canonical(database, ignored);
   ASSIGN_OR_RETURN(const Checksums checksums, ChecksumsOf(path));
   if (checksums == Checksums::kAll) return absl::OkStatus();
   if (checksums == Checksums::kHidden) {
@@ -89,7 +92,7 @@ absl::Status SqliteDatabase::AddChecksums(const std::filesystem::path& path) {
     ASSIGN_OR_RETURN(SqliteStatement vacuum, database.Prepare("VACUUM INTO ?"));
     RETURN_IF_ERROR(vacuum.Bind(copy.path().string()).Step().status());
   }
-  if (std::filesystem::exists(path.string() + "-wal", ignored)) {
+  if (std::filesystem::exists(LogOf(path), ignored)) {
     return absl::UnavailableError(
         fmt::format("{} is in use by another process; stop that one or try again", path.string()));
   }

@@ -8,7 +8,9 @@
 #include "base/fail_point.h"
 #include "base/overloaded.h"
 #include "base/status.h"
+#include "base/status_macros.h"
 #include "base/units.h"
+#include "client/round/message_bytes.h"
 
 namespace fedtune {
 namespace {
@@ -95,14 +97,19 @@ ClientDaemon::ClientDaemon(Options options, Workshop& workshop, const Clock& clo
       workshop_(workshop),
       clock_(clock),
       log_(log),
-      state_(options_.hours, options_.zone) {}
+      state_(options_.hours, options_.zone),
+      intake_(options_.most_waiting_bytes) {}
 
-void ClientDaemon::OnWelcome(const Welcome& welcome) { Post(welcome); }
+absl::Status ClientDaemon::OnWelcome(const Welcome& welcome) {
+  return Take({.what = welcome, .share = nullptr}, BytesOf(welcome));
+}
 
-void ClientDaemon::OnInstruction(const Instruction& instruction) { Post(instruction); }
+absl::Status ClientDaemon::OnInstruction(const Instruction& instruction) {
+  return Take({.what = instruction, .share = nullptr}, BytesOf(instruction));
+}
 
 void ClientDaemon::OnLost(const absl::Status& reason, absl::Duration retry_in) {
-  Post(Lost{reason, retry_in});
+  Post({.what = Lost{reason, retry_in}, .share = nullptr});
 }
 
 void ClientDaemon::Run(CoordinatorLink& link, const std::stop_token& stop) {
@@ -116,6 +123,12 @@ void ClientDaemon::Run(CoordinatorLink& link, const std::stop_token& stop) {
   if (control_) control_->Stop();
 }
 
+absl::Status ClientDaemon::Take(Event event, size_t bytes) {
+  ASSIGN_OR_RETURN(event.share, intake_.Admit(bytes));
+  Post(std::move(event));
+  return absl::OkStatus();
+}
+
 void ClientDaemon::Post(Event event) {
   const std::lock_guard lock(mutex_);
   inbox_.push_back(std::move(event));
@@ -124,8 +137,9 @@ void ClientDaemon::Post(Event event) {
 
 Duties ClientDaemon::AwaitDuties(const std::stop_token& stop) {
   const std::optional<Event> event = Await(stop);
+  share_ = event ? event->share : nullptr;
   if (!event) return state_.Tick(Now());
-  return std::visit([this](const auto& kind) { return Handle(kind); }, *event);
+  return std::visit([this](const auto& kind) { return Handle(kind); }, event->what);
 }
 
 // None, too, once it is to stop: what comes then, the failure of what made it stop among
@@ -205,21 +219,26 @@ void ClientDaemon::Carry(const SendReply& duty, CoordinatorLink& link, Crew&) {
 }
 
 void ClientDaemon::Carry(const Study& duty, CoordinatorLink&, Crew& crew) {
-  crew.study.Post(
-      [this, invitation = duty.invitation] { Post(Report(Studied{workshop_.Study(invitation)})); });
+  crew.study.Post([this, invitation = duty.invitation, share = share_] {
+    Post({.what = Studied{workshop_.Study(invitation)}, .share = share});
+  });
 }
 
 void ClientDaemon::Carry(const Train& duty, CoordinatorLink& link, Crew& crew) {
   control_ = std::make_shared<WorkControl>();
-  crew.training.Post([this, assignment = duty.assignment, &link, control = control_] {
-    absl::Status status = workshop_.Work(
-        assignment, link, *control,
-        [this](const WorkProgress& progress) { Post(Report(Progressed{progress})); });
-    if (status.ok()) {
-      Post(Report(Progressed{{.id = assignment.id, .phase = WorkPhase::kUploading}}));
-    }
-    Post(Report(Trained{assignment.id, std::move(status)}));
-  });
+  crew.training.Post(
+      [this, assignment = duty.assignment, &link, control = control_, share = share_] {
+        const auto tell = [this, &share](Report report) {
+          Post({.what = std::move(report), .share = share});
+        };
+        absl::Status status =
+            workshop_.Work(assignment, link, *control,
+                           [&tell](const WorkProgress& progress) { tell(Progressed{progress}); });
+        if (status.ok()) {
+          tell(Progressed{{.id = assignment.id, .phase = WorkPhase::kUploading}});
+        }
+        tell(Trained{assignment.id, std::move(status)});
+      });
 }
 
 void ClientDaemon::Carry(const StopTraining&, CoordinatorLink&, Crew&) { control_->Stop(); }
@@ -227,9 +246,9 @@ void ClientDaemon::Carry(const PauseTraining&, CoordinatorLink&, Crew&) { contro
 void ClientDaemon::Carry(const ResumeTraining&, CoordinatorLink&, Crew&) { control_->Resume(); }
 
 void ClientDaemon::Carry(const Submit& duty, CoordinatorLink& link, Crew& crew) {
-  crew.submission.Post([this, id = duty.id, &link] {
+  crew.submission.Post([this, id = duty.id, &link, share = share_] {
     auto outcome = workshop_.Submit(id, link, submitting_.Begin(id));
-    if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
+    if (outcome) Post({.what = Submitted{id, *std::move(outcome)}, .share = share});
   });
 }
 
@@ -239,15 +258,15 @@ void ClientDaemon::Carry(const StopSubmitting& duty, CoordinatorLink&, Crew&) {
 }
 
 void ClientDaemon::Carry(const Answer& duty, CoordinatorLink& link, Crew& crew) {
-  crew.submission.Post([this, duty, &link] {
+  crew.submission.Post([this, duty, &link, share = share_] {
     const AttemptId& id = duty.assignment.id;
     auto outcome = workshop_.Answer(duty.assignment, duty.message, link, submitting_.Begin(id));
-    if (outcome) Post(Report(Submitted{id, *std::move(outcome)}));
+    if (outcome) Post({.what = Submitted{id, *std::move(outcome)}, .share = share});
   });
 }
 
 void ClientDaemon::Carry(const EndAggregation& duty, CoordinatorLink&, Crew& crew) {
-  crew.submission.Post([this, run = duty.run] {
+  crew.submission.Post([this, run = duty.run, share = share_] {
     const absl::Status status = workshop_.EndAggregation(run);
     if (!status.ok()) {
       log_.Error("records of a secure aggregation are still there",
@@ -258,8 +277,8 @@ void ClientDaemon::Carry(const EndAggregation& duty, CoordinatorLink&, Crew& cre
 
 // Behind the work that may still store something of the run.
 void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
-  crew.training.Post([this, runs = duty.runs] { workshop_.KeepOnly(runs); });
-  crew.submission.Post([this, runs = duty.runs] {
+  crew.training.Post([this, runs = duty.runs, share = share_] { workshop_.KeepOnly(runs); });
+  crew.submission.Post([this, runs = duty.runs, share = share_] {
     const absl::Status status = workshop_.EndAggregationsBut(runs);
     if (!status.ok()) {
       log_.Error("records of secure aggregations of runs that have ended are still there",
@@ -271,7 +290,7 @@ void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
 void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {
   told_not_taken_.erase(duty.run);
   workshop_.Forget(duty.run);
-  crew.training.Post([this, run = duty.run] { workshop_.Discard(run); });
+  crew.training.Post([this, run = duty.run, share = share_] { workshop_.Discard(run); });
   Carry(EndAggregation{duty.run}, link, crew);
 }
 

@@ -20,6 +20,7 @@
 #include "client/policy/hours.h"
 #include "client/round/client_state.h"
 #include "client/round/coordinator_link.h"
+#include "client/round/intake.h"
 #include "client/round/local_names.h"
 #include "client/round/stoppable_task.h"
 #include "client/round/task_thread.h"
@@ -45,6 +46,8 @@ class ClientDaemon final : public SessionListener {
     absl::TimeZone zone;
     std::string address;          // Of the coordinator, for the log.
     LocalNames local_names = {};  // In what the coordinator is told.
+    // Of what the coordinator has said and is not done with.
+    size_t most_waiting_bytes = size_t{256} << 20;
   };
 
   // Workshop, clock and log must outlive the daemon.
@@ -53,8 +56,8 @@ class ClientDaemon final : public SessionListener {
   // Serves until `stop`; what is being worked on then is given up.
   void Run(CoordinatorLink& link, const std::stop_token& stop);
 
-  void OnWelcome(const Welcome& welcome) override;
-  void OnInstruction(const Instruction& instruction) override;
+  absl::Status OnWelcome(const Welcome& welcome) override;
+  absl::Status OnInstruction(const Instruction& instruction) override;
   void OnLost(const absl::Status& reason, absl::Duration retry_in) override;
 
  private:
@@ -62,7 +65,10 @@ class ClientDaemon final : public SessionListener {
     absl::Status reason;
     absl::Duration retry_in;
   };
-  using Event = std::variant<Welcome, Instruction, Lost, Report>;
+  struct Event {
+    std::variant<Welcome, Instruction, Lost, Report> what;
+    Intake::Share share;  // Of the message that has led to it; may be null.
+  };
 
   // The threads that work; ended, the last one first, when Run() returns.
   struct Crew {
@@ -71,8 +77,9 @@ class ClientDaemon final : public SessionListener {
     TaskThread submission;
   };
 
-  // Puts an event into the inbox; takes the next one out, or nothing when it is
-  // time to tick or to stop.
+  // Puts an event into the inbox, the first one if there is room for it; takes the next one out, or
+  // nothing when it is time to tick or to stop.
+  absl::Status Take(Event event, size_t bytes);
   void Post(Event event);
   std::optional<Event> Await(const std::stop_token& stop);
   Duties AwaitDuties(const std::stop_token& stop);
@@ -106,6 +113,9 @@ class ClientDaemon final : public SessionListener {
   std::set<std::string, std::less<>> told_why_lost_;
   // Likewise whose contribution waits to be taken; by run.
   std::map<std::string, AttemptId> told_not_taken_;
+
+  Intake intake_;
+  Intake::Share share_;  // Of the event whose duties are carried out: their tasks have it, too.
 
   std::shared_ptr<WorkControl> control_;  // Of the newest Train.
   StoppableTask<AttemptId> submitting_;

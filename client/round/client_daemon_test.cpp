@@ -9,12 +9,17 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
 
 namespace fedtune {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::Ge;
+using testing::HasCode;
+using testing::IsOk;
+using ::testing::Le;
 using ::testing::Not;
 
 constexpr char kRun[] = "run-1cd1";
@@ -114,6 +119,7 @@ class JournalWorkshop final : public Workshop {
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
 
   InvitationAnswer Study(const Invitation& invitation) override {
+    if (before_study) before_study();
     return {.run = invitation.run, .accepted = true, .example_count = 10, .secure = secure};
   }
   absl::Status Work(const Assignment& assignment, CoordinatorLink&, WorkControl& control,
@@ -143,6 +149,7 @@ class JournalWorkshop final : public Workshop {
   }
   Outcome Answer(const Assignment& assignment, const Bytes& message, CoordinatorLink&,
                  std::stop_token) override {
+    if (before_answer) before_answer();
     journal_.Write(fmt::format("answered {} in round {}", message[0], assignment.id.round));
     if (message[0] == 9) return absl::UnavailableError("disk full");
     if (message[0] == 6) return absl::AbortedError("the coordinator tells two stories");
@@ -164,6 +171,8 @@ class JournalWorkshop final : public Workshop {
 
   std::atomic<bool> secure = false;
   std::function<void()> end;
+  std::function<void()> before_study;
+  std::function<void()> before_answer;
 
  private:
   Journal& journal_;
@@ -178,21 +187,36 @@ class ClientDaemonTest : public ::testing::Test {
                  .zone = absl::UTCTimeZone(),
                  .address = "here:1",
                  .local_names =
-                     LocalNames(std::vector<LocalNames::Name>{{"/models/lite", "base model"}})},
+                     LocalNames(std::vector<LocalNames::Name>{{"/models/lite", "base model"}}),
+                 .most_waiting_bytes = size_t{1} << 20},
                 workshop_, clock_, log_),
         thread_([this](const std::stop_token& stop) { daemon_.Run(link_, stop); }) {
-    daemon_.OnWelcome({.federation = "north"});
+    Welcomes();
   }
 
-  void Invite() { daemon_.OnInstruction(Invitation{.run = kRun}); }
+  void Welcomes(const Welcome& welcome = {.federation = "north"}) {
+    EXPECT_THAT(daemon_.OnWelcome(welcome), IsOk());
+  }
+  void Says(const Instruction& instruction) {
+    EXPECT_THAT(daemon_.OnInstruction(instruction), IsOk());
+  }
+  void Invite() { Says(Invitation{.run = kRun}); }
   int64_t LinesLogged(std::string_view event) {
     const std::vector<std::string> lines = logged_.lines();
     return std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
       return line.find(event) != std::string::npos;
     });
   }
-  void Assign(int64_t round) {
-    daemon_.OnInstruction(Assignment{.id = {.run = kRun, .round = round}});
+  void Assign(int64_t round) { Says(Assignment{.id = {.run = kRun, .round = round}}); }
+
+  // Says such things until nothing more is heard; how many were.
+  template <typename Next>
+  size_t SaysAllThatIsHeard(const Next& next) {
+    size_t heard = 0;
+    absl::Status last;
+    for (; last.ok() && heard < 10'000; ++heard) last = daemon_.OnInstruction(next(heard));
+    EXPECT_THAT(last, HasCode(absl::StatusCode::kResourceExhausted));
+    return heard - 1;
   }
 
   Journal journal_;
@@ -224,11 +248,11 @@ TEST_F(ClientDaemonTest, SubmitsAgainWhenTheAssignmentIsRepeated) {
   Assign(0);
   journal_.Await("submitted round 0");
   daemon_.OnLost(absl::UnavailableError("cut"), absl::Seconds(1));
-  daemon_.OnWelcome({.federation = "north"});
+  Welcomes();
   Assign(0);
   // The first submission may still be under way when the assignment comes: then
   // it is not repeated, and need not be.
-  daemon_.OnInstruction(RunOver{.run = kRun});
+  Says(RunOver{.run = kRun});
   journal_.Await("forgot run-1cd1");
   EXPECT_THAT(journal_.lines(), Contains("began round 0").Times(1));
 }
@@ -240,7 +264,7 @@ TEST_F(ClientDaemonTest, SaysOnceThatAContributionIsNotTakenHoweverOftenItIsOffe
   Assign(0);
   const AttemptId id{.run = kRun, .round = 0};
   for (const uint8_t kind : {9, 9, 9, 2}) {
-    daemon_.OnInstruction(SecureMessage{.id = id, .message = {kind}});
+    Says(SecureMessage{.id = id, .message = {kind}});
   }
   journal_.Await("answered 2 in round 0");
   Invite();  // It is answered when all outcomes before have been seen.
@@ -252,7 +276,7 @@ TEST_F(ClientDaemonTest, SaysOnceForEachReasonThatThereIsNoConnection) {
   for (const std::string_view why : {"nobody listens", "nobody listens", "expired", "expired"}) {
     daemon_.OnLost(absl::UnavailableError(std::string(why)), absl::Seconds(1));
   }
-  daemon_.OnWelcome({.federation = "north"});
+  Welcomes();
   daemon_.OnLost(absl::UnavailableError("nobody listens"), absl::Seconds(1));
   Invite();  // It is answered when all of this has been seen.
   journal_.Await("answered true");
@@ -273,7 +297,7 @@ TEST_F(ClientDaemonTest, StopsTheWorkOfARoundThatCloses) {
   Invite();
   Assign(1);
   journal_.Await("began round 1");
-  daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 1}});
+  Says(RoundOver{.id = {.run = kRun, .round = 1}});
   journal_.Await("stopped");
 }
 
@@ -281,7 +305,7 @@ TEST_F(ClientDaemonTest, ALongUploadForARoundThatHasClosedHoldsUpNoOthers) {
   Invite();
   Assign(4);
   journal_.Await("submitted round 4");
-  daemon_.OnInstruction(RoundOver{.id = {.run = kRun, .round = 4}});
+  Says(RoundOver{.id = {.run = kRun, .round = 4}});
   Assign(0);
   Invite();
   journal_.Await("answered true", 2);
@@ -312,7 +336,7 @@ TEST_F(ClientDaemonTest, AnswersInvitationsWhileItTrains) {
   Invite();
   Assign(1);
   journal_.Await("began round 1");
-  daemon_.OnInstruction(Invitation{.run = "run-0002"});
+  Says(Invitation{.run = "run-0002"});
   journal_.Await("answered true", 2);
 }
 
@@ -331,7 +355,7 @@ TEST_F(ClientDaemonTest, TellsNoPathOfThisMachine) {
 TEST_F(ClientDaemonTest, ForgetsARunThatEnds) {
   Invite();
   journal_.Await("answered true");
-  daemon_.OnInstruction(RunOver{.run = kRun, .state = "finished"});
+  Says(RunOver{.run = kRun, .state = "finished"});
   journal_.Await("forgot run-1cd1");
 }
 
@@ -339,7 +363,7 @@ TEST_F(ClientDaemonTest, DiscardsWhatIsStoredOfARunWhenItsWorkHasEnded) {
   Invite();
   Assign(1);
   journal_.Await("began round 1");
-  daemon_.OnInstruction(RunOver{.run = kRun, .state = "stopped"});
+  Says(RunOver{.run = kRun, .state = "stopped"});
   journal_.Await("discarded run-1cd1");
   const std::vector<std::string> lines = journal_.lines();
   EXPECT_LT(std::find(lines.begin(), lines.end(), "stopped"),
@@ -349,7 +373,7 @@ TEST_F(ClientDaemonTest, DiscardsWhatIsStoredOfARunWhenItsWorkHasEnded) {
 TEST_F(ClientDaemonTest, KeepsOnlyWhatIsStoredOfOpenRuns) {
   Invite();
   journal_.Await("answered true");
-  daemon_.OnWelcome({.runs_under_way = std::vector<std::string>{kRun}});
+  Welcomes({.runs_under_way = std::vector<std::string>{kRun}});
   journal_.Await("kept only 1 runs");
   journal_.Await("ended aggregations but of 1 runs");
   EXPECT_EQ(LinesLogged("run has ended meanwhile"), 0);
@@ -358,7 +382,7 @@ TEST_F(ClientDaemonTest, KeepsOnlyWhatIsStoredOfOpenRuns) {
 TEST_F(ClientDaemonTest, SaysThatARunHasEndedWhileItWasAway) {
   Invite();
   journal_.Await("answered true");
-  daemon_.OnWelcome({.runs_under_way = std::vector<std::string>{"run-0002"}});
+  Welcomes({.runs_under_way = std::vector<std::string>{"run-0002"}});
   journal_.Await("discarded run-1cd1");
   EXPECT_EQ(LinesLogged("run has ended meanwhile"), 1);
 }
@@ -369,11 +393,11 @@ TEST_F(ClientDaemonTest, PassesTheMessagesOfASecureRoundOn) {
   Assign(0);
   journal_.Await("began to aggregate round 0");
   const AttemptId id{.run = kRun, .round = 0};
-  daemon_.OnInstruction(SecureMessage{.id = id, .message = {2}});
+  Says(SecureMessage{.id = id, .message = {2}});
   journal_.Await("answered 2 in round 0");
-  daemon_.OnInstruction(SecureMessage{.id = id, .message = {8}});
+  Says(SecureMessage{.id = id, .message = {8}});
   journal_.Await("answered 8 in round 0");
-  daemon_.OnInstruction(RoundOver{.id = id});
+  Says(RoundOver{.id = id});
   journal_.Await("ended the aggregation of run-1cd1");
 }
 
@@ -382,14 +406,14 @@ TEST_F(ClientDaemonTest, TellsWhyASecureRoundWasGivenUp) {
   Invite();
   Assign(0);
   journal_.Await("began to aggregate round 0");
-  daemon_.OnInstruction(SecureMessage{.id = {.run = kRun, .round = 0}, .message = {6}});
+  Says(SecureMessage{.id = {.run = kRun, .round = 0}, .message = {6}});
   journal_.Await("failed: the coordinator tells two stories");
 }
 
 TEST_F(ClientDaemonTest, EndsTheAggregationOfARunThatEnds) {
   Invite();
   journal_.Await("answered true");
-  daemon_.OnInstruction(RunOver{.run = kRun, .state = "finished"});
+  Says(RunOver{.run = kRun, .state = "finished"});
   journal_.Await("ended the aggregation of run-1cd1");
 }
 
@@ -400,6 +424,50 @@ TEST_F(ClientDaemonTest, GivesUpItsWorkWhenItIsStopped) {
   thread_.request_stop();
   thread_.join();
   EXPECT_THAT(journal_.lines(), AllOf(Contains("stopped"), Not(Contains("submitted round 1"))));
+}
+
+// Of 1 MiB, that is: as much as may wait.
+TEST_F(ClientDaemonTest, HearsNothingMoreOfACoordinatorThatChangesItsInvitationWithoutEnd) {
+  workshop_.before_study = [this] { journal_.Await("may study"); };
+  const size_t heard = SaysAllThatIsHeard([](size_t i) {
+    return Invitation{.run = kRun, .plan_toml = fmt::format("{}{}", std::string(100'000, 'x'), i)};
+  });
+  EXPECT_THAT(heard, AllOf(Ge(5u), Le(10u)));
+  journal_.Write("may study");
+  journal_.Await("answered true", heard);
+  Invite();
+  journal_.Await("answered true", heard + 1);
+}
+
+TEST_F(ClientDaemonTest, NorOfOneThatGoesOnWithASecureAggregationBeforeItIsAnswered) {
+  workshop_.secure = true;
+  workshop_.before_answer = [this] { journal_.Await("may answer"); };
+  Invite();
+  journal_.Await("answered true");
+  Assign(0);
+  journal_.Await("began to aggregate round 0");
+  const size_t heard = SaysAllThatIsHeard([](size_t) {
+    return SecureMessage{.id = {.run = kRun, .round = 0}, .message = Bytes(100'000, 2)};
+  });
+  EXPECT_THAT(heard, AllOf(Ge(5u), Le(10u)));
+  journal_.Write("may answer");
+  journal_.Await("answered 2 in round 0", heard);
+}
+
+TEST_F(ClientDaemonTest, NorOfOneThatTellsOfEndsOfRunsWithoutEnd) {
+  workshop_.before_study = [this] { journal_.Await("may study"); };
+  workshop_.before_answer = [this] { journal_.Await("may answer"); };
+  workshop_.secure = true;
+  Invite();
+  journal_.Write("may study");
+  journal_.Await("answered true");
+  Assign(0);
+  journal_.Await("began to aggregate round 0");
+  Says(SecureMessage{.id = {.run = kRun, .round = 0}, .message = {2}});
+  const size_t heard = SaysAllThatIsHeard(
+      [](size_t i) { return RunOver{.run = fmt::format("run-{}", i), .state = "finished"}; });
+  EXPECT_THAT(heard, Le(1'100u)) << "behind an answer that takes its time";
+  journal_.Write("may answer");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/overloaded.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/round/message_bytes.h"
 #include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 
@@ -22,6 +23,13 @@ constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 // coordinator is answered within that time.
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
+std::string WithoutRoom() {
+  return fmt::format(
+      "this client has room for {} runs at a time, and for {} of what describes them; invite it "
+      "again when one of its runs has ended",
+      ClientState::kMostRuns, HumanBytes(ClientState::kMostInvitationBytes));
+}
+
 // Not so when a coordinator opens a round anew from another adapter, as after a restore.
 bool AskTheSame(const Assignment& a, const Assignment& b) {
   return a.id == b.id && a.adapter == b.adapter && a.factors == b.factors &&
@@ -29,22 +37,6 @@ bool AskTheSame(const Assignment& a, const Assignment& b) {
 }
 
 }  // namespace
-
-std::string_view ToString(WorkPhase phase) {
-  switch (phase) {
-    case WorkPhase::kDownloading:
-      return "downloading";
-    case WorkPhase::kEvaluating:
-      return "evaluating";
-    case WorkPhase::kTraining:
-      return "training";
-    case WorkPhase::kUploading:
-      return "uploading";
-    case WorkPhase::kWaiting:
-      return "waiting";
-  }
-  return "unknown";
-}
 
 Duties ClientState::Receive(const Instruction& instruction, const Moment& now) {
   now_ = now;
@@ -71,8 +63,19 @@ Duties ClientState::Tick(const Moment& now) {
 
 // ---- What the coordinator asks ----
 
+bool ClientState::HasRoomFor(const std::string& run, size_t invitation_bytes) const {
+  if (!runs_.contains(run) && runs_.size() >= kMostRuns) return false;
+  for (const auto& [name, known] : runs_) {
+    if (name != run && known.invitation) invitation_bytes += BytesOf(*known.invitation);
+  }
+  return invitation_bytes <= kMostInvitationBytes;
+}
+
 // Why it declined may have passed: a disk that was full, data that was not there.
 void ClientState::Handle(const Invitation& invitation) {
+  if (!HasRoomFor(invitation.run, BytesOf(invitation))) {
+    return Tell(InvitationAnswer{.run = invitation.run, .reason = WithoutRoom()});
+  }
   RunState& run = runs_[invitation.run];
   if (run.invitation && *run.invitation == invitation) {
     if (!run.answer) return;  // It is being studied.
@@ -84,6 +87,9 @@ void ClientState::Handle(const Invitation& invitation) {
 }
 
 void ClientState::Handle(const Assignment& assignment) {
+  if (!HasRoomFor(assignment.id.run)) {
+    return Tell(AttemptFailed{.id = assignment.id, .reason = WithoutRoom()});
+  }
   RunState& run = runs_[assignment.id.run];
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && AskTheSame(*run.assignment, assignment)) return Repeat(run);

@@ -131,6 +131,11 @@ using Duties = std::vector<Duty>;
 // reports and the time in and carries out the returned duties. Not thread-safe.
 class ClientState {
  public:
+  // Of so many runs at a time it knows anything, and keeps so much of their invitations;
+  // others it declines until one of these has ended.
+  static constexpr size_t kMostRuns = 64;
+  static constexpr size_t kMostInvitationBytes = size_t{256} << 20;
+
   ClientState(Hours hours, absl::TimeZone zone) : hours_(hours), zone_(zone) {}
 
   Duties Receive(const Instruction& instruction, const Moment& now);
@@ -184,6 +189,7 @@ class ClientState {
   void Handle(const Trained& report);
   void Handle(const Submitted& report);
 
+  bool HasRoomFor(const std::string& run, size_t invitation_bytes = 0) const;
   void EndAllBut(std::vector<std::string> under_way);
   void End(const std::string& run);
   void Repeat(RunState& run);

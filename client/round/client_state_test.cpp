@@ -91,6 +91,49 @@ TEST_F(ClientStateTest, StudiesAnInvitationThatHasChanged) {
               ElementsAre("study run-1cd1"));
 }
 
+// As a coordinator does that lies, or has lost its mind.
+class InvitedWithoutEndTest : public ClientStateTest {
+ protected:
+  void InvitedToAsManyAsItTakes() {
+    for (size_t i = 0; i < ClientState::kMostRuns; ++i) {
+      ASSERT_THAT(Invited(Name(i)), ElementsAre("study " + Name(i)));
+    }
+  }
+  static std::string Name(size_t i) { return fmt::format("run-{:04x}", i); }
+};
+
+TEST_F(InvitedWithoutEndTest, DeclinesMoreRunsThanItHasRoomForAndSaysSo) {
+  InvitedToAsManyAsItTakes();
+  EXPECT_THAT(Invited(kIcd),
+              ElementsAre(HasSubstr("decline run-1cd1: this client has room for 64 runs")));
+  EXPECT_THAT(Assigned(Round(0)), ElementsAre(HasSubstr("failed run-1cd1 0.1: this client has")));
+  EXPECT_THAT(StudiedAndAccepted(Name(7)), ElementsAre("accept " + Name(7)));
+  EXPECT_THAT(Assigned(Round(0, 1, Name(7))), ElementsAre(HasSubstr("train ")));
+}
+
+TEST_F(InvitedWithoutEndTest, HasRoomAgainWhenARunEnds) {
+  InvitedToAsManyAsItTakes();
+  Invited(kIcd);
+  Ended(Name(3));
+  EXPECT_THAT(Invited(kIcd), ElementsAre("study run-1cd1"));
+}
+
+TEST_F(InvitedWithoutEndTest, AssignmentsToRunsThatNobodyProposedTakeRoomToo) {
+  for (size_t i = 0; i < ClientState::kMostRuns; ++i) {
+    ASSERT_THAT(Assigned(Round(0, 1, Name(i))), IsEmpty());
+  }
+  EXPECT_THAT(Assigned(Round(0)), ElementsAre(HasSubstr("failed ")));
+}
+
+TEST_F(InvitedWithoutEndTest, DeclinesWhatIsTooLongBesideTheOthers) {
+  const std::string half(ClientState::kMostInvitationBytes / 2, 'x');
+  After(Instruction(Invitation{.run = kIcd, .layout_json = half}));
+  EXPECT_THAT(After(Instruction(Invitation{.run = kNotes, .layout_json = half})),
+              ElementsAre(HasSubstr("decline run-0072: this client has room for")));
+  EXPECT_THAT(After(Instruction(Invitation{.run = kIcd, .layout_json = half + "."})),
+              ElementsAre("study run-1cd1"));
+}
+
 TEST_F(ClientStateTest, TrainsOnlyAfterTheInvitationIsAccepted) {
   Invited();
   EXPECT_THAT(Assigned(Round(3)), IsEmpty());

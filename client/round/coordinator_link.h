@@ -63,8 +63,10 @@ class SessionListener {
  public:
   virtual ~SessionListener() = default;
 
-  virtual void OnWelcome(const Welcome& welcome) = 0;
-  virtual void OnInstruction(const Instruction& instruction) = 0;
+  // RESOURCE_EXHAUSTED: so much is waiting that nothing more is heard; the session ends
+  // with this reason.
+  virtual absl::Status OnWelcome(const Welcome& welcome) = 0;
+  virtual absl::Status OnInstruction(const Instruction& instruction) = 0;
 
   // The session has ended, or could not begin; the next try is in `retry_in`.
   virtual void OnLost(const absl::Status& reason, absl::Duration retry_in) = 0;

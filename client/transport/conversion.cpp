@@ -14,20 +14,32 @@
 namespace fedtune {
 namespace {
 
+// Names of runs are keys that are kept, and other text goes into the log.
+constexpr size_t kLongestRun = 256;
+constexpr size_t kLongestText = 2000;
+
+std::string Text(const std::string& theirs) { return PrintableText(theirs, kLongestText); }
+
 absl::Status Malformed(std::string_view what) {
   return absl::InvalidArgumentError(
       fmt::format("the coordinator sent {}; is it of another version?", what));
 }
 
-absl::StatusOr<AttemptId> AttemptFromProto(const std::string& run, int64_t round, int64_t attempt) {
+absl::Status CheckRun(std::string_view run) {
   if (run.empty()) return Malformed("a message without a run");
+  if (run.size() > kLongestRun) return Malformed("a run with too long a name");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AttemptId> AttemptFromProto(const std::string& run, int64_t round, int64_t attempt) {
+  RETURN_IF_ERROR(CheckRun(run));
   if (round < 0 || round > kMostRounds || attempt < 1)
     return Malformed("a round or attempt out of range");
   return AttemptId{.run = run, .round = round, .attempt = attempt};
 }
 
 absl::StatusOr<Instruction> FromProto(const v1::RunInvitation& message) {
-  if (message.run_id().empty()) return Malformed("an invitation without a run");
+  RETURN_IF_ERROR(CheckRun(message.run_id()));
   return Invitation{.run = message.run_id(),
                     .plan_toml = message.plan_toml(),
                     .layout_json = message.layout_json(),
@@ -53,19 +65,19 @@ absl::StatusOr<Instruction> FromProto(const v1::RoundAssignment& message) {
 absl::StatusOr<Instruction> FromProto(const v1::RoundClosed& message) {
   ASSIGN_OR_RETURN(AttemptId id,
                    AttemptFromProto(message.run_id(), message.round(), message.attempt()));
-  return RoundOver{.id = std::move(id), .reason = PrintableText(message.reason())};
+  return RoundOver{.id = std::move(id), .reason = Text(message.reason())};
 }
 
-Instruction FromProto(const v1::RunPaused& message) {
-  return RunPause{.run = message.run_id(),
-                  .paused = message.paused(),
-                  .reason = PrintableText(message.reason())};
+absl::StatusOr<Instruction> FromProto(const v1::RunPaused& message) {
+  RETURN_IF_ERROR(CheckRun(message.run_id()));
+  return RunPause{
+      .run = message.run_id(), .paused = message.paused(), .reason = Text(message.reason())};
 }
 
-Instruction FromProto(const v1::RunEnded& message) {
-  return RunOver{.run = message.run_id(),
-                 .state = PrintableText(message.state()),
-                 .reason = PrintableText(message.reason())};
+absl::StatusOr<Instruction> FromProto(const v1::RunEnded& message) {
+  RETURN_IF_ERROR(CheckRun(message.run_id()));
+  return RunOver{
+      .run = message.run_id(), .state = Text(message.state()), .reason = Text(message.reason())};
 }
 
 absl::StatusOr<Instruction> FromProto(const v1::SecureAggregationMessage& message) {
@@ -182,9 +194,9 @@ absl::StatusOr<Instruction> InstructionFromProto(const v1::CoordinatorMessage& m
 }
 
 Welcome WelcomeFromProto(const v1::Welcome& message) {
-  Welcome welcome{.federation = PrintableText(message.federation()),
-                  .institution = PrintableText(message.institution()),
-                  .coordinator_version = PrintableText(message.coordinator_version())};
+  Welcome welcome{.federation = Text(message.federation()),
+                  .institution = Text(message.institution()),
+                  .coordinator_version = Text(message.coordinator_version())};
   if (!message.has_runs_under_way()) return welcome;
   const auto& runs = message.runs_under_way().run_ids();
   welcome.runs_under_way.emplace(runs.begin(), runs.end());

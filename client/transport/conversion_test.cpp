@@ -155,6 +155,18 @@ TEST(ConversionTest, RefusesAnAssignmentWithoutRun) {
   EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(ConversionTest, RefusesNamesOfRunsWithoutEnd) {
+  const std::string name(257, 'x');
+  v1::CoordinatorMessage invited, assigned = GoodAssignment(), paused, ended;
+  invited.mutable_run_invitation()->set_run_id(name);
+  assigned.mutable_round_assignment()->set_run_id(name);
+  paused.mutable_run_paused()->set_run_id(name);
+  ended.mutable_run_ended()->set_run_id(name);
+  for (const v1::CoordinatorMessage& message : {invited, assigned, paused, ended}) {
+    EXPECT_EQ(CodeOf(message), absl::StatusCode::kInvalidArgument) << message.message_case();
+  }
+}
+
 TEST(ConversionTest, RefusesANegativeRound) {
   v1::CoordinatorMessage message = GoodAssignment();
   message.mutable_round_assignment()->set_round(-1);
@@ -204,6 +216,13 @@ TEST(ConversionTest, ReasonsOfTheCoordinatorMayBeShown) {
   const auto instruction = InstructionFromProto(message);
   ASSERT_TRUE(instruction.ok());
   EXPECT_EQ(std::get<RoundOver>(*instruction).reason, "late\\n\\x1b[2J");
+}
+
+TEST(ConversionTest, ReasonsOfTheCoordinatorAreNotWithoutEnd) {
+  v1::CoordinatorMessage message;
+  message.mutable_run_ended()->set_run_id("run-7f3a");
+  message.mutable_run_ended()->set_reason(std::string(1 << 20, 'x'));
+  EXPECT_LE(std::get<RunOver>(*InstructionFromProto(message)).reason.size(), 2000u);
 }
 
 }  // namespace

@@ -18,9 +18,9 @@ class CoordinatorClient::Explainer final : public SessionListener {
   Explainer(SessionListener& listener, CoordinatorClient& client)
       : listener_(listener), client_(client) {}
 
-  void OnWelcome(const Welcome& welcome) override { listener_.OnWelcome(welcome); }
-  void OnInstruction(const Instruction& instruction) override {
-    listener_.OnInstruction(instruction);
+  absl::Status OnWelcome(const Welcome& welcome) override { return listener_.OnWelcome(welcome); }
+  absl::Status OnInstruction(const Instruction& instruction) override {
+    return listener_.OnInstruction(instruction);
   }
   void OnLost(const absl::Status& reason, absl::Duration retry_in) override {
     if (absl::IsUnauthenticated(reason)) client_.Reopen();

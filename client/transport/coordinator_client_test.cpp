@@ -31,13 +31,19 @@ using ::testing::HasSubstr;
 // Keeps what the session says until a test asks.
 class Listener final : public SessionListener {
  public:
-  void OnWelcome(const Welcome& welcome) override { Put("welcome to " + welcome.federation); }
-  void OnInstruction(const Instruction& instruction) override {
+  absl::Status OnWelcome(const Welcome& welcome) override {
+    Put("welcome to " + welcome.federation);
+    return absl::OkStatus();
+  }
+  absl::Status OnInstruction(const Instruction& instruction) override {
+    if (room == 0) return absl::ResourceExhaustedError("too much is waiting");
+    --room;
     if (const auto* assignment = std::get_if<Assignment>(&instruction)) {
       Put("assigned " + assignment->id.run);
     } else {
       Put("another instruction");
     }
+    return absl::OkStatus();
   }
   void OnLost(const absl::Status& reason, absl::Duration) override {
     Put("lost: " + std::string(Message(reason)));
@@ -50,6 +56,8 @@ class Listener final : public SessionListener {
     lines_.pop_front();
     return line;
   }
+
+  int room = 100;  // For so many instructions.
 
  private:
   void Put(std::string line) {
@@ -136,6 +144,16 @@ TEST_F(CoordinatorClientTest, ComesBackAfterTheSessionEnds) {
   EXPECT_EQ(listener_.Next(), "welcome to north");
 }
 
+TEST_F(CoordinatorClientTest, EndsTheSessionWithACoordinatorThatSaysMoreThanThereIsRoomFor) {
+  coordinator_.script = {AssignmentOf("run-1"), AssignmentOf("run-2"), AssignmentOf("run-3")};
+  listener_.room = 1;
+  const auto client = Connect();
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  EXPECT_EQ(listener_.Next(), "assigned run-1");
+  EXPECT_EQ(listener_.Next(), "lost: too much is waiting");
+  EXPECT_EQ(listener_.Next(), "welcome to north") << "and it tries again";
+}
+
 // As through a router that has forgotten it.
 TEST_F(CoordinatorClientTest, NoticesThatALineIsDeadHoweverLongItWasIdle) {
   Relay relay(coordinator_.port());
@@ -163,7 +181,10 @@ TEST_F(CoordinatorClientTest, ShowsItsCertificateAnewWhereTheOldOneIsNotGoodAnyM
 }
 
 TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
-  coordinator_.script = {AssignmentOf(std::string(9 << 20, 'x'))};
+  v1::CoordinatorMessage invitation;
+  invitation.mutable_run_invitation()->set_run_id("run-1");
+  invitation.mutable_run_invitation()->set_layout_json(std::string(9 << 20, 'x'));
+  coordinator_.script = {invitation};
   ChannelOptions options = OptionsFor(coordinator_.address());
   options.most_message_bytes = 4 << 20;
   {
@@ -175,7 +196,7 @@ TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
   options.most_message_bytes = kMostBytesInMessage;
   const CoordinatorClient client(options, Greeting{.client_version = "1"}, patient);
   EXPECT_EQ(patient.Next(), "welcome to north");
-  EXPECT_THAT(patient.Next(), HasSubstr("assigned "));
+  EXPECT_EQ(patient.Next(), "another instruction");
 }
 
 TEST_F(CoordinatorClientTest, UnpacksNoCompressedMessage) {

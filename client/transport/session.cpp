@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "client/transport/backoff.h"
 #include "client/transport/conversion.h"
 #include "rpc/channel.h"
@@ -46,7 +47,7 @@ class StandingSession::Line final
   absl::Status AwaitEnd() {
     std::unique_lock lock(mutex_);
     ended_.wait(lock, [this] { return status_.has_value(); });
-    return malformed_.ok() ? *status_ : malformed_;
+    return refused_.ok() ? *status_ : refused_;
   }
 
   // Requires: AwaitEnd() has returned.
@@ -55,7 +56,7 @@ class StandingSession::Line final
   void OnReadDone(bool ok) override {
     if (!ok) return Close();
     if (const absl::Status status = Dispatch(); !status.ok()) {
-      malformed_ = status;
+      if (refused_.ok()) refused_ = status;
       context_.TryCancel();
     }
     StartRead(&incoming_);
@@ -78,12 +79,10 @@ class StandingSession::Line final
   absl::Status Dispatch() {
     if (incoming_.has_welcome()) {
       welcomed_ = true;
-      listener_.OnWelcome(WelcomeFromProto(incoming_.welcome()));
-      return absl::OkStatus();
+      return listener_.OnWelcome(WelcomeFromProto(incoming_.welcome()));
     }
-    const auto instruction = InstructionFromProto(incoming_);
-    if (instruction.ok()) listener_.OnInstruction(*instruction);
-    return instruction.status();
+    ASSIGN_OR_RETURN(const Instruction instruction, InstructionFromProto(incoming_));
+    return listener_.OnInstruction(instruction);
   }
 
   void Close() {
@@ -97,8 +96,8 @@ class StandingSession::Line final
   SessionListener& listener_;
   grpc::ClientContext context_;
   v1::CoordinatorMessage incoming_;
-  bool welcomed_ = false;   // Written by reactions, which come one at a time.
-  absl::Status malformed_;  // Likewise.
+  bool welcomed_ = false;  // Written by reactions, which come one at a time.
+  absl::Status refused_;   // Likewise: the first message that was not taken, and why.
 
   std::mutex mutex_;
   std::condition_variable ended_;

@@ -50,6 +50,11 @@ void LeaveInStore(GlobalAdapter& adapter, const RunStore& store) {
   adapter = GlobalAdapter(*std::move(stored), adapter.digest());
 }
 
+// Rounds that burnt before it ended are not counted on.
+std::string OfRetriedRun() {
+  return ToBytes({.at = absl::ZeroDuration(), .what = BetweenRounds{.burnt_in_a_row = 0}});
+}
+
 bool Decides(const ClientEvent& event) {
   return std::holds_alternative<RunAccepted>(event) || std::holds_alternative<RunDeclined>(event);
 }
@@ -103,7 +108,7 @@ absl::Status RunDriver::Begin() {
     RETURN_IF_ERROR(around_.store.Insert(record_, view.clients, adapter_->bytes()));
     LeaveInStore(*adapter_, around_.store);
   }
-  if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id()));
+  if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id(), OfRetriedRun()));
   run_.emplace(std::move(run));
   around_.log.Info(is_new       ? "run started"
                    : is_retried ? "run is tried again"
@@ -313,6 +318,7 @@ absl::Status RunDriver::StoreChanges() {
 
 void RunDriver::StoreEnding(const EndRun& end) {
   journal_.Close();
+  contributions_.pack().Close();  // Before what it has on the disk is removed.
   record_.reason = end.reason;
   record_.ended_at = around_.clock.Now();
   adapter_.reset();

@@ -3,6 +3,8 @@
 #include "coordinator/driver/run_parts.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -102,16 +104,24 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   return point;
 }
 
-// Between two rounds the journal says no more than who sits out.
-void TakeWhoSitsOut(RunDriver::Parts& parts) {
+template <typename T>
+std::optional<T> FindIn(const std::map<Institution, T>& by_name, const Institution& name) {
+  const auto found = by_name.find(name);
+  return found == by_name.end() ? std::nullopt : std::optional(found->second);
+}
+
+// What the journal says between two rounds.
+void TakeBetweenRounds(RunDriver::Parts& parts) {
   if (parts.journal.empty()) return;
   const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(parts.journal.front());
   const auto* between = entry.ok() ? std::get_if<BetweenRounds>(&entry->what) : nullptr;
   if (between == nullptr) return;
   parts.journal.clear();
-  for (ResumePoint::Client& client : parts.resume->clients) {
-    const auto found = between->blamed.find(client.institution);
-    if (found != between->blamed.end()) client.blame = found->second;
+  ResumePoint& point = *parts.resume;
+  point.burnt_in_a_row = between->burnt_in_a_row.value_or(point.burnt_in_a_row);
+  for (ResumePoint::Client& client : point.clients) {
+    client.blame = FindIn(between->blamed, client.institution);
+    client.work = FindIn(between->work, client.institution);
   }
 }
 
@@ -183,7 +193,7 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   parts.resume = std::move(point);
   if (!record.stop.has_value()) {
     ASSIGN_OR_RETURN(parts.journal, store.Journal(record.id));
-    TakeWhoSitsOut(parts);
+    TakeBetweenRounds(parts);
   }
   return parts;
 }

@@ -2,6 +2,8 @@
 
 // A run whose stop was acknowledged is stopped, whatever the disk and the process do then.
 
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,11 +33,13 @@ class FullStore final : public ForwardingStore {
   }
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     if (refuses_ends) return absl::ResourceExhaustedError("disk full");
+    if (on_end) on_end();
     return ForwardingStore::End(id, ending);
   }
 
   bool refuses_stops = false;
   bool refuses_ends = false;
+  std::function<void()> on_end;
 };
 
 class RunStoppingTest : public testing::StoredRunFixture {
@@ -45,6 +49,11 @@ class RunStoppingTest : public testing::StoredRunFixture {
     NewProcess(store_);
     run_ = Start("count = 2\nquorum = 1");
     run_->Receive(kAda, RunAccepted{10});
+  }
+
+  // An upload begins, which a round has admitted a moment before.
+  absl::Status Begins(uint64_t bytes) const {
+    return SpooledBytes::CreateOrGoOn(run_->pack(), "0-1-ada", Sha256Of("ada"), bytes).status();
   }
 
   FullStore store_{*stored_};
@@ -69,6 +78,26 @@ TEST_F(RunStoppingTest, AProcessThatEndsBeforeItStoresTheEndDoesNotUndoTheStop) 
   ASSERT_THAT(runs_->ResumeAll(), IsOk());
   EXPECT_EQ(stored_->Get(kRun)->state, RunState::kStopped);
   EXPECT_EQ(stored_->Get(kRun)->reason, "wrong data");
+}
+
+TEST_F(RunStoppingTest, AnUploadThatBeginsAsTheRunEndsLeavesNothingOnTheDisk) {
+  ASSERT_THAT(run_->Stop("wrong data"), IsOk());
+  for (const uint64_t bytes : {uint64_t{1} << 10, uint64_t{8} << 20}) {
+    EXPECT_THAT(Begins(bytes), HasCode(absl::StatusCode::kUnavailable)) << bytes;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "spool"));
+}
+
+TEST_F(RunStoppingTest, NoneBeginsOnceTheEndIsBeingStored) {
+  absl::Status small;
+  absl::Status large;
+  store_.on_end = [&] {
+    small = Begins(uint64_t{1} << 10);
+    large = Begins(uint64_t{8} << 20);
+  };
+  ASSERT_THAT(run_->Stop("wrong data"), IsOk());
+  EXPECT_THAT(small, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(large, HasCode(absl::StatusCode::kUnavailable));
 }
 
 }  // namespace

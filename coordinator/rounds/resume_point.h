@@ -22,7 +22,9 @@ struct ResumePoint {
     std::string reason = "";
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;
-    std::optional<Blame> blame = std::nullopt;  // If no attempt was open; else the journal has it.
+    // Both if no attempt was open; else the journal has them.
+    std::optional<Blame> blame = std::nullopt;
+    std::optional<OpenWork> work = std::nullopt;
   };
   int64_t rounds_done = 0;
   // The highest attempt of the next round that was ever opened; 0 for none. The

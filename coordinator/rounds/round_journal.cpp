@@ -3,6 +3,7 @@
 #include "coordinator/rounds/round_journal.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -15,9 +16,11 @@
 namespace fedtune {
 namespace {
 
-// With members that are to blame, or of a kind that is new in it. Other entries are of the
-// version before, which an older program reads, too.
-constexpr uint8_t kVersion = 4;
+// Between two rounds, with work that is late or a number of rounds that have burnt. Other
+// entries are of a version before, which an older program reads, too.
+constexpr uint8_t kVersion = 5;
+// With members that are to blame, or of a kind that is new in it.
+constexpr uint8_t kFourthVersion = 4;
 constexpr uint8_t kThirdVersion = 3;
 // The version before: nothing was known of rosters, of what clients had agreed on and of
 // what lies in the spool.
@@ -134,11 +137,17 @@ bool IsImpossibleSum(const JournalEntry& entry) {
   return failed != nullptr && failed->is_impossible_sum;
 }
 
+bool SaysMoreThanBlame(const BetweenRounds& between) {
+  return !between.work.empty() || between.burnt_in_a_row.has_value();
+}
+
 uint8_t VersionOf(const JournalEntry& entry) {
+  if (const auto* between = std::get_if<BetweenRounds>(&entry.what)) {
+    return SaysMoreThanBlame(*between) ? kVersion : kFourthVersion;
+  }
   const auto* opened = std::get_if<AttemptOpened>(&entry.what);
-  const bool is_new = (opened != nullptr && HasBlame(*opened)) || IsImpossibleSum(entry) ||
-                      std::holds_alternative<BetweenRounds>(entry.what);
-  return is_new ? kVersion : kThirdVersion;
+  const bool is_new = (opened != nullptr && HasBlame(*opened)) || IsImpossibleSum(entry);
+  return is_new ? kFourthVersion : kThirdVersion;
 }
 
 void Put(CanonicalWriter& out, const Blame& blame) {
@@ -160,6 +169,13 @@ Blame GetBlame(CanonicalReader& in) {
   return blame;
 }
 
+void Put(CanonicalWriter& out, const OpenWork& work) {
+  Put(out, work.round);
+  Put(out, work.attempt);
+  out.Fixed(work.adapter);
+  out.U8(work.evaluate ? 1 : 0);
+}
+
 void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
   Put(out, member.institution);
   out.U8(member.connected ? 1 : 0).U8(member.accepted ? 1 : 0).U8(member.declined ? 1 : 0);
@@ -167,11 +183,7 @@ void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
   Put(out, member.example_count);
   out.U8(member.in_cohort ? 1 : 0);
   out.U8(member.work.has_value() ? 1 : 0);
-  if (!member.work.has_value()) return;
-  Put(out, member.work->round);
-  Put(out, member.work->attempt);
-  out.Fixed(member.work->adapter);
-  out.U8(member.work->evaluate ? 1 : 0);
+  if (member.work.has_value()) Put(out, *member.work);
 }
 
 OpenWork GetWork(CanonicalReader& in) {
@@ -241,15 +253,32 @@ void PutWhat(CanonicalWriter& out, const BetweenRounds& between) {
     Put(out, institution);
     Put(out, blame);
   }
+  if (!SaysMoreThanBlame(between)) return;
+  out.U32(static_cast<uint32_t>(between.work.size()));
+  for (const auto& [institution, work] : between.work) {
+    Put(out, institution);
+    Put(out, work);
+  }
+  out.U8(between.burnt_in_a_row.has_value() ? 1 : 0);
+  if (between.burnt_in_a_row.has_value()) Put(out, *between.burnt_in_a_row);
 }
 
-BetweenRounds GetBetweenRounds(CanonicalReader& in) {
-  BetweenRounds between;
+template <typename T>
+std::map<Institution, T> GetByName(CanonicalReader& in, T (*get)(CanonicalReader&)) {
+  std::map<Institution, T> by_name;
   const uint32_t count = in.Count(kMaxMembers, kMemberSize);
   for (uint32_t i = 0; i < count; ++i) {
     Institution institution{GetText(in)};
-    between.blamed[std::move(institution)] = GetBlame(in);
+    by_name[std::move(institution)] = get(in);
   }
+  return by_name;
+}
+
+BetweenRounds GetBetweenRounds(uint8_t version, CanonicalReader& in) {
+  BetweenRounds between{.blamed = GetByName(in, GetBlame)};
+  if (version <= kFourthVersion) return between;
+  between.work = GetByName(in, GetWork);
+  if (in.U8() != 0) between.burnt_in_a_row = GetInt(in);
   return between;
 }
 
@@ -298,7 +327,7 @@ decltype(JournalEntry::what) GetWhat(uint8_t version, Kind kind, CanonicalReader
     case Kind::kNewProcess:
       return NewProcess{};
     case Kind::kBetweenRounds:
-      return GetBetweenRounds(in);
+      return GetBetweenRounds(version, in);
     default: {
       Institution from{GetText(in)};
       return ReceivedFromClient{std::move(from), GetClientEvent(version, kind, in)};

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,11 +27,6 @@ struct TimeIsUp {};
 
 // Another process has gone on with the run: nobody was connected any more.
 struct NewProcess {};
-
-// The round is released and no attempt is open: what the next one is not to forget.
-struct BetweenRounds {
-  std::map<Institution, Blame> blamed;
-};
 
 // What is known of the values in a file of the spool without reading them.
 struct SpooledContent {

@@ -109,12 +109,29 @@ TEST(RoundJournalTest, KeepsWhoIsToBlameBetweenRounds) {
             std::get<BetweenRounds>(entry.what).blamed);
 }
 
+JournalEntry WithLateWork() {
+  return {
+      absl::ZeroDuration(),
+      BetweenRounds{.blamed = {{kUke, {.times = 2, .back_in_round = 9, .why = "round 5 burnt"}}},
+                    .work = {{{"helios"}, {3, 2, Sha256Of("adapter 3"), true}},
+                             {{"charite"}, {4, 1, Sha256Of("adapter 4")}}},
+                    .burnt_in_a_row = 1}};
+}
+
+TEST(RoundJournalTest, KeepsWhatIsLateAndHowManyRoundsHaveBurntBetweenRounds) {
+  const JournalEntry entry = WithLateWork();
+  const auto read = JournalEntryFromBytes(ToBytes(entry));
+  ASSERT_THAT(read, IsOk()) << read.status();
+  EXPECT_EQ(std::get<BetweenRounds>(read->what), std::get<BetweenRounds>(entry.what));
+}
+
 TEST(RoundJournalTest, AnOlderProgramReadsAnOpeningWithNobodyToBlame) {
   EXPECT_EQ(ToBytes(OneOfEachKind().front())[0], 3);
 }
 
 TEST(RoundJournalTest, EntriesThatItCannotKnowAreOfALaterVersion) {
   EXPECT_EQ(ToBytes(OneOfEachKind().back())[0], 4);
+  EXPECT_EQ(ToBytes(WithLateWork())[0], 5);
   EXPECT_EQ(ToBytes({absl::Seconds(6), RunEvent(ReleaseFailed{"no sum", true})})[0], 4);
   EXPECT_EQ(ToBytes({absl::Seconds(6), RunEvent(ReleaseFailed{"no sum", false})})[0], 3);
 }
@@ -190,7 +207,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 5;
+  body_[0] = 6;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 

@@ -274,6 +274,7 @@ class Run {
   void OpenAttempt(const RoundTask& task, const std::vector<Institution>& cohort, Step& step);
   RoundTask TaskOf(int64_t round, int64_t attempt, absl::Duration now) const;
   AttemptOpened Opened(const OpenRound& round) const;
+  BetweenRounds Between() const;
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "", std::vector<Institution> at_fault = {});
   void FinishEvaluation(Step& step);
@@ -293,7 +294,6 @@ class Run {
   bool KeepsStragglers() const { return plan_.rounds.stragglers == Stragglers::kKeep; }
   bool IsItsWork(const Institution& institution, int64_t round, int64_t attempt) const;
   void KeepWorkOfExpected(const OpenRound& round);
-  std::optional<int64_t> OldestWork() const;
   void GiveNewest(const Institution& institution, const OpenRound& round, Step& step);
   void EndOldWork(const RoundTask& next, Step& step);
   void SendWork(const Institution& institution, const OpenRound& round, Step& step);
@@ -317,9 +317,9 @@ class Run {
                  const std::vector<Institution>& at_fault, Step& step,
                  Others others = Others::kConnected);
   void BurnUncounted(const RoundTask& task, std::string_view why, Step& step);
+  void ReleaseNothing(const RoundTask& task, std::string_view why, bool counts, Step& step);
   void BurnAgreed(const RoundTask& task, Step& step);
   void BurnImpossible(std::string_view reason, Step& step);
-  void ReleaseNothing(const RoundTask& task, std::string_view why, Step& step);
   void CountRound(const Releasing& releasing);
   int64_t AgreedRounds(const ClientFailed& event) const;
   int64_t CountAgreed(int64_t round) const;
@@ -347,7 +347,6 @@ class Run {
   bool SitsOut(const Client& client, int64_t round) const;
   std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
                                         int64_t round) const;
-  std::map<Institution, Blame> Blamed() const;
   std::string SittingOutText(const Client& client) const;
 
   // The open attempt in which `from` is still to answer; null if there is none.

@@ -56,14 +56,6 @@ std::vector<Institution> Run::WithoutBlame(const std::vector<Institution>& candi
   return std::ssize(others) >= plan_.rounds.quorum ? others : candidates;
 }
 
-std::map<Institution, Blame> Run::Blamed() const {
-  std::map<Institution, Blame> blamed;
-  for (const auto& [institution, client] : clients_) {
-    if (client.blame.has_value()) blamed.emplace(institution, *client.blame);
-  }
-  return blamed;
-}
-
 std::string Run::SittingOutText(const Client& client) const {
   if (!SitsOut(client, rounds_done_)) return "";
   if (client.blame->back_in_round >= plan_.rounds.count) {

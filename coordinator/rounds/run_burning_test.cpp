@@ -92,6 +92,22 @@ TEST_F(BurningRunTest, AProcessThatEndsBetweenTwoRoundsDoesNotEndTheRow) {
   EXPECT_EQ(run_->view().state, RunState::kFailed);
 }
 
+TEST_F(BurningRunTest, AReleaseSaysHowManyHaveBurntInARow) {
+  plan_.rounds.count = 4;
+  StartWithAll();
+  RoundIsSummed();
+  EXPECT_TRUE(released_.back().between.empty());
+  Released(Sha256Of("adapter 1"));
+  RoundBurns();
+  EXPECT_EQ(released_.back().between.burnt_in_a_row, 1);
+}
+
+TEST_F(BurningRunTest, ARoundThatARetriedRunBurnsCountsForNoRowInAnyProcess) {
+  GoOnWithAll({.attempts_opened = 1, .retried = true});
+  ASSERT_EQ(released_.size(), 1u);
+  EXPECT_EQ(released_[0].between.burnt_in_a_row, 0);
+}
+
 // As after a restore: the clients have gone on with a coordinator that is lost.
 TEST_F(BurningRunTest, RoundsInWhichTheClientsHaveAgreedBeforeBurnOneAfterTheOther) {
   plan_.rounds.count = 5;

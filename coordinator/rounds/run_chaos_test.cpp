@@ -164,7 +164,7 @@ class World {
     to_release_.reset();
     now_ += absl::Hours(3);
     ResumePoint point{.rounds_done = released_,
-                      .clients = ClientsOf(before),
+                      .clients = ClientsNow(before),
                       .journal = journal_.Restart(now_),
                       .pause = paused_ ? std::optional("maintenance") : std::nullopt};
     Effects effects;
@@ -179,6 +179,17 @@ class World {
     run_.emplace(*std::move(run));
     Watch(effects);
     ExpectAsBefore(before, then);
+  }
+
+  // Between two rounds what is late is stored with the release.
+  std::vector<ResumePoint::Client> ClientsNow(const RunView& view) const {
+    std::vector<ResumePoint::Client> clients = ClientsOf(view);
+    if (!journal_.empty()) return clients;
+    for (ResumePoint::Client& client : clients) {
+      const auto late = between_.work.find(client.institution);
+      if (late != between_.work.end()) client.work = late->second;
+    }
+    return clients;
   }
 
   void ExpectAsBefore(const RunView& before, absl::Duration then) {
@@ -299,6 +310,7 @@ class World {
     EXPECT_EQ(e.incoming, AdapterOf(released_));
     EXPECT_FALSE(to_release_.has_value());
     to_release_ = e.round;
+    between_ = e.between;
   }
   void See(const EndRun& e) {
     EXPECT_FALSE(std::exchange(ended_, true)) << "ends once";
@@ -323,6 +335,7 @@ class World {
   int64_t late_ = 0;
   int64_t lost_ = 0;
   std::optional<int64_t> to_release_;  // A release the driver is to make.
+  BetweenRounds between_;              // Of the last one.
   int64_t released_ = 0;
   bool ended_ = false;
   bool paused_ = false;  // As an administrator wants it.

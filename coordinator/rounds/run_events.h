@@ -181,6 +181,18 @@ struct Blame {
   friend bool operator==(const Blame&, const Blame&) = default;
 };
 
+// A round is released, or a run tried again, and no attempt is open: what the next one is
+// not to forget, whichever process opens it.
+struct BetweenRounds {
+  std::map<Institution, Blame> blamed = {};   // Who sits out from now on, or has.
+  std::map<Institution, OpenWork> work = {};  // Of those who are late.
+  // Rounds right before the next one, of those that count for it; none: as the releases say.
+  std::optional<int64_t> burnt_in_a_row = std::nullopt;
+
+  bool empty() const { return blamed.empty() && work.empty() && !burnt_in_a_row.has_value(); }
+  friend bool operator==(const BetweenRounds&, const BetweenRounds&) = default;
+};
+
 // How an attempt at a round began: what brings it back in another process,
 // together with what it has received since.
 struct AttemptOpened {
@@ -236,10 +248,7 @@ struct Release {
   bool evaluate_only = false;  // Only the summary is wanted; nothing is stored.
   // The round has burnt: it is over, and leaves the adapter as it is.
   bool unchanged = false;
-  // The oldest round whose work somebody may still hand in later.
-  std::optional<int64_t> oldest_work = std::nullopt;
-  // Who sits out from the next round on, or has: stored with the release.
-  std::map<Institution, Blame> blamed = {};
+  BetweenRounds between = {};  // From then on: stored with the release.
 };
 
 // Send the client a message of the round's secure aggregation.

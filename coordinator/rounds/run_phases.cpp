@@ -164,6 +164,15 @@ AttemptOpened Run::Opened(const OpenRound& round) const {
   return opened;
 }
 
+BetweenRounds Run::Between() const {
+  BetweenRounds between;
+  for (const auto& [institution, client] : clients_) {
+    if (client.blame.has_value()) between.blamed.emplace(institution, *client.blame);
+    if (client.work.has_value()) between.work.emplace(institution, *client.work);
+  }
+  return between;
+}
+
 bool Run::IsEligible(const Institution& institution, const Client& client) const {
   return client.accepted && (!secure_.has_value() || NumberOf(institution).has_value());
 }
@@ -211,8 +220,7 @@ void Run::CloseTraining(Step& step) {
                                  .factors = round.task().factors,
                                  .incoming = adapter_,
                                  .summary = round.Summary(),
-                                 .oldest_work = OldestWork(),
-                                 .blamed = Blamed()});
+                                 .between = Between()});
   std::vector<Institution> contributors = round.Contributors();
   phase_ = Releasing{std::move(round), std::move(contributors)};
 }

@@ -212,7 +212,7 @@ void Run::ReleaseSecureSum(Step& step) {
                   .contributions = std::ssize(contributors)},
       .masks = std::make_shared<const MaskStreams>(std::move(aggregating.session).TakeMasks()),
       .evaluate_only = task.evaluate_only,
-      .blamed = Blamed()});
+      .between = Between()});
   phase_ = Releasing{std::move(aggregating.round), std::move(contributors)};
 }
 
@@ -257,7 +257,7 @@ void Run::BurnRound(const RoundTask& task, std::string_view why,
   }
   PutBlame(at_fault, task, task.round + 1, fmt::format("round {} burnt: {}", task.round + 1, why),
            step, others);
-  ReleaseNothing(task, why, step);
+  ReleaseNothing(task, why, true, step);
 }
 
 // One of those in the sum has masked what cannot be, and nobody can tell which: the next
@@ -288,11 +288,13 @@ void Run::BurnAgreed(const RoundTask& task, Step& step) {
 
 // For what says nothing of how rounds go.
 void Run::BurnUncounted(const RoundTask& task, std::string_view why, Step& step) {
-  ReleaseNothing(task, why, step);
-  std::get<Releasing>(phase_).counts_as_burnt = false;
+  ReleaseNothing(task, why, false, step);
 }
 
-void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step) {
+// `counts`: for how many burn in a row.
+void Run::ReleaseNothing(const RoundTask& task, std::string_view why, bool counts, Step& step) {
+  BetweenRounds between = Between();
+  between.burnt_in_a_row = burnt_in_a_row_ + (counts ? 1 : 0);
   step.effects.push_back(Release{.round = task.round,
                                  .attempt = task.attempt,
                                  .factors = task.factors,
@@ -301,8 +303,8 @@ void Run::ReleaseNothing(const RoundTask& task, std::string_view why, Step& step
                                              .attempt = task.attempt,
                                              .burnt = ShortReason(std::string(why))},
                                  .unchanged = true,
-                                 .blamed = Blamed()});
-  phase_ = Releasing{OpenRound(task, {}), {}};
+                                 .between = std::move(between)});
+  phase_ = Releasing{OpenRound(task, {}), {}, counts};
 }
 
 // It is released.

@@ -37,15 +37,6 @@ void Run::KeepWorkOfExpected(const OpenRound& round) {
   }
 }
 
-std::optional<int64_t> Run::OldestWork() const {
-  std::optional<int64_t> oldest;
-  for (const auto& [institution, client] : clients_) {
-    if (client.work.has_value())
-      oldest = std::min(oldest.value_or(client.work->round), client.work->round);
-  }
-  return oldest;
-}
-
 // Its contribution, which is taken, was of an older round: there is more to be done.
 void Run::GiveNewest(const Institution& institution, const OpenRound& round, Step& step) {
   const RoundTask& task = round.task();

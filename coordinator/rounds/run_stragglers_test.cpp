@@ -15,6 +15,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
 class RunStragglersTest : public RunTest {
  protected:
@@ -91,20 +92,21 @@ TEST_F(RunStragglersTest, WhatIsLateCountsInTheOpenRoundAndOnce) {
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
 
-TEST_F(RunStragglersTest, AReleaseSaysWhichRoundTheOldestWorkIsOf) {
+TEST_F(RunStragglersTest, AReleaseSaysWhoIsLateWithWhat) {
   ReachRound(2);
   HandIn(kUke, 2);
   const Effects kept = run_->Receive(kCharite, ContributionTaken{WorkOf(kCharite, 2)}, now_);
-  EXPECT_EQ(std::get<Release>(kept.at(0)).oldest_work, 0) << "helios has been late since";
+  const OpenWork late{.adapter = AdapterOf(0), .evaluate = true};
+  EXPECT_THAT(std::get<Release>(kept.at(0)).between.work, ElementsAre(Pair(kHelios, late)));
 }
 
-TEST_F(RunStragglersTest, AReleaseWithoutLateWorkSaysOfNone) {
+TEST_F(RunStragglersTest, WhereNobodyIsLateAReleaseSaysNothingOfIt) {
   plan_.rounds.close_at = 3;
   StartWith({kCharite, kUke, kHelios});
   HandIn(kUke, 0);
   HandIn(kCharite, 0);
   const Effects all = run_->Receive(kHelios, ContributionTaken{WorkOf(kHelios, 0)}, now_);
-  EXPECT_EQ(std::get<Release>(all.at(0)).oldest_work, std::nullopt);
+  EXPECT_TRUE(std::get<Release>(all.at(0)).between.empty());
 }
 
 TEST_F(RunStragglersTest, ItsEvaluationIsNotTheRounds) {
@@ -211,6 +213,22 @@ TEST_F(RunStragglersTest, GoesOnWithWhoIsLateInANewProcess) {
                           "assign uke 1.1: train A and B"));
   EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->weight, 18102);
   EXPECT_THAT(HandIn(kHelios, 0), ElementsAre("release 1.1: A and B of 2 contributions"));
+}
+
+TEST_F(RunStragglersTest, GoesOnWithWhoIsLateInAProcessThatBeginsBetweenTwoRounds) {
+  ReachRound(1);
+  HandIn(kUke, 1);
+  const Effects effects = run_->Receive(kCharite, ContributionTaken{WorkOf(kCharite, 1)}, now_);
+  ResumePoint point{.rounds_done = 2, .clients = ClientsOf(run_->view())};
+  for (ResumePoint::Client& client : point.clients) {
+    const auto& work = std::get<Release>(effects.at(0)).between.work;
+    if (work.contains(client.institution)) client.work = work.at(client.institution);
+  }
+  fedtune::Run::Options options = Options({kHelios, kUke});
+  options.adapter = AdapterOf(2);
+  options.resume = std::move(point);
+  EXPECT_THAT(Start(std::move(options)), Contains("assign helios 0.1: train A and B, evaluate"));
+  EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->weight, 14780);
 }
 
 TEST_F(RunStragglersTest, WhatWasTakenLateWeighsTheSameInANewProcess) {

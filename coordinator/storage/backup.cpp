@@ -17,6 +17,7 @@
 
 #include "base/directory_lock.h"
 #include "base/files.h"
+#include "base/sqlite/log_check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -214,7 +215,7 @@ absl::Status CheckIsEmpty(const path& state) {
 
 // A backup has no write-ahead log; of a state directory, much is in nothing else.
 absl::Status CheckIsNoStateDirectory(const path& from) {
-  if (SizeOfFile(from / (std::string(kDatabaseName) + "-wal")) == 0) return absl::OkStatus();
+  if (SizeOfFile(LogOf(from / kDatabaseName)) == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(fmt::format(
       "{0} is no backup but a state directory, of a coordinator that runs or was killed: to copy "
       "it, make a backup of it, fedtune-coordinator backup --state-dir '{0}', and restore that",
@@ -294,7 +295,7 @@ bool IsBackup(const path& directory) {
 
 uint64_t SpaceForBackup(const path& state) {
   uint64_t bytes = SizeOfFile(state / kDatabaseName);
-  bytes += SizeOfFile(state / (std::string(kDatabaseName) + "-wal"));
+  bytes += SizeOfFile(LogOf(state / kDatabaseName));
   for (const path& blob : EntriesOf(state / kBlobsName)) bytes += SizeOfFile(blob);
   return 2 * bytes;
 }

@@ -252,6 +252,35 @@ TEST_P(BlobOfAReleaseTest, AnIoErrorEndsTheStoreAndTheNextProcessReleases) {
   }
 }
 
+// As a file system becomes that has found damage, until somebody has seen to it.
+TEST_P(BlobOfAReleaseTest, ADiskThatBecomesReadOnlyEndsTheStoreToo) {
+  for (int64_t k = 0; k < operations_; ++k) {
+    SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
+    Begin();
+    ends_ = 0;
+    disk_->FailAt(k, EROFS);
+    EXPECT_THAT(Release(), HasCode(absl::StatusCode::kUnavailable));
+    EXPECT_EQ(ends_, 1);
+    CutPower(static_cast<uint64_t>(k));
+    ASSERT_THAT(Release(), IsOk());
+    ExpectRounds(1);
+  }
+}
+
+TEST_P(BlobOfAReleaseTest, SoDoesAFolderThatIsGone) {
+  Begin();
+  ends_ = 0;
+  const std::filesystem::path aside = folder_ / "aside";
+  std::filesystem::rename(folder_ / kBlobsName, aside);
+  EXPECT_THAT(Release(), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(ends_, 1);
+  Close();
+  std::filesystem::rename(aside, folder_ / kBlobsName);
+  Open();
+  ASSERT_THAT(Release(), IsOk());
+  ExpectRounds(1);
+}
+
 TEST_P(BlobOfAReleaseTest, OnAFullDiskTheReleaseWaits) {
   for (int64_t k = 0; k < operations_; ++k) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));

@@ -55,7 +55,9 @@ class ForwardingStore : public RunStore {
   absl::Status End(const RunId& id, const RunEnding& ending) override {
     return disk_.End(id, ending);
   }
-  absl::Status Reopen(const RunId& id) override { return disk_.Reopen(id); }
+  absl::Status Reopen(const RunId& id, std::string_view entry) override {
+    return disk_.Reopen(id, entry);
+  }
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override {
     return disk_.Releases(id);
   }

@@ -173,7 +173,7 @@ class RunStore {
   virtual absl::Status AppendToJournal(const RunId& id,
                                        const std::vector<std::string>& entries) = 0;
 
-  // In order; empty, or the entry of a release: no attempt is open.
+  // In order; empty, or the entry of a release or of Reopen(): no attempt is open.
   virtual absl::StatusOr<std::vector<std::string>> Journal(const RunId& id) const = 0;
 
   // Whether the run is to pause, and why. ABORTED: the run is missing or has ended.
@@ -187,9 +187,10 @@ class RunStore {
   virtual absl::Status End(const RunId& id, const RunEnding& ending) = 0;
 
   // A run that failed or was stopped is under way again, and neither paused nor to stop.
+  // Its journal has this entry until an attempt is opened.
   //
   // ABORTED: the run is missing, or has not ended in this way.
-  virtual absl::Status Reopen(const RunId& id) = 0;
+  virtual absl::Status Reopen(const RunId& id, std::string_view entry) = 0;
 
   // In order.
   virtual absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const = 0;

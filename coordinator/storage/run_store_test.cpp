@@ -232,7 +232,7 @@ TEST_P(RunStoreTest, KnowsThatARunIsToStopAndWhy) {
   Reopen();
   EXPECT_EQ(store_->Get(run_.id)->stop, "wrong data");
   ASSERT_THAT(End(RunState::kStopped), IsOk());
-  ASSERT_THAT(store_->Reopen(run_.id), IsOk());
+  ASSERT_THAT(store_->Reopen(run_.id, "tried again"), IsOk());
   EXPECT_EQ(store_->Get(run_.id)->stop, std::nullopt);
 }
 
@@ -247,18 +247,18 @@ TEST_P(RunStoreTest, ARunThatFailedIsUnderWayAgainWithAllThatItNeeds) {
   ASSERT_THAT(InsertRun(), IsOk());
   ASSERT_THAT(SaveRelease(0), IsOk());
   ASSERT_THAT(store_->OpenJournal(run_.id, 2, "an entry"), IsOk());
-  EXPECT_THAT(store_->Reopen(run_.id), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(store_->Reopen(run_.id, "tried again"), HasCode(absl::StatusCode::kAborted));
   ASSERT_THAT(End(RunState::kFailed), IsOk());
   Reopen();
   const Digest state = Sha256Of("state " + Adapter(0));
   EXPECT_EQ(store_->Get(run_.id)->optimizer_state, state);
-  ASSERT_THAT(store_->Reopen(run_.id), IsOk());
+  ASSERT_THAT(store_->Reopen(run_.id, "tried again"), IsOk());
   const auto run = store_->Get(run_.id);
   EXPECT_EQ(run->state, RunState::kRunning);
   EXPECT_EQ(run->reason, "");
   EXPECT_EQ(run->ended_at, std::nullopt);
   EXPECT_EQ(run->attempts_opened, 2);
-  EXPECT_THAT(*store_->Journal(run_.id), ::testing::IsEmpty());
+  EXPECT_THAT(*store_->Journal(run_.id), ElementsAre("tried again"));
   EXPECT_THAT(store_->GetBlob(state), IsOk());
   EXPECT_THAT(SaveRelease(1), IsOk());
 }
@@ -268,7 +268,7 @@ TEST_P(RunStoreTest, ARunThatHasFinishedStaysSo) {
   ASSERT_THAT(SaveRelease(0), IsOk());
   ASSERT_THAT(End(RunState::kFinished), IsOk());
   EXPECT_EQ(store_->Get(run_.id)->optimizer_state, std::nullopt);
-  EXPECT_THAT(store_->Reopen(run_.id), HasCode(absl::StatusCode::kAborted));
+  EXPECT_THAT(store_->Reopen(run_.id, "tried again"), HasCode(absl::StatusCode::kAborted));
 }
 
 TEST_P(RunStoreTest, GivesBackReleasesWithTheirEvaluationsAndRoutedTokens) {

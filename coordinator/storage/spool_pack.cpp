@@ -20,6 +20,8 @@ uint64_t SpaceFor(uint64_t size) {
   return (std::max<uint64_t>(size, 1) + kUnit - 1) / kUnit * kUnit;
 }
 
+absl::Status Closed() { return absl::FailedPreconditionError("no more contributions are taken"); }
+
 }  // namespace
 
 // What of it is taken. Thread-safe, but for Keep().
@@ -101,7 +103,7 @@ std::string SpoolPack::Place::name() const { return Spool::NameIn(file_->spooled
 
 absl::StatusOr<std::shared_ptr<SpoolPack::File>> SpoolPack::OpenFile() {
   const std::lock_guard lock(mutex_);
-  if (is_closed_) return absl::FailedPreconditionError("no more contributions are taken");
+  if (is_closed_) return Closed();
   if (file_ == nullptr) {
     ASSIGN_OR_RETURN(SpoolFile file, spool_.Create(run_, 0));
     file_ = std::make_shared<File>(std::move(file));
@@ -118,6 +120,24 @@ absl::StatusOr<std::unique_ptr<SpoolPack::Place>> SpoolPack::NewPlace(uint64_t s
   place.reset();
   file->LetGoOfTheRest();
   return reserved;
+}
+
+absl::StatusOr<SpoolFile> SpoolPack::NewFile(uint64_t size) const {
+  return UnlessClosed(spool_.Create(run_, size));
+}
+
+absl::StatusOr<SpoolFile> SpoolPack::NewFileOrGoOn(std::string_view slot, std::string_view content,
+                                                   uint64_t size) const {
+  return UnlessClosed(spool_.CreateOrGoOn(run_, slot, content, size));
+}
+
+// Asked when the file has its name: who closes the pack before is seen here, and who does
+// so later finds the file.
+absl::StatusOr<SpoolFile> SpoolPack::UnlessClosed(absl::StatusOr<SpoolFile> made) const {
+  const std::lock_guard lock(mutex_);
+  if (!is_closed_ || !made.ok()) return made;
+  made->Discard();
+  return Closed();
 }
 
 bool SpoolPack::CanKeep(const Place& place) const {

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -33,6 +34,12 @@ class SpoolPack {
   // nobody needs. FAILED_PRECONDITION: it is closed. INTERNAL.
   absl::StatusOr<std::unique_ptr<Place>> NewPlace(uint64_t size);
 
+  // A file of its own for something large; as Spool::Create() and Spool::CreateOrGoOn().
+  // FAILED_PRECONDITION: it is closed.
+  absl::StatusOr<SpoolFile> NewFile(uint64_t size) const;
+  absl::StatusOr<SpoolFile> NewFileOrGoOn(std::string_view slot, std::string_view content,
+                                          uint64_t size) const;
+
   // Whether what is written in it can be kept: not if its file was given up meanwhile.
   bool CanKeep(const Place& place) const;
 
@@ -52,7 +59,8 @@ class SpoolPack {
   // None of it is wanted any more, nor any other file of the run: Spool::SetAside().
   [[nodiscard]] std::function<void()> Clear();
 
-  // Nor is there more to come, for good: the file is left to Spool::Remove().
+  // Nor is there more to come, for good: no file of the run is made that a later
+  // Spool::Remove() does not find.
   void Close();
 
   const Spool& spool() const { return spool_; }
@@ -62,6 +70,7 @@ class SpoolPack {
   class File;
 
   absl::StatusOr<std::shared_ptr<File>> OpenFile();
+  absl::StatusOr<SpoolFile> UnlessClosed(absl::StatusOr<SpoolFile> made) const;
 
   const Spool& spool_;
   const std::string run_;

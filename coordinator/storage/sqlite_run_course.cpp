@@ -100,15 +100,20 @@ absl::Status SqliteRunStore::RequestStop(const RunId& id, const std::string& rea
       reason, id.value);
 }
 
-absl::Status SqliteRunStore::Reopen(const RunId& id) {
+absl::Status SqliteRunStore::Reopen(const RunId& id, std::string_view entry) {
   const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(database_.Run(
       "UPDATE runs SET state = CASE WHEN rounds_done + attempts_opened > 0 THEN 'running' "
       "ELSE 'inviting' END, reason = '', ended_at_ms = NULL, stop = NULL "
       "WHERE id = ? AND state IN ('failed', 'stopped')",
       id.value));
-  if (database_.ChangedRows() == 1) return absl::OkStatus();
-  return absl::AbortedError(fmt::format("{} has neither failed nor been stopped", id.value));
+  if (database_.ChangedRows() != 1) {
+    return absl::AbortedError(fmt::format("{} has neither failed nor been stopped", id.value));
+  }
+  RETURN_IF_ERROR(DropJournal(id));
+  RETURN_IF_ERROR(InsertIntoJournal(id, entry));
+  return std::move(transaction).Commit();
 }
 
 }  // namespace fedtune

@@ -77,9 +77,10 @@ absl::Status SqliteRunStore::PutFile(const Digest& digest, std::span<const std::
   return IsLarge(bytes.size()) ? Judge(blobs_.Put(digest, bytes)) : absl::OkStatus();
 }
 
-// A disk that fails one file fails the store.
+// A disk that fails one file fails the store, also one that has become read-only, and a
+// folder that is gone: no run is to blame for it.
 absl::Status SqliteRunStore::Judge(absl::Status of_file) {
-  if (!absl::IsInternal(of_file)) return of_file;
+  if (of_file.ok() || absl::IsResourceExhausted(of_file)) return of_file;
   const std::lock_guard lock(mutex_);
   return database_.End(Message(of_file));
 }

@@ -47,7 +47,7 @@ class SqliteRunStore final : public RunStore {
   absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override;
   absl::Status RequestStop(const RunId& id, const std::string& reason) override;
   absl::Status End(const RunId& id, const RunEnding& ending) override;
-  absl::Status Reopen(const RunId& id) override;
+  absl::Status Reopen(const RunId& id, std::string_view entry) override;
   absl::StatusOr<std::vector<ReleaseRecord>> Releases(const RunId& id) const override;
   absl::StatusOr<std::vector<ClientView>> Clients(const RunId& id) const override;
   absl::StatusOr<std::vector<EvaluationSummary>> Evaluations(const RunId& id) const override;

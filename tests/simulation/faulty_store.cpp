@@ -62,9 +62,9 @@ absl::Status FaultyStore::End(const RunId& id, const RunEnding& ending) {
   return Change("store the end", [&] { return disk().End(id, ending); });
 }
 
-absl::Status FaultyStore::Reopen(const RunId& id) {
+absl::Status FaultyStore::Reopen(const RunId& id, std::string_view entry) {
   return Change("open the run again", [&]() -> absl::Status {
-    RETURN_IF_ERROR(disk().Reopen(id));
+    RETURN_IF_ERROR(disk().Reopen(id, entry));
     auditor_.Retried();
     return absl::OkStatus();
   });

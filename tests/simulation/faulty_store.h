@@ -54,7 +54,7 @@ class FaultyStore final : public ForwardingStore {
   absl::Status SetPause(const RunId& id, const std::optional<std::string>& reason) override;
   absl::Status RequestStop(const RunId& id, const std::string& reason) override;
   absl::Status End(const RunId& id, const RunEnding& ending) override;
-  absl::Status Reopen(const RunId& id) override;
+  absl::Status Reopen(const RunId& id, std::string_view entry) override;
 
  private:
   absl::Status Change(std::string_view what, const std::function<absl::Status()>& change);

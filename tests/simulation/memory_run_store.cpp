@@ -151,7 +151,7 @@ absl::Status MemoryRunStore::End(const RunId& id, const RunEnding& ending) {
   return absl::OkStatus();
 }
 
-absl::Status MemoryRunStore::Reopen(const RunId& id) {
+absl::Status MemoryRunStore::Reopen(const RunId& id, std::string_view entry) {
   const auto found = rows_.find(id);
   if (found == rows_.end() || !HasEnded(found->second.run.state) ||
       found->second.run.state == RunState::kFinished) {
@@ -162,6 +162,7 @@ absl::Status MemoryRunStore::Reopen(const RunId& id) {
   run.reason.clear();
   run.ended_at.reset();
   run.stop.reset();
+  found->second.journal = {std::string(entry)};
   return absl::OkStatus();
 }
 

@@ -40,6 +40,13 @@ Spool OpenSpool(const std::filesystem::path& directory) {
   return *std::move(spool);
 }
 
+// Between two rounds there is a journal, too.
+bool HasAttempt(const std::vector<std::string>& journal) {
+  if (journal.empty()) return false;
+  const absl::StatusOr<JournalEntry> first = JournalEntryFromBytes(journal.front());
+  return !first.ok() || !std::holds_alternative<BetweenRounds>(first->what);
+}
+
 // As a client that goes on where an earlier call was cut off.
 template <typename Destination>
 absl::Status AppendTo(Destination& destination, std::string_view bytes) {
@@ -188,7 +195,7 @@ void SimulatedCoordinator::Start() {
                                             .log = process.log},
                          QueuesOf(process_));
   const std::optional<RunRecord> before = auditor_.disk();
-  const bool is_open = before.has_value() && !disk_.Journal(kRun)->empty();
+  const bool is_open = before.has_value() && HasAttempt(*disk_.Journal(kRun));
   const bool may_be_over = faulty_.BeginProcess();
   const absl::Status resumed = Do([](Process& p) { return p.driver->runs.ResumeAll(); });
   auditor_.Excuse(ground_.scheduler.now());

@@ -33,7 +33,7 @@ absl::StatusOr<SpooledBytes> SpooledBytes::Create(SpoolPack& pack, uint64_t size
     bytes.place_ = *std::move(place);
     return bytes;
   }
-  absl::StatusOr<SpoolFile> file = pack.spool().Create(pack.run(), size);
+  absl::StatusOr<SpoolFile> file = pack.NewFile(size);
   RETURN_IF_ERROR(TryAgain(file.status()));
   bytes.file_ = *std::move(file);
   return bytes;
@@ -43,8 +43,7 @@ absl::StatusOr<SpooledBytes> SpooledBytes::CreateOrGoOn(SpoolPack& pack, std::st
                                                         const Digest& content, uint64_t size) {
   SpooledBytes bytes(size);
   if (bytes.is_small()) return Create(pack, size);
-  absl::StatusOr<SpoolFile> file =
-      pack.spool().CreateOrGoOn(pack.run(), slot, content.ToHex(), size);
+  absl::StatusOr<SpoolFile> file = pack.NewFileOrGoOn(slot, content.ToHex(), size);
   RETURN_IF_ERROR(TryAgain(file.status()));
   bytes.file_ = *std::move(file);
   const absl::StatusOr<uint64_t> there = bytes.file_->Size();

@@ -2,6 +2,7 @@
 
 #include "coordinator/driver/release/pending_release.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 #include <variant>
@@ -82,9 +83,9 @@ absl::StatusOr<ReleaseRecord> PendingRelease::Store(const Traffic& traffic, absl
                     .adapter = adapter_->digest(),
                     .started_at = StartedAt(),
                     .ended_at = now};
-  if (const auto work = parts_.effect.oldest_work) release.oldest_wanted = *work - 1;
-  if (const auto& blamed = parts_.effect.blamed; !blamed.empty()) {
-    release.journal = ToBytes({.at = absl::ZeroDuration(), .what = BetweenRounds{blamed}});
+  release.oldest_wanted = OldestWanted();
+  if (const BetweenRounds& between = parts_.effect.between; !between.empty()) {
+    release.journal = ToBytes({.at = absl::ZeroDuration(), .what = between});
   }
   release.contributions = Contributions();
   release.adapter = adapter_->bytes();
@@ -95,6 +96,15 @@ absl::StatusOr<ReleaseRecord> PendingRelease::Store(const Traffic& traffic, absl
   if (stored.ok()) return release.record;
   if (next_ != nullptr && !next_->can_be_kept()) next_.reset();
   return stored;
+}
+
+// What somebody who is late has started from.
+std::optional<int64_t> PendingRelease::OldestWanted() const {
+  std::optional<int64_t> oldest;
+  for (const auto& [institution, work] : parts_.effect.between.work) {
+    oldest = std::min(oldest.value_or(work.round - 1), work.round - 1);
+  }
+  return oldest;
 }
 
 absl::Time PendingRelease::StartedAt() const {

@@ -76,6 +76,7 @@ class PendingRelease {
   absl::Status Unmask(const MaskedSum& sum);
   absl::Status MakeNext();
   const MeanSource& mean() const;
+  std::optional<int64_t> OldestWanted() const;
   absl::Time StartedAt() const;
   std::vector<ContributionRecord> Contributions() const;
 
