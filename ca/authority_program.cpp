@@ -139,7 +139,7 @@ absl::Status Issue(const IssueOptions& options, const Clock& clock) {
       .hosts = options.hosts,
       .valid_for = options.days * kDay};
   ASSIGN_OR_RETURN(const std::vector<IssuedCertificate> issued,
-                   directory.IssueAll(*requests, approval, clock.Now()));
+                   directory.Issue(*requests, approval, clock.Now()));
   std::string bundle;
   for (const IssuedCertificate& one : issued) bundle += one.pem;
   RETURN_IF_ERROR(WriteFileAtomically(options.out, bundle));
