@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/elements_in_memory.h"
 #include "tests/support/optimized_adapter.h"
+#include "tests/support/quantizer_steps.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/values_in_memory.h"
 
@@ -194,7 +195,7 @@ TEST_P(MaskedVectorRingTest, SumsDecodeToWhatTheClientsHad) {
 
     std::vector<float> mean(static_cast<size_t>(layout.value_count()));
     ASSERT_THAT(sum->Mean(0, mean), IsOk());
-    const double step = layout.quantizer().MeanStep(sum->counted().total_weight);
+    const double step = testing::MeanStep(settings, sum->counted().total_weight);
     const double error = step * static_cast<double>(clients.size());
     for (size_t i = 0; i < mean.size(); ++i) {
       ASSERT_NEAR(mean[i], ClippedMean(clients, i, 0.5f), error + 0x1p-22);
@@ -341,7 +342,7 @@ TEST_F(MaskedVectorTest, TheNextAdapterIsMadeOfItsMean) {
   const std::vector<float> zero(client_.delta.size());
   const auto next = testing::NextAdapter(adapter, testing::OptimizedAdapter(zero), *sum, {});
   ASSERT_THAT(next, IsOk());
-  const double step = layout_.quantizer().MeanStep(client_.round.weight);
+  const double step = testing::MeanStep(layout_.quantizer().settings(), client_.round.weight);
   for (size_t i = 0; i < zero.size(); ++i) {
     ASSERT_NEAR(next->values[i], std::clamp(client_.delta[i], -1.0f, 1.0f), step + 0x1p-22);
   }

@@ -75,11 +75,6 @@ Quantizer::Quantizer(const QuantizerSettings& settings)
                1),
       kernel_(QuantizeKernels().back().kernel) {}
 
-double Quantizer::MeanStep(int64_t total_weight) const {
-  return settings_.clip / largest_ * static_cast<double>(settings_.max_weight) /
-         static_cast<double>(total_weight);
-}
-
 void Quantizer::Quantize(const MaskStreams& rounding, int64_t weight, int64_t first,
                          std::span<const float> values, std::span<uint32_t> elements) const {
   Check(weight >= 1 && weight <= settings_.max_weight, "a weight that the plan does not allow");

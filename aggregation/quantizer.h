@@ -51,10 +51,6 @@ class Quantizer {
   static absl::StatusOr<Quantizer> Create(const QuantizerSettings& settings);
 
   const QuantizerSettings& settings() const { return settings_; }
-  int32_t largest() const { return largest_; }  // S.
-
-  // The step of a mean over `total_weight`.
-  double MeanStep(int64_t total_weight) const;
 
   // Values first, first + 1, ... of a client's vector as elements of the ring.
   // `rounding` has one stream, of the client's secret key for this round, in the
@@ -75,7 +71,7 @@ class Quantizer {
   explicit Quantizer(const QuantizerSettings& settings);
 
   QuantizerSettings settings_;
-  int32_t largest_;
+  int32_t largest_;  // S.
   QuantizeKernel kernel_;
 };
 

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/quantizer_steps.h"
 #include "tests/support/status_matchers.h"
 
 namespace fedtune {
@@ -91,9 +92,10 @@ TEST(QuantizerTest, IsOffByLessThanOneStep) {
     const std::vector<float> values = Noise(10'000, 0.1f, 1);
     std::vector<float> back(values.size());
     ASSERT_THAT(quantizer->Mean(Quantized(*quantizer, values), 1, 1, back), IsOk());
+    const double step = testing::MeanStep(quantizer->settings(), 1);
     for (size_t i = 0; i < values.size(); ++i) {
       const float clipped = std::clamp(values[i], -0.5f, 0.5f);
-      ASSERT_NEAR(back[i], clipped, quantizer->MeanStep(1) + 0x1p-22 * std::abs(clipped));
+      ASSERT_NEAR(back[i], clipped, step + 0x1p-22 * std::abs(clipped));
     }
   }
 }
@@ -108,7 +110,8 @@ TEST(QuantizerTest, IsRightOnAverage) {
     for (const uint32_t element : drawn) sum += static_cast<int16_t>(element);
     // Five deviations of a mean of draws that vary by half a step at most: a
     // false alarm in one of a million seeds, and the seed is fixed.
-    const double wanted = static_cast<double>(value) * 0.3 * quantizer->largest();
+    const double wanted =
+        static_cast<double>(value) * 0.3 * testing::LargestStep(quantizer->settings());
     EXPECT_NEAR(sum / kDraws, wanted, 5 * 0.5 / std::sqrt(kDraws) + 0x1p-17);
   }
 }
@@ -116,7 +119,7 @@ TEST(QuantizerTest, IsRightOnAverage) {
 TEST(QuantizerTest, CutsAtTheClip) {
   const auto quantizer = Quantizer::Create({.max_cohort = 3, .clip = 0.25});
   const float values[] = {0.25f, -0.25f, 1e30f, -1e30f, std::numeric_limits<float>::max()};
-  const auto largest = static_cast<uint32_t>(quantizer->largest());
+  const auto largest = static_cast<uint32_t>(testing::LargestStep(quantizer->settings()));
   EXPECT_THAT(Quantized(*quantizer, values),
               ::testing::ElementsAre(largest, -largest, largest, -largest, largest));
 }

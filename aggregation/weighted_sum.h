@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <memory>
 #include <span>
 #include <vector>
@@ -59,8 +58,6 @@ class WeightedSum final : public MeanSource {
 
   FactorSet factors() const override { return factors_; }
   int64_t value_count() const { return layout_.parameter_count(factors_); }
-  int64_t contribution_count() const { return std::ssize(contributions_); }
-  int64_t total_weight() const { return total_weight_; }
 
   // sum / total_weight in fp64, rounded to fp32. Errors: of the places where the
   // contributions lie.

@@ -63,8 +63,6 @@ TEST(WeightedSumTest, GivesTheWeightedMean) {
   ASSERT_THAT(Add(sum, std::vector<float>(6, 1.0f), 1), IsOk());
   ASSERT_THAT(Add(sum, std::vector<float>(6, -0.5f), 3), IsOk());
   EXPECT_THAT(MeanOf(sum), Each(-0.125f));
-  EXPECT_EQ(sum.total_weight(), 4);
-  EXPECT_EQ(sum.contribution_count(), 2);
 }
 
 TEST(WeightedSumTest, WorksOnTheFactorsOfTheRoundOnly) {
@@ -95,7 +93,6 @@ TEST(WeightedSumTest, FindsWhatCannotBeReadAndGoesOnWithoutIt) {
   sum.Remove(1);
   EXPECT_THAT(sum.Unreadable(), IsEmpty());
   EXPECT_THAT(MeanOf(sum), Each(-0.125f));
-  EXPECT_EQ(sum.total_weight(), 4);
   EXPECT_THAT(sum.CanAdd(range, most), IsOk()) << "its room is free";
 }
 
@@ -162,10 +159,12 @@ TEST(WeightedSumTest, IsWithinHalfAStepOfTheExactMean) {
   const std::vector<float> mean = MeanOf(sum);
   for (size_t i = 0; i < size; ++i) {
     long double exact = 0;
+    long double total_weight = 0;
     for (const auto& [delta, weight] : contributions) {
       exact += static_cast<long double>(delta[i]) * static_cast<long double>(weight);
+      total_weight += static_cast<long double>(weight);
     }
-    exact /= static_cast<long double>(sum.total_weight());
+    exact /= total_weight;
     const double rounding = std::abs(static_cast<double>(exact)) * 0x1p-24;
     ASSERT_NEAR(mean[i], static_cast<double>(exact), kStep / 2 + rounding);
   }
@@ -252,8 +251,6 @@ TEST(WeightedSumTest, ARefusedContributionLeavesTheSumUnchanged) {
   bad[5] = 20000;
   EXPECT_THAT(Add(sum, bad, 1), HasCode(kTooLarge));
   EXPECT_THAT(MeanOf(sum), Each(0.25f));
-  EXPECT_EQ(sum.contribution_count(), 1);
-  EXPECT_EQ(sum.total_weight(), 3);
 }
 
 TEST(WeightedSumTest, GivesTheMeanOfAnyPiece) {

@@ -127,14 +127,7 @@ absl::StatusOr<AuthorityDirectory> AuthorityDirectory::Open(
   return AuthorityDirectory(*std::move(authority), std::move(issued));
 }
 
-absl::StatusOr<IssuedCertificate> AuthorityDirectory::Issue(const CertificateRequest& request,
-                                                            const Approval& approval,
-                                                            absl::Time now) {
-  ASSIGN_OR_RETURN(std::vector<IssuedCertificate> issued, IssueAll({&request, 1}, approval, now));
-  return std::move(issued.front());
-}
-
-absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::IssueAll(
+absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::Issue(
     std::span<const CertificateRequest> requests, const Approval& approval, absl::Time now) {
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(issued_));
   std::vector<IssuedCertificate> issued;

@@ -43,26 +43,21 @@ class AuthorityDirectory {
                                                    absl::Duration valid_for, absl::Time now);
 
   // NOT_FOUND: there is no authority. DATA_LOSS: it has lost its record. Errors of
-  // PrivateKey::Load(),
-  // CertificateAuthority::Restore() and SqliteDatabase.
+  // PrivateKey::Load(), CertificateAuthority::Restore() and SqliteDatabase.
   static absl::StatusOr<AuthorityDirectory> Open(const std::filesystem::path& directory);
 
-  // Issues and records. Errors of CertificateAuthority::Issue(), and of
-  // SqliteDatabase: then no certificate is returned.
-  absl::StatusOr<IssuedCertificate> Issue(const CertificateRequest& request,
-                                          const Approval& approval, absl::Time now);
-
-  // The same for all requests of one file, or for none of them. Approving a
-  // client approves its institution's signer, too, whatever the order; the first
-  // signing certificate of an institution gives it its number.
-  absl::StatusOr<std::vector<IssuedCertificate>> IssueAll(
-      std::span<const CertificateRequest> requests, const Approval& approval, absl::Time now);
+  // Issues and records, for all requests of one file or for none of them. Approving
+  // a client approves its institution's signer, too, whatever the order; the first
+  // signing certificate of an institution gives it its number. Errors of
+  // CertificateAuthority::Issue() and of SqliteDatabase.
+  absl::StatusOr<std::vector<IssuedCertificate>> Issue(std::span<const CertificateRequest> requests,
+                                                       const Approval& approval, absl::Time now);
 
   // Signs the roster of all institutions that have a signing certificate which
   // is valid at `now`; the newest counts. The text, whose version nobody has
   // seen, is recorded before it is returned.
-  // FAILED_PRECONDITION: there is no such institution. DATA_LOSS: one of the certificates
-  // on the record is not the authority's, or not any more.
+  // FAILED_PRECONDITION: there is no such institution. DATA_LOSS: one of the
+  // certificates on the record is not the authority's, or not any more.
   absl::StatusOr<std::string> SignRoster(absl::Time now);
 
   // Everything issued so far, oldest first. DATA_LOSS: a record is damaged.

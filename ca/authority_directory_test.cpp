@@ -38,8 +38,11 @@ class AuthorityDirectoryTest : public ::testing::Test {
 
   absl::StatusOr<IssuedCertificate> Issue(AuthorityDirectory& directory) {
     const auto pem = MakeCertificateRequest(PrivateKey::Generate(), kStAnna);
-    return directory.Issue(*CertificateRequest::Parse(*pem),
-                           {.identity = kStAnna, .hosts = {}, .valid_for = absl::Hours(24)}, kNow);
+    const auto request = CertificateRequest::Parse(*pem);
+    auto issued = directory.Issue(
+        {&*request, 1}, {.identity = kStAnna, .hosts = {}, .valid_for = absl::Hours(24)}, kNow);
+    if (!issued.ok()) return issued.status();
+    return std::move(issued->front());
   }
 
   const TemporaryDirectory directory_;
@@ -147,7 +150,7 @@ class RosterSigningTest : public AuthorityDirectoryTest {
     const Identity identity = {.federation = "north", .role = Role::kSigner, .name = name};
     const auto request = CertificateRequest::Parse(*MakeSigningRequest(key, identity));
     absl::StatusOr<AuthorityDirectory> authority = AuthorityDirectory::Open(path_);
-    ASSERT_THAT(authority->Issue(*request,
+    ASSERT_THAT(authority->Issue({&*request, 1},
                                  {.identity = identity, .hosts = {}, .valid_for = valid_for}, kNow),
                 IsOk());
   }
@@ -235,7 +238,7 @@ TEST_F(RosterSigningTest, IssuesAllOfAFileOrNothing) {
   requests.push_back(*CertificateRequest::Parse(
       *MakeSigningRequest(uke_, {.federation = "north", .role = Role::kSigner, .name = "uke"})));
   absl::StatusOr<AuthorityDirectory> authority = AuthorityDirectory::Open(path_);
-  EXPECT_THAT(authority->IssueAll(
+  EXPECT_THAT(authority->Issue(
                   requests, {.identity = kStAnna, .hosts = {}, .valid_for = absl::Hours(24)}, kNow),
               HasCode(absl::StatusCode::kPermissionDenied));
   EXPECT_THAT(*authority->List(), IsEmpty());

@@ -15,6 +15,8 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "coordinator/storage/backup.h"
+#include "coordinator/storage/file_owner.h"
+#include "coordinator/storage/kept_backups.h"
 #include "coordinator/storage/state_check.h"
 #include "fmt/format.h"
 #include "privacy/identity/expiry.h"

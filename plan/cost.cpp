@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/cpu.h"
+#include "model/checkpoint/widened_weights.h"
 #include "plan/routing_shape.h"
 #include "plan/secure_vector.h"
 #include "privacy/secure_aggregation/session_parameters.h"
@@ -18,11 +19,8 @@ namespace {
 
 constexpr int64_t kAdapterValueBytes = 4;
 
-// As the client trains: up to so many parameters are widened to fp32, from bf16 only
-// fewer than the second; these many tokens go through the model together, and these many logits,
+// As the client trains: so many tokens go through the model together, and so many logits,
 // but of so many rows at least.
-constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
-constexpr int64_t kMaxExactParameters = int64_t{1} << 26;
 constexpr double kTokensTogether = 8192;
 constexpr double kLogitsTogether = 1 << 22;
 constexpr double kFewestLogitRows = 128;

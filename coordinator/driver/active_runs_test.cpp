@@ -26,7 +26,6 @@ using testing::HasCode;
 using ::testing::IsEmpty;
 using testing::IsOk;
 using ::testing::Optional;
-using testing::SilentLine;
 using ::testing::StartsWith;
 
 const Institution kAda{"ada"};
@@ -95,7 +94,7 @@ class UnwillingStore final : public ForwardingStore {
 class ActiveRunsTest : public testing::StoredRunFixture {
  protected:
   ActiveRunsTest() {
-    lines_.Connect(kAda, std::make_shared<SilentLine>());
+    Connect(kAda);
     NewProcess();
   }
 

@@ -31,7 +31,7 @@ class HeededEventsTest : public testing::StoredRunFixture {
  protected:
   void SetUp() override {
     NewProcess(store_);
-    lines_.Connect(kAda, std::make_shared<SilentLine>());
+    Connect(kAda);
     lines_.Connect(kBea, beas_line_);
     Start("count = 1\nquorum = 2");
     for (const Institution& client : {kAda, kBea}) run().Receive(client, RunAccepted{10});
@@ -43,10 +43,7 @@ class HeededEventsTest : public testing::StoredRunFixture {
 
   // Everything that waits is written together with a contribution.
   std::vector<std::string> WrittenWithAContribution() {
-    HandedIn handed = Trained(kAda, 0, 1);
-    HandedIn* const one = &handed;
-    run().Take({&one, 1});
-    EXPECT_THAT(*handed.outcome, IsOk());
+    EXPECT_THAT(HandIn(run(), Trained(kAda, 0, 1)), IsOk());
     return store_.written;
   }
 

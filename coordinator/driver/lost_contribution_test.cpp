@@ -12,20 +12,15 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_queues.h"
 #include "tests/support/full_store.h"
+#include "tests/support/held_run.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/stored_run.h"
 
 namespace fedtune {
 namespace {
 
-using testing::FakeTimers;
 using testing::FullStore;
-using testing::HeldWork;
 using testing::IsOk;
-using testing::SilentLine;
 
 const Institution kAda{"ada"};
 const Institution kBea{"bea"};
@@ -41,13 +36,11 @@ std::string LargeModelJson() {
 
 // A run of one round with two clients, one of whom has contributed what a file of its own
 // keeps, when the coordinator is started again.
-class LostContributionTest : public testing::StoredRunFixture {
+class LostContributionTest : public testing::HeldRunFixture {
  protected:
   LostContributionTest() {
-    for (const Institution& client : {kAda, kBea}) {
-      lines_.Connect(client, std::make_shared<SilentLine>());
-    }
-    StartProcess();
+    for (const Institution& client : {kAda, kBea}) Connect(client);
+    NewHeldProcess(store_);
     absl::StatusOr<RunDriver::Parts> parts =
         PartsOf("count = 1\nquorum = 1\ndeadline = \"10m\"", LargeModelJson());
     run_ = *runs_->Start(*std::move(parts));
@@ -55,20 +48,8 @@ class LostContributionTest : public testing::StoredRunFixture {
     EXPECT_THAT(AdaContributes(), IsOk());
   }
 
-  void StartProcess() {
-    if (runs_ != nullptr) runs_->Shutdown();
-    auto work = std::make_unique<HeldWork>();
-    work_ = work.get();
-    auto timers = std::make_unique<FakeTimers>(time_, *work);
-    timers_ = timers.get();
-    runs_ = std::make_unique<ActiveRuns>(
-        ActiveRuns::Parts{
-            .store = store_, .spool = spool_, .lines = lines_, .clock = time_, .log = log_},
-        ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
-  }
-
   void DamageWhatAdaHandedInAndStartAgain() {
-    StartProcess();
+    NewHeldProcess(store_);
     for (const auto& file : std::filesystem::directory_iterator(directory_.path() / "spool")) {
       std::fstream(file.path()).seekp(4'000'003).put('\x7f');
     }
@@ -77,11 +58,7 @@ class LostContributionTest : public testing::StoredRunFixture {
   }
 
   absl::Status AdaContributes() {
-    const std::vector<float> values(kLargeValues, 1);
-    HandedIn handed = Trained(kAda, 0, values);
-    HandedIn* const one = &handed;
-    run_->Take({&one, 1});
-    return handed.outcome->status();
+    return HandIn(*run_, Trained(kAda, 0, std::vector<float>(kLargeValues, 1)));
   }
 
   // All that is left to wait for: the round is complete.
@@ -89,13 +66,7 @@ class LostContributionTest : public testing::StoredRunFixture {
     run_->Receive(kBea, ClientFailed{.round = 0, .attempt = view().attempt, .reason = "no GPU"});
   }
 
-  RunView view() const { return run_->overview().view; }
-
-  testing::FakeClock time_;
-  HeldWork* work_ = nullptr;
-  FakeTimers* timers_ = nullptr;
   FullStore store_{*stored_};
-  std::shared_ptr<RunDriver> run_;
 };
 
 TEST_F(LostContributionTest, IsAskedForAgain) {

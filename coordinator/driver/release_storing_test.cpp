@@ -101,10 +101,7 @@ class ReleaseStoringTest : public testing::StoredRunFixture {
     const auto run = Start("count = 2\nquorum = 1");
     run->Receive(kAda, RunAccepted{10});
     first_ = line_->Next<RoundAssignment>();
-    HandedIn handed = Trained(kAda, first_.round, 1);
-    HandedIn* const one = &handed;
-    run->Take({&one, 1});
-    ASSERT_THAT(*handed.outcome, IsOk());
+    ASSERT_THAT(HandIn(*run, Trained(kAda, first_.round, 1)), IsOk());
   }
 
   const std::shared_ptr<RememberingLine> line_ = std::make_shared<RememberingLine>();

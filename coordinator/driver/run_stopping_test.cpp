@@ -17,7 +17,6 @@ namespace {
 
 using testing::HasCode;
 using testing::IsOk;
-using testing::SilentLine;
 
 const Institution kAda{"ada"};
 constexpr auto kFull = absl::StatusCode::kResourceExhausted;
@@ -45,7 +44,7 @@ class FullStore final : public ForwardingStore {
 class RunStoppingTest : public testing::StoredRunFixture {
  protected:
   RunStoppingTest() {
-    lines_.Connect(kAda, std::make_shared<SilentLine>());
+    Connect(kAda);
     NewProcess(store_);
     run_ = Start("count = 2\nquorum = 1");
     run_->Receive(kAda, RunAccepted{10});

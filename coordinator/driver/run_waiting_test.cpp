@@ -9,52 +9,38 @@
 #include "coordinator/driver/client_gateway.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_queues.h"
 #include "tests/support/full_store.h"
+#include "tests/support/held_run.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/stored_run.h"
 
 namespace fedtune {
 namespace {
 
 using ::testing::ElementsAre;
-using testing::FakeTimers;
 using testing::FullStore;
 using testing::HasCode;
 using ::testing::HasSubstr;
-using testing::HeldWork;
 using ::testing::IsEmpty;
 using testing::IsOk;
 using testing::kFull;
-using testing::SilentLine;
 using ::testing::SizeIs;
 
 const Institution kAda{"ada"};
+
 // A run with one client, which has 10 minutes for each round.
-class RunWaitingTest : public testing::StoredRunFixture {
+class RunWaitingTest : public testing::HeldRunFixture {
  protected:
   RunWaitingTest() {
-    lines_.Connect(kAda, std::make_shared<SilentLine>());
-    auto work = std::make_unique<HeldWork>();
-    auto timers = std::make_unique<FakeTimers>(time_, *work);
-    timers_ = timers.get();
-    runs_ = std::make_unique<ActiveRuns>(
-        ActiveRuns::Parts{
-            .store = store_, .spool = spool_, .lines = lines_, .clock = time_, .log = log_},
-        ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
+    Connect(kAda);
+    NewHeldProcess(store_);
     run_ = Start("count = 1\nquorum = 1\ndeadline = \"10m\"");
     run_->Receive(kAda, RunAccepted{10});
   }
 
-  RunView view() const { return run_->overview().view; }
-
   absl::Status Contribute() {
-    HandedIn handed = Trained(kAda, 0, 1);
-    HandedIn* const one = &handed;
-    run_->Take({&one, 1});
+    const absl::Status outcome = HandIn(*run_, Trained(kAda, 0, 1));
     timers_->Pass(absl::ZeroDuration());
-    return handed.outcome->status();
+    return outcome;
   }
 
   // Its client offers what cannot be kept a few seconds after each upload.
@@ -68,10 +54,7 @@ class RunWaitingTest : public testing::StoredRunFixture {
     }
   }
 
-  testing::FakeClock time_;
-  FakeTimers* timers_ = nullptr;
   FullStore store_{*stored_};
-  std::shared_ptr<RunDriver> run_;
 };
 
 TEST_F(RunWaitingTest, ARoundDoesNotEndWhileWhatIsHandedInCannotBeKept) {

@@ -11,55 +11,34 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_queues.h"
+#include "tests/support/held_run.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/stored_run.h"
 
 namespace fedtune {
 namespace {
 
 using ::testing::Contains;
-using testing::FakeTimers;
 using ::testing::HasSubstr;
-using testing::HeldWork;
 using testing::IsOk;
 using ::testing::Not;
-using testing::SilentLine;
 
 // Two of three clients are asked in a round, and both are needed.
-class SittingOutTest : public testing::StoredRunFixture {
+class SittingOutTest : public testing::HeldRunFixture {
  protected:
   SittingOutTest() {
-    for (const char* name : {"ada", "bea", "coy"}) {
-      lines_.Connect({name}, std::make_shared<SilentLine>());
-    }
-    NewProcess();
+    for (const char* name : {"ada", "bea", "coy"}) Connect({name});
+    NewHeldProcess(*stored_);
     run_ = Start("count = 100\nquorum = 2\ncohort_size = 2");
     for (const Institution& each : lines_.Connected()) run_->Receive(each, RunAccepted{10});
     timers_->Pass(absl::Seconds(1));  // Their answers are stored.
   }
 
-  void NewProcess() {
-    if (runs_ != nullptr) runs_->Shutdown();
-    auto work = std::make_unique<HeldWork>();
-    auto timers = std::make_unique<FakeTimers>(time_, *work);
-    timers_ = timers.get();
-    runs_ = std::make_unique<ActiveRuns>(
-        ActiveRuns::Parts{
-            .store = *stored_, .spool = spool_, .lines = lines_, .clock = time_, .log = log_},
-        ActiveRuns::Queues{.work = std::move(work), .timers = std::move(timers)});
-  }
-
   void Restart() {
-    run_.reset();
-    NewProcess();
+    NewHeldProcess(*stored_);
     ASSERT_THAT(runs_->ResumeAll(), IsOk());
     run_ = runs_->Find(kRun);
     ASSERT_NE(run_, nullptr);
   }
-
-  RunView view() const { return run_->overview().view; }
 
   std::vector<Institution> Asked() const {
     std::vector<Institution> asked;
@@ -77,9 +56,7 @@ class SittingOutTest : public testing::StoredRunFixture {
   void RoundCounts() {
     const int64_t round = view().rounds_done;
     for (const Institution& each : Asked()) {
-      HandedIn handed = Trained(each, round, 1);
-      HandedIn* const one = &handed;
-      run_->Take({&one, 1});
+      EXPECT_THAT(HandIn(*run_, Trained(each, round, 1)), IsOk());
       timers_->Pass(absl::ZeroDuration());
     }
     ASSERT_EQ(view().rounds_done, round + 1);
@@ -97,10 +74,6 @@ class SittingOutTest : public testing::StoredRunFixture {
     RoundCounts();
     ASSERT_EQ(view().state, RunState::kPaused);
   }
-
-  testing::FakeClock time_;
-  FakeTimers* timers_ = nullptr;
-  std::shared_ptr<RunDriver> run_;
 };
 
 TEST_F(SittingOutTest, IsKnownToEveryProcessBetweenTwoRounds) {

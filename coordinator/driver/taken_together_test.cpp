@@ -22,7 +22,6 @@ using ::testing::ElementsAre;
 using ::testing::Field;
 using testing::HasCode;
 using testing::IsOk;
-using testing::SilentLine;
 using ::testing::SizeIs;
 
 // Counts what comes in one transaction, and refuses what it is told to.
@@ -58,7 +57,7 @@ class TakenTogetherTest : public testing::StoredRunFixture {
     NewProcess(store_);
     for (int i = 0; i < clients; ++i) {
       clients_.push_back({fmt::format("site-{}", i)});
-      lines_.Connect(clients_.back(), std::make_shared<SilentLine>());
+      Connect(clients_.back());
     }
     Start(fmt::format("count = 1\nquorum = 2\n{}", rounds));
     for (const Institution& client : clients_) run().Receive(client, RunAccepted{10});

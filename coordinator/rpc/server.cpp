@@ -17,7 +17,7 @@
 #include "coordinator/rpc/listening.h"
 #include "coordinator/rpc/open_streams.h"
 #include "coordinator/rpc/training_service.h"
-#include "coordinator/storage/backup.h"
+#include "coordinator/storage/lost_database.h"
 #include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"

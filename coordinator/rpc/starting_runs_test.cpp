@@ -10,26 +10,31 @@ namespace {
 using enum grpc::StatusCode;
 using ::testing::HasSubstr;
 
-using StartingRunsTest = ServerTest;
+class StartingRunsTest : public ServerTest {
+ protected:
+  grpc::Status TryStartOnModel() {
+    request_.set_base_model_json(ToJson(model_));
+    return TryStart(request_);
+  }
+
+  v1::StartRunRequest request_ = StartRequest(1, 1);
+  BaseModelDescription model_ = *BaseModelDescriptionFromJson(TinyModelJson());
+};
 
 TEST_F(StartingRunsTest, RefusesABaseModelWhoseRoutersContradictIt) {
   auto ada = ConnectClient("ada");
-  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
-  model.linear_layers.push_back({"model.layers.0.mlp.gate", LayerKind::kRouter, 3, 4});
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_base_model_json(ToJson(model));
-  const grpc::Status status = TryStart(request);
+  model_.linear_layers.push_back({"model.layers.0.mlp.gate", LayerKind::kRouter, 3, 4});
+  const grpc::Status status = TryStartOnModel();
   EXPECT_THAT(status, HasGrpcCode(INVALID_ARGUMENT));
   EXPECT_THAT(status.error_message(), HasSubstr("has 4 outputs, and the model 0 routed experts"));
 }
 
 TEST_F(StartingRunsTest, TakesABaseModelWithAsManyLayersAsTheLargestHave) {
   const auto ada = ConnectClient("ada");
-  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
   for (int layer = 1; layer <= 60; ++layer) {  // Of Kimi K2; DeepSeek-V3 has 58 of 256.
     for (int expert = 0; expert < 384; ++expert) {
       for (const std::string_view leaf : {"gate_proj", "up_proj", "down_proj"}) {
-        model.linear_layers.push_back(
+        model_.linear_layers.push_back(
             {.name = fmt::format("model.layers.{}.mlp.experts.{}.{}", layer, expert, leaf),
              .kind = LayerKind::kRoutedExpert,
              .in_features = 7168,
@@ -37,10 +42,8 @@ TEST_F(StartingRunsTest, TakesABaseModelWithAsManyLayersAsTheLargestHave) {
       }
     }
   }
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_base_model_json(ToJson(model));
-  EXPECT_GT(request.base_model_json().size(), size_t{7} << 20);
-  EXPECT_THAT(TryStart(request), IsGrpcOk());
+  EXPECT_THAT(TryStartOnModel(), IsGrpcOk());
+  EXPECT_GT(request_.base_model_json().size(), size_t{7} << 20);
 }
 
 TEST_F(StartingRunsTest, OneRequestStartsOneRun) {
@@ -61,76 +64,63 @@ TEST_F(StartingRunsTest, RefusesARunWithoutItsQuorum) {
 
 TEST_F(StartingRunsTest, RefusesAnAdapterThatIsLargerThanItsMemory) {
   ConnectClient("ada");
-  v1::StartRunRequest request = StartRequest(1, 1);
-  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
-  model.linear_layers[0].in_features = int64_t{1} << 30;
-  model.linear_layers[0].out_features = int64_t{1} << 30;
-  request.set_base_model_json(ToJson(model));
-  std::string plan = request.plan_toml();
+  model_.linear_layers[0].in_features = int64_t{1} << 30;
+  model_.linear_layers[0].out_features = int64_t{1} << 30;
+  std::string plan = request_.plan_toml();
   plan.replace(plan.find("rank = 1\n"), 8, "rank = 128");
-  request.set_plan_toml(plan);
-  const grpc::Status status = TryStart(request);
+  request_.set_plan_toml(plan);
+  const grpc::Status status = TryStartOnModel();
   EXPECT_THAT(status, HasGrpcCode(RESOURCE_EXHAUSTED));
   EXPECT_THAT(status.error_message(), HasSubstr("the adapter has 1.1 TB, and the coordinator may"));
 }
 
 TEST_F(StartingRunsTest, RefusesSequencesThatTheModelDoesNotTake) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  BaseModelDescription model = *BaseModelDescriptionFromJson(TinyModelJson());
-  model.context_length = 16;
-  request.set_base_model_json(ToJson(model));
-  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+  model_.context_length = 16;
+  EXPECT_THAT(TryStartOnModel(), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(StartingRunsTest, RefusesAPlanThatIsWrong) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_plan_toml("nonsense = 1");
-  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+  request_.set_plan_toml("nonsense = 1");
+  EXPECT_THAT(TryStart(request_), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(StartingRunsTest, RefusesASecurePlanWithoutASigningRoster) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_plan_toml(
+  request_.set_plan_toml(
       "name = 'p'\nbase_model = 'm'\n[adapter]\ntargets = ['q_proj']\nrank = 1\n[training]\nsteps "
       "= 1\n"
       "[rounds]\ncount = 1\n[aggregation]\nmode = 'secure'\n");
-  const grpc::Status status = TryStart(request);
+  const grpc::Status status = TryStart(request_);
   EXPECT_THAT(status, HasGrpcCode(grpc::StatusCode::FAILED_PRECONDITION));
   EXPECT_THAT(status.error_message(), HasSubstr("signing roster"));
 }
 
 TEST_F(StartingRunsTest, RefusesAModelThatIsNoJson) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_base_model_json("{");
-  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+  request_.set_base_model_json("{");
+  EXPECT_THAT(TryStart(request_), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(StartingRunsTest, RefusesAModelThatIsNotInTheCatalogue) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.clear_base_model_json();
-  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+  request_.clear_base_model_json();
+  EXPECT_THAT(TryStart(request_), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(StartingRunsTest, RefusesAnotherDigestThanThePlans) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_plan_toml(
+  request_.set_plan_toml(
       fmt::format("base_digest = \"{}\"\n{}", Sha256Of("other").ToString(), PlanToml(1, 1)));
-  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+  EXPECT_THAT(TryStart(request_), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(StartingRunsTest, RefusesARequestWithoutAnId) {
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.clear_request_id();
-  EXPECT_THAT(TryStart(request), HasGrpcCode(INVALID_ARGUMENT));
+  request_.clear_request_id();
+  EXPECT_THAT(TryStart(request_), HasGrpcCode(INVALID_ARGUMENT));
 }
 
 TEST_F(StartingRunsTest, TakesAModelFromTheCatalogueTheSecondTime) {
   auto ada = ConnectClient("ada");
   Stop(StartRun(1, 1).run_id());
-  v1::StartRunRequest request = StartRequest(1, 1);
-  request.set_request_id("second");
-  request.clear_base_model_json();
-  EXPECT_THAT(TryStart(request), IsGrpcOk());
+  request_.set_request_id("second");
+  request_.clear_base_model_json();
+  EXPECT_THAT(TryStart(request_), IsGrpcOk());
   grpc::ClientContext context;
   v1::ListModelsResponse models;
   ASSERT_THAT(Administrator()->ListModels(&context, {}, &models), IsGrpcOk());

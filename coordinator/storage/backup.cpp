@@ -2,8 +2,6 @@
 
 #include "coordinator/storage/backup.h"
 
-#include <pwd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,10 +15,12 @@
 
 #include "base/directory_lock.h"
 #include "base/files.h"
+#include "base/folders.h"
 #include "base/sqlite/log_check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "coordinator/storage/kept_backups.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 #include "privacy/crypto/sha256.h"
@@ -30,41 +30,7 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr char kNameFormat[] = "fedtune-%E4Y%m%dT%H%M%SZ";
 constexpr int kTries = 3;
-
-// When a backup of this name was made; nothing if it is no backup's name.
-std::optional<absl::Time> TimeOf(const path& backup) {
-  absl::Time made;
-  std::string ignored;
-  const std::string name = backup.filename().string();
-  if (!absl::ParseTime(kNameFormat, name, absl::UTCTimeZone(), &made, &ignored)) {
-    return std::nullopt;
-  }
-  return BackupName(made) == name ? std::optional(made) : std::nullopt;
-}
-
-std::vector<path> EntriesOf(const path& directory) {
-  std::error_code ignored;
-  std::vector<path> entries;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
-    entries.push_back(entry.path());
-  }
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
-
-absl::Status RemoveAll(const path& directory) {
-  std::error_code error;
-  std::filesystem::remove_all(directory, error);
-  return error ? ErrnoToStatus(error.value(), "remove", directory) : absl::OkStatus();
-}
-
-// Among backups in the order of their names.
-std::vector<path>::iterator FirstOfTheFuture(std::vector<path>& backups, absl::Time now) {
-  return std::find_if(backups.begin(), backups.end(),
-                      [now](const path& backup) { return *TimeOf(backup) > now; });
-}
 
 absl::Status RemoveUnfinished(const path& directory) {
   for (const path& entry : EntriesOf(directory)) {
@@ -225,38 +191,6 @@ absl::Status CheckIsNoStateDirectory(const path& from) {
 // Where a restore puts things until they are whole.
 path StagedIn(const path& state) { return state / fmt::format("restored{}", kPartialSuffix); }
 
-absl::StatusOr<bool> KnowsSomeRun(const path& state) {
-  ASSIGN_OR_RETURN(const SqliteDatabase database,
-                   SqliteDatabase::OpenToRead(state / kDatabaseName));
-  ASSIGN_OR_RETURN(const int64_t schema, database.SchemaVersion());
-  if (schema == 0) return false;  // It has no tables yet.
-  ASSIGN_OR_RETURN(SqliteStatement runs, database.Prepare("SELECT 1 FROM runs"));
-  return runs.Step();
-}
-
-// Not what else lies there, as a draft that a crash has left.
-int64_t CountBlobs(const path& folder) {
-  const std::vector<path> entries = EntriesOf(folder);
-  return std::count_if(entries.begin(), entries.end(), [](const path& entry) {
-    return Digest::Parse(entry.filename().string()).ok();
-  });
-}
-
-// Rather than begin anew in silence, and remove what a lost database knew of. One adapter
-// alone may be that of a first run, cut off before it was stored.
-absl::Status CheckKnowsItsRuns(const path& state) {
-  ASSIGN_OR_RETURN(const bool knows_some, KnowsSomeRun(state));
-  if (knows_some) return absl::OkStatus();
-  const bool has_adapters = CountBlobs(state / kBlobsName) > 1;
-  if (!has_adapters && EntriesOf(state / kSpoolName).empty()) return absl::OkStatus();
-  return absl::DataLossError(fmt::format(
-      "{0}/{1} knows of no run, and {0}/{2} holds {3}: has it, or {1}-wal, which is part of it, "
-      "been removed or emptied? Put back what was there, or restore a backup; to begin anew, move "
-      "{0}/{2} away",
-      state.string(), kDatabaseName, has_adapters ? kBlobsName : kSpoolName,
-      has_adapters ? "adapters of some" : "what clients have handed in to some"));
-}
-
 absl::Status CopyState(const path& from, const path& to, const TaskProgress& progress) {
   RETURN_IF_ERROR(MakePrivate(to));
   RETURN_IF_ERROR(MakePrivate(to / kBlobsName));
@@ -266,32 +200,6 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
 }
 
 }  // namespace
-
-absl::Status CheckIsNotAnothers(const path& folder, uid_t user) {
-  constexpr uid_t kRoot = 0;
-  path there = std::filesystem::absolute(folder);
-  struct stat status = {};
-  while (::stat(there.c_str(), &status) != 0 && there.has_relative_path()) {
-    there = there.parent_path();
-  }
-  if (user != kRoot || status.st_uid == kRoot) return absl::OkStatus();
-  const passwd* const owner = ::getpwuid(status.st_uid);
-  const std::string name = owner == nullptr ? fmt::format("#{}", status.st_uid) : owner->pw_name;
-  return absl::FailedPreconditionError(
-      fmt::format("{} belongs to {}, who could not use or remove what root makes there; run this "
-                  "as that user: sudo -u '{}' fedtune-coordinator ...",
-                  there.string(), name, name));
-}
-
-std::string BackupName(absl::Time made) {
-  return absl::FormatTime(kNameFormat, made, absl::UTCTimeZone());
-}
-
-bool IsBackup(const path& directory) {
-  const path whole = (std::filesystem::absolute(directory) / "").lexically_normal();
-  const std::string name = whole.parent_path().filename();
-  return TimeOf(name.substr(0, BackupName(absl::UnixEpoch()).size())).has_value();
-}
 
 uint64_t SpaceForBackup(const path& state) {
   uint64_t bytes = SizeOfFile(state / kDatabaseName);
@@ -327,28 +235,10 @@ absl::StatusOr<path> BackUp(const path& state, const path& backups, absl::Time n
   return status;
 }
 
-std::vector<path> Backups(const path& backups) {
-  std::vector<path> made = EntriesOf(backups);
-  std::erase_if(made, [](const path& entry) { return !TimeOf(entry).has_value(); });
-  return made;
-}
-
-absl::Time LastBackup(const path& backups, absl::Time now) {
-  std::vector<path> made = Backups(backups);
-  made.erase(FirstOfTheFuture(made, now), made.end());
-  return made.empty() ? absl::InfinitePast() : *TimeOf(made.back());
-}
-
-absl::Status RemoveOldBackups(const path& backups, int64_t keep, absl::Time now) {
-  std::vector<path> made = Backups(backups);
-  std::rotate(made.begin(), FirstOfTheFuture(made, now), made.end());
-  for (int64_t i = 0; i < std::ssize(made) - keep; ++i) {
-    // What is removed in part is no backup.
-    const path unfinished = made[static_cast<size_t>(i)].string() + std::string(kPartialSuffix);
-    RETURN_IF_ERROR(RenameDurably(made[static_cast<size_t>(i)], unfinished));
-    RETURN_IF_ERROR(RemoveAll(unfinished));
-  }
-  return absl::OkStatus();
+bool RestoreWasCutOff(const path& state) {
+  std::error_code ignored;
+  return std::filesystem::exists(StagedIn(state), ignored) &&
+         !std::filesystem::exists(state / kDatabaseName, ignored);
 }
 
 absl::Status Restore(const path& backup, const path& state, const TaskProgress& progress) {
@@ -356,10 +246,8 @@ absl::Status Restore(const path& backup, const path& state, const TaskProgress& 
   RETURN_IF_ERROR(CheckAll(backup, progress));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(state));
   const path staged = StagedIn(state);
-  std::error_code ignored;
-  if (std::filesystem::exists(staged, ignored) &&
-      !std::filesystem::exists(state / kDatabaseName, ignored)) {
-    // A restore that was cut off; its blobs may have their name already.
+  if (RestoreWasCutOff(state)) {
+    // Its blobs may have their name already.
     RETURN_IF_ERROR(RemoveAll(state / kBlobsName));
     RETURN_IF_ERROR(RemoveAll(staged));
   }
@@ -372,24 +260,6 @@ absl::Status Restore(const path& backup, const path& state, const TaskProgress& 
   RETURN_IF_ERROR(RenameDurably(staged / kBlobsName, state / kBlobsName));
   RETURN_IF_ERROR(RenameDurably(staged / kDatabaseName, state / kDatabaseName));
   return RemoveAll(staged);
-}
-
-absl::Status CheckHasNotLostItsDatabase(const path& state) {
-  std::error_code ignored;
-  if (std::filesystem::exists(state / kDatabaseName, ignored)) return CheckKnowsItsRuns(state);
-  if (std::filesystem::exists(StagedIn(state), ignored)) {
-    return absl::FailedPreconditionError(fmt::format(
-        "a restore into {} was cut off; run fedtune-coordinator restore again", state.string()));
-  }
-  for (const std::string_view folder : {kBlobsName, kSpoolName}) {
-    if (EntriesOf(state / folder).empty()) continue;
-    return absl::DataLossError(fmt::format(
-        "{0}/{1} holds what belongs to runs, and there is no {0}/{2}, which says to which: has it "
-        "been removed? Put it back, together with {2}-wal if there is one, or restore a backup; "
-        "to begin anew, move {0}/{3} and {0}/{4} away",
-        state.string(), folder, kDatabaseName, kBlobsName, kSpoolName));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace fedtune

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/storage/backup.h"
+#include "coordinator/storage/kept_backups.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 

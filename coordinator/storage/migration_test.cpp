@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/backup_schedule.h"
+#include "coordinator/storage/kept_backups.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "fmt/format.h"

@@ -54,7 +54,7 @@ class MergeFp8Test : public ::testing::Test {
  protected:
   void WriteBase(std::string_view more = "") {
     ASSERT_THAT(MakeDirectories(base_), IsOk());
-    std::vector<TensorView> tensors;
+    std::vector<TensorView> tensors = strange_;
     for (const char* module :
          {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "self_attn.q_a_proj",
           "self_attn.kv_a_proj_with_mqa", "mlp.experts.0.up_proj", "mlp.experts.1.up_proj"}) {
@@ -92,6 +92,7 @@ class MergeFp8Test : public ::testing::Test {
   TensorType scale_type_ = TensorType::kF32;
   std::vector<std::byte> scales_ = Floats({2, 0.5});
   const std::vector<std::byte> head_ = Floats({1, 2});
+  std::vector<TensorView> strange_;  // Tensors of the base that no model has.
 };
 
 TEST_F(MergeFp8Test, WidensTheLayerAndAddsTheUpdate) {
@@ -189,6 +190,16 @@ TEST_F(MergeFp8Test, RefusesScalesOfOtherBlocks) {
   const absl::Status status = Merge("mlp.down_proj");
   ASSERT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Message(status), HasSubstr("is F32 of [1, 2], but the blocks"));
+}
+
+TEST_F(MergeFp8Test, RefusesBlocksOfWhatIsNoMatrix) {
+  const std::string name = kBlock + "mlp.experts.0.up_proj.bias";
+  strange_ = {{name, TensorType::kF8E4M3, {6}, weight_},
+              {name + "_scale_inv", TensorType::kF32, {1, 2}, scales_}};
+  WriteBase();
+  const absl::Status status = Merge("mlp.experts.1.up_proj");
+  ASSERT_THAT(status, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(status), HasSubstr("mlp.experts.0.up_proj.bias is [6]"));
 }
 
 TEST(FloatFromE4M3Test, IsWhatTheFormatSays) {

@@ -75,12 +75,15 @@ absl::StatusOr<MergePlan> MergePlan::Create(const Checkpoint& checkpoint,
         values.subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size()));
   }
   for (const auto& [name, update] : plan.updates_) {
-    RETURN_IF_ERROR(plan.CheckWeight(name, update));
+    ASSIGN_OR_RETURN(const TensorType type, plan.CheckWeight(name, update));
+    if (type == TensorType::kF8E4M3) RETURN_IF_ERROR(plan.Widen(name));
   }
+  RETURN_IF_ERROR(plan.CheckScales());
   return plan;
 }
 
-absl::Status MergePlan::CheckWeight(const std::string& name, const LowRankUpdate& update) {
+absl::StatusOr<TensorType> MergePlan::CheckWeight(const std::string& name,
+                                                  const LowRankUpdate& update) const {
   ASSIGN_OR_RETURN(const TensorView weight, checkpoint_->Get(name));
   const std::vector<int64_t> shape = {update.module->out_features, update.module->in_features};
   if (weight.shape != shape) {
@@ -88,22 +91,45 @@ absl::Status MergePlan::CheckWeight(const std::string& name, const LowRankUpdate
         "{}: tensor {} is {}, but the adapter is for {}", checkpoint_->directory().string(), name,
         ShapeToString(weight.shape), ShapeToString(shape)));
   }
-  if (IsConvertibleToFloat(weight.type)) return absl::OkStatus();
-  if (weight.type != TensorType::kF8E4M3) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}: tensor {} is {}; adapters can be merged into F32, F16, BF16 and blocks of F8_E4M3",
-        checkpoint_->directory().string(), name, ToString(weight.type)));
-  }
+  if (IsConvertibleToFloat(weight.type) || weight.type == TensorType::kF8E4M3) return weight.type;
+  return absl::InvalidArgumentError(fmt::format(
+      "{}: tensor {} is {}; adapters can be merged into F32, F16, BF16 and blocks of F8_E4M3",
+      checkpoint_->directory().string(), name, ToString(weight.type)));
+}
+
+absl::Status MergePlan::Widen(const std::string& weight) {
+  if (widened_.contains(weight)) return absl::OkStatus();
   if (!blocks_) {
     const std::filesystem::path file = checkpoint_->directory() / kConfigFile;
     ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
     ASSIGN_OR_RETURN(blocks_, ParseFp8Blocks(text, file.string()));
   }
-  Widen(name);
+  const std::string_view module = ModuleOf(weight);
+  if (const auto expert = ExpertName::Parse(module)) {
+    ForEachTensor(*checkpoint_, [&](const TensorView& tensor) {
+      if (tensor.name.starts_with(expert->experts + ".") && IsFp8(&tensor)) {
+        widened_.insert(tensor.name);
+      }
+    });
+    return absl::OkStatus();
+  }
+  for (const std::string& sibling : Siblings(module)) {
+    const std::string name = fmt::format("{}{}", sibling, kWeight);
+    if (IsFp8(checkpoint_->Find(name))) widened_.insert(name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MergePlan::CheckScales() const {
   for (const std::string& widened : widened_) {
     ASSIGN_OR_RETURN(const TensorView scale,
                      checkpoint_->Get(fmt::format("{}{}", widened, kScale)));
     const TensorView* wide = checkpoint_->Find(widened);
+    if (wide->shape.size() != 2) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: tensor {} is {}; F8_E4M3 can only be read in blocks of a matrix",
+                      checkpoint_->directory().string(), widened, ShapeToString(wide->shape)));
+    }
     const std::vector<int64_t> blocks = {
         (wide->shape[0] + blocks_->rows - 1) / blocks_->rows,
         (wide->shape[1] + blocks_->columns - 1) / blocks_->columns};
@@ -114,23 +140,6 @@ absl::Status MergePlan::CheckWeight(const std::string& name, const LowRankUpdate
         ShapeToString(scale.shape), ShapeToString(blocks)));
   }
   return absl::OkStatus();
-}
-
-void MergePlan::Widen(const std::string& weight) {
-  if (widened_.contains(weight)) return;
-  const std::string_view module = ModuleOf(weight);
-  if (const auto expert = ExpertName::Parse(module)) {
-    ForEachTensor(*checkpoint_, [&](const TensorView& tensor) {
-      if (tensor.name.starts_with(expert->experts + ".") && IsFp8(&tensor)) {
-        widened_.insert(tensor.name);
-      }
-    });
-    return;
-  }
-  for (const std::string& sibling : Siblings(module)) {
-    const std::string name = fmt::format("{}{}", sibling, kWeight);
-    if (IsFp8(checkpoint_->Find(name))) widened_.insert(name);
-  }
 }
 
 bool MergePlan::Drops(std::string_view tensor) const {

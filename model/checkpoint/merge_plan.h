@@ -11,11 +11,13 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/model_config.h"
 #include "model/checkpoint/safetensors_writer.h"
+#include "model/checkpoint/tensor_type.h"
 
 namespace fedtune {
 
@@ -37,7 +39,7 @@ struct LowRankUpdate {
 // The scales of what is widened go.
 class MergePlan {
  public:
-  // The layout must outlive the plan, and so must values and checkpoint.
+  // Checkpoint, layout and values must outlive the plan.
   //
   // NOT_FOUND: a layer that the checkpoint does not have. INVALID_ARGUMENT: a weight
   // of another shape than the layer's, or of a type that is not F32, F16, BF16 or
@@ -51,27 +53,34 @@ class MergePlan {
   // Null for a tensor to which nothing is added.
   const LowRankUpdate* UpdateOf(std::string_view tensor) const;
 
+  // Whether it is a weight in blocks of FP8 that becomes bf16.
   bool Widens(std::string_view tensor) const { return widened_.contains(tensor); }
+
+  // Whether it is the scales of such a weight, which go.
   bool Drops(std::string_view tensor) const;
 
-  // Of the blocks of weights that are widened.
+  // Of the weights that are widened. Requires: some are.
   const Fp8Blocks& blocks() const { return *blocks_; }
 
-  // The files of the merged checkpoint that are not those of the base, by name.
+  // What is in the files of the merged checkpoint that are not those of the base, by
+  // name: the configuration and the index, if weights are widened. Errors of reading
+  // them.
   absl::StatusOr<std::map<std::string, std::string>> ChangedFiles() const;
 
  private:
   explicit MergePlan(const Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
 
-  absl::Status CheckWeight(const std::string& name, const LowRankUpdate& update);
-  void Widen(const std::string& weight);
+  absl::StatusOr<TensorType> CheckWeight(const std::string& name,
+                                         const LowRankUpdate& update) const;
+  absl::Status Widen(const std::string& weight);
+  absl::Status CheckScales() const;
   absl::StatusOr<std::string> Config() const;
   absl::StatusOr<std::string> Index() const;
   std::set<std::string> UnconvertedModules(bool has_list) const;
 
   const Checkpoint* checkpoint_;
-  std::map<std::string, LowRankUpdate, std::less<>>
-      updates_;  // By the name under which the weight is stored.
+  // By the name under which the weight is stored.
+  std::map<std::string, LowRankUpdate, std::less<>> updates_;
   std::set<std::string, std::less<>> widened_;
   std::optional<Fp8Blocks> blocks_;
 };

@@ -8,15 +8,16 @@
 
 namespace fedtune {
 
-// Whether a checkpoint holds what its config.json does not know of and a model
-// without it would compute something else: layers beyond the last one, biases, shared
-// experts, a head of its own beside tied embeddings. Whether an untied head is there. Other unknown
-// tensors are left out, as transformers does. Says what to do with experts that are stored in one
-// tensor, and with weights of types that we do not compute with. Reads names and types, and of a
-// tied head a few values. And whether no adapter lies in the folder, which transformers would load.
+// Whether the files of a folder are one model, the one that its config.json describes.
+// It is not where they hold what the configuration does not know of, and a model without
+// it would compute something else: layers beyond the last one, biases, shared experts, a
+// head of its own beside tied embeddings, or an adapter, which transformers would load.
+// Nor where an untied head is missing. Other unknown tensors are left out, as
+// transformers does. Reads names and types, and of a tied head a few values.
 //
-// INVALID_ARGUMENT: names the tensor and the configuration's field, or the adapter. NOT_FOUND: no
-// head.
+// INVALID_ARGUMENT: names the tensor and the configuration's field, or the adapter; of
+// experts that are stored in one tensor, and of weights of types that we do not compute
+// with, it says what to do. NOT_FOUND: no head.
 absl::Status CheckOneModel(const ModelConfig& config, const Checkpoint& checkpoint);
 
 }  // namespace fedtune

@@ -58,15 +58,16 @@ struct FactorMatrices {
 // of a stacked adapter, in its order. Requires: what StackExperts() makes.
 std::vector<FactorMatrices> FuseExperts(const AdapterLayout& layout, std::span<const float> values);
 
+struct ExpertModules {
+  std::vector<AdapterModule> modules;
+  std::vector<FactorMatrices> factors;
+};
+
 // The modules of the experts of one such parameter of `rank` and their factors, with
 // `scale` each. Gate and up get one half of the rank each where each half is that of
 // one of them alone, as FuseExperts() makes it, and the same A else.
 //
 // INVALID_ARGUMENT: sizes that no number of experts has.
-struct ExpertModules {
-  std::vector<AdapterModule> modules;
-  std::vector<FactorMatrices> factors;
-};
 absl::StatusOr<ExpertModules> SplitExperts(const FactorMatrices& parameter, double scale);
 
 }  // namespace fedtune

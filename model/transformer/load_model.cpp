@@ -12,6 +12,7 @@
 #include "fmt/format.h"
 #include "model/checkpoint/model_weights.h"
 #include "model/checkpoint/one_model.h"
+#include "model/checkpoint/widened_weights.h"
 #include "model/transformer/grouped_experts.h"
 #include "model/transformer/matrix_products.h"
 #include "model/transformer/rotary.h"
@@ -19,11 +20,6 @@
 
 namespace fedtune {
 namespace {
-
-// Up to here the weights fit twice (as stored and in fp32) into any memory, and up
-// to there nobody waits for a training.
-constexpr int64_t kMaxWidenedParameters = int64_t{1} << 30;
-constexpr int64_t kMaxExactParameters = int64_t{1} << 26;
 
 // Puts a model's layers together from a checkpoint's weights.
 class ModelBuilder {

@@ -15,8 +15,6 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kLongestPem = 64 << 10;
-
 // Never asks on the terminal, as OpenSSL would by itself.
 int NoPassphrase(char*, int, int, void*) { return -1; }
 

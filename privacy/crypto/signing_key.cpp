@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "privacy/crypto/ed25519_size.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/p256.h"
 #include "privacy/crypto/private_key_pem.h"
@@ -19,7 +20,6 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kEd25519Size = 32;
 constexpr size_t kSignatureBytes = 64;
 constexpr size_t kNumberBytes = kSignatureBytes / 2;
 constexpr size_t kLongestDer = 80;

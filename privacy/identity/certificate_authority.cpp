@@ -16,6 +16,7 @@
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/random_bytes.h"
 #include "privacy/identity/alternative_names.h"
+#include "privacy/identity/clock_tolerance.h"
 #include "privacy/identity/pem.h"
 #include "privacy/identity/subject.h"
 #include "privacy/identity/x509_chain.h"
@@ -25,8 +26,6 @@ namespace {
 
 constexpr size_t kSerialBytes = 16;
 
-// How far the clocks of members may be behind the authority's.
-constexpr absl::Duration kClockTolerance = absl::Minutes(5);
 constexpr absl::Duration kShortestAuthority = absl::Hours(24);
 constexpr absl::Duration kShortestCertificate = absl::Minutes(1);
 

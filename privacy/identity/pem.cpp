@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "fmt/format.h"
+#include "privacy/crypto/private_key_pem.h"
 
 namespace fedtune {
 namespace {

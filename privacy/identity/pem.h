@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,11 +11,8 @@
 
 namespace fedtune {
 
-// Far more than any key, request or chain of ours.
-inline constexpr size_t kLongestPem = 64 * 1024;
-
 // A reader over `pem`, which must outlive it.
-// INVALID_ARGUMENT: longer than kLongestPem.
+// INVALID_ARGUMENT: longer than kLongestPem (private_key_pem.h).
 absl::StatusOr<OpensslPtr<BIO>> ReadPemFrom(std::string_view pem);
 
 // The blocks of a file, each from after the last one to its own END line. What

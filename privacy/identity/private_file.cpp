@@ -14,7 +14,7 @@
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "privacy/identity/pem.h"
+#include "privacy/crypto/private_key_pem.h"
 
 namespace fedtune {
 namespace {

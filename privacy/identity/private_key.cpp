@@ -19,6 +19,7 @@
 #include "privacy/identity/public_key.h"
 
 namespace fedtune {
+
 PrivateKey PrivateKey::Generate() {
   OpensslPtr<EVP_PKEY> key(EVP_EC_gen("P-256"));
   Check(key != nullptr, "OpenSSL makes P-256 keys");

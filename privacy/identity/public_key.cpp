@@ -9,14 +9,13 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "privacy/crypto/ed25519_size.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/p256.h"
 #include "privacy/identity/x509_chain.h"
 
 namespace fedtune {
 namespace {
-
-constexpr size_t kEd25519Size = 32;
 
 bool IsEd25519(const EVP_PKEY* key) { return key != nullptr && EVP_PKEY_is_a(key, "ED25519") == 1; }
 

@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/canonical_bytes.h"
+#include "privacy/crypto/ed25519_size.h"
 #include "privacy/crypto/p256.h"
 #include "privacy/identity/identity.h"
 
@@ -27,7 +28,6 @@ constexpr std::string_view kFormat = "fedtune signing roster 1";
 constexpr std::string_view kLabel = "ffl/v1/roster";
 constexpr char kTimeFormat[] = "%Y-%m-%dT%H:%M:%SZ";
 constexpr size_t kTimeSize = 20;  // absl also reads "infinite-past".
-constexpr size_t kEd25519Size = 32;
 constexpr size_t kSignatureSize = 64;
 constexpr std::array kSuites = {CipherSuite::kCurve25519, CipherSuite::kNistP256};
 

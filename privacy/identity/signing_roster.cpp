@@ -12,13 +12,11 @@
 #include "fmt/format.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "privacy/identity/certificate.h"
+#include "privacy/identity/clock_tolerance.h"
 #include "privacy/identity/public_key.h"
 
 namespace fedtune {
 namespace {
-
-// How far our clock may be behind the authority's.
-constexpr absl::Duration kClockTolerance = absl::Minutes(5);
 
 std::string Minute(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());

@@ -220,15 +220,4 @@ absl::StatusOr<MaskStreams> ClientSession::Masks() const {
   return masks;
 }
 
-std::vector<uint32_t> ClientSession::unreadable() const {
-  std::vector<uint32_t> numbers;
-  if (stage_ < Stage::kMasking) return numbers;
-  for (const Peer& peer : peers_) {
-    if (sharers_.Contains(peer.place) && !peer.self_mask_share.has_value()) {
-      numbers.push_back(peer.number);
-    }
-  }
-  return numbers;
-}
-
 }  // namespace fedtune

@@ -81,7 +81,7 @@ class ClientSession {
   absl::StatusOr<Step> Receive(ByteSpan message);
 
   // Fixes what will be masked, once: `input` is the digest of the quantised
-  // vector. Requires wants_input().
+  // vector. Requires: the others' shares have come.
   // FAILED_PRECONDITION: another input was fixed before; gives the session up.
   absl::StatusOr<Step> FixInput(const Digest& input);
 
@@ -93,16 +93,11 @@ class ClientSession {
   // masked chunks. As FixInput() when it is not the same as before.
   absl::StatusOr<Step> SignInput(const Digest& chunk_root);
 
-  // The others' shares have come and the input has not been signed yet.
-  bool wants_input() const { return stage_ == Stage::kMasking || stage_ == Stage::kInputFixed; }
   bool has_agreed() const { return stage_ >= Stage::kAgreed; }
   bool has_unmasked() const { return stage_ == Stage::kUnmasked; }
   // Why the session was given up; OK while it was not.
   const absl::Status& failure() const { return failure_; }
   const Digest& id() const { return id_; }
-
-  // Clients whose sealed shares did not open, by number: for the audit.
-  std::vector<uint32_t> unreadable() const;
 
  private:
   enum class Stage : uint8_t {

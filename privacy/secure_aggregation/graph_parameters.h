@@ -18,10 +18,10 @@ struct GraphParameters {
 
 // How bad the coordinator may be besides the corrupt clients.
 enum class Adversary : uint8_t {
-  kCurious,        // Follows the protocol.
-  kSemiMalicious,  // Lies after keys and graph are set up.
-  kMalicious,      // Lies from the start; counted like kSemiMalicious, which is right as long
-                   // as it can not try many seeds of the graph.
+  kCurious,  // Follows the protocol.
+  // Lies once keys and graph are set up. One that lies from the start counts alike, as
+  // long as it cannot try many seeds of the graph.
+  kSemiMalicious,
 };
 
 // The sparsest Harary graph in which, but for a chance of 2^-40, no client's

@@ -34,11 +34,11 @@ void Expect(const std::vector<Known>& table) {
 
 // Values that google-parfait's federated-compute gives in its own tests.
 TEST(GraphParametersTest, EqualsFederatedComputesValues) {
-  Expect({{100, .33, .05, Adversary::kMalicious, {42, 37}},
-          {1000, .33, .05, Adversary::kMalicious, {132, 109}},
-          {100, .05, .05, Adversary::kMalicious, {16, 11}},
-          {10'000, .05, .05, Adversary::kMalicious, {62, 44}},
-          {1000, .05, .33, Adversary::kMalicious, {398, 223}},
+  Expect({{100, .33, .05, Adversary::kSemiMalicious, {42, 37}},
+          {1000, .33, .05, Adversary::kSemiMalicious, {132, 109}},
+          {100, .05, .05, Adversary::kSemiMalicious, {16, 11}},
+          {10'000, .05, .05, Adversary::kSemiMalicious, {62, 44}},
+          {1000, .05, .33, Adversary::kSemiMalicious, {398, 223}},
           {1000, .33, .33, Adversary::kCurious, {286, 150}},
           {100, .45, .45, Adversary::kCurious, {92, 46}}});
 }

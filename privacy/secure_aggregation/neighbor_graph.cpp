@@ -78,9 +78,4 @@ NeighborGraph NeighborGraph::Harary(int clients, int degree, const Digest& seed)
   return {degree, std::move(neighborhoods)};
 }
 
-bool NeighborGraph::AreNeighbors(int one, int other) const {
-  const std::span<const int> neighborhood = ClosedNeighborhood(one);
-  return one != other && std::binary_search(neighborhood.begin(), neighborhood.end(), other);
-}
-
 }  // namespace fedtune

@@ -30,8 +30,6 @@ class NeighborGraph {
     return neighborhoods_[static_cast<size_t>(client)];
   }
 
-  bool AreNeighbors(int one, int other) const;
-
  private:
   NeighborGraph(int degree, std::vector<std::vector<int>> neighborhoods)
       : degree_(degree), neighborhoods_(std::move(neighborhoods)) {}

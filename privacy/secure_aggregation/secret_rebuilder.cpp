@@ -81,8 +81,9 @@ absl::StatusOr<SecretBytes> SecretRebuilder::Rebuild(
     return absl::FailedPreconditionError(
         fmt::format("{} shares came, {} are needed", shares.size(), threshold));
   }
-  std::stable_partition(shares.begin(), shares.end(),
-                        [this](const GivenShare& given) { return !liars_.contains(given.giver); });
+  std::stable_partition(shares.begin(), shares.end(), [this](const GivenShare& given) {
+    return !known_liars_.contains(given.giver);
+  });
   Choices choices(shares, threshold);
   std::optional<SecretBytes> found;
   do {
@@ -90,9 +91,9 @@ absl::StatusOr<SecretBytes> SecretRebuilder::Rebuild(
     absl::StatusOr<SecretBytes> secret = Combine(chosen);
     if (!secret.ok() || !(found.has_value() ? *secret == *found : is_right(*secret))) continue;
     std::set<uint32_t> differing = Differing(shares, chosen, *secret);
-    if (!found.has_value() || differing.size() < last_liars_.size()) last_liars_ = differing;
+    if (!found.has_value() || differing.size() < liars_.size()) liars_ = differing;
     found = *std::move(secret);
-    const bool is_only_one = 2 * last_liars_.size() < shares.size() - threshold + 2;
+    const bool is_only_one = 2 * liars_.size() < shares.size() - threshold + 2;
     if (is_only_one || !choices.every()) break;
   } while (choices.Next());
   if (!found.has_value()) {
@@ -100,7 +101,7 @@ absl::StatusOr<SecretBytes> SecretRebuilder::Rebuild(
         fmt::format("no {} of {} shares give the secret: too many of them are wrong", threshold,
                     shares.size()));
   }
-  liars_.insert(last_liars_.begin(), last_liars_.end());
+  known_liars_.insert(liars_.begin(), liars_.end());
   return *std::move(found);
 }
 

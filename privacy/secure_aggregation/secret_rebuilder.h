@@ -41,14 +41,11 @@ class SecretRebuilder {
   absl::StatusOr<SecretBytes> Rebuild(std::vector<GivenShare> shares,
                                       const std::function<bool(const SecretBytes&)>& is_right);
 
-  // Everyone who gave a share that is not of the secret that was rebuilt, by the
-  // choice from which the fewest differ: of `count` shares, fewer liars than
+  // Everyone who gave a share that is not of the secret that was rebuilt last, by
+  // the choice from which the fewest differ: of `count` shares, fewer liars than
   // (count - threshold) / 2 + 1 are told from honest ones even if they lie
   // together. It is no proof: who sealed the share may have lied.
   const std::set<uint32_t>& liars() const { return liars_; }
-
-  // Those of the secret that was rebuilt last.
-  const std::set<uint32_t>& last_liars() const { return last_liars_; }
 
  private:
   // The secret of these shares; none when they cannot be shares of one.
@@ -57,8 +54,8 @@ class SecretRebuilder {
                                const SecretBytes& secret);
 
   int threshold_;
+  std::set<uint32_t> known_liars_;  // About any secret so far.
   std::set<uint32_t> liars_;
-  std::set<uint32_t> last_liars_;
   std::map<std::vector<uint32_t>, SecretCombiner> combiners_;  // By their points.
 };
 

@@ -63,8 +63,8 @@ struct CohortShape {
 // chooses who is whose neighbour.
 //
 // FAILED_PRECONDITION: fewer clients than the parameters ask for, or more than they
-// allow, or a threshold that does not hold against `assumed_corrupt` clients on the coordinator's
-// side.
+// allow, or a threshold that does not hold against `assumed_corrupt` clients on the
+// coordinator's side.
 absl::StatusOr<CohortShape> ShapeOf(const SessionParameters& parameters, int clients,
                                     const Digest& root);
 

@@ -57,7 +57,7 @@ absl::StatusOr<SecretBytes> Unmasking::Rebuild(
   if (!secret.ok()) {
     return Annotate(secret.status(), fmt::format(fmt::runtime(otherwise), owner.number));
   }
-  for (const uint32_t giver : rebuilder_.last_liars()) wrong_shares_.emplace(giver, owner.number);
+  for (const uint32_t giver : rebuilder_.liars()) wrong_shares_.emplace(giver, owner.number);
   return secret;
 }
 

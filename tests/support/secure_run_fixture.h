@@ -200,7 +200,7 @@ class SecureRunTest : public ::testing::Test {
       ClientSession& session = sessions_.at(number);
       absl::StatusOr<ClientSession::Step> step = session.Receive(question.message);
       ASSERT_THAT(step, IsOk()) << step.status();
-      if (!session.wants_input()) {
+      if (!step->message.empty()) {
         Say(number, step->message);
         continue;
       }

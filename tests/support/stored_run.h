@@ -53,6 +53,10 @@ class StoredRunFixture : public ::testing::Test {
                                          ActiveRuns::Threads(clock_));
   }
 
+  void Connect(const Institution& client) {
+    lines_.Connect(client, std::make_shared<SilentLine>());
+  }
+
   // A run whose plan says this of its rounds.
   absl::StatusOr<RunDriver::Parts> PartsOf(std::string_view rounds,
                                            std::string base_model_json = TinyModelJson()) {
@@ -85,6 +89,13 @@ class StoredRunFixture : public ::testing::Test {
         *ContributionBuffer::Create(header, *SpooledBytes::Create(run->pack(), header.size_bytes));
     EXPECT_THAT(buffer.Append(0, ValueBytes(values)), IsOk());
     return {.from = from, .header = header, .what = *std::move(buffer).Finish()};
+  }
+
+  // What becomes of it when it comes by itself.
+  static absl::Status HandIn(RunDriver& run, HandedIn handed) {
+    HandedIn* const one = &handed;
+    run.Take({&one, 1});
+    return handed.outcome->status();
   }
 
   const RunId kRun{"run-0001"};
