@@ -46,8 +46,8 @@ struct alignas(64) TileConfiguration {
 static_assert(sizeof(TileConfiguration) == 64);
 
 // The instructions, for tiles of some rows. Tiles 0 to 5 hold sums, 6 the left factor, 7 the
-// right one. Strides are counted in values of fp32. Compilers do not know which memory a tile
-// is loaded from.
+// right one. Strides of sums are counted in values, those of factors in bytes. Compilers are
+// told that memory is read, but not which.
 class AmxTiles {
  public:
   explicit AmxTiles(int64_t rows) {
@@ -70,7 +70,7 @@ class AmxTiles {
   [[gnu::always_inline]] inline void StoreSum(float* to, int64_t stride) {
     asm volatile("tilestored %%tmm%c0, (%1,%2,1)"
                  :
-                 : "i"(kSum), "r"(to), "r"(4 * stride)
+                 : "i"(kSum), "r"(to), "r"(kPairBytes * stride)
                  : "memory");
   }
   [[gnu::always_inline]] inline void LoadLeft(const std::byte* from, int64_t stride) {
@@ -89,7 +89,7 @@ class AmxTiles {
 
   template <int kTile>
   [[gnu::always_inline]] static inline void Load(const std::byte* from, int64_t stride) {
-    asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(kTile), "r"(from), "r"(stride));
+    asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(kTile), "r"(from), "r"(stride) : "memory");
   }
 };
 
