@@ -19,6 +19,7 @@
 #include "base/units.h"
 #include "client/data/lines.h"
 #include "fmt/format.h"
+#include "model/chat/white_space.h"
 #include "model/tokenizer/utf8.h"
 
 namespace fedtune {
@@ -30,8 +31,32 @@ constexpr std::string_view kExpected =
 
 absl::Status Rejected(const std::string& reason) { return absl::InvalidArgumentError(reason); }
 
-bool IsBlank(std::string_view text) {
+bool IsBlankLine(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+// White space of any script: a chat template would strip it.
+bool IsBlank(std::string_view text) { return WithoutSpaceBefore(text).empty(); }
+
+// Files of other kinds, by how they begin, so that nobody has to guess from a byte.
+std::string_view OtherForm(std::string_view text) {
+  struct Form {
+    std::string_view begin, name;
+  };
+  constexpr Form kForms[] = {{"\x1F\x8B", "compressed (gzip)"},
+                             {"\x28\xB5\x2F\xFD", "compressed (Zstandard)"},
+                             {"\xFD"
+                              "7zXZ",
+                              "compressed (xz)"},
+                             {"BZh", "compressed (bzip2)"},
+                             {"PK\x03\x04", "an archive (zip)"},
+                             {"PAR1", "a Parquet file"},
+                             {"\xFF\xFE", "in UTF-16"},
+                             {"\xFE\xFF", "in UTF-16"}};
+  for (const Form& form : kForms) {
+    if (text.starts_with(form.begin)) return form.name;
+  }
+  return "";
 }
 
 // A JSON list may have a record in a line, and the last has no comma behind it.
@@ -132,6 +157,9 @@ absl::StatusOr<nlohmann::json> ParseLine(std::string_view line) {
   }
   // Other reasons quote the line, and a record must not reach a report or a log.
   if (reason.starts_with("duplicate key")) return Rejected("a key comes twice");
+  if (reason.find("number overflow") != std::string_view::npos) {
+    return Rejected("a number is too large");
+  }
   const bool quotes = !reason.starts_with("not JSON (at byte") && reason != "nested too deeply" &&
                       !reason.starts_with("is a pointer of Git LFS");
   return Rejected(quotes ? "not JSON" : std::string(reason));
@@ -153,8 +181,11 @@ class Reading {
   void TakeLine(const Line& line) {
     std::string_view text = line.text;
     constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-    if (line.number == 1 && text.starts_with(kByteOrderMark)) text.remove_prefix(3);
-    if (IsBlank(text) && !line.too_long) return;
+    if (line.number == 1) {
+      if (text.starts_with(kByteOrderMark)) text.remove_prefix(3);
+      other_form_ = OtherForm(text);
+    }
+    if ((IsBlankLine(text) && !line.too_long) || !other_form_.empty()) return;
     is_list_ = is_list_ || (report_.used + report_.rejected == 0 && IsListStart(text));
     if (is_list_) return;
     const absl::Status status = line.too_long ? TooLong() : TakeRecord(text);
@@ -171,6 +202,10 @@ class Reading {
   int64_t used() const { return report_.used; }
 
   absl::StatusOr<DatasetReport> Finish(std::string_view source) && {
+    if (!other_form_.empty()) {
+      return Rejected(
+          fmt::format("{}: {}, not JSON lines in UTF-8: {}", source, other_form_, kExpected));
+    }
     if (is_list_) {
       return Rejected(
           fmt::format("{0}: a JSON list, not JSON lines: {1}; jq -c '.[]' {0} writes "
@@ -204,8 +239,9 @@ class Reading {
 
   const RecordTaker& take_;
   DatasetReport report_;
-  bool has_record_ = false;  // One of the lines.
-  bool is_list_ = false;     // Its lines may be records; they are its elements.
+  bool has_record_ = false;           // One of the lines.
+  bool is_list_ = false;              // Its lines may be records; they are its elements.
+  std::string_view other_form_ = "";  // Of the file.
 };
 
 // A pipe that a name of the file system stands for: its opening waits for somebody who

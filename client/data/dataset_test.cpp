@@ -110,6 +110,15 @@ TEST(ParseRecordTest, RejectsAnEmptyAnswerOrQuestion) {
             "\"instruction\" and \"input\" are both empty");
 }
 
+// A chat template would strip it as any other white space.
+TEST(ParseRecordTest, RejectsAnAnswerOfWhiteSpaceThatIsNotAscii) {
+  EXPECT_EQ(Reason("{\"instruction\": \"a\", \"output\": \"\u00A0\u3000\"}"),
+            "\"output\" is empty");
+  EXPECT_EQ(Reason("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"},"
+                   "{\"role\": \"assistant\", \"content\": \"\u2028\"}]}"),
+            "messages[1]: the answer is empty");
+}
+
 TEST(ParseRecordTest, RejectsBrokenConversations) {
   EXPECT_EQ(Reason(R"({"messages": "Hi"})"), "\"messages\" is not a list");
   EXPECT_EQ(Reason(R"({"messages": []})"), "\"messages\" has no turn of the assistant");
@@ -191,7 +200,7 @@ TEST(DatasetTest, CountsTheAnswersThatAreNotLearnt) {
 
 TEST(ParseRecordTest, QuotesNothingOfTheLine) {
   EXPECT_EQ(Reason(R"({"Mrs Smith": 1, "Mrs Smith": 2})"), "a key comes twice");
-  EXPECT_EQ(Reason(R"({"instruction": 1e999})"), "not JSON");
+  EXPECT_EQ(Reason(R"({"instruction": 1e999})"), "a number is too large");
 }
 
 TEST(ReadDatasetTest, HandsOutEveryRecord) {
@@ -251,6 +260,22 @@ TEST(ReadDatasetTest, RejectsALineThatIsTooLong) {
 
 TEST(ReadDatasetTest, SkipsAByteOrderMark) {
   EXPECT_THAT(Read(fmt::format("\xEF\xBB\xBF{}", kGood)), IsOk());
+}
+
+TEST(ReadDatasetTest, NamesTheFormOfAFileThatIsNoText) {
+  const std::pair<std::string, std::string_view> files[] = {
+      {"\x1F\x8B\x08", "compressed (gzip)"},
+      {"\x28\xB5\x2F\xFD", "compressed (Zstandard)"},
+      {"PK\x03\x04", "an archive (zip)"},
+      {"PAR1\x15", "a Parquet file"},
+      {std::string("\xFF\xFE{\0", 4), "in UTF-16"}};
+  for (const auto& [begin, form] : files) {
+    const auto report = Read(fmt::format("{}\n{}\n", begin, kGood));
+    ASSERT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(
+        std::string(report.status().message()),
+        HasSubstr(fmt::format("train.jsonl: {}, not JSON lines in UTF-8: each line", form)));
+  }
 }
 
 TEST(ReadDatasetTest, RefusesAnEmptyDataSet) {

@@ -91,6 +91,48 @@ TEST(ChatTemplateTest, ReadsALoopOverPairsAndRefusesItOnlyWhereItRuns) {
   EXPECT_EQ(Write("{% for a, b in messages[2:] %}{% endfor %}"), "");
 }
 
+// They are values in Jinja, and true.
+TEST(ChatTemplateTest, RefusesMethodsAndWhatJinjaKnowsByItselfAsValues) {
+  EXPECT_EQ(Write("{{ messages[0].items }}"),
+            "model: line 1: method \"items\" is not supported as a value");
+  EXPECT_EQ(Write("{% if messages[0].content.title %}{% endif %}"),
+            "model: line 1: method \"title\" is not supported as a value");
+  EXPECT_EQ(Write("{{ messages.count }}"),
+            "model: line 1: method \"count\" is not supported as a value");
+  EXPECT_EQ(Write("{{ self }}"), "model: line 1: function \"self\" is not supported as a value");
+  EXPECT_EQ(Write("{% set s = namespace(count=1) %}{{ s.count }}{{ messages[0].count }}"), "1");
+}
+
+TEST(ChatTemplateTest, RefusesWhatJinjaDoesNotRead) {
+  EXPECT_EQ(Write("{{ 1 +}}"), "model: line 1: an expression is missing");
+  EXPECT_EQ(Write("{{ ('a' | trim).strip() ~ 'a' | trim.strip() }}"),
+            "model: line 1: \".\" is not expected here");
+  EXPECT_EQ(Write("{% if 1 if 2 else 3 %}{% endif %}"),
+            "model: line 1: \"if\" is not expected here");
+  EXPECT_EQ(Write("{{ 1 is odd if 2 }}"), "model: line 1: \"2\" is not expected here");
+  EXPECT_EQ(Write("{% macro m(a=1, b) %}{% endmacro %}"),
+            "model: line 1: a parameter without a default follows one with it");
+  EXPECT_EQ(Write("{% set s = namespace(_a=1) %}"),
+            "model: line 1: a namespace's name begins with _");
+  EXPECT_EQ(Write("{% set s = namespace() %}{% set s._a = 1 %}"),
+            "model: line 1: a namespace's name begins with _");
+}
+
+TEST(ChatTemplateTest, TakesASignBeforeFiltersAndTests) {
+  EXPECT_EQ(Write("{{ -1 | string }}{{ -1 is odd }}{{ -messages | length }}"),
+            "model: line 1: \"-\" is not for these values");
+  EXPECT_EQ(Write("{{ -1 | string }}{{ -1 is odd }}"), "-1True");
+}
+
+TEST(ChatTemplateTest, KeepsALineEndBehindACommentWithAPlus) {
+  EXPECT_EQ(Write("a{# c +#}\nb{# c #}\nc{#-#}\n\nd"), "a\nbc\nd");
+}
+
+TEST(ChatTemplateTest, TakesNumbersBehindDots) {
+  EXPECT_EQ(Write("{{ messages.0.role }}{% for i in [1] %}{{ loop.depth }}{% endfor %}"), "user1");
+  EXPECT_EQ(Write("{{ 2.0 }}"), "model: line 1: a name is missing");
+}
+
 TEST(ChatTemplateTest, RunsMacros) {
   EXPECT_EQ(Write("{% macro turn(m, end='.', begin=m.role) %}{{ begin ~ ':' ~ m.content ~ end }}"
                   "{% endmacro %}{% for m in messages %}{{ turn(m, end='!') }}{% endfor %}"),

@@ -69,8 +69,9 @@ TemplateValue TemplateMachine::Find(const std::string& name) const {
 }
 
 absl::StatusOr<TemplateValue> TemplateMachine::ValueOf(const std::string& name) const {
-  constexpr std::string_view kFunctions[] = {"range",  "dict",      "lipsum",         "cycler",
-                                             "joiner", "namespace", "raise_exception"};
+  constexpr std::string_view kFunctions[] = {"range",   "dict",      "lipsum", "cycler",
+                                             "joiner",  "namespace", "self",   "raise_exception",
+                                             "varargs", "kwargs"};
   TemplateValue value = Find(name);
   if (!value.is_undefined() || !(macros_.contains(name) || IsOneOf(kFunctions, name))) return value;
   return Wrong(fmt::format("function \"{}\" is not supported as a value", name));
@@ -258,6 +259,7 @@ absl::StatusOr<TemplateValue> TemplateMachine::MakeNamespace(const std::vector<s
   auto space = std::make_shared<TemplateObject>();
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (names[i].empty()) return Wrong("a namespace's value has no name");
+    if (names[i].starts_with('_')) return Wrong("a namespace's name begins with _");
     (*space)[names[i]] = std::move(arguments[i]);
   }
   namespaces_.push_back(space);

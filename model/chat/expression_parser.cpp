@@ -163,16 +163,18 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParseProduct() {
   }
 }
 
+// A sign stands for what is before filters and tests.
 absl::StatusOr<TemplateExpression> ExpressionParser::ParseSigned() {
-  if (!TakeSign("-")) return ParsePostfix();
-  ASSIGN_OR_RETURN(TemplateExpression value, ParsePostfix());
-  return Unary(Kind::kNegative, "", std::move(value));
+  const bool is_negative = TakeSign("-");
+  ASSIGN_OR_RETURN(TemplateExpression value, ParsePrimary());
+  ASSIGN_OR_RETURN(value, ParseSuffixes(std::move(value)));
+  if (is_negative) value = Unary(Kind::kNegative, "", std::move(value));
+  return ParseFilters(std::move(value));
 }
 
-absl::StatusOr<TemplateExpression> ExpressionParser::ParsePostfix() {
-  ASSIGN_OR_RETURN(TemplateExpression value, ParsePrimary());
+// Filters and tests, of which no members are taken without parentheses.
+absl::StatusOr<TemplateExpression> ExpressionParser::ParseFilters(TemplateExpression value) {
   while (true) {
-    ASSIGN_OR_RETURN(value, ParseSuffixes(std::move(value)));
     if (TakeSign("|")) {
       ASSIGN_OR_RETURN(value, ParseFilter(std::move(value)));
     } else if (TakeName("is")) {
@@ -186,6 +188,13 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParsePostfix() {
 absl::StatusOr<TemplateExpression> ExpressionParser::ParseSuffixes(TemplateExpression value) {
   while (true) {
     if (TakeSign(".")) {
+      // Behind a number it would be a fraction.
+      const bool is_place = value.kind != Kind::kNumber && Next() != nullptr;
+      if (is_place && Next()->kind == TokenKind::kNumber) {
+        value = Unary(Kind::kMember, "", std::move(value));
+        value.parts.push_back({Kind::kNumber, "", tokens_[at_++].number});
+        continue;
+      }
       ASSIGN_OR_RETURN(std::string name, ExpectName());
       value = Unary(Kind::kMember, "", std::move(value));
       value.parts.push_back(Make(Kind::kText, std::move(name), {}));
@@ -320,7 +329,7 @@ bool ExpressionParser::BeginsArgument() const {
   if (next == nullptr) return false;
   if (next->kind == TokenKind::kSign) return next->text == "[" || next->text == "{";
   if (next->kind != TokenKind::kName) return true;
-  constexpr std::string_view kGoOn[] = {"and", "or", "else", "if", "in", "is", "not"};
+  constexpr std::string_view kGoOn[] = {"and", "or", "else"};  // Jinja takes "if" for a name.
   return std::ranges::find(kGoOn, next->text) == std::end(kGoOn);
 }
 

@@ -46,7 +46,7 @@ class ExpressionParser {
   Result ParseConcatenation();
   Result ParseProduct();
   Result ParseSigned();
-  Result ParsePostfix();
+  Result ParseFilters(TemplateExpression value);
   Result ParseSuffixes(TemplateExpression value);
   Result ParsePrimary();
   Result ParseInParentheses();

@@ -2,6 +2,7 @@
 
 #include "model/chat/template_parser.h"
 
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -116,7 +117,7 @@ class Parser {
   absl::StatusOr<TemplateExpression> ParseConditionOfTag(const std::string& name) {
     ExpressionParser words(parts_[at_].tokens);
     words.TakeName(name);
-    absl::StatusOr<TemplateExpression> condition = words.Parse();
+    absl::StatusOr<TemplateExpression> condition = words.ParseWithoutCondition();
     if (!condition.ok()) return Annotated(condition.status());
     RETURN_IF_ERROR(Annotated(words.ExpectEnd()));
     return condition;
@@ -200,8 +201,13 @@ class Parser {
       if (!statement.more_names.empty()) RETURN_IF_ERROR(words.ExpectSign(","));
       ASSIGN_OR_RETURN(statement.more_names.emplace_back(), words.ExpectName());
       TemplateExpression& otherwise = statement.expressions.emplace_back();
+      const bool is_last_given =
+          statement.expressions.size() > 1 &&
+          std::prev(statement.expressions.end(), 2)->kind != TemplateExpression::Kind::kNothing;
       if (words.TakeSign("=")) {
         ASSIGN_OR_RETURN(otherwise, words.Parse());
+      } else if (is_last_given) {
+        return absl::InvalidArgumentError("a parameter without a default follows one with it");
       }
     }
     return words.ExpectEnd();

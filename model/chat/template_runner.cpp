@@ -36,7 +36,9 @@ TemplateValue LoopValue(const TemplateList& elements, size_t i) {
                       {"last", {at == last}},
                       {"length", {last + 1}},
                       {"revindex0", {last - at}},
-                      {"revindex", {last - at + 1}}};
+                      {"revindex", {last - at + 1}},
+                      {"depth", {int64_t{1}}},
+                      {"depth0", {int64_t{0}}}};
   if (at > 0) loop["previtem"] = elements[i - 1];
   if (at < last) loop["nextitem"] = elements[i + 1];
   return ObjectValue(std::move(loop));
@@ -252,6 +254,7 @@ absl::Status TemplateMachine::RunSet(const TemplateStatement& statement) {
   if (!target.is_namespace()) {
     return Wrong(fmt::format("\"{}\" is no namespace", statement.text));
   }
+  if (statement.member.starts_with('_')) return Wrong("a namespace's name begins with _");
   (**target.As<TemplateValue::Namespace>())[statement.member] = std::move(value);
   return absl::OkStatus();
 }

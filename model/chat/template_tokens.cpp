@@ -111,10 +111,12 @@ class Cutter {
   }
 
   absl::Status SkipComment() {
+    if (Have("-") || Have("+")) ++at_;
     const size_t end = source_.find("#}", at_);
     if (end == std::string::npos) return Wrong("a comment does not end");
-    trim_all_ = source_[end - 1] == '-' && end > at_;
-    trim_line_end_ = true;
+    const char sign = end > at_ ? source_[end - 1] : ' ';
+    trim_all_ = sign == '-';
+    trim_line_end_ = sign != '+';
     at_ = end + 2;
     return absl::OkStatus();
   }
@@ -130,7 +132,8 @@ class Cutter {
     while (true) {
       at_ = std::min(source_.find_first_not_of(kSpace, at_), source_.size());
       if (at_ == source_.size()) return Wrong("a tag does not end");
-      if (open == 0 && source_.compare(at_ + 1, 2, closing) == 0 && (Have("-") || Have("+"))) {
+      const bool has_sign = Have("-") || (Have("+") && kind == '%');
+      if (open == 0 && has_sign && source_.compare(at_ + 1, 2, closing) == 0) {
         trim_all_ = Have("-");
         keep_line_end = Have("+");
         ++at_;

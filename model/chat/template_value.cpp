@@ -8,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "model/chat/method_names.h"
 #include "model/chat/text_functions.h"
 
 namespace fedtune {
@@ -174,6 +175,9 @@ absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value) {
 absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member) {
   if (target.is_undefined()) return Wrong("something is asked of what is not there");
   if (const MarkedText* const name = member.text()) {
+    if (IsMethod(target, name->text())) {
+      return Wrong(fmt::format("method \"{}\" is not supported as a value", name->text()));
+    }
     if (target.object() == nullptr) return TemplateValue();
     const auto found = target.object()->find(name->text());
     return found == target.object()->end() ? TemplateValue() : found->second;

@@ -73,7 +73,7 @@ absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value);
 // `target.name`, `target[name]` or `target[number]`; undefined if there is none.
 //
 // INVALID_ARGUMENT: `target` is undefined, or `member` neither text nor a number; a
-// character of text that is not ASCII.
+// character of text that is not ASCII; a method (IsMethod()), which is no value here.
 absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member);
 
 // What stands between brackets, each of it maybe undefined.

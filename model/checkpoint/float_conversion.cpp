@@ -13,6 +13,7 @@ namespace fedtune {
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
+static_assert(std::numeric_limits<float>::is_iec559);  // What is beyond them is infinite.
 
 constexpr uint32_t kInfinity = 0x7f800000;
 
@@ -100,6 +101,15 @@ void DecodeFloats(TensorType type, std::span<const std::byte> bytes, std::span<f
     Widen<FloatFromHalf>(bytes, values);
   } else {
     Widen<FloatFromBfloat16>(bytes, values);
+  }
+}
+
+void RoundDoubles(std::span<const std::byte> bytes, std::span<float> values) {
+  Check(bytes.size() == values.size() * sizeof(double), "as many bytes as the values take");
+  for (size_t i = 0; i < values.size(); ++i) {
+    double value;
+    std::memcpy(&value, bytes.data() + sizeof(double) * i, sizeof(double));
+    values[i] = static_cast<float>(value);
   }
 }
 

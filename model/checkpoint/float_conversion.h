@@ -27,7 +27,10 @@ bool IsConvertibleToFloat(TensorType type);
 // as many.
 void DecodeFloats(TensorType type, std::span<const std::byte> bytes, std::span<float> values);
 
-// The reverse.
+// The nearest floats to values of F64; infinite beyond what a float can be. As DecodeFloats().
+void RoundDoubles(std::span<const std::byte> bytes, std::span<float> values);
+
+// The reverse of DecodeFloats().
 void EncodeFloats(TensorType type, std::span<const float> values, std::span<std::byte> bytes);
 
 }  // namespace fedtune

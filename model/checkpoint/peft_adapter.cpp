@@ -10,31 +10,22 @@
 #include <system_error>
 #include <utility>
 
-#include "base/check.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "model/checkpoint/expert_name.h"
 #include "model/checkpoint/float_conversion.h"
+#include "model/checkpoint/peft_adapter_names.h"
 #include "model/checkpoint/peft_config.h"
 #include "model/checkpoint/peft_experts.h"
 #include "model/checkpoint/safetensors.h"
-#include "model/checkpoint/safetensors_writer.h"
-#include "model/checkpoint/staged_folder.h"
 #include "model/checkpoint/stored_base_weights.h"
 
 namespace fedtune {
 namespace {
 
-constexpr char kConfigFile[] = "adapter_config.json";
-constexpr char kWeightsFile[] = "adapter_model.safetensors";
-constexpr std::string_view kPrefix = "base_model.model.";
 constexpr char kHead[] = "lm_head";
-
-std::string_view SuffixOf(Factor factor) {
-  return factor == Factor::kA ? ".lora_A.weight" : ".lora_B.weight";
-}
 
 // The factor that a tensor's name stands for.
 struct FactorName {
@@ -43,10 +34,10 @@ struct FactorName {
 };
 
 std::optional<FactorName> ParseFactorName(std::string_view tensor) {
-  if (!tensor.starts_with(kPrefix)) return std::nullopt;
-  tensor.remove_prefix(kPrefix.size());
+  if (!tensor.starts_with(kPeftPrefix)) return std::nullopt;
+  tensor.remove_prefix(kPeftPrefix.size());
   for (const Factor factor : {Factor::kA, Factor::kB}) {
-    const std::string_view suffix = SuffixOf(factor);
+    const std::string_view suffix = PeftSuffixOf(factor);
     if (!tensor.ends_with(suffix) || tensor.size() == suffix.size()) continue;
     return FactorName{std::string(tensor.substr(0, tensor.size() - suffix.size())), factor};
   }
@@ -54,7 +45,7 @@ std::optional<FactorName> ParseFactorName(std::string_view tensor) {
 }
 
 bool IsStoredWeight(std::string_view tensor) {
-  return tensor.starts_with(kPrefix) && tensor.ends_with(".weight") && !ParseFactorName(tensor);
+  return tensor.starts_with(kPeftPrefix) && tensor.ends_with(".weight") && !ParseFactorName(tensor);
 }
 
 // Both factors of a module, in the order in which modules first appear.
@@ -65,7 +56,7 @@ struct FactorPair {
 };
 
 absl::Status Invalid(std::string_view problem) {
-  return absl::InvalidArgumentError(fmt::format("{}: {}", kWeightsFile, problem));
+  return absl::InvalidArgumentError(fmt::format("{}: {}", kPeftWeightsFile, problem));
 }
 
 absl::Status CheckTensor(const TensorView& tensor, const std::optional<FactorName>& name) {
@@ -74,8 +65,8 @@ absl::Status CheckTensor(const TensorView& tensor, const std::optional<FactorNam
     return Invalid(
         fmt::format("tensor {} is {}, not a matrix", tensor.name, ShapeToString(tensor.shape)));
   }
-  if (!IsConvertibleToFloat(tensor.type)) {
-    return Invalid(fmt::format("tensor {} is {}; F32, F16 and BF16 are supported", tensor.name,
+  if (!IsConvertibleToFloat(tensor.type) && tensor.type != TensorType::kF64) {
+    return Invalid(fmt::format("tensor {} is {}; F64, F32, F16 and BF16 are supported", tensor.name,
                                ToString(tensor.type)));
   }
   return absl::OkStatus();
@@ -90,7 +81,7 @@ absl::StatusOr<std::vector<FactorPair>> FindPairs(const SafetensorsFile& file,
     const std::optional<FactorName> name = ParseFactorName(tensor.name);
     if (base != nullptr && IsStoredWeight(tensor.name)) {
       const absl::Status status =
-          CheckStoredBaseWeight(tensor, tensor.name.substr(kPrefix.size()), *base);
+          CheckStoredBaseWeight(tensor, tensor.name.substr(kPeftPrefix.size()), *base);
       if (!status.ok()) return Invalid(Message(status));
       continue;
     }
@@ -106,16 +97,16 @@ absl::StatusOr<std::vector<FactorPair>> FindPairs(const SafetensorsFile& file,
   }
   for (const FactorPair& pair : pairs) {
     if (pair.a != nullptr && pair.b != nullptr) continue;
-    return Invalid(fmt::format("tensor {}{}{} is missing", kPrefix, pair.module,
-                               SuffixOf(pair.a == nullptr ? Factor::kA : Factor::kB)));
+    return Invalid(fmt::format("tensor {}{}{} is missing", kPeftPrefix, pair.module,
+                               PeftSuffixOf(pair.a == nullptr ? Factor::kA : Factor::kB)));
   }
   return pairs;
 }
 
 absl::StatusOr<AdapterModule> ModuleOf(const FactorPair& pair, const PeftConfig& config) {
-  if (!config.TargetsModule(pair.module)) {
-    return Invalid(fmt::format("tensor {} is of a module that target_modules in {} does not name",
-                               pair.a->name, kConfigFile));
+  if (const auto key = config.LeftOutBy(pair.module)) {
+    return Invalid(fmt::format("tensor {} is of a module that {} in {} leaves out", pair.a->name,
+                               *key, kPeftConfigFile));
   }
   const int64_t rank = pair.a->shape[0];
   if (pair.b->shape[1] != rank) {
@@ -125,7 +116,7 @@ absl::StatusOr<AdapterModule> ModuleOf(const FactorPair& pair, const PeftConfig&
   }
   if (config.RankOf(pair.module) != rank) {
     return Invalid(fmt::format("tensor {} has rank {}, but {} says {}", pair.a->name, rank,
-                               kConfigFile, config.RankOf(pair.module)));
+                               kPeftConfigFile, config.RankOf(pair.module)));
   }
   return AdapterModule{.name = pair.module,
                        .in_features = pair.a->shape[1],
@@ -137,7 +128,11 @@ absl::StatusOr<AdapterModule> ModuleOf(const FactorPair& pair, const PeftConfig&
 // The tensor's values, all finite.
 absl::StatusOr<std::vector<float>> ValuesOf(const TensorView& tensor) {
   std::vector<float> values(static_cast<size_t>(tensor.value_count()));
-  DecodeFloats(tensor.type, tensor.bytes, values);
+  if (tensor.type == TensorType::kF64) {
+    RoundDoubles(tensor.bytes, values);
+  } else {
+    DecodeFloats(tensor.type, tensor.bytes, values);
+  }
   const auto bad =
       std::find_if_not(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
   if (bad == values.end()) return values;
@@ -165,7 +160,7 @@ absl::StatusOr<std::string> ParameterOf(const FactorPair& pair, bool is_one_of_t
   return Invalid(
       fmt::format("tensor {}: target_parameters in {} does not say whether it is of "
                   "gate_up_proj or of down_proj",
-                  pair.a->name, kConfigFile));
+                  pair.a->name, kPeftConfigFile));
 }
 
 bool IsFused(std::string_view module) {
@@ -183,8 +178,8 @@ class AdapterReader {
     if (IsFused(pair.module)) return AddFused(pair);
     ASSIGN_OR_RETURN(AdapterModule module, ModuleOf(pair, config_));
     ASSIGN_OR_RETURN(const std::vector<float> a, ValuesOf(*pair.a));
-    ASSIGN_OR_RETURN(const std::vector<float> b, ValuesOf(*pair.b));
-    Add(std::move(module), a, b);
+    ASSIGN_OR_RETURN(std::vector<float> b, ValuesOf(*pair.b));
+    Add(std::move(module), a, std::move(b));
     return absl::OkStatus();
   }
 
@@ -215,12 +210,22 @@ class AdapterReader {
     absl::StatusOr<ExpertModules> split = SplitExperts(parameter, scale);
     if (!split.ok()) return Invalid(Message(split.status()));
     for (size_t i = 0; i < split->modules.size(); ++i) {
-      Add(std::move(split->modules[i]), split->factors[i].a, split->factors[i].b);
+      Add(std::move(split->modules[i]), split->factors[i].a, std::move(split->factors[i].b));
     }
     return absl::OkStatus();
   }
 
-  void Add(AdapterModule module, std::span<const float> a, std::span<const float> b) {
+  // A layout's alphas are positive. Of others, which peft takes, B gets the sign, or nothing
+  // is left of it.
+  static void MovePolarity(AdapterModule& module, std::vector<float>& b) {
+    if (module.alpha > 0) return;
+    const float factor = module.alpha < 0 ? -1.0F : 0.0F;
+    for (float& value : b) value *= factor;
+    module.alpha = module.alpha < 0 ? -module.alpha : static_cast<double>(module.lora_rank);
+  }
+
+  void Add(AdapterModule module, std::span<const float> a, std::vector<float> b) {
+    MovePolarity(module, b);
     const auto is_zero = [](float value) { return value == 0; };
     if (ExpertName::Parse(module.name) && std::all_of(a.begin(), a.end(), is_zero) &&
         std::all_of(b.begin(), b.end(), is_zero)) {
@@ -250,7 +255,7 @@ absl::Status CheckModule(const AdapterModule& found, const AdapterModule& expect
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(fmt::format("{}: module {} has alpha {}; {} was expected",
-                                                kConfigFile, found.name, found.alpha,
+                                                kPeftConfigFile, found.name, found.alpha,
                                                 expected.alpha));
 }
 
@@ -264,79 +269,10 @@ std::map<std::string_view, int64_t> OffsetsOf(const AdapterLayout& layout) {
   return offsets;
 }
 
-TensorView FactorTensor(std::string_view module, Factor factor, std::vector<int64_t> shape,
-                        std::span<const float> values) {
-  return {.name = fmt::format("{}{}{}", kPrefix, module, SuffixOf(factor)),
-          .type = TensorType::kF32,
-          .shape = std::move(shape),
-          .bytes = std::as_bytes(values)};
-}
-
-// Factors of single modules; of routed experts only where they are stored so.
-std::vector<TensorView> SingleTensors(const StackedAdapter& adapter, PeftExperts experts) {
-  std::vector<TensorView> tensors;
-  for (const AdapterTensor& tensor : adapter.layout.tensors()) {
-    const auto& name = adapter.layout.modules()[static_cast<size_t>(tensor.module_index)].name;
-    if (experts == PeftExperts::kFused && ExpertName::Parse(name)) continue;
-    tensors.push_back(FactorTensor(
-        name, tensor.factor, {tensor.rows, tensor.columns},
-        std::span(adapter.values)
-            .subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size()))));
-  }
-  return tensors;
-}
-
-// peft wraps the experts once for each parameter: gate_up_proj first, and so inside.
-std::string WrapperOf(const FactorMatrices& parameter, const std::vector<FactorMatrices>& all) {
-  const std::string experts = parameter.name.substr(0, parameter.name.rfind('.'));
-  const bool has_outer = std::any_of(all.begin(), all.end(), [&](const FactorMatrices& other) {
-    return other.name == experts + ".down_proj";
-  });
-  return parameter.name.ends_with(".gate_up_proj") && has_outer ? experts + ".base_layer" : experts;
-}
-
-void AddFusedTensors(const std::vector<FactorMatrices>& fused, std::vector<TensorView>& tensors) {
-  for (const FactorMatrices& parameter : fused) {
-    const std::string wrapper = WrapperOf(parameter, fused);
-    const int64_t ranks = static_cast<int64_t>(parameter.a.size()) / parameter.in_features;
-    tensors.push_back(
-        FactorTensor(wrapper, Factor::kA, {ranks, parameter.in_features}, parameter.a));
-    tensors.push_back(
-        FactorTensor(wrapper, Factor::kB, {parameter.out_features, ranks}, parameter.b));
-  }
-}
-
-}  // namespace
-
-absl::Status WritePeftAdapter(const std::filesystem::path& directory, const AdapterLayout& layout,
-                              std::span<const float> values, std::string_view base_model,
-                              const PeftForm& form) {
-  Check(values.size() == static_cast<size_t>(layout.parameter_count()),
-        "an adapter has as many values as its layout");
-  ASSIGN_OR_RETURN(const StackedAdapter stacked,
-                   StackExperts(layout, values,
-                                {.expert_count = form.expert_count.value_or(0),
-                                 .stored_single = form.experts == PeftExperts::kSingle}));
-  const std::string config = PeftConfigJson(
-      stacked.layout, base_model,
-      {.rslora = form.rslora, .base_has_experts = form.expert_count.value_or(1) > 0});
-  std::vector<TensorView> tensors = SingleTensors(stacked, form.experts);
-  std::vector<FactorMatrices> fused;
-  if (form.experts == PeftExperts::kFused) fused = FuseExperts(stacked.layout, stacked.values);
-  AddFusedTensors(fused, tensors);
-  ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Create(directory));
-  RETURN_IF_ERROR(WriteSafetensors(folder.path() / kWeightsFile, tensors, {{"format", "pt"}}));
-  RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kConfigFile, config));
-  RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kAdapterLayoutFile, layout.ToJson()));
-  return std::move(folder).Commit();
-}
-
-namespace {
-
 // Older versions of peft pickled their factors, which is code to whoever reads them.
 absl::StatusOr<SafetensorsFile> OpenWeights(const std::filesystem::path& directory) {
   constexpr char kPickled[] = "adapter_model.bin";
-  absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(directory / kWeightsFile);
+  absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(directory / kPeftWeightsFile);
   std::error_code unreadable_is_not_there;
   if (!absl::IsNotFound(file.status()) ||
       !std::filesystem::exists(directory / kPickled, unreadable_is_not_there)) {
@@ -345,12 +281,12 @@ absl::StatusOr<SafetensorsFile> OpenWeights(const std::filesystem::path& directo
   return absl::NotFoundError(
       fmt::format("{}: there is no {}, and {} is not read; peft's save_pretrained() writes the "
                   "first",
-                  directory.string(), kWeightsFile, kPickled));
+                  directory.string(), kPeftWeightsFile, kPickled));
 }
 
 absl::StatusOr<PeftAdapter> Read(const std::filesystem::path& directory, const Checkpoint* base) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(directory / kConfigFile));
-  ASSIGN_OR_RETURN(const PeftConfig config, ParsePeftConfig(text, kConfigFile));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(directory / kPeftConfigFile));
+  ASSIGN_OR_RETURN(const PeftConfig config, ParsePeftConfig(text, kPeftConfigFile));
   ASSIGN_OR_RETURN(const SafetensorsFile file, OpenWeights(directory));
   ASSIGN_OR_RETURN(const std::vector<FactorPair> pairs, FindPairs(file, base));
   AdapterReader reader(config, pairs);

@@ -54,8 +54,9 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
                               std::span<const float> values, std::string_view base_model,
                               const PeftForm& form = {});
 
-// Reads any such folder; factors in F32, F16 or BF16. Projections of routed experts
-// whose factors are all zero are left out.
+// Reads any such folder; factors in F64, which are rounded, F32, F16 or BF16. Projections of
+// routed experts whose factors are all zero are left out. An alpha of zero or less, as peft
+// takes it, goes into B.
 //
 // NOT_FOUND: a file is missing. INVALID_ARGUMENT: names the tensor that is
 // missing, unknown, of the wrong shape or has a value that is not finite.

@@ -24,6 +24,7 @@ using testing::IsOk;
 
 constexpr char kQuery[] = "model.layers.0.self_attn.q_proj";
 constexpr char kUp[] = "model.layers.0.mlp.up_proj";
+constexpr char kUpWeight[] = "model.layers.0.mlp.up_proj.weight";  // As peft's parameter.
 
 AdapterLayout Layout() { return *AdapterLayout::Create({{kQuery, 4, 6, 2, 4}, {kUp, 4, 5, 3, 6}}); }
 
@@ -44,6 +45,13 @@ class PeftAdapterTest : public ::testing::Test {
     std::vector<TensorView> tensors = file->tensors();
     change(tensors);
     ASSERT_THAT(WriteSafetensors(path_ / "adapter_model.safetensors", tensors, {}), IsOk());
+  }
+
+  void SetInConfig(const char* key, const nlohmann::json& value) {
+    const std::filesystem::path file = path_ / "adapter_config.json";
+    auto config = nlohmann::json::parse(*ReadFile(file));
+    config[key] = value;
+    ASSERT_THAT(WriteFileAtomically(file, config.dump()), IsOk());
   }
 
   std::string Error(absl::StatusCode code = absl::StatusCode::kInvalidArgument) {
@@ -134,14 +142,62 @@ TEST_F(PeftAdapterTest, RefusesARankThatTheConfigurationDoesNotName) {
 // peft would leave its factors out.
 TEST_F(PeftAdapterTest, RefusesAModuleThatTheConfigurationDoesNotName) {
   Write();
-  const std::filesystem::path file = path_ / "adapter_config.json";
-  auto config = nlohmann::json::parse(*ReadFile(file));
-  config["target_modules"] = {"q_proj"};
-  config["target_parameters"] = {"gate_proj.weight"};
-  ASSERT_THAT(WriteFileAtomically(file, config.dump()), IsOk());
+  SetInConfig("target_modules", {"q_proj"});
+  SetInConfig("target_parameters", {"gate_proj.weight"});
   EXPECT_THAT(Error(), HasSubstr("tensor base_model.model.model.layers.0.mlp.up_proj.lora_A.weight "
-                                 "is of a module that target_modules in adapter_config.json does "
-                                 "not name"));
+                                 "is of a module that target_modules in adapter_config.json "
+                                 "leaves out"));
+}
+
+TEST_F(PeftAdapterTest, RoundsDoubles) {
+  Write();
+  std::vector<double> doubles;
+  for (const float value : Values()) doubles.push_back(value + 1e-9);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(doubles));
+  Rewrite([&](std::vector<TensorView>& tensors) {
+    size_t offset = 0;
+    for (TensorView& tensor : tensors) {
+      const size_t size = static_cast<size_t>(tensor.value_count()) * sizeof(double);
+      tensor.type = TensorType::kF64;
+      tensor.bytes = bytes.subspan(offset, size);
+      offset += size;
+    }
+  });
+  const auto adapter = ReadPeftAdapter(path_);
+  ASSERT_THAT(adapter, IsOk());
+  EXPECT_EQ(adapter->values, Values());
+}
+
+TEST_F(PeftAdapterTest, RefusesADoubleThatNoFloatCanBe) {
+  Write();
+  const std::vector<double> doubles(8, 1e39);
+  Rewrite([&](std::vector<TensorView>& tensors) {
+    tensors[0].type = TensorType::kF64;
+    tensors[0].bytes = std::as_bytes(std::span(doubles));
+  });
+  EXPECT_THAT(Error(), HasSubstr("q_proj.lora_A.weight has the value inf at index 0"));
+}
+
+// As peft computes it.
+TEST_F(PeftAdapterTest, MovesTheSignOfAnAlphaIntoB) {
+  Write();
+  SetInConfig("alpha_pattern", {{kUpWeight, -6}});
+  const auto adapter = ReadPeftAdapter(path_);
+  ASSERT_THAT(adapter, IsOk());
+  EXPECT_EQ(adapter->layout, Layout());
+  std::vector<float> expected = Values();
+  for (auto b = expected.end() - 5 * 3; b != expected.end(); ++b) *b = -*b;
+  EXPECT_EQ(adapter->values, expected);
+}
+
+TEST_F(PeftAdapterTest, LeavesNothingOfWhatHasAnAlphaOfZero) {
+  Write();
+  SetInConfig("alpha_pattern", {{kUpWeight, 0}});
+  const auto adapter = ReadPeftAdapter(path_);
+  ASSERT_THAT(adapter, IsOk());
+  EXPECT_EQ(adapter->layout.modules()[1].alpha, 3) << "any scale: B is zero";
+  EXPECT_TRUE(std::all_of(adapter->values.end() - 5 * 3, adapter->values.end(),
+                          [](float value) { return value == 0; }));
 }
 
 TEST_F(PeftAdapterTest, RefusesFactorsThatDoNotMultiply) {

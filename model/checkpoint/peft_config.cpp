@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -20,7 +21,7 @@ namespace {
 using nlohmann::json;
 
 constexpr Range kRank = {1, 1 << 20};
-constexpr Range kAlpha = {0, 1e9};
+constexpr Range kAlpha = {-1e9, 1e9};
 
 // `file` is `reader`'s object in the order of the file, in which the first pattern
 // that matches counts.
@@ -50,20 +51,6 @@ void ReadNames(ConfigReader& reader, const char* key, std::vector<std::string>& 
   if (are_names) names = list->get<std::vector<std::string>>();
 }
 
-// An expression for the names is taken to match them.
-void ReadTargetModules(ConfigReader& reader, std::vector<std::string>& modules) {
-  const json* value = reader.Find("target_modules");
-  if (value != nullptr && !value->is_string()) ReadNames(reader, "target_modules", modules);
-}
-
-// Whether it is among `names`, or ends in one behind a dot.
-bool IsNamed(const std::vector<std::string>& names, std::string_view name) {
-  return std::any_of(names.begin(), names.end(), [&](std::string_view end) {
-    return name == end || (name.ends_with(end) && name.size() > end.size() &&
-                           name[name.size() - end.size() - 1] == '.');
-  });
-}
-
 // Before the first step peft subtracts what some initial factors add from the base
 // model's weights, and it does so again when it loads them.
 void RefuseChangedBase(ConfigReader& reader) {
@@ -79,8 +66,10 @@ void RefuseChangedBase(ConfigReader& reader) {
                              name));
 }
 
+// An empty object stands for a part whose settings are all the usual ones.
 bool IsOff(const json* value) {
-  return value == nullptr || value->empty() || (value->is_boolean() && !value->get<bool>());
+  return value == nullptr || (value->is_array() && value->empty()) ||
+         (value->is_boolean() && !value->get<bool>());
 }
 
 // Parts that change what an adapter computes and that we do not have.
@@ -109,8 +98,8 @@ void RefuseUnknownParts(ConfigReader& reader) {
 PeftConfig::Found PeftConfig::Find(std::string_view module) const {
   const auto expert = ExpertName::Parse(module);
   const std::string weight = fmt::format("{}.weight", module);
-  const std::string names[] = {TargetsParameter(weight) ? weight : std::string(module),
-                               expert ? expert->FusedParameter() : ""};
+  std::vector<std::string> names = {TargetsParameter(weight) ? weight : std::string(module)};
+  if (expert) names.push_back(expert->FusedParameter());
   for (const std::string& name : names) {
     const auto own_rank = FirstMatch(rank_pattern, name);
     const auto own_alpha = FirstMatch(alpha_pattern, name);
@@ -136,9 +125,11 @@ bool PeftConfig::TargetsParameter(std::string_view parameter) const {
   return IsNamed(target_parameters, parameter);
 }
 
-bool PeftConfig::TargetsModule(std::string_view module) const {
-  return target_modules.empty() || IsNamed(target_modules, module) ||
-         TargetsParameter(fmt::format("{}.weight", module)) || ExpertName::Parse(module);
+std::optional<std::string_view> PeftConfig::LeftOutBy(std::string_view module) const {
+  if (TargetsParameter(fmt::format("{}.weight", module)) || ExpertName::Parse(module)) {
+    return std::nullopt;
+  }
+  return target_modules.LeftOutBy(module);
 }
 
 absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_view source) {
@@ -156,7 +147,7 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_vi
   const auto file = nlohmann::ordered_json::parse(text);  // It is JSON, as ParseJson() knows.
   ReadPattern(reader, file, "rank_pattern", kRank, config.rank_pattern);
   ReadPattern(reader, file, "alpha_pattern", kAlpha, config.alpha_pattern);
-  ReadTargetModules(reader, config.target_modules);
+  config.target_modules = TargetModules(reader);
   ReadNames(reader, "target_parameters", config.target_parameters);
   RETURN_IF_ERROR(reader.Finish());
   return config;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
 #include "model/checkpoint/name_pattern.h"
+#include "model/checkpoint/target_modules.h"
 
 namespace fedtune {
 
@@ -23,7 +25,7 @@ struct PeftConfig {
   // layer's routed experts, in the order of the file.
   NamePatterns<int64_t> rank_pattern;
   NamePatterns<double> alpha_pattern;
-  std::vector<std::string> target_modules;  // None where the file has an expression.
+  TargetModules target_modules;
   std::vector<std::string> target_parameters;
 
   // What holds for one module, or a fused parameter, by its name in the checkpoint. Where
@@ -32,15 +34,15 @@ struct PeftConfig {
   // half of the rank of the parameter that it shares with another.
   int64_t RankOf(std::string_view module) const;
 
-  // The alpha for which alpha / rank is the module's scale.
+  // The alpha for which alpha / rank is the module's scale; zero and less as peft has them.
   double AlphaOf(std::string_view module) const;
 
   // Whether target_parameters names the parameter, or an end of its name.
   bool TargetsParameter(std::string_view parameter) const;
 
-  // Whether peft would give the module, not fused, factors of its own: not if the file
-  // lists modules and parameters and none is it or an end of its name.
-  bool TargetsModule(std::string_view module) const;
+  // The key by which peft would give the module, not fused, no factors of its own; nothing
+  // where it would (see TargetModules), or where a parameter of it is named.
+  std::optional<std::string_view> LeftOutBy(std::string_view module) const;
 
  private:
   // As peft sees it: rank and alpha, and what both are shared by.

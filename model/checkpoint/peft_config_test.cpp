@@ -74,6 +74,15 @@ TEST(PeftConfigTest, AppliesTheFirstPatternOfTheFile) {
   EXPECT_EQ(config->AlphaOf("model.layers.0.self_attn.o_proj"), 32);
 }
 
+TEST(PeftConfigTest, APatternOfNothingIsNoOnes) {
+  json plain = Plain();
+  plain["rank_pattern"] = {{"(q_proj)?", 4}};
+  const auto config = Parse(plain);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->RankOf("model.layers.0.self_attn.q_proj"), 4);
+  EXPECT_EQ(config->RankOf("model.layers.0.self_attn.k_proj"), 16);
+}
+
 // What peft itself writes of gate_proj and up_proj in target_modules.
 TEST(PeftConfigTest, HalvesWhatGateAndUpShare) {
   json plain = Plain();
@@ -162,6 +171,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"/use_bdlora", {{"nblocks", 2}}, "use_bdlora is not supported"},
                       Fault{"/arrow_config", {{"top_k", 2}}, "arrow_config is not supported"},
                       Fault{"/kasa_config", {{"beta", 1}}, "kasa_config is not supported"},
+                      Fault{"/kasa_config", json::object(), "kasa_config is not supported"},
                       Fault{"/monteclora_config", {{"a", 1}}, "monteclora_config is not supported"},
                       Fault{"/init_lora_weights", "pissa_niter_4",
                             "init_lora_weights is \"pissa_niter_4\", which changes weights of the "

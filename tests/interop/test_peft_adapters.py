@@ -32,6 +32,23 @@ EQUAL = {
             "use_rslora": True,
         },
     ),
+    "patterns that match nothing at all": (
+        "llama_mha",
+        {"target_modules": ATTENTION, "rank_pattern": {"(q_proj)?": 2}, "alpha_pattern": {"x*": 3, "o_proj": -5}},
+    ),
+    "alpha below zero": ("llama_mha", {"target_modules": ATTENTION, "lora_alpha": -6, "use_rslora": True}),
+    "alpha of a parameter below zero": (
+        "v3_b",
+        {"target_modules": ["o_proj"], "target_parameters": ["mlp.experts.gate_up_proj"], "lora_alpha": -6},
+    ),
+    "an expression that looks ahead": (
+        "llama_mha",
+        {"target_modules": r"(?!.*k_proj)model\.layers\.[02]\.self_attn\.\w_proj"},
+    ),
+    "everything but some layers": (
+        "llama_mha",
+        {"target_modules": "all-linear", "exclude_modules": r".*\.(1|2)\..*"},
+    ),
     "head": ("llama_mha", {"target_modules": [*ATTENTION, "lm_head"]}),
     "head of a mixture": ("v3_b", {"target_modules": ["kv_b_proj", "lm_head"]}),
     "everything but": ("llama_gqa", {"target_modules": "all-linear", "exclude_modules": ["v_proj"]}),
@@ -98,6 +115,16 @@ def logits(model) -> list[torch.Tensor]:
     return [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0] for ids in TOKENS]
 
 
+def expect_equal(base: Path, adapter: Path, folder: Path) -> list[torch.Tensor]:
+    """Peft's logits, which ours must be."""
+    done = ours(base, adapter, folder)
+    assert done.returncode == 0, done.stderr
+    expected = logits(PeftModel.from_pretrained(tiny_models.load(base), adapter).eval())
+    for our, their in zip(json.loads(done.stdout)["logits"], expected, strict=True):
+        assert (torch.tensor(our) - their).abs().max() <= TOLERANCE
+    return expected
+
+
 @pytest.mark.parametrize("case", EQUAL)
 def test_logits(tmp_path: Path, case: str) -> None:
     """With an adapter that matters."""
@@ -105,13 +132,9 @@ def test_logits(tmp_path: Path, case: str) -> None:
     base, adapter = tmp_path / "base", tmp_path / "adapter"
     tiny_models.save(name, base)
     save_adapter(base, adapter, **configuration)
-    done = ours(base, adapter, tmp_path)
-    assert done.returncode == 0, done.stderr
     untouched = logits(tiny_models.load(base))
-    expected = logits(PeftModel.from_pretrained(tiny_models.load(base), adapter).eval())
-    for our, their, without in zip(json.loads(done.stdout)["logits"], expected, untouched, strict=True):
+    for their, without in zip(expect_equal(base, adapter, tmp_path), untouched, strict=True):
         assert (their - without).abs().max() > 100 * TOLERANCE
-        assert (torch.tensor(our) - their).abs().max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("key", REFUSED)
@@ -125,17 +148,44 @@ def test_what_we_do_not_have_is_refused_by_its_name(tmp_path: Path, key: str) ->
     assert f"adapter_config.json: {key} " in done.stderr
 
 
-def test_factors_that_peft_would_leave_out_are_refused(tmp_path: Path) -> None:
-    """Of modules that target_modules does not name."""
+LEFT_OUT = {
+    "target_modules": ["q_proj", "v_proj"],
+    "exclude_modules": ["k_proj"],
+    "layers_to_transform": [1],
+}
+
+
+@pytest.mark.parametrize("key", LEFT_OUT)
+def test_factors_that_peft_would_leave_out_are_refused(tmp_path: Path, key: str) -> None:
+    """Of modules that adapter_config.json does not name."""
     base, adapter = tmp_path / "base", tmp_path / "adapter"
     tiny_models.save("llama_mha", base)
     save_adapter(base, adapter, target_modules=ATTENTION)
     file = adapter / "adapter_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps(config | {"target_modules": ["q_proj", "v_proj"]}), encoding="utf-8")
+    file.write_text(json.dumps(config | {key: LEFT_OUT[key]}), encoding="utf-8")
     done = ours(base, adapter, tmp_path)
     assert done.returncode != 0
-    assert "k_proj.lora_A.weight is of a module that target_modules" in done.stderr
+    assert f"k_proj.lora_A.weight is of a module that {key} " in done.stderr
+
+
+@pytest.mark.parametrize("stored", [torch.float64, torch.float16, torch.bfloat16])
+def test_factors_of_another_type(tmp_path: Path, stored: torch.dtype) -> None:
+    """Peft computes with all of them in fp32."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save("llama_mha", base)
+    save_adapter(base, adapter, target_modules=ATTENTION)
+    weights = adapter / "adapter_model.safetensors"
+    save_file({name: factor.to(stored) for name, factor in load_file(weights).items()}, weights, {"format": "pt"})
+    expect_equal(base, adapter, tmp_path)
+
+
+def test_alpha_of_zero_leaves_the_base_model(tmp_path: Path) -> None:
+    """As with peft."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    tiny_models.save("llama_mha", base)
+    save_adapter(base, adapter, target_modules=ATTENTION, lora_alpha=0)
+    expect_equal(base, adapter, tmp_path)
 
 
 def test_a_tied_head_is_refused(tmp_path: Path) -> None:

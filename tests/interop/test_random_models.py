@@ -1,7 +1,8 @@
 """Models of configurations that nobody chose compute what transformers computes.
 
 Each seed draws an architecture, its sizes, routing, rotary positions, the type of the stored weights, the form of the
-config.json and whether the checkpoint is in several files. More seeds: FEDTUNE_RANDOM_MODELS=400.
+config.json and whether the checkpoint is in several files; and an adapter, of which the loss's gradient is compared.
+More seeds: FEDTUNE_RANDOM_MODELS=400. Our kernels for other processors: FEDTUNE_CPU=portable and so on.
 """
 
 import json
@@ -13,12 +14,18 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
+from safetensors.torch import save_file
+
+import make_model_goldens as goldens
+import reference_lora as lora
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(os.environ.get("FEDTUNE_PROGRAMS", ROOT / "build" / "dev" / "bin"))
 SEEDS = range(int(os.environ.get("FEDTUNE_RANDOM_MODELS", "24")))
 # What a rounding may change, per unit of the largest logit.
 TOLERANCE = 1e-5
+# Of a gradient, per unit of the factor's.
+GRADIENT_TOLERANCE = 1e-3
 
 Fields = dict[str, object]
 
@@ -138,3 +145,58 @@ def test_logits(seed: int, tmp_path: Path) -> None:
         theirs = model(input_ids=torch.tensor([sequence]), use_cache=False).logits[0]
         difference = (theirs - torch.tensor(ours)).abs().max().item()
         assert difference < TOLERANCE * max(10.0, theirs.abs().max().item()), fields
+
+
+def save_adapter(adapter: lora.Adapter, folder: Path, rank: int, alpha: float) -> None:
+    """As peft would, with a pair of factors for each projection of a routed expert."""
+    folder.mkdir()
+    save_file(lora.tensors(adapter), folder / "adapter_model.safetensors", {"format": "pt"})
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def expected_gradients(model, adapter: lora.Adapter, scale: float, sequences: goldens.Sequences) -> tuple[float, dict]:
+    """The loss, and its gradient by each factor; skips what rounding may route otherwise."""
+
+    def adapted(ids: list[int]) -> torch.Tensor:
+        return lora.logits(model, adapter, scale, ids)
+
+    try:
+        goldens.check_routing_margin(model, lambda: [adapted(ids) for ids, _ in sequences])
+    except AssertionError as error:
+        pytest.skip(str(error))
+    loss = goldens.mean_loss(adapted, sequences)
+    loss.backward()
+    pairs = {name: (a.grad.flatten(), b.grad.flatten()) for name, (a, b) in adapter.items()}
+    gradients = {f"{name}.lora_A": a for name, (a, _) in pairs.items()}
+    return loss.item(), gradients | {f"{name}.lora_B": b for name, (_, b) in pairs.items()}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gradients(seed: int, tmp_path: Path) -> None:
+    """Of an adapter of every layer, routed experts included."""
+    draw = random.Random(1000 + seed)
+    fields = draw_configuration(draw)
+    save(draw, fields, tmp_path / "base", seed)
+    rank, alpha = draw.choice([1, 3, 8, 17]), draw.choice([1, 8, 13.5])
+    prompts = [(length, draw.randint(1, length - 1)) for length in (37, draw.randint(2, 9))]
+    sequences = [([draw.randrange(fields["vocab_size"]) for _ in range(length)], prompt) for length, prompt in prompts]
+    model = tiny_models.load(tmp_path / "base")
+    model.set_experts_implementation("eager")
+    adapter = goldens.trainable(lora.random_adapter(model.config, rank, True, seed))
+    save_adapter(adapter, tmp_path / "adapter", rank, alpha)
+    tokens = tmp_path / "tokens.json"
+    content = {"token_ids": [ids for ids, _ in sequences], "prompt_lengths": [prompt for _, prompt in sequences]}
+    tokens.write_text(json.dumps(content), encoding="utf-8")
+    command = [PROGRAMS / "model_logits", "--base", tmp_path / "base", "--adapter", tmp_path / "adapter"]
+    done = subprocess.run([*command, "--tokens", tokens, "--gradient"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stderr, fields)
+    ours = json.loads(done.stdout)
+
+    loss, expected = expected_gradients(model, adapter, alpha / rank, sequences)
+    assert abs(ours["loss"] - loss) < TOLERANCE * max(1.0, loss), fields
+    assert ours["gradient"].keys() == expected.keys()
+    whole = sum(their.square().sum() for their in expected.values()).sqrt()
+    for name, their in expected.items():
+        difference = (torch.tensor(ours["gradient"][name]) - their).norm()
+        assert difference < GRADIENT_TOLERANCE * (their.norm() + 1e-5 * whole), (name, fields)
