@@ -255,32 +255,35 @@ void MultiplyPart(std::span<const AmxSegment> segments, int64_t row, int64_t row
   CopyRows(whole, part);
 }
 
-template <typename Tiles, int kVectors>
-void MultiplyVectors(std::span<const AmxSegment> segments, const MatrixResult& panel) {
-  const int64_t whole = panel.rows / kAmxRows * kAmxRows, rest = panel.rows - whole;
+// Some rows of a panel, from a row on.
+template <int kRowTiles, typename Tiles>
+void MultiplyRows(const AmxPanel& panel, int64_t row, int64_t rows, Tiles& tiles) {
+  if (panel.result.columns <= kVector) {
+    MultiplyPart<kRowTiles, 1>(panel.segments, row, rows, panel.result, tiles);
+  } else if (panel.result.columns <= 2 * kVector) {
+    MultiplyPart<kRowTiles, 2>(panel.segments, row, rows, panel.result, tiles);
+  } else {
+    MultiplyPart<kRowTiles, 3>(panel.segments, row, rows, panel.result, tiles);
+  }
+}
+
+// Rows go through all panels together, so that what is left of them is in the first cache.
+template <typename Tiles>
+void MultiplyWith(std::span<const AmxPanel> panels) {
+  const int64_t all = panels.front().result.rows, whole = all / kAmxRows * kAmxRows;
   if (whole > 0) {
     Tiles tiles(kAmxRows);
     int64_t row = 0;
     for (; row + 2 * kAmxRows <= whole; row += 2 * kAmxRows) {
-      MultiplyPart<2, kVectors>(segments, row, 2 * kAmxRows, panel, tiles);
+      for (const AmxPanel& panel : panels) MultiplyRows<2>(panel, row, 2 * kAmxRows, tiles);
     }
-    if (row < whole) MultiplyPart<1, kVectors>(segments, row, kAmxRows, panel, tiles);
+    for (const AmxPanel& panel : panels) {
+      if (row < whole) MultiplyRows<1>(panel, row, kAmxRows, tiles);
+    }
   }
-  if (rest > 0) {
-    Tiles tiles(rest);
-    MultiplyPart<1, kVectors>(segments, whole, rest, panel, tiles);
-  }
-}
-
-template <typename Tiles>
-void MultiplyWith(std::span<const AmxSegment> segments, const MatrixResult& panel) {
-  if (panel.columns <= kVector) {
-    MultiplyVectors<Tiles, 1>(segments, panel);
-  } else if (panel.columns <= 2 * kVector) {
-    MultiplyVectors<Tiles, 2>(segments, panel);
-  } else {
-    MultiplyVectors<Tiles, 3>(segments, panel);
-  }
+  if (whole == all) return;
+  Tiles tiles(all - whole);
+  for (const AmxPanel& panel : panels) MultiplyRows<1>(panel, whole, all - whole, tiles);
 }
 
 // A small whole number as a pair's half, exactly.
@@ -306,8 +309,9 @@ bool TilesMultiplyRight() {
     }
   }
   std::array<float, kRows * kColumns> result;
-  const AmxSegment segment = {rows.data(), kAmxSteps, panel.data(), kColumns, kAmxSteps};
-  MultiplyPanelByAmx({&segment, 1}, {result.data(), kColumns, kRows, kColumns});
+  const AmxPanel product = {{{rows.data(), kAmxSteps, panel.data(), kColumns, kAmxSteps}},
+                            {result.data(), kColumns, kRows, kColumns}};
+  MultiplyByAmx({&product, 1});
   for (int i = 0; i < kRows; ++i) {
     for (int n = 0; n < kColumns; ++n) {
       int expected = 0;
@@ -326,25 +330,17 @@ bool HasAmxKernels() {
   return has;
 }
 
-void MultiplyPanelByAmx(std::span<const AmxSegment> segments, const MatrixResult& panel) {
-  MultiplyWith<AmxTiles>(segments, panel);
-}
+void MultiplyByAmx(std::span<const AmxPanel> panels) { MultiplyWith<AmxTiles>(panels); }
 
-void MultiplyPanelByTwin(std::span<const AmxSegment> segments, const MatrixResult& panel) {
-  MultiplyWith<TwinTiles>(segments, panel);
-}
+void MultiplyByTwin(std::span<const AmxPanel> panels) { MultiplyWith<TwinTiles>(panels); }
 
 #else
 
 bool HasAmxKernels() { return false; }
 
-void MultiplyPanelByAmx(std::span<const AmxSegment> /*segments*/, const MatrixResult& /*panel*/) {
-  Check(false, "a CPU without tiles");
-}
+void MultiplyByAmx(std::span<const AmxPanel> /*panels*/) { Check(false, "a CPU without tiles"); }
 
-void MultiplyPanelByTwin(std::span<const AmxSegment> /*segments*/, const MatrixResult& /*panel*/) {
-  Check(false, "a CPU without tiles");
-}
+void MultiplyByTwin(std::span<const AmxPanel> /*panels*/) { Check(false, "a CPU without tiles"); }
 
 #endif
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "model/transformer/matrix_products.h"
 
@@ -27,12 +28,18 @@ struct AmxSegment {
   int64_t depth = 0;         // Of whole steps.
 };
 
-// All rows of a panel of at most kPanelColumns. How a value adds up depends on the segments'
-// depths alone. Requires HasAmxKernels().
-void MultiplyPanelByAmx(std::span<const AmxSegment> segments, const MatrixResult& panel);
+// At most kPanelColumns of a product.
+struct AmxPanel {
+  std::vector<AmxSegment> segments;
+  MatrixResult result;
+};
+
+// Panels of equally many rows, whose left factors are the same. How a value adds up depends on
+// its segments' depths alone. Requires HasAmxKernels().
+void MultiplyByAmx(std::span<const AmxPanel> panels);
 
 // The same with tiles whose instructions are computed value by value, for tests on other
-// CPUs. Requires HasMatrixKernels().
-void MultiplyPanelByTwin(std::span<const AmxSegment> segments, const MatrixResult& panel);
+// CPUs.
+void MultiplyByTwin(std::span<const AmxPanel> panels);
 
 }  // namespace fedtune

@@ -23,7 +23,7 @@ uint32_t ValueAt(int64_t row, int64_t column) {
 
 float PairOf(uint32_t low, uint32_t high) { return std::bit_cast<float>(low | high << 16); }
 
-using MultiplyFunction = void (*)(std::span<const AmxSegment> segments, const MatrixResult& panel);
+using MultiplyFunction = void (*)(std::span<const AmxPanel> panels);
 
 // A panel of a product of some segments, whose rows lie in matrices with some room between
 // them.
@@ -55,7 +55,8 @@ class PanelProduct {
 
   std::vector<float> Computed(bool add, MultiplyFunction multiply) const {
     std::vector<float> result(static_cast<size_t>(rows_ * Stride()), 0.5F);
-    multiply(segments_, {result.data(), Stride(), rows_, columns_, add});
+    const AmxPanel panel = {segments_, {result.data(), Stride(), rows_, columns_, add}};
+    multiply({&panel, 1});
     return result;
   }
 
@@ -94,8 +95,8 @@ class PanelProduct {
 // By the CPU's tiles where it has them, and by their twin.
 void ExpectRight(const PanelProduct& product) {
   for (const bool add : {false, true}) {
-    product.Expect(product.Computed(add, MultiplyPanelByTwin), add);
-    if (HasAmxKernels()) product.Expect(product.Computed(add, MultiplyPanelByAmx), add);
+    product.Expect(product.Computed(add, MultiplyByTwin), add);
+    if (HasAmxKernels()) product.Expect(product.Computed(add, MultiplyByAmx), add);
   }
 }
 
@@ -115,16 +116,31 @@ TEST(AmxPanelTest, AddsSegmentsUp) {
   ExpectRight({9, 10, {16, 16, 48}});
 }
 
+TEST(AmxPanelTest, MultipliesSeveralAsOneByOne) {
+  const PanelProduct first(41, 48, {32}), second(41, 20, {32});
+  std::vector<float> of_first(41 * 48), of_second(41 * 20);
+  const AmxPanel panels[] = {{first.segments(), {of_first.data(), 48, 41, 48}},
+                             {second.segments(), {of_second.data(), 20, 41, 20}}};
+  MultiplyByTwin(panels);
+  const std::vector<float> alone = first.Computed(false, MultiplyByTwin),
+                           other = second.Computed(false, MultiplyByTwin);
+  for (size_t i = 0; i < 41; ++i) {
+    for (size_t n = 0; n < 48; ++n) ASSERT_EQ(of_first[i * 48 + n], alone[i * 51 + n]);
+    for (size_t n = 0; n < 20; ++n) ASSERT_EQ(of_second[i * 20 + n], other[i * 23 + n]);
+  }
+}
+
 TEST(AmxPanelTest, ARowDoesNotDependOnItsPlace) {
-  for (const MultiplyFunction multiply : {MultiplyPanelByTwin, MultiplyPanelByAmx}) {
-    if (multiply == MultiplyPanelByAmx && !HasAmxKernels()) continue;
+  for (const MultiplyFunction multiply : {MultiplyByTwin, MultiplyByAmx}) {
+    if (multiply == MultiplyByAmx && !HasAmxKernels()) continue;
     const PanelProduct all(59, 48, {48});
     const std::vector<float> together = all.Computed(false, multiply);
     for (const int64_t row : {0, 15, 17, 31, 32, 48, 58}) {
       AmxSegment segment = all.segments().front();
       segment.left += row * segment.left_stride;
       std::vector<float> alone(48);
-      multiply({&segment, 1}, {alone.data(), 48, 1, 48});
+      const AmxPanel panel = {{segment}, {alone.data(), 48, 1, 48}};
+      multiply({&panel, 1});
       for (size_t n = 0; n < 48; ++n) {
         EXPECT_EQ(alone[n], together[static_cast<size_t>(row) * 51 + n]) << row << ' ' << n;
       }

@@ -148,7 +148,9 @@ void CpuExperts::ForwardTask(const Task& task, Rows y) {
   const Rows gate = rounds_ ? scratch.From(task.count) : RowsOf(gate_).From(task.begin);
   const Rows up = rounds_ ? scratch.From(2 * task.count) : RowsOf(up_).From(task.begin);
   const Rows low = RowsOf(low_).From(task.begin);
-  const LeftFactor x = LeftOf(x_, task.begin, IndexOf(task));
+  thread_local GatheredRows gathered;
+  const LeftFactor x =
+      gathered.Of(LeftOf(x_, task.begin, IndexOf(task)), hidden_size(), task.count);
   const auto apply = [&](const Layer& layer, const LeftFactor& inputs, Rows outputs) {
     ForwardRows(*layer.linear, *layer.lora, inputs, task.count, low.FromColumn(layer.low), outputs);
   };
@@ -224,7 +226,9 @@ void CpuExperts::BackwardTask(const Task& task, const at::Tensor& y_gradient,
     }
     AppendInputTerms(*layer.linear, *layer.lora, gradient, low, terms);
   };
-  append(layers.down, LeftOf(y_gradient, task.begin, IndexOf(task)));
+  thread_local GatheredRows gathered;
+  append(layers.down,
+         gathered.Of(LeftOf(y_gradient, task.begin, IndexOf(task)), hidden_size(), task.count));
   const Rows h_gradient = Scratch(task.count, width());
   Multiply(terms, {h_gradient.data, h_gradient.stride, task.count, width()});
   WeighSlots(task, layers.down, weights, h_gradient, gradients);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "ATen/Parallel.h"
@@ -113,6 +114,13 @@ int64_t ColumnsTogether(const Group& group) {
   return std::clamp(panels * kPanelColumns, kPanelColumns, kMostColumns);
 }
 
+MatrixResult PanelOf(const MatrixResult& columns, int64_t begin) {
+  MatrixResult panel = columns;
+  panel.data += begin;
+  panel.columns = std::min(kPanelColumns, columns.columns - begin);
+  return panel;
+}
+
 // Columns of a stretch's right factor from the block's `begin` on, as tiles take them.
 struct PackedColumns {
   const float* data;
@@ -165,14 +173,8 @@ std::vector<const float*> RowsOf(const LeftFactor& left, int64_t count) {
   return rows;
 }
 
-// What adds up to a panel: by AMX, and by vectors.
-struct PanelSegments {
-  std::vector<AmxSegment> in_pairs;
-  std::vector<TileSegment> others;
-};
-
 // All rows of a panel. Segments begin at the first.
-void MultiplyByVectors(std::span<TileSegment> segments, const MatrixResult& panel) {
+void MultiplyPanel(std::span<TileSegment> segments, const MatrixResult& panel) {
   Tile tile;
   tile.segments = segments;
   tile.result_stride = panel.stride;
@@ -186,57 +188,69 @@ void MultiplyByVectors(std::span<TileSegment> segments, const MatrixResult& pane
   }
 }
 
-void MultiplyPanel(PanelSegments& segments, MatrixResult panel) {
-  if (!segments.in_pairs.empty()) {
-    MultiplyPanelByAmx(segments.in_pairs, panel);
-    if (segments.others.empty()) return;
-    panel.add = true;
-  }
-  MultiplyByVectors(segments.others, panel);
-}
+bool IsForAmx(const Stretch& stretch) { return stretch.in_pairs() && HasAmxKernels(); }
 
-// A stretch of a group, ready for all panels.
-class StretchRows {
+// A group's stretches whose factors are multiplied by vectors, with their rows.
+class VectorProducts {
  public:
-  StretchRows(const Stretch& stretch, int64_t count)
-      : stretch_(stretch), by_amx_(stretch.in_pairs() && HasAmxKernels()) {
-    if (!by_amx_) rows_ = RowsOf(stretch.left, count);
+  VectorProducts(const Group& group, int64_t rows) : group_(group), rows_(group.size()) {
+    for (size_t i = 0; i < group.size(); ++i) {
+      if (!IsForAmx(group[i])) rows_[i] = RowsOf(group[i].left, rows);
+    }
   }
 
-  // The part of the panel that begins with a column of those that are packed.
-  void AppendTo(PanelSegments& segments, const PackedColumns& packed, int64_t column) const {
-    const float* right = packed.Panel(column);
-    const int64_t step = packed.RowStep(column), depth = stretch_.depth;
-    if (by_amx_) {
-      segments.in_pairs.push_back(
-          {stretch_.left.data, stretch_.left.stride, right, step, PanelPairs(depth)});
-      return;
+  // The panel of the packed columns from one on.
+  void Multiply(const std::vector<PackedColumns>& packed, int64_t column,
+                const MatrixResult& panel) {
+    segments_.clear();
+    for (size_t i = 0; i < group_.size(); ++i) {
+      if (IsForAmx(group_[i])) continue;
+      const bool in_pairs = group_[i].in_pairs();
+      segments_.push_back({in_pairs ? TileValues::kBf16Pairs : TileValues::kFp32, rows_[i].data(),
+                           group_[i].left.step, packed[i].Panel(column), packed[i].RowStep(column),
+                           in_pairs ? PairsOf(group_[i].depth) : group_[i].depth});
     }
-    const bool in_pairs = stretch_.in_pairs();
-    segments.others.push_back({in_pairs ? TileValues::kBf16Pairs : TileValues::kFp32, rows_.data(),
-                               stretch_.left.step, right, step, in_pairs ? PairsOf(depth) : depth});
+    MultiplyPanel(segments_, panel);
   }
 
  private:
-  const Stretch& stretch_;
-  const bool by_amx_;
-  std::vector<const float*> rows_;
+  const Group& group_;
+  std::vector<std::vector<const float*>> rows_;
+  std::vector<TileSegment> segments_;
 };
+
+// What AMX multiplies of the packed columns.
+void MultiplyByAmx(const Group& group, const std::vector<PackedColumns>& packed,
+                   const MatrixResult& columns) {
+  std::vector<AmxPanel> panels;
+  for (int64_t n = 0; n < columns.columns; n += kPanelColumns) {
+    AmxPanel panel = {{}, PanelOf(columns, n)};
+    for (size_t i = 0; i < group.size(); ++i) {
+      if (!IsForAmx(group[i])) continue;
+      const LeftFactor& left = group[i].left;
+      panel.segments.push_back({left.data, left.stride, packed[i].Panel(n), packed[i].RowStep(n),
+                                PanelPairs(group[i].depth)});
+    }
+    panels.push_back(std::move(panel));
+  }
+  MultiplyByAmx(panels);
+}
 
 void MultiplyGroup(const Group& group, const MatrixResult& result) {
   const int64_t together = ColumnsTogether(group);
-  std::vector<StretchRows> stretches;
-  for (const Stretch& stretch : group) stretches.emplace_back(stretch, result.rows);
-  PanelSegments segments;
+  const bool some_by_amx = std::any_of(group.begin(), group.end(), IsForAmx);
+  const bool all_by_amx = some_by_amx && std::all_of(group.begin(), group.end(), IsForAmx);
+  VectorProducts by_vectors(group, result.rows);
   for (int64_t begin = 0; begin < result.columns; begin += together) {
-    const int64_t columns = std::min(together, result.columns - begin);
-    const std::vector<PackedColumns> packed = PackColumns(group, begin, columns);
-    for (int64_t n = 0; n < columns; n += kPanelColumns) {
-      segments.in_pairs.clear();
-      segments.others.clear();
-      for (size_t i = 0; i < group.size(); ++i) stretches[i].AppendTo(segments, packed[i], n);
-      MultiplyPanel(segments, {result.data + begin + n, result.stride, result.rows,
-                               std::min(kPanelColumns, columns - n), result.add});
+    MatrixResult columns = result;
+    columns.data += begin;
+    columns.columns = std::min(together, result.columns - begin);
+    const std::vector<PackedColumns> packed = PackColumns(group, begin, columns.columns);
+    if (some_by_amx) MultiplyByAmx(group, packed, columns);
+    if (all_by_amx) continue;
+    columns.add |= some_by_amx;
+    for (int64_t n = 0; n < columns.columns; n += kPanelColumns) {
+      by_vectors.Multiply(packed, n, PanelOf(columns, n));
     }
   }
 }
@@ -325,6 +339,11 @@ RightFactor PackedFactor::Pack(const RightFactor& right, int64_t depth, int64_t 
   packed.panel_depth = depth;
   packed.panel_columns = columns;
   return packed;
+}
+
+LeftFactor GatheredRows::Of(const LeftFactor& left, int64_t depth, int64_t rows) {
+  if (left.pairs == nullptr || left.rows == nullptr || !HasAmxKernels()) return left;
+  return PairsIn(room_, {left, {.type = RightType::kBf16ByBf16}, depth}, rows);
 }
 
 void Multiply(std::span<const MatrixTerm> terms, const MatrixResult& result) {

@@ -81,6 +81,17 @@ class PackedFactor {
   std::vector<float> room_;
 };
 
+// Room for rows of pairs that an index has chosen, for several products that take them: on some
+// CPUs each would gather them anew.
+class GatheredRows {
+ public:
+  // The factor, or what is equal to it and good until the next one.
+  LeftFactor Of(const LeftFactor& left, int64_t depth, int64_t rows);
+
+ private:
+  std::vector<float> room_;
+};
+
 struct MatrixTerm {
   LeftFactor left;
   RightFactor right;

@@ -149,6 +149,20 @@ TEST_F(MatrixProductsTest, OfRowsRoundedBeforeAreThoseOfRowsRoundedOnTheWay) {
   }
 }
 
+TEST_F(MatrixProductsTest, OfRowsGatheredBeforeAreThoseOfRowsGatheredOnTheWay) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  const at::Tensor x = Matrix(40, 34).to(at::kBFloat16), w = Matrix(34, 60).to(at::kBFloat16);
+  const std::vector<int64_t> chosen = {39, 3, 3, 0, 17, 20, 21, 4, 38, 9, 11};
+  const RightFactor right = RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16);
+  const LeftFactor left = {.rows = chosen.data(),
+                           .pairs = static_cast<const float*>(x.const_data_ptr()),
+                           .pair_stride = 17};
+  GatheredRows room;
+  const LeftFactor gathered = room.Of(left, 34, std::ssize(chosen));
+  EXPECT_TRUE(Product({{gathered, right, 34}}, std::ssize(chosen), 60)
+                  .equal(Product({{left, right, 34}}, std::ssize(chosen), 60)));
+}
+
 // Some first rows and columns of a factor that was packed once for all.
 TEST_F(MatrixProductsTest, OfAFactorPackedBeforeAreThoseOfOnePackedOnTheWay) {
   constexpr int64_t kDepth = 2301, kColumns = 130, kRows = 9;
