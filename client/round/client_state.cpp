@@ -23,13 +23,6 @@ constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 // coordinator is answered within that time.
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
-std::string WithoutRoom() {
-  return fmt::format(
-      "this client has room for {} runs at a time, and for {} of what describes them; invite it "
-      "again when one of its runs has ended",
-      ClientState::kMostRuns, HumanBytes(ClientState::kMostInvitationBytes));
-}
-
 // Not so when a coordinator opens a round anew from another adapter, as after a restore.
 bool AskTheSame(const Assignment& a, const Assignment& b) {
   return a.id == b.id && a.adapter == b.adapter && a.factors == b.factors &&
@@ -63,17 +56,9 @@ Duties ClientState::Tick(const Moment& now) {
 
 // ---- What the coordinator asks ----
 
-bool ClientState::HasRoomFor(const std::string& run, size_t invitation_bytes) const {
-  if (!runs_.contains(run) && runs_.size() >= kMostRuns) return false;
-  for (const auto& [name, known] : runs_) {
-    if (name != run && known.invitation) invitation_bytes += BytesOf(*known.invitation);
-  }
-  return invitation_bytes <= kMostInvitationBytes;
-}
-
 // Why it declined may have passed: a disk that was full, data that was not there.
 void ClientState::Handle(const Invitation& invitation) {
-  if (!HasRoomFor(invitation.run, BytesOf(invitation))) {
+  if (!MakeRoomFor(invitation.run, BytesOf(invitation))) {
     return Tell(InvitationAnswer{.run = invitation.run, .reason = WithoutRoom()});
   }
   RunState& run = runs_[invitation.run];
@@ -87,7 +72,7 @@ void ClientState::Handle(const Invitation& invitation) {
 }
 
 void ClientState::Handle(const Assignment& assignment) {
-  if (!HasRoomFor(assignment.id.run)) {
+  if (!MakeRoomFor(assignment.id.run)) {
     return Tell(AttemptFailed{.id = assignment.id, .reason = WithoutRoom()});
   }
   RunState& run = runs_[assignment.id.run];
@@ -177,6 +162,11 @@ void ClientState::Handle(const SecureMessage& message) {
   RunState* run = Find(message.id);
   if (run == nullptr || run->stage == Stage::kFailed || run->stage == Stage::kOver) return;
   if (!run->answer) {
+    const size_t invitation = run->invitation ? BytesOf(*run->invitation) : 0;
+    if (!MakeRoomFor(message.id.run, invitation + message.message.size())) {
+      Leave(*run);
+      return Fail(*run, absl::ResourceExhaustedError(WithoutRoom()));
+    }
     run->unheard = message.message;
   } else if (run->answer->secure) {
     duties_.push_back(Answer{*run->assignment, message.message});

@@ -131,8 +131,9 @@ using Duties = std::vector<Duty>;
 // reports and the time in and carries out the returned duties. Not thread-safe.
 class ClientState {
  public:
-  // Of so many runs at a time it knows anything, and keeps so much of their invitations;
-  // others it declines until one of these has ended.
+  // Of so many runs at a time it knows anything, and keeps so much of their invitations and
+  // of what else the coordinator has said of them; others it declines until one of these has
+  // ended. Those that it has declined it forgets for others.
   static constexpr size_t kMostRuns = 64;
   static constexpr size_t kMostInvitationBytes = size_t{256} << 20;
 
@@ -189,7 +190,9 @@ class ClientState {
   void Handle(const Trained& report);
   void Handle(const Submitted& report);
 
-  bool HasRoomFor(const std::string& run, size_t invitation_bytes = 0) const;
+  bool HasRoomFor(const std::string& run, size_t bytes) const;
+  bool MakeRoomFor(const std::string& run, size_t bytes = 0);
+  static std::string WithoutRoom();
   void EndAllBut(std::vector<std::string> under_way);
   void End(const std::string& run);
   void Repeat(RunState& run);

@@ -118,6 +118,32 @@ TEST_F(InvitedWithoutEndTest, HasRoomAgainWhenARunEnds) {
   EXPECT_THAT(Invited(kIcd), ElementsAre("study run-1cd1"));
 }
 
+// Nobody tells a client of the end of a run that it has declined.
+TEST_F(InvitedWithoutEndTest, RunsThatItHasDeclinedMakeRoom) {
+  for (size_t i = 0; i < 3 * ClientState::kMostRuns; ++i) {
+    ASSERT_THAT(Invited(Name(i)), Contains("study " + Name(i)));
+    After(Report(Studied{{.run = Name(i), .accepted = false, .reason = "rank 64"}}));
+  }
+}
+
+TEST_F(InvitedWithoutEndTest, NoOthersMakeRoom) {
+  InvitedToAsManyAsItTakes();
+  After(Report(Studied{{.run = Name(5), .accepted = false, .reason = "rank 64"}}));
+  EXPECT_THAT(Invited(kIcd), ElementsAre("forget " + Name(5), "study run-1cd1"));
+  EXPECT_THAT(Invited(kNotes), ElementsAre(HasSubstr("decline run-0072: this client has room")));
+}
+
+TEST_F(InvitedWithoutEndTest, WhatIsSaidInAggregationsOfRunsBeforeTheyAreStudiedTakesRoomToo) {
+  const Bytes message(ClientState::kMostInvitationBytes / 4, 7);
+  for (size_t i = 0; i < 4; ++i) {
+    Assigned(Round(0, 1, Name(i)));
+    EXPECT_THAT(After(Instruction(SecureMessage{Round(0, 1, Name(i)), message})), IsEmpty());
+  }
+  Assigned(Round(0));
+  EXPECT_THAT(After(Instruction(SecureMessage{Round(0), message})),
+              ElementsAre(HasSubstr("failed run-1cd1 0.1: this client has room for")));
+}
+
 TEST_F(InvitedWithoutEndTest, AssignmentsToRunsThatNobodyProposedTakeRoomToo) {
   for (size_t i = 0; i < ClientState::kMostRuns; ++i) {
     ASSERT_THAT(Assigned(Round(0, 1, Name(i))), IsEmpty());

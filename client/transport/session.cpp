@@ -55,9 +55,10 @@ class StandingSession::Line final
 
   void OnReadDone(bool ok) override {
     if (!ok) return Close();
-    if (const absl::Status status = Dispatch(); !status.ok()) {
-      if (refused_.ok()) refused_ = status;
-      context_.TryCancel();
+    // What comes behind a message that was not taken is of no use without it.
+    if (refused_.ok()) {
+      refused_ = Dispatch();
+      if (!refused_.ok()) context_.TryCancel();
     }
     StartRead(&incoming_);
   }

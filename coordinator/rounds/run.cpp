@@ -106,7 +106,7 @@ void Run::Restore(const ResumePoint& point) {
     client.example_count = from.example_count;
     client.rounds_contributed = from.rounds_contributed;
     client.blame = from.blame;
-    client.work = from.work;
+    if (!from.declined) client.work = from.work;  // As when it declined.
   }
   rounds_done_ = point.rounds_done;
   attempts_before_ = point.attempts_opened;

@@ -15,6 +15,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Pair;
 
 class RunStragglersTest : public RunTest {
@@ -215,20 +216,44 @@ TEST_F(RunStragglersTest, GoesOnWithWhoIsLateInANewProcess) {
   EXPECT_THAT(HandIn(kHelios, 0), ElementsAre("release 1.1: A and B of 2 contributions"));
 }
 
-TEST_F(RunStragglersTest, GoesOnWithWhoIsLateInAProcessThatBeginsBetweenTwoRounds) {
-  ReachRound(1);
-  HandIn(kUke, 1);
-  const Effects effects = run_->Receive(kCharite, ContributionTaken{WorkOf(kCharite, 1)}, now_);
-  ResumePoint point{.rounds_done = 2, .clients = ClientsOf(run_->view())};
-  for (ResumePoint::Client& client : point.clients) {
-    const auto& work = std::get<Release>(effects.at(0)).between.work;
-    if (work.contains(client.institution)) client.work = work.at(client.institution);
+// A process that begins between two rounds, as a pause of the run has them.
+class LateInANewProcessTest : public RunStragglersTest {
+ protected:
+  // Behind the second round, of which nobody has heard in helios.
+  ResumePoint BehindTheSecondRound() {
+    ReachRound(1);
+    HandIn(kUke, 1);
+    const Effects effects = run_->Receive(kCharite, ContributionTaken{WorkOf(kCharite, 1)}, now_);
+    ResumePoint point{.rounds_done = 2, .clients = ClientsOf(run_->view())};
+    for (ResumePoint::Client& client : point.clients) {
+      const auto& work = std::get<Release>(effects.at(0)).between.work;
+      if (work.contains(client.institution)) client.work = work.at(client.institution);
+    }
+    return point;
   }
-  fedtune::Run::Options options = Options({kHelios, kUke});
-  options.adapter = AdapterOf(2);
-  options.resume = std::move(point);
-  EXPECT_THAT(Start(std::move(options)), Contains("assign helios 0.1: train A and B, evaluate"));
+  std::vector<std::string> GoOn(ResumePoint point, std::vector<Institution> connected) {
+    fedtune::Run::Options options = Options(std::move(connected));
+    options.adapter = AdapterOf(2);
+    options.resume = std::move(point);
+    return Start(std::move(options));
+  }
+};
+
+TEST_F(LateInANewProcessTest, GoesOnWithItsWork) {
+  EXPECT_THAT(GoOn(BehindTheSecondRound(), {kHelios, kUke}),
+              Contains("assign helios 0.1: train A and B, evaluate"));
   EXPECT_EQ(run_->CheckContribution(kHelios, WorkOf(kHelios, 0))->weight, 14780);
+}
+
+TEST_F(LateInANewProcessTest, WhoHasDeclinedMeanwhileIsAskedForNothing) {
+  ResumePoint point = BehindTheSecondRound();
+  for (ResumePoint::Client& client : point.clients) {
+    client.declined = client.institution == kHelios;
+    client.accepted = !client.declined;
+  }
+  GoOn(std::move(point), {kCharite, kUke});
+  EXPECT_THAT(Does(kHelios, ClientConnected{}), Not(Contains(HasSubstr("assign helios"))));
+  EXPECT_FALSE(ViewOf(kHelios).awaited);
 }
 
 TEST_F(RunStragglersTest, WhatWasTakenLateWeighsTheSameInANewProcess) {
