@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "absl/status/status.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 #include "re2/re2.h"
 
@@ -30,25 +31,40 @@ bool EndsIn(std::string_view name, std::string_view plain) {
                     [](char p, char c) { return p == '.' || p == c; });
 }
 
+absl::Status CheckSize(std::string_view text) {
+  if (text.empty()) return absl::InvalidArgumentError("an empty pattern");
+  if (text.size() <= kMostCharacters) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("a pattern of more than {} characters", kMostCharacters));
+}
+
 }  // namespace
 
 absl::StatusOr<NamePattern> NamePattern::Create(std::string_view text) {
-  if (text.empty()) return absl::InvalidArgumentError("an empty pattern");
-  if (text.size() > kMostCharacters) {
-    return absl::InvalidArgumentError(
-        fmt::format("a pattern of more than {} characters", kMostCharacters));
-  }
+  RETURN_IF_ERROR(CheckSize(text));
   NamePattern pattern(text);
-  if (IsPlain(text)) return pattern;
+  if (!IsPlain(text)) RETURN_IF_ERROR(pattern.Compile(fmt::format("(?:.*\\.)?(?:{})", text)));
+  return pattern;
+}
+
+absl::StatusOr<NamePattern> NamePattern::CreateWhole(std::string_view text) {
+  RETURN_IF_ERROR(CheckSize(text));
+  NamePattern pattern(text);
+  RETURN_IF_ERROR(pattern.Compile(text));
+  return pattern;
+}
+
+absl::Status NamePattern::Compile(std::string_view expression) {
   RE2::Options options(RE2::Quiet);
   options.set_max_mem(kMemory);
-  auto expression = std::make_shared<const RE2>(fmt::format("(?:.*\\.)?(?:{})", text), options);
-  if (!expression->ok()) {
+  const re2::StringPiece piece(expression.data(), expression.size());
+  auto compiled = std::make_shared<const RE2>(piece, options);
+  if (!compiled->ok()) {
     return absl::InvalidArgumentError(
-        fmt::format("\"{}\" is not a regular expression: {}", text, expression->error()));
+        fmt::format("\"{}\" is not a regular expression: {}", text_, compiled->error()));
   }
-  pattern.expression_ = std::move(expression);
-  return pattern;
+  expression_ = std::move(compiled);
+  return absl::OkStatus();
 }
 
 bool NamePattern::Matches(std::string_view name) const {

@@ -27,12 +27,17 @@ class NamePattern {
   // expression (says why).
   static absl::StatusOr<NamePattern> Create(std::string_view text);
 
+  // The same, but an expression for the whole name alone, as in target_modules.
+  static absl::StatusOr<NamePattern> CreateWhole(std::string_view text);
+
   bool Matches(std::string_view name) const;
 
   const std::string& text() const { return text_; }
 
  private:
   explicit NamePattern(std::string_view text) : text_(text) {}
+
+  absl::Status Compile(std::string_view expression);
 
   std::string text_;
   std::shared_ptr<const re2::RE2> expression_;  // Null for letters, digits and dots alone.

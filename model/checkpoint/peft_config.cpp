@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <utility>
 
@@ -50,10 +51,41 @@ void ReadNames(ConfigReader& reader, const char* key, std::vector<std::string>& 
   if (are_names) names = list->get<std::vector<std::string>>();
 }
 
-// An expression for the names is taken to match them.
-void ReadTargetModules(ConfigReader& reader, std::vector<std::string>& modules) {
-  const json* value = reader.Find("target_modules");
-  if (value != nullptr && !value->is_string()) ReadNames(reader, "target_modules", modules);
+// A list of names, or an expression for whole ones.
+void ReadNamesOrExpression(ConfigReader& reader, const char* key, std::vector<std::string>& names,
+                           std::optional<NamePattern>& expression) {
+  constexpr std::string_view kAllLinear = "all-linear";
+  const json* value = reader.Find(key);
+  if (value == nullptr || !value->is_string()) return ReadNames(reader, key, names);
+  const auto text = value->get<std::string>();
+  if (text == kAllLinear || text.empty()) return;
+  absl::StatusOr<NamePattern> pattern = NamePattern::CreateWhole(text);
+  reader.Require(pattern.ok(), key, pattern.ok() ? "" : Message(pattern.status()));
+  if (pattern.ok()) expression = *std::move(pattern);
+}
+
+void ReadLayers(ConfigReader& reader, std::vector<int64_t>& layers) {
+  constexpr const char* kKey = "layers_to_transform";
+  const json* value = reader.Find(kKey);
+  if (value == nullptr) return;
+  const json list = value->is_array() ? *value : json::array({*value});
+  for (const json& layer : list) {
+    const bool is_number = layer.is_number_unsigned();
+    reader.Require(is_number, kKey, "is no number of a layer, and no list of some");
+    if (is_number) layers.push_back(layer.get<int64_t>());
+  }
+}
+
+// The first number among the parts of a name: of "model.layers.3.self_attn.q_proj" 3.
+std::optional<int64_t> LayerOf(std::string_view module) {
+  while (!module.empty()) {
+    const std::string_view part = module.substr(0, module.find('.'));
+    int64_t layer = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), layer);
+    if (error == std::errc() && end == part.data() + part.size()) return layer;
+    module.remove_prefix(std::min(part.size() + 1, module.size()));
+  }
+  return std::nullopt;
 }
 
 // Whether it is among `names`, or ends in one behind a dot.
@@ -136,9 +168,23 @@ bool PeftConfig::TargetsParameter(std::string_view parameter) const {
   return IsNamed(target_parameters, parameter);
 }
 
+bool PeftConfig::NamesModule(std::string_view module) const {
+  if (target_expression) return target_expression->Matches(module);
+  if (std::ranges::find(target_modules, module) != target_modules.end()) return true;
+  if (lists_modules && !IsNamed(target_modules, module)) return false;
+  if (layers_to_transform.empty()) return true;
+  const auto layer = LayerOf(module);
+  return layer && std::ranges::find(layers_to_transform, *layer) != layers_to_transform.end();
+}
+
 bool PeftConfig::TargetsModule(std::string_view module) const {
-  return target_modules.empty() || IsNamed(target_modules, module) ||
-         TargetsParameter(fmt::format("{}.weight", module)) || ExpertName::Parse(module);
+  const auto expert = ExpertName::Parse(module);
+  if (TargetsParameter(expert ? expert->FusedParameter() : fmt::format("{}.weight", module))) {
+    return true;
+  }
+  const bool is_excluded =
+      exclude_expression ? exclude_expression->Matches(module) : IsNamed(exclude_modules, module);
+  return !is_excluded && NamesModule(module);
 }
 
 absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_view source) {
@@ -156,7 +202,12 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_vi
   const auto file = nlohmann::ordered_json::parse(text);  // It is JSON, as ParseJson() knows.
   ReadPattern(reader, file, "rank_pattern", kRank, config.rank_pattern);
   ReadPattern(reader, file, "alpha_pattern", kAlpha, config.alpha_pattern);
-  ReadTargetModules(reader, config.target_modules);
+  ReadNamesOrExpression(reader, "target_modules", config.target_modules, config.target_expression);
+  const json* listed = reader.Find("target_modules");
+  config.lists_modules = listed != nullptr && listed->is_array();
+  ReadNamesOrExpression(reader, "exclude_modules", config.exclude_modules,
+                        config.exclude_expression);
+  ReadLayers(reader, config.layers_to_transform);
   ReadNames(reader, "target_parameters", config.target_parameters);
   RETURN_IF_ERROR(reader.Finish());
   return config;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,8 +24,13 @@ struct PeftConfig {
   // layer's routed experts, in the order of the file.
   NamePatterns<int64_t> rank_pattern;
   NamePatterns<double> alpha_pattern;
-  std::vector<std::string> target_modules;  // None where the file has an expression.
+  bool lists_modules = false;  // In target_modules; else by `target_expression`, or all.
+  std::vector<std::string> target_modules;
+  std::optional<NamePattern> target_expression;
   std::vector<std::string> target_parameters;
+  std::vector<std::string> exclude_modules;
+  std::optional<NamePattern> exclude_expression;
+  std::vector<int64_t> layers_to_transform;  // None: all.
 
   // What holds for one module, or a fused parameter, by its name in the checkpoint. Where
   // target_parameters names its weight, patterns are for "<module>.weight" alone, as in peft.
@@ -39,7 +45,7 @@ struct PeftConfig {
   bool TargetsParameter(std::string_view parameter) const;
 
   // Whether peft would give the module, not fused, factors of its own: not if the file
-  // lists modules and parameters and none is it or an end of its name.
+  // names modules and parameters and it is none of them, excludes it, or is for other layers.
   bool TargetsModule(std::string_view module) const;
 
  private:
@@ -50,11 +56,12 @@ struct PeftConfig {
     int64_t sharers = 1;
   };
   Found Find(std::string_view module) const;
+  bool NamesModule(std::string_view module) const;
 };
 
 // INVALID_ARGUMENT: not a LoRA adapter's configuration, or one with parts that
-// we do not have: DoRA, biases, whole saved modules, a pattern that is no regular
-// expression.
+// we do not have: DoRA, biases, whole saved modules, a pattern or an expression that is no
+// regular expression for RE2.
 absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view json, std::string_view source);
 
 struct PeftConfigForm {

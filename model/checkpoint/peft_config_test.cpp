@@ -129,6 +129,43 @@ TEST(PeftConfigTest, ScalesByTheRootOfTheRankWhenStabilised) {
   EXPECT_DOUBLE_EQ(config->AlphaOf("x") / 16, 32 / std::sqrt(16.0));
 }
 
+// By what peft would make factors for.
+TEST(PeftConfigTest, TargetsTheModulesThatAreNamedAndNotExcluded) {
+  const auto targets = [](const json& changes, std::string_view module) {
+    json config = Plain();
+    config.update(changes);
+    const auto parsed = Parse(config);
+    return parsed.ok() && parsed->TargetsModule(module);
+  };
+  constexpr std::string_view kQ = "model.layers.3.self_attn.q_proj";
+  for (const json& named : {json(nullptr), json("all-linear"), json::array({"q_proj"}),
+                            json::array({kQ}), json(R"(.*layers\.3\..*\.(q|k)_proj)")}) {
+    EXPECT_TRUE(targets({{"target_modules", named}}, kQ)) << named;
+  }
+  for (const json& other :
+       {json::array(), json::array({"k_proj"}), json("q_proj"), json(R"(.*k_proj)")}) {
+    EXPECT_FALSE(targets({{"target_modules", other}}, kQ)) << other;
+  }
+  EXPECT_TRUE(targets({{"exclude_modules", {"v_proj"}}}, kQ));
+  EXPECT_TRUE(targets({{"exclude_modules", ".*v_proj"}}, kQ));
+  EXPECT_FALSE(targets({{"exclude_modules", {"q_proj"}}}, kQ));
+  EXPECT_FALSE(targets({{"exclude_modules", R"(.*\.self_attn\..*)"}}, kQ));
+  EXPECT_TRUE(targets({{"layers_to_transform", 3}}, kQ));
+  EXPECT_TRUE(targets({{"layers_to_transform", {1, 3}}}, kQ));
+  EXPECT_FALSE(targets({{"layers_to_transform", {1, 2}}}, kQ));
+  EXPECT_FALSE(targets({{"layers_to_transform", 0}}, "lm_head"));
+}
+
+TEST(PeftConfigTest, TargetsProjectionsOfExpertsByTheirFusedParameter) {
+  json config = Plain();
+  config["target_modules"] = {"q_proj"};
+  config["target_parameters"] = {"mlp.experts.gate_up_proj"};
+  const auto parsed = Parse(config);
+  ASSERT_THAT(parsed, IsOk());
+  EXPECT_TRUE(parsed->TargetsModule(fmt::format("{}.3.up_proj", kExperts)));
+  EXPECT_FALSE(parsed->TargetsModule(fmt::format("{}.3.down_proj", kExperts)));
+}
+
 struct Fault {
   const char* path;
   json value;
@@ -172,6 +209,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"/rank_pattern", 3, "rank_pattern is not an object"},
                       Fault{"/rank_pattern", {{"q_proj", 0}}, "in rank_pattern: q_proj is 0"},
                       Fault{"/target_parameters", "all", "target_parameters is not a list"},
+                      Fault{"/target_modules", 3, "target_modules is not a list"},
+                      Fault{"/target_modules", "(?!k)q_proj", "is not a regular expression"},
+                      Fault{"/layers_to_transform", "1", "layers_to_transform is no number"},
                       Fault{
                           "/alpha_pattern", {{"q_(", 3}}, "\"q_(\" is not a regular expression"}));
 
