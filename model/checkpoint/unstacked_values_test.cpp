@@ -88,10 +88,10 @@ TEST_F(UnstackedValuesTest, HaveTheirScaleAgainWhereThatIsExact) {
   EXPECT_EQ(*values, values_);
 }
 
-// Scales alpha / sqrt(rank) have endless digits, of which the file has twelve.
+// Of alphas for scales alpha / sqrt(rank) the file has twelve digits.
 TEST_F(UnstackedValuesTest, HaveTheirScaleAgainWhereTheFileHasItRounded) {
   const auto values = Reread(
-      {Expert(0, "down_proj", 2, 3 * std::sqrt(2)), Expert(1, "down_proj", 8, 3 * std::sqrt(8))},
+      {Expert(0, "gate_proj", 2, 3 * std::sqrt(2)), Expert(1, "gate_proj", 2, 6 * std::sqrt(2))},
       {.experts = PeftExperts::kSingle, .rslora = true, .expert_count = 2});
   ASSERT_THAT(values, IsOk()) << values.status();
   EXPECT_EQ(*values, values_);
