@@ -122,6 +122,11 @@ absl::Status AppendModule(const StoredModule& stored, const AdapterModule& modul
 
 absl::StatusOr<std::vector<float>> UnstackedValues(const PeftAdapter& stored,
                                                    const AdapterLayout& layout) {
+  // Before room is made for them: nobody has checked what the layout says.
+  if (layout.parameter_count() > stored.stored_count) {
+    return absl::InvalidArgumentError(fmt::format("it has {} values, and not {} or more",
+                                                  stored.stored_count, layout.parameter_count()));
+  }
   std::map<std::string_view, StoredModule> modules = ModulesOf(stored);
   std::vector<float> values;
   values.reserve(static_cast<size_t>(layout.parameter_count()));

@@ -119,5 +119,14 @@ TEST_F(UnstackedValuesTest, AreRefusedForAnotherLayout) {
   EXPECT_THAT(std::string(As({Attention()}).status().message()), HasSubstr("is one more"));
 }
 
+// Whose experts would be terabytes of zeros.
+TEST_F(UnstackedValuesTest, AreRefusedForALayoutThatIsLargerThanTheFile) {
+  ASSERT_THAT(Reread({Attention()}), IsOk());
+  AdapterModule large = Expert(0, "down_proj", 1 << 12, 4);
+  large.in_features = 1 << 26;
+  EXPECT_THAT(std::string(As({Attention(), large}).status().message()),
+              HasSubstr("it has 16 values, and not 274877919248 or more"));
+}
+
 }  // namespace
 }  // namespace fedtune
