@@ -2,9 +2,8 @@
 
 #include "cli/recorded_run.h"
 
-#include <optional>
-
 #include "base/json.h"
+#include "base/printable_text.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -21,8 +20,8 @@ class RecordReader {
 
   std::string Text(const char* key) {
     const Json* value = Find(key);
-    if (value == nullptr || value->is_string())
-      return value == nullptr ? "" : value->get<std::string>();
+    if (value == nullptr) return "";
+    if (value->is_string()) return PrintableText(value->get<std::string>());
     Fail(key, "is no text");
     return "";
   }

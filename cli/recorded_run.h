@@ -30,7 +30,8 @@ struct RecordedRun {
   std::vector<RecordedRound> rounds;
 };
 
-// INVALID_ARGUMENT: `text` is no such record; the message begins with `source`.
+// Texts in it are made printable. INVALID_ARGUMENT: `text` is no such record; the message begins
+// with `source`.
 absl::StatusOr<RecordedRun> ParseRecordedRun(std::string_view text, std::string_view source);
 
 // Where the record contradicts itself, a sentence each: rounds that are missing or come

@@ -53,6 +53,12 @@ TEST(ParseRecordedRunTest, ReadsWhatRunShowPrints) {
   EXPECT_EQ(MakerOf(*run, 2), 1);
 }
 
+TEST(ParseRecordedRunTest, WhoWroteItCannotWriteMoreLinesOnATerminal) {
+  v1::GetRunResponse answer = Answer();
+  answer.mutable_run()->set_base_model("icd\n\x1b[2Jall is well");
+  EXPECT_EQ(ParseRecordedRun(Record(answer), "run.json")->base_model, R"(icd\n\x1b[2Jall is well)");
+}
+
 TEST(ParseRecordedRunTest, SaysWhatIsMissingOrNoRecord) {
   const auto refusal = [](const std::string& text) {
     const auto run = ParseRecordedRun(text, "run.json");

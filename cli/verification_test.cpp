@@ -150,7 +150,7 @@ TEST_F(VerificationTest, AnAdapterOfAnotherScaleIsNotTheSame) {
   ASSERT_THAT(WritePeftAdapter(files_.folder, *AdapterLayout::Create(modules), values_, "base"),
               IsOk());
   Put(files_.folder / kAdapterLayoutFile, layout_.ToJson());
-  ExpectRefusal(3, "has alpha 4, and not 2");
+  ExpectRefusal(3, "has the scale 4, and not 2");
 }
 
 TEST_F(VerificationTest, TheRecordIsComparedWithItselfAndWithLogs) {

@@ -33,7 +33,8 @@ void AddVerifyCommand(CommandLine& line, CLI::App& model_group, Session& session
   CLI::App& verify = line.AddTo(
       model_group,
       {"verify",
-       "Says whether a pulled adapter or model is what a run released, without a coordinator.",
+       "Says without a coordinator whether a pulled adapter or model is what a run released; exit "
+       "code 3: it is not.",
        {"fedtune run show run-7f3a --json > run-7f3a.json",
         "fedtune model verify ./run-7f3a-peft --record run-7f3a.json",
         "fedtune model verify ./peft --record run-7f3a.json --round 5 --client-log st-anna.log",

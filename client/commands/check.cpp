@@ -59,7 +59,7 @@ absl::StatusOr<std::string> CheckCertificateFiles(const ClientConfig& config, co
   const Certificate& certificate = credentials.certificate;
   std::string text =
       fmt::format("{}, until {}", Describe(certificate.identity),
-                  absl::FormatTime("%Y-%m-%d", certificate.not_after, absl::LocalTimeZone()));
+                  absl::FormatTime("%Y-%m-%d", certificate.not_after, absl::UTCTimeZone()));
   for (const Expiry& expiry : ExpiringSoon(config.credentials, clock.Now())) {
     text += "\n" + Describe(expiry, clock.Now());
   }
@@ -69,9 +69,9 @@ absl::StatusOr<std::string> CheckCertificateFiles(const ClientConfig& config, co
 // On the roster that we have seen last; a new client has seen none.
 absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Clock& clock) {
   ASSIGN_OR_RETURN(const SigningCredentials signer, LoadClientSigner(config, clock.Now()));
-  const std::string text = fmt::format(
-      "{}, until {}", SigningSuiteName(signer.key.suite()),
-      absl::FormatTime("%Y-%m-%d", signer.certificate.not_after, absl::LocalTimeZone()));
+  const std::string text =
+      fmt::format("{}, until {}", SigningSuiteName(signer.key.suite()),
+                  absl::FormatTime("%Y-%m-%d", signer.certificate.not_after, absl::UTCTimeZone()));
   ASSIGN_OR_RETURN(const std::string authority, ReadFile(config.credentials.authority));
   ASSIGN_OR_RETURN(const std::optional<SigningRoster> roster,
                    LoadSeenRoster(SeenRosterFile(config), authority, clock.Now()));

@@ -57,6 +57,18 @@ class TensorComparison {
   size_t compared_ = 0;
 };
 
+// "format" and the like, by which programs choose how to read the tensors.
+absl::Status CompareMetadata(const Checkpoint& base, const Checkpoint& merged) {
+  for (const SafetensorsFile& shard : merged.shards()) {
+    const auto of_base = std::ranges::find_if(base.shards(), [&](const SafetensorsFile& other) {
+      return other.path().filename() == shard.path().filename();
+    });
+    if (of_base != base.shards().end() && of_base->metadata() == shard.metadata()) continue;
+    return Differs(fmt::format("metadata of {}", shard.path().filename().string()));
+  }
+  return absl::OkStatus();
+}
+
 // All tensors of the merged checkpoint.
 class CheckpointComparison {
  public:
@@ -120,8 +132,11 @@ absl::Status CheckNothingElse(const fs::path& merged,
   std::error_code error;
   for (fs::recursive_directory_iterator entry(merged, error), end; !error && entry != end;
        entry.increment(error)) {
-    if (entry->is_directory(error)) continue;
     const fs::path file = entry->path().lexically_relative(merged);
+    if (entry->is_directory(error)) {
+      if (!entry->is_symlink(error)) continue;
+      return Differs(fmt::format("folder {}, which is a link", file.string()));
+    }
     if (expected.contains(file) || is_shard(file)) continue;
     return Differs(fmt::format("file {}, which is one more", file.string()));
   }
@@ -155,6 +170,7 @@ absl::Status CheckMerged(const fs::path& base, const AdapterLayout& layout,
   ASSIGN_OR_RETURN(const Checkpoint found, Checkpoint::Open(merged));
   RETURN_IF_ERROR(CheckNothingElse(merged, others, checkpoint));
   RETURN_IF_ERROR(CompareOtherFiles(merged, others));
+  RETURN_IF_ERROR(CompareMetadata(checkpoint, found));
   return CheckpointComparison(checkpoint, plan, found).Run(progress);
 }
 

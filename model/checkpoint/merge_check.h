@@ -12,8 +12,8 @@
 namespace fedtune {
 
 // Whether the checkpoint in `merged` is what MergeAdapter() makes of `base` and the adapter,
-// byte for byte: all tensors, and all files. Nothing is written. `progress` is called with
-// the share of bytes compared.
+// byte for byte: all tensors and their files' metadata, and all other files. Nothing is written.
+// `progress` is called with the share of bytes compared.
 //
 // ABORTED: it is not; the message says what differs. NOT_FOUND, INVALID_ARGUMENT: as
 // MergeAdapter() and Checkpoint::Open().

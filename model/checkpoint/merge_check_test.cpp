@@ -3,6 +3,7 @@
 #include "model/checkpoint/merge_check.h"
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,14 +35,15 @@ class CheckMergedTest : public ::testing::Test {
     ASSERT_THAT(MergeAdapter(base_, layout_, values_, merged_, [](double) {}), IsOk());
   }
 
-  static void WriteWeights(const std::filesystem::path& folder, const std::vector<float>& values) {
+  static void WriteWeights(const std::filesystem::path& folder, const std::vector<float>& values,
+                           const std::map<std::string, std::string>& metadata = {}) {
     std::vector<std::byte> q(12);
     std::vector<std::byte> norm(4);
     EncodeFloats(TensorType::kBF16, values, q);
     EncodeFloats(TensorType::kBF16, std::vector<float>{0.5F, 0.25F}, norm);
     const std::vector<TensorView> tensors = {{"q.weight", TensorType::kBF16, {2, 3}, q},
                                              {"norm.weight", TensorType::kBF16, {2}, norm}};
-    ASSERT_THAT(WriteSafetensors(folder / kSingleWeightsFile, tensors, {}), IsOk());
+    ASSERT_THAT(WriteSafetensors(folder / kSingleWeightsFile, tensors, metadata), IsOk());
   }
 
   static void Put(const std::filesystem::path& file, std::string_view content) {
@@ -105,6 +107,18 @@ TEST_F(CheckMergedTest, SeesFilesThatAreOtherMissingOrNew) {
   std::filesystem::remove(merged_ / "config.json");
   Put(merged_ / "additional_chat_templates" / "rag.jinja", "template");
   ExpectDifference("file config.json, which is missing");
+}
+
+// Programs look into folders by their names, wherever they are.
+TEST_F(CheckMergedTest, SeesAFolderThatIsALink) {
+  std::filesystem::create_directory_symlink(base_ / "additional_chat_templates",
+                                            merged_ / "templates");
+  ExpectDifference("folder templates, which is a link");
+}
+
+TEST_F(CheckMergedTest, SeesOtherMetadata) {
+  WriteWeights(merged_, {21, 2, 43, 44, 5, 86}, {{"format", "tf"}});
+  ExpectDifference("metadata of model.safetensors");
 }
 
 }  // namespace

@@ -10,10 +10,12 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "base/status_macros.h"
 #include "gmock/gmock.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/float_conversion.h"
 #include "model/checkpoint/merge.h"
+#include "model/checkpoint/merge_check.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/status_matchers.h"
@@ -72,10 +74,13 @@ class MergeFp8Test : public ::testing::Test {
         IsOk());
   }
 
+  // What is made is what CheckMerged() expects.
   absl::Status Merge(const std::string& module) {
     const auto layout = AdapterLayout::Create({{kBlock + module, 3, 2, 1, 1}});
-    return MergeAdapter(base_, *layout, std::vector<float>{1, 2, 4, 0.5, 0}, target_,
-                        [](double) {});
+    const std::vector<float> values = {1, 2, 4, 0.5, 0};
+    RETURN_IF_ERROR(MergeAdapter(base_, *layout, values, target_, [](double) {}));
+    EXPECT_THAT(CheckMerged(base_, *layout, values, target_, [](double) {}), IsOk());
+    return absl::OkStatus();
   }
 
   std::vector<std::string> Unconverted() {

@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/status_macros.h"
 #include "gmock/gmock.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/float_conversion.h"
+#include "model/checkpoint/merge_check.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -64,11 +66,13 @@ class MergeAdapterTest : public ::testing::Test {
     ASSERT_THAT(WriteFileAtomically(base_ / name, content), IsOk());
   }
 
-  // Rank 1 with scale 2: adds 2 b a.
+  // Rank 1 with scale 2: adds 2 b a. What is made is what CheckMerged() expects.
   absl::Status Merge(std::vector<float> values = {1, 0, 2, 10, 20}) {
     const auto layout = AdapterLayout::Create({{"q", 3, 2, 1, 2}});
-    return MergeAdapter(base_, *layout, values, target_,
-                        [this](double fraction) { fraction_ = fraction; });
+    RETURN_IF_ERROR(MergeAdapter(base_, *layout, values, target_,
+                                 [this](double fraction) { fraction_ = fraction; }));
+    EXPECT_THAT(CheckMerged(base_, *layout, values, target_, [](double) {}), IsOk());
+    return absl::OkStatus();
   }
 
   std::string ErrorOf(const absl::Status& status, absl::StatusCode code) {

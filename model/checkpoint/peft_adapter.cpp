@@ -188,7 +188,8 @@ class AdapterReader {
     if (!layout.ok()) return Invalid(Message(layout.status()));
     return PeftAdapter{.layout = *std::move(layout),
                        .values = std::move(values_),
-                       .base_model = config_.base_model};
+                       .base_model = config_.base_model,
+                       .stored_count = stored_count_};
   }
 
  private:
@@ -226,6 +227,7 @@ class AdapterReader {
 
   void Add(AdapterModule module, std::span<const float> a, std::vector<float> b) {
     MovePolarity(module, b);
+    stored_count_ += std::ssize(a) + std::ssize(b);
     const auto is_zero = [](float value) { return value == 0; };
     if (ExpertName::Parse(module.name) && std::all_of(a.begin(), a.end(), is_zero) &&
         std::all_of(b.begin(), b.end(), is_zero)) {
@@ -240,6 +242,7 @@ class AdapterReader {
   std::set<std::string> names_;
   std::vector<AdapterModule> modules_;
   std::vector<float> values_;
+  int64_t stored_count_ = 0;
 };
 
 absl::Status CheckModule(const AdapterModule& found, const AdapterModule& expected) {

@@ -29,6 +29,7 @@ struct PeftAdapter {
   AdapterLayout layout;       // In the order of the file.
   std::vector<float> values;  // As the layout says.
   std::string base_model;     // The name it was trained from; may be empty.
+  int64_t stored_count = 0;   // How many values the file has, with those that were left out.
 };
 
 // How routed experts are stored. peft 0.21 reads both; vLLM and peft under

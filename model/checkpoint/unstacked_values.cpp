@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
@@ -43,9 +44,16 @@ std::map<std::string_view, StoredModule> ModulesOf(const PeftAdapter& stored) {
 
 bool IsZero(float value) { return value == 0; }
 
-bool IsPowerOfTwo(double ratio) {
-  int exponent = 0;
-  return std::frexp(ratio, &exponent) == 0.5;
+// The file has scales as decimal numbers.
+bool IsNearly(double value, double expected) {
+  return std::abs(value - expected) <= 1e-9 * std::abs(expected);
+}
+
+// The power of two that `ratio` is but for the digits that the file leaves out, if it is one.
+std::optional<double> PowerOfTwo(double ratio) {
+  if (!std::isfinite(ratio) || ratio <= 0) return std::nullopt;
+  const double power = std::exp2(std::round(std::log2(ratio)));
+  return IsNearly(ratio, power) ? std::optional(power) : std::nullopt;
 }
 
 // What was added to give the module more ranks is zero.
@@ -65,8 +73,32 @@ bool HasRankOf(const StoredModule& stored, const AdapterModule& module) {
   return true;
 }
 
+// What B of a routed expert was multiplied by when it got the scale of another in its layer; 1
+// for all else. `layout` is the one that `module` is of.
+absl::StatusOr<double> RatioOf(const AdapterModule& found, const AdapterModule& module,
+                               const AdapterLayout& layout) {
+  const double ratio = module.scale() / found.scale();
+  const auto power = PowerOfTwo(ratio);
+  const auto expert = ExpertName::Parse(module.name);
+  if (power && (expert || *power == 1)) return *power;
+  const bool is_anothers =
+      expert && std::ranges::any_of(layout.modules(), [&](const AdapterModule& other) {
+        const auto neighbour = ExpertName::Parse(other.name);
+        return neighbour && neighbour->FusedParameter() == expert->FusedParameter() &&
+               IsNearly(found.scale(), other.scale());
+      });
+  if (!is_anothers) {
+    return Invalid(module.name,
+                   fmt::format("has the scale {}, and not {}", found.scale(), module.scale()));
+  }
+  return absl::FailedPreconditionError(
+      fmt::format("module {} was given another scale among the experts of its layer, which "
+                  "rounds its values",
+                  module.name));
+}
+
 absl::Status AppendModule(const StoredModule& stored, const AdapterModule& module,
-                          std::vector<float>& values) {
+                          const AdapterLayout& layout, std::vector<float>& values) {
   const AdapterModule& found = *stored.module;
   if (found.in_features != module.in_features || found.out_features != module.out_features ||
       !HasRankOf(stored, module)) {
@@ -75,17 +107,7 @@ absl::Status AppendModule(const StoredModule& stored, const AdapterModule& modul
                                found.lora_rank, found.in_features, found.out_features,
                                module.lora_rank, module.in_features, module.out_features));
   }
-  double ratio = module.scale() / found.scale();
-  if (std::abs(ratio - 1) <= 1e-9) ratio = 1;  // The file has it as a decimal number.
-  if (ratio != 1 && !ExpertName::Parse(module.name)) {
-    return Invalid(module.name, fmt::format("has alpha {}, and not {}", found.alpha, module.alpha));
-  }
-  if (!IsPowerOfTwo(ratio)) {
-    return absl::FailedPreconditionError(
-        fmt::format("module {} was given another scale among the experts of its layer, which "
-                    "rounds its values",
-                    module.name));
-  }
+  ASSIGN_OR_RETURN(const double ratio, RatioOf(found, module, layout));
   const auto own = static_cast<size_t>(module.lora_rank);
   const auto rank = static_cast<size_t>(found.lora_rank);
   const auto a = stored.a.first(own * static_cast<size_t>(module.in_features));
@@ -100,13 +122,18 @@ absl::Status AppendModule(const StoredModule& stored, const AdapterModule& modul
 
 absl::StatusOr<std::vector<float>> UnstackedValues(const PeftAdapter& stored,
                                                    const AdapterLayout& layout) {
+  // Before room is made for them: nobody has checked what the layout says.
+  if (layout.parameter_count() > stored.stored_count) {
+    return absl::InvalidArgumentError(fmt::format("it has {} values, and not {} or more",
+                                                  stored.stored_count, layout.parameter_count()));
+  }
   std::map<std::string_view, StoredModule> modules = ModulesOf(stored);
   std::vector<float> values;
   values.reserve(static_cast<size_t>(layout.parameter_count()));
   for (const AdapterModule& module : layout.modules()) {
     const auto found = modules.find(module.name);
     if (found != modules.end()) {
-      RETURN_IF_ERROR(AppendModule(found->second, module, values));
+      RETURN_IF_ERROR(AppendModule(found->second, module, layout, values));
       modules.erase(found);
     } else if (ExpertName::Parse(module.name)) {
       // The reader takes zeros for what was added.

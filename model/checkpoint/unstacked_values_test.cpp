@@ -2,6 +2,7 @@
 
 #include "model/checkpoint/unstacked_values.h"
 
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 #include <string>
@@ -87,6 +88,15 @@ TEST_F(UnstackedValuesTest, HaveTheirScaleAgainWhereThatIsExact) {
   EXPECT_EQ(*values, values_);
 }
 
+// Of alphas for scales alpha / sqrt(rank) the file has twelve digits.
+TEST_F(UnstackedValuesTest, HaveTheirScaleAgainWhereTheFileHasItRounded) {
+  const auto values = Reread(
+      {Expert(0, "gate_proj", 2, 3 * std::sqrt(2)), Expert(1, "gate_proj", 2, 6 * std::sqrt(2))},
+      {.experts = PeftExperts::kSingle, .rslora = true, .expert_count = 2});
+  ASSERT_THAT(values, IsOk()) << values.status();
+  EXPECT_EQ(*values, values_);
+}
+
 TEST_F(UnstackedValuesTest, AreUnknownWhereAnotherScaleHasRoundedThem) {
   const auto values = Reread({Expert(0, "down_proj", 2, 4), Expert(1, "down_proj", 2, 6)});
   EXPECT_THAT(values, HasCode(absl::StatusCode::kFailedPrecondition));
@@ -97,12 +107,25 @@ TEST_F(UnstackedValuesTest, AreRefusedForAnotherLayout) {
   AdapterModule other = Attention();
   other.name = "model.layers.0.self_attn.k_proj";
   EXPECT_THAT(std::string(As({other}).status().message()), HasSubstr("k_proj is missing"));
-  EXPECT_THAT(std::string(As({Attention(8)}).status().message()), HasSubstr("has alpha 4, and"));
+  EXPECT_THAT(std::string(As({Attention(8)}).status().message()),
+              HasSubstr("has the scale 2, and not 4"));
   other = Attention();
   other.lora_rank = 1;
   EXPECT_THAT(std::string(As({other}).status().message()), HasSubstr("has rank 2 from 3 to 5"));
+  ASSERT_THAT(Reread({Expert(0, "down_proj", 2, 6)}), IsOk());
+  EXPECT_THAT(std::string(As({Expert(0, "down_proj", 2, 4)}).status().message()),
+              HasSubstr("has the scale 3, and not 2"));
   ASSERT_THAT(Reread({Attention(), Expert(0, "down_proj", 2, 4)}), IsOk());
   EXPECT_THAT(std::string(As({Attention()}).status().message()), HasSubstr("is one more"));
+}
+
+// Whose experts would be terabytes of zeros.
+TEST_F(UnstackedValuesTest, AreRefusedForALayoutThatIsLargerThanTheFile) {
+  ASSERT_THAT(Reread({Attention()}), IsOk());
+  AdapterModule large = Expert(0, "down_proj", 1 << 12, 4);
+  large.in_features = 1 << 26;
+  EXPECT_THAT(std::string(As({Attention(), large}).status().message()),
+              HasSubstr("it has 16 values, and not 274877919248 or more"));
 }
 
 }  // namespace

@@ -114,10 +114,13 @@ class ExpiryTest(unittest.TestCase):
             self.assertRegex(done.stderr, f"warning: the certificate of {whose} .* "
                                           r"ends on \S+ \(in (19|20) days\)")
         self.assertRegex(done.stdout, "(19|20) days left")
-        checks = json.loads(federation.run(
-            "fedtune-client", "check", "--json", "--config",
-            federation.folder / name / "client.toml").stdout)["checks"]
-        details = {check["what"]: check["detail"] for check in checks}
+        for zone in ("Etc/GMT-14", "Etc/GMT+12"):  # Today is another day in one of them.
+            federation.where["fedtune-client"] = ["env", f"TZ={zone}"]
+            checks = json.loads(federation.run(
+                "fedtune-client", "check", "--json", "--config",
+                federation.folder / name / "client.toml").stdout)["checks"]
+            details = {check["what"]: check["detail"] for check in checks}
+            self.assertRegex(details["certificate"], r"until (\S+)\n.* ends on \1 \(in")
         self.assertIn("the certificate of client", details["certificate"])
         self.assertIn("the certificate of coordinator hub", details["coordinator"])
         report = json.loads(federation.run(
