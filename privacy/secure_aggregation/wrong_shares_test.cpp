@@ -98,14 +98,17 @@ TEST_F(WrongSharesTest, SharesThatOneNeighbourCannotOpen) {
   for (const bool drops : {false, true}) {
     Start(7);
     SharesInstead(2, [](const KeyDirectory&, Shares& said) { said.sealed[0][5] ^= 1; });
-    played_->Lies(1, InsteadOf(MessageKind::kUnmaskShares, [](const Bytes&, const Bytes& answer) {
-                    EXPECT_FALSE(DecodeUnmaskShares(answer)->shares[1].has_value())
-                        << "of number 2";
+    UnmaskShares given;
+    played_->Lies(1, InsteadOf(MessageKind::kUnmaskShares, [&](const Bytes&, const Bytes& answer) {
+                    given = *DecodeUnmaskShares(answer);
                     return answer;
                   }));
     if (drops) played_->DropBefore(2, MessageKind::kInputManifest);
     ExpectExactSum({});
     EXPECT_EQ(played_->coordinator().Survivors().size(), drops ? 6u : 7u);
+    ASSERT_EQ(given.shares.size(), 7u);
+    EXPECT_FALSE(given.shares[1].has_value()) << "of number 2";
+    EXPECT_TRUE(given.shares[2].has_value()) << "of number 3";
   }
 }
 
