@@ -103,6 +103,16 @@ TEST(ChatTemplateTest, RefusesMethodsAndWhatJinjaKnowsByItselfAsValues) {
   EXPECT_EQ(Write("{% set s = namespace(count=1) %}{{ s.count }}{{ messages[0].count }}"), "1");
 }
 
+// As parameters of tools have "items".
+TEST(ChatTemplateTest, TakesMembersInBracketsThatAreNamedAsMethods) {
+  EXPECT_EQ(Write("{% set p = {'items': 'a', 'count': 'b'} %}{{ p['items'] ~ p['count'] }}"), "ab");
+  EXPECT_EQ(Write("{% set p = [{'items': 'a'}] %}{{ p | map(attribute='items') | join }}"), "a");
+  EXPECT_EQ(Write("{% set p = {'items': 'a'} %}{{ p.items }}"),
+            "model: line 1: method \"items\" is not supported as a value");
+  EXPECT_EQ(Write("{% set p = {'a': 'a'} %}{{ p['items'] }}"),
+            "model: line 1: method \"items\" is not supported as a value");
+}
+
 TEST(ChatTemplateTest, RefusesWhatJinjaDoesNotRead) {
   EXPECT_EQ(Write("{{ 1 +}}"), "model: line 1: an expression is missing");
   EXPECT_EQ(Write("{{ ('a' | trim).strip() ~ 'a' | trim.strip() }}"),

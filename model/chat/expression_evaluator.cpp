@@ -134,7 +134,8 @@ absl::StatusOr<TemplateValue> TemplateMachine::EvaluateOfParts(
     case Kind::kObject:
       return MakeObject(values);
     case Kind::kMember:
-      return MemberOf(values[0], values[1]);
+      return expression.text == "." ? AttributeOf(values[0], values[1])
+                                    : MemberOf(values[0], values[1]);
     case Kind::kSlice:
       RETURN_IF_ERROR(CountElements(values[0]));
       return Counted(SliceOf(values[0], {values[1], values[2], values[3]}));

@@ -196,7 +196,7 @@ absl::StatusOr<TemplateExpression> ExpressionParser::ParseSuffixes(TemplateExpre
         continue;
       }
       ASSIGN_OR_RETURN(std::string name, ExpectName());
-      value = Unary(Kind::kMember, "", std::move(value));
+      value = Unary(Kind::kMember, ".", std::move(value));
       value.parts.push_back(Make(Kind::kText, std::move(name), {}));
     } else if (TakeSign("[")) {
       ASSIGN_OR_RETURN(value, ParseSubscript(std::move(value)));

@@ -20,7 +20,8 @@ struct TemplateExpression {
     kList,     // Its elements.
     kTuple,    // Its elements.
     kObject,   // Keys and values in turn.
-    kMember,   // An object and the name or number of what is wanted of it.
+    kMember,   // An object and the name or number of what is wanted of it; `text`: "." before a
+               // name without brackets.
     kSlice,    // A text or list, its two limits, and the step.
     kNothing,  // A limit that is not there.
     kCall,     // What is called (kName or kMember), then arguments as `names` has them.

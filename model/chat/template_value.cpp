@@ -37,6 +37,11 @@ absl::StatusOr<TemplateValue> Calculate(std::string_view sign, int64_t left, int
   return TemplateValue{left / right - (down ? 1 : 0)};
 }
 
+absl::Status RefuseMethod(const TemplateValue& target, std::string_view name) {
+  if (!IsMethod(target, name)) return absl::OkStatus();
+  return Wrong(fmt::format("method \"{}\" is not supported as a value", name));
+}
+
 absl::StatusOr<bool> IsIn(const TemplateValue& what, const TemplateValue& where) {
   if (const TemplateList* list = where.list()) {
     return std::any_of(list->begin(), list->end(),
@@ -175,12 +180,12 @@ absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value) {
 absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member) {
   if (target.is_undefined()) return Wrong("something is asked of what is not there");
   if (const MarkedText* const name = member.text()) {
-    if (IsMethod(target, name->text())) {
-      return Wrong(fmt::format("method \"{}\" is not supported as a value", name->text()));
+    if (target.object() != nullptr) {
+      const auto found = target.object()->find(name->text());
+      if (found != target.object()->end()) return found->second;
     }
-    if (target.object() == nullptr) return TemplateValue();
-    const auto found = target.object()->find(name->text());
-    return found == target.object()->end() ? TemplateValue() : found->second;
+    RETURN_IF_ERROR(RefuseMethod(target, name->text()));
+    return TemplateValue();
   }
   const int64_t* const number = member.As<int64_t>();
   if (number == nullptr) return Wrong("a member is neither a name nor a number");
@@ -194,6 +199,11 @@ absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const Templa
   if (at < 0 || at >= size) return TemplateValue();
   const auto place = static_cast<size_t>(at);
   return text != nullptr ? TemplateValue{text->Part(place, 1)} : (*target.list())[place];
+}
+
+absl::StatusOr<TemplateValue> AttributeOf(const TemplateValue& target, const TemplateValue& name) {
+  RETURN_IF_ERROR(RefuseMethod(target, name.text()->text()));
+  return MemberOf(target, name);
 }
 
 absl::StatusOr<TemplateValue> SliceOf(const TemplateValue& target, const SliceLimits& limits) {

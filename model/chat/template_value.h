@@ -70,11 +70,15 @@ bool AreEqual(const TemplateValue& left, const TemplateValue& right);
 // INVALID_ARGUMENT: a list or an object.
 absl::StatusOr<MarkedText> WrittenOut(const TemplateValue& value);
 
-// `target.name`, `target[name]` or `target[number]`; undefined if there is none.
+// `target[name]` or `target[number]`; undefined if there is none.
 //
 // INVALID_ARGUMENT: `target` is undefined, or `member` neither text nor a number; a
-// character of text that is not ASCII; a method (IsMethod()), which is no value here.
+// character of text that is not ASCII; there is none, but a method (IsMethod()), which is no
+// value here.
 absl::StatusOr<TemplateValue> MemberOf(const TemplateValue& target, const TemplateValue& member);
+
+// `target.name`, for which a method comes before a member. Errors as MemberOf().
+absl::StatusOr<TemplateValue> AttributeOf(const TemplateValue& target, const TemplateValue& name);
 
 // What stands between brackets, each of it maybe undefined.
 struct SliceLimits {

@@ -149,6 +149,15 @@ TEST_F(PeftAdapterTest, RefusesAModuleThatTheConfigurationDoesNotName) {
                                  "leaves out"));
 }
 
+TEST_F(PeftAdapterTest, RefusesAModuleWhereParametersAloneAreNamed) {
+  Write();
+  for (const nlohmann::json& none : {nlohmann::json(nullptr), nlohmann::json::array()}) {
+    SetInConfig("target_modules", none);
+    SetInConfig("target_parameters", {kUpWeight});
+    EXPECT_THAT(Error(), HasSubstr("q_proj.lora_A.weight is of a module that target_modules"));
+  }
+}
+
 TEST_F(PeftAdapterTest, RoundsDoubles) {
   Write();
   std::vector<double> doubles;

@@ -41,14 +41,14 @@ void ReadPattern(ConfigReader& reader, const nlohmann::ordered_json& file, const
   reader.Take(inner);
 }
 
-void ReadNames(ConfigReader& reader, const char* key, std::vector<std::string>& names) {
+void ReadNames(ConfigReader& reader, const char* key, NameSet& names) {
   const json* list = reader.Find(key);
   if (list == nullptr) return;
   const bool are_names =
       list->is_array() &&
       std::all_of(list->begin(), list->end(), [](const json& j) { return j.is_string(); });
   reader.Require(are_names, key, "is not a list of names");
-  if (are_names) names = list->get<std::vector<std::string>>();
+  if (are_names) names = list->get<NameSet>();
 }
 
 // Before the first step peft subtracts what some initial factors add from the base
@@ -129,6 +129,7 @@ std::optional<std::string_view> PeftConfig::LeftOutBy(std::string_view module) c
   if (TargetsParameter(fmt::format("{}.weight", module)) || ExpertName::Parse(module)) {
     return std::nullopt;
   }
+  if (target_modules.NamesNone() && !target_parameters.empty()) return "target_modules";
   return target_modules.LeftOutBy(module);
 }
 

@@ -26,7 +26,7 @@ struct PeftConfig {
   NamePatterns<int64_t> rank_pattern;
   NamePatterns<double> alpha_pattern;
   TargetModules target_modules;
-  std::vector<std::string> target_parameters;
+  NameSet target_parameters;
 
   // What holds for one module, or a fused parameter, by its name in the checkpoint. Where
   // target_parameters names its weight, patterns are for "<module>.weight" alone, as in peft.

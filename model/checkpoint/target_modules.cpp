@@ -19,6 +19,8 @@ constexpr char kExcluded[] = "exclude_modules";
 constexpr char kLayers[] = "layers_to_transform";
 constexpr char kLayersPattern[] = "layers_pattern";
 
+constexpr std::string_view kHead = "lm_head";
+
 // The layers of a model of the family, in whose names their numbers follow.
 constexpr std::string_view kStack = "model.layers";
 
@@ -41,7 +43,7 @@ PeftNames ReadNames(ConfigReader& reader, const char* key) {
     names.is_expression = true;
     names.expression = WholeName(value->get<std::string>());
   } else if (AreAll(*value, &json::is_string)) {
-    names.listed = value->get<std::vector<std::string>>();
+    names.listed = value->get<NameSet>();
   } else {
     reader.Reject(key, "is neither a list of names nor an expression for them");
   }
@@ -91,18 +93,20 @@ std::optional<int64_t> LayerOf(std::string_view module) {
 
 }  // namespace
 
-bool IsNamed(const std::vector<std::string>& names, std::string_view name) {
-  return std::any_of(names.begin(), names.end(), [&](std::string_view end) {
-    return name == end || (name.ends_with(end) && name.size() > end.size() &&
-                           name[name.size() - end.size() - 1] == '.');
-  });
+bool IsNamed(const NameSet& names, std::string_view name) {
+  for (size_t dot = 0; !names.contains(name); name.remove_prefix(dot + 1)) {
+    dot = name.find('.');
+    if (dot == std::string_view::npos) return false;
+  }
+  return true;
 }
 
 TargetModules::TargetModules(ConfigReader& reader)
-    : excluded_(ReadNames(reader, kExcluded)),
+    : names_all_(IsShorthandForAll(reader.Find(kTargets))),
+      excluded_(ReadNames(reader, kExcluded)),
       layers_(ReadLayers(reader)),
       names_no_stack_of_layers_(!IsStackNamed(reader)) {
-  if (!IsShorthandForAll(reader.Find(kTargets))) targets_ = ReadNames(reader, kTargets);
+  if (!names_all_) targets_ = ReadNames(reader, kTargets);
 }
 
 bool TargetModules::TransformsLayerOf(std::string_view module) const {
@@ -117,6 +121,7 @@ std::optional<std::string_view> TargetModules::LeftOutBy(std::string_view module
                               : IsNamed(excluded_.listed, module)) {
     return kExcluded;
   }
+  if (names_all_ && module == kHead) return kTargets;
   if (targets_.is_expression) {
     const bool matches = !targets_.expression || targets_.expression->Matches(module);
     return matches ? std::nullopt : std::optional<std::string_view>(kTargets);
@@ -124,7 +129,7 @@ std::optional<std::string_view> TargetModules::LeftOutBy(std::string_view module
   if (targets_.listed.empty()) return std::nullopt;
   if (!IsNamed(targets_.listed, module)) return kTargets;
   // A whole name is taken wherever it is.
-  const bool is_whole = std::ranges::find(targets_.listed, module) != targets_.listed.end();
+  const bool is_whole = targets_.listed.contains(module);
   return is_whole || TransformsLayerOf(module) ? std::nullopt
                                                : std::optional<std::string_view>(kLayers);
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,16 +15,18 @@
 
 namespace fedtune {
 
+using NameSet = std::set<std::string, std::less<>>;
+
 // The names that a key of adapter_config.json lists, or an expression for them.
 struct PeftNames {
-  std::vector<std::string> listed;
+  NameSet listed;
   bool is_expression = false;
   // Absent where RE2 does not have the expression, as one that looks ahead.
   std::optional<NamePattern> expression = std::nullopt;
 };
 
 // Whether a name is among `names`, or ends in one behind a dot.
-bool IsNamed(const std::vector<std::string>& names, std::string_view name);
+bool IsNamed(const NameSet& names, std::string_view name);
 
 // Which modules peft gives factors of their own, by target_modules, exclude_modules,
 // layers_to_transform and layers_pattern of adapter_config.json.
@@ -38,9 +42,16 @@ class TargetModules {
   // an expression that RE2 does not have could say so.
   std::optional<std::string_view> LeftOutBy(std::string_view module) const;
 
+  // Whether target_modules names none, which stands for every module only where no
+  // parameters are named either.
+  bool NamesNone() const {
+    return !names_all_ && !targets_.is_expression && targets_.listed.empty();
+  }
+
  private:
   bool TransformsLayerOf(std::string_view module) const;
 
+  bool names_all_ = false;  // "all-linear": the head is not among them.
   PeftNames targets_;
   PeftNames excluded_;
   std::optional<std::vector<int64_t>> layers_;  // Absent: all.

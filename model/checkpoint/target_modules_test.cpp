@@ -29,8 +29,13 @@ TEST(TargetModulesTest, NamesEveryModuleWhereNothingIsSaid) {
   for (const json& config : {json::object(), json{{"target_modules", nullptr}},
                              json{{"target_modules", "All-Linear"}}}) {
     EXPECT_EQ(LeftOutBy(config, kQuery), "");
-    EXPECT_EQ(LeftOutBy(config, "lm_head"), "");
+    EXPECT_EQ(LeftOutBy(config, kOutput), "");
   }
+  EXPECT_EQ(LeftOutBy(json::object(), "lm_head"), "");
+}
+
+TEST(TargetModulesTest, AllOfThemAreWithoutTheHead) {
+  EXPECT_EQ(LeftOutBy({{"target_modules", "all-linear"}}, "lm_head"), "target_modules");
 }
 
 TEST(TargetModulesTest, NamesModulesByTheEndsOfTheirNames) {
