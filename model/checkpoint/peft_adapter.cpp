@@ -189,7 +189,8 @@ class AdapterReader {
     return PeftAdapter{.layout = *std::move(layout),
                        .values = std::move(values_),
                        .base_model = config_.base_model,
-                       .stored_count = stored_count_};
+                       .stored_count = stored_count_,
+                       .may_leave_out = config_.target_modules.AreUnknown()};
   }
 
  private:

@@ -26,10 +26,11 @@ inline constexpr char kAdapterLayoutFile[] = "fedtune_layout.json";
 // routed experts are stored one by one, or fused as peft trains them under
 // transformers 5 (model/checkpoint/peft_experts.h).
 struct PeftAdapter {
-  AdapterLayout layout;       // In the order of the file.
-  std::vector<float> values;  // As the layout says.
-  std::string base_model;     // The name it was trained from; may be empty.
-  int64_t stored_count = 0;   // How many values the file has, with those that were left out.
+  AdapterLayout layout;        // In the order of the file.
+  std::vector<float> values;   // As the layout says.
+  std::string base_model;      // The name it was trained from; may be empty.
+  int64_t stored_count = 0;    // How many values the file has, with those that were left out.
+  bool may_leave_out = false;  // By an expression for its modules that RE2 does not have.
 };
 
 // How routed experts are stored. peft 0.21 reads both; vLLM and peft under

@@ -42,6 +42,12 @@ class TargetModules {
   // an expression that RE2 does not have could say so.
   std::optional<std::string_view> LeftOutBy(std::string_view module) const;
 
+  // Whether only an expression that RE2 does not have could say which modules peft leaves out.
+  bool AreUnknown() const {
+    return (targets_.is_expression && !targets_.expression) ||
+           (excluded_.is_expression && !excluded_.expression);
+  }
+
   // Whether target_modules names none, which stands for every module only where no
   // parameters are named either.
   bool NamesNone() const {

@@ -58,6 +58,17 @@ TEST(TargetModulesTest, TakesAnExpressionThatLooksAheadToMatch) {
   EXPECT_EQ(LeftOutBy({{"exclude_modules", "(?!.*k_proj).*"}}, kQuery), "");
 }
 
+TEST(TargetModulesTest, AreUnknownWhereAnExpressionThatLooksAheadCouldLeaveModulesOut) {
+  const auto are_unknown = [](const json& config) {
+    ConfigReader reader(config, "adapter_config.json");
+    return TargetModules(reader).AreUnknown();
+  };
+  EXPECT_FALSE(are_unknown(json::object()));
+  EXPECT_FALSE(are_unknown({{"target_modules", ".*"}, {"exclude_modules", {"q_proj"}}}));
+  EXPECT_TRUE(are_unknown({{"target_modules", "(?!.*k_proj).*"}}));
+  EXPECT_TRUE(are_unknown({{"exclude_modules", "(?!.*k_proj).*"}}));
+}
+
 TEST(TargetModulesTest, LeavesOutWhatIsExcludedFirst) {
   EXPECT_EQ(LeftOutBy({{"target_modules", {kQuery}}, {"exclude_modules", {"q_proj"}}}, kQuery),
             "exclude_modules");

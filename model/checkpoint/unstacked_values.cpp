@@ -122,6 +122,11 @@ absl::Status AppendModule(const StoredModule& stored, const AdapterModule& modul
 
 absl::StatusOr<std::vector<float>> UnstackedValues(const PeftAdapter& stored,
                                                    const AdapterLayout& layout) {
+  if (stored.may_leave_out) {
+    return absl::InvalidArgumentError(
+        "its configuration has an expression for modules that looks ahead or the like, so that "
+        "nobody can tell which of them peft would load");
+  }
   // Before room is made for them: nobody has checked what the layout says.
   if (layout.parameter_count() > stored.stored_count) {
     return absl::InvalidArgumentError(fmt::format("it has {} values, and not {} or more",

@@ -119,6 +119,12 @@ TEST_F(UnstackedValuesTest, AreRefusedForAnotherLayout) {
   EXPECT_THAT(std::string(As({Attention()}).status().message()), HasSubstr("is one more"));
 }
 
+TEST_F(UnstackedValuesTest, AreRefusedWhereAnExpressionMayLeaveModulesOut) {
+  ASSERT_THAT(Reread({Attention()}), IsOk());
+  stored_.may_leave_out = true;
+  EXPECT_THAT(std::string(As({Attention()}).status().message()), HasSubstr("looks ahead"));
+}
+
 // Whose experts would be terabytes of zeros.
 TEST_F(UnstackedValuesTest, AreRefusedForALayoutThatIsLargerThanTheFile) {
   ASSERT_THAT(Reread({Attention()}), IsOk());
