@@ -28,6 +28,8 @@ constexpr size_t kTileValues = kAmxRows * kVector;
 // than from one by three: 7 of them for 6 products.
 constexpr int kMostRowTiles = 2;
 constexpr int kMostVectors = kPanelColumns / kVector;
+constexpr size_t kMostSums = kMostRowTiles * kMostVectors;
+static_assert(kAmxSteps == kPairSteps);
 
 const std::byte* BytesOf(const float* values) { return reinterpret_cast<const std::byte*>(values); }
 
@@ -147,7 +149,7 @@ class TwinTiles {
   static float High(uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000U); }
 
   const int64_t rows_;
-  std::array<Values<float>, kMostRowTiles* kMostVectors> sums_ = {};
+  std::array<Values<float>, kMostSums> sums_ = {};
   Values<uint32_t> left_ = {}, right_ = {};
 };
 
@@ -164,6 +166,7 @@ struct Step {
 // stays: rows down, then up.
 template <int kRowTiles, int kVectors, typename Tiles>
 [[gnu::always_inline]] inline void AddStep(const Step& step, Tiles& tiles) {
+  constexpr int kLower = kVectors * (kRowTiles - 1);  // The first sum of the last row of tiles.
   tiles.LoadLeft(step.above, step.left_stride);
   tiles.LoadRight(step.right, step.right_stride);
   tiles.template AddProduct<0>();
@@ -173,7 +176,7 @@ template <int kRowTiles, int kVectors, typename Tiles>
   }
   if constexpr (kVectors > 1) {
     tiles.LoadRight(step.right + kVectorBytes, step.right_stride);
-    tiles.template AddProduct<kVectors*(kRowTiles - 1) + 1>();
+    tiles.template AddProduct<kLower + 1>();
     if constexpr (kRowTiles == 2) {
       tiles.LoadLeft(step.above, step.left_stride);
       tiles.template AddProduct<1>();

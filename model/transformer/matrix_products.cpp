@@ -86,18 +86,20 @@ LeftFactor LeftFrom(const MatrixTerm& term, int64_t from) {
   return left;
 }
 
-// Cuts the terms' depth, which says alone how values add up.
+// Cuts the terms' depth, which says alone how values add up; that of pairs in whole steps.
 std::vector<Group> GroupsOf(std::span<const MatrixTerm> terms, int64_t rows) {
   std::vector<Group> groups(1);
   int64_t room = kMostSteps;
   for (const MatrixTerm& term : terms) {
-    const int64_t of_step = RoundsLeft(term.right.type) ? 2 : 1;
+    const bool in_pairs = RoundsLeft(term.right.type);
     for (int64_t from = 0; from < term.depth;) {
-      if (room == 0) {
+      const int64_t steps = in_pairs ? WholeSteps(room) : room;
+      if (steps == 0) {
         groups.emplace_back();
         room = kMostSteps;
+        continue;
       }
-      const int64_t depth = std::min(term.depth - from, room * of_step);
+      const int64_t depth = std::min(term.depth - from, in_pairs ? 2 * steps : steps);
       groups.back().push_back(
           {LeftFrom(term, from), term.right, from, depth, CanStayUnpacked(term.right, rows)});
       room -= groups.back().back().steps();
@@ -142,7 +144,7 @@ PackedColumns ColumnsOf(const Stretch& stretch, int64_t begin) {
   const RightFactor& right = stretch.right;
   const int64_t steps = StepsOf(right.type, right.panel_depth);
   return {right.panels + begin * steps, 0, steps, right.panel_columns - begin,
-          StepsOf(right.type, stretch.from)};
+          stretch.in_pairs() ? stretch.from / 2 : stretch.from};
 }
 
 std::vector<PackedColumns> PackColumns(const Group& group, int64_t begin, int64_t columns) {

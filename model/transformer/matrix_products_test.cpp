@@ -232,6 +232,25 @@ TEST_F(MatrixProductsTest, AddTermsOfBothTypesUp) {
   ExpectProduct(y, x, w);
 }
 
+// However many values of fp32 go before it, depth of pairs is cut where steps end.
+TEST_F(MatrixProductsTest, AddAPackedFactorInPairsUpBehindValuesOfFp32) {
+  if (!HasBf16Kernels()) GTEST_SKIP() << "this CPU has no kernels for bf16";
+  constexpr int64_t kDepth = 4101, kColumns = 60, kRows = 20;
+  const at::Tensor x = Matrix(kRows, kDepth).to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor w = Matrix(kDepth, kColumns).to(at::kBFloat16);
+  PackedFactor room;
+  const RightFactor packed =
+      room.Pack(RightOf(w, RightOrder::kByDepth, RightType::kBf16ByBf16), kDepth, kColumns);
+  for (const int64_t before : {1, 19, 1000, 1023, 1024}) {
+    const at::Tensor head = Matrix(kRows, before), zeros = at::zeros({before, kColumns});
+    const MatrixTerm terms[] = {{LeftOf(head), RightOf(zeros, RightOrder::kByDepth), before},
+                                {LeftOf(x), packed, kDepth}};
+    at::Tensor y = at::empty({kRows, kColumns});
+    Multiply(terms, {y.mutable_data_ptr<float>(), kColumns, kRows, kColumns});
+    ExpectProduct(y, x, w, kBf16Sums);
+  }
+}
+
 TEST_F(MatrixProductsTest, AddTermsUp) {
   const at::Tensor x = Matrix(50, 90), w = Matrix(90, 60);
   const at::Tensor head = x.narrow(1, 0, 70), tail = x.narrow(1, 70, 20);

@@ -58,8 +58,10 @@ void PackPairRows(const LeftFactor& left, int64_t depth, int64_t count, float* p
 
 constexpr int64_t PairsOf(int64_t depth) { return (depth + 1) / 2; }
 
-// Pairs in whole steps of AMX's tiles.
-constexpr int64_t PanelPairs(int64_t depth) { return (PairsOf(depth) + 15) / 16 * 16; }
+// Panels have as many pairs as AMX's tiles take in whole steps.
+inline constexpr int64_t kPairSteps = 16;
+constexpr int64_t WholeSteps(int64_t pairs) { return pairs / kPairSteps * kPairSteps; }
+constexpr int64_t PanelPairs(int64_t depth) { return WholeSteps(PairsOf(depth) + kPairSteps - 1); }
 
 // The width of a panel of so many columns, of which the last may be padding.
 constexpr int64_t PanelWidth(int64_t columns) { return (columns + 15) / 16 * 16; }
