@@ -29,7 +29,6 @@ constexpr size_t kTileValues = kAmxRows * kVector;
 constexpr int kMostRowTiles = 2;
 constexpr int kMostVectors = kPanelColumns / kVector;
 constexpr size_t kMostSums = kMostRowTiles * kMostVectors;
-static_assert(kAmxSteps == kPairSteps);
 
 const std::byte* BytesOf(const float* values) { return reinterpret_cast<const std::byte*>(values); }
 
@@ -125,7 +124,7 @@ class TwinTiles {
     for (size_t at = 0; at < kTileValues; ++at) {
       const size_t row = at / kVector * kVector, column = at % kVector;
       float low = 0, high = 0;
-      for (size_t k = 0; k < kAmxSteps; ++k) {
+      for (size_t k = 0; k < kPairSteps; ++k) {
         low += Low(left_[row + k]) * Low(right_[k * kVector + column]);
         high += High(left_[row + k]) * High(right_[k * kVector + column]);
       }
@@ -222,14 +221,14 @@ void MultiplyBlock(std::span<const AmxSegment> segments, int64_t row, const Matr
     const std::byte* left = BytesOf(segment.left) + row * left_stride;
     Step step = {left, left + kAmxRows * left_stride, BytesOf(segment.right), left_stride,
                  kPairBytes * segment.right_stride};
-    for (int64_t k = 0; k < segment.depth; k += kAmxSteps) {
+    for (int64_t k = 0; k < segment.depth; k += kPairSteps) {
       for (int i = 0; i < 2 && ahead < end; ++i, ahead += kPairBytes * block.stride) {
         for (int n = 0; n < kVectors; ++n) __builtin_prefetch(ahead + n * kVectorBytes, 1);
       }
       AddStep<kRowTiles, kVectors>(step, tiles);
       step.above += kVectorBytes;
       step.below += kVectorBytes;
-      step.right += kAmxSteps * step.right_stride;
+      step.right += kPairSteps * step.right_stride;
     }
   }
   ForSums<kRowTiles * kVectors>(
@@ -294,14 +293,14 @@ uint32_t HalfOf(int value) { return std::bit_cast<uint32_t>(static_cast<float>(v
 
 // A product of small whole numbers, which is exact however it adds up.
 bool TilesMultiplyRight() {
-  constexpr int kRows = 2 * kAmxRows + 3, kDepth = 2 * kAmxSteps, kColumns = kPanelColumns;
+  constexpr int kRows = 2 * kAmxRows + 3, kDepth = 2 * kPairSteps, kColumns = kPanelColumns;
   const auto left = [](int row, int k) { return (3 * row + 5 * k) % 11 - 5; };
   const auto right = [](int k, int column) { return (7 * k + 2 * column) % 13 - 6; };
-  std::array<float, kRows * kAmxSteps> rows;
-  std::array<float, kAmxSteps * kColumns> panel;
+  std::array<float, kRows * kPairSteps> rows;
+  std::array<float, kPairSteps * kColumns> panel;
   for (int i = 0; i < kRows; ++i) {
     for (int k = 0; k < kDepth; k += 2) {
-      rows[static_cast<size_t>(i * kAmxSteps + k / 2)] =
+      rows[static_cast<size_t>(i * kPairSteps + k / 2)] =
           std::bit_cast<float>(HalfOf(left(i, k)) | HalfOf(left(i, k + 1)) << 16);
     }
   }
@@ -312,7 +311,7 @@ bool TilesMultiplyRight() {
     }
   }
   std::array<float, kRows * kColumns> result;
-  const AmxPanel product = {{{rows.data(), kAmxSteps, panel.data(), kColumns, kAmxSteps}},
+  const AmxPanel product = {{{rows.data(), kPairSteps, panel.data(), kColumns, kPairSteps}},
                             {result.data(), kColumns, kRows, kColumns}};
   MultiplyByAmx({&product, 1});
   for (int i = 0; i < kRows; ++i) {

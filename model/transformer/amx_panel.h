@@ -13,7 +13,6 @@ namespace fedtune {
 // Products of bf16 by AMX, whose tiles are registers of sixteen rows of sixteen values of
 // fp32 or pairs of bf16 (Intel 64 and IA-32 Architectures Software Developer's Manual,
 // volume 1, chapter 18).
-inline constexpr int64_t kAmxSteps = 16;  // Of depth, in pairs.
 
 // Whether tiles can be used: this CPU has them, Linux grants them, and they multiplied a
 // small product right when they were first asked for.
@@ -25,7 +24,7 @@ struct AmxSegment {
   int64_t left_stride = 0;      // and how far it is from there to the next one.
   const float* right = nullptr;
   int64_t right_stride = 0;  // Of a row of the panel, in whole vectors.
-  int64_t depth = 0;         // Of whole steps.
+  int64_t depth = 0;         // A multiple of kPairSteps.
 };
 
 // At most kPanelColumns of a product.
