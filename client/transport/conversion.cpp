@@ -159,16 +159,16 @@ void Fill(const LocalMetrics& metrics, v1::ClientMetrics& filled) {
   if (metrics.after) Fill(*metrics.after, *filled.mutable_after());
 }
 
-// What plain and masked contributions say alike, of the bytes that follow.
+// What plain and masked contributions say alike, of so many bytes that follow.
 template <typename Contributed>
-v1::ContributionHeader HeadOf(const Contributed& contribution, std::string_view bytes) {
+v1::ContributionHeader HeadOf(const Contributed& contribution, size_t size, const Digest& name) {
   v1::ContributionHeader header;
   FillAttempt(contribution.id, header);
   header.set_adapter_sha256(contribution.adapter.ToBinary());
   header.set_layout_sha256(contribution.layout.ToBinary());
   header.set_factors(static_cast<uint32_t>(contribution.factors));
-  header.set_size_bytes(bytes.size());
-  header.set_sha256(Sha256Of(bytes).ToBinary());
+  header.set_size_bytes(size);
+  header.set_sha256(name.ToBinary());
   return header;
 }
 
@@ -227,15 +227,15 @@ v1::ClientMessage ReplyToProto(const Reply& reply) {
 }
 
 v1::ContributionHeader HeaderToProto(const Contribution& contribution) {
-  v1::ContributionHeader header = HeadOf(contribution, ValueBytes(contribution.delta));
+  const std::string_view bytes = ValueBytes(contribution.delta);
+  v1::ContributionHeader header = HeadOf(contribution, bytes.size(), Sha256Of(bytes));
   Fill(contribution.metrics, *header.mutable_metrics());
   return header;
 }
 
 v1::ContributionHeader HeaderToProto(const MaskedContribution& contribution) {
-  const Bytes& elements = contribution.elements;
   v1::ContributionHeader header =
-      HeadOf(contribution, {reinterpret_cast<const char*>(elements.data()), elements.size()});
+      HeadOf(contribution, contribution.elements.size(), Sha256Of(ByteSpan(contribution.manifest)));
   header.set_input_manifest(contribution.manifest.data(), contribution.manifest.size());
   return header;
 }

@@ -134,7 +134,7 @@ TEST(ConversionTest, AMaskedContributionHasAManifestAndNoMetrics) {
   EXPECT_EQ(header.attempt(), 3);
   EXPECT_EQ(header.factors(), 2);
   EXPECT_EQ(header.size_bytes(), 6);
-  EXPECT_EQ(header.sha256(), Sha256Of(ByteSpan(elements)).ToBinary());
+  EXPECT_EQ(header.sha256(), Sha256Of(std::string_view("\5\0", 2)).ToBinary());
   EXPECT_EQ(header.input_manifest(), std::string("\5\0", 2));
   EXPECT_FALSE(header.has_metrics());
 }
