@@ -9,8 +9,6 @@
 #include "absl/status/status.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "coordinator/rounds/cohort.h"
-#include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -45,9 +43,11 @@ absl::StatusOr<Run> Run::Start(Options options, absl::Duration now, Effects& eff
     }
   }
   for (const Institution& institution : connected) {
-    if (run.MayTakePart(institution)) run.clients_[institution].connected = true;
+    if (run.clients_.MayTakePart(institution)) run.clients_.Add(institution).connected = true;
   }
-  if (!resume.has_value() || resume->retried) RETURN_IF_ERROR(run.CheckQuorum());
+  if (!resume.has_value() || resume->retried) {
+    RETURN_IF_ERROR(run.clients_.CheckQuorumIsConnected());
+  }
   for (const auto& [institution, client] : run.clients_) {
     if (client.connected) effects.push_back(Invite{institution});
   }
@@ -76,38 +76,17 @@ Run::Run(Options options)
       secure_(std::move(options.secure)),
       adapter_layout_(std::move(options.layout)),
       routing_(options.routing),
+      clients_(plan_, secure_),
       phase_(Inviting{}),
       adapter_(options.adapter) {
-  for (const std::string& name : plan_.rounds.institutions) clients_[Institution{name}];
   if (!secure_.has_value()) return;
   for (const auto& [institution, number] : secure_->numbers) {
     institutions_.emplace(number, institution);
   }
 }
 
-absl::Status Run::CheckQuorum() const {
-  std::vector<std::string_view> here;
-  std::vector<std::string_view> missing;
-  for (const auto& [institution, client] : clients_) {
-    (client.connected ? here : missing).push_back(institution.value);
-  }
-  if (std::ssize(here) >= plan_.rounds.quorum) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      fmt::format("{} clients are connected ({}), the plan's quorum is {}{}", here.size(),
-                  here.empty() ? "none" : SomeOf(here, ", "), plan_.rounds.quorum,
-                  missing.empty() ? "" : "; offline: " + SomeOf(missing, ", ")));
-}
-
 void Run::Restore(const ResumePoint& point) {
-  for (const ResumePoint::Client& from : point.clients) {
-    Client& client = clients_[from.institution];
-    Answer(client, from.accepted, from.declined);
-    client.reason = from.declined ? from.reason : "";
-    client.example_count = from.example_count;
-    client.rounds_contributed = from.rounds_contributed;
-    client.blame = from.blame;
-    if (!from.declined) client.work = from.work;  // As when it declined.
-  }
+  for (const ResumePoint::Client& client : point.clients) clients_.Restore(client);
   rounds_done_ = point.rounds_done;
   attempts_before_ = point.attempts_opened;
   rounds_burnt_ = point.rounds_burnt;
@@ -123,10 +102,11 @@ void Run::Restore(const ResumePoint& point) {
 Effects Run::Receive(const Institution& from, ClientEvent event, absl::Duration now) {
   Effects effects;
   Step step{now, effects};
-  if (std::holds_alternative<ClientConnected>(event) && MayTakePart(from) && IsOpenToNew()) {
-    clients_[from];
+  if (std::holds_alternative<ClientConnected>(event) && clients_.MayTakePart(from) &&
+      IsOpenToNew()) {
+    clients_.Add(from);
   }
-  if (!clients_.contains(from)) return effects;
+  if (clients_.Find(from) == nullptr) return effects;
   std::visit([&](const auto& kind) { Handle(from, kind, step); }, event);
   Advance(step);
   return effects;
@@ -141,7 +121,7 @@ Effects Run::Receive(RunEvent event, absl::Duration now) {
 }
 
 void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
-  Client& client = clients_[from];
+  Participant& client = clients_.at(from);
   client.connected = true;
   ++client.comings_and_goings;
   client.progress = {};
@@ -170,9 +150,10 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
 }
 
 void Run::Handle(const Institution& from, const ClientDisconnected&, Step& step) {
-  Client& client = clients_[from];
+  Participant& client = clients_.at(from);
   client.connected = false;
-  const bool is_known_for_it = client.comings_and_goings++ >= kMostComingsAndGoings;
+  const bool is_known_for_it = client.ComesAndGoes();
+  ++client.comings_and_goings;
   if (is_known_for_it || AwaitedRound(from) == nullptr) return;
   WaitForThoseAway(std::get<Training>(phase_), step);
 }
@@ -187,16 +168,29 @@ void Run::WaitForThoseAway(Training& training, const Step& step) {
 void Run::GiveUpThoseAway(Training& training) const {
   training.away_until.reset();
   for (const Institution& institution : training.round.Expected()) {
-    const Client& client = clients_.at(institution);
-    if (client.connected || client.comings_and_goings >= kMostComingsAndGoings) continue;
+    const Participant& client = clients_.at(institution);
+    if (client.connected || client.ComesAndGoes()) continue;
     training.round.Fail(institution, "went offline");
   }
 }
 
+void Run::Handle(const Institution& from, const RunAccepted& event, Step&) {
+  TakeAnswer(from, clients_.AnswerOf(event));
+}
+
+void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
+  TakeAnswer(from, Participants::AnswerOf(event));
+}
+
+void Run::TakeAnswer(const Institution& from, const InvitationAnswer& answer) {
+  if (!clients_.Answer(from, answer, CurrentRound() != nullptr) || answer.accepts) return;
+  if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
+}
+
 void Run::Handle(const Institution& from, const ProgressReported& event, Step&) {
   if (!IsItsWork(from, event.round, event.attempt)) return;
-  if (AwaitedRound(from) == nullptr && !clients_[from].work.has_value()) return;
-  ProgressReported& progress = clients_[from].progress;
+  if (AwaitedRound(from) == nullptr && !clients_.at(from).work.has_value()) return;
+  ProgressReported& progress = clients_.at(from).progress;
   progress = event;
   progress.fraction = InUnitRange(event.fraction);
   if (!std::isfinite(event.tokens_per_second)) progress.tokens_per_second = 0;
@@ -206,7 +200,7 @@ void Run::Handle(const Institution& from, const ProgressReported& event, Step&) 
 void Run::Handle(const Institution& from, const ContributionTaken& event, Step& step) {
   const absl::StatusOr<Admission> admission = CheckContribution(from, event.header);
   Check(admission.ok() && !admission->repeated, "a contribution was taken that was not admitted");
-  Client& client = clients_[from];
+  Participant& client = clients_.at(from);
   client.taken = event.header;
   if (auto* aggregating = std::get_if<Aggregating>(&phase_)) {
     const absl::Status taken =
@@ -226,7 +220,8 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step& 
 }
 
 void Run::Handle(const Institution& from, const ClientFailed& event, Step& step) {
-  clients_[from].agreed_rounds = std::max(clients_[from].agreed_rounds, AgreedRounds(event));
+  Participant& client = clients_.at(from);
+  client.agreed_rounds = std::max(client.agreed_rounds, AgreedRounds(event));
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
       NumberOf(from).has_value()) {
@@ -240,7 +235,7 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
     training->session->Drop(*NumberOf(from));
   }
   if (!IsItsWork(from, event.round, event.attempt)) return;
-  clients_[from].work.reset();
+  client.work.reset();
   OpenRound* round = AwaitedRound(from);
   if (round != nullptr) round->Fail(from, ShortReason(event.reason));
 }
@@ -249,7 +244,7 @@ void Run::Handle(const Released& event, Step& step) {
   const auto* releasing = std::get_if<Releasing>(&phase_);
   if (releasing == nullptr || releasing->round.task().round != event.round) return;
   for (const Institution& institution : releasing->contributors) {
-    ++clients_[institution].rounds_contributed;
+    ++clients_.at(institution).rounds_contributed;
   }
   RoundSummary summary = event.counted.value_or(releasing->round.Summary());
   Remember(summary.evaluation);
@@ -297,8 +292,8 @@ Effects Run::Tick(absl::Duration now) {
   if (!deadline().has_value() || now < *deadline()) return effects;
   if (auto* inviting = std::get_if<Inviting>(&phase_)) {
     inviting->timed_out = true;
-    if (accepted_ < plan_.rounds.quorum && now >= inviting->deadline) {
-      End(RunState::kFailed, WhyTooFewAccepted(), step);
+    if (!clients_.QuorumHasAccepted() && now >= inviting->deadline) {
+      End(RunState::kFailed, clients_.WhyTooFewAccepted(), step);
     }
     Advance(step);
     return effects;
@@ -337,13 +332,8 @@ std::optional<absl::Duration> Run::deadline() const {
 
 // ---- Questions ----
 
-// Those whom the plan lists are there from the beginning.
-bool Run::MayTakePart(const Institution& institution) const {
-  return plan_.rounds.institutions.empty() || clients_.contains(institution);
-}
-
 bool Run::HasWhoIsNeeded() const {
-  return accepted_ >= plan_.rounds.quorum || rounds_done_ == plan_.rounds.count;
+  return clients_.QuorumHasAccepted() || rounds_done_ == plan_.rounds.count;
 }
 
 bool Run::IsOpenToNew() const {

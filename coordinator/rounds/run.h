@@ -16,6 +16,7 @@
 #include "coordinator/rounds/contribution_check.h"
 #include "coordinator/rounds/names.h"
 #include "coordinator/rounds/open_round.h"
+#include "coordinator/rounds/participants.h"
 #include "coordinator/rounds/resume_point.h"
 #include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/round_summary.h"
@@ -173,28 +174,7 @@ class Run {
   std::optional<ClientView> ViewOf(const Institution& institution) const;
 
  private:
-  // Of one client within an attempt: more are not in its journal, and change nothing that
-  // could not be without them.
-  static constexpr int64_t kMostComingsAndGoings = 64;
-
-  // What the run knows of one institution, whatever the phase.
-  struct Client {
-    bool connected = false;
-    bool accepted = false;
-    bool declined = false;
-    std::string reason;
-    int64_t example_count = 0;
-    int64_t rounds_contributed = 0;
-    int64_t changes_of_mind = 0;     // Since the open attempt was opened.
-    int64_t comings_and_goings = 0;  // Likewise.
-    int64_t agreed_rounds = 0;       // The first so many are burnt for it; see BurnAgreed().
-    ProgressReported progress;
-    std::optional<ContributionHeader> taken;  // The last one.
-    std::optional<OpenWork> work;             // Of a round that has closed without it.
-    std::optional<Blame> blame;
-  };
-
-  enum class Others : uint8_t { kConnected, kAll };
+  using Others = Participants::Others;
 
   struct Inviting {
     absl::Duration timeout;   // After which a quorum is enough.
@@ -235,7 +215,6 @@ class Run {
   explicit Run(Options options);
 
   void Restore(const ResumePoint& point);
-  absl::Status CheckQuorum() const;
   void GoOn(Step& step);
 
   // Of a resumed attempt; in run_replay.cpp.
@@ -274,7 +253,6 @@ class Run {
   void OpenAttempt(const RoundTask& task, const std::vector<Institution>& cohort, Step& step);
   RoundTask TaskOf(int64_t round, int64_t attempt, absl::Duration now) const;
   AttemptOpened Opened(const OpenRound& round) const;
-  BetweenRounds Between() const;
   void CloseTraining(Step& step);
   void RetryOrFail(Step& step, std::string_view why = "", std::vector<Institution> at_fault = {});
   void FinishEvaluation(Step& step);
@@ -299,7 +277,6 @@ class Run {
   void SendWork(const Institution& institution, const OpenRound& round, Step& step);
   absl::StatusOr<Admission> CheckLate(const Institution& from, const OpenWork& work,
                                       const ContributionHeader& header) const;
-  bool IsOfOpenWork(const Client& client, const ContributionHeader& header) const;
 
   // Of secure runs; in run_secure.cpp.
   absl::StatusOr<CoordinatorSession> NewSession(const RoundTask& task,
@@ -322,8 +299,6 @@ class Run {
   void BurnImpossible(std::string_view reason, Step& step);
   void CountRound(const Releasing& releasing);
   int64_t AgreedRounds(const ClientFailed& event) const;
-  int64_t CountAgreed(int64_t round) const;
-  bool IsAgreedByTooMany(int64_t round, int64_t least) const;
   absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
                                              const ContributionHeader& header) const;
   std::optional<uint32_t> NumberOf(const Institution& institution) const;
@@ -331,42 +306,30 @@ class Run {
   std::string WithNames(std::string_view text) const;
 
   bool HasEnough(const OpenRound& round) const;
-  bool MayTakePart(const Institution& institution) const;
   bool IsOpenToNew() const;     // A round is still to come.
   bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
-  void Answer(Client& client, bool accepted, bool declined);
-  bool MayChangeItsMind(const Client& client) const;
-  bool HeedsAnswer(const Client& client, const RunAccepted& event) const;
-  bool HeedsAnswer(const Client& client, const RunDeclined& event) const;
-  bool IsEligible(const Institution& institution, const Client& client) const;
-  std::vector<Institution> Cohort(const RoundTask& task) const;
-
-  // Who sits out; in run_blame.cpp. `count`: who could take their places.
+  bool HeedsAnswer(const Participant& client, const InvitationAnswer& answer) const;
+  void TakeAnswer(const Institution& from, const InvitationAnswer& answer);
   void PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
                 std::string_view why, Step& step, Others count = Others::kConnected);
-  bool SitsOut(const Client& client, int64_t round) const;
-  std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
-                                        int64_t round) const;
-  std::string SittingOutText(const Client& client) const;
 
   // The open attempt in which `from` is still to answer; null if there is none.
   OpenRound* AwaitedRound(const Institution& from);
-  bool HeedsConnection(const Institution& from, const Client& client) const;
+  bool HeedsConnection(const Institution& from, const Participant& client) const;
   bool HeedsFailure(const Institution& from, const ClientFailed& event) const;
   bool HeedsMessage(const Institution& from, const SecureMessageReceived& event) const;
   void SendAssignment(const Institution& institution, const OpenRound& round, Step& step);
   void CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const;
   void Remember(const std::optional<EvaluationSummary>& evaluation);
-  std::string WhyTooFewAccepted() const;
   const OpenRound* CurrentRound() const;
   const CoordinatorSession* CurrentSession() const;
   ExpectedContribution Expected(const RoundTask& task) const;
   Admission Admitted(int64_t example_count, int64_t staleness) const;
-  Admission Repeated(const Institution& institution, const Client& client) const;
+  Admission Repeated(const Institution& institution, const Participant& client) const;
   std::string_view PhaseName() const;
   RunPhase CurrentPhase() const;
-  bool Awaits(const Institution& institution, const Client& client) const;
-  ClientView ViewOf(const Institution& institution, const Client& client) const;
+  bool Awaits(const Institution& institution, const Participant& client) const;
+  ClientView ViewOf(const Institution& institution, const Participant& client) const;
 
   RunId id_;
   Plan plan_;
@@ -382,9 +345,7 @@ class Run {
   int64_t rounds_burnt_ = 0;
 
   std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
-  std::map<Institution, Client> clients_;
-  int64_t accepted_ = 0;  // Of clients_.
-  int64_t declined_ = 0;
+  Participants clients_;
   Phase phase_;
   Digest adapter_;
   int64_t rounds_done_ = 0;

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/status.h"
-#include "coordinator/rounds/cohort.h"
 #include "coordinator/rounds/run.h"
 #include "coordinator/rounds/some_of.h"
 #include "fmt/format.h"
@@ -33,14 +32,14 @@ void Run::Advance(Step& step) {
 bool Run::AdvanceInviting(Step& step) {
   const auto* inviting = std::get_if<Inviting>(&phase_);
   if (inviting == nullptr) return false;
-  const bool all_answered = accepted_ + declined_ == std::ssize(clients_);
+  const bool all_answered = clients_.AllHaveAnswered();
   if (!all_answered && !inviting->timed_out) return false;
-  if (accepted_ >= plan_.rounds.quorum) {
+  if (clients_.QuorumHasAccepted()) {
     BeginRound(rounds_done_, step);
     return true;
   }
   if (!all_answered) return false;
-  End(RunState::kFailed, WhyTooFewAccepted(), step);
+  End(RunState::kFailed, clients_.WhyTooFewAccepted(), step);
   return true;
 }
 
@@ -86,7 +85,7 @@ void Run::BeginRound(int64_t round, Step& step) {
                          "what it had come to is lost", step);
   }
   // Where so many say so, nobody trains for it in vain.
-  if (round < plan_.rounds.count && IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
+  if (round < plan_.rounds.count && clients_.IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
     return BurnAgreed(TaskOf(round, before + 1, step.now), step);
   }
   OpenAttempt(round, before + 1, step);
@@ -106,7 +105,7 @@ RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const 
 void Run::OpenAttempt(int64_t round, int64_t attempt, Step& step) {
   const RoundTask task = TaskOf(round, attempt, step.now);
   EndOldWork(task, step);
-  OpenAttempt(task, Cohort(task), step);
+  OpenAttempt(task, clients_.Cohort(task, tries_ >= kMaxTries), step);
 }
 
 void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& cohort, Step& step) {
@@ -133,12 +132,9 @@ void Run::OpenAttempt(const RoundTask& task, const std::vector<Institution>& coh
                                          .factors = task.factors,
                                          .evaluate_only = task.evaluate_only,
                                          .opened = Opened(open)});
-  for (auto& [institution, client] : clients_) {
-    client.changes_of_mind = 0;
-    client.comings_and_goings = 0;
-  }
+  clients_.ForgetLastAttempt();
   for (const Institution& institution : cohort) {
-    Client& client = clients_[institution];
+    Participant& client = clients_.at(institution);
     client.progress = {};
     if (client.connected) SendWork(institution, open, step);
   }
@@ -148,63 +144,10 @@ AttemptOpened Run::Opened(const OpenRound& round) const {
   AttemptOpened opened{.round = round.task().round,
                        .attempt = round.task().attempt,
                        .tries = tries_,
-                       .burnt_in_a_row = burnt_in_a_row_};
+                       .burnt_in_a_row = burnt_in_a_row_,
+                       .members = clients_.MembersOf(round)};
   if (secure_.has_value()) opened.roster = secure_->roster;
-  for (const auto& [institution, client] : clients_) {
-    opened.members.push_back({.institution = institution,
-                              .connected = client.connected,
-                              .accepted = client.accepted,
-                              .declined = client.declined,
-                              .reason = client.reason,
-                              .example_count = client.example_count,
-                              .in_cohort = round.Contains(institution),
-                              .work = client.work,
-                              .blame = client.blame});
-  }
   return opened;
-}
-
-BetweenRounds Run::Between() const {
-  BetweenRounds between;
-  for (const auto& [institution, client] : clients_) {
-    if (client.blame.has_value()) between.blamed.emplace(institution, *client.blame);
-    if (client.work.has_value()) between.work.emplace(institution, *client.work);
-  }
-  return between;
-}
-
-bool Run::IsEligible(const Institution& institution, const Client& client) const {
-  return client.accepted && (!secure_.has_value() || NumberOf(institution).has_value());
-}
-
-std::vector<Institution> Run::Cohort(const RoundTask& task) const {
-  std::vector<Institution> accepted;
-  std::vector<Institution> connected;
-  for (const auto& [institution, client] : clients_) {
-    if (!IsEligible(institution, client)) continue;
-    accepted.push_back(institution);
-    if (client.connected) connected.push_back(institution);
-  }
-  const int64_t seed = plan_.training.seed;
-  if (task.evaluate_only) {
-    return DrawCohort(WithoutBlame(connected.empty() ? accepted : connected, task.round),
-                      secure_.has_value() ? plan_.secure.max_cohort : 0, seed, task.round);
-  }
-  // Of those who are away nobody knows who comes back. At the second try some have, and the
-  // others may have gone for good.
-  const bool enough = std::ssize(connected) >= plan_.rounds.quorum;
-  const bool all_are_needed = !enough && tries_ >= kMaxTries && !connected.empty();
-  const std::vector<Institution>& candidates = enough ? connected : accepted;
-  std::vector<Institution> cohort =
-      DrawCohort(all_are_needed ? candidates : WithoutBlame(candidates, task.round),
-                 MostInCohort(plan_), seed, task.round);
-  // Whoever is late is in it, whatever the lots say.
-  for (const Institution& institution : connected) {
-    if (!clients_.at(institution).work.has_value()) continue;
-    const auto place = std::lower_bound(cohort.begin(), cohort.end(), institution);
-    if (place == cohort.end() || *place != institution) cohort.insert(place, institution);
-  }
-  return cohort;
 }
 
 void Run::CloseTraining(Step& step) {
@@ -220,7 +163,7 @@ void Run::CloseTraining(Step& step) {
                                  .factors = round.task().factors,
                                  .incoming = adapter_,
                                  .summary = round.Summary(),
-                                 .between = Between()});
+                                 .between = clients_.Between()});
   std::vector<Institution> contributors = round.Contributors();
   phase_ = Releasing{std::move(round), std::move(contributors)};
 }
@@ -242,13 +185,13 @@ void Run::Handle(const ContributionsLost& event, Step& step) {
     if (!training->round.HasContributed(institution)) continue;
     training->round.TakeBack(institution,
                              step.now + std::min(plan_.rounds.deadline, kSentAgainWithin));
-    clients_[institution].taken.reset();
+    clients_.at(institution).taken.reset();
     asked.push_back(institution);
   }
   if (was_closed) asked = training->round.Expected();
   const RoundTask& task = training->round.task();
   for (const Institution& institution : asked) {
-    Client& client = clients_[institution];
+    Participant& client = clients_.at(institution);
     client.progress = {};
     if (client.work.has_value() && client.work->Is(task.round, task.attempt)) client.work.reset();
     if (client.connected) SendWork(institution, training->round, step);
@@ -261,11 +204,11 @@ void Run::RetryOrFail(Step& step, std::string_view why, std::vector<Institution>
   const bool time_is_up = step.now >= round.task().deadline;
   std::vector<std::string> missing = round.Missing(time_is_up);
   if (!why.empty()) missing.emplace_back(why);
-  if (IsAgreedByTooMany(round.task().round, 1)) {
+  if (clients_.IsAgreedByTooMany(round.task().round, 1)) {
     CloseForExpected(round, fmt::format("round {} burns", number), step);
     return BurnAgreed(round.task(), step);
   }
-  if (tries_ < kMaxTries && accepted_ >= plan_.rounds.quorum) {
+  if (tries_ < kMaxTries && clients_.QuorumHasAccepted()) {
     CloseForExpected(
         round, fmt::format("round {} had too few contributions and is tried again", number), step);
     std::ranges::copy(round.AtFault(time_is_up && why.empty()), std::back_inserter(at_fault));
@@ -284,6 +227,13 @@ void Run::RetryOrFail(Step& step, std::string_view why, std::vector<Institution>
       fmt::format("round {} had {} of the {} contributions it needs: {}", number,
                   round.contributed(), plan_.rounds.quorum, SomeOf(std::move(missing), "; ")),
       step);
+}
+
+void Run::PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
+                   std::string_view why, Step& step, Others count) {
+  for (ReportFault& fault : clients_.PutBlame(at_fault, task.round, next, why, count)) {
+    step.effects.emplace_back(std::move(fault));
+  }
 }
 
 void Run::FinishEvaluation(Step& step) {
@@ -341,7 +291,7 @@ void Run::SendAssignment(const Institution& institution, const OpenRound& round,
 
 void Run::CloseForExpected(const OpenRound& round, std::string_view reason, Step& step) const {
   for (const Institution& institution : round.Expected()) {
-    const Client& client = clients_.at(institution);
+    const Participant& client = clients_.at(institution);
     if (!client.connected || client.work.has_value()) continue;
     step.effects.push_back(
         CloseRound{institution, round.task().round, round.task().attempt, std::string(reason)});

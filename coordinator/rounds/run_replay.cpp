@@ -51,13 +51,7 @@ std::vector<Institution> Run::RestoreMembers(const AttemptOpened& opened) {
   burnt_in_a_row_ = opened.burnt_in_a_row;
   std::vector<Institution> cohort;
   for (const AttemptOpened::Member& member : opened.members) {
-    Client& client = clients_[member.institution];
-    client.connected = member.connected;
-    Answer(client, member.accepted, member.declined);
-    client.reason = member.reason;
-    client.example_count = member.example_count;
-    client.work = member.work;
-    client.blame = member.blame;
+    clients_.Restore(member);
     if (member.in_cohort) cohort.push_back(member.institution);
   }
   return cohort;
@@ -68,11 +62,11 @@ std::vector<Institution> Run::RestoreMembers(const AttemptOpened& opened) {
 void Run::LeaveOldRoster(const AttemptOpened& opened, const ResumePoint& point, Step& step) {
   constexpr std::string_view kWhy = "the signing roster was renewed while it was open";
   RestoreMembers(opened);
-  for (auto& [institution, client] : clients_) client.connected = false;
+  clients_.LoseAllConnections();
   int64_t inputs = 0;
   for (const JournalEntry& entry : point.journal) {
     const auto* received = std::get_if<ReceivedFromClient>(&entry.what);
-    if (received == nullptr || !clients_.contains(received->from)) continue;
+    if (received == nullptr || clients_.Find(received->from) == nullptr) continue;
     const auto& [from, event] = *received;
     if (std::holds_alternative<ContributionTaken>(event)) ++inputs;
     if (const auto* accepted = std::get_if<RunAccepted>(&event)) Handle(from, *accepted, step);
@@ -129,7 +123,7 @@ void Run::EmitRestored(const Effects& replayed, const AttemptOpened& opened, Ste
 }
 
 void Run::LoseAllConnections(const Step& step) {
-  for (auto& [institution, client] : clients_) client.connected = false;
+  clients_.LoseAllConnections();
   if (auto* training = std::get_if<Training>(&phase_)) WaitForThoseAway(*training, step);
 }
 

@@ -212,7 +212,7 @@ void Run::ReleaseSecureSum(Step& step) {
                   .contributions = std::ssize(contributors)},
       .masks = std::make_shared<const MaskStreams>(std::move(aggregating.session).TakeMasks()),
       .evaluate_only = task.evaluate_only,
-      .between = Between()});
+      .between = clients_.Between()});
   phase_ = Releasing{std::move(aggregating.round), std::move(contributors)};
 }
 
@@ -282,7 +282,7 @@ void Run::BurnAgreed(const RoundTask& task, Step& step) {
                 fmt::format("{} clients have agreed on its survivors before, and the coordinator "
                             "knows nothing of it: its state is older than theirs, as after a "
                             "restore",
-                            CountAgreed(task.round)),
+                            clients_.CountAgreed(task.round)),
                 step);
 }
 
@@ -293,7 +293,7 @@ void Run::BurnUncounted(const RoundTask& task, std::string_view why, Step& step)
 
 // `counts`: for how many burn in a row.
 void Run::ReleaseNothing(const RoundTask& task, std::string_view why, bool counts, Step& step) {
-  BetweenRounds between = Between();
+  BetweenRounds between = clients_.Between();
   between.burnt_in_a_row = burnt_in_a_row_ + (counts ? 1 : 0);
   step.effects.push_back(Release{.round = task.round,
                                  .attempt = task.attempt,
@@ -318,18 +318,6 @@ void Run::CountRound(const Releasing& releasing) {
 // No more than the plan has, whatever a client says.
 int64_t Run::AgreedRounds(const ClientFailed& event) const {
   return secure_.has_value() ? std::min(event.agreed_rounds, plan_.rounds.count) : 0;
-}
-
-int64_t Run::CountAgreed(int64_t round) const {
-  return std::count_if(clients_.begin(), clients_.end(), [round](const auto& client) {
-    return client.second.accepted && client.second.agreed_rounds > round;
-  });
-}
-
-// At least `least`, and without them there is no quorum.
-bool Run::IsAgreedByTooMany(int64_t round, int64_t least) const {
-  const int64_t agreed = CountAgreed(round);
-  return agreed >= least && accepted_ - agreed < plan_.rounds.quorum;
 }
 
 absl::StatusOr<Admission> Run::CheckMaskedInput(const Institution& from,

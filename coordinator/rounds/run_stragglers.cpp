@@ -19,16 +19,12 @@ bool Run::IsItsWork(const Institution& institution, int64_t round, int64_t attem
   return open != nullptr && open->task().Is(round, attempt);
 }
 
-bool Run::IsOfOpenWork(const Client& client, const ContributionHeader& header) const {
-  return client.work.has_value() && client.work->Is(header.round, header.attempt);
-}
-
 // The round closes without them.
 void Run::KeepWorkOfExpected(const OpenRound& round) {
   if (!KeepsStragglers()) return;
   const RoundTask& task = round.task();
   for (const Institution& institution : round.Expected()) {
-    std::optional<OpenWork>& work = clients_[institution].work;
+    std::optional<OpenWork>& work = clients_.at(institution).work;
     if (work.has_value()) continue;
     work = OpenWork{.round = task.round,
                     .attempt = task.attempt,
@@ -40,7 +36,7 @@ void Run::KeepWorkOfExpected(const OpenRound& round) {
 // Its contribution, which is taken, was of an older round: there is more to be done.
 void Run::GiveNewest(const Institution& institution, const OpenRound& round, Step& step) {
   const RoundTask& task = round.task();
-  Client& client = clients_[institution];
+  Participant& client = clients_.at(institution);
   client.progress = {};
   client.work = OpenWork{
       .round = task.round, .attempt = task.attempt, .adapter = adapter_, .evaluate = task.evaluate};

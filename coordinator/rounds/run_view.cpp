@@ -112,29 +112,35 @@ std::string_view ToString(RunPhase phase) {
 
 bool Run::Heeds(const Institution& from, const ClientEvent& event) const {
   if (!IsJournalled(event)) return false;
-  const auto found = clients_.find(from);
-  if (found == clients_.end()) {
-    return std::holds_alternative<ClientConnected>(event) && MayTakePart(from) && IsOpenToNew();
+  const Participant* found = clients_.Find(from);
+  if (found == nullptr) {
+    return std::holds_alternative<ClientConnected>(event) && clients_.MayTakePart(from) &&
+           IsOpenToNew();
   }
-  const Client& client = found->second;
+  const Participant& client = *found;
   return std::visit(
-      Overloaded{[&](const ClientConnected&) { return HeedsConnection(from, client); },
-                 [&](const ClientDisconnected&) { return HeedsConnection(from, client); },
-                 [&](const RunAccepted& e) { return HeedsAnswer(client, e); },
-                 [&](const RunDeclined& e) { return HeedsAnswer(client, e); },
-                 [&](const ClientFailed& e) { return HeedsFailure(from, e); },
-                 [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
-                 [](const auto&) { return true; }},
+      Overloaded{
+          [&](const ClientConnected&) { return HeedsConnection(from, client); },
+          [&](const ClientDisconnected&) { return HeedsConnection(from, client); },
+          [&](const RunAccepted& e) { return HeedsAnswer(client, clients_.AnswerOf(e)); },
+          [&](const RunDeclined& e) { return HeedsAnswer(client, Participants::AnswerOf(e)); },
+          [&](const ClientFailed& e) { return HeedsFailure(from, e); },
+          [&](const SecureMessageReceived& e) { return HeedsMessage(from, e); },
+          [](const auto&) { return true; }},
       event);
 }
 
 // Whoever goes on with the attempt in another process has lost all connections anyway; but
 // who comes back with older work joins the round.
-bool Run::HeedsConnection(const Institution& from, const Client& client) const {
+bool Run::HeedsConnection(const Institution& from, const Participant& client) const {
   const auto* training = std::get_if<Training>(&phase_);
   const bool may_join =
       training != nullptr && client.work.has_value() && !training->round.Contains(from);
-  return may_join || client.comings_and_goings < kMostComingsAndGoings;
+  return may_join || !client.ComesAndGoes();
+}
+
+bool Run::HeedsAnswer(const Participant& client, const InvitationAnswer& answer) const {
+  return clients_.Heeds(client, answer, CurrentRound() != nullptr);
 }
 
 bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const {
@@ -145,7 +151,7 @@ bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const
     const std::optional<uint32_t> number = NumberOf(from);
     return session != nullptr && number.has_value() && session->Includes(*number);
   }
-  const Client& client = clients_.at(from);
+  const Participant& client = clients_.at(from);
   return client.work.has_value() || Awaits(from, client);
 }
 
@@ -161,16 +167,18 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
                                                  const ContributionHeader& header) const {
   const absl::Status stranger = absl::PermissionDeniedError(
       fmt::format("{} does not take part in {}", from.value, id_.value));
-  const auto client = clients_.find(from);
-  if (client == clients_.end()) return stranger;
+  const Participant* client = clients_.Find(from);
+  if (client == nullptr) return stranger;
   // Counted is counted, as it was, whatever the client has said since.
-  const std::optional<ContributionHeader>& taken = client->second.taken;
+  const std::optional<ContributionHeader>& taken = client->taken;
   if (taken.has_value() && IsSame(*taken, header)) {
-    return Repeated(from, client->second);
+    return Repeated(from, *client);
   }
-  if (!client->second.accepted) return stranger;
+  if (!client->accepted) return stranger;
   if (secure_.has_value()) return CheckMaskedInput(from, header);
-  if (IsOfOpenWork(client->second, header)) return CheckLate(from, *client->second.work, header);
+  if (client->work.has_value() && client->work->Is(header.round, header.attempt)) {
+    return CheckLate(from, *client->work, header);
+  }
   const auto* training = std::get_if<Training>(&phase_);
   if (training == nullptr) {
     return NotOpen(header, fmt::format("the run is {}", PhaseName()));
@@ -187,7 +195,7 @@ absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
   if (round.HasContributed(from)) return NotOpen(header, "another one of this client was taken");
   if (round.HasFailed(from)) return NotOpen(header, "this client has given the round up");
   RETURN_IF_ERROR(CheckHeader(header, Expected(round.task())));
-  Admission admission = Admitted(client->second.example_count, 0);
+  Admission admission = Admitted(client->example_count, 0);
   admission.evaluate_only = round.task().evaluate_only;
   return admission;
 }
@@ -198,7 +206,7 @@ Admission Run::Admitted(int64_t example_count, int64_t staleness) const {
 }
 
 // As it was taken, if that was for the current round.
-Admission Run::Repeated(const Institution& institution, const Client& client) const {
+Admission Run::Repeated(const Institution& institution, const Participant& client) const {
   Admission admission = Admitted(client.example_count, 0);
   admission.repeated = true;
   const OpenRound* round = CurrentRound();
@@ -269,7 +277,7 @@ RunView Run::view() const {
     view.pausing = false;
   }
   if (const OpenRound* round = CurrentRound()) view.attempt = round->task().attempt;
-  view.clients.reserve(clients_.size());
+  view.clients.reserve(static_cast<size_t>(clients_.size()));
   for (const auto& [institution, client] : clients_) {
     view.clients.push_back(ViewOf(institution, client));
   }
@@ -277,9 +285,9 @@ RunView Run::view() const {
 }
 
 std::optional<ClientView> Run::ViewOf(const Institution& institution) const {
-  const auto client = clients_.find(institution);
-  if (client == clients_.end()) return std::nullopt;
-  return ViewOf(institution, client->second);
+  const Participant* client = clients_.Find(institution);
+  if (client == nullptr) return std::nullopt;
+  return ViewOf(institution, *client);
 }
 
 const OpenRound* Run::CurrentRound() const {
@@ -295,7 +303,7 @@ const CoordinatorSession* Run::CurrentSession() const {
   return training != nullptr && training->session.has_value() ? &*training->session : nullptr;
 }
 
-bool Run::Awaits(const Institution& institution, const Client& client) const {
+bool Run::Awaits(const Institution& institution, const Participant& client) const {
   return std::visit(
       Overloaded{
           [&](const Inviting&) { return !client.accepted && !client.declined && client.connected; },
@@ -309,7 +317,7 @@ bool Run::Awaits(const Institution& institution, const Client& client) const {
       phase_);
 }
 
-ClientView Run::ViewOf(const Institution& institution, const Client& client) const {
+ClientView Run::ViewOf(const Institution& institution, const Participant& client) const {
   ClientView view{.institution = institution,
                   .reason = client.reason,
                   .rounds_contributed = client.rounds_contributed,
@@ -349,7 +357,9 @@ ClientView Run::ViewOf(const Institution& institution, const Client& client) con
     view.tokens_per_second = client.progress.tokens_per_second;
   } else {
     view.state = ClientStanding::kWaiting;
-    if (round == nullptr || !round->Contains(institution)) view.reason = SittingOutText(client);
+    if (round == nullptr || !round->Contains(institution)) {
+      view.reason = clients_.SittingOutText(client, rounds_done_);
+    }
   }
   return view;
 }
