@@ -76,14 +76,10 @@ Run::Run(Options options)
       secure_(std::move(options.secure)),
       adapter_layout_(std::move(options.layout)),
       routing_(options.routing),
+      numbers_(secure_.has_value() ? secure_->numbers : std::map<Institution, uint32_t>()),
       clients_(plan_, secure_),
       phase_(Inviting{}),
-      adapter_(options.adapter) {
-  if (!secure_.has_value()) return;
-  for (const auto& [institution, number] : secure_->numbers) {
-    institutions_.emplace(number, institution);
-  }
-}
+      adapter_(options.adapter) {}
 
 void Run::Restore(const ResumePoint& point) {
   for (const ResumePoint::Client& client : point.clients) clients_.Restore(client);
@@ -204,7 +200,7 @@ void Run::Handle(const Institution& from, const ContributionTaken& event, Step& 
   client.taken = event.header;
   if (auto* aggregating = std::get_if<Aggregating>(&phase_)) {
     const absl::Status taken =
-        aggregating->session.Receive(*NumberOf(from), event.header.input_manifest);
+        aggregating->session.Receive(*numbers_.Of(from), event.header.input_manifest);
     Check(taken.ok(), "an input was taken that was not admitted");
     return;
   }
@@ -224,15 +220,15 @@ void Run::Handle(const Institution& from, const ClientFailed& event, Step& step)
   client.agreed_rounds = std::max(client.agreed_rounds, AgreedRounds(event));
   auto* aggregating = std::get_if<Aggregating>(&phase_);
   if (aggregating != nullptr && aggregating->round.task().Is(event.round, event.attempt) &&
-      NumberOf(from).has_value()) {
-    if (!aggregating->session.Includes(*NumberOf(from))) return;
+      numbers_.Of(from).has_value()) {
+    if (!aggregating->session.Includes(*numbers_.Of(from))) return;
     step.effects.push_back(ReportFault{from, event.round, ShortReason(event.reason)});
-    return aggregating->session.Drop(*NumberOf(from));
+    return aggregating->session.Drop(*numbers_.Of(from));
   }
   auto* training = std::get_if<Training>(&phase_);
-  if (training != nullptr && training->session.has_value() && NumberOf(from).has_value() &&
+  if (training != nullptr && training->session.has_value() && numbers_.Of(from).has_value() &&
       training->round.task().Is(event.round, event.attempt)) {
-    training->session->Drop(*NumberOf(from));
+    training->session->Drop(*numbers_.Of(from));
   }
   if (!IsItsWork(from, event.round, event.attempt)) return;
   client.work.reset();

@@ -23,6 +23,7 @@
 #include "coordinator/rounds/run_events.h"
 #include "coordinator/rounds/run_view.h"
 #include "coordinator/rounds/secure_setting.h"
+#include "coordinator/rounds/session_numbers.h"
 #include "plan/plan.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/secure_aggregation/coordinator_session.h"
@@ -301,9 +302,6 @@ class Run {
   int64_t AgreedRounds(const ClientFailed& event) const;
   absl::StatusOr<Admission> CheckMaskedInput(const Institution& from,
                                              const ContributionHeader& header) const;
-  std::optional<uint32_t> NumberOf(const Institution& institution) const;
-  const Institution* InstitutionOf(uint32_t number) const;
-  std::string WithNames(std::string_view text) const;
 
   bool HasEnough(const OpenRound& round) const;
   bool IsOpenToNew() const;     // A round is still to come.
@@ -344,7 +342,7 @@ class Run {
   int64_t burnt_in_a_row_ = 0;
   int64_t rounds_burnt_ = 0;
 
-  std::map<uint32_t, Institution> institutions_;  // Of secure_->numbers.
+  SessionNumbers numbers_;  // Of secure_; none in a plain run.
   Participants clients_;
   Phase phase_;
   Digest adapter_;

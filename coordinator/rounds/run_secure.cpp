@@ -4,7 +4,6 @@
 // what follows for the round.
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 #include <memory>
 #include <utility>
@@ -35,33 +34,6 @@ absl::Status NotAwaited() {
 
 }  // namespace
 
-std::optional<uint32_t> Run::NumberOf(const Institution& institution) const {
-  const auto found = secure_->numbers.find(institution);
-  return found == secure_->numbers.end() ? std::nullopt : std::optional(found->second);
-}
-
-const Institution* Run::InstitutionOf(uint32_t number) const {
-  const auto found = institutions_.find(number);
-  return found == institutions_.end() ? nullptr : &found->second;
-}
-
-// The session knows clients by "number 17".
-std::string Run::WithNames(std::string_view text) const {
-  constexpr std::string_view kNumber = "number ";
-  std::string named;
-  for (size_t at = text.find(kNumber); at != std::string_view::npos; at = text.find(kNumber)) {
-    const char* digits = text.data() + at + kNumber.size();
-    uint32_t number = 0;
-    const char* end = std::from_chars(digits, text.data() + text.size(), number).ptr;
-    const Institution* institution = end == digits ? nullptr : InstitutionOf(number);
-    const size_t next = static_cast<size_t>(end - text.data());
-    named += text.substr(0, at);
-    named += institution == nullptr ? text.substr(at, next - at) : institution->value;
-    text.remove_prefix(next);
-  }
-  return named.append(text);
-}
-
 absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
                                                    const std::vector<Institution>& cohort) const {
   ASSIGN_OR_RETURN(
@@ -79,7 +51,7 @@ absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
                                       .cohort = {},
                                       .model = TrainedFrom(secure_->base_digest, adapter_)};
   for (const Institution& institution : cohort) {
-    const std::optional<uint32_t> number = NumberOf(institution);
+    const std::optional<uint32_t> number = numbers_.Of(institution);
     if (!number.has_value()) {
       return absl::FailedPreconditionError(fmt::format(
           "{} is not on the signing roster with a key of the plan's suite", institution.value));
@@ -92,13 +64,13 @@ absl::StatusOr<CoordinatorSession> Run::NewSession(const RoundTask& task,
 // While clients train, each one that is done sends its keys.
 absl::Status Run::TakeKeys(const Institution& from, const SecureMessageReceived& event) {
   Training& training = std::get<Training>(phase_);
-  RETURN_IF_ERROR(training.session->Receive(*NumberOf(from), event.message));
+  RETURN_IF_ERROR(training.session->Receive(*numbers_.Of(from), event.message));
   if (training.round.Expects(from)) training.round.Contribute(from, 0, 0, {});
   return absl::OkStatus();
 }
 
 void Run::Handle(const Institution& from, const SecureMessageReceived& event, Step& step) {
-  if (!secure_.has_value() || !NumberOf(from).has_value()) return;
+  if (!secure_.has_value() || !numbers_.Of(from).has_value()) return;
   const OpenRound* round = CurrentRound();
   if (round == nullptr || !round->task().Is(event.round, event.attempt)) return;
   if (std::holds_alternative<Training>(phase_)) {
@@ -113,7 +85,7 @@ void Run::Handle(const Institution& from, const SecureMessageReceived& event, St
   const absl::StatusOr<MessageKind> kind = KindOf(event.message);
   // An input's manifest counts only together with its input.
   if (kind.ok() && *kind == MessageKind::kInputManifest) return;
-  const absl::Status taken = aggregating->session.Receive(*NumberOf(from), event.message);
+  const absl::Status taken = aggregating->session.Receive(*numbers_.Of(from), event.message);
   if (!taken.ok() || !kind.ok()) return;
   // Keys that come again are those of a client that was started again; who agrees
   // late still helps to unmask.
@@ -129,7 +101,7 @@ void Run::BeginAggregating(Step& step) {
       fmt::format("round {} goes on without this client", training.round.task().round + 1), step);
   const SessionPhase reached = training.session->phase();
   for (const Institution& institution : training.round.Expected()) {
-    training.session->Drop(*NumberOf(institution));
+    training.session->Drop(*numbers_.Of(institution));
   }
   phase_ = Aggregating{std::move(training.round), *std::move(training.session),
                        step.now + plan_.secure.phase_deadline};
@@ -168,13 +140,14 @@ void Run::AskOpenQuestions(Step& step) {
   const bool upload = aggregating.session.phase() == SessionPhase::kCollecting;
   aggregating.deadline = step.now + (upload ? plan_.rounds.deadline : plan_.secure.phase_deadline);
   for (const uint32_t number : aggregating.session.Awaited()) {
-    if (const Institution* institution = InstitutionOf(number)) AskOpenQuestion(*institution, step);
+    const Institution* institution = numbers_.InstitutionWith(number);
+    if (institution != nullptr) AskOpenQuestion(*institution, step);
   }
 }
 
 void Run::AskOpenQuestion(const Institution& institution, Step& step) const {
   const auto& aggregating = std::get<Aggregating>(phase_);
-  const std::optional<uint32_t> number = NumberOf(institution);
+  const std::optional<uint32_t> number = numbers_.Of(institution);
   if (!number.has_value() || !clients_.at(institution).connected) return;
   Bytes message = aggregating.session.MessageFor(*number);
   if (message.empty()) return;
@@ -189,7 +162,7 @@ void Run::TellFaults(Step& step) {
   const std::vector<CoordinatorSession::Fault>& faults = aggregating.session.faults();
   for (; aggregating.faults_told < faults.size(); ++aggregating.faults_told) {
     const CoordinatorSession::Fault& fault = faults[aggregating.faults_told];
-    const Institution* institution = InstitutionOf(fault.number);
+    const Institution* institution = numbers_.InstitutionWith(fault.number);
     if (institution == nullptr) continue;
     step.effects.push_back(ReportFault{*institution, aggregating.round.task().round, fault.what});
   }
@@ -200,7 +173,7 @@ void Run::ReleaseSecureSum(Step& step) {
   const RoundTask task = aggregating.round.task();
   std::vector<Institution> contributors;
   for (const uint32_t number : aggregating.session.Survivors()) {
-    contributors.push_back(*InstitutionOf(number));
+    contributors.push_back(*numbers_.InstitutionWith(number));
   }
   step.effects.push_back(Release{
       .round = task.round,
@@ -220,10 +193,10 @@ void Run::ReleaseSecureSum(Step& step) {
 void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
   Aggregating aggregating = std::move(std::get<Aggregating>(phase_));
   const RoundTask task = aggregating.round.task();
-  const std::string why = WithNames(aggregating.session.failure());
+  const std::string why = numbers_.WithNames(aggregating.session.failure());
   std::vector<Institution> at_fault;
   for (const uint32_t number : aggregating.session.AtFault()) {
-    at_fault.push_back(*InstitutionOf(number));
+    at_fault.push_back(*numbers_.InstitutionWith(number));
   }
   for (const Institution& institution : aggregating.round.Contributors()) {
     if (!clients_.at(institution).connected) continue;
@@ -323,7 +296,7 @@ int64_t Run::AgreedRounds(const ClientFailed& event) const {
 absl::StatusOr<Admission> Run::CheckMaskedInput(const Institution& from,
                                                 const ContributionHeader& header) const {
   const auto* aggregating = std::get_if<Aggregating>(&phase_);
-  const std::optional<uint32_t> number = NumberOf(from);
+  const std::optional<uint32_t> number = numbers_.Of(from);
   if (aggregating == nullptr || !number.has_value() ||
       !aggregating->round.task().Is(header.round, header.attempt)) {
     return NotAwaited();

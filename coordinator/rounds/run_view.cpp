@@ -148,7 +148,7 @@ bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const
   if (!IsItsWork(from, event.round, event.attempt)) return false;
   if (secure_.has_value()) {
     const CoordinatorSession* session = CurrentSession();
-    const std::optional<uint32_t> number = NumberOf(from);
+    const std::optional<uint32_t> number = numbers_.Of(from);
     return session != nullptr && number.has_value() && session->Includes(*number);
   }
   const Participant& client = clients_.at(from);
@@ -159,8 +159,8 @@ bool Run::HeedsMessage(const Institution& from, const SecureMessageReceived& eve
   const OpenRound* round = CurrentRound();
   if (round == nullptr || !round->task().Is(event.round, event.attempt)) return false;
   const CoordinatorSession* session = CurrentSession();
-  if (session == nullptr || !NumberOf(from).has_value()) return false;
-  return session->Hears(*NumberOf(from), event.message);
+  if (session == nullptr || !numbers_.Of(from).has_value()) return false;
+  return session->Hears(*numbers_.Of(from), event.message);
 }
 
 absl::StatusOr<Admission> Run::CheckContribution(const Institution& from,
@@ -309,7 +309,7 @@ bool Run::Awaits(const Institution& institution, const Participant& client) cons
           [&](const Inviting&) { return !client.accepted && !client.declined && client.connected; },
           [&](const Training& training) { return training.round.Expects(institution); },
           [&](const Aggregating& aggregating) {
-            const std::optional<uint32_t> number = NumberOf(institution);
+            const std::optional<uint32_t> number = numbers_.Of(institution);
             return number.has_value() && aggregating.session.IsAwaited(*number);
           },
           [](const auto&) { return false; },
