@@ -78,7 +78,7 @@ std::string Participants::WhyTooFewAccepted() const {
                      SomeOf(std::move(others), "; "));
 }
 
-InvitationAnswer Participants::AnswerOf(const RunAccepted& event) const {
+ParticipantAnswer Participants::AnswerOf(const RunAccepted& event) const {
   const bool tells = !rostered_.has_value();
   const int64_t least = tells ? 1 : 0;
   if (event.example_count < least || event.example_count > kMaxExamples) {
@@ -89,18 +89,18 @@ InvitationAnswer Participants::AnswerOf(const RunAccepted& event) const {
   return {.accepts = true, .example_count = tells ? event.example_count : 0};
 }
 
-InvitationAnswer Participants::AnswerOf(const RunDeclined& event) {
+ParticipantAnswer Participants::AnswerOf(const RunDeclined& event) {
   return {.accepts = false, .reason = ShortReason(event.reason)};
 }
 
-bool Participants::Heeds(const Participant& from, const InvitationAnswer& answer,
+bool Participants::Heeds(const Participant& from, const ParticipantAnswer& answer,
                          bool in_attempt) const {
   const bool is_new = answer.accepts ? !from.accepted || from.example_count != answer.example_count
                                      : !from.declined || from.reason != answer.reason;
   return is_new && (!in_attempt || from.changes_of_mind < kMostChangesOfMind);
 }
 
-bool Participants::Answer(const Institution& from, const InvitationAnswer& answer,
+bool Participants::Answer(const Institution& from, const ParticipantAnswer& answer,
                           bool in_attempt) {
   Participant& participant = at(from);
   if (!Heeds(participant, answer, in_attempt)) return false;

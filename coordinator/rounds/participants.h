@@ -40,7 +40,7 @@ struct Participant {
   bool ComesAndGoes() const;
 };
 // What an institution says to its invitation.
-struct InvitationAnswer {
+struct ParticipantAnswer {
   bool accepts = false;
   std::string reason = "";    // If it does not.
   int64_t example_count = 0;  // If it does, and tells.
@@ -88,15 +88,15 @@ class Participants {
   std::string WhyTooFewAccepted() const;
 
   // With a number of records that cannot be, it declines. In secure runs nobody tells.
-  InvitationAnswer AnswerOf(const RunAccepted& event) const;
-  static InvitationAnswer AnswerOf(const RunDeclined& event);
+  ParticipantAnswer AnswerOf(const RunAccepted& event) const;
+  static ParticipantAnswer AnswerOf(const RunDeclined& event);
 
   // Whether Answer() would change anything. `in_attempt`: an attempt is open, in which nobody
   // changes its mind again and again.
-  bool Heeds(const Participant& from, const InvitationAnswer& answer, bool in_attempt) const;
+  bool Heeds(const Participant& from, const ParticipantAnswer& answer, bool in_attempt) const;
 
   // Whether it has changed anything. Who declines has no late work any more.
-  bool Answer(const Institution& from, const InvitationAnswer& answer, bool in_attempt);
+  bool Answer(const Institution& from, const ParticipantAnswer& answer, bool in_attempt);
 
   // ---- Rounds ----
 

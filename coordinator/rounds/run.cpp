@@ -178,7 +178,7 @@ void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
   TakeAnswer(from, Participants::AnswerOf(event));
 }
 
-void Run::TakeAnswer(const Institution& from, const InvitationAnswer& answer) {
+void Run::TakeAnswer(const Institution& from, const ParticipantAnswer& answer) {
   if (!clients_.Answer(from, answer, CurrentRound() != nullptr) || answer.accepts) return;
   if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
 }

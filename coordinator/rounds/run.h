@@ -306,8 +306,8 @@ class Run {
   bool HasEnough(const OpenRound& round) const;
   bool IsOpenToNew() const;     // A round is still to come.
   bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
-  bool HeedsAnswer(const Participant& client, const InvitationAnswer& answer) const;
-  void TakeAnswer(const Institution& from, const InvitationAnswer& answer);
+  bool HeedsAnswer(const Participant& client, const ParticipantAnswer& answer) const;
+  void TakeAnswer(const Institution& from, const ParticipantAnswer& answer);
   void PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
                 std::string_view why, Step& step, Others count = Others::kConnected);
 

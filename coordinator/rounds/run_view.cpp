@@ -139,7 +139,7 @@ bool Run::HeedsConnection(const Institution& from, const Participant& client) co
   return may_join || !client.ComesAndGoes();
 }
 
-bool Run::HeedsAnswer(const Participant& client, const InvitationAnswer& answer) const {
+bool Run::HeedsAnswer(const Participant& client, const ParticipantAnswer& answer) const {
   return clients_.Heeds(client, answer, CurrentRound() != nullptr);
 }
 
