@@ -1,6 +1,6 @@
 # Headers of libraries that most files include, compiled once, for clang: GCC wants the
-# same macros in all files that share one. The preset asan has them, because its build
-# takes longest; the others do not, so that each file has to name what it uses.
+# same macros in all files that share one. The presets asan and tsan have them; the
+# others do not, so that each file has to name what it uses.
 #
 # fedtune_precompile(<target> CODE|TENSORS|TESTS): the target's files begin with them, and
 # with LibTorch's where a target names it. A compiled header serves one level of
