@@ -7,6 +7,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND FEDTUNE_WARNINGS -Wno-restrict -Wno-maybe-uninitialized)
 endif()
 
+set(FEDTUNE_TEST_OPTIONS ${FEDTUNE_WARNINGS} $<$<CONFIG:Debug>:-O0> ${FEDTUNE_UNCOUNTED})
+
 include(cmake/PrecompiledHeaders.cmake)
 
 # fedtune_library(<name> [SRCS ...] [DEPS ...])
@@ -16,7 +18,8 @@ function(fedtune_library name)
     add_library(${name} STATIC ${arg_SRCS})
     set(scope PUBLIC)
     target_compile_options(${name} PRIVATE ${FEDTUNE_WARNINGS})
-    if("torchwheel::cpu" IN_LIST arg_DEPS)
+    if("torchwheel::cpu" IN_LIST arg_DEPS)  # No fuzz target has it.
+      target_compile_options(${name} PRIVATE ${FEDTUNE_UNCOUNTED})
       fedtune_precompile(${name} TENSORS)
     else()
       fedtune_precompile(${name} CODE)
@@ -59,7 +62,7 @@ function(fedtune_test name)
     return()
   endif()
   add_executable(${name} ${name}.cpp)
-  target_compile_options(${name} PRIVATE ${FEDTUNE_WARNINGS} $<$<CONFIG:Debug>:-O0>)
+  target_compile_options(${name} PRIVATE ${FEDTUNE_TEST_OPTIONS})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} fedtune::test_support GTest::gmock
                                         GTest::gtest_main)
   fedtune_precompile(${name} TESTS)

@@ -1,6 +1,6 @@
 # Headers of libraries that most files include, compiled once, for clang: GCC wants the
-# same macros in all files that share one. The preset asan has them, because its build
-# takes longest; the others do not, so that each file has to name what it uses.
+# same macros in all files that share one. The presets asan and tsan have them; the
+# others do not, so that each file has to name what it uses.
 #
 # fedtune_precompile(<target> CODE|TENSORS|TESTS): the target's files begin with them, and
 # with LibTorch's where a target names it. A compiled header serves one level of
@@ -31,17 +31,17 @@ set(file ${CMAKE_CURRENT_BINARY_DIR}/precompiled.cpp)
 file(CONFIGURE OUTPUT ${file} CONTENT "")
 foreach(kind CODE TESTS)
   add_library(precompiled_${kind} OBJECT ${file})
-  target_compile_options(precompiled_${kind} PRIVATE ${FEDTUNE_WARNINGS})
   target_link_libraries(precompiled_${kind} PRIVATE absl::status fmt::fmt gRPC::grpc++)
 endforeach()
+target_compile_options(precompiled_CODE PRIVATE ${FEDTUNE_WARNINGS})
 target_precompile_headers(precompiled_CODE PRIVATE ${headers})
-target_compile_options(precompiled_TESTS PRIVATE $<$<CONFIG:Debug>:-O0>)
+target_compile_options(precompiled_TESTS PRIVATE ${FEDTUNE_TEST_OPTIONS})
 target_link_libraries(precompiled_TESTS PRIVATE GTest::gmock)
 target_precompile_headers(precompiled_TESTS PRIVATE ${headers} <gmock/gmock.h> <gtest/gtest.h>)
 
 if(FEDTUNE_TORCH)
   add_library(precompiled_TENSORS OBJECT ${file})
-  target_compile_options(precompiled_TENSORS PRIVATE ${FEDTUNE_WARNINGS})
+  target_compile_options(precompiled_TENSORS PRIVATE ${FEDTUNE_WARNINGS} ${FEDTUNE_UNCOUNTED})
   target_link_libraries(precompiled_TENSORS
     PRIVATE absl::status fmt::fmt gRPC::grpc++ torchwheel::cpu)
   target_precompile_headers(precompiled_TENSORS PRIVATE ${headers}

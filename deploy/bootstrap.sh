@@ -22,8 +22,8 @@ build_packages=(
   libgmock-dev=1.12.* zlib1g-dev python3 python3-pip ca-certificates openssl
 )
 test_packages=(
-  clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev python3-venv wordnet-base=1:3.0-*
-  iproute2=6.1.* mount=2.38.* libfaketime=0.9.10-*
+  clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 python3-venv
+  wordnet-base=1:3.0-* iproute2=6.1.* mount=2.38.* libfaketime=0.9.10-*
 )
 
 torch_version=2.11.0

@@ -16,8 +16,8 @@
 #   cuda     the client for GPUs compiles and links, where nvcc is found
 #   tidy     clang-tidy
 #   soak     random faults for FEDTUNE_SOAK_MINUTES (30); only when it is named
-# In CI (CI=true): all but tidy and, under asan, the end-to-end tests, so that it
-# takes less than an hour on two cores with an empty compilers' cache; dev runs those.
+# In CI (CI=true): all but tidy and, under asan, the end-to-end tests, which dev runs,
+# so that it takes about an hour on two cores with an empty compilers' cache.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,6 +32,41 @@ say() { printf '\n== %s\n' "$*"; }
 build() {
   cmake --preset "$1" >/dev/null
   cmake --build --preset "$1" -j "$jobs" "${@:2}"
+}
+
+# The preset whose folder a stage works in.
+preset_of() {
+  case $1 in
+    dev | soak | interop | tidy) echo dev ;;
+    fuzz) echo asan ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# Builds what a stage needs.
+build_for() {
+  case $1 in
+    fuzz) build asan --target fuzz_targets ;;
+    cuda) ! command -v nvcc >/dev/null || build cuda --target fedtune-client cuda_build_test ;;
+    *) build "$(preset_of "$1")" ;;
+  esac
+}
+
+# From here to this stage's end, what later ones need is built in the time that tests
+# leave: those wait often, and at idle priority the compilers give way to them at once.
+# A stage whose build is not done by then goes on with it, and says so if it fails.
+build_ahead() {
+  local stage elsewhere=()
+  for stage in "${later_stages[@]}"; do
+    [ "$(preset_of "$stage")" = "$(preset_of "$stage_name")" ] || elsewhere+=("$stage")
+  done
+  [ ${#elsewhere[@]} -gt 0 ] || return 0
+  set -m  # A process group, to end it as a whole.
+  chrt --idle 0 "$BASH" "$PWD/tests/run.sh" --build "${elsewhere[@]}" \
+    </dev/null >"build/results/$stage_name.ahead.log" 2>&1 &
+  set +m
+  ahead=$!
+  trap '{ kill -- "-$ahead"; wait "$ahead"; } 2>/dev/null || true' EXIT
 }
 
 # Runs a preset's tests; the arguments after it go to ctest. Two more tests at a time
@@ -49,26 +84,32 @@ run_ctest() {
 }
 
 stage_dev() {
-  build dev
+  build_for dev
+  build_ahead
   run_tests dev -LE slow
 }
 stage_soak() {
-  build dev
+  build_for soak
   tests/soak/soak.py build/dev/bin
 }
-stage_interop() { tests/interop/run.sh; }
+stage_interop() {
+  build_ahead
+  tests/interop/run.sh
+}
 stage_asan() {
   local others='^fuzz\.'
   [ "${CI:-}" != true ] || others='^(fuzz|end_to_end)\.'
-  build asan
+  build_for asan
+  build_ahead
   run_tests asan -E "$others"
 }
 stage_tsan() {
-  build tsan
+  build_for tsan
+  build_ahead
   run_tests tsan
 }
 stage_tidy() {
-  build dev
+  build_for tidy
   run_tests dev -L slow
 }
 
@@ -78,15 +119,15 @@ stage_tidy() {
 stage_fuzz() {
   cmake --preset asan -DFEDTUNE_FUZZ_SECONDS="${FEDTUNE_FUZZ_SECONDS:-60}" \
     -DFEDTUNE_FUZZ_SEED="${FEDTUNE_FUZZ_SEED:-1}" >/dev/null
-  cmake --build --preset asan -j "$jobs" --target fuzz_targets
+  build_for fuzz
+  build_ahead
   run_ctest asan -j $((6 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
 }
 
 # Compiles and links the client for GPUs; starts it where deploy/bootstrap.sh --gpu has been run.
 stage_cuda() {
   command -v nvcc >/dev/null || { echo "cuda: skipped, there is no nvcc here"; return; }
-  cmake --preset cuda >/dev/null
-  cmake --build --preset cuda -j "$jobs" --target fedtune-client cuda_build_test
+  build_for cuda
   readelf -d build/cuda/bin/fedtune-client | grep 'NEEDED.*libtorch_cuda\.so'
   if ldd build/cuda/bin/fedtune-client | grep 'not found'; then
     echo "cuda: linked, but not started without these libraries (deploy/bootstrap.sh --gpu)"
@@ -95,11 +136,12 @@ stage_cuda() {
   run_ctest cuda -R '^(CudaBuildTest\.|cuda_start$)' --output-on-failure --no-tests=error
 }
 
+# run_stage STAGE LATER...
 run_stage() {
   local stage=$1 start=$SECONDS
   say "$stage"
   # A process of its own: `set -e` does not hold inside a condition.
-  if "$BASH" "$PWD/tests/run.sh" --inside "$stage" 2>&1 | tee "build/results/$stage.log"; then
+  if "$BASH" "$PWD/tests/run.sh" --inside "$@" 2>&1 | tee "build/results/$stage.log"; then
     summary+=("$(printf '%-8s passed  %4d s' "$stage" $((SECONDS - start)))")
   else
     summary+=("$(printf '%-8s FAILED  %4d s' "$stage" $((SECONDS - start)))")
@@ -109,8 +151,12 @@ run_stage() {
 
 main() {
   if [ "${1:-}" = --inside ]; then
-    stage_name=$2
+    stage_name=$2 later_stages=("${@:3}")
     "stage_$2"
+    return
+  fi
+  if [ "${1:-}" = --build ]; then
+    for stage in "${@:2}"; do build_for "$stage"; done
     return
   fi
   local stages=("$@")
@@ -124,7 +170,8 @@ main() {
   done
   deploy/bootstrap.sh --tests
   rm -rf build/results && mkdir -p build/results
-  for stage in "${stages[@]}"; do run_stage "$stage"; done
+  local i
+  for i in "${!stages[@]}"; do run_stage "${stages[@]:i}"; done
   say summary
   tests/support/failed_tests.py build/results "${failed[@]}"
   printf '%s\n' "${summary[@]}"
