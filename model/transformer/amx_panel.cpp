@@ -80,6 +80,13 @@ class AmxTiles {
   [[gnu::always_inline]] inline void LoadRight(const std::byte* from, int64_t stride) {
     Load<kRight>(from, stride);
   }
+  // Past the first cache, where the left factor's rows can stay.
+  [[gnu::always_inline]] inline void StreamRight(const std::byte* from, int64_t stride) {
+    asm volatile("tileloaddt1 (%1,%2,1), %%tmm%c0"
+                 :
+                 : "i"(kRight), "r"(from), "r"(stride)
+                 : "memory");
+  }
   template <int kSum>
   [[gnu::always_inline]] inline void AddProduct() {
     asm volatile("tdpbf16ps %%tmm7, %%tmm6, %%tmm%c0" : : "i"(kSum));
@@ -119,6 +126,7 @@ class TwinTiles {
   void LoadRight(const std::byte* from, int64_t stride) {
     right_ = Loaded<uint32_t>(from, stride, kAmxRows);
   }
+  void StreamRight(const std::byte* from, int64_t stride) { LoadRight(from, stride); }
   template <int kSum>
   void AddProduct() {
     for (size_t at = 0; at < kTileValues; ++at) {
@@ -167,14 +175,18 @@ template <int kRowTiles, int kVectors, typename Tiles>
 [[gnu::always_inline]] inline void AddStep(const Step& step, Tiles& tiles) {
   constexpr int kLower = kVectors * (kRowTiles - 1);  // The first sum of the last row of tiles.
   tiles.LoadLeft(step.above, step.left_stride);
-  tiles.LoadRight(step.right, step.right_stride);
+  if constexpr (kVectors == 1) {  // All of a narrow panel stays in the first cache itself.
+    tiles.LoadRight(step.right, step.right_stride);
+  } else {
+    tiles.StreamRight(step.right, step.right_stride);
+  }
   tiles.template AddProduct<0>();
   if constexpr (kRowTiles == 2) {
     tiles.LoadLeft(step.below, step.left_stride);
     tiles.template AddProduct<kVectors>();
   }
   if constexpr (kVectors > 1) {
-    tiles.LoadRight(step.right + kVectorBytes, step.right_stride);
+    tiles.StreamRight(step.right + kVectorBytes, step.right_stride);
     tiles.template AddProduct<kLower + 1>();
     if constexpr (kRowTiles == 2) {
       tiles.LoadLeft(step.above, step.left_stride);
@@ -182,7 +194,7 @@ template <int kRowTiles, int kVectors, typename Tiles>
     }
   }
   if constexpr (kVectors > 2) {
-    tiles.LoadRight(step.right + 2 * kVectorBytes, step.right_stride);
+    tiles.StreamRight(step.right + 2 * kVectorBytes, step.right_stride);
     tiles.template AddProduct<2>();
     if constexpr (kRowTiles == 2) {
       tiles.LoadLeft(step.below, step.left_stride);
