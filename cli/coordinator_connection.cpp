@@ -104,14 +104,16 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                               .federation = credentials.certificate.identity.federation,
                               .most_message_bytes = kMostMessageBytes,
                               .coordinator = note->shown()});
-  return CoordinatorConnection(configuration.coordinator,
-                               v1::Administration::NewStub(std::move(channel)), std::move(note));
+  return CoordinatorConnection(configuration.coordinator, std::move(channel), std::move(note));
 }
 
 CoordinatorConnection::CoordinatorConnection(std::string address,
-                                             std::unique_ptr<v1::Administration::Stub> stub,
+                                             std::shared_ptr<grpc::Channel> channel,
                                              std::unique_ptr<ExpiryNote> note)
-    : address_(std::move(address)), note_(std::move(note)), stub_(std::move(stub)) {}
+    : address_(std::move(address)),
+      note_(std::move(note)),
+      channel_(std::move(channel)),
+      stub_(v1::Administration::NewStub(channel_)) {}
 
 absl::Status CoordinatorConnection::Explain(const grpc::Status& status) const {
   return ExplainFailure(StatusFromRpc(status), address_);
@@ -130,7 +132,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorConnection::StartRun(
     const v1::StartRunRequest& request) const {
   const SystemClock clock;
   return AskUntilAnswered([&] { return RunIn(Call(&Stub::StartRun, request)); }, clock,
-                          absl::SleepFor);
+                          [this](absl::Duration time) { WaitToAskAgain(time); });
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorConnection::StopRun(const std::string& run_id,
@@ -206,6 +208,10 @@ absl::Status CoordinatorConnection::WatchRun(
   return Explain(end);
 }
 
+void CoordinatorConnection::WaitToAskAgain(absl::Duration time, const std::stop_token& stop) const {
+  WaitWhileItConnects(*channel_, time, stop);
+}
+
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
   std::string blob;
@@ -222,7 +228,7 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
           fmt::format("{} came from the coordinator, and they are not {} of {}",
                       HumanBytes(blob.size()), digest.ToString(), HumanBytes(size)));
     }
-    absl::SleepFor(kTriedEvery);
+    WaitToAskAgain(kTriedEvery);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "cli/configuration.h"
 #include "cli/expiry_note.h"
 #include "privacy/crypto/sha256.h"
@@ -45,6 +48,10 @@ class CoordinatorConnection {
   absl::Status WatchRun(const std::string& run_id, const std::stop_token& stop,
                         const std::function<void(const v1::RunStatus&)>& changed) const;
 
+  // Lets so much time pass, or less if `stop` is requested, before a call is made again that
+  // was UNAVAILABLE: it connects meanwhile.
+  void WaitToAskAgain(absl::Duration time, const std::stop_token& stop = {}) const;
+
   // Goes on where it was when the line breaks off, for as long as that gets on. DATA_LOSS:
   // what came is not what was asked for.
   absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
@@ -56,7 +63,7 @@ class CoordinatorConnection {
   template <typename Request, typename Response>
   using Rpc = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
 
-  CoordinatorConnection(std::string address, std::unique_ptr<Stub> stub,
+  CoordinatorConnection(std::string address, std::shared_ptr<grpc::Channel> channel,
                         std::unique_ptr<ExpiryNote> note);
 
   template <typename Request, typename Response>
@@ -69,6 +76,7 @@ class CoordinatorConnection {
 
   std::string address_;
   std::unique_ptr<ExpiryNote> note_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<Stub> stub_;
 };
 

@@ -32,7 +32,7 @@ constexpr WatchIntervals kLive = {absl::Milliseconds(100), absl::Seconds(1)};
 constexpr WatchIntervals kPlain = {absl::Seconds(5), absl::Minutes(1)};
 
 // How often a coordinator that is away is asked.
-constexpr std::chrono::seconds kAskedEvery(1);
+constexpr absl::Duration kAskedEvery = absl::Seconds(1);
 
 // The first lines that a terminal has room for, and how many there are more.
 std::string FitToTerminal(const std::string& block) {
@@ -71,15 +71,14 @@ class RunView {
   }
 
   // The coordinator is not there. False: it has been away for too long, or never was there.
-  bool WaitFor(const absl::Status& why, const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+  bool Lose(const absl::Status& why) {
+    const std::lock_guard lock(mutex_);
     if (!pace_.has_heard()) return false;
     if (pace_.Lose()) {
       Erase();
       fmt::print(stderr, "  {}; trying again for {}, and the run may go on meanwhile\n",
                  Message(why), HumanDuration(kWatchPatience));
     }
-    wake_.wait_for(lock, stop, kAskedEvery, [] { return false; });
     return !pace_.has_waited_enough();
   }
 
@@ -157,17 +156,24 @@ class RunView {
   std::jthread ticker_;  // Last: it uses all of the above.
 };
 
+// Until the run has ended, whatever becomes of the line; or why it cannot be followed.
+absl::Status Follow(const CoordinatorConnection& connection, const std::string& run_id,
+                    const std::stop_token& stop, RunView& view) {
+  while (true) {
+    absl::Status status =
+        connection.WatchRun(run_id, stop, [&view](const v1::RunStatus& run) { view.Show(run); });
+    if (!absl::IsUnavailable(status) || !view.Lose(status)) return status;
+    connection.WaitToAskAgain(kAskedEvery, stop);
+    if (stop.stop_requested()) return status;
+  }
+}
+
 }  // namespace
 
 absl::Status Watch(const CoordinatorConnection& connection, const std::string& run_id, bool json) {
   const Interrupt interrupt;
   RunView view(json);
-  absl::Status status;
-  do {
-    status = connection.WatchRun(run_id, interrupt.token(),
-                                 [&view](const v1::RunStatus& run) { view.Show(run); });
-  } while (absl::IsUnavailable(status) && view.WaitFor(status, interrupt.token()) &&
-           !interrupt.token().stop_requested());
+  const absl::Status status = Follow(connection, run_id, interrupt.token(), view);
   view.Close();
   if (interrupt.token().stop_requested()) {
     fmt::print(stderr, "stopped watching; {} goes on. fedtune run watch {}\n", run_id, run_id);

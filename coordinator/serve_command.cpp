@@ -25,6 +25,7 @@
 #include "coordinator/end_signals.h"
 #include "coordinator/heap_trimmer.h"
 #include "coordinator/rpc/server.h"
+#include "coordinator/running_clock.h"
 #include "coordinator/storage/backup_schedule.h"
 #include "coordinator/storage/file_owner.h"
 #include "coordinator/storage/state_database.h"
@@ -42,6 +43,7 @@ constexpr absl::Duration kTransfersMayTake = absl::Seconds(20);
 constexpr absl::Duration kAllMayTake = absl::Seconds(30);
 
 constexpr absl::Duration kTrimsHeap = absl::Minutes(1);
+constexpr absl::Duration kLooksAtClock = absl::Milliseconds(500);
 
 // For the threads and what they need to begin with, in bytes.
 constexpr uint64_t kLeastAddressSpace = 400'000'000;
@@ -120,8 +122,9 @@ absl::Status Serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.state_dir));
-  const SystemClock clock;
+  const SystemClock system_clock;
   Log log(config.log_format);
+  const RunningClock clock(system_clock, kLooksAtClock, log);
   WarnOfAnothersFiles(config.state_dir, log);
   // Before the roster, which the authority's certificate is needed for: a folder that was
   // restored has none of them.

@@ -8,12 +8,14 @@
 #include <grpcpp/security/tls_credentials_options.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "base/clock.h"
 #include "base/printable_text.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -22,6 +24,9 @@
 
 namespace fedtune {
 namespace {
+
+// How soon whoever waits notices that it is to stop.
+constexpr absl::Duration kStopsWithin = absl::Milliseconds(100);
 
 // How often the files are looked at for a renewed certificate.
 constexpr unsigned kRefreshSeconds = 60;
@@ -144,6 +149,18 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options) {
   return grpc::CreateCustomChannel(options.address, MutualTls(options), arguments);
 }
 
+void WaitWhileItConnects(grpc::Channel& channel, absl::Duration time, const std::stop_token& stop) {
+  const SystemClock clock;
+  const absl::Duration end = clock.Monotonic() + time;
+  while (!stop.stop_requested()) {
+    const absl::Duration left = end - clock.Monotonic();
+    if (left <= absl::ZeroDuration()) return;
+    const grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
+    const absl::Time until = clock.Now() + std::min(left, kStopsWithin);
+    channel.WaitForStateChange(state, absl::ToChronoTime(until));
+  }
+}
+
 absl::Status StatusFromRpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
@@ -151,6 +168,12 @@ absl::Status StatusFromRpc(const grpc::Status& status) {
 }
 
 absl::Status ExplainFailure(const absl::Status& status, std::string_view address) {
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::DeadlineExceededError(fmt::format(
+        "the coordinator at {} does not answer in time: does it stand still, or is the line too "
+        "slow?{}",
+        address, ByWayOf()));
+  }
   if (!absl::IsUnavailable(status)) return status;
   if (const size_t at = Message(status).find("the other side"); at != std::string_view::npos) {
     return absl::UnauthenticatedError(fmt::format("{}: {}", address, Message(status).substr(at)));

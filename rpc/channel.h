@@ -8,6 +8,7 @@
 #include <grpcpp/support/status.h>
 
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -53,6 +54,12 @@ inline constexpr std::pair<const char*, int> kNoCompression[] = {
 //
 // Requires: LoadCredentials() has found the files good.
 std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options);
+
+// Lets so much time pass, or less if `stop` is requested, in which the channel can come to be
+// connected again. Between calls that block nobody else reads what the other side says of a
+// new connection, and until there is one each of them fails at once.
+void WaitWhileItConnects(grpc::Channel& channel, absl::Duration time,
+                         const std::stop_token& stop = {});
 
 // The codes have the same numbers in both.
 absl::Status StatusFromRpc(const grpc::Status& status);

@@ -2,7 +2,10 @@
 
 #include "rpc/channel.h"
 
+#include <string>
+
 #include "absl/synchronization/mutex.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace fedtune {
@@ -27,6 +30,13 @@ TEST(ExplainFailureTest, TellsALineThatIsSilentFromNoAnswerAtAll) {
   EXPECT_TRUE(BrokeOff(explained("keepalive watchdog timeout")));
   EXPECT_TRUE(BrokeOff(explained("Broken pipe")));
   EXPECT_FALSE(BrokeOff(explained("failed to connect to all addresses: connect timeout")));
+}
+
+TEST(ExplainFailureTest, SaysWhoDoesNotAnswerInTime) {
+  const absl::Status explained =
+      ExplainFailure(absl::DeadlineExceededError("Deadline Exceeded"), "fl.example.org:7443");
+  EXPECT_TRUE(absl::IsDeadlineExceeded(explained));
+  EXPECT_THAT(std::string(explained.message()), ::testing::HasSubstr("fl.example.org:7443"));
 }
 
 }  // namespace

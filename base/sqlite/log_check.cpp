@@ -240,6 +240,16 @@ std::filesystem::path LogOf(const std::filesystem::path& database) {
   return (error ? database : file).string() + "-wal";
 }
 
+uint64_t SizeOfDatabase(const std::filesystem::path& database) {
+  uint64_t bytes = 0;
+  for (const std::filesystem::path& file : {database, LogOf(database)}) {
+    std::error_code error;
+    const uint64_t size = std::filesystem::file_size(file, error);
+    if (!error) bytes += size;
+  }
+  return bytes;
+}
+
 std::optional<int64_t> DamagedFrame(const std::filesystem::path& database) {
   const std::optional<int64_t> damaged = Look(database);
   // What was being written is whole when something lies behind it.

@@ -14,6 +14,10 @@ namespace fedtune {
 // link.
 std::filesystem::path LogOf(const std::filesystem::path& database);
 
+// How many bytes the database's file and its log have together; one that is not there has
+// none.
+uint64_t SizeOfDatabase(const std::filesystem::path& database);
+
 // SQLite reads a write-ahead log up to the first frame whose checksum is wrong, and takes
 // what follows for the rest of a transaction that a crash has cut off. Damage within the
 // log would undo in silence all that was committed after it. This tells the two apart: a

@@ -202,8 +202,7 @@ absl::Status CopyState(const path& from, const path& to, const TaskProgress& pro
 }  // namespace
 
 uint64_t SpaceForBackup(const path& state) {
-  uint64_t bytes = SizeOfFile(state / kDatabaseName);
-  bytes += SizeOfFile(LogOf(state / kDatabaseName));
+  uint64_t bytes = SizeOfDatabase(state / kDatabaseName);
   for (const path& blob : EntriesOf(state / kBlobsName)) bytes += SizeOfFile(blob);
   return 2 * bytes;
 }

@@ -8,11 +8,13 @@
 #include <string>
 #include <utility>
 
+#include "base/folders.h"
 #include "base/sqlite/sqlite.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/kept_backups.h"
+#include "coordinator/storage/state_check.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 
@@ -20,6 +22,19 @@ namespace fedtune {
 namespace {
 
 constexpr int kLowPriority = 10;
+
+// Whether a folder is a whole backup of what this epoch has left behind.
+bool IsBackupOf(std::optional<int64_t> epoch, const std::filesystem::path& backup) {
+  if (!epoch.has_value()) return false;
+  {
+    const auto opened = SqliteDatabase::OpenToRead(backup / kDatabaseName);
+    if (!opened.ok()) return false;
+    const absl::StatusOr<std::optional<int64_t>> found = LastEpoch(*opened);
+    if (!found.ok() || *found != epoch) return false;
+  }
+  const absl::StatusOr<StateReport> report = CheckState(backup);
+  return report.ok() && report->problems.empty();
+}
 
 }  // namespace
 
@@ -78,13 +93,18 @@ absl::StatusOr<std::optional<std::filesystem::path>> BackUpBeforeUpgrade(
   const std::filesystem::path database = state / kDatabaseName;
   if (!std::filesystem::exists(database, ignored)) return std::nullopt;
   int64_t version = 0;
+  std::optional<int64_t> epoch;
   {
     ASSIGN_OR_RETURN(const SqliteDatabase opened, SqliteDatabase::OpenToRead(database));
     ASSIGN_OR_RETURN(version, opened.SchemaVersion());
+    if (version == 0 || version >= NewestSchema()) return std::nullopt;
+    ASSIGN_OR_RETURN(epoch, LastEpoch(opened));
   }
-  if (version == 0 || version >= NewestSchema()) return std::nullopt;
-  ASSIGN_OR_RETURN(std::filesystem::path made,
-                   BackUp(state, backups, now, fmt::format("-before-schema-{}", NewestSchema())));
+  const std::string suffix = fmt::format("-before-schema-{}", NewestSchema());
+  for (const std::filesystem::path& entry : EntriesOf(backups)) {
+    if (entry.string().ends_with(suffix) && IsBackupOf(epoch, entry)) return std::nullopt;
+  }
+  ASSIGN_OR_RETURN(std::filesystem::path made, BackUp(state, backups, now, suffix));
   return made;
 }
 

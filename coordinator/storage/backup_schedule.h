@@ -54,7 +54,9 @@ class BackupSchedule {
 
 // Makes a backup if this program is about to change the schema of the state
 // directory's database: the older version of the program can use that one, and not what
-// the database becomes. Nothing: there is no need. Errors as BackUp().
+// the database becomes. A whole one that was made before an upgrade that was cut off, since
+// which no coordinator has run, is left to stand for it. Nothing: there is no need, or there is
+// that one. Errors as BackUp().
 absl::StatusOr<std::optional<std::filesystem::path>> BackUpBeforeUpgrade(
     const std::filesystem::path& state, const std::filesystem::path& backups, absl::Time now);
 

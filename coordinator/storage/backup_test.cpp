@@ -145,6 +145,7 @@ TEST_F(BackupTest, NothingIsWrongWithAStoreInUse) {
   EXPECT_EQ(report->runs, 1);
   EXPECT_EQ(report->blobs, 3);
   EXPECT_GT(report->bytes, size_t{10} << 20);
+  EXPECT_EQ(2 * report->bytes, SpaceForBackup(State()));  // The write-ahead log is part of it.
 }
 
 TEST_F(BackupTest, AFlippedBitInAnyPageIsNamed) {

@@ -142,6 +142,35 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
   ExpectData(*again);
 }
 
+// An upgrade that is cut off, and begun anew by the supervisor, fills no disk with backups.
+TEST_P(MigrationTest, ABackupOfWhatIsThereStandsForAnotherOne) {
+  MakeOld();
+  ASSERT_TRUE(BackUpBeforeUpgrade(State(), Folder(), kNow)->has_value());
+  const auto again = BackUpBeforeUpgrade(State(), Folder(), kNow + absl::Minutes(1));
+  ASSERT_THAT(again, IsOk());
+  EXPECT_EQ(again->has_value(), GetParam() < 3);  // Before that nothing says who wrote last.
+}
+
+TEST_P(MigrationTest, ABackupOfBeforeAnOlderProgramRanOnStandsForNone) {
+  MakeOld();
+  ASSERT_TRUE(BackUpBeforeUpgrade(State(), Folder(), kNow)->has_value());
+  if (GetParam() >= 3) {
+    auto older = SqliteDatabase::Open(Database());
+    ASSERT_THAT(older->Execute("INSERT INTO writer VALUES (1, 1, 4711, 'hub', 0) "
+                               "ON CONFLICT DO UPDATE SET epoch = epoch + 1"),
+                IsOk());
+  }
+  EXPECT_TRUE(BackUpBeforeUpgrade(State(), Folder(), kNow + absl::Minutes(1))->has_value());
+}
+
+TEST_P(MigrationTest, ADamagedBackupStandsForNone) {
+  MakeOld();
+  const auto made = *BackUpBeforeUpgrade(State(), Folder(), kNow);
+  ASSERT_TRUE(made.has_value());
+  std::filesystem::resize_file(*made / kDatabaseName, 4096);
+  EXPECT_TRUE(BackUpBeforeUpgrade(State(), Folder(), kNow + absl::Minutes(1))->has_value());
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryOlderSchema, MigrationTest,
                          ::testing::Range(int64_t{1}, NewestSchema()));
 

@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/sqlite/log_check.h"
 #include "base/sqlite/page_checksum.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -70,8 +71,7 @@ class Inspection {
 
   absl::Status CheckPages() {
     ASSIGN_OR_RETURN(const Checksums checksums, ChecksumsOf(Database()));
-    std::error_code ignored;
-    report_.bytes = std::filesystem::file_size(Database(), ignored);
+    report_.bytes = SizeOfDatabase(Database());
     // One of before there were checksums has only what CheckDatabase() does.
     if (checksums == Checksums::kNone) return absl::OkStatus();
     ASSIGN_OR_RETURN(const std::vector<int64_t> damaged,

@@ -3,6 +3,7 @@
 #include "coordinator/storage/state_database.h"
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -189,6 +190,9 @@ ALTER TABLE runs DROP COLUMN layout_json;
 ALTER TABLE runs DROP COLUMN base_model_json;
 )sql";
 
+// Of kSteps.
+constexpr int64_t kFirstSchemaWithWriter = 3;
+
 constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable,
                                kPauses,      kStops,        kBurntRounds, kRunTexts};
 
@@ -239,6 +243,14 @@ absl::Status WithAdvice(const absl::Status& status) {
 }  // namespace
 
 int64_t NewestSchema() { return std::ssize(kSteps); }
+
+absl::StatusOr<std::optional<int64_t>> LastEpoch(const SqliteDatabase& database) {
+  ASSIGN_OR_RETURN(const int64_t version, database.SchemaVersion());
+  if (version < kFirstSchemaWithWriter) return std::nullopt;
+  ASSIGN_OR_RETURN(SqliteStatement row, database.Prepare("SELECT epoch FROM writer"));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  return found ? std::optional(row.Int64(0)) : std::nullopt;
+}
 
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
     const std::filesystem::path& path, std::function<void(const absl::Status&)> on_end) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -31,6 +32,11 @@ inline constexpr std::string_view kSpoolName = "spool";
 
 // The newest schema that this program knows.
 int64_t NewestSchema();
+
+// The epoch of the last coordinator that could write the database: of two copies that have the
+// same one, none has written since, except to change the schema. Nothing: it is of before there
+// were epochs.
+absl::StatusOr<std::optional<int64_t>> LastEpoch(const SqliteDatabase& database);
 
 // Opens the database to write, with checksums on its pages: brings its schema up to date and takes
 // the writing over, under an epoch that is one higher than the last one's. Every write asks whether

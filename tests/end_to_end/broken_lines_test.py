@@ -11,16 +11,23 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 from federation import SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 
+# How long a line takes for what is said at once, each way: as between two cities.
+DELAY_S = 0.02
+
+# How often whoever comes back is hung up on, as while a coordinator restarts.
+HANGS_UP = 2
+
 
 class Relay:
     """Passes on what comes for an address, one connection after the other, and breaks the
-    first one off when so many bytes have come back."""
+    first one off when so many bytes have come back; the next ones come to nothing."""
 
     def __init__(self, target, breaks_after=None):
         host, _, port = target.rpartition(":")
@@ -48,6 +55,9 @@ class Relay:
             except OSError:
                 return
             self.connections += 1
+            if 1 < self.connections < 2 + HANGS_UP:
+                client.close()
+                continue
             with client, socket.create_connection(self.target) as hub:
                 self.pass_on(client, hub)
 
@@ -62,6 +72,7 @@ class Relay:
                     content = content[:self.breaks_after - self.came_back]
                 if not content:
                     return
+                time.sleep(DELAY_S)
                 (client if end is hub else hub).sendall(content)
                 self.came_back += len(content) if end is hub else 0
                 if self.came_back == self.breaks_after:
@@ -103,7 +114,7 @@ class BrokenLinesTest(unittest.TestCase):
         self.federation.wait_for_end(self.runs()[0])
         with Relay(self.hub, breaks_after=whole.came_back - 200) as breaks:
             started = self.over(breaks, "run", "start", self.plan)
-        self.assertEqual(breaks.connections, 2)
+        self.assertEqual(breaks.connections, 2 + HANGS_UP)
         self.assertEqual(len(self.runs()), 2)
         self.assertIn(self.runs()[0], started.stdout)
 
@@ -114,7 +125,7 @@ class BrokenLinesTest(unittest.TestCase):
         size = self.federation.run_state(run)["adapter_bytes"]
         with Relay(self.hub, breaks_after=size * 3 // 4) as breaks:
             self.over(breaks, "model", "pull", run, "--out", self.federation.folder / "pulled")
-        self.assertEqual(breaks.connections, 2)
+        self.assertEqual(breaks.connections, 2 + HANGS_UP)
         self.assertLess(breaks.came_back, size * 3 // 2)
 
 
