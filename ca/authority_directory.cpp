@@ -58,7 +58,14 @@ absl::StatusOr<SqliteDatabase> OpenRecord(const std::filesystem::path& path) {
   return database;
 }
 
+// The record is made last: without it, and without a copy, nobody can have been certified.
 absl::Status RefuseToOverwrite(const Paths& paths) {
+  if (std::filesystem::exists(paths.key) && !std::filesystem::exists(paths.issued)) {
+    return absl::AlreadyExistsError(
+        fmt::format("{} exists, and no {}: was the making of this authority cut off? Then it has "
+                    "certified nobody; move the folder away and make the authority again",
+                    paths.key.string(), paths.issued.filename().string()));
+  }
   for (const auto& path : {paths.key, paths.certificate, paths.issued}) {
     if (std::filesystem::exists(path)) {
       return absl::AlreadyExistsError(fmt::format(

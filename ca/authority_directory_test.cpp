@@ -102,6 +102,14 @@ TEST_F(AuthorityDirectoryTest, NeverOverwritesAPartOfAnAuthority) {
   }
 }
 
+TEST_F(AuthorityDirectoryTest, SaysWhatToDoWithAnAuthorityWhoseMakingWasCutOff) {
+  ASSERT_THAT(Create(), IsOk());
+  fs::remove(path_ / "issued.db");
+  const absl::Status status = Create().status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("cut off"));
+}
+
 TEST_F(AuthorityDirectoryTest, SaysHowToMakeAMissingAuthority) {
   const absl::Status status = AuthorityDirectory::Open(path_).status();
   EXPECT_THAT(status, HasCode(absl::StatusCode::kNotFound));

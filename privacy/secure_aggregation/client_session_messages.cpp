@@ -147,7 +147,8 @@ absl::StatusOr<Bytes> ClientSession::OnKeyDirectory(const KeyDirectory& director
                                 });
   if (own == directory.entries.end() || Encode(own->advertisement) != Encode(advertisement_) ||
       own->place >= directory.client_count) {
-    return False("this client's own keys are not as it sent them");
+    return False(
+        "this client's own keys are not as it sent them; does a second client run with its key?");
   }
   ASSIGN_OR_RETURN(shape_, ShapeOf(options_.parameters, static_cast<int>(directory.client_count),
                                    directory.root));

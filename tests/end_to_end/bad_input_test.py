@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from federation import BASE_MODEL, DATA, SITES, Federation, patient
@@ -483,6 +484,7 @@ class BadInputTest(unittest.TestCase):
         run, watch = self.start_and_watch()
         end("coordinator")
         said = any("trying again for 10 min" in line for line in watch.stderr)
+        time.sleep(patient(3))  # It asks in vain meanwhile, again and again.
         self.federation.start_coordinator(self.federation.address)
         self.assertTrue(said)
         self.federation.fedtune("run", "stop", run, "--reason", "seen enough")
