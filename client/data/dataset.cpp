@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/status.h"
@@ -56,7 +57,9 @@ std::string_view OtherForm(std::string_view text) {
   for (const Form& form : kForms) {
     if (text.starts_with(form.begin)) return form.name;
   }
-  return "";
+  // No text has it, and few other kinds do without it at their beginning.
+  const bool has_zero = text.substr(0, 16).find('\0') != std::string_view::npos;
+  return has_zero ? "binary, with a zero byte at its beginning" : "";
 }
 
 // A JSON list may have a record in a line, and the last has no comma behind it.
@@ -176,16 +179,29 @@ int64_t AnswersNotLearnt(const DatasetRecord& record) {
 // Counts the lines and hands on the records of one data set.
 class Reading {
  public:
-  explicit Reading(const RecordTaker& take) : take_(take) {}
+  explicit Reading(const RecordTaker& take)
+      : take_(take), lines_([this](const Line& line) { TakeLine(line); }) {}
 
+  // False: whatever comes behind it, it is no data set.
+  bool Feed(std::string_view block) {
+    if (!std::exchange(begun_, true)) other_form_ = OtherForm(block);
+    if (other_form_.empty()) lines_.Feed(block);
+    return other_form_.empty() && !is_list_;
+  }
+
+  int64_t used() const { return report_.used; }
+
+  absl::StatusOr<DatasetReport> Finish(std::string_view source) && {
+    lines_.Finish();
+    return std::move(*this).Report(source);
+  }
+
+ private:
   void TakeLine(const Line& line) {
     std::string_view text = line.text;
     constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-    if (line.number == 1) {
-      if (text.starts_with(kByteOrderMark)) text.remove_prefix(3);
-      other_form_ = OtherForm(text);
-    }
-    if ((IsBlankLine(text) && !line.too_long) || !other_form_.empty()) return;
+    if (line.number == 1 && text.starts_with(kByteOrderMark)) text.remove_prefix(3);
+    if (IsBlankLine(text) && !line.too_long) return;
     is_list_ = is_list_ || (report_.used + report_.rejected == 0 && IsListStart(text));
     if (is_list_) return;
     const absl::Status status = line.too_long ? TooLong() : TakeRecord(text);
@@ -199,9 +215,7 @@ class Reading {
     }
   }
 
-  int64_t used() const { return report_.used; }
-
-  absl::StatusOr<DatasetReport> Finish(std::string_view source) && {
+  absl::StatusOr<DatasetReport> Report(std::string_view source) && {
     if (!other_form_.empty()) {
       return Rejected(
           fmt::format("{}: {}, not JSON lines in UTF-8: {}", source, other_form_, kExpected));
@@ -223,7 +237,6 @@ class Reading {
                                 advice));
   }
 
- private:
   static absl::Status TooLong() {
     return Rejected(fmt::format("longer than {}", HumanBytes(LineSplitter::kMaxLineBytes)));
   }
@@ -238,7 +251,9 @@ class Reading {
   }
 
   const RecordTaker& take_;
+  LineSplitter lines_;
   DatasetReport report_;
+  bool begun_ = false;
   bool has_record_ = false;           // One of the lines.
   bool is_list_ = false;              // Its lines may be records; they are its elements.
   std::string_view other_form_ = "";  // Of the file.
@@ -252,36 +267,39 @@ bool IsNamedPipe(const std::filesystem::path& path) {
   return !error && std::filesystem::is_fifo(named, error);
 }
 
-// 0 for what has no size, as pipes.
-double SizeOf(int fd) {
+// 0 for what has no size, as pipes. INVALID_ARGUMENT: a device, which may have no end.
+absl::StatusOr<double> SizeOf(int fd, const std::filesystem::path& path) {
   struct stat file = {};
-  return ::fstat(fd, &file) == 0 && S_ISREG(file.st_mode) ? static_cast<double>(file.st_size) : 0;
+  if (::fstat(fd, &file) != 0) return ErrnoToStatus(errno, "read", path);
+  if (S_ISCHR(file.st_mode) || S_ISBLK(file.st_mode)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read {}: it is a device; a file is needed", path.string()));
+  }
+  return S_ISREG(file.st_mode) ? static_cast<double>(file.st_size) : 0;
 }
 
-// Gives all blocks of a file to `feed`, with the share of the file that it has
-// then got.
+// Gives the blocks of a file to `feed`, with the share of the file that it has then got,
+// until it wants no more.
 absl::Status ReadBlocks(const std::filesystem::path& path,
-                        const std::function<void(std::string_view, double fraction)>& feed) {
+                        const std::function<bool(std::string_view, double fraction)>& feed) {
   if (IsNamedPipe(path)) {
     return absl::InvalidArgumentError(
         fmt::format("cannot read {}: it is a pipe; a file is needed", path.string()));
   }
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoToStatus(errno, "open", path);
-  const double total = SizeOf(fd);
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return ErrnoToStatus(errno, "open", path);
+  ASSIGN_OR_RETURN(const double total, SizeOf(file.get(), path));
   double done = 0;
   std::vector<char> block(1 << 18);
-  absl::Status status;
   while (true) {
-    const ssize_t size = ::read(fd, block.data(), block.size());
+    const ssize_t size = ::read(file.get(), block.data(), block.size());
     if (size < 0 && errno == EINTR) continue;
-    if (size < 0) status = ErrnoToStatus(errno, "read", path);
-    if (size <= 0) break;
+    if (size < 0) return ErrnoToStatus(errno, "read", path);
+    if (size == 0) return absl::OkStatus();
     done += static_cast<double>(size);
-    feed({block.data(), static_cast<size_t>(size)}, total > 0 ? std::min(done / total, 1.0) : 0);
+    const double fraction = total > 0 ? std::min(done / total, 1.0) : 0;
+    if (!feed({block.data(), static_cast<size_t>(size)}, fraction)) return absl::OkStatus();
   }
-  ::close(fd);
-  return status;
 }
 
 }  // namespace
@@ -318,21 +336,18 @@ std::string Describe(const DatasetReport& report, std::string_view source) {
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
                                           const RecordTaker& take, const ReadingObserver& observe) {
   Reading reading(take);
-  LineSplitter lines([&reading](const Line& line) { reading.TakeLine(line); });
   RETURN_IF_ERROR(ReadBlocks(path, [&](std::string_view block, double fraction) {
-    lines.Feed(block);
+    const bool goes_on = reading.Feed(block);
     if (observe) observe(fraction, reading.used());
+    return goes_on;
   }));
-  lines.Finish();
   return std::move(reading).Finish(path.string());
 }
 
 absl::StatusOr<DatasetReport> ReadDatasetText(std::string_view text, std::string_view source,
                                               const RecordTaker& take) {
   Reading reading(take);
-  LineSplitter lines([&reading](const Line& line) { reading.TakeLine(line); });
-  lines.Feed(text);
-  lines.Finish();
+  reading.Feed(text);
   return std::move(reading).Finish(source);
 }
 

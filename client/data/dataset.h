@@ -93,8 +93,9 @@ using ObserverOfFile = std::function<ReadingObserver(const std::filesystem::path
 // Reads a data set in JSON lines, one record after the other, of files of any
 // size.
 //
-// INVALID_ARGUMENT: a JSON list, a compressed file or one in UTF-16, or no record was taken
-// (says why, and what a record looks like where there was none). NOT_FOUND,
+// INVALID_ARGUMENT: a JSON list, a compressed file, one in UTF-16 or another that is no text
+// (none of which is read any further), a device, or no record was taken (says why, and what a
+// record looks like where there was none). NOT_FOUND,
 // PERMISSION_DENIED, INTERNAL: the file cannot be read.
 absl::StatusOr<DatasetReport> ReadDataset(const std::filesystem::path& path,
                                           const RecordTaker& take,

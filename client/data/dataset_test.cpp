@@ -268,7 +268,8 @@ TEST(ReadDatasetTest, NamesTheFormOfAFileThatIsNoText) {
       {"\x28\xB5\x2F\xFD", "compressed (Zstandard)"},
       {"PK\x03\x04", "an archive (zip)"},
       {"PAR1\x15", "a Parquet file"},
-      {std::string("\xFF\xFE{\0", 4), "in UTF-16"}};
+      {std::string("\xFF\xFE{\0", 4), "in UTF-16"},
+      {std::string("{\0\"\0", 4), "binary, with a zero byte at its beginning"}};
   for (const auto& [begin, form] : files) {
     const auto report = Read(fmt::format("{}\n{}\n", begin, kGood));
     ASSERT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
@@ -276,6 +277,30 @@ TEST(ReadDatasetTest, NamesTheFormOfAFileThatIsNoText) {
         std::string(report.status().message()),
         HasSubstr(fmt::format("train.jsonl: {}, not JSON lines in UTF-8: each line", form)));
   }
+}
+
+// However large it is: the rest decides nothing.
+TEST(ReadDatasetTest, ReadsNoMoreThanTheBeginningOfWhatIsNoDataSet) {
+  const testing::TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "train.jsonl";
+  for (const std::string_view begin : {"\x1F\x8B\x08", "[\n"}) {
+    ASSERT_THAT(WriteFileAtomically(file, fmt::format("{}{}", begin, std::string(2'000'000, 'x'))),
+                IsOk());
+    int blocks = 0;
+    EXPECT_THAT(ReadDataset(
+                    file, [](const DatasetRecord&) { return absl::OkStatus(); },
+                    [&](double, int64_t) { ++blocks; }),
+                HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_EQ(blocks, 1);
+  }
+}
+
+TEST(ReadDatasetTest, RefusesADeviceWhichMayHaveNoEnd) {
+  const auto report =
+      ReadDataset("/dev/zero", [](const DatasetRecord&) { return absl::OkStatus(); });
+  EXPECT_THAT(report, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(report.status().message()),
+              HasSubstr("cannot read /dev/zero: it is a device; a file is needed"));
 }
 
 TEST(ReadDatasetTest, RefusesAnEmptyDataSet) {

@@ -56,11 +56,7 @@ void ClientGateway::Disconnect(const ClientRecord& client, const ClientLine* lin
 }
 
 bool ClientGateway::SaysThatItComesOrGoes(const Institution& client) {
-  RepeatedNews::Say say = RepeatedNews::Say::kIt;
-  {
-    const std::lock_guard lock(mutex_);
-    say = comings_and_goings_.Note(client, parts_.clock.Monotonic());
-  }
+  const RepeatedNews::Say say = Note(comings_and_goings_, client);
   if (say == RepeatedNews::Say::kThatItIsTheLast) {
     parts_.log.Warning(
         "a client connects again and again; the log says no more of that for some minutes",
@@ -70,7 +66,33 @@ bool ClientGateway::SaysThatItComesOrGoes(const Institution& client) {
 }
 
 void ClientGateway::Receive(const Institution& from, const RunId& run, ClientEvent event) {
-  if (const auto driver = parts_.runs.Find(run)) driver->Receive(from, std::move(event));
+  const auto driver = parts_.runs.Find(run);
+  if (driver == nullptr) return;
+  std::optional<ClientFailed> failed;
+  if (const auto* failure = std::get_if<ClientFailed>(&event)) failed = *failure;
+  if (driver->Receive(from, std::move(event)) && failed.has_value()) {
+    LogFailure(from, run, *failed);
+  }
+}
+
+void ClientGateway::LogFailure(const Institution& from, const RunId& run,
+                               const ClientFailed& failed) {
+  if (Note(failures_, from) == RepeatedNews::Say::kNothing) return;
+  parts_.log.Warning(
+      "a client has failed in a round",
+      {Field("run", run.value), Field("round", failed.round + 1), Field("attempt", failed.attempt),
+       Field("client", from.value), Field("why", ShortReason(failed.reason))});
+}
+
+void ClientGateway::CallRefused(const Institution& from, const absl::Status& why) {
+  if (Note(refused_calls_, from) == RepeatedNews::Say::kNothing) return;
+  parts_.log.Warning("a client's call is refused",
+                     {Field("client", from.value), Field("why", Message(why))});
+}
+
+RepeatedNews::Say ClientGateway::Note(RepeatedNews& news, const Institution& client) {
+  const std::lock_guard lock(mutex_);
+  return news.Note(client, parts_.clock.Monotonic());
 }
 
 absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& from,
@@ -88,11 +110,7 @@ absl::StatusOr<Admission> ClientGateway::CheckContribution(const Institution& fr
 
 void ClientGateway::LogRefusal(const Institution& from, const RunId& run,
                                const ContributionHeader& header, const absl::Status& why) {
-  RepeatedNews::Say say = RepeatedNews::Say::kIt;
-  {
-    const std::lock_guard lock(mutex_);
-    say = refusals_.Note(from, parts_.clock.Monotonic());
-  }
+  const RepeatedNews::Say say = Note(refusals_, from);
   if (say == RepeatedNews::Say::kNothing) return;
   parts_.log.Info("contribution refused",
                   {Field("run", run.value), Field("round", header.round + 1),

@@ -55,7 +55,8 @@ class ClientGateway {
   // The line is gone. Does nothing if a newer one has taken its place.
   void Disconnect(const ClientRecord& client, const ClientLine* line);
 
-  // Events about runs that are not under way are dropped: they come late.
+  // Events about runs that are not under way are dropped: they come late. That a client
+  // has failed in a round the log says, too, up to some number.
   void Receive(const Institution& from, const RunId& run, ClientEvent event);
 
   // As Run::CheckContribution(); FAILED_PRECONDITION also: the run is not under
@@ -89,11 +90,17 @@ class ClientGateway {
   void ContributionRefused(const Institution& from, const RunId& run,
                            const ContributionHeader& header, const absl::Status& why);
 
+  // A call was refused before anything that it says was read: the log says so, up to some
+  // number.
+  void CallRefused(const Institution& from, const absl::Status& why);
+
   // NOT_FOUND: no such blob, or it has been removed since.
   absl::StatusOr<Blob> FetchBlob(const Digest& digest) const;
 
  private:
+  RepeatedNews::Say Note(RepeatedNews& news, const Institution& client);
   bool SaysThatItComesOrGoes(const Institution& client);
+  void LogFailure(const Institution& from, const RunId& run, const ClientFailed& failed);
   void LogRefusal(const Institution& from, const RunId& run, const ContributionHeader& header,
                   const absl::Status& why);
   std::shared_ptr<RunDriver> Taker(const RunId& run, HandedIn& handed) const;
@@ -104,6 +111,8 @@ class ClientGateway {
   std::map<std::pair<Institution, RunId>, std::pair<int64_t, int64_t>> not_kept_;
   RepeatedNews comings_and_goings_;
   RepeatedNews refusals_;
+  RepeatedNews failures_;
+  RepeatedNews refused_calls_;
 };
 
 }  // namespace fedtune

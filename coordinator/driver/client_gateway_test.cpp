@@ -79,5 +79,69 @@ TEST_F(ClientGatewayTest, TheLogDoesNotGrowWithEachConnectionOfAClientThatComesA
   EXPECT_THAT(logged_, Contains(HasSubstr("connects again and again")).Times(1));
 }
 
+// Two clients in an open round.
+class ClientInARoundTest : public ClientGatewayTest {
+ protected:
+  ClientInARoundTest() {
+    for (const char* name : {"ada", "bea"}) {
+      ClientRecord client;
+      client.institution = {name};
+      driver_.gateway.Connect(client, std::make_shared<testing::SilentLine>());
+    }
+    const StartRequest request{.request_id = "first",
+                               .plan_toml = kPlan,
+                               .base_model_json = testing::TinyModelJson(),
+                               .started_by = "grace"};
+    const auto run =
+        driver_.runs.Start(*PartsOfNewRun(request, kRun, federation_store_, clock_.Now()));
+    for (const char* name : {"ada", "bea"}) (*run)->Receive({name}, RunAccepted{10});
+    logged_.clear();
+  }
+
+  ~ClientInARoundTest() override { driver_.runs.Shutdown(); }
+
+  static constexpr char kPlan[] = R"(name = "icd10"
+base_model = "tiny"
+[adapter]
+rank = 1
+targets = ["q_proj"]
+[training]
+steps = 1
+[rounds]
+count = 1
+quorum = 1
+deadline = "60s"
+[aggregation]
+mode = "plain"
+method = "fedit"
+)";
+  const RunId kRun{"run-0001"};
+};
+
+TEST_F(ClientInARoundTest, IsNamedInTheLogWhenItFails) {
+  driver_.gateway.Receive({"ada"}, kRun, ClientFailed{0, 1, "out of memory"});
+  EXPECT_THAT(logged_, ElementsAre(AllOf(HasSubstr("a client has failed in a round"),
+                                         HasSubstr("run=run-0001"), HasSubstr("round=1"),
+                                         HasSubstr("client=ada"), HasSubstr("out of memory"))));
+}
+
+TEST_F(ClientInARoundTest, IsNamedInTheLogWhenItsContributionIsRefused) {
+  ContributionHeader header;
+  header.attempt = 1;
+  driver_.gateway.ContributionRefused({"ada"}, kRun, header,
+                                      absl::InvalidArgumentError("it is not finite"));
+  EXPECT_THAT(logged_, ElementsAre(AllOf(HasSubstr("client=ada"), HasSubstr("was refused"),
+                                         HasSubstr("it is not finite"))));
+}
+
+TEST_F(ClientInARoundTest, IsNamedOnceHoweverOftenItSaysThatItFails) {
+  for (int i = 0; i < 10; ++i) {
+    driver_.gateway.Receive({"ada"}, kRun, ClientFailed{0, 1, "out of memory"});
+    driver_.gateway.Receive({"ada"}, kRun, ClientFailed{7, 1, "out of memory"});
+    driver_.gateway.Receive({"mallory"}, kRun, ClientFailed{0, 1, "out of memory"});
+  }
+  EXPECT_THAT(logged_, SizeIs(1));
+}
+
 }  // namespace
 }  // namespace fedtune

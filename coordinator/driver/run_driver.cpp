@@ -154,18 +154,20 @@ void RunDriver::ConnectionChanged(const Institution& institution) {
   Follow(run_->Receive(institution, std::move(event), now), now);
 }
 
-void RunDriver::Receive(const Institution& from, ClientEvent event) {
+bool RunDriver::Receive(const Institution& from, ClientEvent event) {
   const std::lock_guard lock(mutex_);
-  if (!run_.has_value()) return;
+  if (!run_.has_value()) return false;
   const bool decides = Decides(event);
   const absl::Duration now = time_->Now();
-  if (run_->Heeds(from, event)) journal_.Note(now, ReceivedFromClient{from, event});
+  const bool heeds = run_->Heeds(from, event);
+  if (heeds) journal_.Note(now, ReceivedFromClient{from, event});
   Effects effects = run_->Receive(from, std::move(event), now);
   if (decides) {
     answered_.insert(from);
     StoreAnswers();
   }
   Follow(std::move(effects), now);
+  return heeds;
 }
 
 // At once, or together with all others of a moment. A client whose answer is lost is

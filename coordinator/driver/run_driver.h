@@ -91,7 +91,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // called when a new line has replaced an old one.
   void ConnectionChanged(const Institution& institution);
 
-  void Receive(const Institution& from, ClientEvent event);
+  // Whether it changes anything.
+  bool Receive(const Institution& from, ClientEvent event);
 
   // As StopRequested; stored when it returns.
   //

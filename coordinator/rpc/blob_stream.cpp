@@ -12,7 +12,8 @@
 
 namespace fedtune {
 
-BlobStream::BlobStream(Blob blob, size_t offset) : blob_(std::move(blob)), offset_(offset) {
+BlobStream::BlobStream(Blob blob, size_t offset, OpenCalls::Place place)
+    : place_(std::move(place)), blob_(std::move(blob)), offset_(offset) {
   Next();
 }
 
@@ -31,14 +32,15 @@ void BlobStream::Next() {
   StartWrite(&chunk_);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset,
+                                                       OpenCalls::Place place) {
   using Refused = RefusedCall<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
   if (!blob.ok()) return new Refused(blob.status());
   if (offset > blob->size()) {
     return new Refused(absl::OutOfRangeError(
         fmt::format("the blob has {} bytes, offset {} is behind them", blob->size(), offset)));
   }
-  return new BlobStream(*std::move(blob), offset);
+  return new BlobStream(*std::move(blob), offset, std::move(place));
 }
 
 }  // namespace fedtune

@@ -14,9 +14,9 @@ namespace fedtune {
 
 ContributionUpload* ContributionUpload::Start(const Surroundings& around, Institution from,
                                               grpc::CallbackServerContext& context,
-                                              grpc::ByteBuffer* response) {
+                                              grpc::ByteBuffer* response, OpenCalls::Place place) {
   const std::shared_ptr<ContributionUpload> upload(
-      new ContributionUpload(around, std::move(from), context, response));
+      new ContributionUpload(around, std::move(from), context, response, std::move(place)));
   upload->self_ = upload;
   upload->ReadOn();
   upload->LookAt(around.clock.Monotonic() + UploadPace::kWindow);
@@ -25,8 +25,9 @@ ContributionUpload* ContributionUpload::Start(const Surroundings& around, Instit
 
 ContributionUpload::ContributionUpload(const Surroundings& around, Institution from,
                                        grpc::CallbackServerContext& context,
-                                       grpc::ByteBuffer* response)
-    : gateway_(around.gateway),
+                                       grpc::ByteBuffer* response, OpenCalls::Place place)
+    : place_(std::move(place)),
+      gateway_(around.gateway),
       uploads_(around.uploads),
       timers_(around.timers),
       clock_(around.clock),

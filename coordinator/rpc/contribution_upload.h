@@ -12,6 +12,7 @@
 #include "coordinator/driver/contributions/contribution_buffer.h"
 #include "coordinator/driver/contributions/masked_input.h"
 #include "coordinator/driver/timer_queue.h"
+#include "coordinator/rpc/open_calls.h"
 #include "coordinator/rpc/open_streams.h"
 #include "coordinator/rpc/open_uploads.h"
 #include "coordinator/rpc/status_conversion.h"
@@ -45,16 +46,17 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
     const Clock& clock;
   };
 
-  // The others must outlive the call, too.
+  // The others must outlive the call, too, for which `place` is kept.
   static ContributionUpload* Start(const Surroundings& around, Institution from,
-                                   grpc::CallbackServerContext& context,
-                                   grpc::ByteBuffer* response);
+                                   grpc::CallbackServerContext& context, grpc::ByteBuffer* response,
+                                   OpenCalls::Place place);
 
   void Close(absl::Status reason) override { FinishOnce(ToGrpcStatus(reason)); }
 
  private:
   ContributionUpload(const Surroundings& around, Institution from,
-                     grpc::CallbackServerContext& context, grpc::ByteBuffer* response);
+                     grpc::CallbackServerContext& context, grpc::ByteBuffer* response,
+                     OpenCalls::Place place);
 
   void OnReadDone(bool ok) override;
   void OnCancel() override {}
@@ -77,6 +79,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   void Look();
 
   std::shared_ptr<ContributionUpload> self_;
+  const OpenCalls::Place place_;
   ClientGateway& gateway_;
   OpenUploads& uploads_;
   TimerQueue& timers_;

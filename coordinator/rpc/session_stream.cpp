@@ -24,8 +24,9 @@ constexpr absl::Duration kLooksAtCertificate = absl::Seconds(30);
 
 SessionStream* SessionStream::Begin(const ContributionUpload::Surroundings& around,
                                     const Caller& caller, grpc::CallbackServerContext& context,
-                                    OpenStreams& streams) {
-  const std::shared_ptr<SessionStream> session(new SessionStream(around, caller, context));
+                                    OpenStreams& streams, OpenCalls::Place place) {
+  const std::shared_ptr<SessionStream> session(
+      new SessionStream(around, caller, context, std::move(place)));
   session->self_ = session;
   session->ReadNext();
   session->LookAtCertificate();

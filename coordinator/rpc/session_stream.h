@@ -6,12 +6,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/clients/client_line.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/contribution_upload.h"
+#include "coordinator/rpc/open_calls.h"
 #include "coordinator/rpc/open_streams.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
@@ -28,9 +30,10 @@ class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
                             public StandingStream,
                             public std::enable_shared_from_this<SessionStream> {
  public:
-  // `around` must outlive the call.
+  // `around` must outlive the call, for which `place` is kept.
   static SessionStream* Begin(const ContributionUpload::Surroundings& around, const Caller& caller,
-                              grpc::CallbackServerContext& context, OpenStreams& streams);
+                              grpc::CallbackServerContext& context, OpenStreams& streams,
+                              OpenCalls::Place place);
 
   void Send(const ClientCommand& command) override;
   void Close(absl::Status reason) override;
@@ -38,8 +41,9 @@ class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
 
  private:
   SessionStream(const ContributionUpload::Surroundings& around, const Caller& caller,
-                grpc::CallbackServerContext& context)
-      : gateway_(around.gateway),
+                grpc::CallbackServerContext& context, OpenCalls::Place place)
+      : place_(std::move(place)),
+        gateway_(around.gateway),
         timers_(around.timers),
         clock_(around.clock),
         caller_(caller),
@@ -60,6 +64,7 @@ class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void WriteNext();
   void DropWaiting();
 
+  const OpenCalls::Place place_;
   ClientGateway& gateway_;
   TimerQueue& timers_;
   const Clock& clock_;

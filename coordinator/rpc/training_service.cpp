@@ -2,12 +2,15 @@
 
 #include "coordinator/rpc/training_service.h"
 
+#include <utility>
+
 #include "base/status_macros.h"
 #include "coordinator/rpc/blob_stream.h"
 #include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/refused_call.h"
 #include "coordinator/rpc/session_stream.h"
 #include "coordinator/rpc/training_conversion.h"
+#include "fmt/format.h"
 #include "rpc/chunks.h"
 
 namespace fedtune {
@@ -20,6 +23,17 @@ absl::StatusOr<Blob> FindBlob(const ClientGateway& gateway, const v1::FetchBlobR
 
 }  // namespace
 
+absl::StatusOr<OpenCalls::Place> TrainingService::PlaceFor(const Caller& caller) {
+  const Institution institution{caller.identity.name};
+  OpenCalls::Place place = calls_.Begin(institution);
+  if (place != nullptr) return place;
+  absl::Status why = absl::ResourceExhaustedError(fmt::format(
+      "this institution has {} calls open, more than a client needs; do others run with its key?",
+      OpenCalls::kMost));
+  gateway_.CallRefused(institution, why);
+  return why;
+}
+
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TrainingService::Session(
     grpc::CallbackServerContext* context) {
   using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
@@ -29,17 +43,21 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TrainingService::Se
     return new RefusedCall<Reactor>(absl::ResourceExhaustedError(
         "this institution begins sessions too often; do two clients run with its key?"));
   }
-  return SessionStream::Begin(around_, *caller, *context, streams_);
+  auto place = PlaceFor(*caller);
+  if (!place.ok()) return new RefusedCall<Reactor>(place.status());
+  return SessionStream::Begin(around_, *caller, *context, streams_, *std::move(place));
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* TrainingService::FetchBlob(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/FetchBlob");
   if (!caller.ok()) return StreamBlob(caller.status(), 0);
+  auto place = PlaceFor(*caller);
+  if (!place.ok()) return StreamBlob(place.status(), 0);
   grpc::ByteBuffer bytes = *request;
   const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
   if (!message.ok()) return StreamBlob(message.status(), 0);
-  return StreamBlob(FindBlob(gateway_, *message), message->offset());
+  return StreamBlob(FindBlob(gateway_, *message), message->offset(), *std::move(place));
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
@@ -47,7 +65,10 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
   using Reactor = grpc::ServerReadReactor<grpc::ByteBuffer>;
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/SubmitContribution");
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
-  return ContributionUpload::Start(around_, {caller->identity.name}, *context, response);
+  auto place = PlaceFor(*caller);
+  if (!place.ok()) return new RefusedCall<Reactor>(place.status());
+  return ContributionUpload::Start(around_, {caller->identity.name}, *context, response,
+                                   *std::move(place));
 }
 
 }  // namespace fedtune

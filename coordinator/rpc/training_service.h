@@ -5,6 +5,7 @@
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/rpc/caller.h"
 #include "coordinator/rpc/contribution_upload.h"
+#include "coordinator/rpc/open_calls.h"
 #include "coordinator/rpc/open_streams.h"
 #include "coordinator/rpc/session_pace.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
@@ -35,11 +36,15 @@ class TrainingService final : public RawTrainingService {
       grpc::CallbackServerContext* context, grpc::ByteBuffer* response) override;
 
  private:
+  // A place for a call, or why there is none, which the log says, too.
+  absl::StatusOr<OpenCalls::Place> PlaceFor(const Caller& caller);
+
   const ContributionUpload::Surroundings around_;
   ClientGateway& gateway_;
   const CallerCheck& callers_;
   OpenStreams& streams_;
   SessionPace pace_;
+  OpenCalls calls_;
 };
 
 }  // namespace fedtune

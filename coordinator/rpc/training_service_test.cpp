@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "coordinator/rpc/open_calls.h"
 #include "tests/support/server_fixture.h"
 
 namespace fedtune::testing {
@@ -17,8 +18,47 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+// A call that says nothing, until it is hung up.
+class SilentUpload {
+ public:
+  explicit SilentUpload(FakeClient& client)
+      : writer_(client.stub().SubmitContribution(&context_, &response_)) {}
+
+  ~SilentUpload() {
+    context_.TryCancel();
+    writer_->Finish();
+  }
+
+ private:
+  grpc::ClientContext context_;
+  v1::SubmitContributionResponse response_;
+  const std::unique_ptr<grpc::ClientWriter<v1::SubmitContributionRequest>> writer_;
+};
+
 class TrainingServiceTest : public ServerTest {
  protected:
+  static constexpr int kCallsOnAConnection = 16;
+
+  // Of one that no round takes, whatever else is wrong.
+  static grpc::StatusCode RefusalOfAnUpload(FakeClient& client) {
+    grpc::ClientContext context;
+    v1::SubmitContributionResponse response;
+    const auto writer = client.stub().SubmitContribution(&context, &response);
+    v1::SubmitContributionRequest part;
+    part.mutable_chunk()->set_data("x");
+    writer->Write(part);
+    writer->WritesDone();
+    return writer->Finish().error_code();
+  }
+
+  // Once the calls that were begun or hung up before have reached the coordinator.
+  static bool UploadsComeToBeRefusedWith(grpc::StatusCode code, FakeClient& client) {
+    for (int i = 0; i < 5'000; ++i) {
+      if (RefusalOfAnUpload(client) == code) return true;
+    }
+    return false;
+  }
+
   // Its connection brings no more than is read, and 64 KiB.
   std::unique_ptr<FakeClient> NewSlowReader(std::string_view name) const {
     const MemberKeys keys = federation_.Issue(Role::kClient, name);
@@ -125,6 +165,21 @@ TEST_F(TrainingServiceTest, RefusesSessionsThatAreBegunTooOften) {
   }
   EXPECT_THAT(last, HasGrpcCode(RESOURCE_EXHAUSTED));
   EXPECT_TRUE(ConnectClient("bea") != nullptr);
+}
+
+// One that is not read, or says nothing, lasts for as long as its client likes.
+TEST_F(TrainingServiceTest, RefusesMoreCallsAtATimeThanAClientNeeds) {
+  std::vector<std::unique_ptr<FakeClient>> connections;
+  std::vector<std::unique_ptr<SilentUpload>> silent;
+  for (int i = 0; i < OpenCalls::kMost; ++i) {
+    if (i % kCallsOnAConnection == 0) connections.push_back(NewClient("ada"));
+    silent.push_back(std::make_unique<SilentUpload>(*connections.back()));
+  }
+  const auto ada = NewClient("ada");
+  EXPECT_TRUE(UploadsComeToBeRefusedWith(RESOURCE_EXHAUSTED, *ada));
+  EXPECT_EQ(RefusalOfAnUpload(*NewClient("bea")), INVALID_ARGUMENT);
+  silent.clear();
+  EXPECT_TRUE(UploadsComeToBeRefusedWith(INVALID_ARGUMENT, *ada));
 }
 
 TEST_F(TrainingServiceTest, OneClientsFaultEndsNoOthersSession) {
