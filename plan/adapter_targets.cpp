@@ -19,6 +19,7 @@
 #include "fmt/ranges.h"
 #include "model/checkpoint/expert_name.h"
 #include "model/checkpoint/name_pattern.h"
+#include "model/checkpoint/pattern_index.h"
 
 namespace fedtune {
 namespace {
@@ -159,7 +160,7 @@ absl::StatusOr<NamePatterns<T>> Compile(const std::vector<std::pair<std::string,
   NamePatterns<T> patterns;
   for (const auto& [text, value] : texts) {
     ASSIGN_OR_RETURN(NamePattern pattern, NamePattern::Create(text));
-    patterns.emplace_back(std::move(pattern), value);
+    patterns.Add(std::move(pattern), value);
   }
   return patterns;
 }
@@ -168,7 +169,7 @@ absl::StatusOr<NamePatterns<T>> Compile(const std::vector<std::pair<std::string,
 template <typename T>
 absl::Status CheckPatterns(std::string_view key, const NamePatterns<T>& patterns,
                            const std::vector<AdapterModule>& modules) {
-  for (const auto& [pattern, value] : patterns) {
+  for (const auto& [pattern, value] : patterns.all()) {
     if (std::any_of(modules.begin(), modules.end(), [&pattern = pattern](const auto& module) {
           return pattern.Matches(module.name);
         })) {
@@ -193,8 +194,8 @@ class Factors {
   }
 
   AdapterModule ModuleOf(const LinearLayer& layer) const {
-    const std::optional<int64_t> rank = FirstMatch(ranks_, layer.name);
-    const std::optional<double> alpha = FirstMatch(alphas_, layer.name);
+    const std::optional<int64_t> rank = ranks_.First(layer.name);
+    const std::optional<double> alpha = alphas_.First(layer.name);
     AdapterModule module = {.name = layer.name,
                             .in_features = layer.in_features,
                             .out_features = layer.out_features,

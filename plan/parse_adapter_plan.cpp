@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/units.h"
 #include "fmt/format.h"
 #include "model/checkpoint/name_pattern.h"
 #include "plan/plan_fields.h"
@@ -48,8 +49,14 @@ template <typename T, typename ReadValue>
 void ReadPatterns(TomlSection section, std::vector<std::pair<std::string, T>>& patterns,
                   ReadValue read_value) {
   for (const std::string& pattern : section.KeysInOrder()) {
-    if (const auto created = NamePattern::Create(pattern); !created.ok()) {
-      section.Reject(pattern, fmt::format("cannot be matched: {}", Message(created.status())));
+    if (patterns.size() < kMostPatterns) {
+      if (const auto created = NamePattern::Create(pattern); !created.ok()) {
+        section.Reject(pattern, fmt::format("cannot be matched: {}", Message(created.status())));
+      }
+    } else if (patterns.size() == kMostPatterns) {
+      section.Reject(pattern, fmt::format("is one pattern too many, {} can be; an expression can "
+                                          "stand for many layers",
+                                          GroupDigits(kMostPatterns)));
     }
     T value = {};
     read_value(section, pattern, value);

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fedtune {
@@ -14,6 +15,7 @@ inline constexpr int64_t kMaxBatchSize = 65'536;
 inline constexpr int64_t kMinSequenceLength = 2;  // A prompt and an answer.
 inline constexpr int64_t kMaxSequenceLength = 1 << 20;
 inline constexpr int64_t kMaxRank = 4096;
+inline constexpr size_t kMostPatterns = 1'000;  // Of a table; each takes memory and time.
 inline constexpr double kMaxAlpha = 1e6;
 inline constexpr double kMaxLearningRate = 100;
 

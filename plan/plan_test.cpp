@@ -317,6 +317,14 @@ TEST_P(PlanRangeTest, IsRefused) {
   ExpectRefused(Text(training, rounds, rest), c.message);
 }
 
+// An expression of each takes memory, of all whom the plan reaches.
+TEST(PlanTest, RefusesMorePatternsThanAnyModelNeeds) {
+  std::string table = "[adapter.alpha_pattern]\n";
+  for (int i = 0; i < 1'010; ++i) table += fmt::format("'q_proj|{}' = 4\n", i);
+  ExpectRefused(Text("steps = 1", "count = 3", table),
+                "q_proj|1000 in [adapter.alpha_pattern] is one pattern too many, 1,000 can be");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     EveryRange, PlanRangeTest,
     ::testing::Values(

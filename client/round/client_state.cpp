@@ -46,6 +46,7 @@ Duties ClientState::Receive(const Report& report, const Moment& now) {
 Duties ClientState::Welcomed(const Welcome& welcome, const Moment& now) {
   now_ = now;
   if (welcome.runs_under_way) EndAllBut(*welcome.runs_under_way);
+  for (auto& [name, run] : runs_) run.is_told_of = welcome.runs_under_way.has_value();
   return Settle();
 }
 
@@ -62,6 +63,7 @@ void ClientState::Handle(const Invitation& invitation) {
     return Tell(InvitationAnswer{.run = invitation.run, .reason = WithoutRoom()});
   }
   RunState& run = runs_[invitation.run];
+  run.is_told_of = true;
   if (run.invitation && *run.invitation == invitation) {
     if (!run.answer) return;  // It is being studied.
     if (run.answer->accepted) return Tell(*run.answer);
@@ -76,6 +78,7 @@ void ClientState::Handle(const Assignment& assignment) {
     return Tell(AttemptFailed{.id = assignment.id, .reason = WithoutRoom()});
   }
   RunState& run = runs_[assignment.id.run];
+  run.is_told_of = true;
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && AskTheSame(*run.assignment, assignment)) return Repeat(run);
   const bool has_its_id = run.assignment && run.assignment->id == assignment.id;

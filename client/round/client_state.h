@@ -133,7 +133,9 @@ class ClientState {
  public:
   // Of so many runs at a time it knows anything, and keeps so much of their invitations and
   // of what else the coordinator has said of them; others it declines until one of these has
-  // ended. Those that it has declined it forgets for others.
+  // ended. Those that it has declined it forgets for others, and those of which a coordinator
+  // that does not say which are under way has said nothing in this session: they may have
+  // ended while the client was away.
   static constexpr size_t kMostRuns = 64;
   static constexpr size_t kMostInvitationBytes = size_t{256} << 20;
 
@@ -177,6 +179,8 @@ class ClientState {
     absl::Duration progress_told_at = -absl::InfiniteDuration();
     std::optional<WorkProgress> progress;  // The newest, when kTraining.
     bool told_why_it_waits = false;
+    // That it is under way, by this session's welcome or after it.
+    bool is_told_of = true;
   };
 
   void Handle(const Invitation& invitation);
@@ -192,6 +196,8 @@ class ClientState {
 
   bool HasRoomFor(const std::string& run, size_t bytes) const;
   bool MakeRoomFor(const std::string& run, size_t bytes = 0);
+  static bool IsDeclined(const RunState& run);
+  static bool MayHaveEnded(const RunState& run);
   static std::string WithoutRoom();
   void EndAllBut(std::vector<std::string> under_way);
   void End(const std::string& run);

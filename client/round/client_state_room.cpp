@@ -21,14 +21,23 @@ bool ClientState::HasRoomFor(const std::string& run, size_t bytes) const {
 }
 
 // Of the end of a run that it has declined nobody may ever tell it: such runs make room.
+bool ClientState::IsDeclined(const RunState& run) { return run.answer && !run.answer->accepted; }
+
+// Nor of that of one of which a coordinator has not spoken since it came back.
+bool ClientState::MayHaveEnded(const RunState& run) {
+  return !run.is_told_of && run.stage != Stage::kTraining && run.stage != Stage::kSubmitting;
+}
+
 bool ClientState::MakeRoomFor(const std::string& run, size_t bytes) {
   while (!HasRoomFor(run, bytes)) {
-    const auto declined = std::find_if(runs_.begin(), runs_.end(), [&run](const auto& known) {
-      const auto& [name, state] = known;
-      return name != run && state.answer && !state.answer->accepted;
-    });
-    if (declined == runs_.end()) return false;
-    End(std::string(declined->first));
+    const auto find = [&](bool (*makes_room)(const RunState&)) {
+      return std::ranges::find_if(
+          runs_, [&](const auto& known) { return known.first != run && makes_room(known.second); });
+    };
+    auto least = find(IsDeclined);
+    if (least == runs_.end()) least = find(MayHaveEnded);
+    if (least == runs_.end()) return false;
+    End(std::string(least->first));
   }
   return true;
 }

@@ -133,6 +133,29 @@ TEST_F(InvitedWithoutEndTest, NoOthersMakeRoom) {
   EXPECT_THAT(Invited(kNotes), ElementsAre(HasSubstr("decline run-0072: this client has room")));
 }
 
+// An older coordinator does not say which runs are under way, and never tells of the end of
+// one that ended while the client was away.
+TEST_F(InvitedWithoutEndTest, RunsThatAnOlderCoordinatorDoesNotSpeakOfAnyMoreMakeRoom) {
+  InvitedToAsManyAsItTakes();
+  for (size_t i = 0; i < ClientState::kMostRuns; ++i) StudiedAndAccepted(Name(i));
+  Welcomed(std::nullopt);
+  EXPECT_THAT(Invited(Name(0)), ElementsAre("accept " + Name(0)));
+  EXPECT_THAT(Assigned(Round(0, 1, Name(1))), ElementsAre(HasSubstr("train ")));
+  EXPECT_THAT(Invited(kIcd), ElementsAre("forget " + Name(2), "study run-1cd1"));
+}
+
+TEST_F(InvitedWithoutEndTest, RunsThatAreUnderWayByTheWelcomeMakeNone) {
+  InvitedToAsManyAsItTakes();
+  Runs under_way;
+  for (size_t i = 0; i < ClientState::kMostRuns; ++i) {
+    StudiedAndAccepted(Name(i));
+    under_way.push_back(Name(i));
+  }
+  Welcomed(std::nullopt);
+  Welcomed(under_way);
+  EXPECT_THAT(Invited(kIcd), ElementsAre(HasSubstr("decline run-1cd1: this client has room")));
+}
+
 TEST_F(InvitedWithoutEndTest, WhatIsSaidInAggregationsOfRunsBeforeTheyAreStudiedTakesRoomToo) {
   const Bytes message(ClientState::kMostInvitationBytes / 4, 7);
   for (size_t i = 0; i < 4; ++i) {

@@ -2,6 +2,7 @@
 
 #include "client/transport/coordinator_client.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <deque>
 #include <utility>
@@ -45,7 +46,8 @@ class Listener final : public SessionListener {
     }
     return absl::OkStatus();
   }
-  void OnLost(const absl::Status& reason, absl::Duration) override {
+  void OnLost(const absl::Status& reason, absl::Duration retry_in) override {
+    last_pause = retry_in;
     Put("lost: " + std::string(Message(reason)));
   }
 
@@ -58,6 +60,7 @@ class Listener final : public SessionListener {
   }
 
   int room = 100;  // For so many instructions.
+  std::atomic<absl::Duration> last_pause;
 
  private:
   void Put(std::string line) {
@@ -152,6 +155,17 @@ TEST_F(CoordinatorClientTest, EndsTheSessionWithACoordinatorThatSaysMoreThanTher
   EXPECT_EQ(listener_.Next(), "assigned run-1");
   EXPECT_EQ(listener_.Next(), "lost: too much is waiting");
   EXPECT_EQ(listener_.Next(), "welcome to north") << "and it tries again";
+}
+
+// As of a newer version. The log has a line each time.
+TEST_F(CoordinatorClientTest, WaitsLongerEachTimeForACoordinatorWhoseMessagesItDoesNotKnow) {
+  coordinator_.script = {v1::CoordinatorMessage()};
+  const auto client = Connect();
+  for (int time = 0; time < 3; ++time) {
+    EXPECT_EQ(listener_.Next(), "welcome to north");
+    EXPECT_THAT(listener_.Next(), HasSubstr("a message of an unknown kind"));
+  }
+  EXPECT_GE(listener_.last_pause.load(), absl::Seconds(1));
 }
 
 // As through a router that has forgotten it.

@@ -18,6 +18,12 @@ namespace {
 // More than ever waits on a line whose other end reads.
 constexpr size_t kLongestQueue = 256;
 
+// Whether a session that a welcome began may be begun again at once. Not where one side does
+// not take what the other says, as of another version: it would say so again.
+bool MayGoOnAtOnce(const absl::Status& end) {
+  return !absl::IsInvalidArgument(end) && !absl::IsResourceExhausted(end);
+}
+
 }  // namespace
 
 // One session, from its call to its end. Thread-safe.
@@ -129,7 +135,7 @@ void StandingSession::Run(const std::stop_token& stop) {
     bool welcomed = false;
     const absl::Status reason = HoldLine(stop, welcomed);
     if (stop.stop_requested()) return;
-    if (welcomed) backoff.Reset();
+    if (welcomed && MayGoOnAtOnce(reason)) backoff.Reset();
     const absl::Duration pause = backoff.Next();
     listener_.OnLost(reason, pause);
     std::unique_lock lock(mutex);

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
+#include <string>
 
 #include "absl/status/status.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 #include "re2/re2.h"
 
@@ -30,6 +33,39 @@ bool EndsIn(std::string_view name, std::string_view plain) {
                     [](char p, char c) { return p == '.' || p == c; });
 }
 
+// Whether `text` begins with a count of which the lowest number is left out: "{,3}", "{,}".
+bool BeginsWithHighestAlone(std::string_view text) {
+  if (!text.starts_with("{,")) return false;
+  const size_t end = text.find_first_not_of("0123456789", 2);
+  return end != std::string_view::npos && text[end] == '}';
+}
+
+// An expression of Python's in RE2's words. INVALID_ARGUMENT: RE2 would take it for another.
+absl::StatusOr<std::string> InWordsOfRe2(std::string_view text) {
+  std::string words;
+  std::optional<size_t> set;  // Where the first character of the one begins that is open.
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string_view rest = text.substr(i);
+    words += rest.front();
+    if (rest.front() == '\\' && rest.size() > 1) {
+      words += text[++i];
+    } else if (set.has_value()) {
+      const size_t end = rest.starts_with("[:") ? rest.find(":]", 2) : std::string_view::npos;
+      if (end != std::string_view::npos) {
+        return absl::InvalidArgumentError(
+            fmt::format("\"{}\" names a class of characters, {}, which Python has not", text,
+                        rest.substr(0, end + 2)));
+      }
+      if (rest.front() == ']' && i > *set) set.reset();
+    } else if (rest.front() == '[') {
+      set = i + (rest.starts_with("[^") ? 2 : 1);
+    } else if (BeginsWithHighestAlone(rest)) {
+      words += '0';
+    }
+  }
+  return words;
+}
+
 }  // namespace
 
 absl::StatusOr<NamePattern> NamePattern::Create(std::string_view text) {
@@ -40,9 +76,10 @@ absl::StatusOr<NamePattern> NamePattern::Create(std::string_view text) {
   }
   NamePattern pattern(text);
   if (IsPlain(text)) return pattern;
+  ASSIGN_OR_RETURN(const std::string words, InWordsOfRe2(text));
   RE2::Options options(RE2::Quiet);
   options.set_max_mem(kMemory);
-  auto expression = std::make_shared<const RE2>(fmt::format("(?:.*\\.)?(?:{})", text), options);
+  auto expression = std::make_shared<const RE2>(fmt::format("(?:.*\\.)?(?:{})", words), options);
   if (!expression->ok()) {
     return absl::InvalidArgumentError(
         fmt::format("\"{}\" is not a regular expression: {}", text, expression->error()));

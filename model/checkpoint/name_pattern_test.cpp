@@ -62,14 +62,20 @@ TEST(NamePatternTest, RefusesWhatIsNoPattern) {
   EXPECT_THAT(NamePattern::Create("(a{1000}){1000}"), HasCode(absl::StatusCode::kInvalidArgument));
 }
 
-TEST(NamePatternTest, TheFirstOfSeveralCounts) {
-  NamePatterns<int> patterns;
-  patterns.emplace_back(*NamePattern::Create("q_proj"), 1);
-  patterns.emplace_back(*NamePattern::Create("self_attn.q_proj"), 2);
-  patterns.emplace_back(*NamePattern::Create("o_proj"), 3);
-  EXPECT_EQ(FirstMatch(patterns, kQuery), 1);
-  EXPECT_EQ(FirstMatch(patterns, "model.layers.1.self_attn.o_proj"), 3);
-  EXPECT_EQ(FirstMatch(patterns, "lm_head"), std::nullopt);
+// RE2 would take the braces for themselves.
+TEST(NamePatternTest, TakesALowestNumberThatIsLeftOutFor0AsPythonDoes) {
+  EXPECT_TRUE(Matches(R"(layers\.\d{,2}\..*)"));
+  EXPECT_FALSE(Matches(R"(layers\.\d{,2}\..*)", "layers.123.q_proj"));
+  EXPECT_TRUE(Matches("x{,}q_proj"));
+  EXPECT_FALSE(Matches(R"(q\{,2}_proj)"));
+  EXPECT_TRUE(Matches("[{,1}]", "x.,"));
+}
+
+TEST(NamePatternTest, RefusesAClassByNameWhichPythonTakesForItsLetters) {
+  const auto refused = NamePattern::Create("[[:alpha:]]_proj");
+  ASSERT_THAT(refused, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Message(refused.status()), HasSubstr("[:alpha:], which Python has not"));
+  EXPECT_TRUE(Matches("[[:]q_proj", "[q_proj"));
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ using nlohmann::json;
 constexpr Range kRank = {1, 1 << 20};
 constexpr Range kAlpha = {-1e9, 1e9};
 
+// Of a module's name among the patterns.
+constexpr size_t kMostLooks = 1'000;
+
 // `file` is `reader`'s object in the order of the file, in which the first pattern
 // that matches counts.
 template <typename T>
@@ -36,9 +39,13 @@ void ReadPattern(ConfigReader& reader, const nlohmann::ordered_json& file, const
     inner.Require(pattern.ok(), text, pattern.ok() ? "" : Message(pattern.status()));
     T value = {};
     inner.Required(text, value, range);
-    if (pattern.ok()) patterns.emplace_back(*std::move(pattern), value);
+    if (pattern.ok()) patterns.Add(*std::move(pattern), value);
   }
   reader.Take(inner);
+  reader.Require(patterns.looks() <= kMostLooks, key,
+                 fmt::format("has more than {} expressions, or names with dots in ever other "
+                             "places; an expression can stand for many modules",
+                             kMostLooks));
 }
 
 void ReadNames(ConfigReader& reader, const char* key, NameSet& names) {
@@ -101,8 +108,8 @@ PeftConfig::Found PeftConfig::Find(std::string_view module) const {
   std::vector<std::string> names = {TargetsParameter(weight) ? weight : std::string(module)};
   if (expert) names.push_back(expert->FusedParameter());
   for (const std::string& name : names) {
-    const auto own_rank = FirstMatch(rank_pattern, name);
-    const auto own_alpha = FirstMatch(alpha_pattern, name);
+    const auto own_rank = rank_pattern.First(name);
+    const auto own_alpha = alpha_pattern.First(name);
     if (!own_rank && !own_alpha) continue;
     const bool shared = expert && expert->IsGateOrUp() && name == expert->FusedParameter();
     return {own_rank.value_or(rank), own_alpha.value_or(alpha), shared ? 2 : 1};
@@ -150,6 +157,10 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view text, std::string_vi
   ReadPattern(reader, file, "alpha_pattern", kAlpha, config.alpha_pattern);
   config.target_modules = TargetModules(reader);
   ReadNames(reader, "target_parameters", config.target_parameters);
+  reader.Require(
+      !config.target_modules.NamesNone() || !config.target_parameters.empty(), "target_modules",
+      "names none, for which peft takes some or none by the kind of the base model; name "
+      "all that the adapter has factors for, such as [\"q_proj\", \"v_proj\"]");
   RETURN_IF_ERROR(reader.Finish());
   return config;
 }

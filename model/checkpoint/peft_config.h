@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
-#include "model/checkpoint/name_pattern.h"
+#include "model/checkpoint/pattern_index.h"
 #include "model/checkpoint/target_modules.h"
 
 namespace fedtune {

@@ -20,8 +20,11 @@ using testing::IsOk;
 constexpr char kExperts[] = "model.layers.1.mlp.experts";
 
 json Plain() {
-  return {
-      {"peft_type", "LORA"}, {"r", 16}, {"lora_alpha", 32}, {"base_model_name_or_path", "base"}};
+  return {{"peft_type", "LORA"},
+          {"r", 16},
+          {"lora_alpha", 32},
+          {"base_model_name_or_path", "base"},
+          {"target_modules", "all-linear"}};
 }
 
 absl::StatusOr<PeftConfig> Parse(const json& config) {
@@ -37,7 +40,7 @@ TEST(PeftConfigTest, ReadsRankAndAlpha) {
 }
 
 TEST(PeftConfigTest, WithoutRankAndAlphaTakesThoseOfPeft) {
-  const auto config = Parse({{"peft_type", "LORA"}});
+  const auto config = Parse({{"peft_type", "LORA"}, {"target_modules", {"q_proj"}}});
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->RankOf("q_proj"), 8);
   EXPECT_EQ(config->AlphaOf("q_proj"), 8);
@@ -62,7 +65,7 @@ TEST(PeftConfigTest, TakesWhatIsSwitchedOff) {
 
 TEST(PeftConfigTest, AppliesTheFirstPatternOfTheFile) {
   const auto config = ParsePeftConfig(
-      R"({"peft_type": "LORA", "r": 16, "lora_alpha": 32,
+      R"({"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear",
           "rank_pattern": {"layers.1.self_attn.q_proj": 6, "q_proj": 4, "0.self_attn.q_proj": 3},
           "alpha_pattern": {".*\\.self_attn\\.(q|k)_proj": 5.5}})",
       "adapter_config.json");
@@ -181,9 +184,23 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"/init_lora_weights", "loftq", "init_lora_weights is \"loftq\""},
                       Fault{"/rank_pattern", 3, "rank_pattern is not an object"},
                       Fault{"/rank_pattern", {{"q_proj", 0}}, "in rank_pattern: q_proj is 0"},
+                      Fault{"/target_modules", nullptr, "target_modules names none, for which"},
+                      Fault{"/target_modules", json::array(), "target_modules names none"},
                       Fault{"/target_parameters", "all", "target_parameters is not a list"},
                       Fault{
                           "/alpha_pattern", {{"q_(", 3}}, "\"q_(\" is not a regular expression"}));
+
+// Each of a module's names would be compared with each of them.
+TEST(PeftConfigTest, RefusesMoreExpressionsThanAnyModelNeedsAndTakesAsManyNames) {
+  json plain = Plain();
+  for (int i = 0; i < 5'000; ++i) plain["rank_pattern"][fmt::format("layers.{}.q_proj", i)] = 4;
+  EXPECT_THAT(Parse(plain), IsOk());
+  for (int i = 0; i < 1'001; ++i) plain["rank_pattern"][fmt::format("q_proj|{}", i)] = 4;
+  const auto refused = Parse(plain);
+  ASSERT_THAT(refused, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr("rank_pattern has more than 1000 expressions"));
+}
 
 TEST(PeftConfigTest, RefusesWhatIsNoObject) {
   EXPECT_THAT(Parse(json::array()), HasCode(absl::StatusCode::kInvalidArgument));

@@ -50,11 +50,11 @@ PeftNames ReadNames(ConfigReader& reader, const char* key) {
   return names;
 }
 
-std::optional<std::vector<int64_t>> ReadLayers(ConfigReader& reader) {
+std::optional<std::set<int64_t>> ReadLayers(ConfigReader& reader) {
   const json* value = reader.Find(kLayers);
   if (value == nullptr || (value->is_array() && value->empty())) return std::nullopt;
-  if (value->is_number_integer()) return std::vector<int64_t>{value->get<int64_t>()};
-  if (AreAll(*value, &json::is_number_integer)) return value->get<std::vector<int64_t>>();
+  if (value->is_number_integer()) return std::set<int64_t>{value->get<int64_t>()};
+  if (AreAll(*value, &json::is_number_integer)) return value->get<std::set<int64_t>>();
   reader.Reject(kLayers, "is neither a layer's number nor a list of them");
   return std::nullopt;
 }
@@ -112,8 +112,7 @@ TargetModules::TargetModules(ConfigReader& reader)
 bool TargetModules::TransformsLayerOf(std::string_view module) const {
   if (!layers_) return true;
   const std::optional<int64_t> layer = LayerOf(module);
-  return !names_no_stack_of_layers_ && layer &&
-         std::ranges::find(*layers_, *layer) != layers_->end();
+  return !names_no_stack_of_layers_ && layer && layers_->contains(*layer);
 }
 
 std::optional<std::string_view> TargetModules::LeftOutBy(std::string_view module) const {

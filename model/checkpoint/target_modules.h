@@ -8,7 +8,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "model/checkpoint/config_reader.h"
 #include "model/checkpoint/name_pattern.h"
@@ -60,8 +59,8 @@ class TargetModules {
   bool names_all_ = false;  // "all-linear": the head is not among them.
   PeftNames targets_;
   PeftNames excluded_;
-  std::optional<std::vector<int64_t>> layers_;  // Absent: all.
-  bool names_no_stack_of_layers_ = false;       // What layers_pattern says is none of ours.
+  std::optional<std::set<int64_t>> layers_;  // Absent: all.
+  bool names_no_stack_of_layers_ = false;    // What layers_pattern says is none of ours.
 };
 
 }  // namespace fedtune
