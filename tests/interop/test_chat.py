@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 import make_chat_goldens
+import make_random_chat_goldens
 import smollm2
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +63,10 @@ def test_real_template(name: str, tmp_path: Path) -> None:
 def test_goldens() -> None:
     """The renderings that the C++ test compares with."""
     assert json.loads(make_chat_goldens.OUT.read_text(encoding="utf-8"))["cases"] == make_chat_goldens.content()["cases"]
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+def test_random_goldens() -> None:
+    """The templates that are drawn at random are the same again, and so is what they write."""
+    fresh = make_random_chat_goldens.content(make_random_chat_goldens.SEED, make_random_chat_goldens.COUNT)
+    assert json.loads(make_random_chat_goldens.OUT.read_text(encoding="utf-8")) == fresh
