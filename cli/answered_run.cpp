@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/printable_text.h"
+#include "base/units.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -22,6 +23,14 @@ absl::Status CheckIsTheRun(std::string_view asked, std::string_view answered) {
   }
   return absl::DataLossError(fmt::format("the coordinator was asked for {} and answered with {}",
                                          PrintableText(asked), PrintableText(answered)));
+}
+
+absl::Status CheckIsSizeOf(const AdapterLayout& layout, uint64_t answered_bytes) {
+  const uint64_t bytes = static_cast<uint64_t>(layout.parameter_count()) * sizeof(float);
+  if (answered_bytes == bytes) return absl::OkStatus();
+  return absl::DataLossError(
+      fmt::format("the coordinator says that the release has {} bytes, and its layout has {}",
+                  GroupDigits(answered_bytes), GroupDigits(bytes)));
 }
 
 }  // namespace fedtune

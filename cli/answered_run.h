@@ -2,9 +2,11 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "aggregation/adapter_layout.h"
 
 namespace fedtune {
 
@@ -12,5 +14,9 @@ namespace fedtune {
 // was asked for by `asked`, the beginning of one. Folders are named by it: DATA_LOSS if it is
 // of another run, or no name but a path.
 absl::Status CheckIsTheRun(std::string_view asked, std::string_view answered);
+
+// Whether a release has as many bytes, as the coordinator says, as its layout has values:
+// they are kept in memory until all have come. DATA_LOSS if it has not.
+absl::Status CheckIsSizeOf(const AdapterLayout& layout, uint64_t answered_bytes);
 
 }  // namespace fedtune

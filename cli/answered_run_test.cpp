@@ -30,5 +30,14 @@ TEST(CheckIsTheRunTest, RefusesAPath) {
   EXPECT_THAT(CheckIsTheRun("run-7", "run-7.."), HasCode(kRefused));
 }
 
+TEST(CheckIsSizeOfTest, RefusesAReleaseOfAnotherSizeThanItsLayout) {
+  const auto layout = AdapterLayout::Create({{"q_proj", 4, 6, 2, 4}});
+  ASSERT_THAT(layout, IsOk());
+  EXPECT_THAT(CheckIsSizeOf(*layout, 80), IsOk());
+  for (const uint64_t size : {uint64_t{0}, uint64_t{76}, uint64_t{1} << 62}) {
+    EXPECT_THAT(CheckIsSizeOf(*layout, size), HasCode(kRefused));
+  }
+}
+
 }  // namespace
 }  // namespace fedtune

@@ -17,7 +17,9 @@
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "cli/answered_run.h"
 #include "cli/base_model_source.h"
+#include "cli/interrupt.h"
 #include "cli/run_json.h"
 #include "cli/run_text.h"
 #include "cli/verify_command.h"
@@ -76,6 +78,7 @@ absl::StatusOr<Release> FindRelease(const CoordinatorConnection& connection,
   ASSIGN_OR_RETURN(release.digest, ReleaseDigest(release.run));
   ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
   ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
+  RETURN_IF_ERROR(CheckIsSizeOf(release.layout, release.run.adapter_bytes()));
   return release;
 }
 
@@ -145,11 +148,16 @@ absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release
                           const PullArguments& arguments, const std::filesystem::path& out) {
   ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release));
   ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
-  return WritePeftAdapter(
+  const Interrupt interrupt;
+  const absl::Status written = WritePeftAdapter(
       out, release.layout, values, release.run.base_model(),
       {.experts = arguments.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,
        .rslora = release.plan.adapter.rslora,
-       .expert_count = expert_count});
+       .expert_count = expert_count},
+      interrupt.token());
+  if (!absl::IsCancelled(written)) return written;
+  return absl::CancelledError(
+      fmt::format("interrupted: nothing of {} is left; run the command again", out.string()));
 }
 
 absl::Status Pull(const Session& session, const PullArguments& arguments) {

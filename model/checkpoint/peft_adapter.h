@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,10 +52,11 @@ struct PeftForm {
 // half-written gets the folder's name.
 //
 // ALREADY_EXISTS: the folder is there and not empty. INVALID_ARGUMENT: as
-// StackExperts(). RESOURCE_EXHAUSTED: the disk is full.
+// StackExperts(). RESOURCE_EXHAUSTED: the disk is full. CANCELLED: a stop was requested;
+// nothing is left of what was written.
 absl::Status WritePeftAdapter(const std::filesystem::path& directory, const AdapterLayout& layout,
                               std::span<const float> values, std::string_view base_model,
-                              const PeftForm& form = {});
+                              const PeftForm& form = {}, const std::stop_token& stop = {});
 
 // Reads any such folder; factors in F64, which are rounded, F32, F16 or BF16. Projections of
 // routed experts whose factors are all zero are left out. An alpha of zero or less, as peft

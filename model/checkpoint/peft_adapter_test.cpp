@@ -97,6 +97,14 @@ TEST_F(PeftAdapterTest, DoesNotOverwriteAFolder) {
               HasCode(absl::StatusCode::kAlreadyExists));
 }
 
+TEST_F(PeftAdapterTest, LeavesNothingWhenItIsToStop) {
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_THAT(WritePeftAdapter(path_, Layout(), Values(), "base", {}, stop.get_token()),
+              HasCode(absl::StatusCode::kCancelled));
+  EXPECT_TRUE(std::filesystem::is_empty(path_.parent_path()));
+}
+
 TEST_F(PeftAdapterTest, FillsAnEmptyFolder) {
   ASSERT_THAT(MakeDirectories(path_), IsOk());
   EXPECT_THAT(WritePeftAdapter(path_ / "", Layout(), Values(), ""), IsOk());

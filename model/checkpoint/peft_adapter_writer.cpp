@@ -65,7 +65,7 @@ void AddFusedTensors(const std::vector<FactorMatrices>& fused, std::vector<Tenso
 
 absl::Status WritePeftAdapter(const std::filesystem::path& directory, const AdapterLayout& layout,
                               std::span<const float> values, std::string_view base_model,
-                              const PeftForm& form) {
+                              const PeftForm& form, const std::stop_token& stop) {
   Check(values.size() == static_cast<size_t>(layout.parameter_count()),
         "an adapter has as many values as its layout");
   ASSIGN_OR_RETURN(const StackedAdapter stacked,
@@ -80,9 +80,11 @@ absl::Status WritePeftAdapter(const std::filesystem::path& directory, const Adap
   if (form.experts == PeftExperts::kFused) fused = FuseExperts(stacked.layout, stacked.values);
   AddFusedTensors(fused, tensors);
   ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Create(directory));
-  RETURN_IF_ERROR(WriteSafetensors(folder.path() / kPeftWeightsFile, tensors, {{"format", "pt"}}));
+  RETURN_IF_ERROR(
+      WriteSafetensors(folder.path() / kPeftWeightsFile, tensors, {{"format", "pt"}}, stop));
   RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kPeftConfigFile, config));
   RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kAdapterLayoutFile, layout.ToJson()));
+  if (stop.stop_requested()) return absl::CancelledError("stopped");
   return std::move(folder).Commit();
 }
 

@@ -116,13 +116,17 @@ absl::Status SafetensorsWriter::Finish() && {
 
 absl::Status WriteSafetensors(const std::filesystem::path& path,
                               std::span<const TensorView> tensors,
-                              const std::map<std::string, std::string>& metadata) {
+                              const std::map<std::string, std::string>& metadata,
+                              const std::stop_token& stop) {
   std::vector<TensorInfo> infos;
   for (const TensorView& tensor : tensors) {
     infos.push_back({.name = tensor.name, .type = tensor.type, .shape = tensor.shape});
   }
   ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::Create(path, infos, metadata));
-  for (const TensorView& tensor : tensors) RETURN_IF_ERROR(writer.Append(tensor.bytes));
+  for (const TensorView& tensor : tensors) {
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    RETURN_IF_ERROR(writer.Append(tensor.bytes));
+  }
   return std::move(writer).Finish();
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -60,9 +61,10 @@ class SafetensorsWriter {
   std::unique_ptr<File> file_;
 };
 
-// Writes tensors that are in memory.
+// Writes tensors that are in memory. CANCELLED: a stop was requested; there is no file.
 absl::Status WriteSafetensors(const std::filesystem::path& path,
                               std::span<const TensorView> tensors,
-                              const std::map<std::string, std::string>& metadata);
+                              const std::map<std::string, std::string>& metadata,
+                              const std::stop_token& stop = {});
 
 }  // namespace fedtune
