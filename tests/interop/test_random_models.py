@@ -151,7 +151,8 @@ def save_adapter(adapter: lora.Adapter, folder: Path, rank: int, alpha: float) -
     """As peft would, with a pair of factors for each projection of a routed expert."""
     folder.mkdir()
     save_file(lora.tensors(adapter), folder / "adapter_model.safetensors", {"format": "pt"})
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha}
+    modules = sorted({name.rpartition(".")[2] for name in adapter})
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": modules}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Says once more why stages of tests/run.sh failed.
+"""Says once more why stages of tests/run.sh failed, and at its end which tests of which stage.
 
 usage: failed_tests.py FOLDER STAGE...
 
@@ -42,12 +42,15 @@ def show(title, output):
 
 
 def main(folder, *stages):
+    titles = []
     for stage in stages:
-        cases = list(failed_cases(pathlib.Path(folder, f"{stage}.xml")))
-        for title, output in cases:
-            show(f"{stage}: {title}", output)
+        cases = [(f"{stage}: {title}", output) for title, output in failed_cases(pathlib.Path(folder, f"{stage}.xml"))]
         if not cases:
-            show(f"{stage} failed", pathlib.Path(folder, f"{stage}.log").read_text(errors="replace"))
+            cases = [(f"{stage} failed", pathlib.Path(folder, f"{stage}.log").read_text(errors="replace"))]
+        for title, output in cases:
+            show(title, output)
+        titles += [title for title, _ in cases]
+    print("", *titles, "", sep="\n")  # Together and last: a long output may be shown by its end only.
 
 
 if __name__ == "__main__":
