@@ -33,4 +33,12 @@ absl::Status CheckIsSizeOf(const AdapterLayout& layout, uint64_t answered_bytes)
                   GroupDigits(answered_bytes), GroupDigits(bytes)));
 }
 
+absl::Status CheckFitsIntoMemory(uint64_t answered_bytes, uint64_t usable) {
+  if (answered_bytes <= usable / 2) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      fmt::format("the release has {}, as the coordinator says, and takes twice as much memory, of "
+                  "which there is {}; pull it on a larger machine",
+                  HumanBytes(answered_bytes), HumanBytes(usable)));
+}
+
 }  // namespace fedtune

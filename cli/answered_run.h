@@ -19,4 +19,9 @@ absl::Status CheckIsTheRun(std::string_view asked, std::string_view answered);
 // they are kept in memory until all have come. DATA_LOSS if it has not.
 absl::Status CheckIsSizeOf(const AdapterLayout& layout, uint64_t answered_bytes);
 
+// Whether a release has room in `usable` bytes of memory, where it is twice while its values
+// are read from what came. A coordinator that lies says of both size and layout what it likes.
+// RESOURCE_EXHAUSTED if it has not.
+absl::Status CheckFitsIntoMemory(uint64_t answered_bytes, uint64_t usable);
+
 }  // namespace fedtune

@@ -39,5 +39,14 @@ TEST(CheckIsSizeOfTest, RefusesAReleaseOfAnotherSizeThanItsLayout) {
   }
 }
 
+// The largest layout has 2^40 values, and a coordinator may give it with its size.
+TEST(CheckFitsIntoMemoryTest, RefusesWhatHasNoRoomTwice) {
+  constexpr uint64_t kUsable = 1'000'001;
+  EXPECT_THAT(CheckFitsIntoMemory(500'000, kUsable), IsOk());
+  for (const uint64_t size : {uint64_t{500'001}, uint64_t{4} << 40, ~uint64_t{0}}) {
+    EXPECT_THAT(CheckFitsIntoMemory(size, kUsable), HasCode(absl::StatusCode::kResourceExhausted));
+  }
+}
+
 }  // namespace
 }  // namespace fedtune

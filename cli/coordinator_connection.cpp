@@ -215,6 +215,7 @@ void CoordinatorConnection::WaitToAskAgain(absl::Duration time, const std::stop_
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
     const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
   std::string blob;
+  blob.reserve(size);
   const SystemClock clock;
   Patience patience(clock, kComesBackWithin);
   while (true) {

@@ -52,8 +52,8 @@ class CoordinatorConnection {
   // was UNAVAILABLE: it connects meanwhile.
   void WaitToAskAgain(absl::Duration time, const std::stop_token& stop = {}) const;
 
-  // Goes on where it was when the line breaks off, for as long as that gets on. DATA_LOSS:
-  // what came is not what was asked for.
+  // Goes on where it was when the line breaks off, for as long as that gets on. Requires that
+  // memory has room for `size` bytes. DATA_LOSS: what came is not what was asked for.
   absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
                                         const std::function<void(double fraction)>& progress) const;
 

@@ -17,6 +17,7 @@
 #include "base/progress.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "base/usable_memory.h"
 #include "cli/answered_run.h"
 #include "cli/base_model_source.h"
 #include "cli/interrupt.h"
@@ -79,6 +80,7 @@ absl::StatusOr<Release> FindRelease(const CoordinatorConnection& connection,
   ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
   ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
   RETURN_IF_ERROR(CheckIsSizeOf(release.layout, release.run.adapter_bytes()));
+  RETURN_IF_ERROR(CheckFitsIntoMemory(release.run.adapter_bytes(), UsableMemory()));
   return release;
 }
 

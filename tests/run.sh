@@ -66,7 +66,18 @@ build_ahead() {
     </dev/null >"build/results/$stage_name.ahead.log" 2>&1 &
   set +m
   ahead=$!
-  trap '{ kill -- "-$ahead"; wait "$ahead"; } 2>/dev/null || true' EXIT
+  trap end_ahead EXIT
+}
+
+# Ninja outlives its shell for as long as it takes to remove what is half built, of which the
+# next stage's may have made some anew by then.
+end_ahead() {
+  local tries
+  kill -- "-$ahead" 2>/dev/null || return 0
+  for ((tries = 0; tries < 300; ++tries)); do
+    kill -0 -- "-$ahead" 2>/dev/null || return 0
+    sleep 0.1
+  done
 }
 
 # Runs a preset's tests; the arguments after it go to ctest. Two more tests at a time

@@ -91,7 +91,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   // called when a new line has replaced an old one.
   void ConnectionChanged(const Institution& institution);
 
-  // Whether it changes anything.
+  // As Run::Receive(). Whether it changes more than what is shown of the client's progress.
   bool Receive(const Institution& from, ClientEvent event);
 
   // As StopRequested; stored when it returns.

@@ -35,7 +35,7 @@ struct ContributionHeader {
   Digest layout;         // SHA-256 of the layout's JSON.
   uint32_t factors = 0;  // Bits: 1 for A, 2 for B.
   uint64_t size_bytes = 0;
-  Digest sha256 = {};  // Of the values.
+  Digest sha256 = {};  // Of the values; in secure runs of input_manifest.
   ClientMetrics metrics = {};
   // In secure runs the protocol's InputManifest; the bytes are a masked vector.
   std::vector<uint8_t> input_manifest = {};

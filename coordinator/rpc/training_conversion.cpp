@@ -129,6 +129,18 @@ void Fill(const RunEnd& end, const std::string& run, v1::CoordinatorMessage& out
   message.set_reason(end.reason);
 }
 
+// Whoever logs a round counts from 1: it must not be the largest number.
+absl::Status CheckIsRound(int64_t round) {
+  if (round >= 0 && round <= kMostRounds) return absl::OkStatus();
+  return absl::InvalidArgumentError("a client speaks of a round that no run has");
+}
+
+template <typename Message>
+absl::StatusOr<RunClientEvent> OfARound(const Message& message) {
+  RETURN_IF_ERROR(CheckIsRound(message.round()));
+  return RunClientEvent{{message.run_id()}, FromMessage(message)};
+}
+
 }  // namespace
 
 absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message) {
@@ -136,13 +148,11 @@ absl::StatusOr<RunClientEvent> FromMessage(const v1::ClientMessage& message) {
     case v1::ClientMessage::kRunDecision:
       return RunClientEvent{{message.run_decision().run_id()}, FromMessage(message.run_decision())};
     case v1::ClientMessage::kProgress:
-      return RunClientEvent{{message.progress().run_id()}, FromMessage(message.progress())};
+      return OfARound(message.progress());
     case v1::ClientMessage::kRoundFailure:
-      return RunClientEvent{{message.round_failure().run_id()},
-                            FromMessage(message.round_failure())};
+      return OfARound(message.round_failure());
     case v1::ClientMessage::kSecureAggregation:
-      return RunClientEvent{{message.secure_aggregation().run_id()},
-                            FromMessage(message.secure_aggregation())};
+      return OfARound(message.secure_aggregation());
     case v1::ClientMessage::kHello:
       return absl::InvalidArgumentError("a session has one hello, its first message");
     default:
@@ -155,9 +165,7 @@ absl::StatusOr<SubmittedHeader> FromMessage(const v1::ContributionHeader& messag
   ContributionHeader& header = submitted.header;
   header.round = message.round();
   header.attempt = message.attempt();
-  if (header.round < 0 || header.round > kMostRounds) {
-    return absl::InvalidArgumentError("a contribution is of a round that no run has");
-  }
+  RETURN_IF_ERROR(CheckIsRound(header.round));
   ASSIGN_OR_RETURN(header.adapter, Digest::FromBinary(message.adapter_sha256(), "adapter_sha256"));
   ASSIGN_OR_RETURN(header.layout, Digest::FromBinary(message.layout_sha256(), "layout_sha256"));
   header.factors = message.factors();

@@ -52,6 +52,20 @@ TEST(TrainingConversionTest, RefusesAContributionToARoundThatNoRunHas) {
   }
 }
 
+TEST(TrainingConversionTest, RefusesWhatAClientSaysOfARoundThatNoRunHas) {
+  for (const int64_t round : {int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+    v1::ClientMessage failed;
+    failed.mutable_round_failure()->set_round(round);
+    v1::ClientMessage progress;
+    progress.mutable_progress()->set_round(round);
+    v1::ClientMessage secure;
+    secure.mutable_secure_aggregation()->set_round(round);
+    for (const v1::ClientMessage& message : {failed, progress, secure}) {
+      EXPECT_TRUE(absl::IsInvalidArgument(FromMessage(message).status()));
+    }
+  }
+}
+
 TEST(TrainingConversionTest, WhatAClientSaysOfItsDeviceMayBeShown) {
   v1::Hello hello;
   hello.set_client_version(kHostile);

@@ -23,14 +23,14 @@ namespace {
 
 constexpr int kLowPriority = 10;
 
-// Whether a folder is a whole backup of what this epoch has left behind.
-bool IsBackupOf(std::optional<int64_t> epoch, const std::filesystem::path& backup) {
-  if (!epoch.has_value()) return false;
+// Whether a folder is a whole backup of what this one has left behind.
+bool IsBackupOf(const std::optional<LastWriter>& writer, const std::filesystem::path& backup) {
+  if (!writer.has_value()) return false;
   {
     const auto opened = SqliteDatabase::OpenToRead(backup / kDatabaseName);
     if (!opened.ok()) return false;
-    const absl::StatusOr<std::optional<int64_t>> found = LastEpoch(*opened);
-    if (!found.ok() || *found != epoch) return false;
+    const absl::StatusOr<std::optional<LastWriter>> found = LastWriterOf(*opened);
+    if (!found.ok() || *found != writer) return false;
   }
   const absl::StatusOr<StateReport> report = CheckState(backup);
   return report.ok() && report->problems.empty();
@@ -93,16 +93,16 @@ absl::StatusOr<std::optional<std::filesystem::path>> BackUpBeforeUpgrade(
   const std::filesystem::path database = state / kDatabaseName;
   if (!std::filesystem::exists(database, ignored)) return std::nullopt;
   int64_t version = 0;
-  std::optional<int64_t> epoch;
+  std::optional<LastWriter> writer;
   {
     ASSIGN_OR_RETURN(const SqliteDatabase opened, SqliteDatabase::OpenToRead(database));
     ASSIGN_OR_RETURN(version, opened.SchemaVersion());
     if (version == 0 || version >= NewestSchema()) return std::nullopt;
-    ASSIGN_OR_RETURN(epoch, LastEpoch(opened));
+    ASSIGN_OR_RETURN(writer, LastWriterOf(opened));
   }
   const std::string suffix = fmt::format("-before-schema-{}", NewestSchema());
   for (const std::filesystem::path& entry : EntriesOf(backups)) {
-    if (entry.string().ends_with(suffix) && IsBackupOf(epoch, entry)) return std::nullopt;
+    if (entry.string().ends_with(suffix) && IsBackupOf(writer, entry)) return std::nullopt;
   }
   ASSIGN_OR_RETURN(std::filesystem::path made, BackUp(state, backups, now, suffix));
   return made;

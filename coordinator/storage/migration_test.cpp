@@ -163,6 +163,20 @@ TEST_P(MigrationTest, ABackupOfBeforeAnOlderProgramRanOnStandsForNone) {
   EXPECT_TRUE(BackUpBeforeUpgrade(State(), Folder(), kNow + absl::Minutes(1))->has_value());
 }
 
+// As when a backup was restored from which epochs are counted on once more.
+TEST_P(MigrationTest, ABackupOfAnotherPastWithTheSameEpochStandsForNone) {
+  if (GetParam() < 3) GTEST_SKIP() << "nothing says who wrote last";
+  MakeOld();
+  for (const int64_t since_ms : {1000, 2000}) {
+    ASSERT_THAT(
+        SqliteDatabase::Open(Database())
+            ->Execute(fmt::format("REPLACE INTO writer VALUES (1, 7, 4711, 'hub', {})", since_ms)),
+        IsOk());
+    const absl::Time now = kNow + absl::Milliseconds(since_ms);
+    EXPECT_TRUE(BackUpBeforeUpgrade(State(), Folder(), now)->has_value());
+  }
+}
+
 TEST_P(MigrationTest, ADamagedBackupStandsForNone) {
   MakeOld();
   const auto made = *BackUpBeforeUpgrade(State(), Folder(), kNow);

@@ -67,7 +67,7 @@ struct RunRecord {
 // One contribution to a released round, as plain runs know it.
 struct ContributionRecord {
   Institution institution;
-  Digest sha256;
+  Digest sha256;  // As in its header.
   int64_t weight = 0;
   int64_t example_count = 0;
   ClientMetrics metrics;

@@ -216,6 +216,15 @@ absl::StatusOr<int64_t> TakeOver(SqliteDatabase& database) {
   return epoch;
 }
 
+absl::StatusOr<std::optional<LastWriter>> ReadWriter(const SqliteDatabase& database) {
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   database.Prepare("SELECT epoch, pid, host, since_ms FROM writer"));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  return LastWriter{
+      .epoch = row.Int64(0), .pid = row.Int64(1), .host = row.Text(2), .since_ms = row.Int64(3)};
+}
+
 // Ends the connection unless the directory is still ours.
 absl::Status CheckIsWriter(SqliteDatabase& database, const std::filesystem::path& path,
                            int64_t epoch) {
@@ -223,13 +232,11 @@ absl::Status CheckIsWriter(SqliteDatabase& database, const std::filesystem::path
     return database.End(
         fmt::format("{} was moved, removed or replaced while this coordinator ran", path.string()));
   }
-  ASSIGN_OR_RETURN(SqliteStatement row,
-                   database.Prepare("SELECT epoch, pid, host, since_ms FROM writer"));
-  ASSIGN_OR_RETURN(const bool found, row.Step());
-  if (found && row.Int64(0) == epoch) return absl::OkStatus();
-  if (!found) return database.End(fmt::format("{} does not say who writes it", path.string()));
+  ASSIGN_OR_RETURN(const std::optional<LastWriter> last, ReadWriter(database));
+  if (!last) return database.End(fmt::format("{} does not say who writes it", path.string()));
+  if (last->epoch == epoch) return absl::OkStatus();
   const Writer other{
-      .pid = row.Int64(1), .host = row.Text(2), .since = absl::FromUnixMillis(row.Int64(3))};
+      .pid = last->pid, .host = last->host, .since = absl::FromUnixMillis(last->since_ms)};
   return database.End(fmt::format("another coordinator has taken over {}: {}", path.string(),
                                   PrintableText(ToText(other))));
 }
@@ -244,12 +251,10 @@ absl::Status WithAdvice(const absl::Status& status) {
 
 int64_t NewestSchema() { return std::ssize(kSteps); }
 
-absl::StatusOr<std::optional<int64_t>> LastEpoch(const SqliteDatabase& database) {
+absl::StatusOr<std::optional<LastWriter>> LastWriterOf(const SqliteDatabase& database) {
   ASSIGN_OR_RETURN(const int64_t version, database.SchemaVersion());
   if (version < kFirstSchemaWithWriter) return std::nullopt;
-  ASSIGN_OR_RETURN(SqliteStatement row, database.Prepare("SELECT epoch FROM writer"));
-  ASSIGN_OR_RETURN(const bool found, row.Step());
-  return found ? std::optional(row.Int64(0)) : std::nullopt;
+  return ReadWriter(database);
 }
 
 absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(

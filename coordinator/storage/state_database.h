@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -33,10 +34,20 @@ inline constexpr std::string_view kSpoolName = "spool";
 // The newest schema that this program knows.
 int64_t NewestSchema();
 
-// The epoch of the last coordinator that could write the database: of two copies that have the
-// same one, none has written since, except to change the schema. Nothing: it is of before there
-// were epochs.
-absl::StatusOr<std::optional<int64_t>> LastEpoch(const SqliteDatabase& database);
+// Who wrote the database last. Two copies that name the same one differ in nothing but their
+// schema: none has been written since. The epoch alone does not say so, as it is counted anew
+// from where a restored copy has it.
+struct LastWriter {
+  int64_t epoch = 0;
+  int64_t pid = 0;
+  std::string host;
+  int64_t since_ms = 0;
+
+  friend bool operator==(const LastWriter&, const LastWriter&) = default;
+};
+
+// Nothing: it is of before that was kept, or nobody could write it yet.
+absl::StatusOr<std::optional<LastWriter>> LastWriterOf(const SqliteDatabase& database);
 
 // Opens the database to write, with checksums on its pages: brings its schema up to date and takes
 // the writing over, under an epoch that is one higher than the last one's. Every write asks whether

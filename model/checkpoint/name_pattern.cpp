@@ -33,11 +33,27 @@ bool EndsIn(std::string_view name, std::string_view plain) {
                     [](char p, char c) { return p == '.' || p == c; });
 }
 
-// Whether `text` begins with a count of which the lowest number is left out: "{,3}", "{,}".
-bool BeginsWithHighestAlone(std::string_view text) {
-  if (!text.starts_with("{,")) return false;
-  const size_t end = text.find_first_not_of("0123456789", 2);
-  return end != std::string_view::npos && text[end] == '}';
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+// The count with which `text` begins: "{2}", "{1,}", "{,3}". Empty: it begins with none.
+std::string_view CountAt(std::string_view text) {
+  if (!text.starts_with('{')) return {};
+  const size_t end = text.find_first_not_of("0123456789,", 1);
+  if (end == std::string_view::npos || end == 1 || text[end] != '}') return {};
+  const std::string_view count = text.substr(0, end + 1);
+  return std::ranges::count(count, ',') < 2 ? count : std::string_view();
+}
+
+// RE2 takes one for its letters where the lowest number is left out or a number begins
+// with a zero, "{,3}", "{02}": with that number, and without that zero.
+std::string CountOfRe2(std::string_view count) {
+  std::string words;
+  for (size_t i = 0; i < count.size(); ++i) {
+    if (count[i] == ',' && words.back() == '{') words += '0';
+    const bool is_too_much = count[i] == '0' && !IsDigit(words.back()) && IsDigit(count[i + 1]);
+    if (!is_too_much) words += count[i];
+  }
+  return words;
 }
 
 // An expression of Python's in RE2's words. INVALID_ARGUMENT: RE2 would take it for another.
@@ -59,8 +75,10 @@ absl::StatusOr<std::string> InWordsOfRe2(std::string_view text) {
       if (rest.front() == ']' && i > *set) set.reset();
     } else if (rest.front() == '[') {
       set = i + (rest.starts_with("[^") ? 2 : 1);
-    } else if (BeginsWithHighestAlone(rest)) {
-      words += '0';
+    } else if (const std::string_view count = CountAt(rest); !count.empty()) {
+      words.pop_back();
+      words += CountOfRe2(count);
+      i += count.size() - 1;
     }
   }
   return words;

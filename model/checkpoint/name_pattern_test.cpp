@@ -71,6 +71,15 @@ TEST(NamePatternTest, TakesALowestNumberThatIsLeftOutFor0AsPythonDoes) {
   EXPECT_TRUE(Matches("[{,1}]", "x.,"));
 }
 
+TEST(NamePatternTest, TakesACountThatBeginsWithZerosForItsNumberAsPythonDoes) {
+  EXPECT_TRUE(Matches("x{02}", "xx"));
+  EXPECT_TRUE(Matches("x{00,010}", "xx"));
+  EXPECT_TRUE(Matches("x{,02}", "xx"));
+  EXPECT_FALSE(Matches("x{,02}", "xxx"));
+  EXPECT_TRUE(Matches("x{00}y", "y"));
+  for (const char* no_count : {"x{}", "x{0,1,2}", "x{02"}) EXPECT_TRUE(Matches(no_count, no_count));
+}
+
 TEST(NamePatternTest, RefusesAClassByNameWhichPythonTakesForItsLetters) {
   const auto refused = NamePattern::Create("[[:alpha:]]_proj");
   ASSERT_THAT(refused, HasCode(absl::StatusCode::kInvalidArgument));

@@ -35,6 +35,7 @@ void ReadPattern(ConfigReader& reader, const nlohmann::ordered_json& file, const
   if (object == nullptr) return;
   ConfigReader inner(*object, fmt::format("in {}", key));
   for (const auto& [text, unused] : file.at(key).items()) {
+    if (patterns.looks() > kMostLooks) break;  // Each expression takes memory, too.
     absl::StatusOr<NamePattern> pattern = NamePattern::Create(text);
     inner.Require(pattern.ok(), text, pattern.ok() ? "" : Message(pattern.status()));
     T value = {};
@@ -43,8 +44,8 @@ void ReadPattern(ConfigReader& reader, const nlohmann::ordered_json& file, const
   }
   reader.Take(inner);
   reader.Require(patterns.looks() <= kMostLooks, key,
-                 fmt::format("has more than {} expressions, or names with dots in ever other "
-                             "places; an expression can stand for many modules",
+                 fmt::format("has more than {} expressions, or names with their dots in ever "
+                             "new places; an expression can stand for many modules",
                              kMostLooks));
 }
 

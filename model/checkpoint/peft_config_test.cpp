@@ -202,6 +202,16 @@ TEST(PeftConfigTest, RefusesMoreExpressionsThanAnyModelNeedsAndTakesAsManyNames)
               HasSubstr("rank_pattern has more than 1000 expressions"));
 }
 
+// Compiled, a short one can take 60 KB.
+TEST(PeftConfigTest, ReadsNoMoreExpressionsThanItTakes) {
+  json plain = Plain();
+  for (int i = 0; i < 1'001; ++i) plain["rank_pattern"][fmt::format("q_proj|{}", i)] = 4;
+  plain["rank_pattern"]["z_("] = 4;  // The last one.
+  const auto refused = Parse(plain);
+  ASSERT_THAT(refused, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(refused.status().message()), Not(HasSubstr("z_(")));
+}
+
 TEST(PeftConfigTest, RefusesWhatIsNoObject) {
   EXPECT_THAT(Parse(json::array()), HasCode(absl::StatusCode::kInvalidArgument));
 }
