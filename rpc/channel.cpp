@@ -95,6 +95,9 @@ constexpr std::string_view kFellSilent =
 // What people can do something about, of what the RPC library says.
 std::string_view WhyUnreachable(std::string_view message) {
   constexpr std::pair<std::string_view, std::string_view> kCauses[] = {
+      {"Failed to create security handshaker",
+       "this side's certificate cannot be shown: is the file of it, of its key or of the "
+       "authority's certificate cut short, or of another key?"},
       {"Connection refused", "nobody listens there; is it running?"},
       {"DNS resolution failed", "there is no host of this name"},
       {"No route to host", "there is no way to this host"},

@@ -43,6 +43,16 @@ TEST(ExplainFailureTest, BlamesNoCertificateForACoordinatorThatStandsStill) {
   }
 }
 
+// As where a renewed certificate was copied half, or is another institution's.
+TEST(ExplainFailureTest, SaysThatOurOwnFilesAreNotGood) {
+  const absl::Status explained = ExplainFailure(
+      absl::UnavailableError("failed to connect to all addresses; last error: UNKNOWN: "
+                             "ipv4:10.1.2.3:7443: Failed to create security handshaker"),
+      "fl.example.org:7443");
+  EXPECT_THAT(std::string(explained.message()),
+              ::testing::HasSubstr("this side's certificate cannot be shown"));
+}
+
 TEST(ExplainFailureTest, SaysThatAnotherProgramListensThere) {
   const absl::Status explained = ExplainFailure(
       absl::UnavailableError("Tls handshake failed: SSL_ERROR_SSL: error:0A00010B:SSL "
