@@ -167,7 +167,9 @@ void TomlSection::Read(std::string_view key, T& field, bool required) {
     for (const auto& item : *array) field.push_back(**item.as_integer());
   } else if constexpr (std::is_same_v<T, double>) {
     if (!node->is_number()) return Reject(key, "must be a number");
-    field = *node->value<double>();
+    // value<double>() has none where a whole number has more digits than a double.
+    field = node->is_integer() ? static_cast<double>(**node->as_integer())
+                               : **node->as_floating_point();
   } else if constexpr (std::is_same_v<T, int64_t>) {
     if (!node->is_integer()) return Reject(key, "must be a whole number");
     field = **node->as_integer();
@@ -201,11 +203,23 @@ void TomlSection::Optional(std::string_view key, std::vector<int64_t>& field) {
   Read(key, field, false);
 }
 
+void TomlSection::RequiredName(std::string_view key, std::string& field) {
+  Required(key, field);
+  if (IsEmptyString(key)) Reject(key, "must not be empty");
+}
+void TomlSection::OptionalName(std::string_view key, std::string& field) {
+  Optional(key, field);
+  if (IsEmptyString(key)) Reject(key, "must not be empty; to go without it, leave the key out");
+}
+
 bool TomlSection::Has(std::string_view key) const {
   return table_ != nullptr && AsTable(table_)->contains(key);
 }
 bool TomlSection::IsString(std::string_view key) const {
   return Has(key) && AsTable(table_)->get(key)->is_string();
+}
+bool TomlSection::IsEmptyString(std::string_view key) const {
+  return IsString(key) && AsTable(table_)->get(key)->as_string()->get().empty();
 }
 bool TomlSection::IsInteger(std::string_view key) const {
   return Has(key) && AsTable(table_)->get(key)->is_integer();

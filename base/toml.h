@@ -67,13 +67,18 @@ class TomlSection {
   void Required(std::string_view key, std::vector<int64_t>& field);
 
   // Leave the field as it is when the key is absent. A whole number is taken
-  // where a double is asked for.
+  // where a double is asked for, rounded if it must be.
   void Optional(std::string_view key, std::string& field);
   void Optional(std::string_view key, int64_t& field);
   void Optional(std::string_view key, double& field);
   void Optional(std::string_view key, bool& field);
   void Optional(std::string_view key, std::vector<std::string>& field);
   void Optional(std::string_view key, std::vector<int64_t>& field);
+
+  // Of a text that names something, such as a file: an empty one is refused, because
+  // who writes `policy = ""` has not said that there is none.
+  void RequiredName(std::string_view key, std::string& field);
+  void OptionalName(std::string_view key, std::string& field);
 
   bool Has(std::string_view key) const;
   bool IsString(std::string_view key) const;
@@ -100,6 +105,8 @@ class TomlSection {
  private:
   friend class TomlDocument;
   TomlSection(TomlDocument::Content* content, const void* table, std::string name);
+
+  bool IsEmptyString(std::string_view key) const;
 
   template <typename T>
   void Read(std::string_view key, T& field, bool required);

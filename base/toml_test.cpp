@@ -53,6 +53,30 @@ TEST(TomlDocumentTest, KeepsTheFieldWhenTheTypeIsWrong) {
   EXPECT_EQ(document.Finish().message(), "plan.toml:1: rank must be a whole number");
 }
 
+TEST(TomlDocumentTest, RoundsAWholeNumberThatHasMoreDigitsThanADouble) {
+  TomlDocument document = Document("rate = 9223372036854775807\n");
+  double rate = 1;
+  document.root().Optional("rate", rate);
+  EXPECT_TRUE(document.Finish().ok()) << document.Finish();
+  EXPECT_EQ(rate, 9223372036854775808.0);
+}
+
+TEST(TomlDocumentTest, RefusesANameThatIsEmpty) {
+  TomlDocument document = Document("policy = ''\ntrain = ''\neval = 3\nkey = 'k'\n");
+  std::string policy, train, eval, key, absent;
+  TomlSection root = document.root();
+  root.OptionalName("policy", policy);
+  root.RequiredName("train", train);
+  root.OptionalName("eval", eval);
+  root.OptionalName("key", key);
+  root.OptionalName("absent", absent);
+  EXPECT_EQ(key, "k");
+  EXPECT_EQ(document.Finish().message(),
+            "plan.toml:1: policy must not be empty; to go without it, leave the key out\n"
+            "plan.toml:2: train must not be empty\n"
+            "plan.toml:3: eval must be a string in quotes");
+}
+
 TEST(TomlDocumentTest, NamesTheLineThatIsNotToml) {
   const auto document = TomlDocument::Parse("a = 1\nb = = 2\n", "plan.toml");
   ASSERT_FALSE(document.ok());

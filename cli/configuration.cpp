@@ -26,7 +26,7 @@ struct PathKey {
 std::filesystem::path ReadPath(TomlSection& root, const std::filesystem::path& folder,
                                const PathKey& key) {
   std::string text;
-  root.Optional(key.name, text);
+  root.OptionalName(key.name, text);
   if (key.flag) return *key.flag;
   return folder / (text.empty() ? key.default_path : std::filesystem::path(text));
 }

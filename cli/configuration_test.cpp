@@ -44,5 +44,12 @@ TEST(ConfigurationTest, SaysWhichKeyWasProbablyMeant) {
             "fedtune.toml:1: unknown key \"coordinater\"; did you mean coordinator?");
 }
 
+TEST(ConfigurationTest, RefusesAnEmptyNameOfAFile) {
+  const auto configuration = ParseConfiguration("key = ''\n", "fedtune.toml", {});
+  ASSERT_THAT(configuration, HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Message(configuration.status()),
+            "fedtune.toml:1: key must not be empty; to go without it, leave the key out");
+}
+
 }  // namespace
 }  // namespace fedtune

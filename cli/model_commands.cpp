@@ -12,6 +12,7 @@
 
 #include "aggregation/adapter_bytes.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
@@ -114,8 +115,15 @@ absl::Status WriteMerged(const CoordinatorConnection& connection, const Release&
                   HumanCount(static_cast<uint64_t>(release.layout.parameter_count())),
                   release.run.base_model());
   ProgressLine progress(task, clock);
-  return MergeAdapter(base, release.layout, values, out,
-                      [&progress](double fraction) { progress.Update(fraction); });
+  const Interrupt interrupt;
+  const absl::Status merged = MergeAdapter(
+      base, release.layout, values, out,
+      [&progress](double fraction) { progress.Update(fraction); }, interrupt.token());
+  if (!absl::IsCancelled(merged)) return merged;
+  return absl::CancelledError(
+      fmt::format("interrupted: what is complete is in {}{}; run the command again to go on, or "
+                  "remove that folder",
+                  out.string(), kPartialSuffix));
 }
 
 bool HasLayersOf(const AdapterLayout& layout, const BaseModelDescription& model) {

@@ -39,6 +39,12 @@ bool IsDevice(std::string_view text) {
   return text.starts_with("cuda:") && IsNumber(text.substr(5), 0, 127);
 }
 
+std::string FlagFor(std::string_view key) {
+  std::string flag = fmt::format("--{}", key);
+  std::ranges::replace(flag, '_', '-');
+  return flag;
+}
+
 // Reads file and flags into one configuration and keeps what is wrong.
 class ConfigReader {
  public:
@@ -59,12 +65,15 @@ class ConfigReader {
     flags_given_.insert(setting.flag);
   }
 
-  // Empty stays empty.
+  // Without a value the field stays as it is.
   void Path(std::string_view key, const std::optional<std::string>& flag, path& field) {
     std::string text;
-    root_.Optional(key, text);
+    root_.OptionalName(key, text);
     if (!text.empty()) field = FromFile(text);
-    if (flag) field = *flag;
+    if (!flag) return;
+    if (flag->empty())
+      RejectFlag(FlagFor(key), "must not be empty; to go without it, leave it out");
+    field = *flag;
   }
 
   path FromFile(const std::string& text) const { return folder_ / text; }
@@ -144,9 +153,9 @@ void ReadDatasets(ConfigReader& reader, ClientConfig& config) {
     DatasetConfig dataset;
     std::string train;
     std::string eval;
-    section.Required("name", dataset.name);
-    section.Required("train", train);
-    section.Optional("eval", eval);
+    section.RequiredName("name", dataset.name);
+    section.RequiredName("train", train);
+    section.OptionalName("eval", eval);
     dataset.train = reader.FromFile(train);
     if (!eval.empty()) dataset.eval = reader.FromFile(eval);
     config.datasets.push_back(std::move(dataset));

@@ -221,6 +221,26 @@ TEST(ConfigTest, RefusesADataSetWithoutFile) {
   EXPECT_THAT(ProblemWith("[[datasets]]\nname = \"a\"\n"), HasSubstr("train"));
 }
 
+TEST(ConfigTest, RefusesADataSetWithoutName) {
+  EXPECT_THAT(ProblemWith("[[datasets]]\nname = \"\"\ntrain = \"x\"\n"),
+              HasSubstr("client.toml:5: name in [datasets] must not be empty"));
+}
+
+// As of a template whose variable has no value: it would allow every run.
+TEST(ConfigTest, TakesAnEmptyNameOfAFileForNoDecision) {
+  for (const std::string key : {"policy", "federation_key", "signing_certificate", "certificate"}) {
+    EXPECT_THAT(ProblemWith(key + " = \"\"\n"),
+                HasSubstr("client.toml:4: " + key + " must not be empty"));
+  }
+  EXPECT_THAT(ProblemWith("[[datasets]]\nname = \"a\"\ntrain = \"x\"\neval = \"\"\n"),
+              HasSubstr("client.toml:7: eval in [datasets] must not be empty"));
+  ClientFlags flags;
+  flags.policy = flags.federation_key = "";
+  EXPECT_THAT(std::string(Message(Parse(kMinimal, flags).status())),
+              AllOf(HasSubstr("--policy must not be empty"),
+                    HasSubstr("--federation-key must not be empty")));
+}
+
 TEST(ConfigTest, RefusesTwoDataSetsOfOneName) {
   EXPECT_THAT(ProblemWith("[[datasets]]\nname = \"a\"\ntrain = \"x\"\n"
                           "[[datasets]]\nname = \"a\"\ntrain = \"y\"\n"),

@@ -24,7 +24,7 @@ constexpr int64_t kMostConnections = 1'000'000;
 // directory. Without either the path stays as it is.
 void ReadPath(TomlSection& root, std::string_view key, const path& folder, path& field) {
   std::string text;
-  root.Optional(key, text);
+  root.OptionalName(key, text);
   if (!text.empty()) field = folder / text;
 }
 
@@ -33,11 +33,41 @@ void Override(const std::optional<T>& flag, U& field) {
   if (flag.has_value()) field = *flag;
 }
 
+absl::Status CheckGivenPaths(const CoordinatorFlags& flags) {
+  const std::pair<std::string_view, const std::optional<std::string>&> paths[] = {
+      {"--state-dir", flags.state_dir},
+      {"--certificate", flags.certificate},
+      {"--key", flags.key},
+      {"--authority", flags.authority},
+      {"--signing-roster", flags.signing_roster},
+      {"--backup-dir", flags.backup_dir}};
+  for (const auto& [flag, path] : paths) {
+    if (!path.has_value() || !path->empty()) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{} must not be empty; to go without it, leave it out", flag));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Log::Format> ParseLogFormat(std::string_view text) {
   if (text == "text") return Log::Format::kKeyValue;
   if (text == "json") return Log::Format::kJson;
   return absl::InvalidArgumentError(
       fmt::format("log_format \"{}\" is unknown; choose text or json", text));
+}
+
+// It clears up in folders of its own, and takes what it does not know there for damage.
+absl::Status CheckBackupFolder(const CoordinatorConfig& config) {
+  const path inside =
+      config.backup_dir.lexically_normal().lexically_relative(config.state_dir.lexically_normal());
+  const path first = inside.empty() ? path() : *inside.begin();
+  if (first != "." && first != "blobs" && first != "spool" && first != "keys") {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("backup_dir is {}, which the coordinator uses for other things; choose a folder "
+                  "outside of {}, or leave backup_dir out",
+                  config.backup_dir.string(), config.state_dir.string()));
 }
 
 absl::Status CheckBackups(const CoordinatorConfig& config) {
@@ -50,7 +80,7 @@ absl::Status CheckBackups(const CoordinatorConfig& config) {
     return absl::InvalidArgumentError(fmt::format("keep_backups is {}; it must be from 1 to {}",
                                                   config.keep_backups, kMostBackups));
   }
-  return absl::OkStatus();
+  return CheckBackupFolder(config);
 }
 
 absl::Status Check(const CoordinatorConfig& config) {
@@ -94,6 +124,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   root.Optional("connections_per_address", config.connections_per_address);
   root.Optional("log_format", log_format);
   RETURN_IF_ERROR(document.Finish());
+  RETURN_IF_ERROR(CheckGivenPaths(flags));
 
   Override(flags.listen, config.listen);
   Override(flags.state_dir, config.state_dir);

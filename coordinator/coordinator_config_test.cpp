@@ -117,6 +117,28 @@ TEST(CoordinatorConfigTest, RefusesToKeepNoBackup) {
   EXPECT_THAT(Parse("state_dir = \"x\"\nkeep_backups = 0"), HasCode(kInvalid));
 }
 
+// Where it would take them for contributions, or for blobs that nobody needs.
+TEST(CoordinatorConfigTest, RefusesBackupsAmongWhatItWorksWith) {
+  for (const std::string folder : {"state", "state/", "state/blobs", "state/x/../spool/y"}) {
+    const auto config = Parse("state_dir = \"state/\"\nbackup_dir = \"" + folder + "\"\n");
+    EXPECT_THAT(Message(config.status()), HasSubstr("uses for other things")) << folder;
+  }
+  for (const std::string folder : {"state/backups", "state/spools", "states", "/mnt/state/blobs"}) {
+    EXPECT_THAT(Parse("state_dir = \"state\"\nbackup_dir = \"" + folder + "\"\n"), IsOk());
+  }
+}
+
+// As of a template whose variable has no value: it would serve plain runs alone.
+TEST(CoordinatorConfigTest, TakesAnEmptyNameOfAFileForNoDecision) {
+  EXPECT_EQ(Message(Parse("state_dir = \"state\"\nsigning_roster = \"\"\n").status()),
+            "/etc/fedtune/coordinator.toml:2: signing_roster must not be empty; to go without it, "
+            "leave the key out");
+  CoordinatorFlags flags;
+  flags.signing_roster = "";
+  EXPECT_EQ(Message(Parse("state_dir = \"state\"\n", flags).status()),
+            "--signing-roster must not be empty; to go without it, leave it out");
+}
+
 TEST(CoordinatorConfigTest, RefusesToTakeNoConnection) {
   EXPECT_THAT(Parse("state_dir = \"x\"\nconnections_per_address = 0"), HasCode(kInvalid));
 }

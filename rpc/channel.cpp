@@ -88,17 +88,26 @@ std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& option
 constexpr std::string_view kBrokeOff =
     "the connection broke off; if it does so each time, the coordinator refuses this certificate: "
     "has it expired, or is it not valid yet, by the coordinator's clock?";
+constexpr std::string_view kFellSilent =
+    "nothing comes over the connection any more: is the line cut, or does the coordinator stand "
+    "still?";
 
 // What people can do something about, of what the RPC library says.
 std::string_view WhyUnreachable(std::string_view message) {
   constexpr std::pair<std::string_view, std::string_view> kCauses[] = {
+      {"Failed to create security handshaker",
+       "this side's certificate cannot be shown: is the file of it, of its key or of the "
+       "authority's certificate cut short, or of another key?"},
       {"Connection refused", "nobody listens there; is it running?"},
       {"DNS resolution failed", "there is no host of this name"},
       {"No route to host", "there is no way to this host"},
       {"Network is unreachable", "this machine has no network"},
-      {"keepalive watchdog timeout", kBrokeOff},
+      {"keepalive watchdog timeout", kFellSilent},
       {"imeout", "there is no answer; does a firewall stop it?"},
-      {"Handshake read failed", "what listens there does not answer as a coordinator does"},
+      {"Handshake read failed",
+       "what listens there does not answer as a coordinator does: does the coordinator stand "
+       "still, or is it another program?"},
+      {"wrong version number", "what listens there is another program; is it the right port?"},
       {"Connection reset", kBrokeOff},
       {"Socket closed", kBrokeOff},
       {"Broken pipe", kBrokeOff},
@@ -189,7 +198,9 @@ absl::Status ExplainFailure(const absl::Status& status, std::string_view address
                                             WhyUnreachable(Message(status)), ByWayOf()));
 }
 
-bool BrokeOff(const absl::Status& explained) { return Mentions(explained, kBrokeOff); }
+bool BrokeOff(const absl::Status& explained) {
+  return Mentions(explained, kBrokeOff) || Mentions(explained, kFellSilent);
+}
 
 absl::Status ExplainLostConnection(const absl::Status& status, std::string_view address) {
   const bool is_answer = WhyUnreachable(Message(status)) == Message(status);

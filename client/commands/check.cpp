@@ -83,6 +83,11 @@ absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Cl
                      roster->Find(config.institution)->number, roster->version());
 }
 
+absl::StatusOr<std::string> CheckFederationKey(const ClientConfig& config) {
+  RETURN_IF_ERROR(LoadFederationKey(config).status());
+  return config.federation_key.string();
+}
+
 absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const Clock& clock) {
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
   const auto coordinator = std::make_shared<SeenCertificate>();
@@ -184,6 +189,9 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
   results.push_back(ResultOf("certificate", CheckCertificateFiles(config, clock)));
   const bool certified = results.back().status.ok();
   results.push_back(ResultOf("signing key", CheckSigningKey(config, clock)));
+  if (!config.federation_key.empty()) {
+    results.push_back(ResultOf("federation key", CheckFederationKey(config)));
+  }
   if (certified) {
     results.push_back(ResultOf("coordinator", CheckCoordinator(config, clock)));
   }

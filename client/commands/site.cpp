@@ -37,6 +37,15 @@ absl::Status CheckIsFile(const std::filesystem::path& path) {
       fmt::format("cannot read {}: it is a pipe or a device; a file is needed", path.string()));
 }
 
+absl::StatusOr<int64_t> CountIn(const std::filesystem::path& file,
+                                const ObserverOfFile& observer_of) {
+  RETURN_IF_ERROR(CheckIsFile(file));
+  const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
+  const absl::StatusOr<DatasetReport> report = ReadDataset(file, take_any, observer_of(file));
+  RETURN_IF_ERROR(OfNamedFile(report.status()));
+  return report->used;
+}
+
 }  // namespace
 
 absl::StatusOr<Policy> LoadPolicy(const ClientConfig& config) {
@@ -83,15 +92,12 @@ absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config
     return absl::InvalidArgumentError(
         "no data set is configured; add [[datasets]] with name and train to client.toml");
   }
-  const RecordTaker take_any = [](const DatasetRecord&) { return absl::OkStatus(); };
   std::vector<DatasetSize> sizes;
   for (const DatasetConfig& dataset : config.datasets) {
-    RETURN_IF_ERROR(CheckIsFile(dataset.train));
-    if (!dataset.eval.empty()) RETURN_IF_ERROR(CheckIsFile(dataset.eval));
-    const absl::StatusOr<DatasetReport> report =
-        ReadDataset(dataset.train, take_any, observer_of(dataset.train));
-    RETURN_IF_ERROR(OfNamedFile(report.status()));
-    sizes.push_back({.name = dataset.name, .example_count = report->used});
+    ASSIGN_OR_RETURN(const int64_t count, CountIn(dataset.train, observer_of));
+    // Without it every run would be declined.
+    if (!dataset.eval.empty()) RETURN_IF_ERROR(CountIn(dataset.eval, observer_of).status());
+    sizes.push_back({.name = dataset.name, .example_count = count});
   }
   return sizes;
 }

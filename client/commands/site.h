@@ -43,9 +43,9 @@ std::filesystem::path SessionJournalFile(const ClientConfig& config);
 std::filesystem::path RoundFolder(const ClientConfig& config);
 SecretBytes RoundKey(const Credentials& credentials);
 
-// The records of each data set that can be read; whether a base model can use
-// them is seen later.
-// INVALID_ARGUMENT: no data set is configured, or one has no record. Otherwise
+// The training records of each data set that can be read; whether a base model can use
+// them is seen later. Its validation records are read, too.
+// INVALID_ARGUMENT: no data set is configured, or a file has no record. Otherwise
 // as ReadDataset().
 absl::StatusOr<std::vector<DatasetSize>> CountRecords(const ClientConfig& config,
                                                       const ObserverOfFile& observer_of);

@@ -178,6 +178,16 @@ TEST_F(SiteTest, SaysWhichDataSetIsMissing) {
   EXPECT_EQ(ExitCodeFor(Count().status()), 2);
 }
 
+// Rather than at its start it would be said when the first run is declined for it.
+TEST_F(SiteTest, SaysWhichValidationRecordsAreMissingOrBad) {
+  const std::filesystem::path train = Write("a.jsonl", R"({"instruction": "i", "output": "o"})");
+  config_.datasets = {{"one", train, folder_.path() / "b.jsonl"}};
+  EXPECT_THAT(std::string(Message(Count().status())), HasSubstr("b.jsonl"));
+  EXPECT_EQ(ExitCodeFor(Count().status()), 2);
+  config_.datasets = {{"one", train, Write("c.jsonl", "no record\n")}};
+  EXPECT_THAT(std::string(Message(Count().status())), HasSubstr("c.jsonl:1"));
+}
+
 // Each run reads it anew.
 TEST_F(SiteTest, RefusesAPipeAsADataSet) {
   const std::filesystem::path pipe = folder_.path() / "pipe";

@@ -28,8 +28,16 @@ void ReadLimit(TomlSection& section, std::string_view key, int64_t& limit) {
   if (section.IsInteger(key) && limit < 1) section.Reject(key, "must be at least 1");
 }
 
+// Of an empty one nobody can tell whether all are meant, or none.
+void ReadAllowed(TomlSection& section, std::string_view key, std::vector<std::string>& allowed) {
+  section.Optional(key, allowed);
+  if (section.IsArray(key) && allowed.empty()) {
+    section.Reject(key, "must name at least one; to allow all, leave the key out");
+  }
+}
+
 void ReadBaseModels(TomlSection& section, std::vector<std::string>& base_models) {
-  section.Optional("base_models", base_models);
+  ReadAllowed(section, "base_models", base_models);
   for (const std::string& digest : base_models) {
     if (digest.starts_with("sha256:") && Digest::Parse(digest).ok()) continue;
     section.Reject("base_models",
@@ -150,7 +158,7 @@ absl::StatusOr<Policy> ParsePolicy(std::string_view toml, std::string_view sourc
   TomlSection root = document.root();
   Policy policy;
   ReadBaseModels(root, policy.base_models);
-  root.Optional("targets", policy.targets);
+  ReadAllowed(root, "targets", policy.targets);
   ReadLimit(root, "max_rank", policy.max_rank);
   ReadLimit(root, "max_rounds", policy.max_rounds);
   ReadLimit(root, "min_cohort", policy.min_cohort);

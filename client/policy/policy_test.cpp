@@ -219,6 +219,14 @@ TEST(PolicyFileTest, RefusesADigestWithoutItsKind) {
               HasSubstr("is not a digest"));
 }
 
+// All would be allowed, and whoever has written it may have meant none.
+TEST(PolicyFileTest, RefusesListsThatNameNothing) {
+  for (const std::string key : {"base_models", "targets"}) {
+    EXPECT_EQ(ProblemWith(key + " = []\n"),
+              "policy.toml:1: " + key + " must name at least one; to allow all, leave the key out");
+  }
+}
+
 TEST(PolicyFileTest, RefusesARankOfZero) {
   EXPECT_THAT(ProblemWith("max_rank = 0\n"), HasSubstr("max_rank must be at least 1"));
 }

@@ -70,6 +70,7 @@ void ClientState::Handle(const Invitation& invitation) {
   }
   run.invitation = invitation;
   run.answer.reset();
+  run.look_again_at.reset();
   duties_.push_back(Study{invitation});
 }
 
@@ -214,6 +215,7 @@ void ClientState::Handle(const Studied& report) {
   run.answer = report.answer;
   Tell(report.answer);
   if (!report.answer.accepted) Leave(run);
+  PlanToLookAgain(run);
   if (run.unheard.empty()) return;
   Handle(SecureMessage{run.assignment->id, std::exchange(run.unheard, {})});
 }
@@ -278,6 +280,7 @@ Duties ClientState::Settle() {
   FollowHours();
   StartNext();
   RetrySubmissions();
+  LookAgain();
   StopUnwanted();
   SetAlarm();
   return std::exchange(duties_, {});
@@ -356,6 +359,7 @@ void ClientState::SetAlarm() {
   };
   for (const auto& [name, run] : runs_) {
     if (run.stage == Stage::kUnsent) at_latest(run.retry_at);
+    if (run.look_again_at) at_latest(*run.look_again_at);
   }
   for (const auto& [id, stopped_at] : unwanted_) at_latest(stopped_at);
   if (queue_.empty() && !training_) return;

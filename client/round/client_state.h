@@ -113,7 +113,8 @@ using Duties = std::vector<Duty>;
 // All that a coordinator asks of one client, and where each of it stands. For
 // each run:
 //
-//   invited -> studying -> declined -> studying, when it is invited again
+//   invited -> studying -> declined -> studying, when it is invited again, or now and then
+//                                      where the reason may pass
 //                       -> accepted -> queued -> training -> submitting -> done
 //                                        ^          |            |
 //                                        +----------+------------+-- next assignment
@@ -169,13 +170,15 @@ class ClientState {
   struct RunState {
     std::optional<Invitation> invitation;
     std::optional<InvitationAnswer> answer;
-    std::optional<Assignment> assignment;  // The newest.
-    Stage stage = Stage::kIdle;            // Of the assignment.
-    std::string failure;                   // When kFailed.
-    int64_t agreed_rounds = 0;             // As AttemptFailed has it; when kFailed.
-    Bytes unheard;                         // Of an aggregation, until the run is studied.
-    absl::Duration retry_at;               // When kUnsent.
-    bool old_is_submitted = false;         // Of an earlier assignment with the same id.
+    std::optional<Assignment> assignment;         // The newest.
+    Stage stage = Stage::kIdle;                   // Of the assignment.
+    std::string failure;                          // When kFailed.
+    int64_t agreed_rounds = 0;                    // As AttemptFailed has it; when kFailed.
+    Bytes unheard;                                // Of an aggregation, until the run is studied.
+    absl::Duration retry_at;                      // When kUnsent.
+    std::optional<absl::Duration> look_again_at;  // When declined for want of something.
+    absl::Duration looks_again_after;             // As long as it was the last time.
+    bool old_is_submitted = false;                // Of an earlier assignment with the same id.
     absl::Duration progress_told_at = -absl::InfiniteDuration();
     std::optional<WorkProgress> progress;  // The newest, when kTraining.
     bool told_why_it_waits = false;
@@ -197,6 +200,7 @@ class ClientState {
   bool HasRoomFor(const std::string& run, size_t bytes) const;
   bool MakeRoomFor(const std::string& run, size_t bytes = 0);
   static bool IsDeclined(const RunState& run);
+  void PlanToLookAgain(RunState& run);
   static bool MayHaveEnded(const RunState& run);
   static std::string WithoutRoom();
   void EndAllBut(std::vector<std::string> under_way);
@@ -216,6 +220,7 @@ class ClientState {
   void FollowHours();
   void StartNext();
   void RetrySubmissions();
+  void LookAgain();
   void StopUnwanted();
   void SetAlarm();
 

@@ -18,12 +18,17 @@ namespace {
 // Of the device, in an attempt. The first may be chance.
 constexpr int64_t kMostLosses = 2;
 
+// A file that is not there, or a disk that does not answer.
+bool MayPass(const absl::Status& why) { return absl::IsNotFound(why) || absl::IsInternal(why); }
+
 }  // namespace
 
 InvitationAnswer LocalWorkshop::Study(const Invitation& invitation) {
   absl::StatusOr<RunMaterial> material = StudyRun(site_, invitation);
   if (!material.ok()) {
-    return {.run = invitation.run, .reason = std::string(Message(material.status()))};
+    return {.run = invitation.run,
+            .reason = std::string(Message(material.status())),
+            .may_pass = MayPass(material.status())};
   }
   const bool secure = material->membership.has_value();
   const int64_t example_count = secure ? 0 : static_cast<int64_t>(material->training.size());

@@ -147,6 +147,12 @@ TEST_F(LocalWorkshopTest, DeclinesWithTheReason) {
   const InvitationAnswer answer = workshop_.Study(invitation_);
   EXPECT_FALSE(answer.accepted);
   EXPECT_EQ(answer.reason, "base model sha256:77ab is not on its machine");
+  EXPECT_TRUE(answer.may_pass) << "its disk may be mounted later";
+}
+
+TEST_F(LocalWorkshopTest, DeclinesForGoodWhatCannotBeTrainedAtAll) {
+  invitation_.plan_toml = "no plan";
+  EXPECT_FALSE(workshop_.Study(invitation_).may_pass);
 }
 
 TEST_F(LocalWorkshopTest, KeepsTheContributionOfTheLastRound) {

@@ -114,6 +114,7 @@ struct InvitationAnswer {
   std::string run = {};
   bool accepted = false;
   std::string reason = {};    // For the administrator; set when declined.
+  bool may_pass = false;      // Why it is declined: something that is not there now.
   int64_t example_count = 0;  // 0 in secure runs: nobody is to know.
   bool secure = false;        // Contributions are handed in by secure aggregations.
 

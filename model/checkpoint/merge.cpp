@@ -30,18 +30,23 @@ namespace fs = std::filesystem;
 // Adds to how much has been written and tells it.
 class Meter {
  public:
-  Meter(int64_t total, int64_t written, const std::function<void(double)>& progress)
-      : total_(std::max<int64_t>(total, 1)), written_(written), progress_(progress) {}
+  Meter(int64_t total, int64_t written, const std::function<void(double)>& progress,
+        const std::stop_token& stop)
+      : total_(std::max<int64_t>(total, 1)), written_(written), progress_(progress), stop_(stop) {}
 
-  void Add(size_t bytes) {
+  // CANCELLED: nothing more is wanted.
+  absl::Status Add(size_t bytes) {
+    if (stop_.stop_requested()) return absl::CancelledError("stopped");
     written_ += static_cast<int64_t>(bytes);
     progress_(static_cast<double>(written_) / static_cast<double>(total_));
+    return absl::OkStatus();
   }
 
  private:
   const int64_t total_;
   int64_t written_;
   const std::function<void(double)>& progress_;
+  const std::stop_token& stop_;
 };
 
 absl::Status MergeShard(const Checkpoint& checkpoint, const SafetensorsFile& shard,
@@ -51,8 +56,7 @@ absl::Status MergeShard(const Checkpoint& checkpoint, const SafetensorsFile& sha
                                              plan.TensorsOf(shard), shard.metadata()));
   const auto write = [&](std::span<const std::byte> bytes) -> absl::Status {
     RETURN_IF_ERROR(writer.Append(bytes));
-    meter.Add(bytes.size());
-    return absl::OkStatus();
+    return meter.Add(bytes.size());
   };
   for (const TensorView& tensor : shard.tensors()) {
     if (plan.Drops(tensor.name)) continue;
@@ -136,7 +140,8 @@ absl::Status CheckSpace(const fs::path& folder, int64_t needed) {
 
 absl::Status MergeAdapter(const fs::path& base, const AdapterLayout& layout,
                           std::span<const float> values, const fs::path& target,
-                          const std::function<void(double fraction)>& progress) {
+                          const std::function<void(double fraction)>& progress,
+                          const std::stop_token& stop) {
   Check(values.size() == static_cast<size_t>(layout.parameter_count()),
         "an adapter has as many values as its layout");
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(base));
@@ -154,9 +159,11 @@ absl::Status MergeAdapter(const fs::path& base, const AdapterLayout& layout,
   }
   RETURN_IF_ERROR(CheckSpace(folder.path(), needed));
   RETURN_IF_ERROR(WriteOtherFiles(base, plan, folder.path()));
-  Meter meter(total, total - needed, progress);
+  Meter meter(total, total - needed, progress, stop);
   for (const SafetensorsFile* shard : left) {
-    RETURN_IF_ERROR(MergeShard(checkpoint, *shard, plan, folder.path(), meter));
+    const absl::Status merged = MergeShard(checkpoint, *shard, plan, folder.path(), meter);
+    if (absl::IsCancelled(merged)) std::move(folder).Leave();
+    RETURN_IF_ERROR(merged);
   }
   return std::move(folder).Commit();
 }

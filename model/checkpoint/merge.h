@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <span>
+#include <stop_token>
 
 #include "absl/status/status.h"
 #include "aggregation/adapter_layout.h"
@@ -21,16 +22,17 @@ namespace fedtune {
 // the model.
 //
 // `target` gets its name when it is complete; until then the files are in
-// "<target>.partial". Where an earlier call with the same base and adapter was killed,
-// the shards that it had completed are kept. `progress` is called with the share of
+// "<target>.partial". Where an earlier call with the same base and adapter was killed or
+// stopped, the shards that it had completed are kept. `progress` is called with the share of
 // bytes written.
 //
 // ALREADY_EXISTS: `target` is there and not an empty folder. NOT_FOUND: no
 // such base, or a layer that it does not have. INVALID_ARGUMENT: as MergePlan, or a
 // value too large for its type after merging. RESOURCE_EXHAUSTED: not enough space
-// (says how much is needed).
+// (says how much is needed). CANCELLED: `stop` was requested.
 absl::Status MergeAdapter(const std::filesystem::path& base, const AdapterLayout& layout,
                           std::span<const float> values, const std::filesystem::path& target,
-                          const std::function<void(double fraction)>& progress);
+                          const std::function<void(double fraction)>& progress,
+                          const std::stop_token& stop = {});
 
 }  // namespace fedtune

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -200,6 +201,26 @@ TEST_F(MergeAdapterTest, GoesOnWhereAKilledOneWas) {
     EXPECT_NE(entry.path().extension(), ".partial");
     EXPECT_NE(entry.path().filename(), ".mark");
   }
+}
+
+TEST_F(MergeAdapterTest, GoesOnWhereItWasStopped) {
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"up", 2, 1, 1, 2}});
+  const std::vector<float> values = {1, 2, 3};
+  std::stop_source stop;
+  const auto stop_in_second_shard = [&](double fraction) {
+    if (fraction > 0.7) stop.request_stop();
+  };
+  EXPECT_THAT(MergeAdapter(base_, *layout, values, target_, stop_in_second_shard, stop.get_token()),
+              HasCode(absl::StatusCode::kCancelled));
+  EXPECT_FALSE(std::filesystem::exists(target_));
+  const auto partial = folder_.path() / "merged.partial";
+  ASSERT_TRUE(std::filesystem::exists(partial / "1.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(partial / "2.safetensors"));
+  const auto written = std::filesystem::last_write_time(partial / "1.safetensors");
+  ASSERT_THAT(MergeAdapter(base_, *layout, values, target_, [](double) {}), IsOk());
+  EXPECT_EQ(std::filesystem::last_write_time(target_ / "1.safetensors"), written);
+  EXPECT_FALSE(std::filesystem::exists(partial));
 }
 
 TEST_F(MergeAdapterTest, BeginsAgainWithAnotherAdapterOrBase) {

@@ -37,6 +37,9 @@ class StagedFolder {
 
   absl::Status Commit() &&;
 
+  // What is in it stays for Resume().
+  void Leave() && { staging_.clear(); }
+
  private:
   StagedFolder(std::filesystem::path staging, std::filesystem::path target);
 

@@ -338,6 +338,20 @@ class BadInputTest(unittest.TestCase):
             with self.subTest(" ".join(map(str, command))):
                 self.refused(self.federation.run(*command, expect=2), str(nowhere))
 
+    def test_a_check_looks_at_the_federation_key_as_the_client_does(self):
+        config = ["--config", self.folder / SITES[0] / "client.toml"]
+        key = self.folder / "federation.key"
+        self.federation.run("fedtune-ca", "federation-key", "--out", key)
+        key.chmod(0o644)
+        done = self.federation.run("fedtune-client", "check", *config, "--federation-key", key,
+                                   "--json", expect=2)
+        checks = {each["what"]: each for each in json.loads(done.stdout)["checks"]}
+        self.assertEqual(checks["federation key"]["verdict"], "failed")
+        self.assertIn(f"{key} can be used by others", checks["federation key"]["detail"])
+        key.chmod(0o600)
+        done = self.federation.run("fedtune-client", "check", *config, "--federation-key", key)
+        self.assertIn(str(key), done.stdout)
+
     def test_a_folder_is_no_plan(self):
         done = self.federation.run("fedtune", "plan", "check", self.folder, expect=2)
         self.refused(done, f"cannot read {self.folder}: Is a directory")

@@ -11,10 +11,11 @@ import pathlib
 import re
 import sys
 
-# What reads a key: Optional("rank", ...), ReadWhole(section, "rank", ...), and settings
-# that are flags, too: {device, "kind", "--device"}.
+# What reads a key: Optional("rank", ...), OptionalName("eval", ...),
+# ReadWhole(section, "rank", ...), and settings that are flags, too:
+# {device, "kind", "--device"}.
 READ = re.compile(
-    r'\b(?:Optional|Required|Path|Read\w+(?:<\w+>)?)\(\s*(?:\w+,\s*){0,2}\{?"(\w+)"'
+    r'\b(?:Optional(?:Name)?|Required(?:Name)?|Path|Read\w+(?:<\w+>)?)\(\s*(?:\w+,\s*){0,2}\{?"(\w+)"'
     r'|\{(?:reader\.root\(\)|\w+), "(\w+)", "--'
     r'|\bReadPatterns\(section\.Section\("(\w+)"')
 FUNCTION = re.compile(r"^\w[^\n;]* (\w+)\(([^;{]*\) \{$.*?)^\}$", re.MULTILINE | re.DOTALL)
