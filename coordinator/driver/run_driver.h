@@ -10,7 +10,6 @@
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +26,7 @@
 #include "coordinator/driver/release/global_adapter.h"
 #include "coordinator/driver/release/pending_release.h"
 #include "coordinator/driver/release/stored_optimizer_state.h"
+#include "coordinator/driver/run_log.h"
 #include "coordinator/driver/run_messages.h"
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/driver/run_time.h"
@@ -166,8 +166,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   }
   void CarryOut(const OpenAggregation& effect);
   void CarryOut(const Release& effect);
-  void CarryOut(const ReportFault& effect);
-  void CarryOut(const ReportSuspect& effect);
+  void CarryOut(const ReportFault& effect) { log_.Fault(effect); }
+  void CarryOut(const ReportSuspect& effect) { log_.Suspect(effect); }
   void CarryOut(const EndRun& effect);
   AttemptSum SumFor(const OpenAggregation& effect) const;
 
@@ -177,8 +177,6 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
 
   // With it or without.
   void TryToStore(const RunEnding& ending, bool again);
-  void Warn(std::string_view event, const absl::Status& why);
-  void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
   void StandStillForTheStore(const absl::Status& why);
   // Has `then` called on a thread of the work queue, without the lock.
   void OnceTheStoreHasRested(std::function<void()> then);
@@ -215,6 +213,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   const AdapterLayout layout_;
   const RoutingShape routing_;
   const RunMessages messages_;
+  const RunLog log_;
   const std::shared_ptr<RunWatchers> watchers_;
   const std::shared_ptr<RunTime> time_;
   ContributionArrivals arrivals_;

@@ -9,7 +9,6 @@
 #include "base/status.h"
 #include "coordinator/driver/release/pending_release.h"
 #include "coordinator/driver/run_driver.h"
-#include "fmt/format.h"
 
 namespace fedtune {
 namespace {
@@ -58,7 +57,7 @@ void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending, bool
 
 void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bool again,
                               const absl::Status& why) {
-  if (!again) Warn("the run waits until its release can be stored", why);
+  if (!again) log_.Warn("the run waits until its release can be stored", why);
   StandStillForTheStore(why);
   OnceTheStoreHasRested([this, pending] { MakeRelease(pending, true); });
 }
@@ -70,7 +69,7 @@ void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
     return Receive(ReleaseFailed{.reason = std::string(Message(why)),
                                  .is_impossible_sum = absl::IsOutOfRange(why)});
   }
-  TellLost(lost, why);
+  log_.Lost(lost, why);
   const std::lock_guard lock(mutex_);
   contributions_.Open(pending.TakeSum());
   ReceiveLocked(ContributionsLost{std::move(lost)});
@@ -84,16 +83,7 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
   record_.adapter = record.adapter;
   record_.rounds_done = record.summary.round + 1;
   last_release_ = record;
-  if (!record.summary.burnt.empty()) {
-    around_.log.Warning("round burnt: it is over, and the adapter is as it was",
-                        {Field("run", id().value), Field("round", record.summary.round + 1),
-                         Field("why", record.summary.burnt)});
-  }
-  around_.log.Info("round released",
-                   {Field("run", id().value), Field("round", record.summary.round + 1),
-                    Field("contributions", record.summary.contributions),
-                    Field("loss", fmt::format("{:.4f}", record.summary.training_loss)),
-                    Field("adapter", record.adapter.ToHex().substr(0, 12))});
+  log_.Released(record);
   ReceiveLocked(Released{
       .round = record.summary.round, .adapter = record.adapter, .counted = record.summary});
 }
