@@ -41,7 +41,7 @@ class LostContributionTest : public testing::HeldRunFixture {
   LostContributionTest() {
     for (const Institution& client : {kAda, kBea}) Connect(client);
     NewHeldProcess(store_);
-    absl::StatusOr<RunDriver::Parts> parts =
+    absl::StatusOr<RunParts> parts =
         PartsOf("count = 1\nquorum = 1\ndeadline = \"10m\"", LargeModelJson());
     run_ = *runs_->Start(*std::move(parts));
     for (const Institution& client : {kAda, kBea}) run_->Receive(client, RunAccepted{10});

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
-#include "coordinator/driver/run_parts.h"
+#include "coordinator/driver/roster_setting.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
 
@@ -25,20 +25,6 @@ RunTexts TextsOf(const RunRecord& record, const Plan& plan, const SigningRoster*
           .layout_json = record.layout_json,
           .base_digest = record.base_digest,
           .signing_roster = secure ? roster->text() : ""};
-}
-
-SecureSetting SecureSettingOf(const RunRecord& record, const Plan& plan,
-                              const SigningRoster& roster) {
-  SecureSetting setting{.federation = roster.federation(),
-                        .plan_toml = record.plan_toml,
-                        .base_digest = record.base_digest,
-                        .roster = roster.digest()};
-  for (const SigningRosterEntry& entry : roster.entries()) {
-    if (entry.suite != plan.secure.suite) continue;
-    setting.numbers[Institution{entry.institution}] = entry.number;
-    setting.signing_keys[entry.number] = entry.public_key;
-  }
-  return setting;
 }
 
 // A large adapter that is stored is read from its file from now on: the system has the
@@ -61,7 +47,7 @@ bool Decides(const ClientEvent& event) {
 
 }  // namespace
 
-RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
+RunDriver::RunDriver(RunParts parts, const RunSurroundings& surroundings)
     : around_(surroundings),
       plan_(std::move(parts.plan)),
       layout_(std::move(parts.layout)),
@@ -81,7 +67,7 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
   if (optimizer_.sums == nullptr) optimizer_.sums = SumsOf(*adapter_, optimizer_);
 }
 
-std::shared_ptr<RunDriver> RunDriver::Create(Parts parts, const RunSurroundings& surroundings) {
+std::shared_ptr<RunDriver> RunDriver::Create(RunParts parts, const RunSurroundings& surroundings) {
   return std::shared_ptr<RunDriver>(new RunDriver(std::move(parts), surroundings));
 }
 

@@ -29,6 +29,7 @@
 #include "coordinator/driver/run_log.h"
 #include "coordinator/driver/run_messages.h"
 #include "coordinator/driver/run_overview.h"
+#include "coordinator/driver/run_parts.h"
 #include "coordinator/driver/run_time.h"
 #include "coordinator/driver/run_watchers.h"
 #include "coordinator/driver/timer_queue.h"
@@ -65,19 +66,7 @@ struct RunSurroundings {
 // Thread-safe: one lock for the run and its sum.
 class RunDriver : public std::enable_shared_from_this<RunDriver> {
  public:
-  struct Parts {
-    RunRecord record;
-    Plan plan;
-    AdapterLayout layout;
-    RoutingShape routing;                  // Of the base model.
-    std::optional<GlobalAdapter> adapter;  // The newest; always set.
-    StoredOptimizerState optimizer;        // As it was after that one.
-    std::optional<ResumePoint> resume;
-    std::vector<std::string> journal;  // Of the open attempt, as stored.
-    std::optional<ReleaseRecord> last_release;
-  };
-
-  static std::shared_ptr<RunDriver> Create(Parts parts, const RunSurroundings& surroundings);
+  static std::shared_ptr<RunDriver> Create(RunParts parts, const RunSurroundings& surroundings);
 
   // Begins a new run, stored before any client hears of it, or goes on with one.
   // Until then all other calls but id() do nothing or fail.
@@ -149,7 +138,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void Watch(std::weak_ptr<RunWatcher> watcher) { watchers_->Add(std::move(watcher)); }
 
  private:
-  RunDriver(Parts parts, const RunSurroundings& surroundings);
+  RunDriver(RunParts parts, const RunSurroundings& surroundings);
 
   // With mutex_ held.
   absl::StatusOr<Run> GoOn(Run::Options options, absl::Duration now, Effects& effects);

@@ -58,8 +58,8 @@ class StoredRunFixture : public ::testing::Test {
   }
 
   // A run whose plan says this of its rounds.
-  absl::StatusOr<RunDriver::Parts> PartsOf(std::string_view rounds,
-                                           std::string base_model_json = TinyModelJson()) {
+  absl::StatusOr<RunParts> PartsOf(std::string_view rounds,
+                                   std::string base_model_json = TinyModelJson()) {
     return PartsOfNewRun({.request_id = "first",
                           .plan_toml = fmt::format(kPlan, rounds),
                           .base_model_json = std::move(base_model_json),
