@@ -194,7 +194,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending, bool again);
   void TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bool again,
                      const absl::Status& why);
-  void GiveUp(PendingRelease& pending, const absl::Status& why);
+  void AskAgain(PendingRelease& pending, PendingRelease::LostSome lost);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
 
   const RunSurroundings around_;

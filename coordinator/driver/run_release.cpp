@@ -3,22 +3,14 @@
 // From a complete round to the next one: what a run does about its pending release.
 
 #include <memory>
-#include <string>
 #include <utility>
+#include <variant>
 
-#include "base/status.h"
+#include "base/overloaded.h"
 #include "coordinator/driver/release/pending_release.h"
 #include "coordinator/driver/run_driver.h"
 
 namespace fedtune {
-namespace {
-
-// Whether the store may take later what it does not take now.
-bool MayPass(const absl::Status& stored) {
-  return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
-}
-
-}  // namespace
 
 void RunDriver::CarryOut(const Release& effect) {
   const PendingRelease::Setting setting{.run = id(),
@@ -36,23 +28,20 @@ void RunDriver::CarryOut(const Release& effect) {
 }
 
 void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending, bool again) {
-  const absl::Status made = pending->Make();
-  if (MayPass(made)) return TryAgainLater(pending, again, made);
-  if (!made.ok()) return GiveUp(*pending, made);
-  const Release& effect = pending->effect();
-  if (pending->only_counts()) {
-    return Receive(Released{
-        .round = effect.summary.round, .adapter = effect.incoming, .counted = effect.summary});
-  }
-  Traffic traffic;
-  {
+  const auto traffic = [this] {
     const std::lock_guard lock(mutex_);
-    traffic = record_.traffic;
-  }
-  const absl::StatusOr<ReleaseRecord> stored = pending->Store(traffic, around_.clock.Now());
-  if (MayPass(stored.status())) return TryAgainLater(pending, again, stored.status());
-  if (!stored.ok()) return Receive(ReleaseFailed{std::string(Message(stored.status()))});
-  Publish(*pending, *stored);
+    return record_.traffic;
+  };
+  PendingRelease::Outcome outcome = pending->Complete(traffic, around_.clock);
+  std::visit(
+      Overloaded{[&](const ReleaseRecord& stored) { Publish(*pending, stored); },
+                 [&](Released& counted) { Receive(std::move(counted)); },
+                 [&](const PendingRelease::StoreRefuses& refuses) {
+                   TryAgainLater(pending, again, refuses.why);
+                 },
+                 [&](PendingRelease::LostSome& lost) { AskAgain(*pending, std::move(lost)); },
+                 [&](ReleaseFailed& failed) { Receive(std::move(failed)); }},
+      outcome);
 }
 
 void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bool again,
@@ -63,16 +52,11 @@ void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bo
 }
 
 // What the disk has lost is asked for again.
-void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
-  std::vector<Institution> lost = pending.TakeOutLost();
-  if (lost.empty()) {
-    return Receive(ReleaseFailed{.reason = std::string(Message(why)),
-                                 .is_impossible_sum = absl::IsOutOfRange(why)});
-  }
-  log_.Lost(lost, why);
+void RunDriver::AskAgain(PendingRelease& pending, PendingRelease::LostSome lost) {
+  log_.Lost(lost.from, lost.why);
   const std::lock_guard lock(mutex_);
   contributions_.Open(pending.TakeSum());
-  ReceiveLocked(ContributionsLost{std::move(lost)});
+  ReceiveLocked(ContributionsLost{std::move(lost.from)});
 }
 
 void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& record) {
