@@ -68,7 +68,7 @@ absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesy
 // A read-only view of a file that is paged in on first use. Movable.
 class MappedFile {
  public:
-  // NOT_FOUND, PERMISSION_DENIED; an empty file is allowed.
+  // Errors as ReadFile(). An empty file is allowed.
   static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
 
   MappedFile(MappedFile&& other) noexcept;
