@@ -19,7 +19,7 @@ enum class CpuLevel : uint8_t {
 };
 
 // "portable", "avx512", "avx512_bf16" or "amx_bf16"; the highest level for an empty text.
-// InvalidArgument for another name, which says what is known.
+// INVALID_ARGUMENT: another name; says which are known.
 absl::StatusOr<CpuLevel> ParseCpuLimit(std::string_view name);
 
 // The highest level that this CPU has and that the environment variable FEDTUNE_CPU

@@ -4,22 +4,24 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 namespace fedtune {
 
 // Owns a file descriptor, as open() and its kind return it, and closes it at the
-// end; of one below 0, an error of theirs, nothing is closed.
+// end; of one below 0, an error of theirs, nothing is closed. Movable.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
   int get() const { return fd_; }
 
  private:
-  const int fd_;
+  int fd_;
 };
 
 }  // namespace fedtune

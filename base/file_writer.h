@@ -34,7 +34,8 @@ class FileWriter {
   // RESOURCE_EXHAUSTED: the disk is full.
   absl::Status Write(std::span<const uint8_t> bytes);
 
-  // The file is on the disk, under its name, when this returns.
+  // The file is on the disk, under its name, when this returns. RESOURCE_EXHAUSTED: the disk is
+  // full. Others as ErrnoToStatus().
   absl::Status Commit() &&;
 
  private:

@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +14,7 @@
 
 #include "base/descriptor.h"
 #include "base/exit_code.h"
+#include "base/opened_file.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -178,19 +178,10 @@ absl::Status MakeDirectories(const std::filesystem::path& path) {
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  // Without waiting for who writes into a pipe.
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
-  struct stat status;
-  if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
-  if (S_ISDIR(status.st_mode)) return ErrnoToStatus(EISDIR, "read", path);
-  if (!S_ISREG(status.st_mode)) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot read {}: it is a pipe or a device; a file is needed", path.string()));
-  }
-  const auto size = static_cast<size_t>(status.st_size);
+  ASSIGN_OR_RETURN(const OpenedFile file, OpenToRead(path));
+  const auto size = static_cast<size_t>(file.status.st_size);
   if (size == 0) return MappedFile({});
-  void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor.get(), 0);
   if (start == MAP_FAILED) return ErrnoToStatus(errno, "map", path);
   return MappedFile({static_cast<const std::byte*>(start), size});
 }

@@ -35,6 +35,7 @@ absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_
 absl::Status CopyFileDurably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // Gives `from` the name `to`, in the same file system, and syncs the folder of `to`.
+// Errors as ErrnoToStatus().
 absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // INVALID_ARGUMENT or PERMISSION_DENIED when a folder cannot be made.
@@ -62,13 +63,14 @@ absl::Status WriteAt(int fd, uint64_t offset, std::span<const std::byte> bytes,
 absl::Status ReadAt(int fd, uint64_t offset, std::span<std::byte> bytes,
                     const std::filesystem::path& path);
 
-// Turns errno into a status that names `path` and what to do.
+// Turns errno into a status that names `path` and what to do: NOT_FOUND, PERMISSION_DENIED,
+// RESOURCE_EXHAUSTED (the disk is full), INVALID_ARGUMENT (it is a folder), else INTERNAL.
 absl::Status ErrnoToStatus(int error, std::string_view action, const std::filesystem::path& path);
 
 // A read-only view of a file that is paged in on first use. Movable.
 class MappedFile {
  public:
-  // NOT_FOUND, PERMISSION_DENIED; an empty file is allowed.
+  // Errors as ReadFile(). An empty file is allowed.
   static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
 
   MappedFile(MappedFile&& other) noexcept;

@@ -14,6 +14,8 @@
 
 namespace fedtune {
 
+class TomlSection;
+
 // Reads a TOML file into plain fields and finds what is wrong with it: syntax,
 // missing keys, wrong types, and keys nobody asked for, each with its line and,
 // for a misspelt key, the one that was probably meant.
@@ -27,14 +29,12 @@ namespace fedtune {
 //   RETURN_IF_ERROR(document.Finish());
 //
 // Not thread-safe. Sections must not outlive their document.
-class TomlSection;
-
 class TomlDocument {
  public:
   // INVALID_ARGUMENT: not TOML; the message has source and line.
   static absl::StatusOr<TomlDocument> Parse(std::string_view text, std::string_view source);
 
-  // Reads and parses a file.
+  // The same of a file. Other errors: as ReadFile().
   static absl::StatusOr<TomlDocument> Load(const std::filesystem::path& path);
 
   TomlDocument(TomlDocument&&) noexcept;

@@ -124,12 +124,11 @@ class RealHub final : public Hub {
   absl::Status Resume() { return driver_.runs.ResumeAll(); }
 
   absl::Status StartRun() override {
-    ASSIGN_OR_RETURN(RunDriver::Parts parts,
-                     PartsOfNewRun({.request_id = "simulation",
-                                    .plan_toml = options_.plan_toml,
-                                    .base_model_json = options_.base_model_json,
-                                    .started_by = "simulation"},
-                                   kRun, federation_, clock_.Now()));
+    ASSIGN_OR_RETURN(RunParts parts, PartsOfNewRun({.request_id = "simulation",
+                                                    .plan_toml = options_.plan_toml,
+                                                    .base_model_json = options_.base_model_json,
+                                                    .started_by = "simulation"},
+                                                   kRun, federation_, clock_.Now()));
     return driver_.runs.Start(std::move(parts)).status();
   }
 

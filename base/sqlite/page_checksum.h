@@ -55,6 +55,8 @@ enum class Checksums {
   kAll,
   kHidden,  // Says none, but a bit was flipped: the rest of the page is sealed.
 };
+
+// Errors as ErrnoToStatus(): the file cannot be read.
 absl::StatusOr<Checksums> ChecksumsOf(const std::filesystem::path& path);
 
 }  // namespace fedtune

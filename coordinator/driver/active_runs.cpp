@@ -9,6 +9,7 @@
 #include "base/exit_code.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "coordinator/driver/roster_setting.h"
 #include "coordinator/driver/run_overview.h"
 #include "coordinator/driver/run_parts.h"
 #include "fmt/format.h"
@@ -40,7 +41,7 @@ RunSurroundings ActiveRuns::Surroundings() {
 }
 
 // In the map before it begins: no change of a connection is missed between.
-absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunDriver::Parts parts) {
+absl::StatusOr<std::shared_ptr<RunDriver>> ActiveRuns::Start(RunParts parts) {
   const std::shared_ptr<RunDriver> driver = RunDriver::Create(std::move(parts), Surroundings());
   {
     const std::lock_guard lock(mutex_);
@@ -99,7 +100,7 @@ absl::Status ActiveRuns::CheckCanResume(const std::vector<RunRecord>& records) c
 
 absl::Status ActiveRuns::Resume(const RunId& id) {
   ASSIGN_OR_RETURN(const RunRecord record, parts_.store.Get(id));
-  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, parts_.store));
+  ASSIGN_OR_RETURN(RunParts parts, PartsOfStoredRun(record, parts_.store));
   return Start(std::move(parts)).status();
 }
 

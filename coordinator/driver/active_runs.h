@@ -49,7 +49,7 @@ class ActiveRuns {
   ActiveRuns(Parts parts, Queues queues) : parts_(std::move(parts)), queues_(std::move(queues)) {}
 
   // As RunDriver::Begin().
-  absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunDriver::Parts parts);
+  absl::StatusOr<std::shared_ptr<RunDriver>> Start(RunParts parts);
 
   // Goes on with every stored run that has not ended, within its round; what cannot
   // go on is stored as failed, with the reason. Call it once, before clients connect.

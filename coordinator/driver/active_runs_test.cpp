@@ -183,7 +183,7 @@ TEST_F(ActiveRunsTest, ARunIsUnderWayForWhomItsPlanAdmits) {
 
 TEST_F(ActiveRunsTest, ARunThatCouldNotBeginIsNotUnderWay) {
   ASSERT_THAT(runs_->ResumeAll(), IsOk());
-  ASSERT_THAT(runs_->Start(*PartsOf("count = 2\nquorum = 2")),
+  ASSERT_THAT(runs_->Start(*PartsOf({.rounds = "count = 2\nquorum = 2"})),
               HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(runs_->UnderWayFor(kAda), Optional(IsEmpty()));
 }

@@ -129,7 +129,7 @@ class BurntRowTest : public testing::StoredRunFixture {
   BurntRowTest() {
     lines_.Connect(kAda, std::make_shared<SilentLine>());
     NewProcess(store_);
-    const auto parts = PartsOf("count = 9\nquorum = 1");
+    const auto parts = PartsOf({.rounds = "count = 9\nquorum = 1"});
     EXPECT_THAT(parts, IsOk());
     EXPECT_THAT(stored_->Insert(parts->record, {AdaHasAccepted()}, parts->adapter->bytes()),
                 IsOk());

@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "coordinator/driver/driver.h"
-#include "coordinator/storage/sqlite_federation_store.h"
-#include "coordinator/storage/sqlite_run_store.h"
-#include "coordinator/storage/state_database.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/stored_run.h"
-#include "tests/support/temporary_directory.h"
 
 namespace fedtune {
 namespace {
@@ -25,23 +21,15 @@ using testing::HasCode;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-class ClientGatewayTest : public ::testing::Test {
+class ClientGatewayTest : public testing::StoredRunFixture {
  protected:
-  const testing::TemporaryDirectory directory_;
-  const std::shared_ptr<StateDatabase> state_ =
-      *OpenStateDatabase(directory_.path() / kDatabaseName);
-  const std::unique_ptr<RunStore> store_ =
-      *SqliteRunStore::Open(state_, {.blobs = directory_.path() / kBlobsName});
-  SqliteFederationStore federation_store_{state_};
-  const Spool spool_ = *Spool::Open(directory_.path() / "spool");
-  const SystemClock clock_ = {};
   std::vector<std::string> logged_;
-  Log log_{[this](std::string_view line) { logged_.emplace_back(line); }};
-  Driver driver_{{.run_store = *store_,
-                  .federation_store = federation_store_,
+  Log remembering_log_{[this](std::string_view line) { logged_.emplace_back(line); }};
+  Driver driver_{{.run_store = *stored_,
+                  .federation_store = catalogue_,
                   .spool = spool_,
                   .clock = clock_,
-                  .log = log_},
+                  .log = remembering_log_},
                  ActiveRuns::Threads(clock_)};
 };
 
@@ -88,34 +76,13 @@ class ClientInARoundTest : public ClientGatewayTest {
       client.institution = {name};
       driver_.gateway.Connect(client, std::make_shared<testing::SilentLine>());
     }
-    const StartRequest request{.request_id = "first",
-                               .plan_toml = kPlan,
-                               .base_model_json = testing::TinyModelJson(),
-                               .started_by = "grace"};
     const auto run =
-        driver_.runs.Start(*PartsOfNewRun(request, kRun, federation_store_, clock_.Now()));
+        driver_.runs.Start(*PartsOf({.rounds = "count = 1\nquorum = 1\ndeadline = \"60s\""}));
     for (const char* name : {"ada", "bea"}) (*run)->Receive({name}, RunAccepted{10});
     logged_.clear();
   }
 
   ~ClientInARoundTest() override { driver_.runs.Shutdown(); }
-
-  static constexpr char kPlan[] = R"(name = "icd10"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = 1
-quorum = 1
-deadline = "60s"
-[aggregation]
-mode = "plain"
-method = "fedit"
-)";
-  const RunId kRun{"run-0001"};
 };
 
 TEST_F(ClientInARoundTest, IsNamedInTheLogWhenItFails) {

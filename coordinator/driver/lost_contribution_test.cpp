@@ -41,8 +41,8 @@ class LostContributionTest : public testing::HeldRunFixture {
   LostContributionTest() {
     for (const Institution& client : {kAda, kBea}) Connect(client);
     NewHeldProcess(store_);
-    absl::StatusOr<RunDriver::Parts> parts =
-        PartsOf("count = 1\nquorum = 1\ndeadline = \"10m\"", LargeModelJson());
+    absl::StatusOr<RunParts> parts =
+        PartsOf({.rounds = "count = 1\nquorum = 1\ndeadline = \"10m\""}, LargeModelJson());
     run_ = *runs_->Start(*std::move(parts));
     for (const Institution& client : {kAda, kBea}) run_->Receive(client, RunAccepted{10});
     EXPECT_THAT(AdaContributes(), IsOk());

@@ -63,9 +63,8 @@ absl::StatusOr<RunOverview> RunAdministration::Start(const StartRequest& request
 
 absl::StatusOr<RunOverview> RunAdministration::StartNew(const StartRequest& request) {
   ASSIGN_OR_RETURN(RunId id, NewRunId());
-  ASSIGN_OR_RETURN(
-      RunDriver::Parts parts,
-      PartsOfNewRun(request, std::move(id), parts_.federation_store, parts_.clock.Now()));
+  ASSIGN_OR_RETURN(RunParts parts, PartsOfNewRun(request, std::move(id), parts_.federation_store,
+                                                 parts_.clock.Now()));
   if (!request.base_model_json.empty()) RETURN_IF_ERROR(AddToCatalogue(parts.record));
   ASSIGN_OR_RETURN(const std::shared_ptr<RunDriver> driver, parts_.runs.Start(std::move(parts)));
   return driver->overview();
@@ -125,7 +124,7 @@ absl::StatusOr<RunOverview> RunAdministration::Retry(const RunId& run) {
         fmt::format("the end of {} is not stored yet; try again in a moment", run.value));
   }
   ASSIGN_OR_RETURN(const RunRecord record, parts_.run_store.Get(run));
-  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfRetriedRun(record, parts_.run_store));
+  ASSIGN_OR_RETURN(RunParts parts, PartsOfRetriedRun(record, parts_.run_store));
   ASSIGN_OR_RETURN(const std::shared_ptr<RunDriver> driver, parts_.runs.Start(std::move(parts)));
   return driver->overview();
 }

@@ -28,7 +28,7 @@ struct ClientOverview {
 };
 
 // Everything that administrators do with the coordinator, once it is known who
-// they are. Thread-safe.
+// they are. Thread-safe. Errors that are not named: of the store.
 class RunAdministration {
  public:
   // What it refers to must outlive it.
@@ -67,7 +67,7 @@ class RunAdministration {
   // NOT_FOUND: none. INVALID_ARGUMENT: several; names them.
   absl::StatusOr<RunId> Resolve(std::string_view prefix) const;
 
-  // Newest first, without clients and releases of runs that have ended.
+  // Newest first. Those that have ended are without their last release and round.
   absl::StatusOr<std::vector<RunOverview>> List() const;
 
   // NOT_FOUND: no such run.

@@ -182,20 +182,12 @@ void RunDriver::Lose(const ContributionBody& body, const absl::Status& why) {
   if (const auto* delta = std::get_if<VerifiedValues>(&body)) {
     std::vector<Institution> lost = contributions_.TakeOut(*delta->values);
     if (lost.empty()) return;
-    TellLost(lost, why);
+    log_.Lost(lost, why);
     return ReceiveLocked(ContributionsLost{std::move(lost)});
   }
   if (!contributions_.Has(*std::get<std::shared_ptr<MaskedElements>>(body))) return;
-  Warn("a contribution that had been taken is lost", why);
+  log_.Warn("a contribution that had been taken is lost", why);
   ReceiveLocked(ReleaseFailed{std::string(Message(why))});
-}
-
-void RunDriver::TellLost(const std::vector<Institution>& lost, const absl::Status& why) {
-  for (const Institution& from : lost) {
-    around_.log.Warning(
-        "a contribution that had been taken is lost",
-        {Field("run", id().value), Field("client", from.value), Field("why", Message(why))});
-  }
 }
 
 }  // namespace fedtune

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
-#include "coordinator/driver/run_parts.h"
+#include "coordinator/driver/roster_setting.h"
 #include "fmt/format.h"
 #include "plan/secure_session.h"
 
@@ -25,20 +25,6 @@ RunTexts TextsOf(const RunRecord& record, const Plan& plan, const SigningRoster*
           .layout_json = record.layout_json,
           .base_digest = record.base_digest,
           .signing_roster = secure ? roster->text() : ""};
-}
-
-SecureSetting SecureSettingOf(const RunRecord& record, const Plan& plan,
-                              const SigningRoster& roster) {
-  SecureSetting setting{.federation = roster.federation(),
-                        .plan_toml = record.plan_toml,
-                        .base_digest = record.base_digest,
-                        .roster = roster.digest()};
-  for (const SigningRosterEntry& entry : roster.entries()) {
-    if (entry.suite != plan.secure.suite) continue;
-    setting.numbers[Institution{entry.institution}] = entry.number;
-    setting.signing_keys[entry.number] = entry.public_key;
-  }
-  return setting;
 }
 
 // A large adapter that is stored is read from its file from now on: the system has the
@@ -61,13 +47,14 @@ bool Decides(const ClientEvent& event) {
 
 }  // namespace
 
-RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
+RunDriver::RunDriver(RunParts parts, const RunSurroundings& surroundings)
     : around_(surroundings),
       plan_(std::move(parts.plan)),
       layout_(std::move(parts.layout)),
       routing_(parts.routing),
       messages_(parts.record.id, TextsOf(parts.record, plan_, surroundings.signing_roster.get()),
                 surroundings.lines, surroundings.log),
+      log_(parts.record.id, surroundings.log),
       watchers_(std::make_shared<RunWatchers>(surroundings.timers)),
       time_(std::make_shared<RunTime>(surroundings.clock, surroundings.timers, watchers_)),
       record_(std::move(parts.record)),
@@ -80,7 +67,7 @@ RunDriver::RunDriver(Parts parts, const RunSurroundings& surroundings)
   if (optimizer_.sums == nullptr) optimizer_.sums = SumsOf(*adapter_, optimizer_);
 }
 
-std::shared_ptr<RunDriver> RunDriver::Create(Parts parts, const RunSurroundings& surroundings) {
+std::shared_ptr<RunDriver> RunDriver::Create(RunParts parts, const RunSurroundings& surroundings) {
   return std::shared_ptr<RunDriver>(new RunDriver(std::move(parts), surroundings));
 }
 
@@ -110,11 +97,10 @@ absl::Status RunDriver::Begin() {
   }
   if (is_retried) RETURN_IF_ERROR(around_.store.Reopen(id(), OfRetriedRun()));
   run_.emplace(std::move(run));
-  around_.log.Info(is_new       ? "run started"
-                   : is_retried ? "run is tried again"
-                                : "run goes on",
-                   {Field("run", id().value), Field("plan", plan_.name),
-                    Field("rounds_done", view.rounds_done), Field("clients", view.clients.size())});
+  log_.Begins(is_new       ? "run started"
+              : is_retried ? "run is tried again"
+                           : "run goes on",
+              plan_.name, view);
   const bool is_journal_of_before = journal_.is_open();
   Follow(std::move(effects), now);
   if (is_journal_of_before) journal_.Note(now, NewProcess{});
@@ -136,7 +122,7 @@ absl::StatusOr<Run> RunDriver::GoOn(Run::Options options, absl::Duration now, Ef
     if (!absl::IsDataLoss(run.status())) return run;
     why = run.status();
   }
-  Warn("the round cannot go on where it was", why);
+  log_.Warn("the round cannot go on where it was", why);
   journal_.Close();
   restored_.clear();
   effects.clear();
@@ -179,7 +165,7 @@ void RunDriver::StoreAnswers() {
     if (auto view = run_->ViewOf(institution)) clients.push_back(*std::move(view));
   }
   const absl::Status stored = around_.store.SaveClients(id(), clients);
-  if (!stored.ok()) Warn("clients' answers could not be stored", stored);
+  if (!stored.ok()) log_.Warn("clients' answers could not be stored", stored);
   stored_answers_ = true;
   around_.timers.After(kAnswersTogether, [weak = weak_from_this()] {
     const auto self = weak.lock();
@@ -204,10 +190,6 @@ void RunDriver::ReceiveLocked(RunEvent event) {
     journal_.Note(now, event);
   }
   Follow(run_->Receive(std::move(event), now), now);
-}
-
-void RunDriver::Warn(std::string_view event, const absl::Status& why) {
-  around_.log.Warning(event, {Field("run", id().value), Field("why", Message(why))});
 }
 
 absl::Status RunDriver::Stop(std::string reason) {
@@ -236,12 +218,13 @@ absl::Status RunDriver::SetPause(std::optional<std::string> pause) {
   }
   RETURN_IF_ERROR(around_.store.SetPause(id(), pause));
   record_.pause = pause;
-  around_.log.Info(pause.has_value() ? "run pauses" : "run is resumed",
-                   {Field("run", id().value), Field("reason", pause.value_or(""))});
-  const absl::Duration now = time_->Now();
-  RunEvent event = ResumeRequested{};
-  if (pause.has_value()) event = PauseRequested{*pause};
-  Follow(run_->Receive(std::move(event), now), now);
+  if (pause.has_value()) {
+    log_.Pauses(*pause);
+    ReceiveLocked(PauseRequested{*std::move(pause)});
+  } else {
+    log_.Resumes();
+    ReceiveLocked(ResumeRequested{});
+  }
   return absl::OkStatus();
 }
 
@@ -300,7 +283,7 @@ void RunDriver::StoreThenSend() {
 
 void RunDriver::StoreLater(const absl::Status& why) {
   if (!std::exchange(told_store_refuses_, true)) {
-    Warn("the run waits until its round's journal can be stored", why);
+    log_.Warn("the run waits until its round's journal can be stored", why);
   }
   store_refuses_ = true;
   StandStillForTheStore(why);
@@ -338,7 +321,7 @@ void RunDriver::StoreEnding(const EndRun& end) {
 void RunDriver::TryToStore(const RunEnding& ending, bool again) {
   const absl::Status stored = around_.store.End(id(), ending);
   if (!stored.ok()) {
-    if (!again) Warn("the run's end cannot be stored, trying until it can", stored);
+    if (!again) log_.Warn("the run's end cannot be stored, trying until it can", stored);
     return OnceTheStoreHasRested([this, ending] { TryToStore(ending, true); });
   }
   around_.spool.Remove(id().value);
@@ -368,29 +351,9 @@ AttemptSum RunDriver::SumFor(const OpenAggregation& effect) const {
   return MaskedSum(*std::move(layout), opened_at);
 }
 
-void RunDriver::CarryOut(const ReportFault& effect) {
-  if (effect.back_in_round.has_value()) {
-    around_.log.Warning(
-        "a client sits out, as too little came of what it took part in",
-        {Field("run", id().value), Field("client", effect.institution.value),
-         Field("until_round", *effect.back_in_round + 1), Field("why", effect.what)});
-    return;
-  }
-  around_.log.Warning("a client is left out of a secure aggregation",
-                      {Field("run", id().value), Field("round", effect.round + 1),
-                       Field("client", effect.institution.value), Field("why", effect.what)});
-}
-
-void RunDriver::CarryOut(const ReportSuspect& effect) {
-  around_.log.Warning("a client was in an impossible sum",
-                      {Field("run", id().value), Field("round", effect.round + 1),
-                       Field("client", effect.institution.value), Field("why", effect.why)});
-}
-
 void RunDriver::CarryOut(const EndRun& effect) {
   contributions_.Close();
-  around_.log.Info("run ended", {Field("run", id().value), Field("state", ToString(effect.state)),
-                                 Field("reason", effect.reason)});
+  log_.Ends(effect);
 }
 
 }  // namespace fedtune

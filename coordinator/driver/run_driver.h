@@ -10,7 +10,6 @@
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,8 +26,10 @@
 #include "coordinator/driver/release/global_adapter.h"
 #include "coordinator/driver/release/pending_release.h"
 #include "coordinator/driver/release/stored_optimizer_state.h"
+#include "coordinator/driver/run_log.h"
 #include "coordinator/driver/run_messages.h"
 #include "coordinator/driver/run_overview.h"
+#include "coordinator/driver/run_parts.h"
 #include "coordinator/driver/run_time.h"
 #include "coordinator/driver/run_watchers.h"
 #include "coordinator/driver/timer_queue.h"
@@ -65,19 +66,7 @@ struct RunSurroundings {
 // Thread-safe: one lock for the run and its sum.
 class RunDriver : public std::enable_shared_from_this<RunDriver> {
  public:
-  struct Parts {
-    RunRecord record;
-    Plan plan;
-    AdapterLayout layout;
-    RoutingShape routing;                  // Of the base model.
-    std::optional<GlobalAdapter> adapter;  // The newest; always set.
-    StoredOptimizerState optimizer;        // As it was after that one.
-    std::optional<ResumePoint> resume;
-    std::vector<std::string> journal;  // Of the open attempt, as stored.
-    std::optional<ReleaseRecord> last_release;
-  };
-
-  static std::shared_ptr<RunDriver> Create(Parts parts, const RunSurroundings& surroundings);
+  static std::shared_ptr<RunDriver> Create(RunParts parts, const RunSurroundings& surroundings);
 
   // Begins a new run, stored before any client hears of it, or goes on with one.
   // Until then all other calls but id() do nothing or fail.
@@ -149,7 +138,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void Watch(std::weak_ptr<RunWatcher> watcher) { watchers_->Add(std::move(watcher)); }
 
  private:
-  RunDriver(Parts parts, const RunSurroundings& surroundings);
+  RunDriver(RunParts parts, const RunSurroundings& surroundings);
 
   // With mutex_ held.
   absl::StatusOr<Run> GoOn(Run::Options options, absl::Duration now, Effects& effects);
@@ -166,8 +155,8 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   }
   void CarryOut(const OpenAggregation& effect);
   void CarryOut(const Release& effect);
-  void CarryOut(const ReportFault& effect);
-  void CarryOut(const ReportSuspect& effect);
+  void CarryOut(const ReportFault& effect) { log_.Fault(effect); }
+  void CarryOut(const ReportSuspect& effect) { log_.Suspect(effect); }
   void CarryOut(const EndRun& effect);
   AttemptSum SumFor(const OpenAggregation& effect) const;
 
@@ -177,8 +166,6 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
 
   // With it or without.
   void TryToStore(const RunEnding& ending, bool again);
-  void Warn(std::string_view event, const absl::Status& why);
-  void TellLost(const std::vector<Institution>& lost, const absl::Status& why);
   void StandStillForTheStore(const absl::Status& why);
   // Has `then` called on a thread of the work queue, without the lock.
   void OnceTheStoreHasRested(std::function<void()> then);
@@ -207,7 +194,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void MakeRelease(const std::shared_ptr<PendingRelease>& pending, bool again);
   void TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bool again,
                      const absl::Status& why);
-  void GiveUp(PendingRelease& pending, const absl::Status& why);
+  void AskAgain(PendingRelease& pending, PendingRelease::LostSome lost);
   void Publish(const PendingRelease& pending, const ReleaseRecord& record);
 
   const RunSurroundings around_;
@@ -215,6 +202,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   const AdapterLayout layout_;
   const RoutingShape routing_;
   const RunMessages messages_;
+  const RunLog log_;
   const std::shared_ptr<RunWatchers> watchers_;
   const std::shared_ptr<RunTime> time_;
   ContributionArrivals arrivals_;

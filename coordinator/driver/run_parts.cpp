@@ -20,7 +20,6 @@
 #include "plan/plan.h"
 #include "plan/routing_shape.h"
 #include "plan/sequence_length.h"
-#include "privacy/crypto/cipher_suite.h"
 
 namespace fedtune {
 namespace {
@@ -58,7 +57,7 @@ absl::StatusOr<Blob> ReadBlob(const RunStore& store, const Digest& digest, std::
   return absl::DataLossError(fmt::format("{} is damaged on the disk", what));
 }
 
-absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunDriver::Parts& parts) {
+absl::Status ReadAdapter(const RunRecord& record, const RunStore& store, RunParts& parts) {
   const int64_t size = parts.layout.parameter_count();
   ASSIGN_OR_RETURN(Blob adapter, ReadBlob(store, record.adapter, "the newest adapter"));
   RETURN_IF_ERROR(CheckByteCount(adapter.size(), size, "the newest adapter"));
@@ -111,7 +110,7 @@ std::optional<T> FindIn(const std::map<Institution, T>& by_name, const Instituti
 }
 
 // What the journal says between two rounds.
-void TakeBetweenRounds(RunDriver::Parts& parts) {
+void TakeBetweenRounds(RunParts& parts) {
   if (parts.journal.empty()) return;
   const absl::StatusOr<JournalEntry> entry = JournalEntryFromBytes(parts.journal.front());
   const auto* between = entry.ok() ? std::get_if<BetweenRounds>(&entry->what) : nullptr;
@@ -146,9 +145,9 @@ absl::Status CheckFitsIntoMemory(const AdapterLayout& layout) {
 
 }  // namespace
 
-absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunId id,
-                                               const FederationStore& catalogue, absl::Time now) {
-  RunDriver::Parts parts;
+absl::StatusOr<RunParts> PartsOfNewRun(const StartRequest& request, RunId id,
+                                       const FederationStore& catalogue, absl::Time now) {
+  RunParts parts;
   ASSIGN_OR_RETURN(parts.plan, ParsePlan(request.plan_toml, "plan.toml"));
   ASSIGN_OR_RETURN(const BaseModelDescription model, FindBaseModel(request, parts.plan, catalogue));
   ASSIGN_OR_RETURN(parts.record.base_digest, AgreedDigest(parts.plan, model));
@@ -174,8 +173,8 @@ absl::StatusOr<RunDriver::Parts> PartsOfNewRun(const StartRequest& request, RunI
   return parts;
 }
 
-absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const RunStore& store) {
-  RunDriver::Parts parts;
+absl::StatusOr<RunParts> PartsOfStoredRun(const RunRecord& record, const RunStore& store) {
+  RunParts parts;
   parts.record = record;
   ASSIGN_OR_RETURN(parts.plan, ParsePlan(record.plan_toml, "plan.toml"));
   ASSIGN_OR_RETURN(parts.layout, AdapterLayout::FromJson(record.layout_json));
@@ -198,12 +197,12 @@ absl::StatusOr<RunDriver::Parts> PartsOfStoredRun(const RunRecord& record, const
   return parts;
 }
 
-absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, const RunStore& store) {
+absl::StatusOr<RunParts> PartsOfRetriedRun(const RunRecord& record, const RunStore& store) {
   if (record.state == RunState::kFinished) {
     return absl::FailedPreconditionError(
         fmt::format("{} has finished: there is nothing to try again", record.id.value));
   }
-  ASSIGN_OR_RETURN(RunDriver::Parts parts, PartsOfStoredRun(record, store));
+  ASSIGN_OR_RETURN(RunParts parts, PartsOfStoredRun(record, store));
   ASSIGN_OR_RETURN(const bool has_state, ShouldHaveOptimizerState(record, parts.plan, store));
   if (has_state && !record.optimizer_state.has_value()) {
     return absl::FailedPreconditionError(
@@ -219,21 +218,6 @@ absl::StatusOr<RunDriver::Parts> PartsOfRetriedRun(const RunRecord& record, cons
   parts.record.reason.clear();
   parts.record.ended_at.reset();
   return parts;
-}
-
-absl::Status CheckCanAggregate(const Plan& plan, const SigningRoster* roster) {
-  if (plan.aggregation.mode != AggregationMode::kSecure) return absl::OkStatus();
-  if (roster == nullptr) {
-    return absl::FailedPreconditionError(
-        "the plan aggregates securely, and this coordinator has no signing roster: let the "
-        "authority's custodian run fedtune-ca roster sign, and set signing_roster in "
-        "coordinator.toml");
-  }
-  if (!IsOffered(plan.secure.suite)) {
-    return absl::FailedPreconditionError(
-        "the OpenSSL of the coordinator's machine does not offer the plan's secure.suite");
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace fedtune

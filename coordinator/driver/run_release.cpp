@@ -3,23 +3,14 @@
 // From a complete round to the next one: what a run does about its pending release.
 
 #include <memory>
-#include <string>
 #include <utility>
+#include <variant>
 
-#include "base/status.h"
+#include "base/overloaded.h"
 #include "coordinator/driver/release/pending_release.h"
 #include "coordinator/driver/run_driver.h"
-#include "fmt/format.h"
 
 namespace fedtune {
-namespace {
-
-// Whether the store may take later what it does not take now.
-bool MayPass(const absl::Status& stored) {
-  return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
-}
-
-}  // namespace
 
 void RunDriver::CarryOut(const Release& effect) {
   const PendingRelease::Setting setting{.run = id(),
@@ -37,43 +28,35 @@ void RunDriver::CarryOut(const Release& effect) {
 }
 
 void RunDriver::MakeRelease(const std::shared_ptr<PendingRelease>& pending, bool again) {
-  const absl::Status made = pending->Make();
-  if (MayPass(made)) return TryAgainLater(pending, again, made);
-  if (!made.ok()) return GiveUp(*pending, made);
-  const Release& effect = pending->effect();
-  if (pending->only_counts()) {
-    return Receive(Released{
-        .round = effect.summary.round, .adapter = effect.incoming, .counted = effect.summary});
-  }
-  Traffic traffic;
-  {
+  const auto traffic = [this] {
     const std::lock_guard lock(mutex_);
-    traffic = record_.traffic;
-  }
-  const absl::StatusOr<ReleaseRecord> stored = pending->Store(traffic, around_.clock.Now());
-  if (MayPass(stored.status())) return TryAgainLater(pending, again, stored.status());
-  if (!stored.ok()) return Receive(ReleaseFailed{std::string(Message(stored.status()))});
-  Publish(*pending, *stored);
+    return record_.traffic;
+  };
+  PendingRelease::Outcome outcome = pending->Complete(traffic, around_.clock);
+  std::visit(
+      Overloaded{[&](const ReleaseRecord& stored) { Publish(*pending, stored); },
+                 [&](Released& counted) { Receive(std::move(counted)); },
+                 [&](const PendingRelease::StoreRefuses& refuses) {
+                   TryAgainLater(pending, again, refuses.why);
+                 },
+                 [&](PendingRelease::LostSome& lost) { AskAgain(*pending, std::move(lost)); },
+                 [&](ReleaseFailed& failed) { Receive(std::move(failed)); }},
+      outcome);
 }
 
 void RunDriver::TryAgainLater(const std::shared_ptr<PendingRelease>& pending, bool again,
                               const absl::Status& why) {
-  if (!again) Warn("the run waits until its release can be stored", why);
+  if (!again) log_.Warn("the run waits until its release can be stored", why);
   StandStillForTheStore(why);
   OnceTheStoreHasRested([this, pending] { MakeRelease(pending, true); });
 }
 
 // What the disk has lost is asked for again.
-void RunDriver::GiveUp(PendingRelease& pending, const absl::Status& why) {
-  std::vector<Institution> lost = pending.TakeOutLost();
-  if (lost.empty()) {
-    return Receive(ReleaseFailed{.reason = std::string(Message(why)),
-                                 .is_impossible_sum = absl::IsOutOfRange(why)});
-  }
-  TellLost(lost, why);
+void RunDriver::AskAgain(PendingRelease& pending, PendingRelease::LostSome lost) {
+  log_.Lost(lost.from, lost.why);
   const std::lock_guard lock(mutex_);
   contributions_.Open(pending.TakeSum());
-  ReceiveLocked(ContributionsLost{std::move(lost)});
+  ReceiveLocked(ContributionsLost{std::move(lost.from)});
 }
 
 void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& record) {
@@ -84,16 +67,7 @@ void RunDriver::Publish(const PendingRelease& pending, const ReleaseRecord& reco
   record_.adapter = record.adapter;
   record_.rounds_done = record.summary.round + 1;
   last_release_ = record;
-  if (!record.summary.burnt.empty()) {
-    around_.log.Warning("round burnt: it is over, and the adapter is as it was",
-                        {Field("run", id().value), Field("round", record.summary.round + 1),
-                         Field("why", record.summary.burnt)});
-  }
-  around_.log.Info("round released",
-                   {Field("run", id().value), Field("round", record.summary.round + 1),
-                    Field("contributions", record.summary.contributions),
-                    Field("loss", fmt::format("{:.4f}", record.summary.training_loss)),
-                    Field("adapter", record.adapter.ToHex().substr(0, 12))});
+  log_.Released(record);
   ReceiveLocked(Released{
       .round = record.summary.round, .adapter = record.adapter, .counted = record.summary});
 }

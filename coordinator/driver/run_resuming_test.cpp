@@ -17,33 +17,13 @@ using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
 
-constexpr char kSecurePlan[] = R"(name = "icd10"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = 2
-[aggregation]
-mode = "secure"
-method = "fedit"
-)";
-
 class RunResumingTest : public testing::StoredRunFixture {
  protected:
   void StoreSecureRun() {
-    const auto parts = PartsOfNewRun({.request_id = "second",
-                                      .plan_toml = kSecurePlan,
-                                      .base_model_json = testing::TinyModelJson(),
-                                      .started_by = "grace"},
-                                     kSecure, catalogue_, clock_.Now());
+    const auto parts = PartsOf({.rounds = "count = 2", .mode = "secure"});
     ASSERT_THAT(parts, IsOk()) << Message(parts.status());
     ASSERT_THAT(stored_->Insert(parts->record, {}, parts->adapter->bytes()), IsOk());
   }
-
-  const RunId kSecure{"run-0002"};
 };
 
 TEST_F(RunResumingTest, WithoutASigningRosterNothingStartsWhileASecureRunIsUnderWay) {
@@ -52,18 +32,18 @@ TEST_F(RunResumingTest, WithoutASigningRosterNothingStartsWhileASecureRunIsUnder
   const absl::Status resumed = runs_->ResumeAll();
   EXPECT_THAT(resumed, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(ExitCodeFor(resumed), static_cast<int>(ExitCode::kUsage));
-  EXPECT_THAT(Message(resumed), AllOf(HasSubstr("run-0002"), HasSubstr("signing_roster")));
-  EXPECT_EQ(stored_->Get(kSecure)->state, RunState::kInviting);
+  EXPECT_THAT(Message(resumed), AllOf(HasSubstr("run-0001"), HasSubstr("signing_roster")));
+  EXPECT_EQ(stored_->Get(kRun)->state, RunState::kInviting);
 }
 
 TEST_F(RunResumingTest, ASecureRunThatHasEndedNeedsNoSigningRoster) {
   StoreSecureRun();
-  ASSERT_THAT(stored_->End(kSecure, {.state = RunState::kFailed,
-                                     .reason = "too few clients",
-                                     .ended_at = clock_.Now(),
-                                     .clients = {},
-                                     .last_evaluation = {},
-                                     .traffic = {}}),
+  ASSERT_THAT(stored_->End(kRun, {.state = RunState::kFailed,
+                                  .reason = "too few clients",
+                                  .ended_at = clock_.Now(),
+                                  .clients = {},
+                                  .last_evaluation = {},
+                                  .traffic = {}}),
               IsOk());
   NewProcess(*stored_);
   EXPECT_THAT(runs_->ResumeAll(), IsOk());

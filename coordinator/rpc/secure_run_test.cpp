@@ -19,6 +19,7 @@
 #include "tests/support/quantizer_steps.h"
 #include "tests/support/secure_round.h"
 #include "tests/support/server_fixture.h"
+#include "tests/support/tiny_plan.h"
 #include "tests/support/values_in_memory.h"
 
 namespace fedtune::testing {
@@ -191,26 +192,14 @@ class SecureRunOverTlsTest : public ServerTest, public ::testing::WithParamInter
   static std::string Name(uint32_t number) { return "site-" + std::to_string(number); }
 
   std::string SecurePlan() const {
-    return fmt::format(R"(name = "secure"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = 2
-quorum = 4
-[aggregation]
-mode = "secure"
-method = "fedit"
-[secure]
-min_cohort = 4
-max_cohort = 5
-max_weight = 64
-ring_bits = {}
-)",
-                       GetParam().ring_bits);
+    return testing::TinyPlanToml({.rounds = "count = 2\nquorum = 4",
+                                  .mode = "secure",
+                                  .more = fmt::format("[secure]\n"
+                                                      "min_cohort = 4\n"
+                                                      "max_cohort = 5\n"
+                                                      "max_weight = 64\n"
+                                                      "ring_bits = {}\n",
+                                                      GetParam().ring_bits)});
   }
 
   void Start() {

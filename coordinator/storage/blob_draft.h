@@ -47,9 +47,11 @@ class BlobDraft {
   virtual bool can_be_kept() const { return true; }
 
  protected:
+  // Writes a piece where it belongs, without its hash. Called by several threads at once.
+  // Errors as Write().
   virtual absl::Status Put(uint64_t offset, std::span<const std::byte> piece) = 0;
 
-  // What Put() has put.
+  // What Put() has put. Errors as Write().
   virtual absl::Status Get(uint64_t offset, std::span<std::byte> piece) const = 0;
 
  private:

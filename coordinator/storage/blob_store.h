@@ -25,7 +25,8 @@ namespace fedtune {
 // its final name is whole and on the disk. Thread-safe.
 class BlobStore {
  public:
-  // Makes the folder and removes what a crash left half-written in it.
+  // Makes the folder, for its owner's eyes only, and removes what a crash left half-written
+  // in it. Errors as MakeDirectories() and ErrnoToStatus().
   static absl::StatusOr<BlobStore> Open(const std::filesystem::path& directory);
 
   BlobStore(BlobStore&& other) noexcept : directory_(std::move(other.directory_)) {}
@@ -49,10 +50,11 @@ class BlobStore {
   absl::StatusOr<Blob> Get(const Digest& digest) const;
 
   // Those who hold the blob keep it. Removing what is not there does nothing. The disk
-  // takes its time to free a large file: that is done on another thread.
+  // takes its time to free a large file: that is done on another thread. Errors as
+  // ErrnoToStatus().
   absl::Status Remove(const Digest& digest);
 
-  // Removes every blob that is not in `wanted`.
+  // Removes every blob that is not in `wanted`. Errors as Remove(); some may be gone then.
   absl::Status RemoveAllBut(const std::set<Digest>& wanted);
 
  private:

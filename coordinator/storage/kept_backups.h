@@ -27,7 +27,8 @@ std::vector<std::filesystem::path> Backups(const std::filesystem::path& backups)
 absl::Time LastBackup(const std::filesystem::path& backups, absl::Time now);
 
 // Removes the oldest of them but for `keep`; first those named later than `now`, which
-// would stay for years in the place of all that are made from now on.
+// would stay for years in the place of all that are made from now on. Errors as
+// ErrnoToStatus(); what was removed in part is no backup any more.
 absl::Status RemoveOldBackups(const std::filesystem::path& backups, int64_t keep, absl::Time now);
 
 }  // namespace fedtune

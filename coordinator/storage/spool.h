@@ -89,7 +89,8 @@ struct KeptBytes {
 // name of a file begins with its run's and a dot. Thread-safe.
 class Spool {
  public:
-  // Makes the folder, for its owner's eyes only.
+  // Makes the folder, for its owner's eyes only. Errors as MakeDirectories() and
+  // ErrnoToStatus().
   static absl::StatusOr<Spool> Open(const std::filesystem::path& directory);
 
   // A new file for `run`, with `size` bytes of the disk taken at once where the
@@ -128,6 +129,7 @@ class Spool {
   std::function<void()> SetAside(std::string_view run, const std::set<std::string>& wanted) const;
 
   // Removes everything that is of none of these runs. Call it before clients connect.
+  // Errors as ErrnoToStatus(); some may be gone then.
   absl::Status RemoveAllBut(const std::set<std::string>& runs) const;
 
  private:

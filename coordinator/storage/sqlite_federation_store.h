@@ -12,6 +12,7 @@
 
 namespace fedtune {
 
+// In the coordinator's database, beside its runs (SqliteRunStore).
 class SqliteFederationStore final : public FederationStore {
  public:
   explicit SqliteFederationStore(std::shared_ptr<StateDatabase> state)

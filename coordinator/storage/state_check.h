@@ -44,7 +44,7 @@ absl::StatusOr<StateReport> CheckState(const std::filesystem::path& directory,
 absl::Status CheckHasItsBlobs(const std::filesystem::path& directory,
                               const SqliteDatabase& database);
 
-// The digests of the blobs that lie in files.
+// The digests of the blobs that lie in files. Errors as of SqliteStatement::Step().
 absl::StatusOr<std::vector<Digest>> BlobsInFiles(const SqliteDatabase& database);
 
 }  // namespace fedtune

@@ -24,7 +24,7 @@ class StagedFolder {
   static absl::StatusOr<StagedFolder> Create(const std::filesystem::path& target);
 
   // The same, but what an earlier attempt with the same `mark`, which must say all
-  // that the files depend on, has completed stays. What it was writing goes.
+  // that the files depend on, has completed stays. What it was writing goes. Errors as Create().
   static absl::StatusOr<StagedFolder> Resume(const std::filesystem::path& target,
                                              std::string_view mark);
 
@@ -35,6 +35,8 @@ class StagedFolder {
   // Where to put the files.
   const std::filesystem::path& path() const { return staging_; }
 
+  // Gives the folder its final name. Errors as ErrnoToStatus(), also where something has come
+  // to be there meanwhile: the folder goes then.
   absl::Status Commit() &&;
 
   // What is in it stays for Resume().

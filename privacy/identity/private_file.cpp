@@ -12,6 +12,7 @@
 
 #include "base/descriptor.h"
 #include "base/files.h"
+#include "base/opened_file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "privacy/crypto/private_key_pem.h"
@@ -29,24 +30,15 @@ absl::Status WriteAndSync(int fd, const SecretBytes& content, const std::filesys
 }  // namespace
 
 absl::StatusOr<SecretBytes> ReadPrivateFile(const std::filesystem::path& path) {
-  // Without waiting for who writes into a pipe.
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
-  struct stat status;
-  if (::fstat(fd.get(), &status) != 0) return ErrnoToStatus(errno, "open", path);
-  if (S_ISDIR(status.st_mode)) return ErrnoToStatus(EISDIR, "read", path);
-  if (!S_ISREG(status.st_mode)) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot read {}: it is a pipe or a device; a file is needed", path.string()));
-  }
-  if ((status.st_mode & kOthers) != 0) {
+  ASSIGN_OR_RETURN(const OpenedFile file, OpenToRead(path));
+  if ((file.status.st_mode & kOthers) != 0) {
     return absl::PermissionDeniedError(
         fmt::format("{0} can be used by others than its owner (mode {1:04o}); run: chmod 600 {0}",
-                    path.string(), status.st_mode & 07777));
+                    path.string(), file.status.st_mode & 07777));
   }
   // One byte more than any key, so that a longer file is not taken for one.
   std::vector<uint8_t> content(kLongestPem + 1);
-  const ssize_t size = ::read(fd.get(), content.data(), content.size());
+  const ssize_t size = ::read(file.descriptor.get(), content.data(), content.size());
   if (size < 0) return ErrnoToStatus(errno, "read", path);
   content.resize(static_cast<size_t>(size));
   return SecretBytes(std::move(content));

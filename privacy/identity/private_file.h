@@ -14,7 +14,7 @@ namespace fedtune {
 // byte more, so that a longer file is not taken for one.
 //
 // PERMISSION_DENIED: the file can be used by others than its owner. INVALID_ARGUMENT:
-// it is a pipe or a device. NOT_FOUND, INTERNAL: as ReadFile() of base/files.h.
+// it is a folder, pipe or device. NOT_FOUND, INTERNAL: as ReadFile() of base/files.h.
 absl::StatusOr<SecretBytes> ReadPrivateFile(const std::filesystem::path& path);
 
 // Writes a new file that only its owner can read, and sees it onto the disk.

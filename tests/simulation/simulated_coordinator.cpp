@@ -246,7 +246,7 @@ bool SimulatedCoordinator::is_over() const {
 void SimulatedCoordinator::StartRun() {
   if (disk_.Get(kRun).ok()) return;
   const absl::Status started = Do([this](Process& process) -> absl::Status {
-    ASSIGN_OR_RETURN(RunDriver::Parts parts,
+    ASSIGN_OR_RETURN(RunParts parts,
                      PartsOfNewRun({.request_id = "first",
                                     .plan_toml = ground_.plan.toml,
                                     .base_model_json = Federation::Get().model_json(),

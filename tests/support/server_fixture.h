@@ -21,6 +21,7 @@
 #include "tests/support/temporary_directory.h"
 #include "tests/support/test_federation.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_plan.h"
 
 namespace fedtune::testing {
 
@@ -187,22 +188,8 @@ class ServerTest : public ::testing::Test {
   }
 
   static std::string PlanToml(int rounds, int quorum) {
-    return fmt::format(R"(name = "icd10"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = {}
-quorum = {}
-deadline = "60s"
-[aggregation]
-mode = "plain"
-method = "fedit"
-)",
-                       rounds, quorum);
+    return TinyPlanToml(
+        {.rounds = fmt::format("count = {}\nquorum = {}\ndeadline = \"60s\"", rounds, quorum)});
   }
 
   v1::StartRunRequest StartRequest(int rounds, int quorum) const {

@@ -16,12 +16,12 @@
 #include "coordinator/driver/run_parts.h"
 #include "coordinator/storage/sqlite_federation_store.h"
 #include "coordinator/storage/sqlite_run_store.h"
-#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_plan.h"
 
 namespace fedtune::testing {
 
@@ -57,17 +57,16 @@ class StoredRunFixture : public ::testing::Test {
     lines_.Connect(client, std::make_shared<SilentLine>());
   }
 
-  // A run whose plan says this of its rounds.
-  absl::StatusOr<RunDriver::Parts> PartsOf(std::string_view rounds,
-                                           std::string base_model_json = TinyModelJson()) {
+  absl::StatusOr<RunParts> PartsOf(const TinyPlan& plan,
+                                   std::string base_model_json = TinyModelJson()) {
     return PartsOfNewRun({.request_id = "first",
-                          .plan_toml = fmt::format(kPlan, rounds),
+                          .plan_toml = TinyPlanToml(plan),
                           .base_model_json = std::move(base_model_json),
                           .started_by = "grace"},
                          kRun, catalogue_, clock_.Now());
   }
   std::shared_ptr<RunDriver> Start(std::string_view rounds) {
-    return *runs_->Start(*PartsOf(rounds));
+    return *runs_->Start(*PartsOf({.rounds = rounds}));
   }
 
   // What this client has trained for a round of the run, come whole: the same value
@@ -105,26 +104,11 @@ class StoredRunFixture : public ::testing::Test {
   const std::unique_ptr<RunStore> stored_ =
       *SqliteRunStore::Open(state_, {.blobs = directory_.path() / "blobs"});
   const Spool spool_ = *Spool::Open(directory_.path() / "spool");
-  const SqliteFederationStore catalogue_{state_};
+  SqliteFederationStore catalogue_{state_};
   const SystemClock clock_ = {};
   Log log_;
   ClientLines lines_;
   std::unique_ptr<ActiveRuns> runs_;
-
- private:
-  static constexpr char kPlan[] = R"(name = "icd10"
-base_model = "tiny"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-{}
-[aggregation]
-mode = "plain"
-method = "fedit"
-)";
 };
 
 }  // namespace fedtune::testing

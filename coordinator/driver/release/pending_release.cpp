@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
 #include <utility>
 #include <variant>
 
 #include "aggregation/next_adapter.h"
 #include "base/check.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "coordinator/rounds/round_journal.h"
 #include "plan/server_step.h"
@@ -29,12 +31,42 @@ RoundSummary SummaryOf(RoundSummary summary, const CountedRounds& counted, int64
   return summary;
 }
 
+// Whether the store may take later what it does not take now.
+bool MayPass(const absl::Status& stored) {
+  return absl::IsResourceExhausted(stored) || absl::IsUnavailable(stored);
+}
+
 }  // namespace
 
 PendingRelease::PendingRelease(const Setting& setting, Parts parts)
     : setting_(setting), parts_(std::move(parts)) {
   Check(parts_.effect.unchanged || !std::holds_alternative<std::monostate>(parts_.sum),
         "a release follows an open aggregation");
+}
+
+PendingRelease::Outcome PendingRelease::Complete(const std::function<Traffic()>& traffic,
+                                                 const Clock& clock) {
+  const absl::Status made = Make();
+  if (MayPass(made)) return StoreRefuses{made};
+  if (!made.ok()) return WhyNone(made);
+  const Release& effect = parts_.effect;
+  if (only_counts()) {
+    return Released{
+        .round = effect.summary.round, .adapter = effect.incoming, .counted = effect.summary};
+  }
+  absl::StatusOr<ReleaseRecord> stored = Store(traffic(), clock.Now());
+  if (stored.ok()) return *std::move(stored);
+  if (MayPass(stored.status())) return StoreRefuses{stored.status()};
+  return ReleaseFailed{.reason = std::string(Message(stored.status()))};
+}
+
+PendingRelease::Outcome PendingRelease::WhyNone(const absl::Status& made) {
+  if (auto* sum = std::get_if<RoundSum>(&parts_.sum)) {
+    std::vector<Institution> lost = sum->TakeOutLost();
+    if (!lost.empty()) return LostSome{.from = std::move(lost), .why = made};
+  }
+  return ReleaseFailed{.reason = std::string(Message(made)),
+                       .is_impossible_sum = absl::IsOutOfRange(made)};
 }
 
 // A burnt round releases what was there.
@@ -117,11 +149,6 @@ std::vector<ContributionRecord> PendingRelease::Contributions() const {
   if (parts_.effect.unchanged) return {};
   if (const auto* masked = std::get_if<MaskedSum>(&parts_.sum)) return masked->contributions();
   return std::get<RoundSum>(parts_.sum).contributions();
-}
-
-std::vector<Institution> PendingRelease::TakeOutLost() {
-  auto* sum = std::get_if<RoundSum>(&parts_.sum);
-  return sum == nullptr ? std::vector<Institution>{} : sum->TakeOutLost();
 }
 
 }  // namespace fedtune

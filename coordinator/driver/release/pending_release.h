@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,6 +15,7 @@
 #include "aggregation/adapter_layout.h"
 #include "aggregation/masked_vector.h"
 #include "aggregation/mean_source.h"
+#include "base/clock.h"
 #include "coordinator/driver/contributions/attempt_contributions.h"
 #include "coordinator/driver/release/global_adapter.h"
 #include "coordinator/driver/release/next_in_store.h"
@@ -45,34 +48,36 @@ class PendingRelease {
 
   PendingRelease(const Setting& setting, Parts parts);
 
-  // Makes the next adapter, or leaves the one that stays; takes the masks off before. Does
-  // nothing if it is made.
-  //
-  // RESOURCE_EXHAUSTED, UNAVAILABLE: the store takes nothing now; try again. DATA_LOSS,
-  // INTERNAL: what it is made of is damaged, or lost. OUT_OF_RANGE: an impossible secure
-  // sum. Else as UnmaskedSum::Create().
-  absl::Status Make();
+  // The store takes nothing now, as a full disk does; later it may.
+  struct StoreRefuses {
+    absl::Status why;
+  };
+  // Contributions cannot be read any more: they are out of the sum and the spool.
+  struct LostSome {
+    std::vector<Institution> from;
+    absl::Status why;
+  };
+  // Stored; or, if the summary alone was wanted, counted and nothing stored; or failed for
+  // good.
+  using Outcome = std::variant<ReleaseRecord, Released, StoreRefuses, LostSome, ReleaseFailed>;
 
-  // Nothing is to be stored: it was the summary alone that was wanted. Requires Make().
-  bool only_counts() const { return parts_.effect.evaluate_only; }
+  // Takes the masks off the sum, makes the next adapter, or leaves the one that stays, and
+  // stores the release with the run's `traffic` of then. Where the store refuses, it may be
+  // called again, and goes on with what it has made.
+  Outcome Complete(const std::function<Traffic()>& traffic, const Clock& clock);
 
-  // Requires Make(). `traffic` is that of the run so far. Errors as
-  // RunStore::SaveRelease(); after one, start again with Make().
-  absl::StatusOr<ReleaseRecord> Store(const Traffic& traffic, absl::Time now);
-
-  // Contributions that cannot be read, if it is them why Make() has failed: takes them out
-  // of the sum and the spool. Whose they were.
-  std::vector<Institution> TakeOutLost();
-
-  // The sum without them; the release is not made any more.
+  // The sum that is left, once some are lost; the release is not made any more.
   AttemptSum TakeSum() { return std::move(parts_.sum); }
 
-  // After Make().
-  const Release& effect() const { return parts_.effect; }  // With all of its summary.
+  // Of one that is stored.
   const GlobalAdapter& adapter() const { return *adapter_; }
   const StoredOptimizerState& optimizer() const { return optimizer_; }
 
  private:
+  absl::Status Make();
+  bool only_counts() const { return parts_.effect.evaluate_only; }
+  absl::StatusOr<ReleaseRecord> Store(const Traffic& traffic, absl::Time now);
+  Outcome WhyNone(const absl::Status& made);
   absl::Status Unmask(const MaskedSum& sum);
   absl::Status MakeNext();
   const MeanSource& mean() const;
