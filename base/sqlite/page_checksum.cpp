@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/descriptor.h"
 #include "base/files.h"
 #include "base/sqlite/log_check.h"
 #include "base/status_macros.h"
@@ -55,42 +56,38 @@ bool IsPageSize(size_t size) { return size >= 512 && size <= 65536 && std::has_s
 class OpenFile {
  public:
   static absl::StatusOr<OpenFile> Open(const std::filesystem::path& path, int flags) {
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-    if (fd < 0) return ErrnoToStatus(errno, "open", path);
-    return OpenFile(fd, path);
-  }
-  OpenFile(OpenFile&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
-  ~OpenFile() {
-    if (fd_ >= 0) ::close(fd_);
+    Descriptor fd(::open(path.c_str(), flags | O_CLOEXEC));
+    if (fd.get() < 0) return ErrnoToStatus(errno, "open", path);
+    return OpenFile(std::move(fd), path);
   }
 
   absl::StatusOr<int64_t> Size() const {
     struct stat status;
-    if (::fstat(fd_, &status) != 0) return ErrnoToStatus(errno, "read", path_);
+    if (::fstat(fd_.get(), &status) != 0) return ErrnoToStatus(errno, "read", path_);
     return status.st_size;
   }
 
   // As many bytes as there are.
   absl::StatusOr<size_t> Read(int64_t offset, std::span<uint8_t> bytes) const {
-    const ssize_t size = ::pread(fd_, bytes.data(), bytes.size(), offset);
+    const ssize_t size = ::pread(fd_.get(), bytes.data(), bytes.size(), offset);
     if (size < 0) return ErrnoToStatus(errno, "read", path_);
     return static_cast<size_t>(size);
   }
 
   absl::Status Write(int64_t offset, std::span<const uint8_t> bytes) const {
-    const ssize_t size = ::pwrite(fd_, bytes.data(), bytes.size(), offset);
+    const ssize_t size = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset);
     return size == std::ssize(bytes) ? absl::OkStatus() : ErrnoToStatus(errno, "write", path_);
   }
 
   absl::Status Sync() const {
-    return ::fsync(fd_) == 0 ? absl::OkStatus() : ErrnoToStatus(errno, "sync", path_);
+    return ::fsync(fd_.get()) == 0 ? absl::OkStatus() : ErrnoToStatus(errno, "sync", path_);
   }
 
  private:
-  OpenFile(int fd, std::filesystem::path path) : fd_(fd), path_(std::move(path)) {}
+  OpenFile(Descriptor fd, std::filesystem::path path)
+      : fd_(std::move(fd)), path_(std::move(path)) {}
 
-  int fd_;
+  Descriptor fd_;
   std::filesystem::path path_;
 };
 

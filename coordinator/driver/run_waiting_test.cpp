@@ -38,7 +38,7 @@ class RunWaitingTest : public testing::HeldRunFixture {
   }
 
   absl::Status Contribute() {
-    const absl::Status outcome = HandIn(*run_, Trained(kAda, 0, 1));
+    absl::Status outcome = HandIn(*run_, Trained(kAda, 0, 1));
     timers_->Pass(absl::ZeroDuration());
     return outcome;
   }
