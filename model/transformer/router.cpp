@@ -8,9 +8,9 @@
 #include "ATen/core/grad_mode.h"
 #include "ATen/ops/amax.h"
 #include "ATen/ops/ones_like.h"
-#include "ATen/ops/sigmoid.h"
 #include "ATen/ops/softmax.h"
 #include "ATen/ops/topk.h"
+#include "model/transformer/sigmoid.h"
 
 namespace fedtune {
 namespace {
@@ -58,7 +58,7 @@ Routing Route(const at::Tensor& x, const Linear& gate, const LoraFactors& lora,
               const at::Tensor& bias, const MoeConfig& moe) {
   const at::Tensor products = ApplyLinear(x.to(at::kFloat), gate, lora);
   const at::Tensor scores =
-      moe.scores == RouterScores::kSigmoid ? at::sigmoid(products) : at::softmax(products, 1);
+      moe.scores == RouterScores::kSigmoid ? Sigmoid(products) : at::softmax(products, 1);
   Routing routing;
   {
     at::NoGradGuard no_grad;
