@@ -2,6 +2,8 @@
 
 #include "base/json.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,19 +18,36 @@ constexpr int kMaxDepth = 64;
 // What a clone without Git LFS has in the place of a large file.
 constexpr std::string_view kGitLfsPointer = "version https://git-lfs";
 
-// Rejects what nlohmann::json would silently accept.
-class StrictCallback {
+// Stops at a key that an object has twice, of which nlohmann::json would keep one. Not a
+// callback of its parser: at each object's end that looks through all of the array around
+// it, hours for megabytes of small objects.
+class KeysOnce final : public nlohmann::json::json_sax_t {
  public:
-  bool operator()(int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    using Event = nlohmann::json::parse_event_t;
-    if (depth > kMaxDepth) problem_ = "nested too deeply";
-    if (event == Event::object_start) keys_.emplace_back();
-    if (event == Event::object_end && !keys_.empty()) keys_.pop_back();
-    if (event == Event::key && !keys_.empty()) {
-      const auto& key = value.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second) problem_ = fmt::format("duplicate key \"{}\"", key);
-    }
+  bool start_object(size_t) override {
+    keys_.emplace_back();
     return true;
+  }
+  bool key(std::string& key) override {
+    if (keys_.back().insert(key).second) return true;
+    problem_ = fmt::format("duplicate key \"{}\"", key);
+    return false;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return true;
+  }
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(nlohmann::json::binary_t&) override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;
   }
 
   const std::string& problem() const { return problem_; }
@@ -68,11 +87,11 @@ absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view
   if (TooDeep(text)) {
     return absl::InvalidArgumentError(fmt::format("{}: nested too deeply", source));
   }
-  StrictCallback strict;
   try {
-    auto value = nlohmann::json::parse(text, std::ref(strict));
-    if (strict.problem().empty()) return value;
-    return absl::InvalidArgumentError(fmt::format("{}: {}", source, strict.problem()));
+    auto value = nlohmann::json::parse(text);
+    KeysOnce keys;
+    if (nlohmann::json::sax_parse(text, &keys)) return value;
+    return absl::InvalidArgumentError(fmt::format("{}: {}", source, keys.problem()));
   } catch (const nlohmann::json::parse_error& error) {
     return absl::InvalidArgumentError(fmt::format("{}: not JSON (at byte {})", source, error.byte));
   } catch (const nlohmann::json::exception& error) {

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 
@@ -9,6 +10,7 @@ namespace fedtune {
 namespace {
 
 using testing::HasCode;
+using ::testing::HasSubstr;
 
 TEST(ParseJsonTest, ReadsAnObject) {
   const auto value = ParseJson(R"({"a": [1, 2], "b": {"a": 3}})", "x.json");
@@ -37,6 +39,19 @@ TEST(ParseJsonTest, KnowsWhatACloneWithoutGitLfsHasInPlaceOfAFile) {
   ASSERT_FALSE(value.ok());
   EXPECT_EQ(value.status().message(),
             "x.json: is a pointer of Git LFS, not the file: run git lfs pull");
+}
+
+TEST(ParseJsonTest, RefusesDuplicateKeysWithinOtherValues) {
+  const auto refused = ParseJson(R"([{"a": {"b": 1}}, {"b": [{"c": 1, "d": {}, "c": 2}]}])", "p");
+  EXPECT_THAT(refused.status().message(), HasSubstr("p: duplicate key \"c\""));
+  EXPECT_TRUE(ParseJson(R"([{"a": {"a": 1}}, {"a": [{"a": 1}]}])", "p").ok());
+}
+
+// Each is looked at once: if each looked through those before it, this would take an hour.
+TEST(ParseJsonTest, ReadsAMillionObjectsInAnArray) {
+  std::string text = "[{}";
+  for (int i = 1; i < 1'000'000; ++i) text += ",{}";
+  EXPECT_EQ(ParseJson(text + "]", "p").value().size(), 1'000'000u);
 }
 
 TEST(ParseJsonTest, RefusesTrailingText) {

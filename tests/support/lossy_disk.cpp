@@ -14,8 +14,9 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <set>
+#include <sstream>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -41,8 +42,9 @@ fs::path PathOf(int fd) {
 }
 
 std::string ContentOf(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  return std::move(content).str();
 }
 
 void WriteContent(const fs::path& path, const std::string& content) {
