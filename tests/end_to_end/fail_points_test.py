@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills the coordinator and a client at every fail point, and compares what comes out.
 
-    fail_points_test.py PROGRAMS_DIR
+    fail_points_test.py PROGRAMS_DIR [CLASS ...]
 
 One point after the other in the same run: whoever was killed is started again with the
 next point armed. base/fail_point.h lists them.
