@@ -14,7 +14,8 @@ from federation import EAGER, SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 STEPS = 100
-PLAN = small_plan(count=1, steps=STEPS)  # A round of some seconds, in which everyone is needed.
+# A round of some seconds, in which everyone is needed.
+PLAN = small_plan(count=1, steps=STEPS, deadline_s=200)
 CLIENTS = SITES[:2]
 VICTIM = CLIENTS[0]
 

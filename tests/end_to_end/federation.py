@@ -26,7 +26,7 @@ def patient(seconds):
     return round(seconds * float(os.environ.get("FEDTUNE_TEST_PATIENCE", "1")))
 
 
-TIMEOUT_S = patient(120)
+TIMEOUT_S = patient(300)
 
 
 def small_plan(count=3, steps=2, quorum=2, deadline_s=60, seed=7, batch_size=4,

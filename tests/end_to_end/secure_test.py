@@ -181,7 +181,7 @@ class SecureTest(unittest.TestCase):
         self.federation.wait_for_end(run)
 
     def test_a_killed_client_is_left_out_and_comes_back(self):
-        run = self.federation.start_run(plan(count=3, steps=60, deadline_s=30))
+        run = self.federation.start_run(plan(count=3, steps=30, deadline_s=30))
         victim = NAMES[3]
         self.federation.wait_until("the victim's training", lambda: (
             "round assigned" in self.federation.log(victim)))
@@ -217,7 +217,7 @@ class SecureTest(unittest.TestCase):
                 self.assertEqual(state["rounds"][0]["contributions"], len(NAMES) - 1)
 
     def test_a_client_that_is_killed_when_it_has_trained_hands_in_what_it_trained(self):
-        run = self.federation.start_run(plan(count=1, steps=40))
+        run = self.federation.start_run(plan(count=1, steps=40, deadline_s=200, phase_s=60))
         victim = NAMES[3]
         self.federation.wait_until("a step", lambda: self.federation.has_trained(victim))
         with self.federation.standing_still("coordinator"):
