@@ -2,8 +2,6 @@
 
 #include "model/checkpoint/staged_folder.h"
 
-#include <cerrno>
-#include <cstdio>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -87,9 +85,7 @@ absl::Status StagedFolder::Commit() && {
   if (std::error_code error; !fs::remove(staging_ / kMarkFile, error) && error) {
     return ErrnoToStatus(error.value(), "remove", staging_ / kMarkFile);
   }
-  if (std::rename(staging_.c_str(), target_.c_str()) != 0) {
-    return ErrnoToStatus(errno, "rename to", target_);
-  }
+  RETURN_IF_ERROR(RenameDurably(staging_, target_));
   staging_.clear();
   return absl::OkStatus();
 }

@@ -35,8 +35,8 @@ class StagedFolder {
   // Where to put the files.
   const std::filesystem::path& path() const { return staging_; }
 
-  // Gives the folder its final name. Errors as ErrnoToStatus(), also where something has come
-  // to be there meanwhile: the folder goes then.
+  // Gives the folder its final name, which is on the disk when it returns. Errors as
+  // RenameDurably(), also where something has come to be there meanwhile: the folder goes then.
   absl::Status Commit() &&;
 
   // What is in it stays for Resume().
