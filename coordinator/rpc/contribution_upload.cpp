@@ -11,6 +11,12 @@
 #include "rpc/upload.h"
 
 namespace fedtune {
+namespace {
+
+// As often as that; each time takes the run's lock.
+constexpr uint64_t kTimesShown = 20;
+
+}  // namespace
 
 ContributionUpload* ContributionUpload::Start(const Surroundings& around, Institution from,
                                               grpc::CallbackServerContext& context,
@@ -128,6 +134,7 @@ absl::Status ContributionUpload::Append(const ChunkView& chunk) {
                                         : buffer_->Append(offset, piece));
     offset += piece.size();
   }
+  ShowReceived(offset);
   return absl::OkStatus();
 }
 
@@ -153,6 +160,21 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
 void ContributionUpload::TellReceived(uint64_t bytes) {
   context_.AddInitialMetadata(kReceivedBytes, fmt::format("{}", bytes));
   StartSendInitialMetadata();
+}
+
+// As if its client said so, which cannot know what has come.
+void ContributionUpload::ShowReceived(uint64_t bytes) {
+  const ContributionHeader& header = submitted_->header;
+  if (header.size_bytes <= kLargeUpload) return;
+  const auto fraction = static_cast<double>(bytes) / static_cast<double>(header.size_bytes);
+  const auto times = static_cast<uint64_t>(fraction * kTimesShown);
+  if (times == shown_) return;
+  shown_ = times;
+  gateway_.Receive(from_, submitted_->run,
+                   ProgressReported{.round = header.round,
+                                    .attempt = header.attempt,
+                                    .phase = ReportedPhase::kUploading,
+                                    .fraction = fraction});
 }
 
 // The outcome comes on another thread: those of the connections do not wait for the

@@ -32,8 +32,8 @@ namespace fedtune {
 // for good, it has failed in the round. A call that ends too early may have been
 // cut off: its client may send again, and a large contribution goes on where it
 // was. One that comes too slowly (UploadPace) is ended as if it had been cut off,
-// and so is one whose client begins another one for the run (OpenUploads). Keeps
-// itself alive until it is done.
+// and so is one whose client begins another one for the run (OpenUploads). Of a large one
+// the run shows how much has come. Keeps itself alive until it is done.
 class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                                  public StandingStream,
                                  public std::enable_shared_from_this<ContributionUpload> {
@@ -67,6 +67,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   absl::Status Append(const ChunkView& chunk);
   absl::Status Begin(const v1::ContributionHeader& message);
   void TellReceived(uint64_t bytes);
+  void ShowReceived(uint64_t bytes);
   void HandIn();
   absl::Status MakeReady();
   void Decided();
@@ -95,6 +96,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
   std::optional<MaskedInput> masked_;
   Digest chunk_root_;               // Of the masked one.
   std::optional<HandedIn> handed_;  // When all has come.
+  uint64_t shown_ = 0;              // How many of its twentieths have come, as the run shows.
   bool admitted_ = false;           // A round takes it, once it has come.
   bool repeated_ = false;
   bool cut_off_ = false;

@@ -364,6 +364,17 @@ TEST_F(LargeContributionTest, AnUploadThatIsCutOffGoesOnInTheNextProcess) {
   EXPECT_TRUE(again.repeated());
 }
 
+TEST_F(LargeContributionTest, ShowsHowMuchOfAnUploadHasCome) {
+  const std::string bytes(ValueBytes(Values(1)));
+  SendPart(*ada_, bytes, size_t{3} << 20);
+  const v1::RunClient shown = GetRun(work_.run_id()).run().clients(0);
+  EXPECT_EQ(shown.institution(), "ada");
+  EXPECT_EQ(shown.state(), "uploading");
+  EXPECT_NEAR(shown.fraction(), 3.0 * (1 << 20) / static_cast<double>(bytes.size()), 1e-9);
+  SendPart(*ada_, bytes, bytes.size());
+  EXPECT_EQ(GetRun(work_.run_id()).run().clients(0).state(), "done");
+}
+
 // Each would take its space on the disk.
 TEST_F(LargeContributionTest, AnUploadEndsTheOneBeforeItOfTheSameClient) {
   const std::string bytes(ValueBytes(Values(1)));
