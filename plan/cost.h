@@ -54,8 +54,8 @@ enum class ComputeType : uint8_t {
 // Of this machine's CPU.
 ComputeType ComputeTypeOfCpu();
 
-// Linux maps so much of a file together, for whoever reads any of it.
-inline constexpr int64_t kEmbeddingPieceBytes = 1 << 16;
+// A huge page: so much of a file may Linux map at once, for whoever reads any of it.
+inline constexpr int64_t kEmbeddingPieceBytes = 1 << 21;
 
 // What is known of the records of a training; where nothing is, the most is assumed.
 struct KnownRecords {

@@ -305,7 +305,7 @@ TEST_F(CpuActivationsTest, AHeadInBf16TakesTheDerivativesByLogitsRounded) {
             40 * (1000 / 2 - 20 / 2));
 }
 
-// An embedding of 1,000,000 rows of 128 bytes, which is 1953.125 pieces, and a head.
+// An embedding of 1,000,000 rows of 128 bytes, 61 pieces and a bit, and a head.
 BaseModelDescription LargeVocabulary(int64_t bytes_a_value) {
   BaseModelDescription model = Model();
   model.parameter_count = 66'000'000;
@@ -325,8 +325,9 @@ TEST(PlanCostTest, OfAnEmbeddingThatIsNoHeadThePiecesCountOnWhichTokensLie) {
   BaseModelDescription model = LargeVocabulary(4);
   EXPECT_EQ(EmbeddingRowBytes(model), 128);
   EXPECT_EQ(WeightBytesOf(model, {}), 264'000'000);
-  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 10}), 264'000'000 - 128'000'000 + 10 * 65536);
-  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 5000}), 264'000'000);
+  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 10}),
+            264'000'000 - 128'000'000 + 10 * kEmbeddingPieceBytes);
+  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 62}), 264'000'000);
   model.linear_layers.pop_back();  // The head, which is the embedding then.
   EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 10}), 264'000'000);
 }

@@ -163,19 +163,19 @@ TEST_F(MemoryFitTest, OnACpuShortAnswersCostLess) {
   EXPECT_LT(Fit()->bytes, all);
 }
 
-// Rows of 200 bytes: 327 of them are a piece of the embedding.
+// Rows of 200 bytes: 10,485 of them are a piece of the embedding.
 TEST_F(MemoryFitTest, OnACpuPartsOfTheEmbeddingWithoutTokensOfRecordsCostNothing) {
   budget_.type = ComputeType::kFp32;
-  model_.vocabulary_size = 20'000;
-  model_.linear_layers.push_back({"lm_head", LayerKind::kHead, 50, 20'000});
+  model_.vocabulary_size = 40'000;
+  model_.linear_layers.push_back({"lm_head", LayerKind::kHead, 50, 40'000});
   model_.parameter_count = 10'000'000;
   model_.weight_bytes = 40'000'000;
   const int64_t one = Fit()->bytes;
-  records_[0].tokens = {1, 2, 300};
+  records_[0].tokens = {1, 2, 10'000};
   EXPECT_EQ(Fit()->bytes, one);
-  records_[0].tokens = {1, 19'000, 9'000};
-  EXPECT_EQ(Fit()->bytes, one + 2 * 65'536);
-  records_[0].tokens = {1, -1, 20'000};
+  records_[0].tokens = {1, 12'000, 25'000};
+  EXPECT_EQ(Fit()->bytes, one + 2 * kEmbeddingPieceBytes);
+  records_[0].tokens = {1, -1, 40'000};
   EXPECT_EQ(Fit()->bytes, one) << "they are refused when the training begins";
 }
 
