@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "aggregation/adapter_layout.h"
 #include "model/checkpoint/base_model_description.h"
@@ -33,6 +34,7 @@ struct PlanCost {
   // See EstimateCost().
   int64_t program_bytes = 0;
   int64_t weight_bytes = 0;
+  int64_t returned_weight_bytes = 0;  // Not among weight_bytes: only while they are loaded.
   int64_t adapter_bytes = 0;
   int64_t activation_bytes = 0;
   int64_t record_bytes = 0;  // Of the client's records; not known to EstimateCost().
@@ -52,6 +54,21 @@ enum class ComputeType : uint8_t {
 // Of this machine's CPU.
 ComputeType ComputeTypeOfCpu();
 
+// A huge page: so much of a file may Linux map at once, for whoever reads any of it.
+inline constexpr int64_t kEmbeddingPieceBytes = 1 << 21;
+
+// What is known of the records of a training; where nothing is, the most is assumed.
+struct KnownRecords {
+  int64_t answer_tokens = std::numeric_limits<int64_t>::max();  // The most of one record.
+
+  // Pieces of the stored embedding, of kEmbeddingPieceBytes each, on which their tokens' rows
+  // lie.
+  int64_t embedding_pieces = std::numeric_limits<int64_t>::max();
+};
+
+// As it is stored.
+int64_t EmbeddingRowBytes(const BaseModelDescription& model);
+
 // Memory at its peak. With b bytes a value (2 or 4), P adapter values of which
 // R are trained in the larger of the rounds:
 //
@@ -60,16 +77,27 @@ ComputeType ComputeTypeOfCpu();
 //                     pages if it holds a narrower type. The file's pages alone
 //                     beyond 2^30 parameters (and 2 bytes for each of those in
 //                     FP8) and, with AVX-512, from 2^26 on if it
-//                     holds two bytes a parameter and no fp16
-//   adapter_bytes     4 * (2 P + R + M R): the global adapter and the trained
-//                     one, gradients, and M moments (AdamW 2, SGD 0)
-//   activation_bytes  1.05 b * (tokens * what a token leaves behind for the
-//                     backward pass + what one layer's experts, or the logits,
-//                     need for a moment, on GPUs twice as much, on CPUs without
-//                     AVX-512 six times); 1.05 is for the heap's gaps, on GPUs 1.3.
-//                     Adapted routed experts on GPUs, and all without AVX-512, leave
-//                     what they took and gave, too. With AVX-512 BF16 and weights that
-//                     stay in bf16 what gates and up projections give counts half
+//                     holds two bytes a parameter and no fp16. Of an embedding
+//                     that is no head, on a CPU, the file's pages go when all
+//                     is loaded: the pieces come back on which tokens lie, if it
+//                     was not widened. No more is taken off for that than comes
+//                     after the loading
+//   adapter_bytes     4 * (3 P + M R): the global adapter, the trained one,
+//                     gradients, and M moments (AdamW 2, SGD 0)
+//   activation_bytes  1.05 b * what is in memory at the worst moment of a step;
+//                     1.05 is for the heap's gaps, on GPUs 1.3
+//
+// On a CPU with AVX-512 that moment is behind the forward pass, with the logits, or where
+// the derivative of an attention, or of what is behind one, is being made, with what
+// tokens left in that layer and those before, and the gradients in hand. In the last layer
+// tokens whose logits nobody wants leave nothing behind the attention. An adapted layer
+// leaves the product with A, and what it took, too. With AVX-512 BF16 and weights that stay
+// in bf16 what products take, and what gates and up projections give, counts half.
+//
+// Elsewhere it is tokens * what a token leaves behind for the backward pass + what one
+// layer's experts, or the logits, need for a moment, on GPUs twice as much, without AVX-512
+// six times. Adapted routed experts on GPUs, and all without AVX-512, leave what they took
+// and gave, too. Known answers change nothing there.
 //
 // Of the first `recomputed_layers`, or all if there are not as many, a token leaves only
 // its input behind, of hidden_size values, but for the one layer whose derivative is
@@ -83,6 +111,7 @@ ComputeType ComputeTypeOfCpu();
 // model. Requires: a plan of ParsePlan(), as far as aggregation goes, and
 // RoutingShapeOf() takes the model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
-                      const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers = 0);
+                      const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers = 0,
+                      const KnownRecords& records = {});
 
 }  // namespace fedtune

@@ -2,8 +2,9 @@
 
 #include "plan/cost.h"
 
+#include <cmath>
 #include <string>
-#include <tuple>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "plan/adapter_targets.h"
@@ -102,10 +103,10 @@ TEST(PlanCostTest, EstimatesMemoryByItsFormulas) {
   const PlanCost gpu = Cost(AttentionPlan());
   EXPECT_EQ(gpu.program_bytes, 0);
   EXPECT_EQ(gpu.weight_bytes, 20'000);
-  EXPECT_EQ(gpu.adapter_bytes, 4 * (200 + 60 + 120));
+  EXPECT_EQ(gpu.adapter_bytes, 4 * (300 + 120));
   // Twice 20 values in the attention; 10 in half of two experts; 1000 logits.
   EXPECT_EQ(gpu.activation_bytes, static_cast<int64_t>(1.3 * 2 * 40 * (40 + 10 + 1000)));
-  EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'520 + gpu.activation_bytes);
+  EXPECT_EQ(gpu.memory_bytes(), 20'000 + 1'680 + gpu.activation_bytes);
 }
 
 TEST(PlanCostTest, OnACpuTheProgramAndWhatIsWidenedCountToo) {
@@ -170,69 +171,180 @@ TEST(PlanCostTest, Fp16IsWidenedAndWithoutAvx512Bf16Too) {
   EXPECT_EQ(bytes(ComputeType::kBf16), 200'000'000);
 }
 
-TEST(PlanCostTest, WithoutAvx512ExpertsLeaveWhatTheyTookAndGaveAndTakeSixTimesAsMuchInPassing) {
-  BaseModelDescription model = Model();
-  model.vocabulary_size = 1;
-  model.linear_layers = {
-      {"model.layers.0.mlp.experts.0.down_proj", LayerKind::kRoutedExpert, 30, 50},
-      {"model.layers.0.mlp.experts.1.down_proj", LayerKind::kRoutedExpert, 30, 50}};
-  model.routed_expert_count = 2;
-  model.experts_per_token = 1;
-  const Plan plan = AttentionPlan();
-  const AdapterLayout layout = *ResolveTargets(Model(), plan.adapter);
-  const auto activations = [&](ComputeType type) {
-    return EstimateCost(plan, model, layout, type).activation_bytes;
-  };
-  EXPECT_EQ(activations(ComputeType::kFp32), static_cast<int64_t>(1.05 * 4 * 40 * (30 + 50)));
-  EXPECT_EQ(activations(ComputeType::kFp32Widened),
-            static_cast<int64_t>(1.05 * 4 * 40 * (2 * 50 + 6 * (30 + 50))));
-}
-
-TEST(PlanCostTest, WithAvx512LatentAttentionLeavesWhatProjectionsTookAndGaveAndNoOtherHeads) {
-  BaseModelDescription model = Model();
-  model.vocabulary_size = 1;
-  model.parameter_count = 100'000'000;
-  model.weight_bytes = 200'000'000;
-  for (const auto& [name, in, out] :
-       {std::tuple("q_proj", 20, 36), std::tuple("kv_a_proj", 20, 14),
-        std::tuple("kv_b_proj", 10, 48), std::tuple("o_proj", 24, 20)}) {
-    LinearLayer layer;
-    layer.name = std::string("model.layers.0.self_attn.") + name;
-    layer.kind = LayerKind::kAttention;
-    layer.in_features = in;
-    layer.out_features = out;
-    model.linear_layers.push_back(layer);
+// A training by a CPU's kernels, 40 rows of four records at a time.
+class CpuActivationsTest : public ::testing::Test {
+ protected:
+  CpuActivationsTest() {
+    model_.vocabulary_size = 1;
+    model_.hidden_size = 20;
+    model_.linear_layers.clear();
+    plan_.adapter.targets = {"all-linear"};
   }
-  model.linear_layers.erase(model.linear_layers.begin(), model.linear_layers.end() - 4);
-  const Plan plan = AttentionPlan();
-  const AdapterLayout layout = *ResolveTargets(Model(), plan.adapter);
-  const auto activations = [&](ComputeType type) {
-    return EstimateCost(plan, model, layout, type).activation_bytes;
-  };
-  const int64_t given = 36 + 14 + 48 + 2 * 20, taken = 20 + 10 + 24, logits = 40;
-  EXPECT_EQ(activations(ComputeType::kFp32),
-            static_cast<int64_t>(1.05 * 4 * (40 * (given + taken) + logits)));
-  EXPECT_EQ(activations(ComputeType::kFp32Rounding),
-            static_cast<int64_t>(1.05 * 4 * (40 * (given + taken / 2) + logits)));
+
+  void Project(std::string name, LayerKind kind, int64_t in, int64_t out) {
+    model_.linear_layers.push_back({"model.layers." + std::move(name), kind, in, out});
+  }
+
+  void ProjectLatentAttention(const std::string& layer) {
+    Project(layer + ".self_attn.q_proj", LayerKind::kAttention, 20, 36);
+    Project(layer + ".self_attn.kv_a_proj", LayerKind::kAttention, 20, 14);
+    Project(layer + ".self_attn.kv_b_proj", LayerKind::kAttention, 10, 48);
+    Project(layer + ".self_attn.o_proj", LayerKind::kAttention, 24, 20);
+  }
+
+  void ProjectMlp(const std::string& layer) {
+    Project(layer + ".mlp.gate_proj", LayerKind::kDenseMlp, 20, 30);
+    Project(layer + ".mlp.up_proj", LayerKind::kDenseMlp, 20, 30);
+    Project(layer + ".mlp.down_proj", LayerKind::kDenseMlp, 30, 20);
+  }
+
+  // In values: what the heap needs besides is taken off.
+  int64_t Values(ComputeType type, int64_t recomputed_layers = 0,
+                 const KnownRecords& records = {}) const {
+    const AdapterLayout layout = *ResolveTargets(model_, plan_.adapter);
+    const PlanCost cost = EstimateCost(plan_, model_, layout, type, recomputed_layers, records);
+    return std::lround(static_cast<double>(cost.activation_bytes) / (1.05 * 4));
+  }
+
+  // Weights in bf16 that stay so.
+  void MakeLarge() {
+    model_.parameter_count = 100'000'000;
+    model_.weight_bytes = 200'000'000;
+  }
+
+  BaseModelDescription model_ = Model();
+  Plan plan_ = AttentionPlan();
+};
+
+TEST_F(CpuActivationsTest,
+       WithoutAvx512ExpertsLeaveWhatTheyTookAndGaveAndTakeSixTimesAsMuchInPassing) {
+  model_.hidden_size = 0;
+  plan_.adapter.targets = {"attention"};
+  Project("0.self_attn.v_proj", LayerKind::kAttention, 1, 0);
+  Project("0.mlp.experts.0.down_proj", LayerKind::kRoutedExpert, 30, 50);
+  Project("0.mlp.experts.1.down_proj", LayerKind::kRoutedExpert, 30, 50);
+  model_.linear_layers[0].out_features = 1;
+  EXPECT_EQ(Values(ComputeType::kFp32Widened), 40 * (1 + 2 * 50 + 6 * (30 + 50)));
 }
 
-TEST(PlanCostTest, WithAvx512Bf16WhatGateAndUpGaveCountsHalfWhereWeightsStayInBf16) {
+TEST_F(CpuActivationsTest, LatentAttentionLeavesWhatProjectionsTookAndGaveAndNoOtherHeads) {
+  MakeLarge();
+  ProjectLatentAttention("0");
+  // What the norm and the projections took, what they gave, and the low rank of A.
+  const int64_t kept = 20 + (20 + 10) + (36 + 14 + 48) + 3 * 2;
+  const int64_t rounded = 20 + (20 + 10) / 2 + (36 + 14 + 48) + 3 * 2;
+  const int64_t gradients = 20 + 2 * 24 + 2 * 36;
+  EXPECT_EQ(Values(ComputeType::kFp32), 40 * (kept + gradients));
+  EXPECT_EQ(Values(ComputeType::kFp32Rounding), 40 * (rounded + gradients));
+}
+
+TEST_F(CpuActivationsTest, OtherAttentionHasAKeyAndAValueForEachQuery) {
+  Project("0.self_attn.q_proj", LayerKind::kAttention, 20, 40);
+  Project("0.self_attn.k_proj", LayerKind::kAttention, 20, 10);
+  Project("0.self_attn.v_proj", LayerKind::kAttention, 20, 10);
+  Project("0.self_attn.o_proj", LayerKind::kAttention, 40, 20);
+  const int64_t kept = 20 + 20 + 3 * 40 + 3 * 2, gradients = 20 + 40 + 3 * 40;
+  EXPECT_EQ(Values(ComputeType::kFp32), 40 * (kept + gradients));
+}
+
+TEST_F(CpuActivationsTest, OfMlpsWhatGateAndUpGaveIsKeptAndCountsHalfWhereItIsRounded) {
+  plan_.adapter.targets = {"down_proj"};
+  ProjectMlp("0");
+  const int64_t scratch = 40 * 30;
+  EXPECT_EQ(Values(ComputeType::kFp32),
+            40 * ((20 + 2 * 30 + 2) + (20 + 20 + 30 + 2)) + 2 * (30 + 20) + scratch);
+  MakeLarge();
+  EXPECT_EQ(Values(ComputeType::kFp32Rounding),
+            40 * ((20 + 2 * 30) / 2 + 2 + (20 + 10 + 20 + 15 + 2)) + 2 * (30 + 20) + 3 * scratch);
+}
+
+TEST_F(CpuActivationsTest, OfRoutedExpertsThoseCountThatATokenGoesThrough) {
+  Project("0.self_attn.v_proj", LayerKind::kAttention, 20, 10);
+  plan_.adapter.targets = {"attention"};
+  Project("0.mlp.gate", LayerKind::kRouter, 20, 2);
+  for (const char* expert : {"0.mlp.experts.0.", "0.mlp.experts.1."}) {
+    Project(std::string(expert) + "gate_proj", LayerKind::kRoutedExpert, 20, 30);
+    Project(std::string(expert) + "up_proj", LayerKind::kRoutedExpert, 20, 30);
+    Project(std::string(expert) + "down_proj", LayerKind::kRoutedExpert, 30, 20);
+  }
+  const int64_t attention = 20 + 2, kept = 20 + 2 + 2 * 30, passing = 20 + 20 + 20 + 30;
+  EXPECT_EQ(Values(ComputeType::kFp32), 40 * (attention + kept + passing) + 40 * 30);
+}
+
+TEST_F(CpuActivationsTest, BehindTheLastAttentionOnlyAnswersCount) {
+  plan_.adapter.targets = {"down_proj"};
+  model_.vocabulary_size = 1000;
+  for (const char* layer : {"0", "1"}) {
+    ProjectMlp(layer);
+  }
+  const int64_t of_layer = 20 + 2 * 30 + 2, scratch = 40 * 30;
+  EXPECT_EQ(Values(ComputeType::kFp32), 40 * 2 * of_layer + 40 * 1000 + scratch);
+  // Four records with three each.
+  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.answer_tokens = 3}),
+            40 * of_layer + 12 * of_layer + 12 * 1000 + scratch);
+  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.answer_tokens = 1000}), Values(ComputeType::kFp32));
+}
+
+TEST_F(CpuActivationsTest, OfRecomputedLayersInputsAreKeptAndAllThatTheDerivativeOfOneTakes) {
+  plan_.adapter.targets = {"down_proj"};
+  for (const char* layer : {"0", "1", "2"}) ProjectMlp(layer);
+  const int64_t kept = 20 + 2 * 30 + 2, passing = 20 + 20 + 30 + 2, scratch = 40 * 30;
+  const int64_t gradients = 2 * (30 + 20);
+  EXPECT_EQ(Values(ComputeType::kFp32), 40 * (3 * kept + passing) + gradients + scratch);
+  // Two inputs, and what the last layer gave.
+  EXPECT_EQ(Values(ComputeType::kFp32, 3),
+            40 * (2 * 20 + kept + passing + 20) + gradients + scratch);
+}
+
+TEST_F(CpuActivationsTest, AHeadInBf16TakesTheDerivativesByLogitsRounded) {
+  MakeLarge();
+  model_.vocabulary_size = 1000;
+  plan_.adapter.targets = {"attention"};
+  Project("0.self_attn.v_proj", LayerKind::kAttention, 20, 10);
+  EXPECT_EQ(Values(ComputeType::kFp32Rounding) - Values(ComputeType::kFp32),
+            40 * (1000 / 2 - 20 / 2));
+}
+
+// An embedding of 1,000,000 rows of 128 bytes, 61 pieces and a bit, and a head.
+BaseModelDescription LargeVocabulary(int64_t bytes_a_value) {
   BaseModelDescription model = Model();
-  model.vocabulary_size = 1;
-  model.parameter_count = 100'000'000;
-  model.linear_layers = {{"model.layers.0.mlp.gate_proj", LayerKind::kDenseMlp, 30, 50}};
+  model.parameter_count = 66'000'000;
+  model.vocabulary_size = 1'000'000;
+  model.hidden_size = 32;
+  model.weight_bytes = bytes_a_value * model.parameter_count;
+  return model;
+}
+
+int64_t WeightBytesOf(const BaseModelDescription& model, const KnownRecords& records) {
   const Plan plan = AttentionPlan();
-  const AdapterLayout layout = *ResolveTargets(Model(), plan.adapter);
-  const auto activations = [&](int64_t weight_bytes, ComputeType type) {
-    model.weight_bytes = weight_bytes;
-    return EstimateCost(plan, model, layout, type).activation_bytes;
-  };
-  const int64_t in_bf16 = 200'000'000, in_fp32 = 400'000'000, logits = 40;
-  const auto whole = static_cast<int64_t>(1.05 * 4 * (40 * 50 + logits));
-  EXPECT_EQ(activations(in_bf16, ComputeType::kFp32), whole);
-  EXPECT_EQ(activations(in_fp32, ComputeType::kFp32Rounding), whole);
-  EXPECT_EQ(activations(in_bf16, ComputeType::kFp32Rounding),
-            static_cast<int64_t>(1.05 * 4 * (40 * 25 + logits)));
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  return EstimateCost(plan, model, layout, ComputeType::kFp32, 0, records).weight_bytes;
+}
+
+TEST(PlanCostTest, OfAnEmbeddingThatIsNoHeadThePiecesCountOnWhichTokensLie) {
+  BaseModelDescription model = LargeVocabulary(4);
+  EXPECT_EQ(EmbeddingRowBytes(model), 128);
+  EXPECT_EQ(WeightBytesOf(model, {}), 264'000'000);
+  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 10}),
+            264'000'000 - 128'000'000 + 10 * kEmbeddingPieceBytes);
+  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 62}), 264'000'000);
+  model.linear_layers.pop_back();  // The head, which is the embedding then.
+  EXPECT_EQ(WeightBytesOf(model, {.embedding_pieces = 10}), 264'000'000);
+}
+
+TEST(PlanCostTest, OfAnEmbeddingThatWasWidenedTheFilesPagesAreGivenBack) {
+  EXPECT_EQ(WeightBytesOf(LargeVocabulary(2), {}), (4 + 2) * 66'000'000 - 64'000'000);
+}
+
+TEST(PlanCostTest, NoMoreIsGivenBackThanTheTrainingTakesAnew) {
+  BaseModelDescription model = LargeVocabulary(4);
+  Plan plan = AttentionPlan();
+  plan.training.batch_size = 1;
+  plan.training.sequence_length = 1;
+  const AdapterLayout layout = *ResolveTargets(model, plan.adapter);
+  const PlanCost cost =
+      EstimateCost(plan, model, layout, ComputeType::kFp32, 0, {.embedding_pieces = 1});
+  EXPECT_EQ(cost.memory_bytes(), 150'000'000 + 264'000'000 + 4 * cost.trained_parameters);
 }
 
 TEST(PlanCostTest, MoreTokensThanGoThroughTogetherCostNoMore) {
@@ -278,7 +390,7 @@ TEST(PlanCostTest, OfRecomputedLayersInputsAreKeptAndTheActivationsOfOne) {
 TEST(PlanCostTest, SgdKeepsNoMoments) {
   Plan plan = AttentionPlan();
   plan.training.optimizer = LocalOptimizer::kSgd;
-  EXPECT_EQ(Cost(plan).adapter_bytes, 4 * (200 + 60));
+  EXPECT_EQ(Cost(plan).adapter_bytes, 4 * 300);
 }
 
 }  // namespace

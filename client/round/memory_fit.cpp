@@ -16,6 +16,32 @@ namespace {
 
 std::string Bytes(int64_t bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
 
+int64_t MostAnswerTokens(std::span<const TokenizedRecord> records) {
+  int64_t most = 1;
+  for (const TokenizedRecord& record : records) {
+    most = std::max(most, std::count_if(record.is_target.begin(), record.is_target.end(),
+                                        [](uint8_t mark) { return mark != 0; }));
+  }
+  return most;
+}
+
+// Those on which rows of the records' tokens lie.
+int64_t EmbeddingPieces(const TrainingNeed& need) {
+  const int64_t row_bytes = EmbeddingRowBytes(need.model);
+  const int64_t size = need.model.vocabulary_size * row_bytes;
+  std::vector<bool> used(static_cast<size_t>(size / kEmbeddingPieceBytes + 1));
+  for (const auto& records : {need.records, need.validation}) {
+    for (const TokenizedRecord& record : records) {
+      for (const int32_t token : record.tokens) {
+        const int64_t begin = token * row_bytes;
+        if (token < 0 || begin >= size) continue;  // Refused when it is trained with.
+        used[static_cast<size_t>(begin / kEmbeddingPieceBytes)] = true;
+      }
+    }
+  }
+  return std::count(used.begin(), used.end(), true);
+}
+
 // A training of the need, or of one that is like it but for a few numbers.
 class Forecast {
  public:
@@ -27,6 +53,8 @@ class Forecast {
     }
     training().sequence_length =
         std::min(plan_.training.sequence_length, static_cast<int64_t>(longest));
+    known_.answer_tokens = MostAnswerTokens(need.records);
+    known_.embedding_pieces = EmbeddingPieces(need);
     const bool beside_the_model = budget.type != ComputeType::kBf16;  // Not on a GPU.
     if (beside_the_model) record_bytes_ = MemoryOf(need.records) + MemoryOf(need.validation);
   }
@@ -35,7 +63,7 @@ class Forecast {
   void Choose(Recompute recompute) { budget_.recompute = recompute; }
 
   PlanCost Cost(int64_t recomputed_layers) const {
-    PlanCost cost = EstimateCost(plan_, model_, layout_, budget_.type, recomputed_layers);
+    PlanCost cost = EstimateCost(plan_, model_, layout_, budget_.type, recomputed_layers, known_);
     cost.record_bytes = record_bytes_;
     return cost;
   }
@@ -73,6 +101,7 @@ class Forecast {
   const AdapterLayout& layout_;
   Plan plan_;
   int64_t record_bytes_ = 0;
+  KnownRecords known_;
 };
 
 // The largest value of a number of the training below its own, halved again and again,
@@ -123,7 +152,7 @@ std::vector<std::string> Remedies(const MemoryBudget& budget, Forecast forecast)
 }
 
 std::string Advice(const MemoryBudget& budget, const Forecast& forecast, const PlanCost& least) {
-  const int64_t model = least.program_bytes + least.weight_bytes;
+  const int64_t model = least.program_bytes + least.weight_bytes + least.returned_weight_bytes;
   if (static_cast<uint64_t>(model) > budget.bytes) {
     return "the base model alone does not fit: take a smaller one, or a machine with more memory";
   }

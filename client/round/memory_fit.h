@@ -37,7 +37,8 @@ struct TrainingNeed {
 struct MemoryFit {
   int64_t recomputed_layers = 0;
   int64_t layers = 0;
-  int64_t bytes = 0;          // Forecast, EstimateCost() for the longest record.
+  // Forecast, EstimateCost() for the longest record and answer, and all tokens' embeddings.
+  int64_t bytes = 0;
   int64_t bytes_if_kept = 0;  // The same without recomputed layers.
   uint64_t limit = 0;
 };

@@ -2,6 +2,7 @@
 
 #include "client/round/memory_fit.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -131,7 +132,7 @@ TEST_F(MemoryFitTest, ARefusalNamesEachChangeThatWouldHelp) {
 // round; AdamW keeps two more of each.
 TEST_F(MemoryFitTest, FewerTrainedParametersHelpWhereTheAdapterIsLarge) {
   plan_.adapter.rank = 50;
-  budget_.bytes = Bytes(3) - 5 * 4 * (2 * 600 + 3 * 400);
+  budget_.bytes = Bytes(3) - 5 * 4 * (3 * 600 + 2 * 400);
   EXPECT_THAT(Refusal(), HasSubstr("at most 27.0 k trained parameters (rank, targets; there are "
                                    "30.0 k)"));
   plan_.adapter.rank = 45;
@@ -151,6 +152,31 @@ TEST_F(MemoryFitTest, RecordsThatAreShorterThanThePlanAllowsCostLess) {
   EXPECT_GT(Fit()->recomputed_layers, 0);
   Records(100);
   EXPECT_LT(Fit()->bytes, static_cast<int64_t>(Bytes(0)));
+}
+
+TEST_F(MemoryFitTest, OnACpuShortAnswersCostLess) {
+  budget_.type = ComputeType::kFp32;
+  model_.vocabulary_size = 100'000;
+  records_[1].is_target.assign(256, 1);
+  const int64_t all = Fit()->bytes;
+  std::fill_n(records_[1].is_target.begin(), 250, 0);
+  EXPECT_LT(Fit()->bytes, all);
+}
+
+// Rows of 200 bytes: 10,485 of them are a piece of the embedding.
+TEST_F(MemoryFitTest, OnACpuPartsOfTheEmbeddingWithoutTokensOfRecordsCostNothing) {
+  budget_.type = ComputeType::kFp32;
+  model_.vocabulary_size = 40'000;
+  model_.linear_layers.push_back({"lm_head", LayerKind::kHead, 50, 40'000});
+  model_.parameter_count = 10'000'000;
+  model_.weight_bytes = 40'000'000;
+  const int64_t one = Fit()->bytes;
+  records_[0].tokens = {1, 2, 10'000};
+  EXPECT_EQ(Fit()->bytes, one);
+  records_[0].tokens = {1, 12'000, 25'000};
+  EXPECT_EQ(Fit()->bytes, one + 2 * kEmbeddingPieceBytes);
+  records_[0].tokens = {1, -1, 40'000};
+  EXPECT_EQ(Fit()->bytes, one) << "they are refused when the training begins";
 }
 
 TEST_F(MemoryFitTest, OnACpuRecordsTakeOfTheMemoryToo) {
