@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <random>
 #include <span>
@@ -34,9 +35,20 @@ class Sampler {
   int32_t Choose(std::span<const float> logits);
 
  private:
+  using Place = std::vector<int32_t>::iterator;
+
+  void KeepTopK();
+  void KeepTopP();
+  // Those from `begin` on that are likeliest come to lie before `end`, in their order.
+  void BringLikeliest(Place begin, Place end);
+  int32_t Draw();
+  double WeightOf(int32_t token) const { return weights_[static_cast<size_t>(token)]; }
+  double WeightOfAll() const;  // Of all candidates, added up in their order.
+
   const Sampling sampling_;
   std::mt19937_64 random_;
-  std::vector<int32_t> order_;  // Room for the tokens that are chosen among.
+  std::vector<double> weights_;      // Of each token: its probability, unnormalised.
+  std::vector<int32_t> candidates_;  // The tokens that are chosen among.
 };
 
 }  // namespace fedtune
