@@ -45,7 +45,7 @@ class PendingReleaseTest : public testing::StoredRunFixture {
   AnsweringStore store_{*stored_};
   testing::FakeClock time_;
   Traffic traffic_;
-  const Plan plan_;
+  const Plan plan_ = {};
   const AdapterLayout layout_ = *AdapterLayout::Create(
       {{.name = "q", .in_features = 3, .out_features = 2, .lora_rank = 1, .alpha = 1}});
   const GlobalAdapter adapter_{std::vector<float>(kValues, 1)};
