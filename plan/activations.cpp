@@ -30,11 +30,6 @@ int64_t AttentionValues(const LinearLayer& layer) {
   return EndsIn(layer, "q_a_proj") ? 0 : layer.out_features;
 }
 
-double ExpertShare(const BaseModelDescription& model) {
-  return static_cast<double>(model.experts_per_token) /
-         static_cast<double>(std::max<int64_t>(1, model.routed_expert_count));
-}
-
 // Whether experts go one after the other, as adapted ones on a GPU and all on a CPU
 // without kernels for them: they keep what all of them took and gave.
 bool ExpertsGoInTurn(const ActivationsOf& training) {
@@ -135,6 +130,11 @@ double ValuesByLibTorch(const ActivationsOf& training) {
 }
 
 }  // namespace
+
+double ExpertShare(const BaseModelDescription& model) {
+  return static_cast<double>(model.experts_per_token) /
+         static_cast<double>(std::max<int64_t>(1, model.routed_expert_count));
+}
 
 bool EndsIn(const LinearLayer& layer, std::string_view leaf) { return layer.name.ends_with(leaf); }
 

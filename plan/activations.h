@@ -35,7 +35,10 @@ int64_t ActivationBytes(const ActivationsOf& training);
 // Values by the kernels of a CPU with AVX-512.
 double ValuesByKernels(const ActivationsOf& training);
 
-// "o_proj" of "model.layers.3.self_attn.o_proj".
+// How many of a layer's routed experts a token goes through, of all.
+double ExpertShare(const BaseModelDescription& model);
+
+// Whether it is the projection of that name: "o_proj" of "model.layers.3.self_attn.o_proj".
 bool EndsIn(const LinearLayer& layer, std::string_view leaf);
 
 // "model.layers.3." of "model.layers.3.mlp.gate_proj"; empty if it is in none.

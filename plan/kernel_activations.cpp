@@ -117,7 +117,7 @@ class LayerSum {
   }
 
   void AddMlp(const LinearLayer& layer, double in, double out, double rank) {
-    const double share = layer.kind == LayerKind::kRoutedExpert ? ExpertShare() : 1;
+    const double share = layer.kind == LayerKind::kRoutedExpert ? ExpertShare(model_) : 1;
     sum_.kept_behind_it += share * rank;
     sum_.passing_behind_it += share * rank;
     if (!EndsIn(layer, "down_proj")) {
@@ -126,11 +126,6 @@ class LayerSum {
     }
     if (layer.kind == LayerKind::kDenseMlp) sum_.kept_behind_it += Prepared(out);
     sum_.passing_behind_it += share * (out + Prepared(in));
-  }
-
-  double ExpertShare() const {
-    return static_cast<double>(model_.experts_per_token) /
-           static_cast<double>(std::max<int64_t>(1, model_.routed_expert_count));
   }
 
   const BaseModelDescription& model_;
