@@ -50,7 +50,8 @@ def main(folder, *stages):
         for title, output in cases:
             show(title, output)
         titles += [title for title, _ in cases]
-    print("", *titles, "", sep="\n")  # Together and last: a long output may be shown by its end only.
+    if titles:  # Together and last: a long output may be shown by its end only.
+        print("", *titles, "", sep="\n")
 
 
 if __name__ == "__main__":
