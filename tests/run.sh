@@ -124,15 +124,15 @@ stage_tidy() {
   run_tests dev -L slow
 }
 
-# The preset of asan holds the fuzz targets. Six at a time on each core, so that
-# two cores need three minutes for 36 of them; the slowest, of keys and
+# The preset of asan holds the fuzz targets. Seven at a time on each core, so that
+# two cores need three minutes for 42 of them; the slowest, of keys and
 # certificates, still tries thousands of inputs in its minute.
 stage_fuzz() {
   cmake --preset asan -DFEDTUNE_FUZZ_SECONDS="${FEDTUNE_FUZZ_SECONDS:-60}" \
     -DFEDTUNE_FUZZ_SEED="${FEDTUNE_FUZZ_SEED:-1}" >/dev/null
   build_for fuzz
   build_ahead
-  run_ctest asan -j $((6 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
+  run_ctest asan -j $((7 * jobs)) -R '^fuzz\.' --output-on-failure --no-tests=error
 }
 
 # Compiles and links the client for GPUs; starts it where deploy/bootstrap.sh --gpu has been run.

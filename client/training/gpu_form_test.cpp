@@ -209,10 +209,14 @@ TEST_P(GpuFormTest, TheSelfTestHasEveryOperationThatIsUsed) {
   EXPECT_THAT(missing, ::testing::IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GpuFormTest,
-                         ::testing::Values("llama_bias", "llama_gqa", "model_a", "model_b", "moe_a",
-                                           "v2_bias", "v3_a", "v3_b"),
-                         [](const auto& info) { return info.param; });
+#ifdef FEDTUNE_UNDER_SANITIZER
+const auto kModels = ::testing::Values("llama_bias", "moe_a", "v2_bias", "v3_b");
+#else
+const auto kModels = ::testing::Values("llama_bias", "llama_gqa", "model_a", "model_b", "moe_a",
+                                       "v2_bias", "v3_a", "v3_b");
+#endif
+
+INSTANTIATE_TEST_SUITE_P(Models, GpuFormTest, kModels, [](const auto& info) { return info.param; });
 
 TEST(TrainingDeviceTestsTest, ADeviceThatComputesOneOperationWronglyIsRefused) {
   EXPECT_THAT(ExpectEachOperationToMatter(TrainingDeviceTests()),

@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kSlices = 4;
 #ifdef FEDTUNE_UNDER_SANITIZER
-constexpr uint64_t kSeedsInASlice = 100;
+constexpr uint64_t kSeedsInASlice = 50;
 #else
 constexpr uint64_t kSeedsInASlice = 250;
 #endif
