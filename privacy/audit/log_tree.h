@@ -35,10 +35,27 @@ class SubtreeHashes {
   virtual absl::StatusOr<Digest> Hash(int level, uint64_t index) const = 0;
 };
 
-// Of two subtrees beside each other, as RFC 6962 section 2.1 has it.
-Digest LogNode(const Digest& left, const Digest& right);
+// Those of a log in memory. Not thread-safe.
+class LogSubtrees final : public SubtreeHashes {
+ public:
+  void Append(const Digest& leaf);
 
-// The root of the first `size` entries. Errors: of `hashes`, as everywhere here.
+  uint64_t size() const { return levels_.empty() ? 0 : levels_[0].size(); }
+
+  // DATA_LOSS: the log is shorter.
+  absl::StatusOr<Digest> Hash(int level, uint64_t index) const override;
+
+ private:
+  std::vector<std::vector<Digest>> levels_;
+};
+
+// The subtrees that are complete once `leaf` follows on `size` entries, from its own
+// (level 0) upwards: that of level i has index size >> i. They are what is stored when an
+// entry is appended. Errors: of `hashes`, as everywhere here.
+absl::StatusOr<std::vector<Digest>> CompletedSubtrees(const SubtreeHashes& hashes, uint64_t size,
+                                                      const Digest& leaf);
+
+// The root of the first `size` entries.
 absl::StatusOr<Digest> LogRoot(const SubtreeHashes& hashes, uint64_t size);
 
 // That the entry at `index` is one of the first `size`, for CheckMerkleProof().
@@ -52,9 +69,11 @@ absl::StatusOr<std::vector<Digest>> LogConsistencyProof(const SubtreeHashes& has
                                                         uint64_t old_size, uint64_t size);
 
 // Whether the log of `head` begins with all of `old` (RFC 9162 section 2.1.4.2). Anything
-// begins with an empty log.
-// INVALID_ARGUMENT: the proof is none. FAILED_PRECONDITION: it does not: `head` is shorter,
-// or of the same size and has another root.
+// begins with an empty log, whose root is not looked at.
+//
+// FAILED_PRECONDITION: it does not: `head` is shorter, of the same size with another root,
+// or longer and the proof leads elsewhere; says how long both are. INVALID_ARGUMENT: a
+// proof between logs of these sizes has another number of hashes.
 absl::Status CheckLogConsistency(const LogHead& old, const LogHead& head,
                                  std::span<const Digest> proof);
 
