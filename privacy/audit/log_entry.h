@@ -18,7 +18,7 @@ namespace fedtune {
 // An entry's bytes are one line of JSON, without a line break, its keys in the order below
 // behind "at" (RFC 3339, UTC, milliseconds) and "event": who has only a text editor can
 // read it, and who has the bytes can hash them. Rounds are numbered from 1, as everywhere
-// for people; in these types from 0.
+// for people; in these types from 0. Reasons that are empty are left out.
 
 // The first entry of a log.
 struct LogBegun {
@@ -117,7 +117,13 @@ struct LogEntry {
 
 inline constexpr size_t kLongestLogEntry = 1 << 20;
 
-// The bytes of an entry: the same entry has the same bytes. What is not UTF-8 is replaced.
+// Of one text in an entry; what is longer is cut.
+inline constexpr size_t kLongestLogText = 4000;
+
+// The bytes of an entry: the same entry has the same bytes. Texts are PrintableText(), so
+// that the log may be shown on a terminal as it is.
+// Requires: rounds and numbers from 0 on, attempts from 1, all below 2^53; a time of the
+// years 0 to 9999.
 std::string WriteLogEntry(const LogEntry& entry);
 
 // Takes what WriteLogEntry() writes, to the byte.
