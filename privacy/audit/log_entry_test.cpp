@@ -253,5 +253,11 @@ TEST(LogEventTest, IsToldToPeople) {
                   "run-7f3a failed: no quorum", "run-7f3a reopened"));
 }
 
+TEST(LogEventTest, CountsOneContributionAsOne) {
+  const RoundReleased release = {
+      .run = "run-7f3a", .round = 0, .attempt = 1, .contributions = 1, .adapter = {}, .burnt = ""};
+  EXPECT_THAT(Describe(release), HasSubstr("attempt 1, 1 contribution: sha256:"));
+}
+
 }  // namespace
 }  // namespace fedtune
