@@ -295,7 +295,7 @@ TEST(LogTreeTest, RefusalsSayHowLongBothLogsAre) {
 TEST(LogTreeTest, AnythingBeginsWithAnEmptyLog) {
   const LogHead head = HeadOf(LogOf(12), 12);
   EXPECT_THAT(CheckLogConsistency({}, head, {}), IsOk());
-  EXPECT_THAT(CheckLogConsistency({}, {}, {}), IsOk());
+  EXPECT_THAT(CheckLogConsistency({}, HeadOf(LogSubtrees(), 0), {}), IsOk());
   EXPECT_THAT(CheckLogConsistency({}, head, std::vector<Digest>{head.root}),
               HasCode(absl::StatusCode::kInvalidArgument));
 }
