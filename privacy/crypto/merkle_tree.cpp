@@ -9,15 +9,6 @@
 namespace fedtune {
 namespace {
 
-Digest Node(const Digest& left, const Digest& right) {
-  constexpr uint8_t kNode = 1;
-  Sha256 hash;
-  hash.Update(std::as_bytes(std::span(&kNode, 1)));
-  hash.Update(std::as_bytes(std::span(left.bytes)));
-  hash.Update(std::as_bytes(std::span(right.bytes)));
-  return std::move(hash).Finish();
-}
-
 // The largest power of two below `count`, which is at least 2.
 size_t LeftPart(size_t count) { return std::bit_floor(count - 1); }
 
@@ -29,7 +20,7 @@ Digest Prove(std::span<const Digest> leaves, std::span<std::vector<Digest>> proo
   const Digest right_root = Prove(leaves.subspan(left), proofs.subspan(left));
   for (std::vector<Digest>& proof : proofs.first(left)) proof.push_back(right_root);
   for (std::vector<Digest>& proof : proofs.subspan(left)) proof.push_back(left_root);
-  return Node(left_root, right_root);
+  return MerkleNode(left_root, right_root);
 }
 
 }  // namespace
@@ -42,11 +33,20 @@ Digest MerkleLeaf(ByteSpan bytes) {
   return std::move(hash).Finish();
 }
 
+Digest MerkleNode(const Digest& left, const Digest& right) {
+  constexpr uint8_t kNode = 1;
+  Sha256 hash;
+  hash.Update(std::as_bytes(std::span(&kNode, 1)));
+  hash.Update(std::as_bytes(std::span(left.bytes)));
+  hash.Update(std::as_bytes(std::span(right.bytes)));
+  return std::move(hash).Finish();
+}
+
 Digest MerkleRoot(std::span<const Digest> leaves) {
   if (leaves.empty()) return Sha256Of(ByteSpan());
   if (leaves.size() == 1) return leaves[0];
   const size_t left = LeftPart(leaves.size());
-  return Node(MerkleRoot(leaves.first(left)), MerkleRoot(leaves.subspan(left)));
+  return MerkleNode(MerkleRoot(leaves.first(left)), MerkleRoot(leaves.subspan(left)));
 }
 
 std::vector<Digest> MerkleProof(std::span<const Digest> leaves, size_t index) {
@@ -79,12 +79,12 @@ absl::Status CheckMerkleProof(const Digest& leaf, size_t index, size_t count,
   for (const Digest& sibling : proof) {
     if (last == 0) return absl::InvalidArgumentError("the Merkle proof is too long");
     if (index % 2 == 1 || index == last) {
-      hash = Node(sibling, hash);
+      hash = MerkleNode(sibling, hash);
       const int levels = std::countr_zero(index);  // It is not 0: last is not.
       index >>= levels;
       last >>= levels;
     } else {
-      hash = Node(hash, sibling);
+      hash = MerkleNode(hash, sibling);
     }
     index /= 2;
     last /= 2;

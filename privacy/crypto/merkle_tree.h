@@ -15,6 +15,9 @@ namespace fedtune {
 // The hash of one leaf of an RFC 6962 Merkle tree, SHA-256(0x00, bytes).
 Digest MerkleLeaf(ByteSpan bytes);
 
+// The hash of two subtrees beside each other, SHA-256(0x01, left, right).
+Digest MerkleNode(const Digest& left, const Digest& right);
+
 // The root over leaf hashes in their order, RFC 6962 section 2.1.
 Digest MerkleRoot(std::span<const Digest> leaves);
 

@@ -31,6 +31,7 @@ MAY_INCLUDE = {
               "cli/", "ca/", "proto/", "rpc/", "simulation/"],
     "privacy/crypto": [],
     "privacy/identity": ["privacy/crypto/"],
+    "privacy/audit": ["privacy/crypto/", "privacy/identity/"],
     "privacy/secure_aggregation": ["privacy/crypto/"],
     "model/checkpoint": [],
     "model/tokenizer": [],
