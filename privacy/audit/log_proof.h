@@ -35,7 +35,8 @@ struct ProvenEntry {
 // all of `seen`, in which the entry lies.
 //
 // FAILED_PRECONDITION: the log was rolled back, or is another one than the asker has seen:
-// says how long both are. Otherwise the coordinator's answer is no proof:
+// says how long both are. UNIMPLEMENTED: all of this holds, and the entry is of an event
+// that a newer program knows. Otherwise the coordinator's answer is no proof:
 // INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, as VerifyCheckpoint(),
 // CheckLogConsistency(), CheckMerkleProof() and ParseLogEntry() say.
 absl::StatusOr<ProvenEntry> VerifyLogProof(const LogProof& proof,

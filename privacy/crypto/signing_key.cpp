@@ -3,7 +3,6 @@
 #include "privacy/crypto/signing_key.h"
 
 #include <openssl/bio.h>
-#include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -12,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "privacy/crypto/ecdsa_encoding.h"
 #include "privacy/crypto/ed25519_size.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/p256.h"
@@ -20,8 +20,7 @@
 namespace fedtune {
 namespace {
 
-constexpr size_t kSignatureBytes = 64;
-constexpr size_t kNumberBytes = kSignatureBytes / 2;
+constexpr size_t kSignatureBytes = 64;  // In both suites.
 constexpr size_t kLongestDer = 80;
 
 absl::Status NotSigned() {
@@ -40,31 +39,6 @@ std::vector<uint8_t> PublicBytes(CipherSuite suite, const EVP_PKEY* key) {
   Check(EVP_PKEY_get_raw_public_key(key, bytes.data(), &size) == 1 && size == bytes.size(),
         "an Ed25519 public key has 32 bytes");
   return bytes;
-}
-
-std::vector<uint8_t> NumbersOf(std::span<const uint8_t> der) {
-  const unsigned char* next = der.data();
-  const OpensslPtr<ECDSA_SIG> parts(d2i_ECDSA_SIG(nullptr, &next, static_cast<long>(der.size())));
-  Check(parts != nullptr, "OpenSSL reads its own signature");
-  std::vector<uint8_t> raw(kSignatureBytes);
-  Check(
-      BN_bn2binpad(ECDSA_SIG_get0_r(parts.get()), raw.data(), kNumberBytes) >= 0 &&
-          BN_bn2binpad(ECDSA_SIG_get0_s(parts.get()), raw.data() + kNumberBytes, kNumberBytes) >= 0,
-      "the numbers of a P-256 signature have 32 bytes");
-  return raw;
-}
-
-std::vector<uint8_t> DerOf(std::span<const uint8_t> raw) {
-  const OpensslPtr<ECDSA_SIG> parts(ECDSA_SIG_new());
-  BIGNUM* r = BN_bin2bn(raw.data(), kNumberBytes, nullptr);
-  BIGNUM* s = BN_bin2bn(raw.data() + kNumberBytes, kNumberBytes, nullptr);
-  Check(parts != nullptr && ECDSA_SIG_set0(parts.get(), r, s) == 1, "OpenSSL takes two numbers");
-  std::vector<uint8_t> der(kLongestDer);
-  unsigned char* next = der.data();
-  const int size = i2d_ECDSA_SIG(parts.get(), &next);
-  Check(size > 0, "OpenSSL writes a signature");
-  der.resize(static_cast<size_t>(size));
-  return der;
 }
 
 absl::StatusOr<OpensslPtr<EVP_PKEY>> PublicKey(CipherSuite suite, std::span<const uint8_t> bytes) {
@@ -128,7 +102,10 @@ std::vector<uint8_t> SigningKey::Sign(std::span<const uint8_t> message) const {
               1,
       "OpenSSL signs");
   signature.resize(size);
-  return suite_ == CipherSuite::kNistP256 ? NumbersOf(signature) : signature;
+  if (suite_ != CipherSuite::kNistP256) return signature;
+  absl::StatusOr<std::vector<uint8_t>> numbers = EcdsaFromDer(signature);
+  Check(numbers.ok(), "OpenSSL writes signatures in DER");
+  return *std::move(numbers);
 }
 
 absl::Status VerifySignature(CipherSuite suite, std::span<const uint8_t> public_key,
@@ -136,7 +113,7 @@ absl::Status VerifySignature(CipherSuite suite, std::span<const uint8_t> public_
   const absl::StatusOr<OpensslPtr<EVP_PKEY>> key = PublicKey(suite, public_key);
   if (!key.ok() || signature.size() != kSignatureBytes) return NotSigned();
   const std::vector<uint8_t> encoded =
-      suite == CipherSuite::kNistP256 ? DerOf(signature)
+      suite == CipherSuite::kNistP256 ? EcdsaToDer(signature)
                                       : std::vector<uint8_t>(signature.begin(), signature.end());
   const OpensslPtr<EVP_MD_CTX> context(EVP_MD_CTX_new());
   Check(context != nullptr &&
