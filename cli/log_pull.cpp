@@ -39,9 +39,9 @@ absl::Status Interrupted() {
   return absl::CancelledError("interrupted: nothing has changed; run the command again");
 }
 
-absl::StatusOr<Checkpoint> Verified(const SignedCheckpoint& checkpoint, const LogPull& pull,
+absl::StatusOr<LogCheckpoint> Verified(const SignedCheckpoint& checkpoint, const LogPull& pull,
                                     std::string_view of) {
-  absl::StatusOr<Checkpoint> verified = VerifyCheckpoint(checkpoint, pull.authority_pem);
+  absl::StatusOr<LogCheckpoint> verified = VerifyCheckpoint(checkpoint, pull.authority_pem);
   if (verified.ok()) return verified;
   return WithExitCode(Annotate(verified.status(), of), ExitCode::kRefused);
 }
@@ -107,7 +107,7 @@ class Receiver {
   // After Receive(): whether the entries are those that were signed.
   bool IsAsSigned() const { return hasher_.head() == checkpoint_->head; }
 
-  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const LogCheckpoint& checkpoint() const { return *checkpoint_; }
 
  private:
   absl::Status Explained(const absl::Status& read) const {
@@ -139,7 +139,7 @@ class Receiver {
   absl::Status Begin(const v1::LogPart& part) {
     const SignedCheckpoint checkpoint = {.note = part.checkpoint().note(),
                                          .certificate_pem = part.checkpoint().certificate_pem()};
-    ASSIGN_OR_RETURN(const Checkpoint verified,
+    ASSIGN_OR_RETURN(const LogCheckpoint verified,
                      Verified(checkpoint, pull_, "the coordinator's checkpoint"));
     if (verified.head.size < hasher_.size()) return absl::OutOfRangeError("");
     RETURN_IF_ERROR(begin_(checkpoint));
@@ -151,12 +151,12 @@ class Receiver {
   LogHasher hasher_;
   const Begun begin_;
   const Taken take_;
-  std::optional<Checkpoint> checkpoint_;
+  std::optional<LogCheckpoint> checkpoint_;
 };
 
 // What an earlier pull has written.
 struct Earlier {
-  Checkpoint checkpoint;
+  LogCheckpoint checkpoint;
   LogHasher hasher;
 };
 

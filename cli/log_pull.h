@@ -36,7 +36,7 @@ struct LogPull {
 
 struct PulledLog {
   uint64_t had = 0;  // So many entries the file had before.
-  Checkpoint checkpoint;
+  LogCheckpoint checkpoint;
 };
 
 // Brings the coordinator's log into the file: its entries up to the checkpoint that it

@@ -39,7 +39,7 @@ std::string RunsText(const LogVerification& verification) {
 }  // namespace
 
 std::string LogVerificationText(const LogVerification& verification, const std::string& log) {
-  const Checkpoint& checkpoint = verification.checkpoint;
+  const LogCheckpoint& checkpoint = verification.checkpoint;
   std::string text = fmt::format("{} is the log of federation {} as coordinator {} has signed it\n",
                                  log, checkpoint.federation, verification.coordinator);
   const auto line = [&text](std::string_view what, const std::string& is) {
@@ -74,7 +74,7 @@ std::string LogVerificationText(const LogVerification& verification, const std::
 }
 
 Json LogVerificationToJson(const LogVerification& verification, const std::string& log) {
-  const Checkpoint& checkpoint = verification.checkpoint;
+  const LogCheckpoint& checkpoint = verification.checkpoint;
   Json json = {{"file", log},
                {"federation", checkpoint.federation},
                {"coordinator", verification.coordinator},

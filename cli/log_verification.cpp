@@ -62,14 +62,14 @@ struct Record {
   RecordInLog in_log;
 };
 
-absl::StatusOr<Checkpoint> Verified(const SignedCheckpoint& checkpoint, const fs::path& file,
+absl::StatusOr<LogCheckpoint> Verified(const SignedCheckpoint& checkpoint, const fs::path& file,
                                     std::string_view authority_pem) {
-  absl::StatusOr<Checkpoint> verified = VerifyCheckpoint(checkpoint, authority_pem);
+  absl::StatusOr<LogCheckpoint> verified = VerifyCheckpoint(checkpoint, authority_pem);
   if (verified.ok()) return verified;
   return WithExitCode(Annotate(verified.status(), file.string()), ExitCode::kRefused);
 }
 
-absl::StatusOr<Checkpoint> ReadKept(const fs::path& file, std::string_view authority_pem) {
+absl::StatusOr<LogCheckpoint> ReadKept(const fs::path& file, std::string_view authority_pem) {
   ASSIGN_OR_RETURN(const std::string text, ReadNamedFile(file));
   ASSIGN_OR_RETURN(const SignedCheckpoint kept, ParseSignedCheckpoint(text, file.string()));
   return Verified(kept, file, authority_pem);
@@ -125,7 +125,7 @@ absl::Status LogVerifier::Prepare(const LogFiles& files, std::string_view author
   ASSIGN_OR_RETURN(const Certificate signer, ParseCertificate(checkpoint.certificate_pem));
   result_.coordinator = signer.identity.name;
   for (const fs::path& file : files.checkpoints) {
-    ASSIGN_OR_RETURN(const Checkpoint kept, ReadKept(file, authority_pem));
+    ASSIGN_OR_RETURN(const LogCheckpoint kept, ReadKept(file, authority_pem));
     seen_.push_back({.place = result_.checkpoints.size(), .head = kept.head});
     result_.checkpoints.push_back({.file = file, .entries = kept.head.size});
   }

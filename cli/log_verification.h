@@ -36,7 +36,7 @@ struct LogVerification {
     int64_t of = 0;
   };
 
-  Checkpoint checkpoint;
+  LogCheckpoint checkpoint;
   std::string coordinator;  // That has signed it: its name.
   std::string log_id;
   std::optional<absl::Time> first;
