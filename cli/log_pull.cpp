@@ -40,7 +40,7 @@ absl::Status Interrupted() {
 }
 
 absl::StatusOr<LogCheckpoint> Verified(const SignedCheckpoint& checkpoint, const LogPull& pull,
-                                    std::string_view of) {
+                                       std::string_view of) {
   absl::StatusOr<LogCheckpoint> verified = VerifyCheckpoint(checkpoint, pull.authority_pem);
   if (verified.ok()) return verified;
   return WithExitCode(Annotate(verified.status(), of), ExitCode::kRefused);

@@ -63,7 +63,7 @@ struct Record {
 };
 
 absl::StatusOr<LogCheckpoint> Verified(const SignedCheckpoint& checkpoint, const fs::path& file,
-                                    std::string_view authority_pem) {
+                                       std::string_view authority_pem) {
   absl::StatusOr<LogCheckpoint> verified = VerifyCheckpoint(checkpoint, authority_pem);
   if (verified.ok()) return verified;
   return WithExitCode(Annotate(verified.status(), file.string()), ExitCode::kRefused);

@@ -196,7 +196,7 @@ std::string SignCheckpoint(const LogCheckpoint& checkpoint, const SigningKey& ke
 }
 
 absl::StatusOr<LogCheckpoint> VerifyCheckpoint(const SignedCheckpoint& signed_checkpoint,
-                                            std::string_view authority_pem) {
+                                               std::string_view authority_pem) {
   ASSIGN_OR_RETURN(const Note note, ReadNote(signed_checkpoint.note));
   ASSIGN_OR_RETURN(const AuthorityCertificate authority, ParseAuthorityCertificate(authority_pem));
   ASSIGN_OR_RETURN(const Certificate certificate,

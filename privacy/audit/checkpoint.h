@@ -57,6 +57,6 @@ std::string SignCheckpoint(const LogCheckpoint& checkpoint, const SigningKey& ke
 // The certificate is judged as of the day it was issued. Whether it has expired since is
 // not looked at: what was said stays said.
 absl::StatusOr<LogCheckpoint> VerifyCheckpoint(const SignedCheckpoint& signed_checkpoint,
-                                            std::string_view authority_pem);
+                                               std::string_view authority_pem);
 
 }  // namespace fedtune
