@@ -37,12 +37,12 @@ CertificateAuthority NewAuthority(std::string_view federation = "north") {
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  absl::StatusOr<Checkpoint> Verify(const SignedCheckpoint& checkpoint) const {
+  absl::StatusOr<LogCheckpoint> Verify(const SignedCheckpoint& checkpoint) const {
     return VerifyCheckpoint(checkpoint, authority_.ToPem());
   }
 
   // What is said of a note with the coordinator's certificate.
-  absl::StatusOr<Checkpoint> VerifyNote(std::string_view note) const {
+  absl::StatusOr<LogCheckpoint> VerifyNote(std::string_view note) const {
     return Verify({std::string(note), hub_.certificate_pem()});
   }
 
@@ -69,14 +69,14 @@ class CheckpointTest : public ::testing::Test {
 
   CertificateAuthority authority_ = NewAuthority();
   SigningCoordinator hub_{authority_, kNow};
-  Checkpoint checkpoint_ = {.federation = "north", .head = {1234, Sha256Of("root")}};
+  LogCheckpoint checkpoint_ = {.federation = "north", .head = {1234, Sha256Of("root")}};
   SignedCheckpoint signed_ = hub_.Sign(checkpoint_);
   std::string root_ = absl::Base64Escape(checkpoint_.head.root.ToBinary());
   std::string text_ = absl::StrCat("fedtune.log/north\n1234\n", root_, "\n");
 };
 
 TEST_F(CheckpointTest, IsReadAsItWasSigned) {
-  const absl::StatusOr<Checkpoint> read = Verify(signed_);
+  const absl::StatusOr<LogCheckpoint> read = Verify(signed_);
   ASSERT_THAT(read, IsOk()) << read.status();
   EXPECT_EQ(*read, checkpoint_);
 }
@@ -150,8 +150,8 @@ TEST_F(CheckpointTest, EveryBitOfTheSignatureCounts) {
 
 TEST_F(CheckpointTest, IsOfTheFederationAndItsAuthority) {
   const auto refused = HasCode(absl::StatusCode::kUnauthenticated);
-  const Checkpoint south = {.federation = "south", .head = checkpoint_.head};
-  const absl::StatusOr<Checkpoint> other_federation = Verify(hub_.Sign(south));
+  const LogCheckpoint south = {.federation = "south", .head = checkpoint_.head};
+  const absl::StatusOr<LogCheckpoint> other_federation = Verify(hub_.Sign(south));
   EXPECT_THAT(other_federation, refused);
   EXPECT_THAT(Message(other_federation.status()), AllOf(HasSubstr("north"), HasSubstr("south")));
   const CertificateAuthority impostor = NewAuthority();

@@ -66,7 +66,7 @@ TEST_F(LogGoldenTest, HasItsRootsAndProofs) {
 }
 
 TEST_F(LogGoldenTest, TakesItsCheckpoint) {
-  const absl::StatusOr<Checkpoint> checkpoint = VerifyCheckpoint(
+  const absl::StatusOr<LogCheckpoint> checkpoint = VerifyCheckpoint(
       {golden_.at("note"), golden_.at("certificate")}, golden_.at("authority").get<std::string>());
   ASSERT_THAT(checkpoint, IsOk()) << checkpoint.status();
   EXPECT_EQ(checkpoint->federation, "north");

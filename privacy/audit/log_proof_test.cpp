@@ -45,7 +45,7 @@ class KeptLog {
     entries_.push_back(std::move(entry));
   }
 
-  Checkpoint At(uint64_t size) const {
+  LogCheckpoint At(uint64_t size) const {
     return {.federation = "north", .head = {size, LogRoot(subtrees_, size).value()}};
   }
 
@@ -69,7 +69,7 @@ class KeptLog {
 class LogProofTest : public ::testing::Test {
  protected:
   absl::StatusOr<ProvenEntry> Verify(const LogProof& proof,
-                                     const std::optional<Checkpoint>& seen) const {
+                                     const std::optional<LogCheckpoint>& seen) const {
     return VerifyLogProof(proof, seen, authority_.ToPem());
   }
 
@@ -120,7 +120,7 @@ TEST_F(LogProofTest, FindsALogThatWasRolledBackAndHasGrownAgain) {
 }
 
 TEST_F(LogProofTest, FindsThatAnotherFederationWasSeen) {
-  Checkpoint seen = log_.At(7);
+  LogCheckpoint seen = log_.At(7);
   seen.federation = "south";
   const absl::StatusOr<ProvenEntry> refused = Verify(log_.Prove(7, 11, hub_), seen);
   EXPECT_THAT(refused, HasCode(absl::StatusCode::kFailedPrecondition));

@@ -30,7 +30,7 @@ class SigningCoordinator {
     certificate_pem_ = *certificate;
   }
 
-  SignedCheckpoint Sign(const Checkpoint& checkpoint) const {
+  SignedCheckpoint Sign(const LogCheckpoint& checkpoint) const {
     return {SignCheckpoint(checkpoint, key_), certificate_pem_};
   }
 
