@@ -101,6 +101,10 @@ absl::Status VirtualClient::SubmitMasked(const MaskedContribution& contribution,
                 {reinterpret_cast<const char*>(elements.data()), elements.size()});
 }
 
+absl::StatusOr<LogProof> VirtualClient::ProveLog(const LogQuestion&, std::stop_token) {
+  return absl::UnimplementedError("its clients keep no eye on a log");
+}
+
 absl::Status VirtualClient::HandIn(const v1::ContributionHeader& header, std::string_view bytes) {
   if (!connected_) return absl::UnavailableError("no answer");
   wire_.up += header.ByteSizeLong() + bytes.size();

@@ -107,6 +107,9 @@ class JournalLink final : public CoordinatorLink {
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
     return absl::UnimplementedError("the workshop's affair");
   }
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
 
  private:
   Journal& journal_;

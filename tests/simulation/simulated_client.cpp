@@ -140,6 +140,10 @@ class SimulatedClient::Process final : public CoordinatorLink,
         Alive());
   }
 
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
+
  private:
   // What one of the daemon's threads has to do.
   struct Lane {
