@@ -208,6 +208,28 @@ absl::Status CoordinatorConnection::WatchRun(
   return Explain(end);
 }
 
+absl::Status CoordinatorConnection::ReadLog(
+    uint64_t from, const std::stop_token& stop,
+    const std::function<absl::StatusOr<bool>(const v1::LogPart&)>& take) const {
+  grpc::ClientContext context;
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+  v1::ReadLogRequest request;
+  request.set_from(from);
+  const auto reader = stub_->ReadLog(&context, request);
+  v1::LogPart part;
+  std::optional<WaitingNote> note(std::in_place, "waiting for " + address_);
+  absl::StatusOr<bool> wants_more = true;
+  while (wants_more.ok() && *wants_more && reader->Read(&part)) {
+    note.reset();
+    wants_more = take(part);
+  }
+  note.reset();
+  const bool is_enough = !wants_more.ok() || !*wants_more;
+  if (is_enough) context.TryCancel();
+  const grpc::Status end = reader->Finish();
+  return is_enough ? wants_more.status() : Explain(end);
+}
+
 void CoordinatorConnection::WaitToAskAgain(absl::Duration time, const std::stop_token& stop) const {
   WaitWhileItConnects(*channel_, time, stop);
 }

@@ -48,6 +48,12 @@ class CoordinatorConnection {
   absl::Status WatchRun(const std::string& run_id, const std::stop_token& stop,
                         const std::function<void(const v1::RunStatus&)>& changed) const;
 
+  // The coordinator's log from an entry on: calls `take` with each part, as it came, until that
+  // says that it has enough, or the log's end. CANCELLED: `stop` was requested. OUT_OF_RANGE:
+  // the log has fewer entries. UNIMPLEMENTED: the coordinator keeps none. Or an error of `take`.
+  absl::Status ReadLog(uint64_t from, const std::stop_token& stop,
+                       const std::function<absl::StatusOr<bool>(const v1::LogPart&)>& take) const;
+
   // Lets so much time pass, or less if `stop` is requested, before a call is made again that
   // was UNAVAILABLE: it connects meanwhile.
   void WaitToAskAgain(absl::Duration time, const std::stop_token& stop = {}) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "base/command_line.h"
+#include "cli/log_commands.h"
 #include "cli/model_commands.h"
 #include "cli/plan_command.h"
 #include "cli/run_commands.h"
@@ -25,5 +26,6 @@ int main(int argc, char** argv) {
   fedtune::AddSimulateCommand(line, session);
   fedtune::AddClientCommands(line, session);
   fedtune::AddModelCommands(line, session);
+  fedtune::AddLogCommands(line, session);
   return line.Run(argc, argv);
 }

@@ -73,6 +73,8 @@ absl::StatusOr<RecordedRound> ParseRound(const Json& json, size_t index) {
   RecordedRound round{
       .number = read.Int64("round"), .adapter = read.Sha256("adapter"), .burnt = ""};
   if (json.contains("burnt")) round.burnt = read.Text("burnt");
+  if (json.contains("attempts")) round.attempts = read.Int64("attempts");
+  if (json.contains("contributions")) round.contributions = read.Int64("contributions");
   RETURN_IF_ERROR(read.status());
   return round;
 }
@@ -99,6 +101,8 @@ absl::StatusOr<RecordedRun> ParseRun(const Json& json) {
   const Json* rounds = read.Find("rounds");
   RETURN_IF_ERROR(read.status());
   if (!rounds->is_array()) return absl::InvalidArgumentError("\"rounds\" is no list");
+  const auto plan = json.find("plan_toml");
+  if (plan != json.end() && plan->is_string()) run.plan = Sha256Of(plan->get<std::string>());
   for (const Json& round : *rounds) {
     ASSIGN_OR_RETURN(RecordedRound parsed, ParseRound(round, run.rounds.size()));
     run.rounds.push_back(std::move(parsed));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ struct RecordedRound {
   int64_t number = 0;  // From 1.
   Digest adapter;      // After it.
   std::string burnt;   // Why it has left the adapter as it was; empty: it has made it.
+  std::optional<int64_t> attempts = std::nullopt;
+  std::optional<int64_t> contributions = std::nullopt;
 };
 
 // The record of a run: what `fedtune run show RUN --json` has printed, as somebody kept it.
@@ -28,6 +31,7 @@ struct RecordedRun {
   Digest adapter;        // The newest.
   Digest layout_digest;  // Of the layout that all its adapters have.
   std::vector<RecordedRound> rounds;
+  std::optional<Digest> plan = std::nullopt;  // Of its text.
 };
 
 // Texts in it are made printable. INVALID_ARGUMENT: `text` is no such record; the message begins

@@ -2,6 +2,8 @@
 
 #include "cli/session.h"
 
+#include "base/files.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 
 namespace fedtune {
@@ -9,6 +11,16 @@ namespace fedtune {
 absl::StatusOr<CoordinatorConnection> Session::Connect() const {
   ASSIGN_OR_RETURN(const Configuration configuration, Configure());
   return CoordinatorConnection::Open(configuration);
+}
+
+absl::StatusOr<std::string> Session::ReadAuthority() const {
+  if (flags.authority.has_value()) return ReadNamedFile(*flags.authority);
+  ASSIGN_OR_RETURN(const Configuration configuration, Configure());
+  absl::StatusOr<std::string> pem = ReadNamedFile(configuration.authority);
+  if (pem.ok()) return pem;
+  return Annotate(pem.status(),
+                  "name the federation's authority certificate with --authority, as it is not "
+                  "where the configuration has it");
 }
 
 void AddConfigurationFlags(CLI::App& root, ConfigurationFlags& flags) {

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <string>
+
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "cli/configuration.h"
@@ -16,6 +18,10 @@ struct Session {
 
   absl::StatusOr<Configuration> Configure() const { return LoadConfiguration(flags); }
   absl::StatusOr<CoordinatorConnection> Connect() const;
+
+  // The federation's authority certificate, in PEM, for what needs nothing else: of --authority,
+  // without any configuration, or else of that. INVALID_ARGUMENT: it is not there.
+  absl::StatusOr<std::string> ReadAuthority() const;
 };
 
 // --config, --coordinator, --certificate, --key, --authority, --models.

@@ -73,6 +73,16 @@ absl::StatusOr<std::vector<ComparedLog>> CompareLogs(const RecordedRun& run,
   return compared;
 }
 
+absl::StatusOr<std::optional<LogVerification>> CompareAuditLog(const VerificationFiles& files) {
+  if (files.audit_log.empty()) return std::nullopt;
+  const SystemClock clock;
+  ProgressLine progress(fmt::format("reading {}", files.audit_log.string()), clock);
+  ASSIGN_OR_RETURN(LogVerification verification,
+                   VerifyLog({.log = files.audit_log, .checkpoints = {}, .records = {files.record}},
+                             files.authority_pem, [&](double share) { progress.Update(share); }));
+  return verification;
+}
+
 absl::StatusOr<int64_t> ChosenRound(const RecordedRun& run, std::optional<int64_t> round) {
   const int64_t chosen = round.value_or(run.rounds_done);
   if (chosen > run.rounds_done || (round.has_value() && chosen < 1)) {
@@ -191,6 +201,7 @@ absl::StatusOr<Verification> Verify(const VerificationFiles& files, std::optiona
   ASSIGN_OR_RETURN(verification.run, ReadRecord(files.record));
   const RecordedRun& run = verification.run;
   ASSIGN_OR_RETURN(verification.logs, CompareLogs(run, files.logs));
+  ASSIGN_OR_RETURN(verification.audit_log, CompareAuditLog(files));
   ASSIGN_OR_RETURN(verification.round, ChosenRound(run, round));
   verification.made_by = MakerOf(run, verification.round);
   const fs::path& folder = verification.is_merged ? files.adapter : files.folder;
@@ -225,6 +236,12 @@ std::string VerificationText(const Verification& verification, const std::string
                                         : fmt::format("{} round{} began with the same adapters",
                                                       log.rounds, log.rounds == 1 ? "" : "s"));
   }
+  if (verification.audit_log.has_value()) {
+    text += fmt::format(
+        "  audit log {} of {} rounds are in it, and agree; coordinator {} has signed it\n",
+        verification.audit_log->records[0].rounds, run.rounds_done,
+        verification.audit_log->coordinator);
+  }
   return text;
 }
 
@@ -242,6 +259,11 @@ nlohmann::ordered_json VerificationToJson(const Verification& verification,
   json["logs"] = nlohmann::ordered_json::array();
   for (const ComparedLog& log : verification.logs) {
     json["logs"].push_back({{"file", log.file.string()}, {"rounds", log.rounds}});
+  }
+  if (verification.audit_log.has_value()) {
+    json["audit_log"] = {{"entries", verification.audit_log->checkpoint.head.size},
+                         {"root", verification.audit_log->checkpoint.head.root.ToString()},
+                         {"rounds", verification.audit_log->records[0].rounds}};
   }
   return json;
 }

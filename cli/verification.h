@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "cli/client_log.h"
+#include "cli/log_verification.h"
 #include "cli/recorded_run.h"
 #include "nlohmann/json.hpp"
 
@@ -20,6 +21,8 @@ struct VerificationFiles {
   std::filesystem::path folder;             // An adapter as peft reads it, or a merged checkpoint.
   std::filesystem::path record;             // Of the run.
   std::vector<std::filesystem::path> logs;  // Of institutions' clients.
+  std::filesystem::path audit_log;          // The coordinator's, as it was pulled; empty: none.
+  std::string authority_pem;                // Whose coordinator has signed that.
   std::filesystem::path adapter;            // Of a merged checkpoint, what it was made of.
   std::filesystem::path base;
 };
@@ -37,11 +40,13 @@ struct Verification {
   int64_t made_by = 0;  // and was made by this one: an earlier one if `round` burnt.
   Digest adapter;
   std::vector<ComparedLog> logs;
+  std::optional<LogVerification> audit_log;
 };
 
 // Whether the folder holds what the run released in `round` (absent: its last), and whether
-// record and logs agree with themselves and each other. Needs no coordinator. What it shows
-// rests on the record, which nobody has signed, and on the logs.
+// record and logs agree with themselves and each other; the coordinator's own as VerifyLog()
+// says. Needs no coordinator. What it shows rests on the record, which nobody has signed, and on
+// the logs.
 //
 // An error with the exit code 3: it is something else, or what is compared contradicts
 // itself; the message says what. Exit code 2: a file is not there, or no such round. Exit

@@ -17,6 +17,7 @@
 #include "model/checkpoint/peft_adapter.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "plan/base_model_digest.h"
+#include "tests/support/signed_log.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -86,6 +87,8 @@ class VerificationTest : public ::testing::Test {
   VerificationFiles files_ = {.folder = folder_.path() / "peft",
                               .record = folder_.path() / "run.json",
                               .logs = {},
+                              .audit_log = {},
+                              .authority_pem = {},
                               .adapter = {},
                               .base = {}};
   const AdapterLayout layout_ =
@@ -172,6 +175,42 @@ TEST_F(VerificationTest, TheRecordIsComparedWithItselfAndWithLogs) {
   record["rounds"].erase(2);
   Put(files_.record, record.dump());
   ExpectRefusal(3, "run.json contradicts itself: rounds_done is 3");
+}
+
+TEST_F(VerificationTest, TheRecordIsComparedWithTheCoordinatorsAuditLog) {
+  testing::SignedLog log;
+  const auto release = [&](int64_t round, const std::vector<float>& adapter, const char* burnt) {
+    log.Add(RoundReleased{.run = "run-7f3a",
+                          .round = round - 1,
+                          .attempt = 1,
+                          .contributions = 0,
+                          .adapter = DigestOf(adapter),
+                          .burnt = burnt});
+  };
+  testing::BeginLog(log);
+  log.Add(RunStarted{.run = "run-7f3a",
+                     .plan = {},
+                     .layout = Sha256Of(layout_.ToJson()),
+                     .base_digest = base_digest_,
+                     .adapter = {},
+                     .started_by = "ada"});
+  release(1, first_, "");
+  release(2, first_, "two dropped out");
+  const testing::SignedLog other = log;
+  log.Add(RoundOpened{.run = "run-7f3a", .round = 2, .attempt = 1, .adapter = DigestOf(first_)});
+  release(3, values_, "");
+  files_.audit_log = folder_.path() / "north.log";
+  files_.authority_pem = log.authority_pem();
+  Put(files_.audit_log, log.FileText());
+  const auto verification = Verify(files_, std::nullopt);
+  ASSERT_THAT(verification, IsOk()) << verification.status();
+  EXPECT_THAT(VerificationText(*verification, "peft"),
+              HasSubstr("  audit log 3 of 3 rounds are in it, and agree; coordinator hub"));
+  EXPECT_EQ(VerificationToJson(*verification, "peft")["audit_log"]["rounds"], 3);
+  Put(files_.audit_log, other.FileText());
+  ExpectRefusal(3, "run.json: round 3 of run-7f3a is not in the log");
+  Put(files_.audit_log, log.FileText(other.checkpoint()));
+  ExpectRefusal(3, "north.log is not the log that coordinator hub has signed");
 }
 
 TEST_F(VerificationTest, FilesThatAreNotThereOrDamagedAreNamed) {

@@ -19,8 +19,12 @@ struct VerifyArguments {
 };
 
 absl::Status VerifyModel(const Session& session, const VerifyArguments& arguments) {
-  ASSIGN_OR_RETURN(const Verification verification, Verify(arguments.files, arguments.round));
-  const std::string folder = arguments.files.folder.string();
+  VerificationFiles files = arguments.files;
+  if (!files.audit_log.empty()) {
+    ASSIGN_OR_RETURN(files.authority_pem, session.ReadAuthority());
+  }
+  ASSIGN_OR_RETURN(const Verification verification, Verify(files, arguments.round));
+  const std::string folder = files.folder.string();
   session.json ? fmt::print("{}", JsonLine(VerificationToJson(verification, folder)))
                : fmt::print("{}", VerificationText(verification, folder));
   return absl::OkStatus();
@@ -38,6 +42,7 @@ void AddVerifyCommand(CommandLine& line, CLI::App& model_group, Session& session
        {"fedtune run show run-7f3a --json > run-7f3a.json",
         "fedtune model verify ./run-7f3a-peft --record run-7f3a.json",
         "fedtune model verify ./peft --record run-7f3a.json --round 5 --client-log st-anna.log",
+        "fedtune model verify ./peft --record run-7f3a.json --log north.log --authority ca.crt",
         "fedtune model verify ./model --record run-7f3a.json --adapter ./peft --base "
         "/models/lite"}},
       [&session, arguments] { return VerifyModel(session, *arguments); });
@@ -53,6 +58,9 @@ void AddVerifyCommand(CommandLine& line, CLI::App& model_group, Session& session
       .add_option("--client-log", files.logs,
                   "The log of an institution's client, to compare the record with; may be repeated")
       ->allow_extra_args(false);
+  verify.add_option("--log", files.audit_log,
+                    "The coordinator's audit log, to compare the record with: what \"fedtune log "
+                    "pull\" has written");
   verify.add_option("--adapter", files.adapter,
                     "Of a merged model: the folder of the adapter that is in it");
   verify.add_option("--base", files.base, "Of a merged model: its base model's folder");

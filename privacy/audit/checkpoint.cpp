@@ -50,7 +50,7 @@ std::string OriginOf(std::string_view federation) {
 }
 
 // What is signed.
-std::string TextOf(const Checkpoint& checkpoint) {
+std::string TextOf(const LogCheckpoint& checkpoint) {
   return fmt::format("{}\n{}\n{}\n", OriginOf(checkpoint.federation), checkpoint.head.size,
                      Base64(checkpoint.head.root.ToBinary()));
 }
@@ -66,7 +66,7 @@ struct NoteSignature {
 };
 
 struct Note {
-  Checkpoint checkpoint;
+  LogCheckpoint checkpoint;
   std::vector<NoteSignature> signatures;
 };
 
@@ -103,13 +103,13 @@ absl::StatusOr<uint64_t> ReadSize(std::string_view line) {
   return size;
 }
 
-absl::StatusOr<Checkpoint> ReadText(std::span<const std::string_view> lines) {
+absl::StatusOr<LogCheckpoint> ReadText(std::span<const std::string_view> lines) {
   ASSIGN_OR_RETURN(std::string federation, ReadOrigin(lines[0]));
   ASSIGN_OR_RETURN(const uint64_t size, ReadSize(lines[1]));
   ASSIGN_OR_RETURN(const std::string binary, FromBase64(lines[2]));
   ASSIGN_OR_RETURN(const Digest root, Digest::FromBinary(binary, "root of the log"));
   if (size == 0 && root != MerkleRoot({})) return NoCheckpoint("an empty log has another root");
-  return Checkpoint{.federation = std::move(federation), .head = {size, root}};
+  return LogCheckpoint{.federation = std::move(federation), .head = {size, root}};
 }
 
 absl::StatusOr<NoteSignature> ReadSignature(std::string_view line) {
@@ -184,7 +184,7 @@ absl::Status CheckSigned(const Note& note, const Certificate& certificate,
 
 }  // namespace
 
-std::string SignCheckpoint(const Checkpoint& checkpoint, const SigningKey& key) {
+std::string SignCheckpoint(const LogCheckpoint& checkpoint, const SigningKey& key) {
   Check(key.suite() == CipherSuite::kNistP256, "a coordinator's key is on P-256");
   const std::string text = TextOf(checkpoint);
   std::string signature = KeyIdOf(KeyFingerprint(key.get()));
@@ -195,8 +195,8 @@ std::string SignCheckpoint(const Checkpoint& checkpoint, const SigningKey& key) 
                      Base64(signature));
 }
 
-absl::StatusOr<Checkpoint> VerifyCheckpoint(const SignedCheckpoint& signed_checkpoint,
-                                            std::string_view authority_pem) {
+absl::StatusOr<LogCheckpoint> VerifyCheckpoint(const SignedCheckpoint& signed_checkpoint,
+                                               std::string_view authority_pem) {
   ASSIGN_OR_RETURN(const Note note, ReadNote(signed_checkpoint.note));
   ASSIGN_OR_RETURN(const AuthorityCertificate authority, ParseAuthorityCertificate(authority_pem));
   ASSIGN_OR_RETURN(const Certificate certificate,

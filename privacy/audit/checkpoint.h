@@ -26,11 +26,11 @@ namespace fedtune {
 // The key is that of the coordinator's certificate, which the federation's authority has
 // issued: who has the certificate and the authority's can tell who said so, without a
 // network and for ever.
-struct Checkpoint {
+struct LogCheckpoint {
   std::string federation;
   LogHead head;
 
-  friend bool operator==(const Checkpoint&, const Checkpoint&) = default;
+  friend bool operator==(const LogCheckpoint&, const LogCheckpoint&) = default;
 };
 
 // A note with the certificate whose key has signed it, as they travel and are kept.
@@ -46,7 +46,7 @@ inline constexpr size_t kLongestCheckpoint = 128 * 1024;
 
 // `key` is that of the coordinator's certificate (P-256). The same checkpoint gives a new
 // signature each time.
-std::string SignCheckpoint(const Checkpoint& checkpoint, const SigningKey& key);
+std::string SignCheckpoint(const LogCheckpoint& checkpoint, const SigningKey& key);
 
 // Reads the note and verifies that a coordinator of the authority's federation has signed
 // it. Signatures by other names or keys are passed over.
@@ -56,7 +56,7 @@ std::string SignCheckpoint(const Checkpoint& checkpoint, const SigningKey& key);
 // certificate's key. PERMISSION_DENIED: the certificate is not a coordinator's.
 // The certificate is judged as of the day it was issued. Whether it has expired since is
 // not looked at: what was said stays said.
-absl::StatusOr<Checkpoint> VerifyCheckpoint(const SignedCheckpoint& signed_checkpoint,
-                                            std::string_view authority_pem);
+absl::StatusOr<LogCheckpoint> VerifyCheckpoint(const SignedCheckpoint& signed_checkpoint,
+                                               std::string_view authority_pem);
 
 }  // namespace fedtune

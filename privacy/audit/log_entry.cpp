@@ -228,6 +228,16 @@ absl::StatusOr<Heading> ReadHeading(const nlohmann::json& json) {
   return heading;
 }
 
+std::string DescribeRelease(const RoundReleased& release) {
+  const std::string what =
+      fmt::format("attempt {}, {} contribution{}", release.attempt, release.contributions,
+                  release.contributions == 1 ? "" : "s");
+  const std::string adapter = release.adapter.ToString();
+  const std::string round = fmt::format("round {} of {}", release.round + 1, release.run);
+  if (release.burnt.empty()) return fmt::format("{} released, {}: {}", round, what, adapter);
+  return fmt::format("{} burnt, {}, the adapter stays {}: {}", round, what, adapter, release.burnt);
+}
+
 std::string Because(const std::string& reason) { return reason.empty() ? "" : ": " + reason; }
 
 }  // namespace
@@ -288,16 +298,7 @@ std::string Describe(const LogEvent& event) {
                                       one.contribution.ToString(), one.institution, one.round + 1,
                                       one.run);
                  },
-                 [](const RoundReleased& one) {
-                   const std::string what =
-                       one.burnt.empty()
-                           ? fmt::format("released, attempt {}, {} contributions: {}", one.attempt,
-                                         one.contributions, one.adapter.ToString())
-                           : fmt::format(
-                                 "burnt, attempt {}, {} contributions, the adapter stays {}: {}",
-                                 one.attempt, one.contributions, one.adapter.ToString(), one.burnt);
-                   return fmt::format("round {} of {} {}", one.round + 1, one.run, what);
-                 },
+                 [](const RoundReleased& one) { return DescribeRelease(one); },
                  [](const PauseAsked& one) {
                    return fmt::format("pause of {} asked{}", one.run, Because(one.reason));
                  },

@@ -15,7 +15,7 @@ namespace fedtune {
 namespace {
 
 // That nothing was seen before is as if an empty log had been.
-absl::Status CheckGrown(const std::optional<Checkpoint>& seen, const Checkpoint& now,
+absl::Status CheckGrown(const std::optional<LogCheckpoint>& seen, const LogCheckpoint& now,
                         std::span<const Digest> consistency) {
   if (!seen.has_value()) return CheckLogConsistency({}, now.head, consistency);
   if (seen->federation != now.federation) {
@@ -37,9 +37,9 @@ absl::Status CheckIncluded(const LogProof& proof, const LogHead& head) {
 }  // namespace
 
 absl::StatusOr<ProvenEntry> VerifyLogProof(const LogProof& proof,
-                                           const std::optional<Checkpoint>& seen,
+                                           const std::optional<LogCheckpoint>& seen,
                                            std::string_view authority_pem) {
-  ASSIGN_OR_RETURN(Checkpoint checkpoint, VerifyCheckpoint(proof.checkpoint, authority_pem));
+  ASSIGN_OR_RETURN(LogCheckpoint checkpoint, VerifyCheckpoint(proof.checkpoint, authority_pem));
   RETURN_IF_ERROR(CheckGrown(seen, checkpoint, proof.consistency));
   RETURN_IF_ERROR(CheckIncluded(proof, checkpoint.head));
   ASSIGN_OR_RETURN(LogEntry entry, ParseLogEntry(proof.entry));

@@ -27,7 +27,7 @@ struct LogProof {
 
 // What a proof has shown.
 struct ProvenEntry {
-  Checkpoint checkpoint;
+  LogCheckpoint checkpoint;
   LogEntry entry;
 };
 
@@ -40,7 +40,7 @@ struct ProvenEntry {
 // INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, as VerifyCheckpoint(),
 // CheckLogConsistency(), CheckMerkleProof() and ParseLogEntry() say.
 absl::StatusOr<ProvenEntry> VerifyLogProof(const LogProof& proof,
-                                           const std::optional<Checkpoint>& seen,
+                                           const std::optional<LogCheckpoint>& seen,
                                            std::string_view authority_pem);
 
 }  // namespace fedtune

@@ -8,7 +8,7 @@ venv="$("$here/setup.sh")"
 cd "$here/../.."
 cmake --preset dev >/dev/null
 cmake --build --preset dev --target fedtune fedtune-ca fedtune-client fedtune-coordinator model_logits \
-  tokenizer_digests tokenized_texts chat_texts
+  tokenizer_digests tokenized_texts chat_texts audit_log_sample
 cd "$here"
 export HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 run_pytest() { "$venv/bin/python" -m pytest -p no:cacheprovider -q "$@"; }
