@@ -123,8 +123,9 @@ void VirtualClient::Carry(const Duties& duties) {
 void VirtualClient::Report(const fedtune::Report& report) { Carry(state_.Receive(report, Now())); }
 
 void VirtualClient::Carry(const Study& duty) {
-  Post(study_, temperament_.ShortTime(),
-       [this, invitation = duty.invitation] { Report(Studied{workshop_->Study(invitation)}); });
+  Post(study_, temperament_.ShortTime(), [this, invitation = duty.invitation] {
+    Report(Studied{*workshop_->Study(invitation, *this, {})});
+  });
 }
 
 void VirtualClient::Carry(const Train& duty) {

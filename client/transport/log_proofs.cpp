@@ -26,8 +26,9 @@ absl::StatusOr<LogProof> AskOnce(const std::shared_ptr<grpc::Channel>& channel,
   return LogProofFromProto(response);
 }
 
+// CANCELLED: by somebody between the two.
 bool MayBeAnsweredLater(const absl::Status& status) {
-  return MayGoBetter(status) || absl::IsDeadlineExceeded(status);
+  return MayGoBetter(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
 }
 
 }  // namespace

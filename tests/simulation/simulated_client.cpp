@@ -297,7 +297,9 @@ class SimulatedClient::Process final : public CoordinatorLink,
   }
 
   InvitationAnswer Decide(const Invitation& invitation) {
-    if (!ground_.Happens(ground_.plan.faults.declines)) return workshop_->Study(invitation);
+    if (!ground_.Happens(ground_.plan.faults.declines)) {
+      return *workshop_->Study(invitation, *this, {});
+    }
     return {.run = invitation.run, .reason = "its board has not met yet"};
   }
 
