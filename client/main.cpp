@@ -14,6 +14,7 @@
 #include "client/commands/config_flags.h"
 #include "client/commands/evaluate.h"
 #include "client/commands/generate.h"
+#include "client/commands/log.h"
 #include "client/commands/serve.h"
 #include "client/commands/train.h"
 #include "client/training/brief_spinning.h"
@@ -122,6 +123,31 @@ void AddBase(CommandLine& line, std::filesystem::path& directory, const Clock& c
       ->required();
 }
 
+void AddLog(CommandLine& line, LogOptions& show, LogOptions& accept, const Clock& clock) {
+  CLI::App& group = line.AddGroup({"log",
+                                   "What this client has seen of the coordinator's audit log.",
+                                   {"fedtune-client log show --config /etc/fedtune/client.toml",
+                                    "fedtune-client log accept --config client.toml"}});
+  CLI::App& show_command = line.AddTo(
+      group,
+      {"show",
+       "Says where the log stood when it was last seen, and whether another was refused.",
+       {"fedtune-client log show --config /etc/fedtune/client.toml",
+        "fedtune-client log show --json | jq .seen.entries"}},
+      [&] { return ShowLog(show); });
+  AddConfigFlags(show_command, show.source);
+  show_command.add_flag("--json", show.json, "One JSON object");
+  CLI::App& accept_command =
+      line.AddTo(group,
+                 {"accept",
+                  "Takes the log that was refused, as after a restore of the coordinator from a "
+                  "backup; a running client goes on by itself.",
+                  {"fedtune-client log accept --config /etc/fedtune/client.toml"}},
+                 [&] { return AcceptLog(accept, clock); });
+  AddConfigFlags(accept_command, accept.source);
+  accept_command.add_flag("--json", accept.json, "One JSON object");
+}
+
 }  // namespace
 }  // namespace fedtune
 
@@ -144,6 +170,8 @@ int main(int argc, char** argv) {
   EvaluateOptions evaluate;
   GenerateOptions generate;
   std::filesystem::path base;
+  LogOptions show_log;
+  LogOptions accept_log;
   AddServe(line, serve, clock);
   AddRequest(line, request);
   AddCheck(line, check, clock);
@@ -151,5 +179,6 @@ int main(int argc, char** argv) {
   AddEvaluate(line, evaluate, clock);
   AddGenerate(line, generate, clock);
   AddBase(line, base, clock);
+  AddLog(line, show_log, accept_log, clock);
   return line.Run(argc, argv);
 }

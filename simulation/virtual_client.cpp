@@ -101,6 +101,10 @@ absl::Status VirtualClient::SubmitMasked(const MaskedContribution& contribution,
                 {reinterpret_cast<const char*>(elements.data()), elements.size()});
 }
 
+absl::StatusOr<LogProof> VirtualClient::ProveLog(const LogQuestion&, std::stop_token) {
+  return absl::UnimplementedError("its clients keep no eye on a log");
+}
+
 absl::Status VirtualClient::HandIn(const v1::ContributionHeader& header, std::string_view bytes) {
   if (!connected_) return absl::UnavailableError("no answer");
   wire_.up += header.ByteSizeLong() + bytes.size();
@@ -119,8 +123,9 @@ void VirtualClient::Carry(const Duties& duties) {
 void VirtualClient::Report(const fedtune::Report& report) { Carry(state_.Receive(report, Now())); }
 
 void VirtualClient::Carry(const Study& duty) {
-  Post(study_, temperament_.ShortTime(),
-       [this, invitation = duty.invitation] { Report(Studied{workshop_->Study(invitation)}); });
+  Post(study_, temperament_.ShortTime(), [this, invitation = duty.invitation] {
+    Report(Studied{*workshop_->Study(invitation, *this, {})});
+  });
 }
 
 void VirtualClient::Carry(const Train& duty) {

@@ -57,6 +57,7 @@ class VirtualClient final : public CoordinatorLink {
                                                   const TransferObserver& observer) override;
   absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
   absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token stop) override;
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion& question, std::stop_token stop) override;
 
  private:
   // What one of the daemon's threads has to do.

@@ -40,15 +40,17 @@ class EchoWorkshop final : public Workshop {
         source_(std::move(seat.source)),
         desk_(std::move(seat.journal)) {}
 
-  InvitationAnswer Study(const Invitation& invitation) override {
+  std::optional<InvitationAnswer> Study(const Invitation& invitation, CoordinatorLink&,
+                                        std::stop_token) override {
     absl::StatusOr<RunMaterial> material = MaterialFor(invitation);
     if (!material.ok()) {
-      return {.run = invitation.run, .reason = std::string(Message(material.status()))};
+      return InvitationAnswer{.run = invitation.run,
+                              .reason = std::string(Message(material.status()))};
     }
     const bool secure = material->membership.has_value();
     const std::lock_guard lock(mutex_);
     material_ = std::make_shared<const RunMaterial>(*std::move(material));
-    return {
+    return InvitationAnswer{
         .run = invitation.run, .accepted = true, .example_count = secure ? 0 : 1, .secure = secure};
   }
 

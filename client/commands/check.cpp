@@ -23,6 +23,7 @@
 #include "client/data/dataset.h"
 #include "client/round/base_model_shelf.h"
 #include "client/round/secure_membership.h"
+#include "client/round/seen_log.h"
 #include "client/transport/coordinator_client.h"
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
@@ -81,6 +82,23 @@ absl::StatusOr<std::string> CheckSigningKey(const ClientConfig& config, const Cl
   RETURN_IF_ERROR(roster->CheckLists(config.institution, signer.key));
   return fmt::format("{}; number {} on the roster of version {}", text,
                      roster->Find(config.institution)->number, roster->version());
+}
+
+// What the client goes by when it next looks at the coordinator's log.
+absl::StatusOr<std::string> CheckLog(const ClientConfig& config) {
+  const SeenLog log = SeenLogOf(config);
+  ASSIGN_OR_RETURN(const std::optional<KeptCheckpoint> seen, log.Believed());
+  const absl::StatusOr<std::optional<KeptCheckpoint>> refused = log.Refused();
+  RETURN_IF_ERROR(refused.status());
+  if (refused->has_value()) {
+    return absl::FailedPreconditionError(
+        fmt::format("the coordinator shows another log than it did ({} entries, of {} that were "
+                    "seen): its runs are declined; fedtune-client log show says more",
+                    GroupDigits((*refused)->checkpoint.head.size),
+                    seen.has_value() ? GroupDigits(seen->checkpoint.head.size) : "those"));
+  }
+  if (!seen.has_value()) return "the coordinator has shown none yet";
+  return fmt::format("{} entries", GroupDigits(seen->checkpoint.head.size));
 }
 
 absl::StatusOr<std::string> CheckFederationKey(const ClientConfig& config) {
@@ -195,6 +213,7 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
   if (certified) {
     results.push_back(ResultOf("coordinator", CheckCoordinator(config, clock)));
   }
+  results.push_back(ResultOf("coordinator's log", CheckLog(config)));
   CheckBaseModels(config, clock, results);
   CheckDatasets(config, clock, results);
   results.push_back(ResultOf("device", CheckDevice(config, trainers)));

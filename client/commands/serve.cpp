@@ -23,6 +23,7 @@
 #include "client/commands/work_log.h"
 #include "client/round/client_daemon.h"
 #include "client/round/local_workshop.h"
+#include "client/round/log_witness.h"
 #include "client/round/round_keeper.h"
 #include "client/round/secure_membership.h"
 #include "client/storage/session_journal.h"
@@ -196,6 +197,7 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   BaseModelShelf shelf(config.base_models, [&](const std::filesystem::path& directory) {
     return LogModelReading(directory, clock, log);
   });
+  LogWitness witness(SeenLogOf(config), clock, log);
   LocalWorkshop workshop({.institution = config.institution,
                           .policy = std::move(policy),
                           .base_models = shelf,
@@ -205,7 +207,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
                           .trains_on_gpu = device.is_gpu(),
                           .observe_memory = MemoryTo(log),
                           .observe_refusal = RefusalsTo(log),
-                          .observe_work = WorkTo(clock, log)},
+                          .observe_work = WorkTo(clock, log),
+                          .log_witness = &witness},
                          OpenerOf(device, config, trainers, end, log), std::move(journal),
                          std::move(keeper));
   ClientDaemon daemon({.hours = hours,

@@ -74,6 +74,10 @@ std::filesystem::path SeenRosterFile(const ClientConfig& config) {
   return config.state_dir / "roster.json";
 }
 
+SeenLog SeenLogOf(const ClientConfig& config) {
+  return {config.state_dir, config.credentials.authority};
+}
+
 std::filesystem::path SessionJournalFile(const ClientConfig& config) {
   return config.state_dir / "aggregations.db";
 }

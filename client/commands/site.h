@@ -13,6 +13,7 @@
 #include "client/policy/policy.h"
 #include "client/round/local_names.h"
 #include "client/round/messages.h"
+#include "client/round/seen_log.h"
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/identity/key_directory.h"
 
@@ -34,6 +35,9 @@ absl::StatusOr<SigningCredentials> LoadClientSigner(const ClientConfig& config, 
 
 // Where the client keeps the newest roster of signing keys that it has seen.
 std::filesystem::path SeenRosterFile(const ClientConfig& config);
+
+// What it has seen of the coordinator's log, beside that.
+SeenLog SeenLogOf(const ClientConfig& config);
 
 // Where it keeps what it must remember of secure aggregations.
 std::filesystem::path SessionJournalFile(const ClientConfig& config);

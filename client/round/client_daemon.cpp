@@ -119,6 +119,7 @@ void ClientDaemon::Run(CoordinatorLink& link, const std::stop_token& stop) {
       std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
     }
   }
+  studying_.StopAll();
   submitting_.StopAll();
   if (control_) control_->Stop();
 }
@@ -218,9 +219,10 @@ void ClientDaemon::Carry(const SendReply& duty, CoordinatorLink& link, Crew&) {
   link.Send(WithoutPaths(duty.reply, options_.local_names));
 }
 
-void ClientDaemon::Carry(const Study& duty, CoordinatorLink&, Crew& crew) {
-  crew.study.Post([this, invitation = duty.invitation, share = share_] {
-    Post({.what = Studied{workshop_.Study(invitation)}, .share = share});
+void ClientDaemon::Carry(const Study& duty, CoordinatorLink& link, Crew& crew) {
+  crew.study.Post([this, invitation = duty.invitation, &link, share = share_] {
+    auto answer = workshop_.Study(invitation, link, studying_.Begin(invitation.run));
+    if (answer) Post({.what = Studied{*std::move(answer)}, .share = share});
   });
 }
 
@@ -289,6 +291,7 @@ void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
 
 void ClientDaemon::Carry(const Forget& duty, CoordinatorLink& link, Crew& crew) {
   told_not_taken_.erase(duty.run);
+  studying_.Stop(duty.run);
   workshop_.Forget(duty.run);
   crew.training.Post([this, run = duty.run, share = share_] { workshop_.Discard(run); });
   Carry(EndAggregation{duty.run}, link, crew);

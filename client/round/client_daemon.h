@@ -118,6 +118,7 @@ class ClientDaemon final : public SessionListener {
   Intake::Share share_;  // Of the event whose duties are carried out: their tasks have it, too.
 
   std::shared_ptr<WorkControl> control_;  // Of the newest Train.
+  StoppableTask<std::string> studying_;   // Of the run.
   StoppableTask<AttemptId> submitting_;
 
   std::mutex mutex_;

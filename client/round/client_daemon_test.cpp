@@ -107,6 +107,9 @@ class JournalLink final : public CoordinatorLink {
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
     return absl::UnimplementedError("the workshop's affair");
   }
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
 
  private:
   Journal& journal_;
@@ -118,9 +121,17 @@ class JournalWorkshop final : public Workshop {
  public:
   explicit JournalWorkshop(Journal& journal) : journal_(journal) {}
 
-  InvitationAnswer Study(const Invitation& invitation) override {
+  std::optional<InvitationAnswer> Study(const Invitation& invitation, CoordinatorLink&,
+                                        std::stop_token stop) override {
     if (before_study) before_study();
-    return {.run = invitation.run, .accepted = true, .example_count = 10, .secure = secure};
+    if (waits_for_the_log) {
+      journal_.Write("waits for the log");
+      AwaitStop(stop);
+      journal_.Write("stopped to study");
+      return std::nullopt;
+    }
+    return InvitationAnswer{
+        .run = invitation.run, .accepted = true, .example_count = 10, .secure = secure};
   }
   absl::Status Work(const Assignment& assignment, CoordinatorLink&, WorkControl& control,
                     const WorkObserver& observer) override {
@@ -170,6 +181,7 @@ class JournalWorkshop final : public Workshop {
   }
 
   std::atomic<bool> secure = false;
+  std::atomic<bool> waits_for_the_log = false;
   std::function<void()> end;
   std::function<void()> before_study;
   std::function<void()> before_answer;
@@ -468,6 +480,25 @@ TEST_F(ClientDaemonTest, NorOfOneThatTellsOfEndsOfRunsWithoutEnd) {
       [](size_t i) { return RunOver{.run = fmt::format("run-{}", i), .state = "finished"}; });
   EXPECT_THAT(heard, Le(1'100u)) << "behind an answer that takes its time";
   journal_.Write("may answer");
+}
+
+TEST_F(ClientDaemonTest, StopsToStudyARunThatIsOver) {
+  workshop_.waits_for_the_log = true;
+  Says(Invitation{.run = "run-1"});
+  journal_.Await("waits for the log");
+  workshop_.waits_for_the_log = false;
+  Says(RunOver{.run = "run-1"});
+  journal_.Await("stopped to study");
+  Says(Invitation{.run = "run-2"});
+  journal_.Await("answered true");
+}
+
+TEST_F(ClientDaemonTest, StopsToStudyWhenItEnds) {
+  workshop_.waits_for_the_log = true;
+  Says(Invitation{.run = "run-1"});
+  journal_.Await("waits for the log");
+  thread_.request_stop();
+  journal_.Await("stopped to study");
 }
 
 }  // namespace

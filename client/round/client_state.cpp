@@ -64,6 +64,7 @@ void ClientState::Handle(const Invitation& invitation) {
   }
   RunState& run = runs_[invitation.run];
   run.is_told_of = true;
+  run.told_decline.reset();
   if (run.invitation && *run.invitation == invitation) {
     if (!run.answer) return;  // It is being studied.
     if (run.answer->accepted) return Tell(*run.answer);
@@ -80,6 +81,7 @@ void ClientState::Handle(const Assignment& assignment) {
   }
   RunState& run = runs_[assignment.id.run];
   run.is_told_of = true;
+  run.told_decline.reset();
   if (run.answer && !run.answer->accepted) return Tell(*run.answer);
   if (run.assignment && AskTheSame(*run.assignment, assignment)) return Repeat(run);
   const bool has_its_id = run.assignment && run.assignment->id == assignment.id;
@@ -213,7 +215,7 @@ void ClientState::Handle(const Studied& report) {
   if (found == runs_.end()) return duties_.push_back(Forget{report.answer.run});
   RunState& run = found->second;
   run.answer = report.answer;
-  Tell(report.answer);
+  if (std::exchange(run.told_decline, std::nullopt) != run.answer) Tell(report.answer);
   if (!report.answer.accepted) Leave(run);
   PlanToLookAgain(run);
   if (run.unheard.empty()) return;

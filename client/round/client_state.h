@@ -170,15 +170,16 @@ class ClientState {
   struct RunState {
     std::optional<Invitation> invitation;
     std::optional<InvitationAnswer> answer;
-    std::optional<Assignment> assignment;         // The newest.
-    Stage stage = Stage::kIdle;                   // Of the assignment.
-    std::string failure;                          // When kFailed.
-    int64_t agreed_rounds = 0;                    // As AttemptFailed has it; when kFailed.
-    Bytes unheard;                                // Of an aggregation, until the run is studied.
-    absl::Duration retry_at;                      // When kUnsent.
-    std::optional<absl::Duration> look_again_at;  // When declined for want of something.
-    absl::Duration looks_again_after;             // As long as it was the last time.
-    bool old_is_submitted = false;                // Of an earlier assignment with the same id.
+    std::optional<Assignment> assignment;          // The newest.
+    Stage stage = Stage::kIdle;                    // Of the assignment.
+    std::string failure;                           // When kFailed.
+    int64_t agreed_rounds = 0;                     // As AttemptFailed has it; when kFailed.
+    Bytes unheard;                                 // Of an aggregation, until the run is studied.
+    absl::Duration retry_at;                       // When kUnsent.
+    std::optional<absl::Duration> look_again_at;   // When declined for want of something.
+    absl::Duration looks_again_after;              // As long as it was the last time.
+    std::optional<InvitationAnswer> told_decline;  // When it is looked at again; in this session.
+    bool old_is_submitted = false;                 // Of an earlier assignment with the same id.
     absl::Duration progress_told_at = -absl::InfiniteDuration();
     std::optional<WorkProgress> progress;  // The newest, when kTraining.
     bool told_why_it_waits = false;

@@ -4,6 +4,7 @@
 // model, which is mounted after the client has started.
 
 #include <algorithm>
+#include <utility>
 
 #include "client/round/client_state.h"
 
@@ -15,14 +16,15 @@ constexpr absl::Duration kLongestPause = absl::Hours(1);
 
 }  // namespace
 
-// Each time twice as long: it may never come.
+// Each time twice as long: it may never come. Who has mended it by hand waits for us.
 void ClientState::PlanToLookAgain(RunState& run) {
   if (run.answer->accepted || !run.answer->may_pass) {
     run.look_again_at.reset();
     run.looks_again_after = absl::ZeroDuration();
     return;
   }
-  run.looks_again_after = std::clamp(2 * run.looks_again_after, kFirstLook, kLongestPause);
+  const absl::Duration longest = run.answer->passes_by_hand ? kFirstLook : kLongestPause;
+  run.looks_again_after = std::clamp(2 * run.looks_again_after, kFirstLook, longest);
   run.look_again_at = now_.monotonic + run.looks_again_after;
 }
 
@@ -31,7 +33,7 @@ void ClientState::LookAgain() {
   for (auto& [name, run] : runs_) {
     if (!run.look_again_at || now_.monotonic < *run.look_again_at) continue;
     run.look_again_at.reset();
-    run.answer.reset();
+    run.told_decline = std::exchange(run.answer, std::nullopt);
     duties_.push_back(Study{*run.invitation});
   }
 }

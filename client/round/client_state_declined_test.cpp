@@ -20,6 +20,12 @@ class DeclinedRunTest : public ClientStateTest {
     return After(
         Report(Studied{{.run = kIcd, .reason = "its disk is not mounted", .may_pass = true}}));
   }
+  std::vector<std::string> StudiedWithALogThatWasRolledBack(int entries = 980) {
+    return After(Report(Studied{{.run = kIcd,
+                                 .reason = fmt::format("its log has {} entries", entries),
+                                 .may_pass = true,
+                                 .passes_by_hand = true}}));
+  }
   std::vector<std::string> StudiedAgainstThePolicy() {
     return After(Report(Studied{{.run = kIcd, .reason = "rank 64"}}));
   }
@@ -63,6 +69,39 @@ TEST_F(DeclinedRunTest, IsNotStudiedTwiceWhenItIsInvitedAgainMeanwhile) {
   Pass(kMinute);
   EXPECT_THAT(Invited(), ElementsAre("study run-1cd1"));
   EXPECT_THAT(AfterTime(kMinute), IsEmpty());
+}
+
+TEST_F(DeclinedRunTest, IsLookedAtEveryMinuteWhereSomebodyMayMendIt) {
+  Invited();
+  for (int minute = 0; minute < 100; ++minute) {
+    StudiedWithALogThatWasRolledBack();
+    EXPECT_THAT(AfterTime(kMinute), ElementsAre("study run-1cd1")) << minute;
+  }
+  EXPECT_THAT(StudiedAndAccepted(), ElementsAre("accept run-1cd1"));
+}
+
+TEST_F(DeclinedRunTest, IsToldAgainOnlyWithAnotherReason) {
+  Invited();
+  EXPECT_THAT(StudiedWithALogThatWasRolledBack(),
+              ElementsAre("decline run-1cd1: its log has 980 entries"));
+  AfterTime(kMinute);
+  EXPECT_THAT(StudiedWithALogThatWasRolledBack(), IsEmpty());
+  AfterTime(kMinute);
+  EXPECT_THAT(StudiedWithALogThatWasRolledBack(981),
+              ElementsAre("decline run-1cd1: its log has 981 entries"));
+}
+
+TEST_F(DeclinedRunTest, IsToldAgainWhenItIsAskedForAgain) {
+  Invited();
+  StudiedWithALogThatWasRolledBack();
+  AfterTime(kMinute);
+  EXPECT_THAT(Invited(), IsEmpty()) << "it is being studied";
+  EXPECT_THAT(StudiedWithALogThatWasRolledBack(),
+              ElementsAre("decline run-1cd1: its log has 980 entries"));
+  AfterTime(kMinute);
+  EXPECT_THAT(Assigned(Round(3)), IsEmpty()) << "it is being studied";
+  EXPECT_THAT(StudiedWithALogThatWasRolledBack(),
+              ElementsAre("decline run-1cd1: its log has 980 entries"));
 }
 
 TEST_F(DeclinedRunTest, IsLeftAloneWhereThePolicyForbidsIt) {

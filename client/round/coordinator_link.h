@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/round/messages.h"
+#include "privacy/audit/log_proof.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -24,6 +26,17 @@ struct WantedAdapter {
   // Of one that is not wanted any more: if it has the same size, the adapter comes to lie
   // there. New memory of the system takes longer to be ready than a byte to come.
   std::vector<float> storage = {};
+};
+
+// An entry of the coordinator's log: that a run was started or, with an attempt, that this
+// attempt at a round of it was opened.
+struct LogQuestion {
+  uint64_t seen_size = 0;  // Of the log that was seen last; 0: none was.
+  std::string run = {};
+  int64_t round = 0;
+  int64_t attempt = 0;  // 0: of the run's start.
+
+  friend bool operator==(const LogQuestion&, const LogQuestion&) = default;
 };
 
 // What a client says to its coordinator besides listening. Thread-safe.
@@ -55,6 +68,13 @@ class CoordinatorLink {
   // The same for a secure round's.
   virtual absl::Status SubmitMasked(const MaskedContribution& contribution,
                                     std::stop_token stop) = 0;
+
+  // What the coordinator's log says, which is not verified yet. Asks again and again while
+  // nobody answers or our certificate has expired, until it is stopped.
+  //
+  // NOT_FOUND: the log has no such entry. UNIMPLEMENTED: the coordinator keeps no log.
+  // INVALID_ARGUMENT: what it answers is no proof. CANCELLED: stopped.
+  virtual absl::StatusOr<LogProof> ProveLog(const LogQuestion& question, std::stop_token stop) = 0;
 };
 
 // What happens on the standing session. Called from the session's threads, one

@@ -23,7 +23,20 @@ bool MayPass(const absl::Status& why) { return absl::IsNotFound(why) || absl::Is
 
 }  // namespace
 
-InvitationAnswer LocalWorkshop::Study(const Invitation& invitation) {
+// A coordinator that tells each institution something else is not to cost time.
+std::optional<InvitationAnswer> LocalWorkshop::Study(const Invitation& invitation,
+                                                     CoordinatorLink& link, std::stop_token stop) {
+  if (site_.log_witness == nullptr) return StudyHere(invitation);
+  const absl::Status logged = site_.log_witness->CheckStarted(invitation, link, stop);
+  if (stop.stop_requested()) return std::nullopt;
+  if (logged.ok()) return StudyHere(invitation);
+  return InvitationAnswer{.run = invitation.run,
+                          .reason = std::string(Message(logged)),
+                          .may_pass = true,
+                          .passes_by_hand = true};
+}
+
+InvitationAnswer LocalWorkshop::StudyHere(const Invitation& invitation) {
   absl::StatusOr<RunMaterial> material = StudyRun(site_, invitation);
   if (!material.ok()) {
     return {.run = invitation.run,
@@ -45,6 +58,9 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
   RETURN_IF_ERROR(CheckAssignment(assignment, material->plan));
+  if (site_.log_witness != nullptr) {
+    RETURN_IF_ERROR(site_.log_witness->CheckOpened(assignment, link, control.stop_token()));
+  }
   RETURN_IF_ERROR(CheckMayTakePart({assignment, material}));
   const RoundInputs inputs = InputsOf(assignment, *material);
   if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();

@@ -41,7 +41,8 @@ class LocalWorkshop final : public Workshop {
     if (journal.has_value()) desk_.emplace(*std::move(journal));
   }
 
-  InvitationAnswer Study(const Invitation& invitation) override;
+  std::optional<InvitationAnswer> Study(const Invitation& invitation, CoordinatorLink& link,
+                                        std::stop_token stop) override;
   absl::Status Work(const Assignment& assignment, CoordinatorLink& link, WorkControl& control,
                     const WorkObserver& observer) override;
   Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override;
@@ -72,6 +73,7 @@ class LocalWorkshop final : public Workshop {
 
   absl::StatusOr<RoundResult> WorkOut(const Assignment& assignment, const RunMaterial& material,
                                       const Surroundings& around);
+  InvitationAnswer StudyHere(const Invitation& invitation);
   absl::Status CheckMayTakePart(const SecureRoundWork& work);
   absl::Status CheckDeviceBears(const AttemptId& id);
   absl::Status Failure(const RunMaterial& material, const std::string& run,

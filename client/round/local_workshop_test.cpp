@@ -2,11 +2,13 @@
 
 #include "client/round/local_workshop.h"
 
+#include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/training/step_error.h"
 #include "gmock/gmock.h"
 #include "plan/adapter_targets.h"
+#include "tests/support/coordinator_log.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -76,6 +78,9 @@ class ZeroLink final : public CoordinatorLink {
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
     return absl::OkStatus();
   }
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
 
   Bytes said;
 };
@@ -112,6 +117,9 @@ class LocalWorkshopTest : public ::testing::Test {
                               clock_, log_);
   }
 
+  InvitationAnswer Study(LocalWorkshop& workshop) {
+    return *workshop.Study(invitation_, link_, {});
+  }
   absl::Status Work(int64_t round) {
     return workshop_.Work(AssignmentOf(IdOf(round)), link_, control_, [](const WorkProgress&) {});
   }
@@ -138,13 +146,13 @@ class LocalWorkshopTest : public ::testing::Test {
 };
 
 TEST_F(LocalWorkshopTest, AcceptsWithTheNumberOfItsRecords) {
-  EXPECT_EQ(workshop_.Study(invitation_),
+  EXPECT_EQ(Study(workshop_),
             (InvitationAnswer{.run = "run-1", .accepted = true, .example_count = 1}));
 }
 
 TEST_F(LocalWorkshopTest, DeclinesWithTheReason) {
   invitation_.base_digest = "sha256:77ab";
-  const InvitationAnswer answer = workshop_.Study(invitation_);
+  const InvitationAnswer answer = Study(workshop_);
   EXPECT_FALSE(answer.accepted);
   EXPECT_EQ(answer.reason, "base model sha256:77ab is not on its machine");
   EXPECT_TRUE(answer.may_pass) << "its disk may be mounted later";
@@ -152,11 +160,11 @@ TEST_F(LocalWorkshopTest, DeclinesWithTheReason) {
 
 TEST_F(LocalWorkshopTest, DeclinesForGoodWhatCannotBeTrainedAtAll) {
   invitation_.plan_toml = "no plan";
-  EXPECT_FALSE(workshop_.Study(invitation_).may_pass);
+  EXPECT_FALSE(Study(workshop_).may_pass);
 }
 
 TEST_F(LocalWorkshopTest, KeepsTheContributionOfTheLastRound) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(Work(0), IsOk());
   ASSERT_NE(workshop_.Kept(IdOf(0)), nullptr);
   EXPECT_EQ(workshop_.Kept(IdOf(0))->id, IdOf(0));
@@ -166,7 +174,7 @@ TEST_F(LocalWorkshopTest, KeepsTheContributionOfTheLastRound) {
 }
 
 TEST_F(LocalWorkshopTest, DoesNothingAgainForAnotherAttempt) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(Work(0), IsOk());
   const AttemptId second{.run = "run-1", .round = 0, .attempt = 2};
   ASSERT_THAT(workshop_.Work(AssignmentOf(second), link_, control_, [](const WorkProgress&) {}),
@@ -178,7 +186,7 @@ TEST_F(LocalWorkshopTest, DoesNothingAgainForAnotherAttempt) {
 }
 
 TEST_F(LocalWorkshopTest, DoesNoWorkForARoundThatThePlanDoesNotHave) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   for (const int64_t round : {int64_t{3}, int64_t{1} << 60, int64_t{1} << 62}) {
     EXPECT_THAT(Work(round), HasCode(absl::StatusCode::kInvalidArgument)) << round;
   }
@@ -187,7 +195,7 @@ TEST_F(LocalWorkshopTest, DoesNoWorkForARoundThatThePlanDoesNotHave) {
 }
 
 TEST_F(LocalWorkshopTest, TrainsNoFactorsButThePlans) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   EXPECT_THAT(workshop_.Work({.id = IdOf(0), .factors = FactorSet::kA, .evaluate = true}, link_,
                              control_, [](const WorkProgress&) {}),
               HasCode(absl::StatusCode::kInvalidArgument));
@@ -195,7 +203,7 @@ TEST_F(LocalWorkshopTest, TrainsNoFactorsButThePlans) {
 }
 
 TEST_F(LocalWorkshopTest, EvaluatesInNoRoundButThePlans) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   EXPECT_THAT(workshop_.Work({.id = IdOf(1), .evaluate = true}, link_, control_,
                              [](const WorkProgress&) {}),
               HasCode(absl::StatusCode::kInvalidArgument));
@@ -203,7 +211,7 @@ TEST_F(LocalWorkshopTest, EvaluatesInNoRoundButThePlans) {
 }
 
 TEST_F(LocalWorkshopTest, TrainsAgainFromAnotherAdapter) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(Work(0), IsOk());
   Assignment other = AssignmentOf(IdOf(0));
   other.id.attempt = 2;
@@ -215,7 +223,7 @@ TEST_F(LocalWorkshopTest, TrainsAgainFromAnotherAdapter) {
 TEST_F(LocalWorkshopTest, HandsInWhatAnEarlierProcessWorkedOut) {
   for (const int64_t attempt : {1, 1, 2}) {
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
-    process.Study(invitation_);
+    Study(process);
     const AttemptId id{.run = "run-1", .round = 0, .attempt = attempt};
     ASSERT_THAT(process.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {}),
                 IsOk());
@@ -232,7 +240,7 @@ TEST_F(LocalWorkshopTest, HasNoUseForWhatWasWorkedOutOnOtherRecords) {
   for (int i = 0; i < 2; ++i) {
     records_.training[0].tokens[0] = i + 1;
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
-    process.Study(invitation_);
+    Study(process);
     ASSERT_THAT(process.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
                 IsOk());
   }
@@ -242,7 +250,7 @@ TEST_F(LocalWorkshopTest, HasNoUseForWhatWasWorkedOutOnOtherRecords) {
 TEST_F(LocalWorkshopTest, StoresNothingOfARunThatIsDiscarded) {
   for (int i = 0; i < 2; ++i) {
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
-    process.Study(invitation_);
+    Study(process);
     ASSERT_THAT(process.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
                 IsOk());
     i == 0 ? process.Discard("run-1") : process.KeepOnly({"run-2"});
@@ -258,7 +266,7 @@ TEST_F(LocalWorkshopTest, GivesUpAnAttemptInWhichTheDeviceWasLostTwice) {
   AttemptId id = IdOf(1);
   const auto work = [&] {
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
-    process.Study(invitation_);
+    Study(process);
     return process.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {});
   };
   EXPECT_THAT(work(), HasCode(absl::StatusCode::kAborted));
@@ -276,7 +284,7 @@ TEST_F(LocalWorkshopTest, GivesUpAnAttemptInWhichTheDeviceWasLostTwice) {
 TEST_F(LocalWorkshopTest, GoesOnOnTheCpuHoweverOftenTheDeviceWasLost) {
   const auto work = [&] {
     LocalWorkshop process(SiteOf(), OpenerOf(), std::nullopt, Keeper());
-    process.Study(invitation_);
+    Study(process);
     return process.Work(AssignmentOf(IdOf(1)), link_, control_, [](const WorkProgress&) {});
   };
   on_gpu_ = true;
@@ -293,7 +301,7 @@ TEST_F(LocalWorkshopTest, OtherFailuresAreNoLosses) {
   failure_ = absl::InternalError("the loss is not finite");
   for (int process = 1; process <= 3; ++process) {
     LocalWorkshop workshop(SiteOf(), OpenerOf(), std::nullopt, Keeper());
-    workshop.Study(invitation_);
+    Study(workshop);
     EXPECT_THAT(workshop.Work(AssignmentOf(IdOf(1)), link_, control_, [](const WorkProgress&) {}),
                 HasCode(absl::StatusCode::kInternal));
     EXPECT_EQ(trainings_, process);
@@ -301,14 +309,14 @@ TEST_F(LocalWorkshopTest, OtherFailuresAreNoLosses) {
 }
 
 TEST_F(LocalWorkshopTest, LoadsTheBaseModelOnce) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(Work(0), IsOk());
   ASSERT_THAT(Work(1), IsOk());
   EXPECT_EQ(loads_, 1);
 }
 
 TEST_F(LocalWorkshopTest, HandsInWhatIsKept) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(Work(0), IsOk());
   const auto outcome = workshop_.Submit(IdOf(0), link_, {});
   ASSERT_TRUE(outcome.has_value());
@@ -319,7 +327,7 @@ TEST_F(LocalWorkshopTest, HandsInWhatIsKept) {
 
 TEST_F(LocalWorkshopTest, SaysInWhichStepATrainingHasFailed) {
   failure_ = InStep(7, absl::InternalError("the loss is not a finite number"));
-  workshop_.Study(invitation_);
+  Study(workshop_);
   EXPECT_EQ(Message(Work(0)), "step 7: the loss is not a finite number");
 }
 
@@ -363,7 +371,7 @@ class SecureWorkshopTest : public LocalWorkshopTest {
   Bytes AdvertisementOf(const AttemptId& id) {
     LocalWorkshop process(SecureSiteOf(), OpenerOf(),
                           *SessionJournal::Open(folder_.path() / "sessions.db", *key_), Keeper());
-    process.Study(invitation_);
+    Study(process);
     EXPECT_THAT(process.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {}),
                 IsOk());
     EXPECT_EQ(process.Submit(id, link_, {}), std::nullopt);
@@ -379,7 +387,7 @@ class SecureWorkshopTest : public LocalWorkshopTest {
 // It would be the least number of steps, which follows from that of the records.
 TEST_F(SecureWorkshopTest, TheStepInWhichATrainingHasFailedIsForTheLogAlone) {
   failure_ = InStep(7, absl::InternalError("the loss is not a finite number"));
-  workshop_.Study(invitation_);
+  Study(workshop_);
   const absl::Status told =
       workshop_.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {});
   EXPECT_EQ(Message(told), "the loss is not a finite number");
@@ -387,12 +395,11 @@ TEST_F(SecureWorkshopTest, TheStepInWhichATrainingHasFailedIsForTheLogAlone) {
 }
 
 TEST_F(SecureWorkshopTest, AcceptsWithoutTheNumberOfItsRecords) {
-  EXPECT_EQ(workshop_.Study(invitation_),
-            (InvitationAnswer{.run = "run-1", .accepted = true, .secure = true}));
+  EXPECT_EQ(Study(workshop_), (InvitationAnswer{.run = "run-1", .accepted = true, .secure = true}));
 }
 
 TEST_F(SecureWorkshopTest, AdvertisesAndWaits) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(workshop_.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
               IsOk());
   EXPECT_EQ(workshop_.Submit(IdOf(0), link_, {}), std::nullopt);
@@ -410,7 +417,7 @@ TEST_F(SecureWorkshopTest, AnEarlierProcessResultIsHandedInWithTheAttemptsOwnKey
 }
 
 TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(workshop_.Work(AssignmentOf(IdOf(0)), link_, control_, [](const WorkProgress&) {}),
               IsOk());
   workshop_.Submit(IdOf(0), link_, {});
@@ -421,7 +428,7 @@ TEST_F(SecureWorkshopTest, TakesUpNoAggregationThatHasEnded) {
 }
 
 TEST_F(SecureWorkshopTest, DoesNoWorkForAnAggregationThatHasEnded) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   const auto work = [this](const AttemptId& id) {
     return workshop_.Work(AssignmentOf(id), link_, control_, [](const WorkProgress&) {});
   };
@@ -445,16 +452,99 @@ TEST_F(SecureWorkshopTest, KeepsNoSessionOfAnEarlierProcessWhoseRunHasEnded) {
 }
 
 TEST_F(SecureWorkshopTest, PassesOverMessagesOfAnAggregationThatNeverBegan) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   EXPECT_EQ(workshop_.Answer(AssignmentOf(IdOf(0)), {99}, link_, {}), std::nullopt);
 }
 
 TEST_F(LocalWorkshopTest, ForgetsARun) {
-  workshop_.Study(invitation_);
+  Study(workshop_);
   ASSERT_THAT(Work(0), IsOk());
   workshop_.Forget("run-1");
   EXPECT_EQ(workshop_.Kept(IdOf(0)), nullptr);
   EXPECT_THAT(Work(1), HasCode(absl::StatusCode::kCancelled));
+}
+
+// With an eye on the log of a coordinator that has opened the run's first round.
+class WitnessedWorkshopTest : public LocalWorkshopTest {
+ protected:
+  WitnessedWorkshopTest() {
+    EXPECT_THAT(WriteFileAtomically(folder_.path() / "authority.pem", signer_->authority()),
+                IsOk());
+    log_of_north_.Append(RunStarted{.run = "run-1",
+                                    .plan = Sha256Of(kPlan),
+                                    .layout = Sha256Of(invitation_.layout_json),
+                                    .base_digest = invitation_.base_digest,
+                                    .adapter = {},
+                                    .started_by = "anna"});
+    log_of_north_.Append(RoundOpened{.run = "run-1", .round = 0, .attempt = 1, .adapter = {}});
+    line_.answer = [this](const LogQuestion& question) { return log_of_north_.Prove(question); };
+  }
+
+  LocalWorkshop Process() {
+    Site site = SiteOf();
+    site.log_witness = &witness_;
+    return LocalWorkshop(std::move(site), OpenerOf(), std::nullopt, Keeper());
+  }
+  InvitationAnswer StudyIn(LocalWorkshop& process) {
+    return *process.Study(invitation_, line_, {});
+  }
+  absl::Status WorkIn(LocalWorkshop& process, int64_t attempt = 1) {
+    return process.Work(AssignmentOf({.run = "run-1", .round = 0, .attempt = attempt}), line_,
+                        control_, [](const WorkProgress&) {});
+  }
+
+  std::shared_ptr<const testing::LogSigner> signer_ = std::make_shared<testing::LogSigner>();
+  testing::CoordinatorLog log_of_north_{signer_};
+  testing::LogLink line_;
+  LogWitness witness_{SeenLog(folder_.path(), folder_.path() / "authority.pem"), clock_, log_};
+};
+
+TEST_F(WitnessedWorkshopTest, WorksForARoundThatTheLogHas) {
+  LocalWorkshop process = Process();
+  EXPECT_TRUE(StudyIn(process).accepted);
+  EXPECT_THAT(WorkIn(process), IsOk());
+  EXPECT_EQ(trainings_, 1);
+}
+
+TEST_F(WitnessedWorkshopTest, DeclinesARunThatTheLogHasWithAnotherPlan) {
+  LocalWorkshop process = Process();
+  invitation_.plan_toml += "# for st-anna only";
+  invitation_.base_digest = "sha256:77ab";
+  const InvitationAnswer answer = StudyIn(process);
+  EXPECT_FALSE(answer.accepted);
+  EXPECT_THAT(answer.reason, ::testing::HasSubstr("log")) << "it looks for no base model before";
+  EXPECT_TRUE(answer.may_pass);
+  EXPECT_TRUE(answer.passes_by_hand);
+}
+
+TEST_F(WitnessedWorkshopTest, FetchesAndTrainsNothingForARoundThatTheLogDoesNotHave) {
+  LocalWorkshop process = Process();
+  StudyIn(process);
+  EXPECT_THAT(WorkIn(process, 2), HasCode(absl::StatusCode::kNotFound));
+  EXPECT_EQ(loads_, 0);
+  EXPECT_EQ(line_.fetches, 0);
+  EXPECT_EQ(trainings_, 0);
+}
+
+TEST_F(WitnessedWorkshopTest, TakesNothingAgainForARoundThatTheLogDoesNotHave) {
+  LocalWorkshop process = Process();
+  StudyIn(process);
+  ASSERT_THAT(WorkIn(process), IsOk());
+  EXPECT_THAT(WorkIn(process, 2), HasCode(absl::StatusCode::kNotFound)) << "what is in memory";
+  LocalWorkshop next = Process();
+  StudyIn(next);
+  EXPECT_THAT(WorkIn(next, 2), HasCode(absl::StatusCode::kNotFound)) << "what is on the disk";
+  EXPECT_EQ(next.Kept({.run = "run-1", .round = 0, .attempt = 2}), nullptr);
+  log_of_north_.Append(RoundOpened{.run = "run-1", .round = 0, .attempt = 2, .adapter = {}});
+  EXPECT_THAT(WorkIn(next, 2), IsOk());
+  EXPECT_EQ(trainings_, 1);
+}
+
+TEST_F(WitnessedWorkshopTest, GivesNoAnswerWhenItIsStopped) {
+  LocalWorkshop process = Process();
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(process.Study(invitation_, line_, stop.get_token()), std::nullopt);
 }
 
 }  // namespace

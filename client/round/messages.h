@@ -113,8 +113,10 @@ using Instruction =
 struct InvitationAnswer {
   std::string run = {};
   bool accepted = false;
-  std::string reason = {};    // For the administrator; set when declined.
-  bool may_pass = false;      // Why it is declined: something that is not there now.
+  std::string reason = {};  // For the administrator; set when declined.
+  bool may_pass = false;    // Why it is declined: something that is not there now.
+  // If so, by what somebody here does, who waits for the client to notice.
+  bool passes_by_hand = false;
   int64_t example_count = 0;  // 0 in secure runs: nobody is to know.
   bool secure = false;        // Contributions are handed in by secure aggregations.
 

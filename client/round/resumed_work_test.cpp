@@ -98,6 +98,9 @@ class AdapterLink final : public CoordinatorLink {
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
     return absl::OkStatus();
   }
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
 };
 
 // One process after the other on one disk.

@@ -81,6 +81,9 @@ class OneBlobLink final : public CoordinatorLink {
   absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
     return absl::OkStatus();
   }
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
 
   std::vector<float> values = {1, 2, 3, 4, 5};
   int fetches = 0;

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "client/policy/policy.h"
 #include "client/round/base_model_shelf.h"
+#include "client/round/log_witness.h"
 #include "client/round/memory_fit.h"
 #include "client/round/messages.h"
 #include "client/round/run_material.h"
@@ -57,6 +58,7 @@ struct Site {
   MemoryObserver observe_memory = {};    // May be empty.
   RefusalObserver observe_refusal = {};  // May be empty.
   WorkObserver observe_work = {};        // May be empty. Told all, as it stays here.
+  LogWitness* log_witness = nullptr;     // Null: nobody looks at the coordinator's log.
 };
 
 // Everything that the run needs here; or, as the status' message, why the

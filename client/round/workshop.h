@@ -25,15 +25,18 @@ class Workshop {
  public:
   virtual ~Workshop() = default;
 
-  // The answer to an invitation: whether base model, layout, policy and data
-  // allow the run. When they do, what the run needs is kept.
-  virtual InvitationAnswer Study(const Invitation& invitation) = 0;
+  // The answer to an invitation: whether the coordinator's log has the run, and base model,
+  // layout, policy and data allow it. When they do, what the run needs is kept. None: stopped.
+  virtual std::optional<InvitationAnswer> Study(const Invitation& invitation, CoordinatorLink& link,
+                                                std::stop_token stop) = 0;
 
   // Does the work of `assignment`, of a run that was accepted, and keeps the
   // contribution until the next one of this run. Work that was done before for the
   // same round, from the same adapter, is not done again, whichever attempt it was
   // for; nor, as far as it was stored, in an earlier process. CANCELLED: `control`
-  // said so. INVALID_ARGUMENT: the run's plan has no such assignment.
+  // said so. INVALID_ARGUMENT: the run's plan has no such assignment. Nothing is done, not
+  // even with what is kept, unless the coordinator's log has the attempt; errors then as of
+  // LogWitness::CheckOpened().
   virtual absl::Status Work(const Assignment& assignment, CoordinatorLink& link,
                             WorkControl& control, const WorkObserver& observer) = 0;
 

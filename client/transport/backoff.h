@@ -3,8 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
 #include <random>
+#include <stop_token>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace fedtune {
@@ -29,5 +33,20 @@ class Backoff {
   absl::Duration next_ = kShortest;
   std::minstd_rand random_{std::random_device{}()};
 };
+
+// Whether a call that failed may go better later: nobody answers, or not to our certificate,
+// which may have expired and is renewed.
+inline bool MayGoBetter(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsUnauthenticated(status);
+}
+
+// False: stopped meanwhile.
+inline bool Pause(absl::Duration duration, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  stopped.wait_for(lock, stop, absl::ToChronoMilliseconds(duration), [] { return false; });
+  return !stop.stop_requested();
+}
 
 }  // namespace fedtune

@@ -18,6 +18,10 @@ namespace {
 constexpr size_t kLongestRun = 256;
 constexpr size_t kLongestText = 2000;
 
+// A proof has at most two hashes for each level of a log of 2^64 entries.
+constexpr int kMostHashes = 128;
+constexpr size_t kLongestCertificate = 64 << 10;
+
 std::string Text(const std::string& theirs) { return PrintableText(theirs, kLongestText); }
 
 absl::Status Malformed(std::string_view what) {
@@ -88,6 +92,18 @@ absl::StatusOr<Instruction> FromProto(const v1::SecureAggregationMessage& messag
     return Malformed("a message of a secure aggregation that is empty or too long");
   }
   return SecureMessage{.id = std::move(id), .message = Bytes(bytes.begin(), bytes.end())};
+}
+
+absl::StatusOr<std::vector<Digest>> HashesFromProto(
+    const google::protobuf::RepeatedPtrField<std::string>& hashes) {
+  if (hashes.size() > kMostHashes) return Malformed("a proof of its log with too many hashes");
+  std::vector<Digest> digests;
+  for (const std::string& hash : hashes) {
+    const absl::StatusOr<Digest> digest = Digest::FromBinary(hash, "hash");
+    if (!digest.ok()) return Malformed("a hash of its log that is not 32 bytes long");
+    digests.push_back(*digest);
+  }
+  return digests;
 }
 
 v1::Progress::Phase PhaseToProto(WorkPhase phase) {
@@ -238,6 +254,35 @@ v1::ContributionHeader HeaderToProto(const MaskedContribution& contribution) {
       HeadOf(contribution, contribution.elements.size(), Sha256Of(ByteSpan(contribution.manifest)));
   header.set_input_manifest(contribution.manifest.data(), contribution.manifest.size());
   return header;
+}
+
+v1::ProveLogRequest QuestionToProto(const LogQuestion& question) {
+  v1::ProveLogRequest message;
+  message.set_seen_size(question.seen_size);
+  message.set_run_id(question.run);
+  message.set_round(question.round);
+  message.set_attempt(question.attempt);
+  return message;
+}
+
+absl::StatusOr<LogProof> LogProofFromProto(const v1::ProveLogResponse& message) {
+  const v1::LogCheckpoint& checkpoint = message.checkpoint();
+  if (checkpoint.note().size() > kLongestCheckpoint) {
+    return Malformed("too long a checkpoint of its log");
+  }
+  if (checkpoint.certificate_pem().size() > kLongestCertificate) {
+    return Malformed("too long a certificate with its log");
+  }
+  if (message.entry().size() > kLongestLogEntry) return Malformed("too long an entry of its log");
+  LogProof proof{
+      .checkpoint = {.note = checkpoint.note(), .certificate_pem = checkpoint.certificate_pem()},
+      .consistency = {},
+      .entry = message.entry(),
+      .index = message.index(),
+      .inclusion = {}};
+  ASSIGN_OR_RETURN(proof.consistency, HashesFromProto(message.consistency()));
+  ASSIGN_OR_RETURN(proof.inclusion, HashesFromProto(message.inclusion()));
+  return proof;
 }
 
 }  // namespace fedtune

@@ -3,7 +3,9 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "client/round/coordinator_link.h"
 #include "client/round/messages.h"
+#include "privacy/audit/log_proof.h"
 #include "proto/fedtune/v1/training.pb.h"
 
 namespace fedtune {
@@ -21,5 +23,10 @@ v1::ClientMessage ReplyToProto(const Reply& reply);
 // The head of `contribution`, with the digest of its values.
 v1::ContributionHeader HeaderToProto(const Contribution& contribution);
 v1::ContributionHeader HeaderToProto(const MaskedContribution& contribution);
+
+v1::ProveLogRequest QuestionToProto(const LogQuestion& question);
+
+// Nothing of it is verified. INVALID_ARGUMENT: a field is too long, or no hash (says which).
+absl::StatusOr<LogProof> LogProofFromProto(const v1::ProveLogResponse& message);
 
 }  // namespace fedtune

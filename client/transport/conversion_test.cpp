@@ -2,7 +2,10 @@
 
 #include "client/transport/conversion.h"
 
+#include <functional>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
@@ -223,6 +226,49 @@ TEST(ConversionTest, ReasonsOfTheCoordinatorAreNotWithoutEnd) {
   message.mutable_run_ended()->set_run_id("run-7f3a");
   message.mutable_run_ended()->set_reason(std::string(1 << 20, 'x'));
   EXPECT_LE(std::get<RunOver>(*InstructionFromProto(message)).reason.size(), 2000u);
+}
+
+v1::ProveLogResponse GoodProof() {
+  v1::ProveLogResponse message;
+  message.mutable_checkpoint()->set_note("fedtune.log/north");
+  message.mutable_checkpoint()->set_certificate_pem("PEM");
+  message.add_consistency(std::string(32, '\1'));
+  message.set_entry("entry");
+  message.set_index(9);
+  message.add_inclusion(std::string(32, '\2'));
+  message.add_inclusion(std::string(32, '\3'));
+  return message;
+}
+
+TEST(ConversionTest, ReadsAProofOfTheLog) {
+  const auto proof = LogProofFromProto(GoodProof());
+  ASSERT_THAT(proof, IsOk());
+  EXPECT_EQ(proof->checkpoint,
+            (SignedCheckpoint{.note = "fedtune.log/north", .certificate_pem = "PEM"}));
+  EXPECT_EQ(proof->consistency.size(), 1);
+  EXPECT_EQ(proof->consistency[0].bytes[31], 1);
+  EXPECT_EQ(proof->entry, "entry");
+  EXPECT_EQ(proof->index, 9);
+  EXPECT_EQ(proof->inclusion.size(), 2);
+  EXPECT_EQ(proof->inclusion[1].bytes[0], 3);
+}
+
+TEST(ConversionTest, RefusesAProofThatIsTooLarge) {
+  using Change = std::function<void(v1::ProveLogResponse&)>;
+  for (const Change& change : std::vector<Change>{
+           [](auto& message) { message.mutable_checkpoint()->set_note(std::string(1 << 20, 'x')); },
+           [](auto& message) {
+             message.mutable_checkpoint()->set_certificate_pem(std::string(1 << 20, 'x'));
+           },
+           [](auto& message) { message.set_entry(std::string(kLongestLogEntry + 1, 'x')); },
+           [](auto& message) { message.add_inclusion(std::string(31, 'x')); },
+           [](auto& message) {
+             for (int i = 0; i < 200; ++i) message.add_consistency(std::string(32, 'x'));
+           }}) {
+    v1::ProveLogResponse message = GoodProof();
+    change(message);
+    EXPECT_EQ(LogProofFromProto(message).status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "client/transport/conversion.h"
+#include "client/transport/log_proofs.h"
 #include "client/transport/transfers.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 #include "rpc/channel.h"
@@ -66,6 +67,11 @@ absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::st
 absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
                                              std::stop_token stop) {
   return Answered(SubmitContribution(*channel(), contribution, stop));
+}
+
+absl::StatusOr<LogProof> CoordinatorClient::ProveLog(const LogQuestion& question,
+                                                     std::stop_token stop) {
+  return fedtune::ProveLog([this] { return channel(); }, question, stop);
 }
 
 // A certificate that is not good any more is renewed, and shown with the next session.

@@ -32,6 +32,7 @@ class CoordinatorClient final : public CoordinatorLink {
                                                   const TransferObserver& observer) override;
   absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
   absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token stop) override;
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion& question, std::stop_token stop) override;
 
  private:
   // Hands on what the session says, in words for people.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <deque>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -410,6 +411,53 @@ TEST_F(CoordinatorClientTest, SaysThatAContributionCannotReachTheCoordinator) {
   EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Message(status),
             "cannot reach the coordinator at localhost:1: nobody listens there; is it running?");
+}
+
+TEST_F(CoordinatorClientTest, AsksWhatTheLogSaysOfARound) {
+  coordinator_.log.mutable_checkpoint()->set_note("fedtune.log/north");
+  coordinator_.log.set_entry("round opened");
+  const auto client = Connect();
+  const auto proof =
+      client->ProveLog({.seen_size = 7, .run = "run-1", .round = 2, .attempt = 3}, {});
+  ASSERT_THAT(proof, IsOk()) << proof.status();
+  EXPECT_EQ(proof->checkpoint.note, "fedtune.log/north");
+  EXPECT_EQ(proof->entry, "round opened");
+  const v1::ProveLogRequest question = coordinator_.NextQuestion();
+  EXPECT_EQ(question.seen_size(), 7);
+  EXPECT_EQ(question.run_id(), "run-1");
+  EXPECT_EQ(question.round(), 2);
+  EXPECT_EQ(question.attempt(), 3);
+}
+
+TEST_F(CoordinatorClientTest, AsksForTheLogAgainUntilItIsAnswered) {
+  coordinator_.log_answers = {{grpc::StatusCode::UNAVAILABLE, "it starts"},
+                              {grpc::StatusCode::DEADLINE_EXCEEDED, "it is busy"},
+                              {grpc::StatusCode::UNAUTHENTICATED, "certificate has expired"}};
+  coordinator_.log.set_entry("run started");
+  const auto proof = Connect()->ProveLog({.run = "run-1"}, {});
+  ASSERT_THAT(proof, IsOk()) << proof.status();
+  EXPECT_EQ(proof->entry, "run started");
+}
+
+TEST_F(CoordinatorClientTest, StopsAskingForTheLog) {
+  coordinator_.log_verdict = {grpc::StatusCode::UNAVAILABLE, "it starts"};
+  const auto client = Connect();
+  std::stop_source stop;
+  const std::jthread asker([&] {
+    EXPECT_THAT(client->ProveLog({.run = "run-1"}, stop.get_token()),
+                HasCode(absl::StatusCode::kCancelled));
+  });
+  coordinator_.NextQuestion();
+  stop.request_stop();
+}
+
+TEST_F(CoordinatorClientTest, SaysThatTheCoordinatorHasNoLogOrNoSuchEntry) {
+  const auto client = Connect();
+  for (const auto code : {grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::NOT_FOUND}) {
+    coordinator_.log_answers = {{code, "no"}};
+    EXPECT_THAT(client->ProveLog({.run = "run-1"}, {}),
+                HasCode(static_cast<absl::StatusCode>(code)));
+  }
 }
 
 TEST_F(CoordinatorClientTest, FindsTheCoordinatorWithoutASession) {

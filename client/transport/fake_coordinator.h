@@ -56,12 +56,17 @@ class FakeCoordinator final : public v1::Training::Service {
   grpc::Status verdict;               // On contributions.
   std::string received_before = "0";  // What it tells of every contribution.
 
+  v1::ProveLogResponse log;               // What it answers of its log,
+  std::vector<grpc::Status> log_answers;  // after these.
+  grpc::Status log_verdict;               // Unless OK it answers this, each time.
+
   // ---- What it was told; each waits until there is one ----
 
   v1::ClientMessage NextMessage() { return Next(messages_); }
   std::string NextPeer() { return Next(peers_); }  // Of a session: who calls, from which port.
   v1::ContributionHeader NextHeader() { return Next(headers_); }
   std::string NextDelta() { return Next(deltas_); }
+  v1::ProveLogRequest NextQuestion() { return Next(questions_); }
 
  private:
   grpc::Status Session(
@@ -116,6 +121,18 @@ class FakeCoordinator final : public v1::Training::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status ProveLog(grpc::ServerContext*, const v1::ProveLogRequest* request,
+                        v1::ProveLogResponse* response) override {
+    Put(questions_, *request);
+    if (!log_answers.empty()) {
+      const grpc::Status answer = log_answers.front();
+      log_answers.erase(log_answers.begin());
+      return answer;
+    }
+    *response = log;
+    return log_verdict;
+  }
+
   template <typename T>
   void Put(std::deque<T>& queue, T item) {
     const std::lock_guard lock(mutex_);
@@ -138,6 +155,7 @@ class FakeCoordinator final : public v1::Training::Service {
   std::deque<std::string> peers_;
   std::deque<v1::ContributionHeader> headers_;
   std::deque<std::string> deltas_;
+  std::deque<v1::ProveLogRequest> questions_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -5,10 +5,8 @@
 #include <grpcpp/support/sync_stream.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -122,20 +120,6 @@ absl::Status ReadOn(grpc::ChannelInterface& channel, const AdapterRequest& reque
     }
   }
   return StatusFromRpc(reader->Finish());
-}
-
-// Nobody answers, or not to our certificate: it may have expired, and is renewed.
-bool MayGoBetter(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsUnauthenticated(status);
-}
-
-// False: stopped meanwhile.
-bool Pause(absl::Duration duration, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any stopped;
-  std::unique_lock lock(mutex);
-  stopped.wait_for(lock, stop, absl::ToChronoMilliseconds(duration), [] { return false; });
-  return !stop.stop_requested();
 }
 
 absl::StatusOr<std::vector<float>> Verified(const AdapterRequest& request, PartialAdapter adapter) {

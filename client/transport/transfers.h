@@ -6,8 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <stop_token>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "client/round/coordinator_link.h"
 #include "client/round/messages.h"
+#include "client/transport/channel_giver.h"
 
 namespace fedtune {
 
@@ -26,10 +25,6 @@ struct AdapterRequest {
 
   uint64_t size() const { return static_cast<uint64_t>(wanted.value_count) * sizeof(float); }
 };
-
-// The channel of the moment: another one takes the place of one over which a certificate
-// was shown that has expired since.
-using ChannelGiver = std::function<std::shared_ptr<grpc::Channel>()>;
 
 absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
                                                 AdapterRequest request);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What the coordinator says in a session, as a client reads it.
+// What the coordinator says in a session, and of its log, as a client reads it.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,8 +11,24 @@
 #include "privacy/secure_aggregation/messages.h"
 #include "tests/fuzz/quiet_protobuf.h"
 
+namespace {
+
+using fedtune::Check;
+
+void ReadLogProof(const uint8_t* data, size_t size) {
+  fedtune::v1::ProveLogResponse message;
+  if (!message.ParseFromArray(data, static_cast<int>(size))) return;
+  const auto proof = fedtune::LogProofFromProto(message);
+  if (!proof.ok()) return;
+  Check(proof->entry.size() <= fedtune::kLongestLogEntry, "size of the entry");
+  Check(proof->consistency.size() == static_cast<size_t>(message.consistency_size()), "hashes");
+  Check(proof->inclusion.size() == static_cast<size_t>(message.inclusion_size()), "hashes");
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using fedtune::Check;
+  ReadLogProof(data, size);
   fedtune::v1::CoordinatorMessage message;
   if (!message.ParseFromArray(data, static_cast<int>(size))) return 0;
   (void)fedtune::WelcomeFromProto(message.welcome());

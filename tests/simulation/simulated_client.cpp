@@ -140,6 +140,10 @@ class SimulatedClient::Process final : public CoordinatorLink,
         Alive());
   }
 
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
+
  private:
   // What one of the daemon's threads has to do.
   struct Lane {
@@ -293,7 +297,9 @@ class SimulatedClient::Process final : public CoordinatorLink,
   }
 
   InvitationAnswer Decide(const Invitation& invitation) {
-    if (!ground_.Happens(ground_.plan.faults.declines)) return workshop_->Study(invitation);
+    if (!ground_.Happens(ground_.plan.faults.declines)) {
+      return *workshop_->Study(invitation, *this, {});
+    }
     return {.run = invitation.run, .reason = "its board has not met yet"};
   }
 

@@ -44,6 +44,9 @@ class FakeLink final : public CoordinatorLink {
     if (verdict.ok()) input = contribution;
     return verdict;
   }
+  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
+    return absl::UnimplementedError("it keeps no log");
+  }
 
   Bytes said;
   MaskedContribution input;
