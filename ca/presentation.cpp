@@ -164,11 +164,11 @@ std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Ti
   }
   size_t width = std::string_view("NAME").size();
   for (const auto& entry : issued) width = std::max(width, entry.certificate.identity.name.size());
-  text = fmt::format("{:<{}}  {:<13}  {:<10}  {:<28}  SERIAL\n", "NAME", width, "ROLE", "ISSUED",
+  text = fmt::format("{:<{}}  {:<13}  {:<10}  {:<33}  SERIAL\n", "NAME", width, "ROLE", "ISSUED",
                      "VALID UNTIL");
   for (const auto& [certificate, issued_at, pem, revoked_at] : issued) {
     text +=
-        fmt::format("{:<{}}  {:<13}  {:<10}  {:<28}  {}\n", certificate.identity.name, width,
+        fmt::format("{:<{}}  {:<13}  {:<10}  {:<33}  {}\n", certificate.identity.name, width,
                     RoleName(certificate.identity.role), Day(issued_at),
                     revoked_at ? RevokedOn(*revoked_at, now) : Until(certificate.not_after, now),
                     certificate.serial);

@@ -9,7 +9,7 @@
 namespace fedtune {
 
 RevocationWatch::RevocationWatch(std::shared_ptr<Revocations> revocations, Log& log,
-                                 std::function<void()> looked, std::chrono::milliseconds every)
+                                 std::function<void()> looked, absl::Duration every)
     : revocations_(std::move(revocations)), log_(log), looked_(std::move(looked)), every_(every) {
   TellWhatIsInUse();
   thread_ = std::jthread([this](const std::stop_token& stop) { Work(stop); });
@@ -19,7 +19,7 @@ void RevocationWatch::Work(const std::stop_token& stop) {
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, stop, every_, [] { return false; });
+      wake_.wait_for(lock, stop, absl::ToChronoMilliseconds(every_), [] { return false; });
     }
     if (stop.stop_requested()) return;
     Look();

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -13,6 +12,8 @@
 #include <string>
 #include <thread>
 
+#include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "base/logging.h"
 #include "privacy/identity/revocations.h"
 
@@ -22,12 +23,12 @@ namespace fedtune {
 // one is in use, and once why another is not taken. Thread-safe.
 class RevocationWatch {
  public:
-  static constexpr std::chrono::milliseconds kLooksEvery{10'000};
+  static constexpr absl::Duration kLooksEvery = absl::Seconds(10);
 
   // `log` must outlive it. `looked` is told, on a thread of the watch, each time the file
   // has been looked at, also if nothing has changed; the watch ends after it.
   RevocationWatch(std::shared_ptr<Revocations> revocations, Log& log, std::function<void()> looked,
-                  std::chrono::milliseconds every = kLooksEvery);
+                  absl::Duration every = kLooksEvery);
 
   // Looks at the file. Is called by itself, but for tests.
   void Look();
@@ -41,7 +42,7 @@ class RevocationWatch {
   const std::shared_ptr<Revocations> revocations_;
   Log& log_;
   const std::function<void()> looked_;
-  const std::chrono::milliseconds every_;
+  const absl::Duration every_;
   std::mutex mutex_;
   std::string refusal_;             // What the log has said last; empty: nothing is wrong.
   std::optional<uint64_t> in_use_;  // The list that the log has named last.

@@ -9,9 +9,11 @@ namespace fedtune {
 
 absl::StatusOr<std::shared_ptr<Revocations>> Revocations::Open(std::filesystem::path list,
                                                                std::filesystem::path authority) {
-  ASSIGN_OR_RETURN(RevocationList loaded, RevocationList::Load(list, authority));
+  if (list.empty()) return nullptr;
+  absl::StatusOr<RevocationList> loaded = RevocationList::Load(list, authority);
+  if (!loaded.ok()) return Annotate(loaded.status(), "revocation_list");
   return std::shared_ptr<Revocations>(
-      new Revocations(std::move(list), std::move(authority), std::move(loaded)));
+      new Revocations(std::move(list), std::move(authority), *std::move(loaded)));
 }
 
 absl::Status Revocations::Refresh() {

@@ -18,7 +18,8 @@ namespace fedtune {
 // is put. Thread-safe.
 class Revocations {
  public:
-  // Errors as RevocationList::Load().
+  // Of the files that a configuration names; null if it names no list: nobody is revoked.
+  // Errors as RevocationList::Load(), with the key's name.
   static absl::StatusOr<std::shared_ptr<Revocations>> Open(std::filesystem::path list,
                                                            std::filesystem::path authority);
 

@@ -106,7 +106,7 @@ class RevocationWatchTest : public RevocationsTest {
   int looked_ = 0;
   Log log_{[this](std::string_view line) { lines_.emplace_back(line); }};
   const std::shared_ptr<Revocations> revocations_ = Open();
-  RevocationWatch watch_{revocations_, log_, [this] { ++looked_; }, std::chrono::hours(1)};
+  RevocationWatch watch_{revocations_, log_, [this] { ++looked_; }, absl::Hours(1)};
 };
 
 TEST_F(RevocationWatchTest, SaysWhichListIsInUseAndOnceWhyAnotherIsNot) {
