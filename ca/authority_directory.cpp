@@ -23,7 +23,7 @@ namespace {
 
 // The certificate itself says everything; the other columns are for people who
 // look into the database.
-constexpr std::array<std::string_view, 2> kSchema = {
+constexpr std::array<std::string_view, 3> kSchema = {
     "CREATE TABLE issued ("
     " serial TEXT PRIMARY KEY,"
     " identity TEXT NOT NULL,"
@@ -39,6 +39,15 @@ constexpr std::array<std::string_view, 2> kSchema = {
     " version INTEGER PRIMARY KEY AUTOINCREMENT,"
     " signed_at INTEGER NOT NULL,"  // Seconds since 1970.
     " text TEXT NOT NULL"
+    ") STRICT;",
+    "CREATE TABLE revoked ("
+    " serial TEXT PRIMARY KEY REFERENCES issued (serial),"
+    " revoked_at INTEGER NOT NULL"  // Seconds since 1970.
+    ") STRICT;"
+    "CREATE TABLE revocation_lists ("  // The newest one.
+    " number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " signed_at INTEGER NOT NULL,"
+    " pem TEXT NOT NULL"
     ") STRICT;"};
 
 struct Paths {
@@ -150,6 +159,7 @@ absl::StatusOr<IssuedCertificate> AuthorityDirectory::IssueOne(const Certificate
                                                                Approval approval, absl::Time now) {
   const bool signer = request.identity().role == Role::kSigner;
   if (signer && approval.identity.role == Role::kClient) approval.identity.role = Role::kSigner;
+  RETURN_IF_ERROR(CheckKeyIsNotRevoked(request));
   ASSIGN_OR_RETURN(std::string pem, authority_.Issue(request, approval, now));
   ASSIGN_OR_RETURN(Certificate certificate, ParseCertificate(pem));
   RETURN_IF_ERROR(issued_.Run("INSERT INTO issued VALUES (?, ?, ?, ?, ?)", certificate.serial,
@@ -191,8 +201,9 @@ absl::StatusOr<std::vector<SigningRosterEntry>> AuthorityDirectory::ValidSigners
     absl::Time now) const {
   ASSIGN_OR_RETURN(const std::vector<IssuedCertificate> issued, List());
   std::map<uint32_t, SigningRosterEntry> signers;
-  for (const auto& [certificate, issued_at, pem] : issued) {
+  for (const auto& [certificate, issued_at, pem, revoked_at] : issued) {
     if (certificate.identity.role != Role::kSigner || certificate.not_after < now) continue;
+    if (revoked_at.has_value()) continue;
     RETURN_IF_ERROR(CheckIsOurs(certificate, pem));
     ASSIGN_OR_RETURN(const uint32_t number, NumberOf(certificate.identity.name));
     ASSIGN_OR_RETURN(VerifyingKey key, ReadVerifyingKey(pem));
@@ -230,8 +241,16 @@ absl::StatusOr<uint32_t> AuthorityDirectory::NumberOf(const std::string& institu
 }
 
 absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::List() const {
-  ASSIGN_OR_RETURN(SqliteStatement select,
-                   issued_.Prepare("SELECT serial, issued_at, pem FROM issued ORDER BY rowid"));
+  return Select("");
+}
+
+absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::Select(
+    const std::string& where) const {
+  ASSIGN_OR_RETURN(
+      SqliteStatement select,
+      issued_.Prepare(std::string("SELECT issued.serial, issued_at, pem, revoked_at FROM issued "
+                                  "LEFT JOIN revoked ON revoked.serial = issued.serial ") +
+                      where + " ORDER BY issued.rowid"));
   std::vector<IssuedCertificate> issued;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, select.Step());
@@ -244,6 +263,7 @@ absl::StatusOr<std::vector<IssuedCertificate>> AuthorityDirectory::List() const 
     issued.push_back({.certificate = *std::move(certificate),
                       .issued_at = absl::FromUnixSeconds(select.Int64(1)),
                       .pem = select.Text(2)});
+    if (!select.IsNull(3)) issued.back().revoked_at = absl::FromUnixSeconds(select.Int64(3));
   }
 }
 

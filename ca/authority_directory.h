@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,15 @@ struct IssuedCertificate {
   Certificate certificate;
   absl::Time issued_at;
   std::string pem;
+  std::optional<absl::Time> revoked_at = std::nullopt;
+};
+
+// What a call to revoke certificates has done.
+struct Revoked {
+  std::vector<IssuedCertificate> now;          // Revoked by this call.
+  std::vector<IssuedCertificate> before;       // They were already.
+  std::vector<IssuedCertificate> still_valid;  // Others of the same members.
+  std::string list;                            // All that are revoked, in PEM.
 };
 
 // A federation's authority in a folder of its custodian's machine:
@@ -31,7 +41,8 @@ struct IssuedCertificate {
 //   ca.key      the key by which everything is signed
 //   ca.crt      the certificate that every member keeps as authority.pem
 //   issued.db   the record of every certificate, written before it is handed out,
-//               of the institutions' numbers, and of every roster
+//               of those that are revoked, of the institutions' numbers, and of
+//               every roster
 //
 // Not thread-safe; several processes may use one folder.
 class AuthorityDirectory {
@@ -48,13 +59,34 @@ class AuthorityDirectory {
 
   // Issues and records, for all requests of one file or for none of them. Approving
   // a client approves its institution's signer, too, whatever the order; the first
-  // signing certificate of an institution gives it its number. Errors of
-  // CertificateAuthority::Issue() and of SqliteDatabase.
+  // signing certificate of an institution gives it its number.
+  // FAILED_PRECONDITION: a certificate for this key was revoked, and whoever has stolen it
+  // would have the new one, too. Errors of CertificateAuthority::Issue() and of
+  // SqliteDatabase.
   absl::StatusOr<std::vector<IssuedCertificate>> Issue(std::span<const CertificateRequest> requests,
                                                        const Approval& approval, absl::Time now);
 
+  // Revokes the certificates with these serials, or none of them, and signs a list with a
+  // higher number, which is recorded before it is returned; if all were revoked before,
+  // nothing changes.
+  // NOT_FOUND: no certificate with such a serial is on the record.
+  absl::StatusOr<Revoked> Revoke(std::span<const std::string> serials, absl::Time now);
+
+  // The same for all certificates of a member that have not expired; for a client those of
+  // its institution's signer, too, as for Issue().
+  // NOT_FOUND: it has none.
+  absl::StatusOr<Revoked> RevokeMember(const Identity& member, absl::Time now);
+
+  // The same for all certificates in a file, whether they are on the record, which may be
+  // an older copy, or not. UNAUTHENTICATED: one is of another authority. INVALID_ARGUMENT:
+  // one is none of a member.
+  absl::StatusOr<Revoked> RevokeFile(std::string_view pem, absl::Time now);
+
+  // The newest list of all that are revoked, in PEM; before the first revocation an empty one.
+  absl::StatusOr<std::string> ListOfRevoked(absl::Time now);
+
   // Signs the roster of all institutions that have a signing certificate which
-  // is valid at `now`; the newest counts. The text, whose version nobody has
+  // is valid at `now` and not revoked; the newest counts. The text, whose version nobody has
   // seen, is recorded before it is returned.
   // FAILED_PRECONDITION: there is no such institution. DATA_LOSS: one of the
   // certificates on the record is not the authority's, or not any more.
@@ -68,7 +100,12 @@ class AuthorityDirectory {
  private:
   absl::StatusOr<IssuedCertificate> IssueOne(const CertificateRequest& request, Approval approval,
                                              absl::Time now);
+  absl::Status CheckKeyIsNotRevoked(const CertificateRequest& request) const;
   absl::StatusOr<std::vector<SigningRosterEntry>> ValidSigners(absl::Time now) const;
+  absl::StatusOr<Revoked> RevokeInTransaction(std::span<const std::string> serials, absl::Time now);
+  absl::StatusOr<std::string> NewestList() const;
+  absl::StatusOr<std::string> SignList(absl::Time now);
+  absl::StatusOr<std::vector<IssuedCertificate>> Select(const std::string& where) const;
   absl::Status CheckIsOurs(const Certificate& certificate, std::string_view pem) const;
   absl::StatusOr<uint32_t> NumberOf(const std::string& institution) const;
 

@@ -11,6 +11,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "privacy/identity/revocation_list.h"
 #include "privacy/identity/signing_roster.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -147,6 +148,52 @@ TEST_F(AuthorityDirectoryTest, ReportsADamagedRecord) {
   absl::StatusOr<SqliteDatabase> record = SqliteDatabase::Open(path_ / "issued.db");
   ASSERT_THAT(record->Execute("UPDATE issued SET pem = 'a letter'"), IsOk());
   EXPECT_THAT(created->List(), HasCode(absl::StatusCode::kDataLoss));
+}
+
+// Of a version that knew no revocation.
+TEST_F(AuthorityDirectoryTest, BringsAnOlderRecordUpToDate) {
+  {
+    absl::StatusOr<AuthorityDirectory> authority = Create();
+    ASSERT_THAT(Issue(*authority), IsOk());
+  }
+  {
+    absl::StatusOr<SqliteDatabase> record = SqliteDatabase::Open(path_ / "issued.db");
+    ASSERT_THAT(record->Execute("DROP TABLE revoked; DROP TABLE revocation_lists;"
+                                "PRAGMA user_version = 2"),
+                IsOk());
+  }
+  absl::StatusOr<AuthorityDirectory> opened = AuthorityDirectory::Open(path_);
+  ASSERT_THAT(opened, IsOk());
+  EXPECT_EQ(opened->List()->front().revoked_at, std::nullopt);
+  EXPECT_THAT(opened->RevokeMember(kStAnna, kNow), IsOk());
+  EXPECT_EQ(opened->List()->front().revoked_at, kNow);
+}
+
+TEST_F(AuthorityDirectoryTest, RevokesAllOfSeveralSerialsOrNothing) {
+  absl::StatusOr<AuthorityDirectory> authority = Create();
+  const std::string known = Issue(*authority)->certificate.serial;
+  const std::string serials[] = {known, "0123"};
+  const absl::Status status = authority->Revoke(serials, kNow).status();
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kNotFound));
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("serial 0123"));
+  EXPECT_EQ(authority->List()->front().revoked_at, std::nullopt);
+}
+
+// Its number is spent in one transaction with what is revoked.
+TEST_F(AuthorityDirectoryTest, EachListHasAHigherNumberAcrossProcesses) {
+  ASSERT_THAT(Create(), IsOk());
+  uint64_t before = 0;
+  for (int i = 0; i < 3; ++i) {
+    absl::StatusOr<AuthorityDirectory> authority = AuthorityDirectory::Open(path_);
+    const std::string serial = Issue(*authority)->certificate.serial;
+    const auto revoked = authority->Revoke({&serial, 1}, kNow);
+    ASSERT_THAT(revoked, IsOk());
+    const auto list = RevocationList::Verify(revoked->list, *ReadFile(path_ / "ca.crt"));
+    ASSERT_THAT(list, IsOk());
+    EXPECT_GT(list->number(), before);
+    EXPECT_EQ(list->size(), static_cast<size_t>(i) + 1);
+    before = list->number();
+  }
 }
 
 // The authority certifies signers of several institutions.

@@ -8,6 +8,7 @@
 #include "base/command_line.h"
 #include "base/number_checks.h"
 #include "ca/authority_commands.h"
+#include "ca/revocation_commands.h"
 
 namespace fedtune {
 namespace {
@@ -57,10 +58,42 @@ void AddIssue(CommandLine& line, IssueOptions& options, const Clock& clock) {
   command.add_option("--out", options.out, "The file for the certificate")->required();
 }
 
+void AddRevoke(CommandLine& line, RevokeOptions& options, const Clock& clock) {
+  CLI::App& command = line.Add(
+      {.name = "revoke",
+       .summary = "Revokes certificates, as after a theft, and writes the list of all that are.",
+       .examples = {"fedtune-ca revoke --dir ca --role client --name st-anna",
+                    "fedtune-ca revoke --dir ca --certificate st-anna.crt",
+                    "fedtune-ca revoke --dir ca --serial 5f2c9d8a1b3e77ab01c45d9e6fdf0a11 "
+                    "--out revoked.crl"}},
+      [&] { return RevokeCertificates(options, clock); });
+  command.add_option("--dir", options.directory, kAuthorityFolder)->required();
+  command.add_option("--certificate", options.certificate,
+                     "Revoke all certificates in this file: a client's and its signer's");
+  command.add_option("--serial", options.serial, "Revoke the one with this serial, and no other");
+  command.add_option("--role", options.role,
+                     "With --name: revoke all that a member has; client: its signer's, too");
+  command.add_option("--name", options.name, "The member's name");
+  command.add_option("--out", options.out,
+                     "The file for the list (revoked.crl in the authority's folder)");
+}
+
+void AddRevocationList(CommandLine& line, RevocationListOptions& options, const Clock& clock) {
+  CLI::App& command =
+      line.Add({.name = "crl",
+                .summary = "Writes the list of all certificates that are revoked; it may be empty.",
+                .examples = {"fedtune-ca crl --dir ca", "fedtune-ca crl --dir ca --out revoked.crl",
+                             "fedtune-ca show ca/revoked.crl"}},
+               [&] { return WriteRevocationList(options, clock); });
+  command.add_option("--dir", options.directory, kAuthorityFolder)->required();
+  command.add_option("--out", options.out,
+                     "The file for it (revoked.crl in the authority's folder)");
+}
+
 void AddList(CommandLine& line, ListOptions& options, const Clock& clock) {
   CLI::App& command = line.Add(
       {.name = "list",
-       .summary = "Lists every certificate that was issued.",
+       .summary = "Lists every certificate that was issued, and whether it is revoked.",
        .examples = {"fedtune-ca list --dir ca", "fedtune-ca list --dir ca --json | jq .name"}},
       [&] { return ListIssued(options, clock); });
   command.add_option("--dir", options.directory, kAuthorityFolder)->required();
@@ -70,11 +103,13 @@ void AddList(CommandLine& line, ListOptions& options, const Clock& clock) {
 void AddShow(CommandLine& line, ShowOptions& options, const Clock& clock) {
   CLI::App& command =
       line.Add({.name = "show",
-                .summary = "Shows what a certificate or a request says.",
+                .summary = "Shows what a certificate, a request or a list of revoked ones says.",
                 .examples = {"fedtune-ca show request.pem", "fedtune-ca show st-anna.crt --json",
-                             "fedtune-ca show ca/ca.crt"}},
+                             "fedtune-ca show ca/ca.crt", "fedtune-ca show ca/revoked.crl"}},
                [&] { return ShowFile(options, clock); });
-  command.add_option("file", options.file, "A certificate or request in PEM")->required();
+  command
+      .add_option("file", options.file, "A certificate, a request or a list of revoked ones in PEM")
+      ->required();
   command.add_flag("--json", options.json, "One JSON object");
 }
 
@@ -137,6 +172,8 @@ void AddRoster(CommandLine& line, RosterSignOptions& sign, RosterShowOptions& sh
 int RunAuthorityProgram(int argc, const char* const* argv, const Clock& clock) {
   InitOptions init;
   IssueOptions issue;
+  RevokeOptions revoke;
+  RevocationListOptions revocation_list;
   ListOptions list;
   ShowOptions show;
   RequestOptions request;
@@ -151,6 +188,8 @@ int RunAuthorityProgram(int argc, const char* const* argv, const Clock& clock) {
                     "--name st-anna --out st-anna.crt"}});
   AddInit(line, init, clock);
   AddIssue(line, issue, clock);
+  AddRevoke(line, revoke, clock);
+  AddRevocationList(line, revocation_list, clock);
   AddList(line, list, clock);
   AddShow(line, show, clock);
   AddRequest(line, request);

@@ -25,7 +25,7 @@ absl::Status WarnOfSigners(const AuthorityDirectory& directory, absl::Time now) 
   std::map<std::string, Certificate> newest;
   for (const IssuedCertificate& one : issued) {
     const Certificate& certificate = one.certificate;
-    if (certificate.identity.role != Role::kSigner) continue;
+    if (certificate.identity.role != Role::kSigner || one.revoked_at.has_value()) continue;
     Certificate& known = newest.try_emplace(certificate.identity.name, certificate).first->second;
     if (known.not_after < certificate.not_after) known = certificate;
   }

@@ -14,6 +14,7 @@
 #include "privacy/identity/certificate_request.h"
 #include "privacy/identity/pem.h"
 #include "privacy/identity/public_key.h"
+#include "privacy/identity/revocation_list.h"
 
 namespace fedtune {
 namespace {
@@ -31,6 +32,11 @@ std::string Until(absl::Time not_after, absl::Time now) {
   return now > not_after
              ? fmt::format("{} (expired {})", Day(not_after), HumanAgo(not_after, now))
              : fmt::format("{} (in {})", Day(not_after), HumanDuration(not_after - now));
+}
+
+// "revoked 2027-02-14 (2 h ago)".
+std::string RevokedOn(absl::Time revoked_at, absl::Time now) {
+  return fmt::format("revoked {} ({})", Day(revoked_at), HumanAgo(revoked_at, now));
 }
 
 Json IdentityJson(const Identity& identity) {
@@ -103,10 +109,35 @@ std::string PresentRequest(const CertificateRequest& request, bool json) {
                {{"key", request.key_fingerprint().ToString()}});
 }
 
+std::string PresentRevocations(const RevocationContent& list, bool json) {
+  if (json) {
+    Json revoked = Json::array();
+    for (const RevokedCertificate& one : list.revoked) {
+      revoked.push_back({{"serial", one.serial}, {"revoked_at", Rfc3339(one.revoked_at)}});
+    }
+    return JsonLine(Json{{"kind", "revocation_list"},
+                         {"number", list.number},
+                         {"signed_at", Rfc3339(list.signed_at)},
+                         {"revoked", std::move(revoked)}});
+  }
+  std::string text =
+      Lines("list of revoked certificates", {{"number", fmt::format("{}", list.number)},
+                                             {"signed", Rfc3339(list.signed_at)},
+                                             {"revoked", fmt::format("{}", list.revoked.size())}});
+  for (const RevokedCertificate& one : list.revoked) {
+    text += fmt::format("  {:<22}{}\n", Rfc3339(one.revoked_at), one.serial);
+  }
+  return text;
+}
+
 absl::StatusOr<std::string> PresentBlock(std::string_view pem, absl::Time now, bool json) {
   if (pem.find("CERTIFICATE REQUEST") != pem.npos) {
     ASSIGN_OR_RETURN(const CertificateRequest request, CertificateRequest::Parse(pem));
     return PresentRequest(request, json);
+  }
+  if (pem.find("X509 CRL") != pem.npos) {
+    ASSIGN_OR_RETURN(const RevocationContent list, ParseRevocationList(pem));
+    return PresentRevocations(list, json);
   }
   const absl::StatusOr<AuthorityCertificate> authority = ParseAuthorityCertificate(pem);
   if (authority.ok()) return PresentAuthority(*authority, now, json);
@@ -126,18 +157,21 @@ std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Ti
     for (const IssuedCertificate& entry : issued) {
       Json object = CertificateJson(entry.certificate, now);
       object["issued_at"] = Rfc3339(entry.issued_at);
+      object["revoked_at"] = entry.revoked_at ? Json(Rfc3339(*entry.revoked_at)) : Json(nullptr);
       text += JsonLine(object);
     }
     return text;
   }
   size_t width = std::string_view("NAME").size();
   for (const auto& entry : issued) width = std::max(width, entry.certificate.identity.name.size());
-  text = fmt::format("{:<{}}  {:<13}  {:<10}  {:<28}  SERIAL\n", "NAME", width, "ROLE", "ISSUED",
+  text = fmt::format("{:<{}}  {:<13}  {:<10}  {:<33}  SERIAL\n", "NAME", width, "ROLE", "ISSUED",
                      "VALID UNTIL");
-  for (const auto& [certificate, issued_at, pem] : issued) {
-    text += fmt::format("{:<{}}  {:<13}  {:<10}  {:<28}  {}\n", certificate.identity.name, width,
-                        RoleName(certificate.identity.role), Day(issued_at),
-                        Until(certificate.not_after, now), certificate.serial);
+  for (const auto& [certificate, issued_at, pem, revoked_at] : issued) {
+    text +=
+        fmt::format("{:<{}}  {:<13}  {:<10}  {:<33}  {}\n", certificate.identity.name, width,
+                    RoleName(certificate.identity.role), Day(issued_at),
+                    revoked_at ? RevokedOn(*revoked_at, now) : Until(certificate.not_after, now),
+                    certificate.serial);
   }
   return text;
 }

@@ -16,10 +16,10 @@ namespace fedtune {
 // What `list` prints: a table, or one JSON object on each line.
 std::string PresentIssued(const std::vector<IssuedCertificate>& issued, absl::Time now, bool json);
 
-// What `show` prints about a member's certificate, an authority's or a request
-// in PEM: lines for people, or one JSON object.
+// What `show` prints about a member's certificate, an authority's, a request or
+// a list of revoked certificates in PEM: lines for people, or one JSON object.
 //
-// For each block of the file. INVALID_ARGUMENT: it is none of the three.
+// For each block of the file. INVALID_ARGUMENT: it is none of the four.
 absl::StatusOr<std::string> PresentFile(std::string_view pem, absl::Time now, bool json);
 
 // What `roster show` prints; `verified` says whether its signature was.

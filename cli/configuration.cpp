@@ -55,6 +55,10 @@ absl::StatusOr<Configuration> ParseConfiguration(std::string_view toml,
   configuration.key = ReadPath(root, folder, {"key", flags.key, "keys/key.pem"});
   configuration.authority =
       ReadPath(root, folder, {"authority", flags.authority, "keys/authority.pem"});
+  std::string revocation_list;
+  root.OptionalName("revocation_list", revocation_list);
+  if (!revocation_list.empty()) configuration.revocation_list = folder / revocation_list;
+  if (flags.revocation_list) configuration.revocation_list = *flags.revocation_list;
   std::vector<std::string> models;
   root.Optional("models", models);
   RETURN_IF_ERROR(document.Finish());

@@ -18,6 +18,7 @@ struct Configuration {
   std::filesystem::path certificate;          // keys/certificate.pem beside the file by default.
   std::filesystem::path key;                  // keys/key.pem
   std::filesystem::path authority;            // keys/authority.pem
+  std::filesystem::path revocation_list;      // Empty: no coordinator is revoked.
   std::vector<std::filesystem::path> models;  // Folders that hold base models.
 };
 
@@ -29,6 +30,7 @@ struct ConfigurationFlags {
   std::optional<std::string> certificate;
   std::optional<std::string> key;
   std::optional<std::string> authority;
+  std::optional<std::string> revocation_list;
   std::vector<std::string> models;
 };
 

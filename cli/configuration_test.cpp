@@ -31,10 +31,12 @@ TEST(ConfigurationTest, FlagsWinOverTheFile) {
                                                  .certificate = {},
                                                  .key = "k",
                                                  .authority = {},
+                                                 .revocation_list = "r.crl",
                                                  .models = {}});
   ASSERT_TRUE(configuration.ok()) << configuration.status();
   EXPECT_EQ(configuration->coordinator, "b:2");
   EXPECT_EQ(configuration->key, "k");
+  EXPECT_EQ(configuration->revocation_list, "r.crl");
 }
 
 TEST(ConfigurationTest, SaysWhichKeyWasProbablyMeant) {

@@ -25,6 +25,7 @@
 #include "fmt/format.h"
 #include "privacy/identity/expiry.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/revocations.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -96,6 +97,8 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                                  configuration.authority};
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(files, Role::kAdministrator, absl::Now()));
+  ASSIGN_OR_RETURN(std::shared_ptr<Revocations> revocations,
+                   Revocations::Open(configuration.revocation_list, configuration.authority));
   WarnOfExpiry(files, absl::Now());
   SetUpRpcLibrary();
   auto note = std::make_unique<ExpiryNote>();
@@ -103,7 +106,8 @@ absl::StatusOr<CoordinatorConnection> CoordinatorConnection::Open(
                               .files = files,
                               .federation = credentials.certificate.identity.federation,
                               .most_message_bytes = kMostMessageBytes,
-                              .coordinator = note->shown()});
+                              .coordinator = note->shown(),
+                              .revocations = std::move(revocations)});
   return CoordinatorConnection(configuration.coordinator, std::move(channel), std::move(note));
 }
 

@@ -27,7 +27,7 @@ namespace fedtune {
 class CoordinatorConnection {
  public:
   // INVALID_ARGUMENT: no coordinator is configured. Otherwise as
-  // LoadCredentials(). Nothing is sent yet.
+  // LoadCredentials() and Revocations::Open(). Nothing is sent yet.
   static absl::StatusOr<CoordinatorConnection> Open(const Configuration& configuration);
 
   absl::StatusOr<v1::RunStatus> StartRun(const v1::StartRunRequest& request) const;

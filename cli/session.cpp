@@ -31,6 +31,8 @@ void AddConfigurationFlags(CLI::App& root, ConfigurationFlags& flags) {
   root.add_option("--certificate", flags.certificate, "The administrator's certificate");
   root.add_option("--key", flags.key, "Its private key");
   root.add_option("--authority", flags.authority, "The federation's authority certificate");
+  root.add_option("--revocation-list", flags.revocation_list,
+                  "The certificates that the custodian has revoked: no coordinator of them");
   root.add_option("--models", flags.models, "A folder that holds base models; may be repeated")
       ->allow_extra_args(false);  // What follows is a command, or its argument.
 }

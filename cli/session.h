@@ -24,7 +24,7 @@ struct Session {
   absl::StatusOr<std::string> ReadAuthority() const;
 };
 
-// --config, --coordinator, --certificate, --key, --authority, --models.
+// --config, --coordinator, --certificate, --key, --authority, --revocation-list, --models.
 void AddConfigurationFlags(CLI::App& root, ConfigurationFlags& flags);
 
 // --json, for a command that prints results.

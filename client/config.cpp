@@ -130,6 +130,7 @@ void ReadPaths(ConfigReader& reader, const ClientFlags& flags, ClientConfig& con
   reader.Path("certificate", flags.certificate, config.credentials.certificate);
   reader.Path("key", flags.key, config.credentials.key);
   reader.Path("authority", flags.authority, config.credentials.authority);
+  reader.Path("revocation_list", flags.revocation_list, config.revocation_list);
   reader.Path("signing_key", flags.signing_key, config.credentials.signing_key);
   // The custodian sends both certificates in one file, wherever that is put.
   config.credentials.signing_certificate = config.credentials.certificate;

@@ -35,6 +35,7 @@ struct ClientConfig {
   std::filesystem::path state_dir;
   CredentialFiles credentials;                     // In state_dir/keys by default.
   std::vector<std::filesystem::path> base_models;  // Folders.
+  std::filesystem::path revocation_list;           // Empty: no coordinator is revoked.
   std::filesystem::path federation_key;            // Empty: the federation has none.
   std::filesystem::path policy;  // Empty: every run on these base models is allowed.
   std::vector<DatasetConfig> datasets;
@@ -55,6 +56,7 @@ struct ClientFlags {
   std::optional<std::string> certificate;
   std::optional<std::string> key;
   std::optional<std::string> authority;
+  std::optional<std::string> revocation_list;
   std::optional<std::string> signing_key;
   std::optional<std::string> signing_certificate;
   std::optional<std::string> federation_key;

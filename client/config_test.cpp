@@ -44,6 +44,7 @@ TEST(ConfigTest, FillsInWhatIsNotSaid) {
   EXPECT_EQ(config->recompute, Recompute::kAuto);
   EXPECT_EQ(config->memory_gb, std::nullopt);
   EXPECT_TRUE(config->policy.empty());
+  EXPECT_TRUE(config->revocation_list.empty());
   EXPECT_TRUE(config->datasets.empty());
 }
 
@@ -52,6 +53,7 @@ TEST(ConfigTest, ReadsEveryKey) {
 certificate = "/run/c.pem"
 key = "/run/k.pem"
 authority = "/run/a.pem"
+revocation_list = "revoked.crl"
 signing_key = "/run/s.pem"
 signing_certificate = "/run/t.pem"
 base_models = ["/models/lite", "local"]
@@ -74,6 +76,7 @@ format = "json"
   EXPECT_EQ(config->credentials.certificate, "/run/c.pem");
   EXPECT_EQ(config->credentials.key, "/run/k.pem");
   EXPECT_EQ(config->credentials.authority, "/run/a.pem");
+  EXPECT_EQ(config->revocation_list, "/etc/fedtune/revoked.crl");
   EXPECT_EQ(config->credentials.signing_key, "/run/s.pem");
   EXPECT_EQ(config->credentials.signing_certificate, "/run/t.pem");
   EXPECT_THAT(config->base_models, ElementsAre("/models/lite", "/etc/fedtune/local"));

@@ -40,6 +40,7 @@ absl::Status CheckGivenPaths(const CoordinatorFlags& flags) {
       {"--key", flags.key},
       {"--authority", flags.authority},
       {"--signing-roster", flags.signing_roster},
+      {"--revocation-list", flags.revocation_list},
       {"--backup-dir", flags.backup_dir}};
   for (const auto& [flag, path] : paths) {
     if (!path.has_value() || !path->empty()) continue;
@@ -117,6 +118,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   ReadPath(root, "key", folder, given.key);
   ReadPath(root, "authority", folder, given.authority);
   ReadPath(root, "signing_roster", folder, config.signing_roster);
+  ReadPath(root, "revocation_list", folder, config.revocation_list);
   root.Optional("keep_adapters", config.keep_adapters);
   ReadPath(root, "backup_dir", folder, config.backup_dir);
   root.Optional("backup_minutes", config.backup_minutes);
@@ -132,6 +134,7 @@ absl::StatusOr<CoordinatorConfig> ParseCoordinatorConfig(std::string_view toml, 
   Override(flags.key, given.key);
   Override(flags.authority, given.authority);
   Override(flags.signing_roster, config.signing_roster);
+  Override(flags.revocation_list, config.revocation_list);
   Override(flags.keep_adapters, config.keep_adapters);
   Override(flags.backup_dir, config.backup_dir);
   Override(flags.backup_minutes, config.backup_minutes);

@@ -20,6 +20,7 @@ struct CoordinatorConfig {
   std::filesystem::path state_dir;
   CredentialFiles credentials;  // state_dir/keys/{key,certificate,authority}.pem by default.
   std::filesystem::path signing_roster;   // Empty: only plain runs.
+  std::filesystem::path revocation_list;  // Empty: nobody is revoked.
   int64_t keep_adapters = 3;              // The newest adapters of a run that are kept; at least 2.
   std::filesystem::path backup_dir;       // state_dir/backups by default.
   int64_t backup_minutes = 60;            // From one backup to the next; 0: none are made.
@@ -37,6 +38,7 @@ struct CoordinatorFlags {
   std::optional<std::string> key;
   std::optional<std::string> authority;
   std::optional<std::string> signing_roster;
+  std::optional<std::string> revocation_list;
   std::optional<int64_t> keep_adapters;
   std::optional<std::string> backup_dir;
   std::optional<int64_t> backup_minutes;

@@ -26,6 +26,7 @@ TEST(CoordinatorConfigTest, NeedsOnlyAStateDirectory) {
   EXPECT_EQ(config->listen, "0.0.0.0:7443");
   EXPECT_EQ(config->credentials.key, "/var/lib/fedtune/keys/key.pem");
   EXPECT_EQ(config->signing_roster, "");
+  EXPECT_EQ(config->revocation_list, "");
   EXPECT_EQ(config->keep_adapters, 3);
   EXPECT_EQ(config->backup_dir, "/var/lib/fedtune/backups");
   EXPECT_EQ(config->backup_minutes, 60);
@@ -42,6 +43,7 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
     key = "/secret/k.pem"
     authority = "a.pem"
     signing_roster = "roster.json"
+    revocation_list = "revoked.crl"
     keep_adapters = 9
     backup_dir = "/mnt/backup"
     backup_minutes = 0
@@ -56,6 +58,7 @@ TEST(CoordinatorConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->credentials.key, "/secret/k.pem");
   EXPECT_EQ(config->credentials.authority, "/etc/fedtune/a.pem");
   EXPECT_EQ(config->signing_roster, "/etc/fedtune/roster.json");
+  EXPECT_EQ(config->revocation_list, "/etc/fedtune/revoked.crl");
   EXPECT_EQ(config->keep_adapters, 9);
   EXPECT_EQ(config->backup_dir, "/mnt/backup");
   EXPECT_EQ(config->backup_minutes, 0);
@@ -71,6 +74,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
                                .key = "k2.pem",
                                .authority = "a2.pem",
                                .signing_roster = "r2.json",
+                               .revocation_list = "l2.crl",
                                .keep_adapters = 7,
                                .backup_dir = "b2",
                                .backup_minutes = 6,
@@ -85,6 +89,7 @@ TEST(CoordinatorConfigTest, FlagsWinOverTheFile) {
   EXPECT_EQ(config->credentials.key, "k2.pem");
   EXPECT_EQ(config->credentials.authority, "a2.pem");
   EXPECT_EQ(config->signing_roster, "r2.json");
+  EXPECT_EQ(config->revocation_list, "l2.crl");
   EXPECT_EQ(config->keep_adapters, 7);
   EXPECT_EQ(config->backup_dir, "b2");
   EXPECT_EQ(config->backup_minutes, 6);

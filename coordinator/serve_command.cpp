@@ -147,6 +147,7 @@ absl::Status Serve(const ServeOptions& options) {
                      .keep_adapters = config.keep_adapters,
                      .connections_per_address = config.connections_per_address,
                      .signing_roster = std::move(signing_roster),
+                     .revocation_list = config.revocation_list,
                      .on_store_lost = [&lost](const absl::Status& why) { lost.Tell(why); }},
                     clock, log));
   const std::string host = ParseHostAndPort(config.listen)->host;
@@ -187,6 +188,8 @@ void AddServe(CommandLine& line, ServeOptions& options) {
                    "The certificate of the federation's authority (keys/authority.pem)");
   serve.add_option("--signing-roster", flags.signing_roster,
                    "The institutions' signing keys, from the authority's custodian");
+  serve.add_option("--revocation-list", flags.revocation_list,
+                   "The certificates that the custodian has revoked; read anew while it runs");
   serve.add_option("--keep-adapters", flags.keep_adapters,
                    "How many of a run's newest adapters are kept (3), besides what late clients "
                    "start from");

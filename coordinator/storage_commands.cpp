@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@
 #include "coordinator/storage/state_check.h"
 #include "fmt/format.h"
 #include "privacy/identity/expiry.h"
+#include "privacy/identity/key_directory.h"
+#include "privacy/identity/revocations.h"
 
 namespace fedtune {
 namespace {
@@ -48,6 +51,10 @@ class ShownProgress {
   std::unique_ptr<ProgressLine> line_;
 };
 
+std::string Rfc3339(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
 absl::Status MakeBackup(const StorageOptions& options) {
   ASSIGN_OR_RETURN(const CoordinatorConfig config,
                    LoadCoordinatorConfig(options.file, options.flags));
@@ -73,6 +80,24 @@ absl::Status RestoreBackup(const StorageOptions& options) {
   return absl::OkStatus();
 }
 
+// Nothing: none is configured. What is wrong with it ends a coordinator's start.
+absl::StatusOr<std::optional<RevocationList>> CheckRevocations(const CoordinatorConfig& config,
+                                                               absl::Time now) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
+                   Revocations::Open(config.revocation_list, config.credentials.authority));
+  if (revocations == nullptr) return std::nullopt;
+  const auto own = LoadCredentials(config.credentials, Role::kCoordinator, now);
+  if (own.ok()) RETURN_IF_ERROR(revocations->CheckNotRevoked(own->certificate));
+  return *revocations->list();
+}
+
+nlohmann::ordered_json RevocationsToJson(const std::optional<RevocationList>& list) {
+  if (!list.has_value()) return nullptr;
+  return {{"number", list->number()},
+          {"signed_at", Rfc3339(list->signed_at())},
+          {"revoked", list->size()}};
+}
+
 nlohmann::ordered_json ReportToJson(const StateReport& report, const CoordinatorConfig& config,
                                     const std::vector<Expiry>& expiring) {
   nlohmann::ordered_json json = {{"state_dir", config.state_dir.string()},
@@ -83,10 +108,7 @@ nlohmann::ordered_json ReportToJson(const StateReport& report, const Coordinator
                                  {"problems", report.problems}};
   json["expiring"] = nlohmann::ordered_json::array();
   for (const Expiry& expiry : expiring) {
-    json["expiring"].push_back(
-        {{"whose", expiry.whose},
-         {"not_after",
-          absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", expiry.not_after, absl::UTCTimeZone())}});
+    json["expiring"].push_back({{"whose", expiry.whose}, {"not_after", Rfc3339(expiry.not_after)}});
   }
   return json;
 }
@@ -108,8 +130,17 @@ absl::Status Check(const StorageOptions& options) {
   const std::string directory = config.state_dir.string();
   const absl::Time now = SystemClock().Now();
   const std::vector<Expiry> expiring = ExpiringSoon(config.credentials, now);
-  options.json ? fmt::print("{}", JsonLine(ReportToJson(*report, config, expiring)))
-               : Tell(*report, directory);
+  const auto revocations = CheckRevocations(config, now);
+  if (options.json) {
+    nlohmann::ordered_json json = ReportToJson(*report, config, expiring);
+    json["revocation_list"] = RevocationsToJson(revocations.value_or(std::nullopt));
+    fmt::print("{}", JsonLine(json));
+  } else {
+    Tell(*report, directory);
+    if (revocations.ok() && revocations->has_value()) {
+      fmt::print("revocation list: {}\n", Describe(**revocations));
+    }
+  }
   WarnOfExpiry(expiring, now);
   if (!report->problems.empty()) {
     return absl::DataLossError(
@@ -120,7 +151,7 @@ absl::Status Check(const StorageOptions& options) {
                           "restore",
                           directory));
   }
-  return absl::OkStatus();
+  return revocations.status();
 }
 
 void AddPlace(CLI::App& command, StorageOptions& options) {

@@ -38,8 +38,10 @@ std::string_view ToView(grpc::string_ref text) { return {text.data(), text.size(
 // Asks, after the certificate's chain has been verified, who the other side is.
 class CoordinatorVerifier final : public grpc::experimental::ExternalCertificateVerifier {
  public:
-  CoordinatorVerifier(std::string federation, std::shared_ptr<SeenCertificate> seen)
-      : federation_(std::move(federation)), seen_(std::move(seen)) {}
+  explicit CoordinatorVerifier(const ChannelOptions& options)
+      : federation_(options.federation),
+        seen_(options.coordinator),
+        revocations_(options.revocations) {}
 
   bool Verify(VerificationRequest* request, std::function<void(grpc::Status)>,
               grpc::Status* status) override {
@@ -62,13 +64,28 @@ class CoordinatorVerifier final : public grpc::experimental::ExternalCertificate
       return absl::UnauthenticatedError("the other side's certificate carries no identity");
     }
     ASSIGN_OR_RETURN(const Identity peer, ParseIdentityUri(ToView(names[0])));
-    if (peer.role == Role::kCoordinator && peer.federation == federation_) return absl::OkStatus();
+    if (peer.role == Role::kCoordinator && peer.federation == federation_) {
+      return CheckNotRevoked(request);
+    }
     return absl::UnauthenticatedError(fmt::format(
         "the other side is {}, not the coordinator of federation {}", Describe(peer), federation_));
   }
 
+  // By the newest list: where another is not taken, a daemon's log says so.
+  absl::Status CheckNotRevoked(const VerificationRequest& request) const {
+    if (revocations_ == nullptr) return absl::OkStatus();
+    revocations_->Refresh().IgnoreError();
+    const absl::StatusOr<Certificate> shown = ParseCertificate(ToView(request.peer_cert()));
+    const absl::Status verdict =
+        shown.ok() ? revocations_->CheckNotRevoked(*shown) : shown.status();
+    if (verdict.ok()) return verdict;
+    return absl::UnauthenticatedError(
+        fmt::format("the other side is not to be believed: {}", Message(verdict)));
+  }
+
   const std::string federation_;
   const std::shared_ptr<SeenCertificate> seen_;
+  const std::shared_ptr<Revocations> revocations_;
 };
 
 std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& options) {
@@ -80,8 +97,7 @@ std::shared_ptr<grpc::ChannelCredentials> MutualTls(const ChannelOptions& option
   tls.watch_root_certs();
   tls.watch_identity_key_cert_pairs();
   tls.set_certificate_verifier(
-      grpc::experimental::ExternalCertificateVerifier::Create<CoordinatorVerifier>(
-          options.federation, options.coordinator));
+      grpc::experimental::ExternalCertificateVerifier::Create<CoordinatorVerifier>(options));
   return grpc::experimental::TlsCredentials(tls);
 }
 

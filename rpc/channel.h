@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/revocations.h"
 #include "privacy/identity/seen_certificate.h"
 
 namespace fedtune {
@@ -32,6 +33,8 @@ struct ChannelOptions {
   int most_message_bytes = kMostBytesInMessage;
   // Is told the coordinator's certificate with each connection; may be null.
   std::shared_ptr<SeenCertificate> coordinator = nullptr;
+  // Null: no coordinator is revoked. Looked at anew with each connection.
+  std::shared_ptr<Revocations> revocations = nullptr;
   // How long the line may be silent before it is asked whether it stands, again and
   // again: who drops it may tell nobody.
   absl::Duration asked_after = absl::Seconds(30);
@@ -49,8 +52,8 @@ inline constexpr std::pair<const char*, int> kNoCompression[] = {
 
 // A connection over mutual TLS to the coordinator of our federation and to
 // nobody else: its certificate must come from our authority, name
-// "coordinator.fedtune" and carry the identity of a coordinator. It is opened
-// on first use. Renewed files are taken up without a restart.
+// "coordinator.fedtune", carry the identity of a coordinator and not be revoked. It is
+// opened on first use. Renewed files are taken up without a restart.
 //
 // Requires: LoadCredentials() has found the files good.
 std::shared_ptr<grpc::Channel> OpenChannel(const ChannelOptions& options);

@@ -28,6 +28,7 @@
 #include "fmt/format.h"
 #include "plan/base_model_digest.h"
 #include "privacy/identity/expiry.h"
+#include "privacy/identity/revocations.h"
 #include "privacy/identity/seen_certificate.h"
 #include "privacy/identity/signing_roster.h"
 #include "rpc/channel.h"
@@ -101,6 +102,16 @@ absl::StatusOr<std::string> CheckLog(const ClientConfig& config) {
   return fmt::format("{} entries", GroupDigits(seen->checkpoint.head.size));
 }
 
+absl::StatusOr<std::string> CheckRevocationList(const ClientConfig& config, const Clock& clock) {
+  ASSIGN_OR_RETURN(const RevocationList list,
+                   RevocationList::Load(config.revocation_list, config.credentials.authority));
+  const auto own = LoadClientCredentials(config, clock.Now());
+  if (own.ok()) {
+    RETURN_IF_ERROR(list.CheckNotRevoked(own->certificate.identity, own->certificate.serial));
+  }
+  return Describe(list);
+}
+
 absl::StatusOr<std::string> CheckFederationKey(const ClientConfig& config) {
   RETURN_IF_ERROR(LoadFederationKey(config).status());
   return config.federation_key.string();
@@ -108,13 +119,16 @@ absl::StatusOr<std::string> CheckFederationKey(const ClientConfig& config) {
 
 absl::StatusOr<std::string> CheckCoordinator(const ClientConfig& config, const Clock& clock) {
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  // Where the list is not good its own line says so.
+  const auto revocations = Revocations::Open(config.revocation_list, config.credentials.authority);
   const auto coordinator = std::make_shared<SeenCertificate>();
   const WaitingNote note("waiting for " + config.coordinator);
   ASSIGN_OR_RETURN(const absl::Duration answered,
                    ProbeCoordinator({.address = config.coordinator,
                                      .files = config.credentials,
                                      .federation = credentials.certificate.identity.federation,
-                                     .coordinator = coordinator},
+                                     .coordinator = coordinator,
+                                     .revocations = revocations.value_or(nullptr)},
                                     kProbeTimeout));
   std::string text = fmt::format("{}, {}", config.coordinator, HumanDuration(answered));
   if (const auto shown = coordinator->Get()) {
@@ -207,6 +221,9 @@ absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trai
   results.push_back(ResultOf("certificate", CheckCertificateFiles(config, clock)));
   const bool certified = results.back().status.ok();
   results.push_back(ResultOf("signing key", CheckSigningKey(config, clock)));
+  if (!config.revocation_list.empty()) {
+    results.push_back(ResultOf("revocation list", CheckRevocationList(config, clock)));
+  }
   if (!config.federation_key.empty()) {
     results.push_back(ResultOf("federation key", CheckFederationKey(config)));
   }

@@ -38,6 +38,8 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
   command.add_option("--key", flags.key, "Its private key (keys/key.pem)");
   command.add_option("--authority", flags.authority,
                      "The certificate of the federation's authority (keys/authority.pem)");
+  command.add_option("--revocation-list", flags.revocation_list,
+                     "The certificates that the custodian has revoked: no coordinator of them");
   command.add_option("--signing-key", flags.signing_key,
                      "The key we sign with in secure rounds (keys/signing_key.pem)");
   command.add_option("--federation-key", flags.federation_key,

@@ -29,6 +29,7 @@
 #include "client/storage/session_journal.h"
 #include "client/transport/coordinator_client.h"
 #include "privacy/identity/expiry_watch.h"
+#include "privacy/identity/revocation_watch.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -157,8 +158,12 @@ RefusalObserver RefusalsTo(Log& log) {
 
 // Its line to the coordinator ends with it.
 void RunUntil(const ClientEnd& end, ClientDaemon& daemon, const ChannelOptions& coordinator,
-              Greeting greeting) {
+              Greeting greeting, Log& log) {
   CoordinatorClient link(coordinator, std::move(greeting), daemon);
+  std::optional<RevocationWatch> watch;
+  if (coordinator.revocations != nullptr) {
+    watch.emplace(coordinator.revocations, log, [&link] { link.LeaveIfRevoked(); });
+  }
   daemon.Run(link, end.token());
 }
 
@@ -169,6 +174,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(const ClientConfig config, source.Load());
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
+                   Revocations::Open(config.revocation_list, config.credentials.authority));
   SetUpRpcLibrary();
   Log log(config.log_format);
   const ObserverOfFile observer_of = [&](const std::filesystem::path& file) {
@@ -222,10 +229,12 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
            {.address = config.coordinator,
             .files = config.credentials,
             .federation = credentials.certificate.identity.federation,
-            .coordinator = coordinator},
+            .coordinator = coordinator,
+            .revocations = revocations},
            {.client_version = FEDTUNE_VERSION,
             .device = DescribeDevice(device, config.threads),
-            .datasets = std::move(datasets)});
+            .datasets = std::move(datasets)},
+           log);
   log.Info("client stopped");
   return end.status();
 }

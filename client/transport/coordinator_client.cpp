@@ -51,6 +51,14 @@ void CoordinatorClient::Reopen() {
   channel_.swap(opened);
 }
 
+void CoordinatorClient::LeaveIfRevoked() {
+  if (options_.revocations == nullptr || options_.coordinator == nullptr) return;
+  const auto shown = options_.coordinator->Get();
+  if (!shown.has_value() || options_.revocations->CheckNotRevoked(*shown).ok()) return;
+  Reopen();
+  session_.HangUp();
+}
+
 void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
 
 absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(

@@ -27,6 +27,10 @@ class CoordinatorClient final : public CoordinatorLink {
   // `listener` must outlive this object.
   CoordinatorClient(const ChannelOptions& options, Greeting greeting, SessionListener& listener);
 
+  // Ends the session with a coordinator whose certificate is revoked by now; the next one,
+  // over a new connection, is with one that is not. To be called now and then.
+  void LeaveIfRevoked();
+
   void Send(const Reply& reply) override;
   absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token stop,
                                                   const TransferObserver& observer) override;

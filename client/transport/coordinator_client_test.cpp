@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "aggregation/adapter_bytes.h"
+#include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/transport/fake_coordinator.h"
@@ -125,6 +126,56 @@ TEST_F(CoordinatorClientTest, GreetsAndHearsInstructions) {
   EXPECT_EQ(listener_.Next(), "welcome to north");
   EXPECT_EQ(listener_.Next(), "assigned run-1");
   EXPECT_EQ(coordinator_.NextMessage().hello().client_version(), "1");
+}
+
+// Its institution has the authority's list.
+class RevokedCoordinatorTest : public CoordinatorClientTest {
+ protected:
+  RevokedCoordinatorTest() { Write(1, {}); }
+
+  void Write(uint64_t number, const std::vector<RevokedCertificate>& revoked) {
+    ASSERT_THAT(WriteFileAtomically(
+                    list_, federation_.SignRevocations(
+                               {.number = number, .signed_at = absl::Now(), .revoked = revoked})),
+                IsOk());
+  }
+
+  void RevokeCoordinator() {
+    const std::string pem = *ReadFile(directory_.path() / "coordinator" / "certificate.pem");
+    Write(2, {{ParseCertificate(pem)->serial, absl::Now()}});
+  }
+
+  ChannelOptions Options() {
+    ChannelOptions options = OptionsFor(coordinator_.address());
+    options.coordinator = std::make_shared<SeenCertificate>();
+    options.revocations = *Revocations::Open(list_, keys_.authority);
+    return options;
+  }
+
+  const std::filesystem::path list_ = directory_.path() / "revoked.crl";
+};
+
+TEST_F(RevokedCoordinatorTest, SaysNothingToARevokedCoordinator) {
+  const ChannelOptions options = Options();
+  EXPECT_THAT(ProbeCoordinator(options, absl::Seconds(20)), IsOk());
+  RevokeCoordinator();
+  const absl::Status refused = ProbeCoordinator(options, absl::Seconds(20)).status();
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kUnauthenticated));
+  EXPECT_THAT(std::string(Message(refused)),
+              HasSubstr("the certificate of coordinator main of federation north (serial "));
+  EXPECT_THAT(std::string(Message(refused)), HasSubstr("was revoked on"));
+}
+
+TEST_F(RevokedCoordinatorTest, LeavesACoordinatorThatIsRevokedMeanwhile) {
+  const ChannelOptions options = Options();
+  CoordinatorClient client(options, Greeting{.client_version = "1"}, listener_);
+  EXPECT_EQ(listener_.Next(), "welcome to north");
+  client.LeaveIfRevoked();
+  RevokeCoordinator();
+  ASSERT_THAT(options.revocations->Refresh(), IsOk());
+  client.LeaveIfRevoked();
+  EXPECT_THAT(listener_.Next(), HasSubstr("lost: "));
+  EXPECT_THAT(listener_.Next(), HasSubstr("was revoked on"));
 }
 
 TEST_F(CoordinatorClientTest, SendsReplies) {

@@ -127,6 +127,11 @@ void StandingSession::Send(const Reply& reply) {
   if (line_ != nullptr) line_->Send(ReplyToProto(reply));
 }
 
+void StandingSession::HangUp() {
+  const std::lock_guard lock(mutex_);
+  if (line_ != nullptr) line_->Cancel();
+}
+
 void StandingSession::Run(const std::stop_token& stop) {
   Backoff backoff;
   std::mutex mutex;

@@ -32,6 +32,9 @@ class StandingSession {
   // Returns at once; dropped while there is no session.
   void Send(const Reply& reply);
 
+  // Ends the session that there is; the next one is begun as after any other end.
+  void HangUp();
+
  private:
   class Line;
 

@@ -138,7 +138,10 @@ grpc::ServerWriteReactor<v1::RunStatus>* AdministrationService::WatchRun(
   if (!caller.ok()) return new Refused(caller.status());
   absl::StatusOr<RunId> run = parts_.runs.Resolve(request->run_id());
   if (!run.ok()) return new Refused(run.status());
-  return RunWatchStream::Begin(parts_.runs, *std::move(run), parts_.streams);
+  RunWatchStream* const stream =
+      RunWatchStream::Begin(parts_.runs, *std::move(run), *context, parts_.streams);
+  parts_.callers.Watch(*caller, stream->shared_from_this());
+  return stream;
 }
 
 grpc::ServerUnaryReactor* AdministrationService::ListClients(Context* context,
@@ -189,13 +192,14 @@ absl::Status AdministrationService::Models(v1::ListModelsResponse& response) con
 grpc::ServerWriteReactor<grpc::ByteBuffer>* AdministrationService::FetchBlob(
     Context* context, const grpc::ByteBuffer* request) {
   const auto caller = parts_.callers.Check(*context, "/fedtune.v1.Administration/FetchBlob");
-  if (!caller.ok()) return StreamBlob(caller.status(), 0);
+  if (!caller.ok()) return RefuseBlob(caller.status());
   grpc::ByteBuffer bytes = *request;
   const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
-  if (!message.ok()) return StreamBlob(message.status(), 0);
+  if (!message.ok()) return RefuseBlob(message.status());
   const auto digest = Digest::FromBinary(message->sha256(), "sha256");
-  if (!digest.ok()) return StreamBlob(digest.status(), 0);
-  return StreamBlob(parts_.blobs.FetchBlob(*digest), message->offset());
+  if (!digest.ok()) return RefuseBlob(digest.status());
+  return StreamBlob(parts_.blobs.FetchBlob(*digest), message->offset(), *context,
+                    [&](const auto& stream) { parts_.callers.Watch(*caller, stream); });
 }
 
 }  // namespace fedtune

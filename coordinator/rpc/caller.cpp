@@ -41,6 +41,9 @@ constexpr std::array kPermissions = {
 // Certificates; a few kB each.
 constexpr size_t kMostRemembered = 4096;
 
+// How often the log says that a revoked certificate is shown.
+constexpr absl::Duration kToldEvery = absl::Hours(1);
+
 // The certificate that the handshake has verified, in PEM.
 absl::StatusOr<std::string_view> PeerCertificate(const grpc::AuthContext& context) {
   if (context.IsPeerAuthenticated()) {
@@ -78,6 +81,42 @@ absl::StatusOr<Certificate> CallerCheck::Read(std::string_view pem) const {
   return certificate;
 }
 
+// Somebody else may have the key: its owner wants to know from where it is used.
+absl::Status CallerCheck::CheckNotRevoked(const Certificate& certificate,
+                                          std::string_view peer) const {
+  if (revocations_ == nullptr) return absl::OkStatus();
+  absl::Status verdict = revocations_->CheckNotRevoked(certificate);
+  if (verdict.ok()) return verdict;
+  {
+    const std::lock_guard lock(mutex_);
+    const absl::Duration now = clock_.Monotonic();
+    const auto [told, is_new] = told_.try_emplace(certificate.serial, now);
+    if (!is_new && now - told->second < kToldEvery) return verdict;
+    told->second = now;
+  }
+  log_.Warning("a revoked certificate is shown",
+               {Field("whose", Describe(certificate.identity)), Field("serial", certificate.serial),
+                Field("from", peer)});
+  return verdict;
+}
+
+void CallerCheck::Watch(const Caller& caller, const std::shared_ptr<StandingStream>& stream) const {
+  if (revocations_ != nullptr) streams_.Add(caller.serial, caller.identity, stream);
+}
+
+void CallerCheck::EndRevoked() const {
+  if (revocations_ == nullptr) return;
+  const std::shared_ptr<const RevocationList> list = revocations_->list();
+  const auto closed =
+      streams_.EndRefused([&list](const std::string& serial, const Identity& identity) {
+        return list->CheckNotRevoked(identity, serial);
+      });
+  for (const auto& [identity, calls] : closed) {
+    log_.Warning("calls of a revoked certificate end",
+                 {Field("whose", Describe(identity)), Field("calls", calls)});
+  }
+}
+
 absl::StatusOr<Caller> CallerCheck::Check(const grpc::CallbackServerContext& context,
                                           std::string_view rpc) const {
   const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
@@ -89,6 +128,7 @@ absl::StatusOr<Caller> CallerCheck::Check(const grpc::CallbackServerContext& con
   }
   const Identity& identity = certificate->identity;
   if (certificate->not_after < clock_.Now()) return HasExpired(identity);
+  RETURN_IF_ERROR(CheckNotRevoked(*certificate, context.peer()));
   if (identity.federation != federation_) {
     return absl::PermissionDeniedError(
         fmt::format("{} is not of federation {}", Describe(identity), federation_));
@@ -97,7 +137,9 @@ absl::StatusOr<Caller> CallerCheck::Check(const grpc::CallbackServerContext& con
     return absl::PermissionDeniedError(fmt::format("{} has the role {}, which may not call {}",
                                                    identity.name, RoleName(identity.role), rpc));
   }
-  return Caller{.identity = identity, .certificate_expires = certificate->not_after};
+  return Caller{.identity = identity,
+                .certificate_expires = certificate->not_after,
+                .serial = certificate->serial};
 }
 
 }  // namespace fedtune

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "base/clock.h"
@@ -52,6 +53,7 @@ class ContributionUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer
                                    OpenCalls::Place place);
 
   void Close(absl::Status reason) override { FinishOnce(ToGrpcStatus(reason)); }
+  void Abandon(absl::Status reason) override { Close(std::move(reason)); }
 
  private:
   ContributionUpload(const Surroundings& around, Institution from,

@@ -18,6 +18,9 @@ class StandingStream {
 
   // Ends the call after what was sent before. Thread-safe; does not block.
   virtual void Close(absl::Status reason) = 0;
+
+  // Ends the call now, whether or not the other side reads. Thread-safe.
+  virtual void Abandon(absl::Status reason) = 0;
 };
 
 // The standing calls of a server, so that it can end them all. Thread-safe.

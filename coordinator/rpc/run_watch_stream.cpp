@@ -11,8 +11,8 @@
 namespace fedtune {
 
 RunWatchStream* RunWatchStream::Begin(const RunAdministration& runs, RunId run,
-                                      OpenStreams& streams) {
-  const std::shared_ptr<RunWatchStream> stream(new RunWatchStream(runs, std::move(run)));
+                                      grpc::CallbackServerContext& context, OpenStreams& streams) {
+  const std::shared_ptr<RunWatchStream> stream(new RunWatchStream(runs, std::move(run), context));
   stream->self_ = stream;
   runs.Watch(stream->run_, stream);  // First, so that no change is missed.
   stream->RunChanged();
@@ -23,7 +23,7 @@ RunWatchStream* RunWatchStream::Begin(const RunAdministration& runs, RunId run,
 void RunWatchStream::RunChanged() {
   const std::lock_guard lock(mutex_);
   changed_ = true;
-  if (!writing_) WriteStatus();
+  if (!writing_ && !closing_.has_value()) WriteStatus();
 }
 
 void RunWatchStream::WriteStatus() {
@@ -45,6 +45,7 @@ void RunWatchStream::End(const grpc::Status& status) {
 void RunWatchStream::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   writing_ = false;
+  if (cancelling_) return;  // Abandon() ends it.
   if (!ok) return End(grpc::Status::CANCELLED);
   if (told_end_) return End(grpc::Status::OK);
   if (closing_.has_value()) return End(*closing_);
@@ -54,6 +55,21 @@ void RunWatchStream::OnWriteDone(bool ok) {
 void RunWatchStream::Close(absl::Status reason) {
   const std::lock_guard lock(mutex_);
   if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
+  if (!writing_ && !cancelling_) End(*closing_);
+}
+
+// The call is there while it has no Finish(), which waits for this to be over.
+void RunWatchStream::Abandon(absl::Status reason) {
+  std::unique_lock lock(mutex_);
+  if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
+  if (finished_ || cancelling_) return;
+  if (writing_) {
+    cancelling_ = true;
+    lock.unlock();
+    context_.TryCancel();
+    lock.lock();
+    cancelling_ = false;
+  }
   if (!writing_) End(*closing_);
 }
 

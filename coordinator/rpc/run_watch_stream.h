@@ -5,10 +5,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "coordinator/driver/run_administration.h"
 #include "coordinator/driver/run_watchers.h"
 #include "coordinator/rpc/open_streams.h"
+#include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/administration.pb.h"
 
@@ -23,13 +25,16 @@ class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
                              public std::enable_shared_from_this<RunWatchStream> {
  public:
   // `runs` must outlive the call.
-  static RunWatchStream* Begin(const RunAdministration& runs, RunId run, OpenStreams& streams);
+  static RunWatchStream* Begin(const RunAdministration& runs, RunId run,
+                               grpc::CallbackServerContext& context, OpenStreams& streams);
 
   void RunChanged() override;
   void Close(absl::Status reason) override;
+  void Abandon(absl::Status reason) override;
 
  private:
-  RunWatchStream(const RunAdministration& runs, RunId run) : runs_(runs), run_(std::move(run)) {}
+  RunWatchStream(const RunAdministration& runs, RunId run, grpc::CallbackServerContext& context)
+      : runs_(runs), run_(std::move(run)), context_(context) {}
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -41,11 +46,13 @@ class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
 
   const RunAdministration& runs_;
   const RunId run_;
+  grpc::CallbackServerContext& context_;  // Until Finish().
   std::shared_ptr<RunWatchStream> self_;  // Until OnDone().
 
   std::mutex mutex_;
   v1::RunStatus status_;
   bool writing_ = false;
+  bool cancelling_ = false;
   bool changed_ = false;                 // Since the status that is being written.
   bool told_end_ = false;                // The status being written is the last one.
   std::optional<grpc::Status> closing_;  // What to finish with.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -30,7 +31,8 @@ namespace fedtune {
 struct Server::Parts {
   Parts(std::string federation_name, std::unique_ptr<SqliteRunStore> run_store,
         std::unique_ptr<SqliteFederationStore> federation_store,
-        std::shared_ptr<const SigningRoster> signing_roster, Spool opened_spool, const Clock& clock,
+        std::shared_ptr<const SigningRoster> signing_roster,
+        std::shared_ptr<const Revocations> revocations, Spool opened_spool, const Clock& clock,
         Log& log)
       : federation(std::move(federation_name)),
         spool(std::move(opened_spool)),
@@ -43,7 +45,7 @@ struct Server::Parts {
                 .clock = clock,
                 .log = log},
                ActiveRuns::Threads(clock)),
-        callers(federation, clock),
+        callers(federation, std::move(revocations), clock, log),
         upload_timers(clock),
         training_service({.gateway = driver.gateway,
                           .uploads = uploads,
@@ -67,6 +69,7 @@ struct Server::Parts {
   TrainingService training_service;
   AdministrationService administration_service;
   Listening listening;
+  std::optional<RevocationWatch> revocation_watch;
   std::once_flag shut_down;
 };
 
@@ -78,6 +81,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
                                                       Log& log) {
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
+                   Revocations::Open(options.revocation_list, options.credentials.authority));
+  if (revocations != nullptr) {
+    RETURN_IF_ERROR(revocations->CheckNotRevoked(credentials.certificate));
+  }
   RETURN_IF_ERROR(MakeDirectories(options.state_directory));
   RETURN_IF_ERROR(CheckHasNotLostItsDatabase(options.state_directory));
   ASSIGN_OR_RETURN(
@@ -91,7 +99,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
                               std::make_unique<SqliteFederationStore>(state),
-                              options.signing_roster, std::move(spool), clock, log);
+                              options.signing_roster, revocations, std::move(spool), clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
   RETURN_IF_ERROR(p.driver.runs.ResumeAll());
@@ -100,6 +108,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
                                         .reload_interval = options.reload_interval,
                                         .connections_per_address = options.connections_per_address},
                                        {&p.training_service, &p.administration_service}, log));
+  if (revocations != nullptr) {
+    p.revocation_watch.emplace(
+        revocations, log, [&p] { p.callers.EndRevoked(); }, options.revocation_interval);
+  }
   return server;
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/logging.h"
 #include "privacy/identity/key_directory.h"
+#include "privacy/identity/revocation_watch.h"
 #include "privacy/identity/signing_roster.h"
 
 namespace fedtune {
@@ -28,6 +29,8 @@ class Server {
     int64_t keep_adapters = 3;              // The newest of a run that are kept.
     int64_t connections_per_address = 256;  // So many new ones in 10 seconds.
     std::shared_ptr<const SigningRoster> signing_roster = nullptr;  // Null: plain runs only.
+    std::filesystem::path revocation_list = {};                     // Empty: nobody is revoked.
+    absl::Duration revocation_interval = RevocationWatch::kLooksEvery;
     // How often the credential files are looked at for renewed ones.
     absl::Duration reload_interval = absl::Minutes(1);
     // Told when the database cannot be used any more, as by OpenStateDatabase():
@@ -38,8 +41,10 @@ class Server {
   // Goes on with the runs that are under way and begins to listen. `clock` and
   // `log` must outlive the server.
   //
+  // UNAUTHENTICATED: the coordinator's own certificate is revoked.
   // UNAVAILABLE: the port is in use. INVALID_ARGUMENT: no such address. Other
-  // errors: of the credentials (as LoadCredentials()) and of the stores.
+  // errors: of the credentials (as LoadCredentials()), of the list of revoked certificates
+  // (as RevocationList::Load()) and of the stores.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options, const Clock& clock,
                                                        Log& log);
 

@@ -23,8 +23,8 @@ namespace fedtune {
 
 // One client's standing line: reads what it says, writes what it is told, one
 // message at a time and in order. It ends when the client's certificate expires, within
-// half a minute whatever clocks do. Thread-safe; keeps itself alive until the call is
-// over.
+// half a minute whatever clocks do, or is revoked (CertifiedStreams). Thread-safe; keeps itself
+// alive until the call is over.
 class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                             public ClientLine,
                             public StandingStream,

@@ -45,19 +45,24 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TrainingService::Se
   }
   auto place = PlaceFor(*caller);
   if (!place.ok()) return new RefusedCall<Reactor>(place.status());
-  return SessionStream::Begin(around_, *caller, *context, streams_, *std::move(place));
+  SessionStream* const session =
+      SessionStream::Begin(around_, *caller, *context, streams_, *std::move(place));
+  callers_.Watch(*caller, session->shared_from_this());
+  return session;
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* TrainingService::FetchBlob(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   const auto caller = callers_.Check(*context, "/fedtune.v1.Training/FetchBlob");
-  if (!caller.ok()) return StreamBlob(caller.status(), 0);
+  if (!caller.ok()) return RefuseBlob(caller.status());
   auto place = PlaceFor(*caller);
-  if (!place.ok()) return StreamBlob(place.status(), 0);
+  if (!place.ok()) return RefuseBlob(place.status());
   grpc::ByteBuffer bytes = *request;
   const auto message = ParseMessage<v1::FetchBlobRequest>(bytes);
-  if (!message.ok()) return StreamBlob(message.status(), 0);
-  return StreamBlob(FindBlob(gateway_, *message), message->offset(), *std::move(place));
+  if (!message.ok()) return RefuseBlob(message.status());
+  return StreamBlob(
+      FindBlob(gateway_, *message), message->offset(), *context,
+      [&](const auto& stream) { callers_.Watch(*caller, stream); }, *std::move(place));
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
@@ -67,8 +72,10 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
   if (!caller.ok()) return new RefusedCall<Reactor>(caller.status());
   auto place = PlaceFor(*caller);
   if (!place.ok()) return new RefusedCall<Reactor>(place.status());
-  return ContributionUpload::Start(around_, {caller->identity.name}, *context, response,
-                                   *std::move(place));
+  ContributionUpload* const upload = ContributionUpload::Start(
+      around_, {caller->identity.name}, *context, response, *std::move(place));
+  callers_.Watch(*caller, upload->shared_from_this());
+  return upload;
 }
 
 }  // namespace fedtune

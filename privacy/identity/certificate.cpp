@@ -2,13 +2,11 @@
 
 #include "privacy/identity/certificate.h"
 
-#include <openssl/bn.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include <utility>
 
-#include "base/check.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -27,17 +25,6 @@ std::string Day(absl::Time time) { return absl::FormatTime("%Y-%m-%d", time, abs
 
 std::string Minute(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());
-}
-
-std::string Serial(const X509* certificate) {
-  const OpensslPtr<BIGNUM> number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
-  Check(number != nullptr, "a read certificate has a serial number");
-  char* hex = BN_bn2hex(number.get());
-  Check(hex != nullptr, "there is memory");
-  std::string serial = hex;
-  OPENSSL_free(hex);
-  for (char& c : serial) c = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-  return serial;
 }
 
 // What the extensions and the key must be in any certificate of ours.
@@ -88,7 +75,7 @@ absl::StatusOr<Certificate> ReadMember(X509* certificate) {
                      .hosts = std::move(names.hosts),
                      .not_before = NotBefore(certificate),
                      .not_after = NotAfter(certificate),
-                     .serial = Serial(certificate),
+                     .serial = SerialText(X509_get0_serialNumber(certificate)),
                      .fingerprint = Fingerprint(certificate),
                      .key_fingerprint = KeyFingerprint(X509_get0_pubkey(certificate))};
 }

@@ -12,6 +12,7 @@
 #include "privacy/identity/certificate.h"
 #include "privacy/identity/certificate_request.h"
 #include "privacy/identity/private_key.h"
+#include "privacy/identity/revocation_list.h"
 
 namespace fedtune {
 
@@ -23,7 +24,7 @@ struct Approval {
 };
 
 // A federation's authority: a self-signed certificate that may issue members'
-// certificates and nothing else. Movable; issuing is safe from several threads.
+// certificates, may revoke them, and nothing else. Movable; issuing is safe from several threads.
 class CertificateAuthority {
  public:
   // Makes a new authority with a new key.
@@ -45,6 +46,10 @@ class CertificateAuthority {
   // PERMISSION_DENIED: the request claims another identity than was approved.
   absl::StatusOr<std::string> Issue(const CertificateRequest& request, const Approval& approval,
                                     absl::Time now) const;
+
+  // The list of these certificates in PEM, as RevocationList::Verify() takes it: the
+  // serials are hexadecimal. Whoever calls it gives each list a higher number.
+  std::string SignRevocations(const RevocationContent& content) const;
 
   std::string ToPem() const;
   const PrivateKey& key() const { return key_; }

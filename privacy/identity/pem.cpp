@@ -27,7 +27,11 @@ std::string Content(BIO* bio) {
 }  // namespace
 
 absl::StatusOr<OpensslPtr<BIO>> ReadPemFrom(std::string_view pem) {
-  if (pem.size() > kLongestPem) {
+  return ReadPemFrom(pem, kLongestPem);
+}
+
+absl::StatusOr<OpensslPtr<BIO>> ReadPemFrom(std::string_view pem, size_t longest) {
+  if (pem.size() > longest) {
     return absl::InvalidArgumentError(
         fmt::format("{} bytes or more are too many for a PEM file", pem.size()));
   }
@@ -56,6 +60,12 @@ std::string ToPem(X509* certificate) {
 std::string ToPem(X509_req_st* request) {
   const OpensslPtr<BIO> bio = NewMemory();
   Check(PEM_write_bio_X509_REQ(bio.get(), request) == 1, "a request can be written as PEM");
+  return Content(bio.get());
+}
+
+std::string ToPem(X509_CRL* list) {
+  const OpensslPtr<BIO> bio = NewMemory();
+  Check(PEM_write_bio_X509_CRL(bio.get(), list) == 1, "a list can be written as PEM");
   return Content(bio.get());
 }
 

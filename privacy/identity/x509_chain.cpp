@@ -2,6 +2,7 @@
 
 #include "privacy/identity/x509_chain.h"
 
+#include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -30,21 +31,9 @@ struct FreeStack {
 };
 using StackPtr = std::unique_ptr<STACK_OF(X509), FreeStack>;
 
-absl::Time ToTime(const ASN1_TIME* time) {
-  std::tm broken_down{};
-  Check(ASN1_TIME_to_tm(time, &broken_down) == 1, "the dates of a read certificate are valid");
-  return absl::FromTM(broken_down, absl::UTCTimeZone());
-}
-
 bool HasDates(const X509* certificate) {
   return ASN1_TIME_check(X509_get0_notBefore(certificate)) == 1 &&
          ASN1_TIME_check(X509_get0_notAfter(certificate)) == 1;
-}
-
-// Whether the last error is only that the text holds no further certificate.
-bool AtEnd() {
-  const unsigned long error = ERR_peek_last_error();
-  return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
 ChainFault ToFault(int code, int depth) {
@@ -112,12 +101,34 @@ absl::StatusOr<std::vector<OpensslPtr<X509>>> ReadChain(std::string_view pem) {
           fmt::format("more than {} certificates in one file", kLongestChain));
     }
   }
-  const bool at_end = AtEnd();
+  const bool at_end = IsAtEndOfPem();
   const std::string reason = TakeOpensslError();
   if (chain.empty() || !at_end) {
     return absl::InvalidArgumentError(fmt::format("no certificate in PEM ({})", reason));
   }
   return chain;
+}
+
+absl::Time ToTime(const ASN1_TIME* time) {
+  std::tm broken_down{};
+  Check(ASN1_TIME_to_tm(time, &broken_down) == 1, "the dates of a read certificate are valid");
+  return absl::FromTM(broken_down, absl::UTCTimeZone());
+}
+
+std::string SerialText(const ASN1_INTEGER* serial) {
+  const OpensslPtr<BIGNUM> number(ASN1_INTEGER_to_BN(serial, nullptr));
+  Check(number != nullptr, "a read certificate has a serial number");
+  char* hex = BN_bn2hex(number.get());
+  Check(hex != nullptr, "there is memory");
+  std::string text = hex;
+  OPENSSL_free(hex);
+  for (char& c : text) c = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+bool IsAtEndOfPem() {
+  const unsigned long error = ERR_peek_last_error();
+  return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
 absl::Time NotBefore(const X509* certificate) { return ToTime(X509_get0_notBefore(certificate)); }

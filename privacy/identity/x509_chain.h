@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,6 +17,15 @@ namespace fedtune {
 // All certificates in `pem`, at least one and at most eight.
 // INVALID_ARGUMENT: none, more, or one that cannot be read.
 absl::StatusOr<std::vector<OpensslPtr<X509>>> ReadChain(std::string_view pem);
+
+// Requires: ASN1_TIME_check() has found it good.
+absl::Time ToTime(const ASN1_TIME* time);
+
+// Hexadecimal, in small letters.
+std::string SerialText(const ASN1_INTEGER* serial);
+
+// Whether the last error of OpenSSL is only that a text holds no further PEM block.
+bool IsAtEndOfPem();
 
 absl::Time NotBefore(const X509* certificate);
 absl::Time NotAfter(const X509* certificate);

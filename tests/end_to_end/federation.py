@@ -79,6 +79,7 @@ class Federation:
         self.processes = {}
         self.where = {}  # By name of a daemon, or of "fedtune": a command to run it by.
         self.address = None
+        self.coordinator_flags = []  # More of them.
 
     def __enter__(self):
         return self
@@ -148,6 +149,7 @@ class Federation:
         roster = ["--signing-roster", self.roster] if self.roster.exists() else []
         process = self._start("coordinator", "fedtune-coordinator", "serve",
                               "--state-dir", state, "--listen", listen, *roster,
+                              *self.coordinator_flags,
                               fail_point=fail_point)
         line = process.stdout.readline()
         if not line.startswith("listening on "):

@@ -20,6 +20,7 @@
 #include "privacy/identity/certificate_request.h"
 #include "privacy/identity/key_directory.h"
 #include "privacy/identity/private_key.h"
+#include "privacy/identity/revocation_list.h"
 #include "privacy/identity/signing_roster.h"
 
 namespace fedtune::testing {
@@ -76,6 +77,10 @@ class TestFederation {
     return Connect(port, grpc::SslCredentials({.pem_root_certs = authority_pem(),
                                                .pem_private_key = "",
                                                .pem_cert_chain = ""}));
+  }
+
+  std::string SignRevocations(const RevocationContent& content) const {
+    return authority_.SignRevocations(content);
   }
 
   // A roster of these signing keys, numbered from 1.

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "privacy/identity/revocations.h"
+
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/logging.h"
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "privacy/identity/certificate_authority.h"
+#include "privacy/identity/revocation_watch.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace fedtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using testing::HasCode;
+using ::testing::HasSubstr;
+using testing::IsOk;
+using testing::TemporaryDirectory;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
+constexpr absl::Duration kYear = absl::Hours(24 * 365);
+
+// A daemon whose list is put in place by its operator.
+class RevocationsTest : public ::testing::Test {
+ protected:
+  RevocationsTest() {
+    Write(authority_file_, authority_.ToPem());
+    Put(3, {"0a"});
+  }
+
+  static void Write(const std::filesystem::path& file, const std::string& text) {
+    ASSERT_THAT(WriteFileAtomically(file, text), IsOk());
+  }
+
+  void Put(uint64_t number, const std::vector<std::string>& serials) {
+    RevocationContent content = {.number = number, .signed_at = kNow, .revoked = {}};
+    for (const std::string& serial : serials) content.revoked.push_back({serial, kNow});
+    Write(list_file_, authority_.SignRevocations(content));
+  }
+
+  static Certificate Of(const std::string& serial) {
+    return {.identity = {.federation = "north", .role = Role::kClient, .name = "st-anna"},
+            .hosts = {},
+            .not_before = {},
+            .not_after = {},
+            .serial = serial,
+            .fingerprint = {},
+            .key_fingerprint = {}};
+  }
+
+  std::shared_ptr<Revocations> Open() const {
+    return *Revocations::Open(list_file_, authority_file_);
+  }
+
+  const TemporaryDirectory directory_;
+  const std::filesystem::path list_file_ = directory_.path() / "revoked.crl";
+  const std::filesystem::path authority_file_ = directory_.path() / "authority.pem";
+  const CertificateAuthority authority_ = *CertificateAuthority::Create("north", kYear, kNow);
+};
+
+TEST_F(RevocationsTest, TakesANewerListUp) {
+  const auto revocations = Open();
+  EXPECT_THAT(revocations->CheckNotRevoked(Of("0a")), HasCode(absl::StatusCode::kUnauthenticated));
+  EXPECT_THAT(revocations->CheckNotRevoked(Of("0b")), IsOk());
+  Put(4, {"0a", "0b"});
+  EXPECT_THAT(revocations->CheckNotRevoked(Of("0b")), IsOk()) << "nobody has looked yet";
+  ASSERT_THAT(revocations->Refresh(), IsOk());
+  EXPECT_THAT(revocations->CheckNotRevoked(Of("0b")), HasCode(absl::StatusCode::kUnauthenticated));
+}
+
+TEST_F(RevocationsTest, StaysWithItsListWhereAnotherIsNotGood) {
+  const auto revocations = Open();
+  Put(2, {});
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kFailedPrecondition));
+  Put(3, {"0c"});
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kFailedPrecondition));
+  Write(list_file_, "a letter");
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kInvalidArgument));
+  std::filesystem::remove(list_file_);
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kNotFound));
+  const auto impostor = CertificateAuthority::Create("north", kYear, kNow);
+  Write(list_file_, impostor->SignRevocations({.number = 9, .signed_at = kNow, .revoked = {}}));
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kUnauthenticated));
+  EXPECT_THAT(revocations->CheckNotRevoked(Of("0a")), HasCode(absl::StatusCode::kUnauthenticated));
+  EXPECT_EQ(revocations->list()->number(), 3);
+}
+
+TEST_F(RevocationsTest, DoesNotBeginWithoutAGoodList) {
+  Write(list_file_, "a letter");
+  EXPECT_THAT(Revocations::Open(list_file_, authority_file_),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+// A watch that looks when the test says so.
+class RevocationWatchTest : public RevocationsTest {
+ protected:
+  std::vector<std::string> lines_;
+  int looked_ = 0;
+  Log log_{[this](std::string_view line) { lines_.emplace_back(line); }};
+  const std::shared_ptr<Revocations> revocations_ = Open();
+  RevocationWatch watch_{revocations_, log_, [this] { ++looked_; }, absl::Hours(1)};
+};
+
+TEST_F(RevocationWatchTest, SaysWhichListIsInUseAndOnceWhyAnotherIsNot) {
+  Put(2, {});
+  watch_.Look();
+  watch_.Look();
+  Put(4, {"0a", "0b"});
+  watch_.Look();
+  watch_.Look();
+  EXPECT_EQ(looked_, 4);
+  EXPECT_THAT(lines_, ElementsAre(AllOf(HasSubstr("revocation list"), HasSubstr("number=3")),
+                                  AllOf(HasSubstr("the revocation list is not taken"),
+                                        HasSubstr("an older list is never taken")),
+                                  AllOf(HasSubstr("number=4"), HasSubstr("revoked=2"))));
+}
+
+TEST_F(RevocationWatchTest, SaysThatAFaultIsOver) {
+  const std::string list = *ReadFile(list_file_);
+  std::filesystem::remove(list_file_);
+  watch_.Look();
+  Write(list_file_, list);
+  watch_.Look();
+  ASSERT_EQ(lines_.size(), 3);
+  EXPECT_THAT(lines_[1], HasSubstr("revoked.crl"));
+  EXPECT_THAT(lines_[2], HasSubstr("number=3"));
+}
+
+}  // namespace
+}  // namespace fedtune
