@@ -20,10 +20,17 @@ std::string RoundOf(int64_t round, const std::string& run) {
 
 std::optional<std::string> LogOrder::Follow(const LogEvent& event) {
   const bool is_first = std::exchange(is_empty_, false);
-  if (!is_first && !std::holds_alternative<RunStarted>(event)) is_beginning_ = false;
+  if (!is_first && !TellsWhereARunIs(event)) is_beginning_ = false;
   Contradiction found = std::visit([this](const auto& one) { return Take(one); }, event);
   if (std::holds_alternative<LogBegun>(event) == is_first) return found;
   return is_first ? "it is the first, and not that the log begins" : "the log begins a second time";
+}
+
+bool LogOrder::TellsWhereARunIs(const LogEvent& event) const {
+  const auto* opened = std::get_if<RoundOpened>(&event);
+  if (opened == nullptr) return std::holds_alternative<RunStarted>(event);
+  const auto run = runs_.find(opened->run);
+  return run != runs_.end() && run->second.is_new;
 }
 
 LogOrder::Contradiction LogOrder::Take(const LogBegun& /*event*/) { return std::nullopt; }

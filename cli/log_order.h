@@ -51,6 +51,9 @@ class LogOrder {
     bool has_finished = false;
   };
 
+  // That a run is started, or the first that follows on it: an attempt that is open.
+  bool TellsWhereARunIs(const LogEvent& event) const;
+
   Contradiction Take(const LogBegun& event);
   Contradiction Take(const RunStarted& event);
   Contradiction Take(const RoundOpened& event);
@@ -74,7 +77,7 @@ class LogOrder {
   static void GoTo(Course& course, int64_t round);
 
   bool is_empty_ = true;
-  bool is_beginning_ = true;  // So far there are only the first entry and starts of runs.
+  bool is_beginning_ = true;  // So far the log may say where runs are that are older than it.
   uint64_t released_ = 0;
   uint64_t burnt_ = 0;
   std::map<std::string, Course, std::less<>> runs_;

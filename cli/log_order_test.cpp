@@ -196,6 +196,10 @@ TEST(LogOrderTest, ARunFromBeforeTheLogBeginsWhereItWas) {
   EXPECT_THAT(ContradictionsIn({Begun(), Started("run-1"), Started(), Counted(4, "uke"),
                                 Released(4, 1, 2), Opened(5), Released(5, 1)}),
               IsEmpty());
+  EXPECT_THAT(ContradictionsIn({Begun(), Started("run-1"), RoundOpened{"run-1", 6, 2, Adapter(6)},
+                                Started(), Opened(4), Released(4, 1), Started("run-2"),
+                                RoundOpened{"run-2", 6, 1, Adapter(6)}}),
+              ElementsAre(HasSubstr("round 7 of run-2 comes before round 1")));
   EXPECT_THAT(ContradictionsIn({Begun(), Started(), Opened(4, 3), Released(4, 1, 3), Opened(6)}),
               ElementsAre(HasSubstr("round 6 of run-7f3a comes before round 5")));
   EXPECT_THAT(ContradictionsIn({Begun(), Started(), Burnt(4, 1, 2), Opened(5)}),

@@ -45,7 +45,6 @@ std::string LogVerificationText(const LogVerification& verification, const std::
   const auto line = [&text](std::string_view what, const std::string& is) {
     text += fmt::format("\n  {:<11} {}", what, is);
   };
-  text += '\n';
   line("entries", fmt::format("{}, hashed anew", checkpoint.head.size));
   line("root", checkpoint.head.root.ToString());
   if (verification.first.has_value()) {

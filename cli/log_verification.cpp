@@ -114,6 +114,7 @@ class LogVerifier {
   size_t next_seen_ = 0;
   uint64_t agreed_ = 0;  // Entries at the beginning that are as an institution has seen them,
   size_t agreed_by_ = 0;
+  std::vector<std::string> of_others_;  // Why what institutions have seen is not of this log.
   std::vector<Record> records_;
   Findings findings_;
 };
@@ -179,7 +180,7 @@ void LogVerifier::CompareSeen() {
       agreed_by_ = seen.place;
       continue;
     }
-    findings_.Add(fmt::format(
+    of_others_.push_back(fmt::format(
         "{} is of another log: its {} entries have the root {}, and the first {} of {} the root "
         "{}; the coordinator has shown two logs, or an earlier one was put back",
         result_.checkpoints[seen.place].file.string(), seen.head.size, seen.head.root.ToString(),
@@ -206,6 +207,7 @@ absl::Status LogVerifier::CheckIsAsSigned() const {
 }
 
 void LogVerifier::CheckKept() {
+  for (const std::string& why : of_others_) findings_.Add(why);
   for (; next_seen_ < seen_.size(); ++next_seen_) {
     const Seen& seen = seen_[next_seen_];
     findings_.Add(fmt::format(

@@ -141,10 +141,15 @@ TEST_F(LogVerificationTest, EntriesThatWereRemovedAddedOrSwappedAreSeen) {
 
 TEST_F(LogVerificationTest, SaysHowMuchOfAChangedLogAnInstitutionHasSeen) {
   Keep("st-anna.json", log_, 9);
-  Keep("uke.json", log_, 5);
+  Keep("uke.json", log_, 3);
   std::string text = log_.FileText();
   text.replace(text.find("run-8a00"), 8, "run-8a01");
   EXPECT_THAT(Refusal(text), HasSubstr("; the first 9 are as " + files_.checkpoints[0].string()));
+  text = log_.FileText();
+  text.replace(text.find("\"uke\""), 5, "\"ukb\"");
+  const std::string why = Refusal(text);
+  EXPECT_THAT(why, HasSubstr("; the first 3 are as " + files_.checkpoints[1].string()));
+  EXPECT_THAT(why, Not(HasSubstr("two logs")));
 }
 
 TEST_F(LogVerificationTest, TheHeadOfAnotherLogIsNotThatOfThisOne) {
