@@ -15,21 +15,14 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/audit/checkpoint_json.h"
 #include "privacy/audit/log_entry.h"
 
 namespace fedtune {
 namespace {
 
 absl::Status NoCheckpoint(std::string_view source) {
-  return absl::InvalidArgumentError(fmt::format(
-      "{} has no checkpoint of a log: a JSON object with \"note\" and \"certificate\"", source));
-}
-
-absl::StatusOr<std::string> TextAt(const nlohmann::json& json, const char* key,
-                                   std::string_view source) {
-  const auto found = json.find(key);
-  if (found == json.end() || !found->is_string()) return NoCheckpoint(source);
-  return found->get<std::string>();
+  return CheckpointFromJson(nullptr, source).status();
 }
 
 LineReader::Source PiecesOf(OpenedFile file, std::filesystem::path path) {
@@ -48,17 +41,13 @@ LineReader::Source PiecesOf(OpenedFile file, std::filesystem::path path) {
 }  // namespace
 
 std::string LogFileHeader(const SignedCheckpoint& checkpoint) {
-  return JsonLine({{"note", checkpoint.note}, {"certificate", checkpoint.certificate_pem}});
+  return JsonLine(CheckpointToJson(checkpoint));
 }
 
 absl::StatusOr<SignedCheckpoint> ParseSignedCheckpoint(std::string_view text,
                                                        std::string_view source) {
   const absl::StatusOr<nlohmann::json> json = ParseJson(text, source);
-  if (!json.ok() || !json->is_object()) return NoCheckpoint(source);
-  SignedCheckpoint checkpoint;
-  ASSIGN_OR_RETURN(checkpoint.note, TextAt(*json, "note", source));
-  ASSIGN_OR_RETURN(checkpoint.certificate_pem, TextAt(*json, "certificate", source));
-  return checkpoint;
+  return json.ok() ? CheckpointFromJson(*json, source) : NoCheckpoint(source);
 }
 
 absl::StatusOr<LogFileReader> LogFileReader::Open(const std::filesystem::path& file) {

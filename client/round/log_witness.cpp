@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -198,9 +199,10 @@ absl::Status LogWitness::Told(const absl::Status& outcome) {
   if (told_ == Message(outcome)) return outcome;
   told_ = Message(outcome);
   if (absl::IsFailedPrecondition(outcome)) {
+    const bool was_shown = !absl::IsNotFound(ReadFile(seen_.refused_file()).status());
     log_.Error("the coordinator's log is refused",
                {Field("reason", told_), Field("seen", seen_.believed_file().string()),
-                Field("refused", seen_.refused_file().string())});
+                Field("refused", was_shown ? seen_.refused_file().string() : "none")});
   } else if (!outcome.ok()) {
     log_.Error("the coordinator's log could not be verified", {Field("reason", told_)});
   }
