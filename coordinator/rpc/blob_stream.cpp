@@ -29,7 +29,6 @@ BlobStream::BlobStream(Blob blob, size_t offset, grpc::CallbackServerContext& co
 void BlobStream::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   writing_ = false;
-  if (cancelling_) return;  // Abandon() ends it.
   if (closing_.has_value()) return End(*closing_);
   if (!ok) return End(grpc::Status::CANCELLED);
   Next();
@@ -53,22 +52,25 @@ void BlobStream::End(const grpc::Status& status) {
 void BlobStream::Close(absl::Status reason) {
   const std::lock_guard lock(mutex_);
   if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
-  if (!writing_ && !cancelling_) End(*closing_);
+  if (!writing_) End(*closing_);
 }
 
-// The call is there while it has no Finish(), which waits for this to be over.
+// Also of a call that has finished, where what was written waits for somebody to read it. The
+// call is there until OnDone(), which waits for this to be over.
 void BlobStream::Abandon(absl::Status reason) {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
-  if (finished_ || cancelling_) return;
-  if (writing_) {
-    cancelling_ = true;
-    lock.unlock();
-    context_.TryCancel();
-    lock.lock();
-    cancelling_ = false;
-  }
+  if (done_) return;
+  context_.TryCancel();
   if (!writing_) End(*closing_);
+}
+
+void BlobStream::OnDone() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  self_.reset();
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamBlob(absl::StatusOr<Blob> blob, uint64_t offset,

@@ -36,7 +36,7 @@ class BlobStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
              OpenCalls::Place place);
 
   void OnWriteDone(bool ok) override;
-  void OnDone() override { self_.reset(); }
+  void OnDone() override;
 
   // With mutex_ held.
   void Next();
@@ -44,15 +44,15 @@ class BlobStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   const OpenCalls::Place place_;
   const Blob blob_;
-  grpc::CallbackServerContext& context_;  // Until Finish().
+  grpc::CallbackServerContext& context_;  // Until done_.
   std::shared_ptr<BlobStream> self_;      // Until OnDone().
 
   std::mutex mutex_;
   size_t offset_;
   grpc::ByteBuffer chunk_;
   bool writing_ = false;
-  bool cancelling_ = false;
   bool finished_ = false;
+  bool done_ = false;
   std::optional<grpc::Status> closing_;  // What to finish with.
 };
 

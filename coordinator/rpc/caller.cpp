@@ -107,12 +107,16 @@ void CallerCheck::Watch(const Caller& caller, const std::shared_ptr<StandingStre
 void CallerCheck::EndRevoked() const {
   if (revocations_ == nullptr) return;
   const std::shared_ptr<const RevocationList> list = revocations_->list();
-  const auto closed =
+  const CertifiedStreams::Ended ended =
       streams_.EndRefused([&list](const std::string& serial, const Identity& identity) {
         return list->CheckNotRevoked(identity, serial);
       });
-  for (const auto& [identity, calls] : closed) {
+  for (const auto& [identity, calls] : ended.closed) {
     log_.Warning("calls of a revoked certificate end",
+                 {Field("whose", Describe(identity)), Field("calls", calls)});
+  }
+  for (const auto& [identity, calls] : ended.abandoned) {
+    log_.Warning("calls of a revoked certificate are cut off, nobody reads in them",
                  {Field("whose", Describe(identity)), Field("calls", calls)});
   }
 }

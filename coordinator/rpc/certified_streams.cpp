@@ -31,10 +31,10 @@ void CertifiedStreams::Forget() {
   forget_at_ = std::max(2 * entries_.size(), kForgetAtLeastAt);
 }
 
-std::map<Identity, int> CertifiedStreams::EndRefused(
+CertifiedStreams::Ended CertifiedStreams::EndRefused(
     const std::function<absl::Status(const std::string&, const Identity&)>& verdict) {
   std::vector<End> ends;
-  std::map<Identity, int> closed;
+  Ended ended;
   {
     const std::lock_guard lock(mutex_);
     Forget();
@@ -43,14 +43,15 @@ std::map<Identity, int> CertifiedStreams::EndRefused(
       if (reason.ok()) continue;
       std::shared_ptr<StandingStream> stream = entry.stream.lock();
       if (stream == nullptr) continue;
-      if (!entry.closed) ++closed[entry.identity];
-      ends.push_back({std::move(stream), std::move(reason), std::exchange(entry.closed, true)});
+      if (entry.looks == 0) ++ended.closed[entry.identity];
+      if (entry.looks == 1) ++ended.abandoned[entry.identity];
+      ends.push_back({std::move(stream), std::move(reason), entry.looks++ > 0});
     }
   }
   for (const End& end : ends) {
     end.at_once ? end.stream->Abandon(end.reason) : end.stream->Close(end.reason);
   }
-  return closed;
+  return ended;
 }
 
 }  // namespace fedtune

@@ -24,19 +24,24 @@ class CertifiedStreams {
   void Add(const std::string& serial, const Identity& identity,
            const std::shared_ptr<StandingStream>& stream);
 
+  // How many there were, by whose they are.
+  struct Ended {
+    std::map<Identity, int> closed;
+    std::map<Identity, int> abandoned;
+  };
+
   // Closes the streams that `verdict` refuses, with what it says; those that were closed
   // so before and are still there, because nobody reads what was sent to them, are
-  // abandoned. Returns how many were closed now, by whose they are.
-  std::map<Identity, int> EndRefused(
-      const std::function<absl::Status(const std::string& serial, const Identity& identity)>&
-          verdict);
+  // abandoned. Each is told of once in what is returned.
+  Ended EndRefused(const std::function<absl::Status(const std::string& serial,
+                                                    const Identity& identity)>& verdict);
 
  private:
   struct Entry {
     std::string serial;
     Identity identity;
     std::weak_ptr<StandingStream> stream;
-    bool closed = false;
+    int looks = 0;  // In which it was refused.
   };
 
   // With mutex_ held.

@@ -38,7 +38,7 @@ TEST(CertifiedStreamsTest, ClosesThoseOfTheRefusedCertificateAndNoOthers) {
   streams.Add("01", kAda, first);
   streams.Add("02", kAda, renewed);
   streams.Add("03", kBob, other);
-  EXPECT_EQ(streams.EndRefused(RefuseFirst), (std::map<Identity, int>{{kAda, 1}}));
+  EXPECT_EQ(streams.EndRefused(RefuseFirst).closed, (std::map<Identity, int>{{kAda, 1}}));
   EXPECT_EQ(first->closed, 1);
   EXPECT_EQ(renewed->closed, 0);
   EXPECT_EQ(other->closed, 0);
@@ -50,12 +50,15 @@ TEST(CertifiedStreamsTest, AbandonsWhatIsStillThereTheNextTime) {
   auto gone = std::make_shared<Stream>();
   streams.Add("01", kAda, stuck);
   streams.Add("01", kAda, gone);
-  EXPECT_EQ(streams.EndRefused(RefuseFirst), (std::map<Identity, int>{{kAda, 2}}));
+  EXPECT_EQ(streams.EndRefused(RefuseFirst).closed, (std::map<Identity, int>{{kAda, 2}}));
   EXPECT_EQ(stuck->abandoned, 0);
   gone.reset();
-  EXPECT_THAT(streams.EndRefused(RefuseFirst), IsEmpty()) << "nothing is said twice";
+  const auto again = streams.EndRefused(RefuseFirst);
+  EXPECT_THAT(again.closed, IsEmpty());
+  EXPECT_EQ(again.abandoned, (std::map<Identity, int>{{kAda, 1}}));
+  EXPECT_THAT(streams.EndRefused(RefuseFirst).abandoned, IsEmpty()) << "nothing is said twice";
   EXPECT_EQ(stuck->closed, 1);
-  EXPECT_EQ(stuck->abandoned, 1);
+  EXPECT_EQ(stuck->abandoned, 2);
 }
 
 TEST(CertifiedStreamsTest, KeepsThoseThatAreThereAmongManyThatHaveEnded) {
@@ -63,7 +66,7 @@ TEST(CertifiedStreamsTest, KeepsThoseThatAreThereAmongManyThatHaveEnded) {
   const auto first = std::make_shared<Stream>();
   streams.Add("01", kAda, first);
   for (int i = 0; i < 1'000; ++i) streams.Add("02", kBob, std::make_shared<Stream>());
-  EXPECT_EQ(streams.EndRefused(RefuseFirst), (std::map<Identity, int>{{kAda, 1}}));
+  EXPECT_EQ(streams.EndRefused(RefuseFirst).closed, (std::map<Identity, int>{{kAda, 1}}));
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ RunWatchStream* RunWatchStream::Begin(const RunAdministration& runs, RunId run,
 void RunWatchStream::RunChanged() {
   const std::lock_guard lock(mutex_);
   changed_ = true;
-  if (!writing_ && !closing_.has_value()) WriteStatus();
+  if (!writing_) WriteStatus();
 }
 
 void RunWatchStream::WriteStatus() {
@@ -45,7 +45,6 @@ void RunWatchStream::End(const grpc::Status& status) {
 void RunWatchStream::OnWriteDone(bool ok) {
   const std::lock_guard lock(mutex_);
   writing_ = false;
-  if (cancelling_) return;  // Abandon() ends it.
   if (!ok) return End(grpc::Status::CANCELLED);
   if (told_end_) return End(grpc::Status::OK);
   if (closing_.has_value()) return End(*closing_);
@@ -55,22 +54,25 @@ void RunWatchStream::OnWriteDone(bool ok) {
 void RunWatchStream::Close(absl::Status reason) {
   const std::lock_guard lock(mutex_);
   if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
-  if (!writing_ && !cancelling_) End(*closing_);
+  if (!writing_) End(*closing_);
 }
 
-// The call is there while it has no Finish(), which waits for this to be over.
+// Also of a call that has finished, where what was written waits for somebody to read it. The
+// call is there until OnDone(), which waits for this to be over.
 void RunWatchStream::Abandon(absl::Status reason) {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
-  if (finished_ || cancelling_) return;
-  if (writing_) {
-    cancelling_ = true;
-    lock.unlock();
-    context_.TryCancel();
-    lock.lock();
-    cancelling_ = false;
-  }
+  if (done_) return;
+  context_.TryCancel();
   if (!writing_) End(*closing_);
+}
+
+void RunWatchStream::OnDone() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  self_.reset();
 }
 
 void RunWatchStream::OnCancel() { Close(absl::CancelledError("the connection is gone")); }

@@ -38,7 +38,7 @@ class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override { self_.reset(); }
+  void OnDone() override;
 
   // With mutex_ held.
   void WriteStatus();
@@ -46,17 +46,17 @@ class RunWatchStream final : public grpc::ServerWriteReactor<v1::RunStatus>,
 
   const RunAdministration& runs_;
   const RunId run_;
-  grpc::CallbackServerContext& context_;  // Until Finish().
+  grpc::CallbackServerContext& context_;  // Until done_.
   std::shared_ptr<RunWatchStream> self_;  // Until OnDone().
 
   std::mutex mutex_;
   v1::RunStatus status_;
   bool writing_ = false;
-  bool cancelling_ = false;
   bool changed_ = false;                 // Since the status that is being written.
   bool told_end_ = false;                // The status being written is the last one.
   std::optional<grpc::Status> closing_;  // What to finish with.
   bool finished_ = false;
+  bool done_ = false;
 };
 
 }  // namespace fedtune

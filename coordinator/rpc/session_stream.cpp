@@ -116,11 +116,13 @@ void SessionStream::Close(absl::Status reason) {
   if (!writing_) WriteNext();
 }
 
-// The call is there while it has no Finish(), which waits for this to be over.
+// Also of a call that has finished, where what was written waits for somebody to read it. The
+// call is there until OnDone(), which waits for this to be over.
 void SessionStream::Abandon(absl::Status reason) {
   std::unique_lock lock(mutex_);
   if (!closing_.has_value()) closing_ = ToGrpcStatus(reason);
   DropWaiting();
+  if (finished_ && !done_) context_.TryCancel();
   if (writing_ && !cancelling_) {
     cancelling_ = true;
     lock.unlock();
@@ -161,6 +163,10 @@ void SessionStream::OnWriteDone(bool ok) {
 void SessionStream::OnCancel() { Close(absl::CancelledError("the connection is gone")); }
 
 void SessionStream::OnDone() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
   Leave();
   self_.reset();
 }

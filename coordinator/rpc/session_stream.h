@@ -69,7 +69,7 @@ class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   TimerQueue& timers_;
   const Clock& clock_;
   const Caller caller_;
-  grpc::CallbackServerContext& context_;  // Until Finish().
+  grpc::CallbackServerContext& context_;  // Until done_.
   std::shared_ptr<SessionStream> self_;   // Until OnDone().
   grpc::ByteBuffer incoming_;             // One read at a time.
   std::optional<ClientRecord> client_;    // Since its hello; written by reads only.
@@ -80,6 +80,7 @@ class SessionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   bool left_ = false;
   bool cancelling_ = false;
   bool finished_ = false;
+  bool done_ = false;
   std::optional<grpc::Status> closing_;  // What to finish with.
 };
 
