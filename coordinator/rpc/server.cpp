@@ -94,7 +94,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   RETURN_IF_ERROR(CheckHasItsBlobs(options.state_directory, state->connection));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
                    SqliteRunStore::Open(state, {.blobs = options.state_directory / kBlobsName,
-                                                .keep_adapters = options.keep_adapters}));
+                                                .keep_adapters = options.keep_adapters,
+                                                .clock = &clock}));
   ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / kSpoolName));
   auto parts =
       std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
