@@ -204,7 +204,11 @@ absl::Status CoordinatorConnection::WatchRun(
     changed(run);
   }
   note.reset();
-  const grpc::Status end = reader->Finish();
+  return ExplainEnd(reader->Finish(), stop);
+}
+
+absl::Status CoordinatorConnection::ExplainEnd(const grpc::Status& end,
+                                               const std::stop_token& stop) const {
   // What reaches a coordinator while it shuts down is cancelled by it.
   if (end.error_code() == grpc::StatusCode::CANCELLED && !stop.stop_requested()) {
     return Explain({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down"});
@@ -231,7 +235,7 @@ absl::Status CoordinatorConnection::ReadLog(
   const bool is_enough = !wants_more.ok() || !*wants_more;
   if (is_enough) context.TryCancel();
   const grpc::Status end = reader->Finish();
-  return is_enough ? wants_more.status() : Explain(end);
+  return is_enough ? wants_more.status() : ExplainEnd(end, stop);
 }
 
 void CoordinatorConnection::WaitToAskAgain(absl::Duration time, const std::stop_token& stop) const {

@@ -79,6 +79,8 @@ class CoordinatorConnection {
                       const std::function<void(double fraction)>& progress,
                       std::string& blob) const;
   absl::Status Explain(const grpc::Status& status) const;
+  // The same of how a stream ended that `stop` may have ended.
+  absl::Status ExplainEnd(const grpc::Status& end, const std::stop_token& stop) const;
 
   std::string address_;
   std::unique_ptr<ExpiryNote> note_;

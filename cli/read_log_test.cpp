@@ -30,6 +30,7 @@ class TellingCoordinator final : public v1::Administration::Service {
  public:
   grpc::Status ReadLog(grpc::ServerContext* context, const v1::ReadLogRequest* request,
                        grpc::ServerWriter<v1::LogPart>* writer) override {
+    if (is_shutting_down) return grpc::Status::CANCELLED;
     if (request->from() > 10) return {grpc::StatusCode::OUT_OF_RANGE, "the log has 10 entries"};
     for (uint64_t at = request->from(); is_endless || at < 10; ++at) {
       v1::LogPart part;
@@ -41,6 +42,7 @@ class TellingCoordinator final : public v1::Administration::Service {
   }
 
   bool is_endless = false;
+  bool is_shutting_down = false;
 };
 
 class ReadLogTest : public ::testing::Test {
@@ -107,6 +109,11 @@ TEST_F(ReadLogTest, EndsWhenItHasEnoughOrIsStopped) {
   EXPECT_EQ(entries_.size(), 3u);
   stops_ = true;
   EXPECT_THAT(Read(0, 1'000'000'000), HasCode(absl::StatusCode::kCancelled));
+}
+
+TEST_F(ReadLogTest, ACoordinatorThatShutsDownIsToBeAskedAgain) {
+  coordinator_.is_shutting_down = true;
+  EXPECT_THAT(Read(0, 100), HasCode(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(ReadLogTest, SaysWhatWasWrongWithAPart) {
