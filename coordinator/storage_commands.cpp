@@ -69,7 +69,13 @@ absl::Status RestoreBackup(const StorageOptions& options) {
   const absl::Status restored = Restore(options.from, config.state_dir, shown.progress());
   shown.End();
   RETURN_IF_ERROR(restored);
-  fmt::print("{} is as it was in {}\n", config.state_dir.string(), options.from.string());
+  fmt::print(
+      "{} is as it was in {}\n"
+      "The audit log was rolled back with it. Clients that have seen more of it will take no part "
+      "until an administrator of their institution has said \"fedtune-client log accept\": tell "
+      "them that a backup was restored, and of when. Which entries are missing cannot be known "
+      "here.\n",
+      config.state_dir.string(), options.from.string());
   return absl::OkStatus();
 }
 
@@ -79,6 +85,7 @@ nlohmann::ordered_json ReportToJson(const StateReport& report, const Coordinator
                                  {"schema", report.schema},
                                  {"runs", report.runs},
                                  {"blobs", report.blobs},
+                                 {"log_entries", report.log_entries},
                                  {"bytes", report.bytes},
                                  {"problems", report.problems}};
   json["expiring"] = nlohmann::ordered_json::array();
@@ -94,8 +101,9 @@ nlohmann::ordered_json ReportToJson(const StateReport& report, const Coordinator
 void Tell(const StateReport& report, const std::string& directory) {
   for (const std::string& problem : report.problems) fmt::print("{}\n", problem);
   if (!report.problems.empty()) return;
-  fmt::print("{}: schema {}, {} runs, {} blobs, {}: all is well\n", directory, report.schema,
-             report.runs, report.blobs, HumanBytes(report.bytes));
+  fmt::print("{}: schema {}, {} runs, {} blobs, {} entries of the audit log, {}: all is well\n",
+             directory, report.schema, report.runs, report.blobs, report.log_entries,
+             HumanBytes(report.bytes));
 }
 
 absl::Status Check(const StorageOptions& options) {
@@ -142,12 +150,13 @@ void AddStorageCommands(CommandLine& line, StorageOptions& options) {
   backup.add_option("--backup-dir", options.flags.backup_dir,
                     "The folder of backups (backups in the state directory)");
 
-  CLI::App& restore =
-      line.Add({"restore",
-                "Restores a backup into an empty state directory (keys and backups may be there).",
-                {"fedtune-coordinator restore --from /mnt/backup/fedtune-20261126T040000Z "
-                 "--state-dir ./coordinator"}},
-               [&] { return RestoreBackup(options); });
+  CLI::App& restore = line.Add(
+      {"restore",
+       "Restores a backup into an empty state directory (keys and backups may be there). Clients "
+       "will see that the audit log was rolled back, and each institution has to accept it.",
+       {"fedtune-coordinator restore --from /mnt/backup/fedtune-20261126T040000Z "
+        "--state-dir ./coordinator"}},
+      [&] { return RestoreBackup(options); });
   AddPlace(restore, options);
   restore.add_option("--from", options.from, "The backup, a folder")->required();
 

@@ -103,11 +103,13 @@ class Line final : public ClientLine {
 
 class RealHub final : public Hub {
  public:
-  RealHub(HubOptions options, Scheduler& scheduler, const std::shared_ptr<StateDatabase>& state,
-          std::unique_ptr<SqliteRunStore> runs, Spool spool)
+  RealHub(HubOptions options, Scheduler& scheduler, std::unique_ptr<const ProcessClock> clock,
+          const std::shared_ptr<StateDatabase>& state, std::unique_ptr<SqliteRunStore> runs,
+          Spool spool)
       : options_(std::move(options)),
         scheduler_(scheduler),
-        clock_(scheduler, absl::ZeroDuration()),
+        own_clock_(std::move(clock)),
+        clock_(*own_clock_),
         log_([](std::string_view) {}),
         disk_(std::move(runs)),
         store_(*disk_, options_.on_released),
@@ -246,7 +248,8 @@ class RealHub final : public Hub {
 
   const HubOptions options_;
   Scheduler& scheduler_;
-  const ProcessClock clock_;
+  const std::unique_ptr<const ProcessClock> own_clock_;
+  const ProcessClock& clock_;
   const SystemClock machine_ = {};
   Times transitions_;
   Times works_;
@@ -268,11 +271,13 @@ absl::StatusOr<std::unique_ptr<Hub>> Hub::Open(HubOptions options, Scheduler& sc
   RETURN_IF_ERROR(MakeDirectories(options.state));
   ASSIGN_OR_RETURN(const std::shared_ptr<StateDatabase> state,
                    OpenStateDatabase(options.state / kDatabaseName));
-  ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> runs,
-                   SqliteRunStore::Open(state, {.blobs = options.state / kBlobsName}));
+  auto clock = std::make_unique<const ProcessClock>(scheduler, absl::ZeroDuration());
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<SqliteRunStore> runs,
+      SqliteRunStore::Open(state, {.blobs = options.state / kBlobsName, .clock = clock.get()}));
   ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state / kSpoolName));
-  auto hub = std::make_unique<RealHub>(std::move(options), scheduler, state, std::move(runs),
-                                       std::move(spool));
+  auto hub = std::make_unique<RealHub>(std::move(options), scheduler, std::move(clock), state,
+                                       std::move(runs), std::move(spool));
   RETURN_IF_ERROR(hub->Resume());
   return hub;
 }

@@ -2,6 +2,7 @@
 
 #include "coordinator/driver/active_runs.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -138,6 +139,15 @@ std::optional<std::vector<RunId>> ActiveRuns::UnderWayFor(const Institution& ins
     if (driver->Admits(institution)) under_way.push_back(id);
   }
   return under_way;
+}
+
+bool ActiveRuns::MayKnow(const Institution& institution, const RunId& run) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = runs_.find(run);
+  if (found != runs_.end()) return found->second->Admits(institution);
+  return std::any_of(ended_.begin(), ended_.end(), [&](const auto& driver) {
+    return driver->id() == run && driver->Admits(institution);
+  });
 }
 
 std::optional<Blob> ActiveRuns::FetchAdapter(const Digest& digest) const {

@@ -68,6 +68,9 @@ class ActiveRuns {
   // others.
   std::optional<std::vector<RunId>> UnderWayFor(const Institution& institution) const;
 
+  // Whether the run is under way or has ended just now, and its plan admits the institution.
+  bool MayKnow(const Institution& institution, const RunId& run) const;
+
   // The newest adapter of a run that is under way.
   std::optional<Blob> FetchAdapter(const Digest& digest) const;
 

@@ -49,6 +49,11 @@ class ClientGateway {
     return parts_.runs.UnderWayFor(client);
   }
 
+  // As ActiveRuns::MayKnow().
+  bool MayKnow(const Institution& client, const RunId& run) const {
+    return parts_.runs.MayKnow(client, run);
+  }
+
   // A client has said hello on `line`; an older line of it is closed.
   void Connect(ClientRecord client, std::shared_ptr<ClientLine> line);
 

@@ -44,7 +44,7 @@ TEST_F(AccessTest, EveryCallHasExactlyOneRole) {
       EXPECT_FALSE(MayCall(Role::kCoordinator, rpc)) << rpc;
     }
   }
-  EXPECT_EQ(calls, 15);
+  EXPECT_EQ(calls, 17);
 }
 
 TEST_F(AccessTest, RefusesWhatIsNotInTheTable) {

@@ -198,4 +198,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdministrationService::FetchBlob(
   return StreamBlob(parts_.blobs.FetchBlob(*digest), message->offset());
 }
 
+grpc::ServerWriteReactor<v1::LogPart>* AdministrationService::ReadLog(
+    Context* context, const v1::ReadLogRequest* request) {
+  using Refused = RefusedCall<grpc::ServerWriteReactor<v1::LogPart>>;
+  const auto caller = parts_.callers.Check(*context, "/fedtune.v1.Administration/ReadLog");
+  if (!caller.ok()) return new Refused(caller.status());
+  return parts_.log.Read(request->from());
+}
+
 }  // namespace fedtune

@@ -5,6 +5,7 @@
 #include "coordinator/driver/client_gateway.h"
 #include "coordinator/driver/run_administration.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/log_answers.h"
 #include "coordinator/rpc/open_streams.h"
 #include "proto/fedtune/v1/administration.grpc.pb.h"
 
@@ -24,6 +25,7 @@ class AdministrationService final : public RawAdministrationService {
     const ClientGateway& blobs;
     const CallerCheck& callers;
     OpenStreams& streams;
+    const LogAnswers& log;
   };
 
   explicit AdministrationService(Parts parts) : parts_(parts) {}
@@ -54,6 +56,8 @@ class AdministrationService final : public RawAdministrationService {
                                        v1::ListModelsResponse* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchBlob(Context* context,
                                                         const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<v1::LogPart>* ReadLog(Context* context,
+                                                 const v1::ReadLogRequest* request) override;
 
  private:
   // Answers with what `handle` returns, if the caller may call `rpc` at all.

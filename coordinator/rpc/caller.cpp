@@ -24,6 +24,7 @@ constexpr std::array kPermissions = {
     Permission{"/fedtune.v1.Training/Session", Role::kClient},
     Permission{"/fedtune.v1.Training/FetchBlob", Role::kClient},
     Permission{"/fedtune.v1.Training/SubmitContribution", Role::kClient},
+    Permission{"/fedtune.v1.Training/ProveLog", Role::kClient},
     Permission{"/fedtune.v1.Administration/StartRun", Role::kAdministrator},
     Permission{"/fedtune.v1.Administration/StopRun", Role::kAdministrator},
     Permission{"/fedtune.v1.Administration/PauseRun", Role::kAdministrator},
@@ -36,6 +37,7 @@ constexpr std::array kPermissions = {
     Permission{"/fedtune.v1.Administration/GetClient", Role::kAdministrator},
     Permission{"/fedtune.v1.Administration/ListModels", Role::kAdministrator},
     Permission{"/fedtune.v1.Administration/FetchBlob", Role::kAdministrator},
+    Permission{"/fedtune.v1.Administration/ReadLog", Role::kAdministrator},
 };
 
 // Certificates; a few kB each.

@@ -14,9 +14,12 @@
 #include "coordinator/driver/timer_queue.h"
 #include "coordinator/rpc/administration_service.h"
 #include "coordinator/rpc/caller.h"
+#include "coordinator/rpc/checkpoint_signer.h"
 #include "coordinator/rpc/listening.h"
+#include "coordinator/rpc/log_answers.h"
 #include "coordinator/rpc/open_streams.h"
 #include "coordinator/rpc/training_service.h"
+#include "coordinator/storage/audit_log.h"
 #include "coordinator/storage/lost_database.h"
 #include "coordinator/storage/spool.h"
 #include "coordinator/storage/sqlite_federation_store.h"
@@ -28,14 +31,17 @@ namespace fedtune {
 
 // In the order in which they need each other.
 struct Server::Parts {
-  Parts(std::string federation_name, std::unique_ptr<SqliteRunStore> run_store,
-        std::unique_ptr<SqliteFederationStore> federation_store,
+  Parts(std::string federation_name, CheckpointSigner checkpoint_signer,
+        const std::shared_ptr<StateDatabase>& state, std::unique_ptr<SqliteRunStore> run_store,
         std::shared_ptr<const SigningRoster> signing_roster, Spool opened_spool, const Clock& clock,
         Log& log)
       : federation(std::move(federation_name)),
         spool(std::move(opened_spool)),
         runs_stored(std::move(run_store)),
-        federation_stored(std::move(federation_store)),
+        federation_stored(std::make_unique<SqliteFederationStore>(state)),
+        log_stored(state),
+        signer(std::move(checkpoint_signer)),
+        log_answers(log_stored, signer),
         driver({.run_store = *runs_stored,
                 .federation_store = *federation_stored,
                 .spool = spool,
@@ -49,16 +55,20 @@ struct Server::Parts {
                           .uploads = uploads,
                           .timers = upload_timers,
                           .clock = clock},
-                         callers, streams),
+                         callers, streams, log_answers),
         administration_service({.runs = driver.administration,
                                 .blobs = driver.gateway,
                                 .callers = callers,
-                                .streams = streams}) {}
+                                .streams = streams,
+                                .log = log_answers}) {}
 
   const std::string federation;
   const Spool spool;
   const std::unique_ptr<SqliteRunStore> runs_stored;
   const std::unique_ptr<SqliteFederationStore> federation_stored;
+  const AuditLog log_stored;
+  CheckpointSigner signer;
+  const LogAnswers log_answers;
   Driver driver;
   const CallerCheck callers;
   OpenStreams streams;
@@ -78,6 +88,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
                                                       Log& log) {
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
+  ASSIGN_OR_RETURN(CheckpointSigner signer,
+                   CheckpointSigner::Open(options.credentials, options.reload_interval, clock));
   RETURN_IF_ERROR(MakeDirectories(options.state_directory));
   RETURN_IF_ERROR(CheckHasNotLostItsDatabase(options.state_directory));
   ASSIGN_OR_RETURN(
@@ -86,12 +98,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   RETURN_IF_ERROR(CheckHasItsBlobs(options.state_directory, state->connection));
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteRunStore> run_store,
                    SqliteRunStore::Open(state, {.blobs = options.state_directory / kBlobsName,
-                                                .keep_adapters = options.keep_adapters}));
+                                                .keep_adapters = options.keep_adapters,
+                                                .clock = &clock}));
   ASSIGN_OR_RETURN(Spool spool, Spool::Open(options.state_directory / kSpoolName));
-  auto parts =
-      std::make_unique<Parts>(credentials.certificate.identity.federation, std::move(run_store),
-                              std::make_unique<SqliteFederationStore>(state),
-                              options.signing_roster, std::move(spool), clock, log);
+  auto parts = std::make_unique<Parts>(credentials.certificate.identity.federation,
+                                       std::move(signer), state, std::move(run_store),
+                                       options.signing_roster, std::move(spool), clock, log);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Parts& p = *server->parts_;
   RETURN_IF_ERROR(p.driver.runs.ResumeAll());

@@ -9,6 +9,7 @@
 #include "coordinator/rpc/contribution_upload.h"
 #include "coordinator/rpc/refused_call.h"
 #include "coordinator/rpc/session_stream.h"
+#include "coordinator/rpc/status_conversion.h"
 #include "coordinator/rpc/training_conversion.h"
 #include "fmt/format.h"
 #include "rpc/chunks.h"
@@ -69,6 +70,25 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
   if (!place.ok()) return new RefusedCall<Reactor>(place.status());
   return ContributionUpload::Start(around_, {caller->identity.name}, *context, response,
                                    *std::move(place));
+}
+
+grpc::ServerUnaryReactor* TrainingService::ProveLog(grpc::CallbackServerContext* context,
+                                                    const v1::ProveLogRequest* request,
+                                                    v1::ProveLogResponse* response) {
+  const auto caller = callers_.Check(*context, "/fedtune.v1.Training/ProveLog");
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(
+      ToGrpcStatus(caller.ok() ? Prove(*caller, *request, *response) : caller.status()));
+  return reactor;
+}
+
+absl::Status TrainingService::Prove(const Caller& caller, const v1::ProveLogRequest& request,
+                                    v1::ProveLogResponse& response) const {
+  if (!gateway_.MayKnow({caller.identity.name}, {request.run_id()})) {
+    return absl::NotFoundError("there is no such run that this institution may take part in");
+  }
+  ASSIGN_OR_RETURN(response, log_.Prove(request));
+  return absl::OkStatus();
 }
 
 }  // namespace fedtune

@@ -6,9 +6,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/sqlite/sqlite.h"
+#include "base/status_macros.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -53,5 +57,18 @@ class RowReader {
   const SqliteStatement& row_;
   int next_ = 0;
 };
+
+// Reads all rows of a query with `read`, which gives a T or a StatusOr<T>.
+template <typename T, typename Read>
+absl::StatusOr<std::vector<T>> ReadAll(SqliteStatement& query, Read read) {
+  std::vector<T> found;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return found;
+    absl::StatusOr<T> row = read(query);
+    RETURN_IF_ERROR(row.status());
+    found.push_back(*std::move(row));
+  }
+}
 
 }  // namespace fedtune

@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/files.h"
 #include "base/status.h"
+#include "coordinator/storage/audit_log.h"
 #include "coordinator/storage/backup.h"
 #include "coordinator/storage/backup_schedule.h"
 #include "coordinator/storage/kept_backups.h"
@@ -17,6 +19,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "privacy/audit/log_entry.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -82,6 +85,7 @@ class MigrationTest : public ::testing::TestWithParam<int64_t> {
     EXPECT_EQ(federation.Clients()->at(0).device_name, "Xeon");
     EXPECT_EQ(federation.FindModel("tiny")->value().base_model_json, "{\"model\": 1}");
     ExpectOpenRound(*runs);
+    ExpectLog(state, *runs->Get({"run-0002"}));
     EXPECT_EQ(runs->Get({"run-0002"})->pause, std::nullopt);
     EXPECT_EQ(runs->Get({"run-0002"})->stop, std::nullopt);
     if (GetParam() >= 4) {
@@ -98,6 +102,28 @@ class MigrationTest : public ::testing::TestWithParam<int64_t> {
     } else {
       EXPECT_THAT(journal, ElementsAre("an entry"));
     }
+  }
+
+  // With the run that is under way and its open round, so that its clients can go on.
+  static void ExpectLog(const std::shared_ptr<StateDatabase>& state, const RunRecord& run) {
+    std::vector<LogEvent> events;
+    const auto stored = AuditLog(state).Entries(0, 3, 1 << 20);
+    for (const std::string& entry : *stored) {
+      events.push_back(ParseLogEntry(entry)->event);
+    }
+    ASSERT_THAT(events, SizeIs(3));
+    EXPECT_TRUE(std::holds_alternative<LogBegun>(events[0]));
+    EXPECT_EQ(events[1], LogEvent(RunStarted{.run = "run-0002",
+                                             .plan = Sha256Of(run.plan_toml),
+                                             .layout = Sha256Of("{\"layout\": 2}"),
+                                             .base_digest = run.base_digest,
+                                             .adapter = Sha256Of("initial adapter"),
+                                             .started_by = "ada"}));
+    EXPECT_EQ(events[2], LogEvent(RoundOpened{.run = "run-0002",
+                                              .round = 1,
+                                              .attempt = run.attempts_opened,
+                                              .adapter = Sha256Of("adapter of round 0")}));
+    EXPECT_EQ(AuditLog(state).Head()->size, 3);
   }
 
   const TemporaryDirectory directory_;
@@ -134,7 +160,7 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
     auto old = SqliteDatabase::Open(Database());
     EXPECT_EQ(*old->SchemaVersion(), GetParam());
     EXPECT_THAT(*old->Problems(), IsEmpty());
-    EXPECT_THAT(old->Prepare("SELECT layout_json FROM run_texts"),
+    EXPECT_THAT(old->Prepare("SELECT bytes FROM log_entries"),
                 HasCode(absl::StatusCode::kInternal));
   }
   const auto again = OpenStateDatabase(Database());

@@ -15,18 +15,30 @@
 #include "fmt/format.h"
 
 namespace fedtune {
+namespace {
+
+absl::Status NotUnderWay(const RunId& id) {
+  return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
+}
+
+}  // namespace
 
 absl::Status SqliteRunStore::OpenJournal(const RunId& id, int64_t attempt, std::string_view entry) {
   RETURN_IF_ERROR(CheckFailPoint(FailPoint::kJournalOpenBefore));
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  ASSIGN_OR_RETURN(SqliteStatement opened,
+                   database_.Prepare("UPDATE runs SET state = 'running', attempts_opened = ? "
+                                     "WHERE id = ? AND state IN ('inviting', 'running') "
+                                     "RETURNING rounds_done, adapter"));
+  ASSIGN_OR_RETURN(const bool is_under_way, opened.Bind(attempt).Bind(id.value).Step());
+  if (!is_under_way) return NotUnderWay(id);
+  RowReader row(opened);
+  const int64_t round = row.Int64();
+  const Digest adapter = row.Sha256();
+  opened.Reset();
   RETURN_IF_ERROR(
-      database_.Run("UPDATE runs SET state = 'running', attempts_opened = ? "
-                    "WHERE id = ? AND state IN ('inviting', 'running')",
-                    attempt, id.value));
-  if (database_.ChangedRows() == 0) {
-    return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
-  }
+      LogOne(RoundOpened{.run = id.value, .round = round, .attempt = attempt, .adapter = adapter}));
   RETURN_IF_ERROR(DropJournal(id));
   RETURN_IF_ERROR(InsertIntoJournal(id, entry));
   RETURN_IF_ERROR(std::move(transaction).Commit());
@@ -76,6 +88,8 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
   if (ending.last_evaluation.has_value()) {
     RETURN_IF_ERROR(InsertEvaluation(id, *ending.last_evaluation));
   }
+  RETURN_IF_ERROR(LogOne(RunClosed{
+      .run = id.value, .state = std::string(ToString(ending.state)), .reason = ending.reason}));
   std::vector<Digest> unwanted;
   if (optimizer_state.has_value()) unwanted.push_back(*optimizer_state);
   RETURN_IF_ERROR(CommitAndRemove(std::move(transaction), unwanted));
@@ -85,19 +99,36 @@ absl::Status SqliteRunStore::End(const RunId& id, const RunEnding& ending) {
 
 absl::Status SqliteRunStore::SetPause(const RunId& id, const std::optional<std::string>& reason) {
   const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   RETURN_IF_ERROR(
-      database_.Run("UPDATE runs SET pause = ? WHERE id = ? AND state IN ('inviting', 'running')",
+      database_.Run("UPDATE runs SET pause = ?1 "
+                    "WHERE id = ?2 AND pause IS NOT ?1 AND state IN ('inviting', 'running')",
                     reason, id.value));
-  if (database_.ChangedRows() == 1) return absl::OkStatus();
-  return absl::AbortedError(fmt::format("{} is not under way any more", id.value));
+  if (database_.ChangedRows() == 0) return CheckIsUnderWay(id);
+  RETURN_IF_ERROR(LogOne(reason.has_value()
+                             ? LogEvent(PauseAsked{.run = id.value, .reason = *reason})
+                             : LogEvent(RunResumed{.run = id.value})));
+  return std::move(transaction).Commit();
+}
+
+absl::Status SqliteRunStore::CheckIsUnderWay(const RunId& id) const {
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   database_.Prepare("SELECT 1 FROM runs "
+                                     "WHERE id = ? AND state IN ('inviting', 'running')"));
+  ASSIGN_OR_RETURN(const bool is_under_way, row.Bind(id.value).Step());
+  return is_under_way ? absl::OkStatus() : NotUnderWay(id);
 }
 
 absl::Status SqliteRunStore::RequestStop(const RunId& id, const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  return database_.Run(
-      "UPDATE runs SET stop = ? "
-      "WHERE id = ? AND stop IS NULL AND state IN ('inviting', 'running')",
-      reason, id.value);
+  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  RETURN_IF_ERROR(
+      database_.Run("UPDATE runs SET stop = ? "
+                    "WHERE id = ? AND stop IS NULL AND state IN ('inviting', 'running')",
+                    reason, id.value));
+  if (database_.ChangedRows() == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(LogOne(StopAsked{.run = id.value, .reason = reason}));
+  return std::move(transaction).Commit();
 }
 
 absl::Status SqliteRunStore::Reopen(const RunId& id, std::string_view entry) {
@@ -113,6 +144,7 @@ absl::Status SqliteRunStore::Reopen(const RunId& id, std::string_view entry) {
   }
   RETURN_IF_ERROR(DropJournal(id));
   RETURN_IF_ERROR(InsertIntoJournal(id, entry));
+  RETURN_IF_ERROR(LogOne(RunReopened{.run = id.value}));
   return std::move(transaction).Commit();
 }
 

@@ -2,7 +2,6 @@
 
 #include "coordinator/storage/sqlite_run_store.h"
 
-#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -21,37 +20,15 @@ constexpr size_t kMaxInlineBytes = size_t{256} << 10;
 
 bool IsLarge(uint64_t bytes) { return bytes > kMaxInlineBytes; }
 
-// Reads all rows of a query with `read`, which gives a T or a StatusOr<T>.
-template <typename T, typename Read>
-absl::StatusOr<std::vector<T>> ReadAll(SqliteStatement& query, Read read) {
-  std::vector<T> found;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) return found;
-    absl::StatusOr<T> row = read(query);
-    RETURN_IF_ERROR(row.status());
-    found.push_back(*std::move(row));
-  }
-}
-
-std::optional<double> LossOf(const std::optional<EvaluationResult>& result) {
-  return result.has_value() ? std::optional(result->loss) : std::nullopt;
-}
-std::optional<double> AccuracyOf(const std::optional<EvaluationResult>& result) {
-  return result.has_value() ? result->accuracy : std::nullopt;
-}
-std::optional<int64_t> ExamplesOf(const std::optional<EvaluationResult>& result) {
-  return result.has_value() ? std::optional(result->example_count) : std::nullopt;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteRunStore>> SqliteRunStore::Open(
     std::shared_ptr<StateDatabase> state, const Options& options) {
   ASSIGN_OR_RETURN(BlobStore blobs, BlobStore::Open(options.blobs));
   std::unique_ptr<SqliteRunStore> store(
-      new SqliteRunStore(std::move(state), std::move(blobs), options.keep_adapters));
+      new SqliteRunStore(std::move(state), std::move(blobs), options));
   RETURN_IF_ERROR(store->RemoveOrphans());
+  RETURN_IF_ERROR(store->BeginLog(options.log_id));
   return store;
 }
 
@@ -119,6 +96,7 @@ absl::Status SqliteRunStore::InsertRun(const RunRecord& run, const std::vector<C
   RETURN_IF_ERROR(database_.Run("INSERT INTO run_texts VALUES (?, ?, ?)", run.id.value,
                                 run.layout_json, run.base_model_json));
   RETURN_IF_ERROR(PutClients(run.id, clients));
+  RETURN_IF_ERROR(LogOne(StartOf(run)));
   return std::move(transaction).Commit();
 }
 
@@ -168,98 +146,6 @@ absl::StatusOr<std::vector<RunRecord>> SqliteRunStore::List() const {
       database_.Prepare(fmt::format("SELECT {} FROM runs ORDER BY started_at_ms DESC, rowid DESC",
                                     kListedRunColumns)));
   return ReadAll<RunRecord>(rows, ReadListedRun);
-}
-
-absl::Status SqliteRunStore::SaveRelease(const RunId& id, const NewRelease& release) {
-  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kReleaseBefore));
-  std::optional<Digest> optimizer_state;
-  if (!release.optimizer_state.empty()) {
-    optimizer_state =
-        release.state_digest.has_value() ? release.state_digest : Sha256Of(release.optimizer_state);
-  }
-  const std::lock_guard files_lock(files_mutex_);
-  RETURN_IF_ERROR(PutFile(release.record.adapter, release.adapter, release.adapter_draft));
-  if (optimizer_state.has_value()) {
-    RETURN_IF_ERROR(PutFile(*optimizer_state, release.optimizer_state, release.state_draft));
-  }
-  const std::lock_guard lock(mutex_);
-  ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
-  ASSIGN_OR_RETURN(const std::optional<Digest> old_state, OptimizerState(id));
-  RETURN_IF_ERROR(MoveHead(id, release, optimizer_state));
-  RETURN_IF_ERROR(DropJournal(id));
-  if (!release.journal.empty()) RETURN_IF_ERROR(InsertIntoJournal(id, release.journal));
-  RETURN_IF_ERROR(InsertBlob(release.record.adapter, release.adapter));
-  if (optimizer_state.has_value()) {
-    RETURN_IF_ERROR(InsertBlob(*optimizer_state, release.optimizer_state));
-  }
-  RETURN_IF_ERROR(InsertRelease(id, release.record));
-  RETURN_IF_ERROR(InsertContributions(id, release));
-  const auto& evaluation = release.record.summary.evaluation;
-  if (evaluation.has_value()) RETURN_IF_ERROR(InsertEvaluation(id, *evaluation));
-  ASSIGN_OR_RETURN(std::vector<Digest> unwanted, DropOldAdapters(id, release));
-  if (old_state.has_value()) unwanted.push_back(*old_state);
-  RETURN_IF_ERROR(CheckFailPoint(FailPoint::kReleaseCommit));
-  RETURN_IF_ERROR(CommitAndRemove(std::move(transaction), unwanted));
-  ReachFailPoint(FailPoint::kReleaseAfter);
-  return absl::OkStatus();
-}
-
-absl::Status SqliteRunStore::MoveHead(const RunId& id, const NewRelease& release,
-                                      const std::optional<Digest>& optimizer_state) {
-  const int64_t round = release.record.summary.round;
-  RETURN_IF_ERROR(database_.Run(
-      "UPDATE runs SET state = 'running', rounds_done = ?, attempts_opened = 0, adapter = ?, "
-      "optimizer_state = ?, bytes_received = ?, bytes_sent = ? "
-      "WHERE id = ? AND rounds_done = ? AND state IN ('inviting', 'running')",
-      round + 1, ToColumn(release.record.adapter), ToColumn(optimizer_state),
-      release.traffic.bytes_received, release.traffic.bytes_sent, id.value, round));
-  if (database_.ChangedRows() == 1) return absl::OkStatus();
-  return absl::AbortedError(fmt::format("{} is not at round {} any more", id.value, round + 1));
-}
-
-absl::Status SqliteRunStore::InsertRelease(const RunId& id, const ReleaseRecord& record) {
-  const RoundSummary& summary = record.summary;
-  if (!summary.routed.counts.empty()) {
-    RETURN_IF_ERROR(database_.Run("INSERT INTO routing VALUES (?, ?, ?, ?)", id.value,
-                                  summary.round, summary.routed.experts,
-                                  std::as_bytes(std::span(summary.routed.counts))));
-  }
-  return database_.Run("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)", id.value,
-                       summary.round, summary.attempt, summary.contributions, summary.example_count,
-                       summary.training_loss, ToColumn(record.adapter), ToColumn(record.started_at),
-                       ToColumn(record.ended_at), summary.burnt);
-}
-
-absl::Status SqliteRunStore::InsertContributions(const RunId& id, const NewRelease& release) {
-  for (const ContributionRecord& c : release.contributions) {
-    const ClientMetrics& m = c.metrics;
-    RETURN_IF_ERROR(database_.Run(
-        "INSERT INTO contributions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        id.value, release.record.summary.round, c.institution.value, ToColumn(c.sha256), c.weight,
-        c.example_count, m.training_loss, m.steps, m.token_count, m.training_seconds,
-        LossOf(m.before), AccuracyOf(m.before), ExamplesOf(m.before), LossOf(m.after),
-        AccuracyOf(m.after), ExamplesOf(m.after)));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SqliteRunStore::InsertEvaluation(const RunId& id,
-                                              const EvaluationSummary& evaluation) {
-  return database_.Run("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", id.value,
-                       evaluation.round, evaluation.loss, evaluation.accuracy,
-                       evaluation.example_count);
-}
-
-absl::StatusOr<std::vector<Digest>> SqliteRunStore::DropOldAdapters(const RunId& id,
-                                                                    const NewRelease& release) {
-  const int64_t unwanted = release.oldest_wanted.value_or(release.record.summary.round) - 1;
-  const int64_t last = std::min(release.record.summary.round - keep_adapters_, unwanted);
-  ASSIGN_OR_RETURN(SqliteStatement dropped,
-                   database_.Prepare("UPDATE releases SET adapter_kept = 0 WHERE run_id = ? AND "
-                                     "round <= ? AND adapter_kept RETURNING adapter"));
-  dropped.Bind(id.value).Bind(last);
-  return ReadAll<Digest>(dropped,
-                         [](const SqliteStatement& row) { return RowReader(row).Sha256(); });
 }
 
 absl::StatusOr<std::optional<Digest>> SqliteRunStore::OptimizerState(const RunId& id) const {

@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/sqlite/sqlite.h"
 #include "coordinator/storage/blob_store.h"
+#include "coordinator/storage/log_rows.h"
 #include "coordinator/storage/run_store.h"
 #include "coordinator/storage/state_database.h"
 
@@ -25,8 +28,11 @@ class SqliteRunStore final : public RunStore {
     std::filesystem::path blobs;  // The folder of large blobs; made when missing.
     // So many of a run's newest are kept, and what a release says is wanted; at least 1.
     int64_t keep_adapters = 3;
+    const Clock* clock = nullptr;  // Outlives the store. Null: the machine's.
+    std::string log_id = {};       // Of an audit log that begins. Empty: one drawn at random.
   };
 
+  // Where the database has no audit log yet, one begins, with the runs that are under way.
   // Errors as BlobStore::Open().
   static absl::StatusOr<std::unique_ptr<SqliteRunStore>> Open(std::shared_ptr<StateDatabase> state,
                                                               const Options& options);
@@ -54,14 +60,16 @@ class SqliteRunStore final : public RunStore {
   absl::StatusOr<Blob> GetBlob(const Digest& digest) const override;
 
  private:
-  SqliteRunStore(std::shared_ptr<StateDatabase> state, BlobStore blobs, int64_t keep_adapters)
+  SqliteRunStore(std::shared_ptr<StateDatabase> state, BlobStore blobs, const Options& options)
       : state_(std::move(state)),
         mutex_(state_->mutex),
         database_(state_->connection),
         blobs_(std::move(blobs)),
-        keep_adapters_(keep_adapters) {}
+        keep_adapters_(options.keep_adapters),
+        clock_(options.clock == nullptr ? machine_clock_ : *options.clock) {}
 
   absl::Status RemoveOrphans();
+  absl::Status BeginLog(const std::string& id);
 
   // A large blob's file, with files_mutex_ held and not mutex_; `draft` has it already,
   // or is null.
@@ -78,6 +86,11 @@ class SqliteRunStore final : public RunStore {
 
   absl::StatusOr<SqliteStatement> FindRun(std::string_view column) const;
 
+  static LogEvent StartOf(const RunRecord& run);
+  absl::Status LogOne(LogEvent event);
+  // That it was started, and the attempt that is open.
+  absl::Status LogWhereItIs(LogWriter& log, const RunId& id) const;
+
   // A blob's file whose transaction has failed, with files_mutex_ held.
   void RemoveUnlessNamed(const Digest& digest);
 
@@ -87,9 +100,12 @@ class SqliteRunStore final : public RunStore {
                         const std::optional<Digest>& optimizer_state);
   absl::Status InsertRelease(const RunId& id, const ReleaseRecord& record);
   absl::Status InsertContributions(const RunId& id, const NewRelease& release);
+  absl::Status LogRelease(const RunId& id, const NewRelease& release);
   absl::Status InsertEvaluation(const RunId& id, const EvaluationSummary& evaluation);
   absl::Status InsertIntoJournal(const RunId& id, std::string_view entry);
   absl::Status DropJournal(const RunId& id);
+  // ABORTED: it has ended.
+  absl::Status CheckIsUnderWay(const RunId& id) const;
   absl::Status PutClients(const RunId& id, const std::vector<ClientView>& clients);
   absl::StatusOr<std::vector<Digest>> DropOldAdapters(const RunId& id, const NewRelease& release);
   absl::StatusOr<std::optional<Digest>> OptimizerState(const RunId& id) const;
@@ -108,6 +124,8 @@ class SqliteRunStore final : public RunStore {
   std::mutex files_mutex_;
   BlobStore blobs_;
   const int64_t keep_adapters_;
+  const SystemClock machine_clock_ = {};
+  const Clock& clock_;
 };
 
 }  // namespace fedtune

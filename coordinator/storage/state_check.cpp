@@ -10,7 +10,9 @@
 #include "base/sqlite/page_checksum.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "coordinator/storage/audit_log_check.h"
 #include "coordinator/storage/columns.h"
+#include "coordinator/storage/log_rows.h"
 #include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 
@@ -112,7 +114,8 @@ class Inspection {
       Note(fmt::format("{}: {}", Database().string(), problem));
     }
     RETURN_IF_ERROR(CheckInlineBlobs(database));
-    return CheckReferences(database);
+    RETURN_IF_ERROR(CheckReferences(database));
+    return report_.schema < kFirstSchemaWithLog ? absl::OkStatus() : CheckLog(database);
   }
 
   absl::Status CheckBlobFiles(const SqliteDatabase& database) {
@@ -171,6 +174,19 @@ class Inspection {
       Note(fmt::format("{} refers to a blob {} that it does not have", Database().string(),
                        missing.Text(0)));
     }
+  }
+
+  absl::Status CheckLog(const SqliteDatabase& database) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> problems,
+                     ProblemsOfLog(database, [this](double fraction) {
+                       return Tell("checking the audit log", fraction);
+                     }));
+    for (const std::string& problem : problems) {
+      Note(fmt::format("{}: {}", Database().string(), problem));
+    }
+    ASSIGN_OR_RETURN(const uint64_t entries, SizeOfLog(database));
+    report_.log_entries = static_cast<int64_t>(entries);
+    return absl::OkStatus();
   }
 
   const path directory_;

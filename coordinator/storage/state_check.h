@@ -23,13 +23,14 @@ struct StateReport {
   int64_t schema = 0;
   int64_t runs = 0;
   int64_t blobs = 0;
+  int64_t log_entries = 0;  // Of the audit log.
   uint64_t bytes = 0;
   std::vector<std::string> problems;  // A line each: what is damaged, missing or dangling.
 };
 
 // Reads everything: each page of the database, its tables, indexes and references, and
-// each blob against its SHA-256. Changes nothing; a coordinator may run meanwhile, in
-// another process.
+// each blob against its SHA-256, the audit log against the hashes of its tree. Changes nothing; a
+// coordinator may run meanwhile, in another process.
 //
 // NOT_FOUND: there is no database. FAILED_PRECONDITION: a newer version of the program
 // wrote it. CANCELLED: by `progress`. UNAVAILABLE: as of SqliteDatabase::CheckIsStill().

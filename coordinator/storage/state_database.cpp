@@ -190,11 +190,31 @@ ALTER TABLE runs DROP COLUMN layout_json;
 ALTER TABLE runs DROP COLUMN base_model_json;
 )sql";
 
+constexpr std::string_view kAuditLog = R"sql(
+-- See coordinator/storage/log_rows.h. Rows are added, never changed or removed.
+CREATE TABLE log_entries (
+  place INTEGER PRIMARY KEY,  -- From 0.
+  leaf BLOB NOT NULL,         -- The hash of the bytes.
+  subject TEXT,               -- By which it is found; NULL: by its place only.
+  bytes BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX log_subjects ON log_entries (subject) WHERE subject IS NOT NULL;
+
+-- Of 2^level entries, those from place * 2^level on. Levels 8, 16, 24, ... only.
+CREATE TABLE log_subtrees (
+  level INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  PRIMARY KEY (level, place)
+) STRICT, WITHOUT ROWID;
+)sql";
+
 // Of kSteps.
 constexpr int64_t kFirstSchemaWithWriter = 3;
 
-constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable,
-                               kPauses,      kStops,        kBurntRounds, kRunTexts};
+constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable, kPauses,
+                               kStops,       kBurntRounds,  kRunTexts,    kAuditLog};
 
 // A release with a small adapter writes some 100 kB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

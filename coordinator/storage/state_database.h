@@ -34,6 +34,8 @@ inline constexpr std::string_view kSpoolName = "spool";
 // The newest schema that this program knows.
 int64_t NewestSchema();
 
+inline constexpr int64_t kFirstSchemaWithLog = 9;
+
 // Who wrote the database last. Two copies that name the same one differ in nothing but their
 // schema: none has been written since. The epoch alone does not say so, as it is counted anew
 // from where a restored copy has it.

@@ -17,6 +17,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -26,6 +27,7 @@ namespace {
 
 using std::filesystem::path;
 using ::testing::AnyOf;
+using testing::FakeClock;
 using testing::FaultVfs;
 using testing::HasCode;
 using testing::IsOk;
@@ -48,8 +50,10 @@ class Store {
     ASSIGN_OR_RETURN(state_,
                      OpenStateDatabase(directory_ / kDatabaseName,
                                        [this](const absl::Status& why) { ended_.push_back(why); }));
-    ASSIGN_OR_RETURN(runs_, SqliteRunStore::Open(
-                                state_, {.blobs = directory_ / kBlobsName, .keep_adapters = 1}));
+    ASSIGN_OR_RETURN(runs_, SqliteRunStore::Open(state_, {.blobs = directory_ / kBlobsName,
+                                                          .keep_adapters = 1,
+                                                          .clock = &clock_,
+                                                          .log_id = "11aa"}));
     return absl::OkStatus();
   }
 
@@ -92,6 +96,7 @@ class Store {
   }
 
   const path directory_;
+  const FakeClock clock_ = {};
   std::shared_ptr<StateDatabase> state_;
   std::unique_ptr<RunStore> runs_;
   std::vector<absl::Status> ended_;

@@ -1,0 +1,147 @@
+-- A database as schema 8 had it: all tables, with rows in each.
+PRAGMA foreign_keys = OFF;
+BEGIN TRANSACTION;
+CREATE TABLE blobs (
+  sha256 BLOB PRIMARY KEY,
+  content BLOB  -- NULL: in the folder of blobs.
+) STRICT;
+INSERT INTO "blobs" VALUES(X'C554751701B46294C21C5A7590EDFFFAEA546570E344C09021C6D2CDD485E1F7',X'696E697469616C2061646170746572');
+INSERT INTO "blobs" VALUES(X'F9598DCE84B12657A8CD5811BCB0E3E1BD7E734F2F1F36FF63D90BE5E924B6D1',X'61646170746572206F6620726F756E642030');
+INSERT INTO "blobs" VALUES(X'E44835154A382AF47A76618830D1F5147E7E3CFF9709BD5D0CE1FF812752B25D',X'61646170746572206F6620726F756E642031');
+INSERT INTO "blobs" VALUES(X'04135297E34A5F7819519F167061BAD916DF33040FAA3A57AFECD9CE7752BFAD',X'6F7074696D697A6572207374617465');
+CREATE TABLE clients (
+  institution TEXT PRIMARY KEY,
+  last_seen_ms INTEGER NOT NULL,
+  certificate_expires_ms INTEGER NOT NULL,
+  version TEXT NOT NULL,
+  device_kind TEXT NOT NULL,
+  device_name TEXT NOT NULL,
+  memory_bytes INTEGER NOT NULL,
+  threads INTEGER NOT NULL,
+  example_count INTEGER NOT NULL
+) STRICT;
+INSERT INTO "clients" VALUES('ada',1800000000000,1900000000000,'1.0','cpu','Xeon',8000000000,8,100);
+CREATE TABLE contributions (
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  round INTEGER NOT NULL,
+  institution TEXT NOT NULL,
+  sha256 BLOB NOT NULL,
+  weight INTEGER NOT NULL,
+  example_count INTEGER NOT NULL,
+  training_loss REAL NOT NULL,
+  steps INTEGER NOT NULL,
+  token_count INTEGER NOT NULL,
+  training_seconds REAL NOT NULL,
+  before_loss REAL,
+  before_accuracy REAL,
+  before_example_count INTEGER,
+  after_loss REAL,
+  after_accuracy REAL,
+  after_example_count INTEGER,
+  PRIMARY KEY (run_id, round, institution)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "contributions" VALUES('run-0001',0,'ada',X'66CDF9E90DE64E2ACAA12CC027BF54C8D3D631540E385B407DBD15C5DCD796F8',100,100,1.5,10,1000,2.5,2.0,0.25,20,1.75,0.5,20);
+INSERT INTO "contributions" VALUES('run-0001',0,'bea',X'3E146FABBD8A0E650116A466583C6B5FC9C6E540BC99A12F7C1183BBEC8A8243',200,200,1.5,10,2000,3.5,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE evaluations (
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  round INTEGER NOT NULL,
+  loss REAL NOT NULL,
+  accuracy REAL,
+  example_count INTEGER NOT NULL,
+  PRIMARY KEY (run_id, round)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "evaluations" VALUES('run-0001',0,2.0,0.25,20);
+INSERT INTO "evaluations" VALUES('run-0001',2,1.0,NULL,20);
+CREATE TABLE models (
+  name TEXT PRIMARY KEY,
+  digest TEXT NOT NULL,
+  base_model_json TEXT NOT NULL,
+  added_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO "models" VALUES('tiny','sha256:abababababababababababababababababababababababababababababababab','{"model": 1}',1800000000000);
+CREATE TABLE releases (
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  contributions INTEGER NOT NULL,
+  example_count INTEGER NOT NULL,
+  training_loss REAL NOT NULL,
+  adapter BLOB NOT NULL,
+  adapter_kept INTEGER NOT NULL,
+  started_at_ms INTEGER NOT NULL,
+  ended_at_ms INTEGER NOT NULL, burnt TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (run_id, round)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "releases" VALUES('run-0001',0,1,2,300,1.5,X'F9598DCE84B12657A8CD5811BCB0E3E1BD7E734F2F1F36FF63D90BE5E924B6D1',1,1800000001000,1800000050000,'');
+INSERT INTO "releases" VALUES('run-0001',1,2,1,150,1.25,X'E44835154A382AF47A76618830D1F5147E7E3CFF9709BD5D0CE1FF812752B25D',1,1800000051000,1800000100000,'');
+INSERT INTO "releases" VALUES('run-0002',0,1,2,300,1.5,X'F9598DCE84B12657A8CD5811BCB0E3E1BD7E734F2F1F36FF63D90BE5E924B6D1',1,1800000201000,1800000250000,'');
+CREATE TABLE round_journal (
+  sequence INTEGER PRIMARY KEY,
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  entry BLOB NOT NULL
+) STRICT;
+INSERT INTO "round_journal" VALUES(1,'run-0002',X'616E20656E747279');
+CREATE TABLE routing (
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  round INTEGER NOT NULL,
+  experts INTEGER NOT NULL,  -- Of a layer.
+  tokens BLOB NOT NULL,      -- Little-endian 64-bit integers, expert by expert, layer by layer.
+  PRIMARY KEY (run_id, round)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "routing" VALUES('run-0001',1,2,X'07000000000000000300000000000000');
+CREATE TABLE run_clients (
+  run_id TEXT NOT NULL REFERENCES runs (id),
+  institution TEXT NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  accepted INTEGER NOT NULL,
+  example_count INTEGER NOT NULL,
+  PRIMARY KEY (run_id, institution)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "run_clients" VALUES('run-0001','ada','done','',1,100);
+INSERT INTO "run_clients" VALUES('run-0001','bea','declined','too large',0,0);
+CREATE TABLE run_texts (
+  run_id TEXT PRIMARY KEY REFERENCES runs (id),
+  layout_json TEXT NOT NULL,
+  base_model_json TEXT NOT NULL
+) STRICT;
+INSERT INTO "run_texts" VALUES('run-0001','{"layout": 1}','{"model": 1}');
+INSERT INTO "run_texts" VALUES('run-0002','{"layout": 2}','{"model": 1}');
+CREATE TABLE runs (
+  id TEXT PRIMARY KEY,
+  request_id TEXT NOT NULL UNIQUE,
+  plan_name TEXT NOT NULL,
+  plan_toml TEXT NOT NULL,
+  base_model TEXT NOT NULL,
+  base_digest TEXT NOT NULL,
+  started_by TEXT NOT NULL,
+  round_count INTEGER NOT NULL,
+  started_at_ms INTEGER NOT NULL,
+  initial_adapter BLOB NOT NULL,  -- SHA-256, as every digest here.
+  adapter_bytes INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  ended_at_ms INTEGER,
+  rounds_done INTEGER NOT NULL,
+  attempts_opened INTEGER NOT NULL,
+  adapter BLOB NOT NULL,
+  optimizer_state BLOB,
+  bytes_received INTEGER NOT NULL,
+  bytes_sent INTEGER NOT NULL
+, pause TEXT, stop TEXT) STRICT;
+INSERT INTO "runs" VALUES('run-0001','request-1','icd10','name = "icd10"
+','tiny','sha256:abababababababababababababababababababababababababababababababab','grace',2,1800000000123,X'C554751701B46294C21C5A7590EDFFFAEA546570E344C09021C6D2CDD485E1F7',15,'finished','all rounds are done',1800000100456,2,0,X'E44835154A382AF47A76618830D1F5147E7E3CFF9709BD5D0CE1FF812752B25D',NULL,1234,5678,NULL,NULL);
+INSERT INTO "runs" VALUES('run-0002','request-2','icd10 again','name = "icd10 again"
+','tiny','sha256:abababababababababababababababababababababababababababababababab','ada',5,1800000200123,X'C554751701B46294C21C5A7590EDFFFAEA546570E344C09021C6D2CDD485E1F7',15,'running','',NULL,1,2,X'F9598DCE84B12657A8CD5811BCB0E3E1BD7E734F2F1F36FF63D90BE5E924B6D1',X'04135297E34A5F7819519F167061BAD916DF33040FAA3A57AFECD9CE7752BFAD',10,20,NULL,NULL);
+CREATE TABLE writer (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  epoch INTEGER NOT NULL,
+  pid INTEGER NOT NULL,
+  host TEXT NOT NULL,
+  since_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO "writer" VALUES(1,7,4321,'coordinator-1',1800000300123);
+CREATE INDEX kept_adapters ON releases (adapter) WHERE adapter_kept;
+CREATE INDEX round_journal_runs ON round_journal (run_id);
+COMMIT;
+PRAGMA user_version = 8;
