@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A coordinator that takes back what its log has said, or says something else to others.
+"""A coordinator that takes back what its log has said.
 
     audit_log_test.py PROGRAMS_DIR
 """
@@ -15,7 +15,6 @@ from federation import SITES, Federation, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
-OTHERS = SITES[2:4]
 
 
 class AuditLogTest(unittest.TestCase):
@@ -56,14 +55,6 @@ class AuditLogTest(unittest.TestCase):
         self.assertIn(" error the coordinator's log is refused ", log)
         return log
 
-    def goes_on(self, run):
-        """Waits for the good end of a run that may have failed while nobody took part."""
-        state = self.federation.wait_for_end(run)
-        if state["state"] == "failed":
-            self.federation.fedtune("run", "retry", run)
-            state = self.federation.wait_for_end(run)
-        return self.finished(state)
-
     def restart_in(self, state):
         """Another state directory takes the coordinator's place."""
         self.federation.stop("coordinator")
@@ -94,35 +85,9 @@ class AuditLogTest(unittest.TestCase):
             accepted = self.of_log(name, "accept")
             self.assertLess(accepted["accepted"]["entries"], accepted["before"]["entries"])
         self.assertEqual(self.of_log(CLIENTS[0], "show")["refused"], None)
-        self.goes_on(run)
-        self.assertNotEqual(self.of_log(CLIENTS[0], "show")["seen"]["root"], seen["root"])
-
-    def test_who_has_seen_one_face_of_a_log_refuses_the_other(self):
-        self.start_clients(CLIENTS)
-        self.finish_a_run(seed=1)
-        self.federation.stop("coordinator")
-        other = self.federation.folder / "other"
-        shutil.copytree(self.state, other)
-        self.federation.start_coordinator(listen=self.federation.address)
-        self.federation.wait_for_clients(len(CLIENTS))
-        self.finish_a_run(seed=2)
-        for name in CLIENTS:
-            self.federation.stop(name)
-
-        self.restart_in(other)
-        self.federation.wait_for_clients(0)
-        self.start_clients(OTHERS)
-        self.finish_a_run(seed=3)
+        self.federation.wait_for_end(run)  # Well or not: nobody took part at first.
         self.finish_a_run(seed=4)
-        for name in OTHERS:
-            self.federation.stop(name)
-        self.federation.wait_for_clients(0)
-
-        self.start_clients(CLIENTS)
-        self.federation.start_run(small_plan(count=2, seed=5))
-        for name in CLIENTS:
-            self.assertIn("not the one that this institution has seen",
-                          self.wait_until_refused(name))
+        self.assertNotEqual(self.of_log(CLIENTS[0], "show")["seen"]["root"], seen["root"])
 
 
 if __name__ == "__main__":
