@@ -38,7 +38,7 @@ SignedCheckpoint CheckpointSigner::Sign(const LogHead& head) {
   const std::lock_guard lock(mutex_);
   TakeUpRenewed();
   if (last_.has_value() && last_->first == head) return last_->second;
-  const Checkpoint checkpoint = {.federation = signing_.federation, .head = head};
+  const LogCheckpoint checkpoint = {.federation = signing_.federation, .head = head};
   last_.emplace(head, SignedCheckpoint{.note = SignCheckpoint(checkpoint, signing_.key),
                                        .certificate_pem = signing_.certificate_pem});
   return last_->second;

@@ -32,7 +32,7 @@ class CheckpointSignerTest : public ::testing::Test {
     if (what != "key") std::filesystem::rename(renewed.certificate, files_.certificate);
   }
 
-  absl::StatusOr<Checkpoint> Verify(const SignedCheckpoint& signed_checkpoint) const {
+  absl::StatusOr<LogCheckpoint> Verify(const SignedCheckpoint& signed_checkpoint) const {
     return VerifyCheckpoint(signed_checkpoint, federation_.authority_pem());
   }
 
@@ -46,7 +46,7 @@ class CheckpointSignerTest : public ::testing::Test {
 TEST_F(CheckpointSignerTest, SignsForItsFederation) {
   auto signer = CheckpointSigner::Open(files_, kReload, clock_);
   ASSERT_THAT(signer, IsOk()) << signer.status();
-  EXPECT_EQ(*Verify(signer->Sign(Head(7))), (Checkpoint{.federation = "north", .head = Head(7)}));
+  EXPECT_EQ(*Verify(signer->Sign(Head(7))), (LogCheckpoint{.federation = "north", .head = Head(7)}));
 }
 
 TEST_F(CheckpointSignerTest, SignsOneHeadOnce) {

@@ -41,14 +41,14 @@ OF_STRAGGLERS = ["round-closing-push"]
 # Calls that fail once, as on a full disk, all in one run.
 FAILING = ["journal-open-before@2", "spool-create", "release-commit@4"]
 SECURE_FAILING = ["journal-append-before@4", "spool-write@5", "spool-sync@7", "clients-save-before"]
-CLIENT_FAILING = ["file-sync@2", "file-rename@7"]
+CLIENT_FAILING = ["file-sync@3", "file-rename@7"]
 CLIENT_SECURE_FAILING = ["session-begin-before@2", "session-append-before@9",
                          "session-close-before@3"]
 
 # Of a client.
-CLIENT = ["reply-send", "checkpoint-store-before", "checkpoint-store-after", "file-sync",
-          "file-rename", "file-renamed", "result-store-before", "result-store-after",
-          "upload-chunk", "upload-taken"]
+CLIENT = ["seen-log-before", "seen-log-after", "reply-send", "checkpoint-store-before",
+          "checkpoint-store-after", "file-sync", "file-rename", "file-renamed",
+          "result-store-before", "result-store-after", "upload-chunk", "upload-taken"]
 CLIENT_LARGE = ["upload-chunk@4"]
 CLIENT_SECURE = ["session-begin-before", "session-begin-after", "session-append-before",
                  "session-append-after", "session-append-before@3", "session-append-after@4",
