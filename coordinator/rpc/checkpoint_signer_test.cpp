@@ -46,7 +46,8 @@ class CheckpointSignerTest : public ::testing::Test {
 TEST_F(CheckpointSignerTest, SignsForItsFederation) {
   auto signer = CheckpointSigner::Open(files_, kReload, clock_);
   ASSERT_THAT(signer, IsOk()) << signer.status();
-  EXPECT_EQ(*Verify(signer->Sign(Head(7))), (LogCheckpoint{.federation = "north", .head = Head(7)}));
+  EXPECT_EQ(*Verify(signer->Sign(Head(7))),
+            (LogCheckpoint{.federation = "north", .head = Head(7)}));
 }
 
 TEST_F(CheckpointSignerTest, SignsOneHeadOnce) {
