@@ -53,7 +53,7 @@ class LogAnswersTest : public ServerTest {
 
   // What the coordinator proves to the client, which has seen so much.
   absl::StatusOr<ProvenEntry> Prove(FakeClient& client, v1::ProveLogRequest request,
-                                    const std::optional<Checkpoint>& seen) const {
+                                    const std::optional<LogCheckpoint>& seen) const {
     request.set_seen_size(seen.has_value() ? seen->head.size : 0);
     v1::ProveLogResponse response;
     EXPECT_THAT(Ask(client, request, response), IsGrpcOk());
@@ -71,7 +71,7 @@ class LogAnswersTest : public ServerTest {
 
   struct Read {
     grpc::Status status;
-    std::optional<Checkpoint> checkpoint;
+    std::optional<LogCheckpoint> checkpoint;
     std::vector<std::string> entries;
     int parts = 0;
   };
@@ -125,7 +125,7 @@ TEST_F(LogAnswersTest, AClientLearnsThatItsAttemptIsInALogThatHasOnlyGrown) {
   const auto ada = ConnectClient("ada");
   const v1::RunStatus run = StartRun(1, 1);
   ada->Join(100);
-  const Checkpoint seen = Prove(*ada, StartOf(run.run_id()), std::nullopt)->checkpoint;
+  const LogCheckpoint seen = Prove(*ada, StartOf(run.run_id()), std::nullopt)->checkpoint;
   const v1::RoundAssignment work = ada->Receive().round_assignment();
   v1::ProveLogRequest opening = StartOf(run.run_id());
   opening.set_round(work.round());
@@ -170,7 +170,7 @@ TEST_F(LogAnswersTest, WhatIsNotInTheLogIsNotFound) {
 TEST_F(LogAnswersTest, ALogThatWasRolledBackIsShownAsItIs) {
   const auto ada = ConnectClient("ada");
   const v1::RunStatus run = StartRun(1, 1);
-  const Checkpoint seen = {.federation = "north", .head = {.size = UINT64_MAX, .root = {}}};
+  const LogCheckpoint seen = {.federation = "north", .head = {.size = UINT64_MAX, .root = {}}};
   EXPECT_THAT(Prove(*ada, StartOf(run.run_id()), seen),
               HasCode(absl::StatusCode::kFailedPrecondition));
 }
