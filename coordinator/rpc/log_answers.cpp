@@ -27,8 +27,9 @@ v1::LogCheckpoint ToMessage(SignedCheckpoint checkpoint) {
 // Deletes itself.
 class LogStream final : public grpc::ServerWriteReactor<v1::LogPart> {
  public:
-  LogStream(const AuditLog& log, uint64_t from, uint64_t end, v1::LogCheckpoint checkpoint)
-      : log_(log), next_(from), end_(end) {
+  LogStream(const AuditLog& log, uint64_t from, uint64_t end, v1::LogCheckpoint checkpoint,
+            std::function<absl::Status()> may_go_on)
+      : log_(log), may_go_on_(std::move(may_go_on)), next_(from), end_(end) {
     *part_.mutable_checkpoint() = std::move(checkpoint);
     WriteNext();
   }
@@ -37,6 +38,8 @@ class LogStream final : public grpc::ServerWriteReactor<v1::LogPart> {
   void OnWriteDone(bool ok) override {
     if (!ok) return Finish(grpc::Status::CANCELLED);
     if (next_ == end_) return Finish(grpc::Status::OK);
+    const absl::Status may = may_go_on_();
+    if (!may.ok()) return Finish(ToGrpcStatus(may));
     part_.Clear();
     WriteNext();
   }
@@ -53,6 +56,7 @@ class LogStream final : public grpc::ServerWriteReactor<v1::LogPart> {
   }
 
   const AuditLog& log_;
+  const std::function<absl::Status()> may_go_on_;
   uint64_t next_;
   const uint64_t end_;
   v1::LogPart part_;
@@ -75,7 +79,8 @@ absl::StatusOr<v1::ProveLogResponse> LogAnswers::Prove(const v1::ProveLogRequest
   return response;
 }
 
-grpc::ServerWriteReactor<v1::LogPart>* LogAnswers::Read(uint64_t from) const {
+grpc::ServerWriteReactor<v1::LogPart>* LogAnswers::Read(
+    uint64_t from, std::function<absl::Status()> may_go_on) const {
   using Refused = RefusedCall<grpc::ServerWriteReactor<v1::LogPart>>;
   const absl::StatusOr<LogHead> head = log_.Head();
   if (!head.ok()) return new Refused(head.status());
@@ -83,7 +88,8 @@ grpc::ServerWriteReactor<v1::LogPart>* LogAnswers::Read(uint64_t from) const {
     return new Refused(absl::OutOfRangeError(
         fmt::format("the log has {} entries, none from {} on", head->size, from)));
   }
-  return new LogStream(log_, from, head->size, ToMessage(signer_.Sign(*head)));
+  return new LogStream(log_, from, head->size, ToMessage(signer_.Sign(*head)),
+                       std::move(may_go_on));
 }
 
 }  // namespace fedtune

@@ -190,6 +190,18 @@ TEST_F(AuditLogTest, EachChangeOfARunHasItsEntries) {
               ElementsAre(LogEvent(RunReopened{.run = kRun.value})));
 }
 
+TEST_F(AuditLogTest, ARunThatEndedBeforeTheLogBeganIsStartedInItBeforeItIsReopened) {
+  ASSERT_THAT(Insert(), IsOk());
+  ASSERT_THAT(End(RunState::kFailed, "no quorum"), IsOk());
+  const LogEvent start = Events().at(1);
+  ASSERT_THAT(state_->connection.Execute("DELETE FROM log_entries"), IsOk());
+  Open();
+  EXPECT_THAT(Events(), ElementsAre(LogEvent(LogBegun{.id = "11aa"})));
+  ASSERT_THAT(store_->Reopen(kRun, "entry"), IsOk());
+  EXPECT_THAT(Events(), ElementsAre(LogEvent(LogBegun{.id = "11aa"}), start,
+                                    LogEvent(RunReopened{.run = kRun.value})));
+}
+
 TEST_F(AuditLogTest, ABurntRoundIsReleasedWithItsReason) {
   ASSERT_THAT(Insert(), IsOk());
   ASSERT_THAT(SaveRelease(0, {}, "too few clients agreed"), IsOk());

@@ -186,8 +186,8 @@ class RunStore {
   // it needs to go on, but for its journal.
   virtual absl::Status End(const RunId& id, const RunEnding& ending) = 0;
 
-  // A run that failed or was stopped is under way again, and neither paused nor to stop.
-  // Its journal has this entry until an attempt is opened.
+  // A run that failed or was stopped is under way again, and neither paused nor to stop; who
+  // declined is asked again. Its journal has this entry until an attempt is opened.
   //
   // ABORTED: the run is missing, or has not ended in this way.
   virtual absl::Status Reopen(const RunId& id, std::string_view entry) = 0;

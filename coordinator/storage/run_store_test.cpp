@@ -236,6 +236,20 @@ TEST_P(RunStoreTest, KnowsThatARunIsToStopAndWhy) {
   EXPECT_EQ(store_->Get(run_.id)->stop, std::nullopt);
 }
 
+TEST_P(RunStoreTest, WhoDeclinedARunIsAskedAgainWhenItIsTriedAgain) {
+  ASSERT_THAT(InsertRun(), IsOk());
+  ClientView charite;
+  charite.institution = {"charite"};
+  charite.state = ClientStanding::kDeclined;
+  charite.reason = "the log was rolled back";
+  ASSERT_THAT(store_->SaveClients(run_.id, {charite}), IsOk());
+  ASSERT_THAT(End(RunState::kFailed), IsOk());
+  EXPECT_EQ(store_->Clients(run_.id)->front().state, ClientStanding::kDeclined);
+  ASSERT_THAT(store_->Reopen(run_.id, "tried again"), IsOk());
+  EXPECT_EQ(store_->Clients(run_.id)->front().state, ClientStanding::kInvited);
+  EXPECT_EQ(store_->Clients(run_.id)->front().reason, "");
+}
+
 TEST_P(RunStoreTest, OfARunThatHasEndedNoStopIsKept) {
   ASSERT_THAT(InsertRun(), IsOk());
   ASSERT_THAT(End(RunState::kFailed), IsOk());

@@ -142,9 +142,13 @@ absl::Status SqliteRunStore::Reopen(const RunId& id, std::string_view entry) {
   if (database_.ChangedRows() != 1) {
     return absl::AbortedError(fmt::format("{} has neither failed nor been stopped", id.value));
   }
+  RETURN_IF_ERROR(
+      database_.Run("UPDATE run_clients SET state = 'invited', reason = '' "
+                    "WHERE run_id = ? AND state = 'declined'",
+                    id.value));
   RETURN_IF_ERROR(DropJournal(id));
   RETURN_IF_ERROR(InsertIntoJournal(id, entry));
-  RETURN_IF_ERROR(LogOne(RunReopened{.run = id.value}));
+  RETURN_IF_ERROR(LogReopening(id));
   return std::move(transaction).Commit();
 }
 

@@ -51,6 +51,15 @@ absl::Status SqliteRunStore::BeginLog(const std::string& id) {
   return std::move(transaction).Commit();
 }
 
+absl::Status SqliteRunStore::LogReopening(const RunId& id) {
+  ASSIGN_OR_RETURN(LogWriter log, LogWriter::Begin(database_, clock_.Now()));
+  ASSIGN_OR_RETURN(SqliteStatement start,
+                   database_.Prepare("SELECT 1 FROM log_entries WHERE subject = ?"));
+  ASSIGN_OR_RETURN(const bool is_known, start.Bind(SubjectOfStart(id.value)).Step());
+  if (!is_known) RETURN_IF_ERROR(LogWhereItIs(log, id));
+  return log.Append(RunReopened{.run = id.value});
+}
+
 absl::Status SqliteRunStore::LogWhereItIs(LogWriter& log, const RunId& id) const {
   ASSIGN_OR_RETURN(SqliteStatement row, FindRun("id"));
   RETURN_IF_ERROR(row.Bind(id.value).Step().status());

@@ -88,6 +88,8 @@ class SqliteRunStore final : public RunStore {
 
   static LogEvent StartOf(const RunRecord& run);
   absl::Status LogOne(LogEvent event);
+  // Behind where it is, if it had ended before the log began.
+  absl::Status LogReopening(const RunId& id);
   // That it was started, and the attempt that is open.
   absl::Status LogWhereItIs(LogWriter& log, const RunId& id) const;
 

@@ -254,6 +254,20 @@ threads = 1
         except FileNotFoundError:
             return False  # Gone between two looks.
 
+    def of_log(self, name, command):
+        """What `fedtune-client log` says at an institution."""
+        config = self.folder / name / "client.toml"
+        return json.loads(self.run("fedtune-client", "log", command, "--config", config,
+                                   "--json").stdout)
+
+    def accept_restored_log(self, names):
+        """What each institution does when the coordinator was restored: its client refuses the
+        log, and somebody accepts it."""
+        for name in names:
+            self.wait_until(f"{name} refuses", lambda name=name: (
+                self.of_log(name, "show")["refused"]))
+            self.of_log(name, "accept")
+
     # ---- Waiting ----
 
     def wait_until(self, what, condition):

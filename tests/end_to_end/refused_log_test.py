@@ -5,7 +5,6 @@
     refused_log_test.py PROGRAMS_DIR
 """
 
-import json
 import shutil
 import sys
 import tempfile
@@ -41,16 +40,10 @@ class RefusedLogTest(unittest.TestCase):
         self.assertEqual([r["contributions"] for r in state["rounds"]][-1], 2)
         return state
 
-    def of_log(self, name, command):
-        """What `fedtune-client log` says at an institution."""
-        config = self.federation.folder / name / "client.toml"
-        return json.loads(self.federation.run("fedtune-client", "log", command, "--config",
-                                              config, "--json").stdout)
-
     def wait_until_refused(self, name):
         """Waits until it refuses the log, and returns why, as its log lines have it."""
         self.federation.wait_until(
-            f"{name} refuses", lambda: self.of_log(name, "show")["refused"])
+            f"{name} refuses", lambda: self.federation.of_log(name, "show")["refused"])
         log = self.federation.log(name)
         self.assertIn(" error the coordinator's log is refused ", log)
         return log
@@ -69,7 +62,7 @@ class RefusedLogTest(unittest.TestCase):
             "fedtune-coordinator", "backup", "--state-dir", self.state, "--backup-dir",
             self.federation.folder / "backups").stdout.strip()
         self.finish_a_run(seed=2)
-        seen = self.of_log(CLIENTS[0], "show")["seen"]
+        seen = self.federation.of_log(CLIENTS[0], "show")["seen"]
         restored = self.federation.folder / "restored"
         self.federation.run("fedtune-coordinator", "restore", "--from", backup, "--state-dir",
                             restored)
@@ -82,12 +75,12 @@ class RefusedLogTest(unittest.TestCase):
             self.assertIn("was rolled back: it had ", self.wait_until_refused(name))
         self.assertEqual(self.federation.run_state(run)["rounds_done"], 0)
         for name in CLIENTS:
-            accepted = self.of_log(name, "accept")
+            accepted = self.federation.of_log(name, "accept")
             self.assertLess(accepted["accepted"]["entries"], accepted["before"]["entries"])
-        self.assertEqual(self.of_log(CLIENTS[0], "show")["refused"], None)
+        self.assertEqual(self.federation.of_log(CLIENTS[0], "show")["refused"], None)
         self.federation.wait_for_end(run)  # Well or not: nobody took part at first.
         self.finish_a_run(seed=4)
-        self.assertNotEqual(self.of_log(CLIENTS[0], "show")["seen"]["root"], seen["root"])
+        self.assertNotEqual(self.federation.of_log(CLIENTS[0], "show")["seen"]["root"], seen["root"])
 
 
 if __name__ == "__main__":

@@ -276,6 +276,10 @@ class SecureTest(unittest.TestCase):
         self.federation.run("fedtune-coordinator", "restore", "--from", backup,
                             "--state-dir", state)
         self.federation.start_coordinator(listen=self.federation.address)
+        failed = self.federation.wait_for_end(run)
+        self.assertIn("the coordinator's log was rolled back", failed["reason"])
+        self.federation.accept_restored_log(NAMES)
+        self.federation.fedtune("run", "retry", run)
         ended = self.federation.wait_for_end(run)
         self.assertEqual(ended["state"], "finished", ended["reason"])
         burnt = [r["round"] for r in ended["rounds"] if "burnt" in r]

@@ -162,6 +162,11 @@ absl::Status MemoryRunStore::Reopen(const RunId& id, std::string_view entry) {
   run.reason.clear();
   run.ended_at.reset();
   run.stop.reset();
+  for (ClientView& client : found->second.clients) {
+    if (client.state != ClientStanding::kDeclined) continue;
+    client.state = ClientStanding::kInvited;
+    client.reason.clear();
+  }
   found->second.journal = {std::string(entry)};
   return absl::OkStatus();
 }
