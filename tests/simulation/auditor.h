@@ -40,7 +40,8 @@ namespace fedtune::simulation {
 //       thing one way; no key and no mask serves twice; the coordinator names one set
 //   I8  every attempt ends within its deadlines and 30 s, the run with a reason
 //
-// Not here: I6 and I7, as there is no privacy ledger and no log of state changes.
+// Not here: I6, as there is no privacy ledger, and I7, as the store in memory keeps no log of
+// changes (audit_log_test).
 class Auditor {
  public:
   // `schedule` must outlive it.
