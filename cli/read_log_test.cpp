@@ -67,6 +67,7 @@ class ReadLogTest : public ::testing::Test {
                                         .certificate = files.certificate,
                                         .key = files.key,
                                         .authority = files.authority,
+                                        .revocation_list = {},
                                         .models = {}});
   }
 
