@@ -142,7 +142,7 @@ class TutorialTest(unittest.TestCase):
 
     def test_every_command_works_when_pasted(self):
         (build, authority, hub, hospitals, roster, administrator, run, model, verification,
-         end) = blocks()
+         log, end) = blocks()
         self.paste(build)
         self.paste(authority)
         self.paste(hub)
@@ -167,6 +167,9 @@ class TutorialTest(unittest.TestCase):
         printed = self.paste(verification)
         self.assertRegex(printed, r"/adapter is the adapter of run-\w+ after round 100, its last")
         self.assertRegex(printed, r"/model is icd-moe with the adapter of run-\w+ after round 100")
+        printed = self.paste(log)
+        self.assertRegex(printed, r"run-\w+ finished")
+        self.assertRegex(printed, r"run\.json: 100 of 100 rounds of run-\w+ are in the log, and agree")
         self.assertEqual(len(self.processes()), HOSPITALS + 1)
         self.paste(end)
         self.wait_for("the end of all processes", lambda: not self.processes())
