@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/storage/log_rows.h"
+#include "coordinator/storage/state_database.h"
+#include "fmt/format.h"
 #include "privacy/audit/log_proof.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/merkle_tree.h"
@@ -173,6 +176,25 @@ TEST_F(LogAnswersTest, ALogThatWasRolledBackIsShownAsItIs) {
   const LogCheckpoint seen = {.federation = "north", .head = {.size = UINT64_MAX, .root = {}}};
   EXPECT_THAT(Prove(*ada, StartOf(run.run_id()), seen),
               HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(LogAnswersTest, ALongLogComesInParts) {
+  server_.reset();
+  {
+    const auto state = *OpenStateDatabase(directory_.path() / "state" / std::string(kDatabaseName));
+    SqliteTransaction transaction = *SqliteTransaction::Begin(state->connection);
+    LogWriter log = *LogWriter::Begin(state->connection, clock_.Now());
+    for (int i = 0; i < 5000; ++i) {
+      ASSERT_THAT(log.Append(RunResumed{.run = fmt::format("run-{:04}", i)}), IsOk());
+    }
+    ASSERT_THAT(std::move(transaction).Commit(), IsOk());
+  }
+  StartServer();
+  const Read all = ReadLog(0);
+  EXPECT_THAT(all.status, IsGrpcOk());
+  EXPECT_GT(all.parts, 1);
+  EXPECT_EQ(all.entries.size(), all.checkpoint->head.size);
+  EXPECT_EQ(all.checkpoint->head.root, RootOf(all.entries));
 }
 
 TEST_F(LogAnswersTest, AnAdministratorReadsTheLogFromAnEntryOn) {
