@@ -157,7 +157,10 @@ absl::Status ContributionUpload::Begin(const v1::ContributionHeader& message) {
   return absl::OkStatus();
 }
 
+// A call that has finished meanwhile, as when a certificate is revoked, has sent its metadata.
 void ContributionUpload::TellReceived(uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (finished_) return;
   context_.AddInitialMetadata(kReceivedBytes, fmt::format("{}", bytes));
   StartSendInitialMetadata();
 }

@@ -29,7 +29,7 @@ class RevocationTest : public ServerTest {
                                  .credentials = credentials_,
                                  .state_directory = directory_.path() / "state",
                                  .revocation_list = list_file_,
-                                 .revocation_interval = absl::Milliseconds(10)},
+                                 .revocation_interval = absl::Milliseconds(500)},
                                 clock_, kept_log_);
     if (server.ok()) server_ = *std::move(server);
     return server.status();

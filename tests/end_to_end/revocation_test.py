@@ -52,7 +52,7 @@ class RevocationTest(unittest.TestCase):
     def test_a_client_that_is_revoked_in_a_run_is_out_within_a_minute(self):
         self.begin()
         federation = self.federation
-        run = federation.start_run(small_plan(count=4, steps=60, quorum=1, deadline_s=20))
+        run = federation.start_run(small_plan(count=1000, steps=60, quorum=1, deadline_s=20))
         federation.wait_until("training", lambda: federation.has_trained(STOLEN))
         advice = self.revoke("--role", "client", "--name", STOLEN)
         begun = time.monotonic()
@@ -64,12 +64,12 @@ class RevocationTest(unittest.TestCase):
         self.assertLess(took, 60)
         self.assertRegex(federation.log("coordinator"),
                          f'calls of a revoked certificate end whose="client {STOLEN} of')
-        state = federation.wait_for_end(run)
-        self.assertEqual(state["state"], "finished", state["reason"])
-        self.assertEqual(state["rounds"][-1]["contributions"], 1)
+        federation.wait_until("a round without it", lambda: 1 in [
+            one["contributions"] for one in federation.run_state(run)["rounds"]])
         connected = {one["institution"]: one["connected"] for one in federation.clients()}
         self.assertEqual(connected, {STAYS: True, STOLEN: False})
-        self.assertIn("a revoked certificate is shown", federation.log("coordinator"))
+        federation.wait_until("its next attempt", lambda: (
+            "a revoked certificate is shown" in federation.log("coordinator")))
 
     def test_a_new_key_of_the_same_member_is_let_in_again(self):
         self.begin()
