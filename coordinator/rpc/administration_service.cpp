@@ -205,12 +205,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* AdministrationService::FetchBlob(
 grpc::ServerWriteReactor<v1::LogPart>* AdministrationService::ReadLog(
     Context* context, const v1::ReadLogRequest* request) {
   using Refused = RefusedCall<grpc::ServerWriteReactor<v1::LogPart>>;
-  const auto check = [&callers = parts_.callers, context] {
-    return callers.Check(*context, "/fedtune.v1.Administration/ReadLog").status();
-  };
-  const absl::Status may = check();
-  if (!may.ok()) return new Refused(may);
-  return parts_.log.Read(request->from(), check);
+  const auto caller = parts_.callers.Check(*context, "/fedtune.v1.Administration/ReadLog");
+  if (!caller.ok()) return new Refused(caller.status());
+  return parts_.log.Read(request->from(), *context,
+                         [&](const auto& stream) { parts_.callers.Watch(*caller, stream); });
 }
 
 }  // namespace fedtune

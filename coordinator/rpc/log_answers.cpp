@@ -24,43 +24,21 @@ v1::LogCheckpoint ToMessage(SignedCheckpoint checkpoint) {
   return message;
 }
 
-// Deletes itself.
-class LogStream final : public grpc::ServerWriteReactor<v1::LogPart> {
- public:
-  LogStream(const AuditLog& log, uint64_t from, uint64_t end, v1::LogCheckpoint checkpoint,
-            std::function<absl::Status()> may_go_on)
-      : log_(log), may_go_on_(std::move(may_go_on)), next_(from), end_(end) {
-    *part_.mutable_checkpoint() = std::move(checkpoint);
-    WriteNext();
-  }
-
- private:
-  void OnWriteDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::CANCELLED);
-    if (next_ == end_) return Finish(grpc::Status::OK);
-    const absl::Status may = may_go_on_();
-    if (!may.ok()) return Finish(ToGrpcStatus(may));
-    part_.Clear();
-    WriteNext();
-  }
-  void OnDone() override { delete this; }
-
-  void WriteNext() {
-    if (next_ < end_) {
-      absl::StatusOr<std::vector<std::string>> entries = log_.Entries(next_, end_, kPartBytes);
-      if (!entries.ok()) return Finish(ToGrpcStatus(entries.status()));
-      next_ += entries->size();
-      for (std::string& entry : *entries) part_.add_entries(std::move(entry));
-    }
-    StartWrite(&part_);
-  }
-
-  const AuditLog& log_;
-  const std::function<absl::Status()> may_go_on_;
-  uint64_t next_;
-  const uint64_t end_;
-  v1::LogPart part_;
-};
+// The parts of a log's first `end` entries, from one on.
+PartStream<v1::LogPart>::Source PartsOf(const AuditLog& log, uint64_t from, uint64_t end,
+                                        v1::LogCheckpoint checkpoint) {
+  return [&log, next = from, end, checkpoint = std::move(checkpoint),
+          is_first = true](v1::LogPart& part) mutable -> absl::StatusOr<bool> {
+    if (next == end && !is_first) return false;
+    part.Clear();
+    if (std::exchange(is_first, false)) *part.mutable_checkpoint() = checkpoint;
+    if (next == end) return true;
+    ASSIGN_OR_RETURN(std::vector<std::string> entries, log.Entries(next, end, kPartBytes));
+    next += entries.size();
+    for (std::string& entry : entries) part.add_entries(std::move(entry));
+    return true;
+  };
+}
 
 }  // namespace
 
@@ -79,8 +57,9 @@ absl::StatusOr<v1::ProveLogResponse> LogAnswers::Prove(const v1::ProveLogRequest
   return response;
 }
 
-grpc::ServerWriteReactor<v1::LogPart>* LogAnswers::Read(
-    uint64_t from, std::function<absl::Status()> may_go_on) const {
+grpc::ServerWriteReactor<v1::LogPart>* LogAnswers::Read(uint64_t from,
+                                                        grpc::CallbackServerContext& context,
+                                                        const StreamObserver& begun) const {
   using Refused = RefusedCall<grpc::ServerWriteReactor<v1::LogPart>>;
   const absl::StatusOr<LogHead> head = log_.Head();
   if (!head.ok()) return new Refused(head.status());
@@ -88,8 +67,8 @@ grpc::ServerWriteReactor<v1::LogPart>* LogAnswers::Read(
     return new Refused(absl::OutOfRangeError(
         fmt::format("the log has {} entries, none from {} on", head->size, from)));
   }
-  return new LogStream(log_, from, head->size, ToMessage(signer_.Sign(*head)),
-                       std::move(may_go_on));
+  return PartStream<v1::LogPart>::Begin(
+      PartsOf(log_, from, head->size, ToMessage(signer_.Sign(*head))), context, begun);
 }
 
 }  // namespace fedtune

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/rpc/checkpoint_signer.h"
+#include "coordinator/rpc/part_stream.h"
 #include "coordinator/storage/audit_log.h"
+#include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/fedtune/v1/administration.pb.h"
 #include "proto/fedtune/v1/training.pb.h"
@@ -26,11 +26,9 @@ class LogAnswers {
 
   // The log from an entry on, as it is now, in parts that are small beside what a message
   // may have; each is read when the last one has been taken off its hands.
-  // `may_go_on` is asked before each of them, as certificates expire and are revoked; it must
-  // be good to be called until the call is over.
   // OUT_OF_RANGE: the log has fewer entries.
-  grpc::ServerWriteReactor<v1::LogPart>* Read(uint64_t from,
-                                              std::function<absl::Status()> may_go_on) const;
+  grpc::ServerWriteReactor<v1::LogPart>* Read(uint64_t from, grpc::CallbackServerContext& context,
+                                              const StreamObserver& begun) const;
 
  private:
   const AuditLog& log_;
