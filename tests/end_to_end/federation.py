@@ -260,13 +260,20 @@ threads = 1
         return json.loads(self.run("fedtune-client", "log", command, "--config", config,
                                    "--json").stdout)
 
-    def accept_restored_log(self, names):
-        """What each institution does when the coordinator was restored: its client refuses the
-        log, and somebody accepts it."""
-        for name in names:
-            self.wait_until(f"{name} refuses", lambda name=name: (
-                self.of_log(name, "show")["refused"]))
-            self.of_log(name, "accept")
+    def accept_restored_log(self, run, names):
+        """What administrators do when the coordinator was restored and a run has failed, because
+        clients refuse the log: each institution accepts it, and the run is tried again. Those who
+        were not asked before the run had failed refuse then. Returns what became of the run."""
+        for _ in names:
+            for name in names:
+                if self.of_log(name, "show")["refused"]:
+                    self.of_log(name, "accept")
+            self.wait_for_clients(len(names))
+            self.fedtune("run", "retry", run)
+            ended = self.wait_for_end(run)
+            if ended["state"] == "finished":
+                break
+        return ended
 
     # ---- Waiting ----
 

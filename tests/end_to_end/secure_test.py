@@ -278,9 +278,7 @@ class SecureTest(unittest.TestCase):
         self.federation.start_coordinator(listen=self.federation.address)
         failed = self.federation.wait_for_end(run)
         self.assertIn("the coordinator's log was rolled back", failed["reason"])
-        self.federation.accept_restored_log(NAMES)
-        self.federation.fedtune("run", "retry", run)
-        ended = self.federation.wait_for_end(run)
+        ended = self.federation.accept_restored_log(run, NAMES)
         self.assertEqual(ended["state"], "finished", ended["reason"])
         burnt = [r["round"] for r in ended["rounds"] if "burnt" in r]
         self.assertGreaterEqual(len(burnt), 2)
