@@ -172,7 +172,9 @@ LogOrder::Contradiction LogOrder::CheckReleased(const Course& course, const Roun
     return fmt::format("attempt {} at {} is released, and attempt {} was opened last",
                        event.attempt, name, opened);
   }
-  if (!course.counted.empty() && std::ssize(course.counted) != event.contributions) {
+  // Of a burnt one they need not be named: none of them has counted.
+  if ((!has_burnt || !course.counted.empty()) &&
+      std::ssize(course.counted) != event.contributions) {
     return fmt::format("{} is released with {} contributions, and {} were counted", name,
                        event.contributions, course.counted.size());
   }

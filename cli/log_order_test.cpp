@@ -100,8 +100,9 @@ TEST(LogOrderTest, TakesARunWithAllThatCanHappenInIt) {
       Closed("stopped"),
       Reopened(),
       Opened(2, 2),
-      Released(2, 5, 2),  // Of secure rounds no contribution need be named.
-      Opened(3),          // The final evaluation.
+      Counted(2, "uke"),
+      Released(2, 1, 2),
+      Opened(3),  // The final evaluation.
       Closed("finished"),
   };
   for (const LogEvent& event : events) {
@@ -119,30 +120,30 @@ TEST(LogOrderTest, ARoundThatBurnsLeavesTheAdapterAndNeedNotBeOpened) {
   EXPECT_THAT(
       ContradictionsOfRun({Opened(1), Opened(1, 2), Burnt(1, 1, 0)}),
       ElementsAre(HasSubstr("attempt 1 at round 1 of run-7f3a is released, and attempt 2")));
-  EXPECT_THAT(ContradictionsOfRun({Opened(1), Released(1, 2), Burnt(2, 1, 0)}),
+  EXPECT_THAT(ContradictionsOfRun({Opened(1), Released(1, 0), Burnt(2, 1, 0)}),
               ElementsAre(HasSubstr("round 2 of run-7f3a burnt, and leaves sha256:")));
 }
 
 TEST(LogOrderTest, RoundsAndAttemptsFollowOnOneAnother) {
   EXPECT_THAT(ContradictionsOfRun({Opened(2)}),
               ElementsAre("round 2 of run-7f3a comes before round 1, which is the next"));
-  EXPECT_THAT(ContradictionsOfRun({Opened(1), Released(1, 2), Released(1, 2)}),
+  EXPECT_THAT(ContradictionsOfRun({Opened(1), Released(1, 0), Released(1, 0)}),
               ElementsAre("round 1 of run-7f3a was over, and round 2 is the next"));
-  EXPECT_THAT(ContradictionsOfRun({Opened(1), Released(1, 2), Opened(1, 2)}),
+  EXPECT_THAT(ContradictionsOfRun({Opened(1), Released(1, 0), Opened(1, 2)}),
               ElementsAre("round 1 of run-7f3a was over, and round 2 is the next"));
   EXPECT_THAT(ContradictionsOfRun({Opened(1), Opened(1)}),
               ElementsAre("attempt 1 at round 1 of run-7f3a follows on attempt 1"));
-  EXPECT_THAT(ContradictionsOfRun({Released(1, 2)}),
+  EXPECT_THAT(ContradictionsOfRun({Released(1, 0)}),
               ElementsAre("round 1 of run-7f3a is released, and was never opened"));
   EXPECT_THAT(
-      ContradictionsOfRun({Opened(1), Opened(1, 2), Released(1, 2)}),
+      ContradictionsOfRun({Opened(1), Opened(1, 2), Released(1, 0)}),
       ElementsAre("attempt 1 at round 1 of run-7f3a is released, and attempt 2 was opened last"));
 }
 
 TEST(LogOrderTest, ARoundStartsFromWhatTheOneBeforeHasLeft) {
   const LogEvent opened = RoundOpened{kRun, 1, 1, Adapter(7)};
   EXPECT_THAT(
-      ContradictionsOfRun({Opened(1), Released(1, 2), opened, Released(2, 2)}),
+      ContradictionsOfRun({Opened(1), Released(1, 0), opened, Released(2, 0)}),
       ElementsAre(AllOf(HasSubstr("round 2 of run-7f3a starts from " + Adapter(7).ToString()),
                         HasSubstr(Adapter(1).ToString()))));
   EXPECT_THAT(ContradictionsOfRun({RoundOpened{kRun, 0, 1, Adapter(7)}}),
@@ -179,7 +180,7 @@ TEST(LogOrderTest, NothingFollowsOnTheEndButAReopening) {
 
 TEST(LogOrderTest, ARunIsStartedOnceAndBeforeAllElse) {
   EXPECT_THAT(ContradictionsOfRun({Started()}), ElementsAre("run-7f3a is started a second time"));
-  EXPECT_THAT(ContradictionsIn({Begun(), Opened(1), Released(1, 2)}),
+  EXPECT_THAT(ContradictionsIn({Begun(), Opened(1), Released(1, 0)}),
               ElementsAre("run-7f3a was never started"));
   EXPECT_THAT(ContradictionsIn({Begun(), Reopened(), Opened(4)}),
               ElementsAre("run-7f3a is reopened, and was never started"));
@@ -194,19 +195,19 @@ TEST(LogOrderTest, ALogBeginsOnce) {
 
 TEST(LogOrderTest, ARunFromBeforeTheLogBeginsWhereItWas) {
   EXPECT_THAT(ContradictionsIn({Begun(), Started("run-1"), Started(), Counted(4, "uke"),
-                                Released(4, 1, 2), Opened(5), Released(5, 1)}),
+                                Released(4, 1, 2), Opened(5), Released(5, 0)}),
               IsEmpty());
   EXPECT_THAT(ContradictionsIn({Begun(), Started("run-1"), RoundOpened{"run-1", 6, 2, Adapter(6)},
-                                Started(), Opened(4), Released(4, 1), Started("run-2"),
+                                Started(), Opened(4), Released(4, 0), Started("run-2"),
                                 RoundOpened{"run-2", 6, 1, Adapter(6)}}),
               ElementsAre(HasSubstr("round 7 of run-2 comes before round 1")));
-  EXPECT_THAT(ContradictionsIn({Begun(), Started(), Opened(4, 3), Released(4, 1, 3), Opened(6)}),
+  EXPECT_THAT(ContradictionsIn({Begun(), Started(), Opened(4, 3), Released(4, 0, 3), Opened(6)}),
               ElementsAre(HasSubstr("round 6 of run-7f3a comes before round 5")));
   EXPECT_THAT(ContradictionsIn({Begun(), Started(), Burnt(4, 1, 2), Opened(5)}),
               ElementsAre(HasSubstr("round 5 of run-7f3a starts from")));
   EXPECT_THAT(ContradictionsIn({Begun(), Started(), RoundOpened{kRun, 0, 1, Adapter(7)}}),
               ElementsAre(HasSubstr("round 1 of run-7f3a starts from")));
-  EXPECT_THAT(ContradictionsOfRun({Reopened(), Opened(4, 3), Released(4, 1, 3)}), IsEmpty());
+  EXPECT_THAT(ContradictionsOfRun({Reopened(), Opened(4, 3), Released(4, 0, 3)}), IsEmpty());
 }
 
 }  // namespace

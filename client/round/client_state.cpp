@@ -215,7 +215,10 @@ void ClientState::Handle(const Studied& report) {
   if (found == runs_.end()) return duties_.push_back(Forget{report.answer.run});
   RunState& run = found->second;
   run.answer = report.answer;
-  if (std::exchange(run.told_decline, std::nullopt) != run.answer) Tell(report.answer);
+  const std::optional<InvitationAnswer> told = std::exchange(run.told_decline, std::nullopt);
+  // Why may change each minute, and the coordinator heeds no client that does so.
+  const bool still_waits = told && told->passes_by_hand && report.answer.passes_by_hand;
+  if (!still_waits && told != run.answer) Tell(report.answer);
   if (!report.answer.accepted) Leave(run);
   PlanToLookAgain(run);
   if (run.unheard.empty()) return;

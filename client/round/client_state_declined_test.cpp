@@ -80,15 +80,16 @@ TEST_F(DeclinedRunTest, IsLookedAtEveryMinuteWhereSomebodyMayMendIt) {
   EXPECT_THAT(StudiedAndAccepted(), ElementsAre("accept run-1cd1"));
 }
 
-TEST_F(DeclinedRunTest, IsToldAgainOnlyWithAnotherReason) {
+TEST_F(DeclinedRunTest, IsNotToldAgainEachMinuteAsTheLogGrows) {
   Invited();
   EXPECT_THAT(StudiedWithALogThatWasRolledBack(),
               ElementsAre("decline run-1cd1: its log has 980 entries"));
   AfterTime(kMinute);
   EXPECT_THAT(StudiedWithALogThatWasRolledBack(), IsEmpty());
   AfterTime(kMinute);
-  EXPECT_THAT(StudiedWithALogThatWasRolledBack(981),
-              ElementsAre("decline run-1cd1: its log has 981 entries"));
+  EXPECT_THAT(StudiedWithALogThatWasRolledBack(981), IsEmpty());
+  AfterTime(kMinute);
+  EXPECT_THAT(StudiedAgainstThePolicy(), ElementsAre("decline run-1cd1: rank 64"));
 }
 
 TEST_F(DeclinedRunTest, IsToldAgainWhenItIsAskedForAgain) {

@@ -54,6 +54,10 @@ std::filesystem::path SeenLog::refused_file() const {
   return folder_ / "log_checkpoint.refused.json";
 }
 
+std::filesystem::path SeenLog::first_refused_file() const {
+  return folder_ / "log_checkpoint.refused-first.json";
+}
+
 absl::StatusOr<std::string> SeenLog::Authority() const { return ReadFile(authority_); }
 
 absl::StatusOr<std::optional<KeptCheckpoint>> SeenLog::Believed() const {
@@ -99,12 +103,22 @@ absl::Status SeenLog::Believe(const SignedCheckpoint& checkpoint, absl::Time now
 
 // It is of another log, which nobody is to accept by mistake.
 absl::Status SeenLog::SetRefusedAside(absl::Time now) {
+  if (IsThere(first_refused_file())) {
+    RETURN_IF_ERROR(RenameDurably(
+        first_refused_file(),
+        folder_ / fmt::format("log_checkpoint.refused-first-until-{}.json", Stamp(now))));
+  }
   if (!IsThere(refused_file())) return absl::OkStatus();
   return RenameDurably(refused_file(),
                        folder_ / fmt::format("log_checkpoint.refused-until-{}.json", Stamp(now)));
 }
 
+// Of what is refused again and again the first and the last one stay: a coordinator cannot have
+// the one evidence removed by showing something else.
 absl::Status SeenLog::Refuse(const SignedCheckpoint& checkpoint, absl::Time now) {
+  if (IsThere(refused_file()) && !IsThere(first_refused_file())) {
+    RETURN_IF_ERROR(RenameDurably(refused_file(), first_refused_file()));
+  }
   return WriteFileAtomically(refused_file(), TextOf(checkpoint, now));
 }
 
@@ -121,8 +135,8 @@ absl::StatusOr<SeenLog::Accepted> SeenLog::Accept(absl::Time now) {
   }
   accepted.now.kept_at = now;
   RETURN_IF_ERROR(WriteFileAtomically(believed_file(), TextOf(accepted.now.proof, now)));
-  std::error_code ignored;
-  std::filesystem::remove(refused_file(), ignored);
+  // Not removed: another one may have been refused meanwhile.
+  RETURN_IF_ERROR(SetRefusedAside(now));
   return accepted;
 }
 

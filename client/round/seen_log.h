@@ -26,10 +26,12 @@ struct KeptCheckpoint {
 //
 //   log_checkpoint.json                    where the log stood when it was last seen; what
 //                                          comes must go on from there
-//   log_checkpoint.refused.json            the newest that does not
+//   log_checkpoint.refused.json            the newest that does not,
+//   log_checkpoint.refused-first.json      and the first, if it is another one
 //   log_checkpoint.until-TIME.json         what was believed until somebody has accepted
 //                                          another log
-//   log_checkpoint.refused-until-TIME.json what was refused until the log went on again
+//   log_checkpoint.refused-until-TIME.json what was refused until one was accepted, or the
+//   log_checkpoint.refused-first-until-TIME.json  log went on again
 //
 // Each is an object of JSON, as CheckpointToJson() has it, with `kept_at`. Those of the
 // last two kinds are never touched again: they show what the coordinator has said.
@@ -43,6 +45,7 @@ class SeenLog {
 
   std::filesystem::path believed_file() const;
   std::filesystem::path refused_file() const;
+  std::filesystem::path first_refused_file() const;
 
   // The federation's certificate. Errors as ReadFile().
   absl::StatusOr<std::string> Authority() const;

@@ -105,5 +105,21 @@ TEST_F(SeenLogTest, SetsTheRefusedOneAsideWhenTheLogGoesOn) {
             refused);
 }
 
+TEST_F(SeenLogTest, OfWhatIsRefusedTheFirstStaysWhateverIsShownLater) {
+  ASSERT_THAT(seen_.Believe(first_.SignedHead(), kNoon), IsOk());
+  ASSERT_THAT(seen_.Refuse(second_.SignedHead(), kNoon), IsOk());
+  const std::string fork = *ReadFile(seen_.refused_file());
+  for (int i = 0; i < 3; ++i) {
+    second_.Append(RunResumed{.run = "run-1"});
+    ASSERT_THAT(seen_.Refuse(second_.SignedHead(), kNoon), IsOk());
+  }
+  EXPECT_EQ(*ReadFile(seen_.first_refused_file()), fork);
+  EXPECT_EQ((*seen_.Refused())->checkpoint.head, second_.head());
+  ASSERT_THAT(seen_.Accept(kEvening), IsOk());
+  EXPECT_EQ(
+      *ReadFile(folder_.path() / "log_checkpoint.refused-first-until-20270116T194640.000Z.json"),
+      fork);
+}
+
 }  // namespace
 }  // namespace fedtune

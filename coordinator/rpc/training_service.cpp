@@ -82,10 +82,14 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* TrainingService::SubmitContribution(
 grpc::ServerUnaryReactor* TrainingService::ProveLog(grpc::CallbackServerContext* context,
                                                     const v1::ProveLogRequest* request,
                                                     v1::ProveLogResponse* response) {
-  const auto caller = callers_.Check(*context, "/fedtune.v1.Training/ProveLog");
+  const auto prove = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const Caller caller,
+                     callers_.Check(*context, "/fedtune.v1.Training/ProveLog"));
+    ASSIGN_OR_RETURN(const OpenCalls::Place place, PlaceFor(caller));
+    return Prove(caller, *request, *response);
+  };
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(
-      ToGrpcStatus(caller.ok() ? Prove(*caller, *request, *response) : caller.status()));
+  reactor->Finish(ToGrpcStatus(prove()));
   return reactor;
 }
 

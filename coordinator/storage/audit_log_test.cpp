@@ -192,6 +192,7 @@ TEST_F(AuditLogTest, EachChangeOfARunHasItsEntries) {
 
 TEST_F(AuditLogTest, ARunThatEndedBeforeTheLogBeganIsStartedInItBeforeItIsReopened) {
   ASSERT_THAT(Insert(), IsOk());
+  ASSERT_THAT(store_->OpenJournal(kRun, 2, "opened"), IsOk());
   ASSERT_THAT(End(RunState::kFailed, "no quorum"), IsOk());
   const LogEvent start = Events().at(1);
   ASSERT_THAT(state_->connection.Execute("DELETE FROM log_entries"), IsOk());

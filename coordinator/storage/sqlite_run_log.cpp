@@ -56,14 +56,21 @@ absl::Status SqliteRunStore::LogReopening(const RunId& id) {
   ASSIGN_OR_RETURN(SqliteStatement start,
                    database_.Prepare("SELECT 1 FROM log_entries WHERE subject = ?"));
   ASSIGN_OR_RETURN(const bool is_known, start.Bind(SubjectOfStart(id.value)).Step());
-  if (!is_known) RETURN_IF_ERROR(LogWhereItIs(log, id));
+  if (!is_known) {
+    ASSIGN_OR_RETURN(const RunRecord run, RunOf(id));
+    RETURN_IF_ERROR(log.Append(StartOf(run)));
+  }
   return log.Append(RunReopened{.run = id.value});
 }
 
-absl::Status SqliteRunStore::LogWhereItIs(LogWriter& log, const RunId& id) const {
+absl::StatusOr<RunRecord> SqliteRunStore::RunOf(const RunId& id) const {
   ASSIGN_OR_RETURN(SqliteStatement row, FindRun("id"));
   RETURN_IF_ERROR(row.Bind(id.value).Step().status());
-  ASSIGN_OR_RETURN(const RunRecord run, ReadRun(row));
+  return ReadRun(row);
+}
+
+absl::Status SqliteRunStore::LogWhereItIs(LogWriter& log, const RunId& id) const {
+  ASSIGN_OR_RETURN(const RunRecord run, RunOf(id));
   RETURN_IF_ERROR(log.Append(StartOf(run)));
   if (run.attempts_opened == 0) return absl::OkStatus();
   return log.Append(RoundOpened{.run = id.value,

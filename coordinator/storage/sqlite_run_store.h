@@ -88,8 +88,10 @@ class SqliteRunStore final : public RunStore {
 
   static LogEvent StartOf(const RunRecord& run);
   absl::Status LogOne(LogEvent event);
-  // Behind where it is, if it had ended before the log began.
+  // Behind its start, if it had ended before the log began: of its attempts none is open.
   absl::Status LogReopening(const RunId& id);
+  // Requires: it is there, and mutex_ is held.
+  absl::StatusOr<RunRecord> RunOf(const RunId& id) const;
   // That it was started, and the attempt that is open.
   absl::Status LogWhereItIs(LogWriter& log, const RunId& id) const;
 

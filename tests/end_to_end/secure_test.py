@@ -117,6 +117,11 @@ class SecureTest(unittest.TestCase):
             self.assertAlmostEqual(mine["accuracy"], other["accuracy"], delta=5e-3)
         self.assertEqual(secure["rounds"][0]["examples"], plain["rounds"][0]["examples"])
         self.compare_routing(secure["rounds"][0]["routing"], plain["rounds"][0]["routing"])
+        log = self.federation.folder / "north.log"
+        self.federation.fedtune("log", "pull", log)
+        checked = self.federation.run("fedtune", "log", "verify", log, "--authority",
+                                      self.federation.folder / "ca" / "ca.crt", "--json").stdout
+        self.assertEqual(json.loads(checked)["rounds"], 2)
 
     def compare_routing(self, secure, plain):
         """Masked or not, each expert has as many tokens: all of them went through the
