@@ -162,7 +162,7 @@ void RunUntil(const ClientEnd& end, ClientDaemon& daemon, const ChannelOptions& 
   CoordinatorClient link(coordinator, std::move(greeting), daemon);
   std::optional<RevocationWatch> watch;
   if (coordinator.revocations != nullptr) {
-    watch.emplace(coordinator.revocations, log, [&link] { link.LeaveIfRevoked(); });
+    watch.emplace(coordinator.revocations, log, [&link] { link.HeedRevocations(); });
   }
   daemon.Run(link, end.token());
 }

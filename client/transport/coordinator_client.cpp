@@ -13,6 +13,13 @@
 #include "rpc/channel.h"
 
 namespace fedtune {
+namespace {
+
+Digest ListInUse(const ChannelOptions& options) {
+  return options.revocations == nullptr ? Digest() : options.revocations->list()->digest();
+}
+
+}  // namespace
 
 class CoordinatorClient::Explainer final : public SessionListener {
  public:
@@ -36,13 +43,14 @@ class CoordinatorClient::Explainer final : public SessionListener {
 CoordinatorClient::CoordinatorClient(const ChannelOptions& options, Greeting greeting,
                                      SessionListener& listener)
     : options_(options),
+      judged_by_(ListInUse(options)),
       channel_(OpenChannel(options)),
       explainer_(std::make_unique<Explainer>(listener, *this)),
-      session_([this] { return channel(); }, std::move(greeting), *explainer_) {}
+      session_([this] { return connection(); }, std::move(greeting), *explainer_) {}
 
-std::shared_ptr<grpc::Channel> CoordinatorClient::channel() const {
+Connection CoordinatorClient::connection() const {
   const std::lock_guard lock(mutex_);
-  return channel_;
+  return {.channel = channel_, .left = left_.get_token()};
 }
 
 void CoordinatorClient::Reopen() {
@@ -51,12 +59,21 @@ void CoordinatorClient::Reopen() {
   channel_.swap(opened);
 }
 
-void CoordinatorClient::LeaveIfRevoked() {
-  if (options_.revocations == nullptr || options_.coordinator == nullptr) return;
-  const auto shown = options_.coordinator->Get();
-  if (!shown.has_value() || options_.revocations->CheckNotRevoked(*shown).ok()) return;
-  Reopen();
-  session_.HangUp();
+void CoordinatorClient::HeedRevocations() {
+  // Looked up before the new channel is opened: no handshake there judges by an older one.
+  const Digest in_use = ListInUse(options_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(judged_by_, in_use) == in_use) return;
+  }
+  std::shared_ptr<grpc::Channel> channel = OpenChannel(options_);
+  std::stop_source left;
+  {
+    const std::lock_guard lock(mutex_);
+    channel_.swap(channel);
+    left_.swap(left);
+  }
+  left.request_stop();
 }
 
 void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
@@ -64,22 +81,22 @@ void CoordinatorClient::Send(const Reply& reply) { session_.Send(reply); }
 absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
     WantedAdapter wanted, std::stop_token stop, const TransferObserver& observer) {
   return fedtune::FetchAdapter(
-      [this] { return channel(); },
+      [this] { return connection(); },
       {.wanted = std::move(wanted), .stop = std::move(stop), .observer = observer});
 }
 
 absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
-  return Answered(SubmitContribution(*channel(), contribution, stop));
+  return Answered(SubmitContribution(connection(), contribution, stop));
 }
 
 absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
                                              std::stop_token stop) {
-  return Answered(SubmitContribution(*channel(), contribution, stop));
+  return Answered(SubmitContribution(connection(), contribution, stop));
 }
 
 absl::StatusOr<LogProof> CoordinatorClient::ProveLog(const LogQuestion& question,
                                                      std::stop_token stop) {
-  return fedtune::ProveLog([this] { return channel(); }, question, stop);
+  return fedtune::ProveLog([this] { return connection(); }, question, stop);
 }
 
 // A certificate that is not good any more is renewed, and shown with the next session.

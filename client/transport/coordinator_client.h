@@ -6,14 +6,15 @@
 
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <string>
+#include <stop_token>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/round/coordinator_link.h"
+#include "client/transport/connection.h"
 #include "client/transport/session.h"
+#include "privacy/crypto/sha256.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -27,9 +28,10 @@ class CoordinatorClient final : public CoordinatorLink {
   // `listener` must outlive this object.
   CoordinatorClient(const ChannelOptions& options, Greeting greeting, SessionListener& listener);
 
-  // Ends the session with a coordinator whose certificate is revoked by now; the next one,
-  // over a new connection, is with one that is not. To be called now and then.
-  void LeaveIfRevoked();
+  // Where another list of revoked certificates is in use than at the last time: leaves the
+  // connection, whoever is at its other end. The session and all transfers go on over a new
+  // one, whose handshake judges by the new list. To be called now and then.
+  void HeedRevocations();
 
   void Send(const Reply& reply) override;
   absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token stop,
@@ -42,13 +44,17 @@ class CoordinatorClient final : public CoordinatorLink {
   // Hands on what the session says, in words for people.
   class Explainer;
 
-  std::shared_ptr<grpc::Channel> channel() const;
+  Connection connection() const;
   void Reopen();
   absl::Status Answered(const absl::Status& status) const;
 
   const ChannelOptions options_;
   mutable std::mutex mutex_;
-  std::shared_ptr<grpc::Channel> channel_;  // Guarded by mutex_.
+  // Guarded by mutex_, as are the next two. Who is at the other end of a call under way, also
+  // over a channel before this one, was judged by this list or a newer one.
+  Digest judged_by_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::stop_source left_;
   const std::unique_ptr<SessionListener> explainer_;
   StandingSession session_;
 };

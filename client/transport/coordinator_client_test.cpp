@@ -2,20 +2,16 @@
 
 #include "client/transport/coordinator_client.h"
 
-#include <atomic>
 #include <cstdlib>
-#include <deque>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "aggregation/adapter_bytes.h"
-#include "base/files.h"
 #include "base/status.h"
-#include "base/status_macros.h"
-#include "client/transport/fake_coordinator.h"
 #include "client/transport/transfers.h"
 #include "gmock/gmock.h"
+#include "tests/support/coordinator_client_fixture.h"
 #include "tests/support/relay.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -24,91 +20,14 @@
 namespace fedtune {
 namespace {
 
+using ::fedtune::testing::CoordinatorClientTest;
 using ::fedtune::testing::FakeCoordinator;
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
+using ::fedtune::testing::KeptLines;
 using ::fedtune::testing::Relay;
 using ::fedtune::testing::TestFederation;
 using ::testing::HasSubstr;
-
-// Keeps what the session says until a test asks.
-class Listener final : public SessionListener {
- public:
-  absl::Status OnWelcome(const Welcome& welcome) override {
-    Put("welcome to " + welcome.federation);
-    return absl::OkStatus();
-  }
-  absl::Status OnInstruction(const Instruction& instruction) override {
-    if (room == 0) return absl::ResourceExhaustedError("too much is waiting");
-    --room;
-    if (const auto* assignment = std::get_if<Assignment>(&instruction)) {
-      Put("assigned " + assignment->id.run);
-    } else {
-      Put("another instruction");
-    }
-    return absl::OkStatus();
-  }
-  void OnLost(const absl::Status& reason, absl::Duration retry_in) override {
-    last_pause = retry_in;
-    Put("lost: " + std::string(Message(reason)));
-  }
-
-  std::string Next() {
-    std::unique_lock lock(mutex_);
-    put_.wait(lock, [this] { return !lines_.empty(); });
-    std::string line = std::move(lines_.front());
-    lines_.pop_front();
-    return line;
-  }
-
-  int room = 100;  // For so many instructions.
-  std::atomic<absl::Duration> last_pause;
-
- private:
-  void Put(std::string line) {
-    const std::lock_guard lock(mutex_);
-    lines_.push_back(std::move(line));
-    put_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable put_;
-  std::deque<std::string> lines_;
-};
-
-class CoordinatorClientTest : public ::testing::Test {
- protected:
-  ChannelOptions OptionsFor(const std::string& address) const {
-    return {.address = address, .files = keys_, .federation = "north"};
-  }
-
-  std::unique_ptr<CoordinatorClient> Connect() {
-    return std::make_unique<CoordinatorClient>(OptionsFor(coordinator_.address()),
-                                               Greeting{.client_version = "1"}, listener_);
-  }
-
-  static WantedAdapter Wanted(const std::string& expected) {
-    return {.digest = Sha256Of(expected),
-            .value_count = static_cast<int64_t>(expected.size() / sizeof(float))};
-  }
-
-  // Of the values with these bytes.
-  absl::StatusOr<std::string> Fetch(CoordinatorClient& client, const std::string& expected,
-                                    std::stop_token stop = {}) {
-    ASSIGN_OR_RETURN(
-        const std::vector<float> values,
-        client.FetchAdapter(Wanted(expected), std::move(stop), [](uint64_t, uint64_t) {}));
-    return std::string(ValueBytes(values));
-  }
-
-  const testing::TemporaryDirectory directory_;
-  const TestFederation federation_;
-  const CredentialFiles keys_ =
-      federation_.WriteCredentials(directory_.path() / "st-anna", Role::kClient, "st-anna");
-  FakeCoordinator coordinator_{
-      federation_.WriteCredentials(directory_.path() / "coordinator", Role::kCoordinator, "main")};
-  Listener listener_;
-};
 
 v1::CoordinatorMessage AssignmentOf(const std::string& run) {
   v1::CoordinatorMessage message;
@@ -126,56 +45,6 @@ TEST_F(CoordinatorClientTest, GreetsAndHearsInstructions) {
   EXPECT_EQ(listener_.Next(), "welcome to north");
   EXPECT_EQ(listener_.Next(), "assigned run-1");
   EXPECT_EQ(coordinator_.NextMessage().hello().client_version(), "1");
-}
-
-// Its institution has the authority's list.
-class RevokedCoordinatorTest : public CoordinatorClientTest {
- protected:
-  RevokedCoordinatorTest() { Write(1, {}); }
-
-  void Write(uint64_t number, const std::vector<RevokedCertificate>& revoked) {
-    ASSERT_THAT(WriteFileAtomically(
-                    list_, federation_.SignRevocations(
-                               {.number = number, .signed_at = absl::Now(), .revoked = revoked})),
-                IsOk());
-  }
-
-  void RevokeCoordinator() {
-    const std::string pem = *ReadFile(directory_.path() / "coordinator" / "certificate.pem");
-    Write(2, {{ParseCertificate(pem)->serial, absl::Now()}});
-  }
-
-  ChannelOptions Options() {
-    ChannelOptions options = OptionsFor(coordinator_.address());
-    options.coordinator = std::make_shared<SeenCertificate>();
-    options.revocations = *Revocations::Open(list_, keys_.authority);
-    return options;
-  }
-
-  const std::filesystem::path list_ = directory_.path() / "revoked.crl";
-};
-
-TEST_F(RevokedCoordinatorTest, SaysNothingToARevokedCoordinator) {
-  const ChannelOptions options = Options();
-  EXPECT_THAT(ProbeCoordinator(options, absl::Seconds(20)), IsOk());
-  RevokeCoordinator();
-  const absl::Status refused = ProbeCoordinator(options, absl::Seconds(20)).status();
-  EXPECT_THAT(refused, HasCode(absl::StatusCode::kUnauthenticated));
-  EXPECT_THAT(std::string(Message(refused)),
-              HasSubstr("the certificate of coordinator main of federation north (serial "));
-  EXPECT_THAT(std::string(Message(refused)), HasSubstr("was revoked on"));
-}
-
-TEST_F(RevokedCoordinatorTest, LeavesACoordinatorThatIsRevokedMeanwhile) {
-  const ChannelOptions options = Options();
-  CoordinatorClient client(options, Greeting{.client_version = "1"}, listener_);
-  EXPECT_EQ(listener_.Next(), "welcome to north");
-  client.LeaveIfRevoked();
-  RevokeCoordinator();
-  ASSERT_THAT(options.revocations->Refresh(), IsOk());
-  client.LeaveIfRevoked();
-  EXPECT_THAT(listener_.Next(), HasSubstr("lost: "));
-  EXPECT_THAT(listener_.Next(), HasSubstr("was revoked on"));
 }
 
 TEST_F(CoordinatorClientTest, SendsReplies) {
@@ -258,7 +127,7 @@ TEST_F(CoordinatorClientTest, TakesMessagesAsLongAsItIsToldTo) {
     EXPECT_EQ(listener_.Next(), "welcome to north");
     EXPECT_THAT(listener_.Next(), HasSubstr("lost: "));
   }
-  Listener patient;
+  KeptLines patient;
   options.most_message_bytes = kMostBytesInMessage;
   const CoordinatorClient client(options, Greeting{.client_version = "1"}, patient);
   EXPECT_EQ(patient.Next(), "welcome to north");
@@ -311,13 +180,14 @@ TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterOverTheConnectionThatIsThereThe
   coordinator_.blob = after.blob;
   coordinator_.breaks_at = 3000;
   bool is_first = true;
-  const auto channel = [&] {
+  const auto connection = [&]() -> Connection {
     const FakeCoordinator& now = std::exchange(is_first, false) ? coordinator_ : after;
-    return OpenChannel(OptionsFor(now.address()));
+    return {.channel = OpenChannel(OptionsFor(now.address())), .left = {}};
   };
   const TransferObserver nobody = [](uint64_t, uint64_t) {};
-  EXPECT_THAT(FetchAdapter(channel, {.wanted = Wanted(after.blob), .stop = {}, .observer = nobody}),
-              IsOk());
+  EXPECT_THAT(
+      FetchAdapter(connection, {.wanted = Wanted(after.blob), .stop = {}, .observer = nobody}),
+      IsOk());
   EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
 }
 
@@ -454,6 +324,13 @@ TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhenTheCertificateIsRene
   EXPECT_EQ(Message(status), "it has expired; renew it");
   EXPECT_THAT(client->SubmitMasked(MaskedContribution{.id = {.run = "run-1"}}, {}),
               HasCode(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhereSomebodyBetweenHasCancelledIt) {
+  coordinator_.verdict = {grpc::StatusCode::CANCELLED, "the stream was reset"};
+  const absl::Status status = Connect()->Submit(Contribution{.id = {.run = "run-1"}}, {});
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Message(status), "the stream was reset");
 }
 
 TEST_F(CoordinatorClientTest, SaysThatAContributionCannotReachTheCoordinator) {

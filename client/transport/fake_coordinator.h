@@ -39,7 +39,10 @@ class FakeCoordinator final : public v1::Training::Service {
     Check(server_ != nullptr, "no port for the fake coordinator");
   }
 
-  ~FakeCoordinator() override { server_->Shutdown(absl::ToChronoTime(absl::Now())); }
+  ~FakeCoordinator() override {
+    Release();
+    server_->Shutdown(absl::ToChronoTime(absl::Now()));
+  }
 
   std::string address() const { return "localhost:" + std::to_string(port_); }
   int port() const { return port_; }
@@ -52,12 +55,22 @@ class FakeCoordinator final : public v1::Training::Service {
   grpc::Status first_answer;  // To the first session; unless OK it ends there.
   std::string blob;
   size_t breaks_at = 0;               // The first fetch ends here; 0: it does not.
+  size_t holds_at = 0;                // The first fetch stands still here; 0: it does not.
   grpc::Status first_fetch;           // Of a blob; unless OK it ends there.
   grpc::Status verdict;               // On contributions.
   std::string received_before = "0";  // What it tells of every contribution.
+  bool holds_first_upload = false;    // It stands still after its first chunk.
+
+  // What stands still goes on.
+  void Release() {
+    const std::lock_guard lock(mutex_);
+    released_ = true;
+    put_.notify_all();
+  }
 
   v1::ProveLogResponse log;               // What it answers of its log,
   std::vector<grpc::Status> log_answers;  // after these.
+  bool holds_first_question = false;      // It is not answered.
   grpc::Status log_verdict;               // Unless OK it answers this, each time.
 
   // ---- What it was told; each waits until there is one ----
@@ -66,6 +79,8 @@ class FakeCoordinator final : public v1::Training::Service {
   std::string NextPeer() { return Next(peers_); }  // Of a session: who calls, from which port.
   v1::ContributionHeader NextHeader() { return Next(headers_); }
   std::string NextDelta() { return Next(deltas_); }
+  uint64_t NextOffset() { return Next(offsets_); }            // Of a fetch.
+  std::string NextHeldChunk() { return Next(held_chunks_); }  // Of the upload that stands still.
   v1::ProveLogRequest NextQuestion() { return Next(questions_); }
 
  private:
@@ -92,10 +107,15 @@ class FakeCoordinator final : public v1::Training::Service {
                          grpc::ServerWriter<v1::BlobChunk>* writer) override {
     if (!first_fetch.ok()) return std::exchange(first_fetch, grpc::Status::OK);
     if (blob.empty()) return {grpc::StatusCode::NOT_FOUND, "no such blob"};
+    Put(offsets_, request->offset());
     for (size_t offset = request->offset(); offset < blob.size();) {
       if (breaks_at > 0 && offset >= breaks_at) {
         breaks_at = 0;
         return {grpc::StatusCode::UNAVAILABLE, "cut"};
+      }
+      if (holds_at > 0 && offset >= holds_at) {
+        holds_at = 0;
+        Hold();
       }
       v1::BlobChunk chunk;
       chunk.set_offset(offset);
@@ -116,6 +136,12 @@ class FakeCoordinator final : public v1::Training::Service {
     context->AddInitialMetadata(kReceivedBytes, received_before);
     reader->SendInitialMetadata();
     std::string delta;
+    if (std::exchange(holds_first_upload, false)) {
+      reader->Read(&part);
+      delta = part.chunk().data();
+      Put(held_chunks_, delta);
+      Hold();
+    }
     while (reader->Read(&part)) delta += part.chunk().data();
     Put(deltas_, delta);
     return grpc::Status::OK;
@@ -124,6 +150,7 @@ class FakeCoordinator final : public v1::Training::Service {
   grpc::Status ProveLog(grpc::ServerContext*, const v1::ProveLogRequest* request,
                         v1::ProveLogResponse* response) override {
     Put(questions_, *request);
+    if (std::exchange(holds_first_question, false)) Hold();
     if (!log_answers.empty()) {
       const grpc::Status answer = log_answers.front();
       log_answers.erase(log_answers.begin());
@@ -131,6 +158,11 @@ class FakeCoordinator final : public v1::Training::Service {
     }
     *response = log;
     return log_verdict;
+  }
+
+  void Hold() {
+    std::unique_lock lock(mutex_);
+    put_.wait(lock, [this] { return released_; });
   }
 
   template <typename T>
@@ -155,6 +187,9 @@ class FakeCoordinator final : public v1::Training::Service {
   std::deque<std::string> peers_;
   std::deque<v1::ContributionHeader> headers_;
   std::deque<std::string> deltas_;
+  std::deque<uint64_t> offsets_;
+  std::deque<std::string> held_chunks_;
+  bool released_ = false;
   std::deque<v1::ProveLogRequest> questions_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;

@@ -7,7 +7,6 @@
 #include "client/transport/backoff.h"
 #include "client/transport/conversion.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
-#include "rpc/channel.h"
 
 namespace fedtune {
 namespace {
@@ -15,29 +14,28 @@ namespace {
 // Of one answer; a coordinator that is not there says so at once.
 constexpr absl::Duration kPatience = absl::Minutes(1);
 
-absl::StatusOr<LogProof> AskOnce(const std::shared_ptr<grpc::Channel>& channel,
-                                 const LogQuestion& question, const std::stop_token& stop) {
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(SystemClock().Now() + kPatience));
-  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+absl::StatusOr<LogProof> AskOnce(const Connection& connection, const LogQuestion& question,
+                                 const std::stop_token& stop) {
+  ConnectedCall call(connection, stop);
+  call.context().set_deadline(absl::ToChronoTime(SystemClock().Now() + kPatience));
   v1::ProveLogResponse response;
-  const auto stub = v1::Training::NewStub(channel);
-  RETURN_IF_ERROR(StatusFromRpc(stub->ProveLog(&context, QuestionToProto(question), &response)));
+  const auto stub = v1::Training::NewStub(connection.channel);
+  RETURN_IF_ERROR(
+      call.Outcome(stub->ProveLog(&call.context(), QuestionToProto(question), &response)));
   return LogProofFromProto(response);
 }
 
-// CANCELLED: by somebody between the two.
 bool MayBeAnsweredLater(const absl::Status& status) {
-  return MayGoBetter(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
+  return MayGoBetter(status) || absl::IsDeadlineExceeded(status);
 }
 
 }  // namespace
 
-absl::StatusOr<LogProof> ProveLog(const ChannelGiver& channel, const LogQuestion& question,
+absl::StatusOr<LogProof> ProveLog(const ConnectionGiver& connection, const LogQuestion& question,
                                   const std::stop_token& stop) {
   Backoff backoff;
   while (true) {
-    absl::StatusOr<LogProof> proof = AskOnce(channel(), question, stop);
+    absl::StatusOr<LogProof> proof = AskOnce(connection(), question, stop);
     if (stop.stop_requested()) return absl::CancelledError("stopped");
     if (proof.ok() || !MayBeAnsweredLater(proof.status())) return proof;
     if (!Pause(backoff.Next(), stop)) return absl::CancelledError("stopped");

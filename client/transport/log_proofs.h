@@ -6,12 +6,12 @@
 
 #include "absl/status/statusor.h"
 #include "client/round/coordinator_link.h"
-#include "client/transport/channel_giver.h"
+#include "client/transport/connection.h"
 
 namespace fedtune {
 
 // See CoordinatorLink::ProveLog().
-absl::StatusOr<LogProof> ProveLog(const ChannelGiver& channel, const LogQuestion& question,
+absl::StatusOr<LogProof> ProveLog(const ConnectionGiver& connection, const LogQuestion& question,
                                   const std::stop_token& stop);
 
 }  // namespace fedtune

@@ -113,9 +113,9 @@ class StandingSession::Line final
   std::optional<absl::Status> status_;
 };
 
-StandingSession::StandingSession(std::function<std::shared_ptr<grpc::Channel>()> channel,
-                                 Greeting greeting, SessionListener& listener)
-    : channel_(std::move(channel)),
+StandingSession::StandingSession(ConnectionGiver connection, Greeting greeting,
+                                 SessionListener& listener)
+    : connection_(std::move(connection)),
       greeting_(std::move(greeting)),
       listener_(listener),
       thread_([this](const std::stop_token& stop) { Run(stop); }) {}
@@ -125,11 +125,6 @@ StandingSession::~StandingSession() = default;
 void StandingSession::Send(const Reply& reply) {
   const std::lock_guard lock(mutex_);
   if (line_ != nullptr) line_->Send(ReplyToProto(reply));
-}
-
-void StandingSession::HangUp() {
-  const std::lock_guard lock(mutex_);
-  if (line_ != nullptr) line_->Cancel();
 }
 
 void StandingSession::Run(const std::stop_token& stop) {
@@ -149,19 +144,22 @@ void StandingSession::Run(const std::stop_token& stop) {
 }
 
 absl::Status StandingSession::HoldLine(const std::stop_token& stop, bool& welcomed) {
-  const auto stub = v1::Training::NewStub(channel_());
+  const Connection connection = connection_();
+  const auto stub = v1::Training::NewStub(connection.channel);
   Line line(*stub, greeting_, listener_);
   {
     const std::lock_guard lock(mutex_);
     line_ = &line;
   }
   const std::stop_callback cancel(stop, [&line] { line.Cancel(); });
+  const std::stop_callback leave(connection.left, [&line] { line.Cancel(); });
   const absl::Status reason = line.AwaitEnd();
   {
     const std::lock_guard lock(mutex_);
     line_ = nullptr;
   }
   welcomed = line.welcomed();
+  if (absl::IsCancelled(reason) && connection.left.stop_requested()) return LeftConnection();
   return reason.ok() ? absl::UnavailableError("the coordinator ended the session") : reason;
 }
 

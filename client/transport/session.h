@@ -2,10 +2,6 @@
 
 #pragma once
 
-#include <grpcpp/channel.h>
-
-#include <functional>
-#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -13,6 +9,7 @@
 #include "absl/status/status.h"
 #include "client/round/coordinator_link.h"
 #include "client/round/messages.h"
+#include "client/transport/connection.h"
 #include "proto/fedtune/v1/training.grpc.pb.h"
 
 namespace fedtune {
@@ -21,10 +18,9 @@ namespace fedtune {
 // for as long as this object lives. Thread-safe.
 class StandingSession {
  public:
-  // Each session is held over the channel that `channel` returns when it begins.
-  // `listener`, and what `channel` uses, must outlive this object.
-  StandingSession(std::function<std::shared_ptr<grpc::Channel>()> channel, Greeting greeting,
-                  SessionListener& listener);
+  // Each session is held over the connection that `connection` returns when it begins, and
+  // ends when that is left. `listener`, and what `connection` uses, must outlive this object.
+  StandingSession(ConnectionGiver connection, Greeting greeting, SessionListener& listener);
 
   // Ends the session and waits for its threads.
   ~StandingSession();
@@ -32,16 +28,13 @@ class StandingSession {
   // Returns at once; dropped while there is no session.
   void Send(const Reply& reply);
 
-  // Ends the session that there is; the next one is begun as after any other end.
-  void HangUp();
-
  private:
   class Line;
 
   void Run(const std::stop_token& stop);
   absl::Status HoldLine(const std::stop_token& stop, bool& welcomed);
 
-  const std::function<std::shared_ptr<grpc::Channel>()> channel_;
+  const ConnectionGiver connection_;
   const Greeting greeting_;
   SessionListener& listener_;
 

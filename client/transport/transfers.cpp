@@ -19,7 +19,6 @@
 #include "client/transport/conversion.h"
 #include "fmt/format.h"
 #include "proto/fedtune/v1/training.pb.h"
-#include "rpc/channel.h"
 #include "rpc/chunks.h"
 #include "rpc/upload.h"
 
@@ -100,26 +99,25 @@ absl::Status Append(const ChunkView& chunk, const AdapterRequest& request,
 }
 
 // Reads on from where `adapter` ends until the stream does.
-absl::Status ReadOn(grpc::ChannelInterface& channel, const AdapterRequest& request,
+absl::Status ReadOn(const Connection& connection, const AdapterRequest& request,
                     PartialAdapter& adapter) {
-  grpc::ClientContext context;
-  const std::stop_callback cancel(request.stop, [&context] { context.TryCancel(); });
+  ConnectedCall call(connection, request.stop);
   v1::FetchBlobRequest message;
   message.set_sha256(request.wanted.digest.ToBinary());
   message.set_offset(adapter.size());
-  const auto reader = CallFetchBlob(channel, context, message);
+  const auto reader = CallFetchBlob(*connection.channel, call.context(), message);
   grpc::ByteBuffer bytes;
   while (reader->Read(&bytes)) {
     const absl::StatusOr<ChunkView> chunk = ViewBlobChunk(bytes);
     absl::Status status = chunk.ok() ? Append(*chunk, request, adapter)
                                      : absl::DataLossError(chunk.status().message());
     if (!status.ok()) {
-      context.TryCancel();
+      call.context().TryCancel();
       reader->Finish();
       return status;
     }
   }
-  return StatusFromRpc(reader->Finish());
+  return call.Outcome(reader->Finish());
 }
 
 absl::StatusOr<std::vector<float>> Verified(const AdapterRequest& request, PartialAdapter adapter) {
@@ -159,27 +157,26 @@ void WriteContribution(ContributionWriter& writer, const grpc::ClientContext& co
   writer.WritesDone();
 }
 
-absl::Status Submit(grpc::ChannelInterface& channel, v1::ContributionHeader header,
+absl::Status Submit(const Connection& connection, v1::ContributionHeader header,
                     std::string_view bytes, const std::stop_token& stop) {
-  grpc::ClientContext context;
-  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+  ConnectedCall call(connection, stop);
   v1::SubmitContributionResponse response;
-  const auto writer = CallSubmitContribution(channel, context, response);
-  WriteContribution(*writer, context, std::move(header), bytes);
-  const absl::Status status = StatusFromRpc(writer->Finish());
+  const auto writer = CallSubmitContribution(*connection.channel, call.context(), response);
+  WriteContribution(*writer, call.context(), std::move(header), bytes);
+  absl::Status status = call.Outcome(writer->Finish());
   if (status.ok()) ReachFailPoint(FailPoint::kUploadTaken);
-  return stop.stop_requested() && !status.ok() ? Stopped() : status;
+  return status;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
+absl::StatusOr<std::vector<float>> FetchAdapter(const ConnectionGiver& connection,
                                                 AdapterRequest request) {
   PartialAdapter adapter(request.wanted);
   Backoff backoff;
   while (true) {
     const uint64_t before = adapter.size();
-    const absl::Status status = ReadOn(*channel(), request, adapter);
+    const absl::Status status = ReadOn(connection(), request, adapter);
     if (request.stop.stop_requested()) return Stopped();
     if (status.ok()) break;
     if (!MayGoBetter(status)) return Annotate(status, "adapter");
@@ -189,16 +186,16 @@ absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
   return Verified(request, std::move(adapter));
 }
 
-absl::Status SubmitContribution(grpc::ChannelInterface& channel, const Contribution& contribution,
+absl::Status SubmitContribution(const Connection& connection, const Contribution& contribution,
                                 const std::stop_token& stop) {
-  return Submit(channel, HeaderToProto(contribution), ValueBytes(contribution.delta), stop);
+  return Submit(connection, HeaderToProto(contribution), ValueBytes(contribution.delta), stop);
 }
 
-absl::Status SubmitContribution(grpc::ChannelInterface& channel,
+absl::Status SubmitContribution(const Connection& connection,
                                 const MaskedContribution& contribution,
                                 const std::stop_token& stop) {
   const Bytes& elements = contribution.elements;
-  return Submit(channel, HeaderToProto(contribution),
+  return Submit(connection, HeaderToProto(contribution),
                 {reinterpret_cast<const char*>(elements.data()), elements.size()}, stop);
 }
 

@@ -2,8 +2,6 @@
 
 #pragma once
 
-#include <grpcpp/channel.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <stop_token>
@@ -13,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "client/round/coordinator_link.h"
 #include "client/round/messages.h"
-#include "client/transport/channel_giver.h"
+#include "client/transport/connection.h"
 
 namespace fedtune {
 
@@ -26,15 +24,15 @@ struct AdapterRequest {
   uint64_t size() const { return static_cast<uint64_t>(wanted.value_count) * sizeof(float); }
 };
 
-absl::StatusOr<std::vector<float>> FetchAdapter(const ChannelGiver& channel,
+absl::StatusOr<std::vector<float>> FetchAdapter(const ConnectionGiver& connection,
                                                 AdapterRequest request);
 
 // See CoordinatorLink::Submit().
-absl::Status SubmitContribution(grpc::ChannelInterface& channel, const Contribution& contribution,
+absl::Status SubmitContribution(const Connection& connection, const Contribution& contribution,
                                 const std::stop_token& stop);
 
 // See CoordinatorLink::SubmitMasked().
-absl::Status SubmitContribution(grpc::ChannelInterface& channel,
+absl::Status SubmitContribution(const Connection& connection,
                                 const MaskedContribution& contribution,
                                 const std::stop_token& stop);
 
