@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/crypto/no_passphrase.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/openssl_ptr.h"
 #include "privacy/identity/pem.h"
@@ -35,12 +36,12 @@ std::string Minute(absl::Time time) {
 
 absl::StatusOr<ListPtr> ReadList(std::string_view pem) {
   ASSIGN_OR_RETURN(const OpensslPtr<BIO> bio, ReadPemFrom(pem, kLongestRevocationList));
-  ListPtr list(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr));
+  ListPtr list(PEM_read_bio_X509_CRL(bio.get(), nullptr, NoPassphrase, nullptr));
   if (list == nullptr) {
     return absl::InvalidArgumentError(
         fmt::format("no list of revoked certificates in PEM ({})", TakeOpensslError()));
   }
-  const ListPtr second(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr));
+  const ListPtr second(PEM_read_bio_X509_CRL(bio.get(), nullptr, NoPassphrase, nullptr));
   const bool at_end = IsAtEndOfPem();
   TakeOpensslError();
   if (second != nullptr || !at_end) {
