@@ -72,9 +72,10 @@ class AuthorityDirectory {
   // NOT_FOUND: no certificate with such a serial is on the record.
   absl::StatusOr<Revoked> Revoke(std::span<const std::string> serials, absl::Time now);
 
-  // The same for all certificates of a member that have not expired; for a client those of
-  // its institution's signer, too, as for Issue().
-  // NOT_FOUND: it has none.
+  // The same for all certificates of a member, also those that have expired, because for
+  // their keys others could be issued; for a client those of its institution's signer, too,
+  // as for Issue().
+  // NOT_FOUND: it was never issued one.
   absl::StatusOr<Revoked> RevokeMember(const Identity& member, absl::Time now);
 
   // The same for all certificates in a file, whether they are on the record, which may be

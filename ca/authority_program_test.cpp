@@ -409,11 +409,21 @@ TEST_F(RevokingTest, CertifiesNoRevokedKeyAgain) {
             0);
 }
 
+// A renewal asks with the same request.pem.
+TEST_F(RevokingTest, CertifiesNoRevokedKeyAgainWhoseCertificatesHadExpired) {
+  clock_.Advance(absl::Hours(24 * 100));
+  ASSERT_EQ(Revoke({"--role", "client", "--name", "st-anna"}), 0);
+  EXPECT_EQ(ShownList().at("revoked").size(), 2);
+  fs::remove(certificate_);
+  EXPECT_EQ(IssueTo("client", "st-anna"), 1);
+  EXPECT_THAT(advice_, HasSubstr("the request is for a key whose certificate "));
+}
+
 TEST_F(RevokingTest, RefusesWhatIsUnknownByItsName) {
   EXPECT_EQ(Revoke({"--serial", "0123456789"}), 1);
   EXPECT_THAT(advice_, HasSubstr("no certificate with the serial 0123456789 is on the record"));
   EXPECT_EQ(Revoke({"--role", "client", "--name", "uke"}), 1);
-  EXPECT_THAT(advice_, HasSubstr("client uke of federation north has no certificate"));
+  EXPECT_THAT(advice_, HasSubstr("client uke of federation north was never issued a certificate"));
   EXPECT_EQ(Revoke({"--role", "administrator", "--name", "st-anna"}), 1);
   EXPECT_EQ(Revoke({"--role", "boss", "--name", "st-anna"}), 2);
   EXPECT_EQ(Revoke({"--serial", "st-anna"}), 2);
