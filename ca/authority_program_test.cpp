@@ -2,6 +2,8 @@
 
 #include "ca/authority_program.h"
 
+#include <unistd.h>
+
 #include <cctype>
 #include <filesystem>
 #include <initializer_list>
@@ -440,6 +442,27 @@ TEST_F(RevokingTest, RefusesTwoWaysAtOnceAndHalfAName) {
   EXPECT_EQ(Revoke({"--role", "client", "--name", "st-anna", "--out",
                     std::string(directory_.path() / "nowhere" / "revoked.crl")}),
             2);
+  for (const nlohmann::json& one : Listed()) EXPECT_EQ(one.at("revoked_at"), nullptr);
+}
+
+TEST_F(RevokingTest, SaysThatItIsRevokedWhereTheListCannotBeWritten) {
+  const std::string taken = directory_.path() / "taken.crl";
+  fs::create_directory(taken);
+  EXPECT_EQ(Revoke({"--role", "client", "--name", "st-anna", "--out", taken}), 2);
+  EXPECT_THAT(advice_, HasSubstr("what was named is revoked, but its list is not in place; write "
+                                 "it with: fedtune-ca crl --dir " +
+                                 ca_ + ": "));
+  ASSERT_EQ(Run({"crl", "--dir", ca_}), 0);
+  EXPECT_EQ(ShownList().at("revoked").size(), 2);
+}
+
+TEST_F(RevokingTest, RevokesNothingWhereTheListsFolderCannotBeWritten) {
+  const fs::path closed = directory_.path() / "closed";
+  fs::create_directory(closed);
+  fs::permissions(closed, fs::perms::owner_read | fs::perms::owner_exec);
+  if (::access(closed.c_str(), W_OK) == 0) GTEST_SKIP() << "root writes everywhere";
+  EXPECT_EQ(Revoke({"--role", "client", "--name", "st-anna", "--out", closed / "revoked.crl"}), 1);
+  EXPECT_THAT(advice_, HasSubstr("write into " + closed.string()));
   for (const nlohmann::json& one : Listed()) EXPECT_EQ(one.at("revoked_at"), nullptr);
 }
 

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "ca/authority_directory.h"
+#include "ca/folder_check.h"
 #include "fmt/format.h"
 #include "privacy/identity/revocation_list.h"
 
@@ -29,14 +30,6 @@ std::string Day(absl::Time time) { return absl::FormatTime("%Y-%m-%d", time, abs
 std::filesystem::path FileFor(const std::string& out, const std::string& directory) {
   return out.empty() ? std::filesystem::path(directory) / "revoked.crl"
                      : std::filesystem::path(out);
-}
-
-// Asked before anything is revoked.
-absl::Status CheckFolderOf(const std::filesystem::path& file) {
-  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  if (std::filesystem::is_directory(folder)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("there is no folder {} for {}", folder.string(), file.filename().string()));
 }
 
 absl::Status CheckSaysWhat(const RevokeOptions& options) {
@@ -148,7 +141,12 @@ absl::Status RevokeCertificates(const RevokeOptions& options, const Clock& clock
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   RETURN_IF_ERROR(CheckFolderOf(out));
   ASSIGN_OR_RETURN(const Revoked revoked, Revoke(options, directory, clock.Now()));
-  RETURN_IF_ERROR(PutInPlace(out, revoked.list));
+  const absl::Status put = PutInPlace(out, revoked.list);
+  if (!put.ok()) {
+    return Annotate(put, fmt::format("what was named is revoked, but its list is not in place; "
+                                     "write it with: fedtune-ca crl --dir {}",
+                                     options.directory));
+  }
   Print(fmt::format("{}\n", out.string()));
   return AdviseOn(revoked, options.directory);
 }
