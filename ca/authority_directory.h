@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -85,6 +86,12 @@ class AuthorityDirectory {
 
   // The newest list of all that are revoked, in PEM; before the first revocation an empty one.
   absl::StatusOr<std::string> ListOfRevoked(absl::Time now);
+
+  // Has `put` put ListOfRevoked() in place until what it has put last is still the newest: of
+  // several processes that revoke at once each may be the last to write. Returns what is in
+  // place. Errors of `put`, too.
+  absl::StatusOr<std::string> PutNewestList(
+      absl::Time now, const std::function<absl::Status(const std::string& list)>& put);
 
   // Signs the roster of all institutions that have a signing certificate which
   // is valid at `now` and not revoked; the newest counts. The text, whose version nobody has

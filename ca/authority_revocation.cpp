@@ -139,6 +139,18 @@ absl::StatusOr<std::string> AuthorityDirectory::ListOfRevoked(absl::Time now) {
   return list;
 }
 
+absl::StatusOr<std::string> AuthorityDirectory::PutNewestList(
+    absl::Time now, const std::function<absl::Status(const std::string& list)>& put) {
+  ASSIGN_OR_RETURN(std::string newest, ListOfRevoked(now));
+  std::string in_place;
+  while (in_place != newest) {
+    RETURN_IF_ERROR(put(newest));
+    in_place = std::move(newest);
+    ASSIGN_OR_RETURN(newest, ListOfRevoked(now));
+  }
+  return in_place;
+}
+
 // Empty: there is none yet.
 absl::StatusOr<std::string> AuthorityDirectory::NewestList() const {
   ASSIGN_OR_RETURN(
