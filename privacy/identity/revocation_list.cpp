@@ -140,6 +140,16 @@ absl::StatusOr<RevocationContent> ParseRevocationList(std::string_view pem) {
   return ReadContent(list.get());
 }
 
+absl::StatusOr<RevocationFiles> ReadRevocationFiles(const std::filesystem::path& path,
+                                                    const std::filesystem::path& authority) {
+  RevocationFiles files;
+  ASSIGN_OR_RETURN(files.list, ReadListFile(path));
+  absl::StatusOr<std::string> authority_pem = ReadFile(authority);
+  RETURN_IF_ERROR(OfNamedFile(authority_pem.status()));
+  files.authority = *std::move(authority_pem);
+  return files;
+}
+
 absl::StatusOr<RevocationList> RevocationList::Verify(std::string_view pem,
                                                       std::string_view authority_pem) {
   ASSIGN_OR_RETURN(const ListPtr list, ReadList(pem));
@@ -153,10 +163,8 @@ absl::StatusOr<RevocationList> RevocationList::Verify(std::string_view pem,
 
 absl::StatusOr<RevocationList> RevocationList::Load(const std::filesystem::path& path,
                                                     const std::filesystem::path& authority) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadListFile(path));
-  const absl::StatusOr<std::string> authority_pem = ReadFile(authority);
-  RETURN_IF_ERROR(OfNamedFile(authority_pem.status()));
-  absl::StatusOr<RevocationList> list = Verify(pem, *authority_pem);
+  ASSIGN_OR_RETURN(const RevocationFiles files, ReadRevocationFiles(path, authority));
+  absl::StatusOr<RevocationList> list = Verify(files.list, files.authority);
   if (!list.ok()) return Annotate(list.status(), path.string());
   return list;
 }
