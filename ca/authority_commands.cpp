@@ -2,9 +2,6 @@
 
 #include "ca/authority_commands.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <string_view>
@@ -15,6 +12,7 @@
 #include "base/status_macros.h"
 #include "ca/authority_directory.h"
 #include "ca/expiry_warnings.h"
+#include "ca/folder_check.h"
 #include "ca/presentation.h"
 #include "fmt/format.h"
 #include "privacy/crypto/hex.h"
@@ -45,17 +43,6 @@ absl::StatusOr<std::vector<CertificateRequest>> ParseRequests(std::string_view p
   if (!requests.empty() && requests.size() <= kMost) return requests;
   return absl::InvalidArgumentError(
       fmt::format("{} certificate requests in the file; one or two are needed", requests.size()));
-}
-
-// Whether a new file can be written, asked before what is to be in it is recorded.
-absl::Status CheckFolderOf(const std::filesystem::path& file) {
-  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  if (!std::filesystem::is_directory(folder)) {
-    return absl::InvalidArgumentError(
-        fmt::format("there is no folder {} for {}", folder.string(), file.filename().string()));
-  }
-  return ::access(folder.c_str(), W_OK) == 0 ? absl::OkStatus()
-                                             : ErrnoToStatus(errno, "write into", folder);
 }
 
 }  // namespace

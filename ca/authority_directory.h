@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -72,9 +73,10 @@ class AuthorityDirectory {
   // NOT_FOUND: no certificate with such a serial is on the record.
   absl::StatusOr<Revoked> Revoke(std::span<const std::string> serials, absl::Time now);
 
-  // The same for all certificates of a member that have not expired; for a client those of
-  // its institution's signer, too, as for Issue().
-  // NOT_FOUND: it has none.
+  // The same for all certificates of a member, also those that have expired, because for
+  // their keys others could be issued; for a client those of its institution's signer, too,
+  // as for Issue().
+  // NOT_FOUND: it was never issued one.
   absl::StatusOr<Revoked> RevokeMember(const Identity& member, absl::Time now);
 
   // The same for all certificates in a file, whether they are on the record, which may be
@@ -84,6 +86,12 @@ class AuthorityDirectory {
 
   // The newest list of all that are revoked, in PEM; before the first revocation an empty one.
   absl::StatusOr<std::string> ListOfRevoked(absl::Time now);
+
+  // Has `put` put ListOfRevoked() in place until what it has put last is still the newest: of
+  // several processes that revoke at once each may be the last to write. Returns what is in
+  // place. Errors of `put`, too.
+  absl::StatusOr<std::string> PutNewestList(
+      absl::Time now, const std::function<absl::Status(const std::string& list)>& put);
 
   // Signs the roster of all institutions that have a signing certificate which
   // is valid at `now` and not revoked; the newest counts. The text, whose version nobody has

@@ -196,6 +196,27 @@ TEST_F(AuthorityDirectoryTest, EachListHasAHigherNumberAcrossProcesses) {
   }
 }
 
+// Anna is about to write her list when Berta revokes, and writes, too.
+TEST_F(AuthorityDirectoryTest, TheNewestListIsInPlaceHoweverTwoCustodiansWrite) {
+  absl::StatusOr<AuthorityDirectory> anna = Create();
+  absl::StatusOr<AuthorityDirectory> berta = AuthorityDirectory::Open(path_);
+  const std::string one = Issue(*anna)->certificate.serial;
+  const std::string other = Issue(*anna)->certificate.serial;
+  ASSERT_THAT(anna->Revoke({&one, 1}, kNow), IsOk());
+  std::string in_place;
+  int written_by_anna = 0;
+  const auto list = anna->PutNewestList(kNow, [&](const std::string& annas) {
+    if (++written_by_anna == 1) in_place = berta->Revoke({&other, 1}, kNow)->list;
+    in_place = annas;
+    return absl::OkStatus();
+  });
+  ASSERT_THAT(list, IsOk());
+  EXPECT_EQ(in_place, *list);
+  EXPECT_EQ(in_place, *berta->ListOfRevoked(kNow));
+  EXPECT_EQ(ParseRevocationList(in_place)->revoked.size(), 2);
+  EXPECT_EQ(written_by_anna, 2);
+}
+
 // The authority certifies signers of several institutions.
 class RosterSigningTest : public AuthorityDirectoryTest {
  protected:

@@ -2,6 +2,8 @@
 
 #include "ca/authority_program.h"
 
+#include <unistd.h>
+
 #include <cctype>
 #include <filesystem>
 #include <initializer_list>
@@ -409,11 +411,21 @@ TEST_F(RevokingTest, CertifiesNoRevokedKeyAgain) {
             0);
 }
 
+// A renewal asks with the same request.pem.
+TEST_F(RevokingTest, CertifiesNoRevokedKeyAgainWhoseCertificatesHadExpired) {
+  clock_.Advance(absl::Hours(24 * 100));
+  ASSERT_EQ(Revoke({"--role", "client", "--name", "st-anna"}), 0);
+  EXPECT_EQ(ShownList().at("revoked").size(), 2);
+  fs::remove(certificate_);
+  EXPECT_EQ(IssueTo("client", "st-anna"), 1);
+  EXPECT_THAT(advice_, HasSubstr("the request is for a key whose certificate "));
+}
+
 TEST_F(RevokingTest, RefusesWhatIsUnknownByItsName) {
   EXPECT_EQ(Revoke({"--serial", "0123456789"}), 1);
   EXPECT_THAT(advice_, HasSubstr("no certificate with the serial 0123456789 is on the record"));
   EXPECT_EQ(Revoke({"--role", "client", "--name", "uke"}), 1);
-  EXPECT_THAT(advice_, HasSubstr("client uke of federation north has no certificate"));
+  EXPECT_THAT(advice_, HasSubstr("client uke of federation north was never issued a certificate"));
   EXPECT_EQ(Revoke({"--role", "administrator", "--name", "st-anna"}), 1);
   EXPECT_EQ(Revoke({"--role", "boss", "--name", "st-anna"}), 2);
   EXPECT_EQ(Revoke({"--serial", "st-anna"}), 2);
@@ -430,6 +442,27 @@ TEST_F(RevokingTest, RefusesTwoWaysAtOnceAndHalfAName) {
   EXPECT_EQ(Revoke({"--role", "client", "--name", "st-anna", "--out",
                     std::string(directory_.path() / "nowhere" / "revoked.crl")}),
             2);
+  for (const nlohmann::json& one : Listed()) EXPECT_EQ(one.at("revoked_at"), nullptr);
+}
+
+TEST_F(RevokingTest, SaysThatItIsRevokedWhereTheListCannotBeWritten) {
+  const std::string taken = directory_.path() / "taken.crl";
+  fs::create_directory(taken);
+  EXPECT_EQ(Revoke({"--role", "client", "--name", "st-anna", "--out", taken}), 2);
+  EXPECT_THAT(advice_, HasSubstr("what was named is revoked, but its list is not in place; write "
+                                 "it with: fedtune-ca crl --dir " +
+                                 ca_ + ": "));
+  ASSERT_EQ(Run({"crl", "--dir", ca_}), 0);
+  EXPECT_EQ(ShownList().at("revoked").size(), 2);
+}
+
+TEST_F(RevokingTest, RevokesNothingWhereTheListsFolderCannotBeWritten) {
+  const fs::path closed = directory_.path() / "closed";
+  fs::create_directory(closed);
+  fs::permissions(closed, fs::perms::owner_read | fs::perms::owner_exec);
+  if (::access(closed.c_str(), W_OK) == 0) GTEST_SKIP() << "root writes everywhere";
+  EXPECT_EQ(Revoke({"--role", "client", "--name", "st-anna", "--out", closed / "revoked.crl"}), 1);
+  EXPECT_THAT(advice_, HasSubstr("write into " + closed.string()));
   for (const nlohmann::json& one : Listed()) EXPECT_EQ(one.at("revoked_at"), nullptr);
 }
 

@@ -70,14 +70,14 @@ absl::StatusOr<Revoked> AuthorityDirectory::RevokeMember(const Identity& member,
   ASSIGN_OR_RETURN(const std::vector<IssuedCertificate> issued, List());
   std::vector<std::string> serials;
   for (const auto& [certificate, issued_at, pem, revoked_at] : issued) {
-    if (certificate.not_after < now || !IsOfSameMember(certificate.identity, member)) continue;
+    if (!IsOfSameMember(certificate.identity, member)) continue;
     if (member.role == Role::kSigner && certificate.identity.role != Role::kSigner) continue;
     serials.push_back(certificate.serial);
   }
   if (serials.empty()) {
-    return absl::NotFoundError(fmt::format(
-        "{} has no certificate that has not expired; \"fedtune-ca list\" shows all there are",
-        Describe(member)));
+    return absl::NotFoundError(
+        fmt::format("{} was never issued a certificate; \"fedtune-ca list\" shows all there are",
+                    Describe(member)));
   }
   ASSIGN_OR_RETURN(Revoked revoked, RevokeInTransaction(serials, now));
   RETURN_IF_ERROR(std::move(transaction).Commit());
@@ -137,6 +137,18 @@ absl::StatusOr<std::string> AuthorityDirectory::ListOfRevoked(absl::Time now) {
   }
   RETURN_IF_ERROR(std::move(transaction).Commit());
   return list;
+}
+
+absl::StatusOr<std::string> AuthorityDirectory::PutNewestList(
+    absl::Time now, const std::function<absl::Status(const std::string& list)>& put) {
+  ASSIGN_OR_RETURN(std::string newest, ListOfRevoked(now));
+  std::string in_place;
+  while (in_place != newest) {
+    RETURN_IF_ERROR(put(newest));
+    in_place = std::move(newest);
+    ASSIGN_OR_RETURN(newest, ListOfRevoked(now));
+  }
+  return in_place;
 }
 
 // Empty: there is none yet.

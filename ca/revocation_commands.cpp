@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "ca/authority_directory.h"
+#include "ca/folder_check.h"
 #include "fmt/format.h"
 #include "privacy/identity/revocation_list.h"
 
@@ -29,14 +31,6 @@ std::string Day(absl::Time time) { return absl::FormatTime("%Y-%m-%d", time, abs
 std::filesystem::path FileFor(const std::string& out, const std::string& directory) {
   return out.empty() ? std::filesystem::path(directory) / "revoked.crl"
                      : std::filesystem::path(out);
-}
-
-// Asked before anything is revoked.
-absl::Status CheckFolderOf(const std::filesystem::path& file) {
-  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  if (std::filesystem::is_directory(folder)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("there is no folder {} for {}", folder.string(), file.filename().string()));
 }
 
 absl::Status CheckSaysWhat(const RevokeOptions& options) {
@@ -85,10 +79,12 @@ absl::StatusOr<Revoked> Revoke(const RevokeOptions& options, AuthorityDirectory&
 }
 
 // A file of the same content stays as it is.
-absl::Status PutInPlace(const std::filesystem::path& file, const std::string& list) {
-  const absl::StatusOr<std::string> there = ReadFile(file);
-  if (there.ok() && *there == list) return absl::OkStatus();
-  return WriteFileAtomically(file, list);
+std::function<absl::Status(const std::string&)> PuttingInPlace(const std::filesystem::path& file) {
+  return [file](const std::string& list) {
+    const absl::StatusOr<std::string> there = ReadFile(file);
+    if (there.ok() && *there == list) return absl::OkStatus();
+    return WriteFileAtomically(file, list);
+  };
 }
 
 void AdviseLines(std::string_view title, const std::vector<IssuedCertificate>& certificates) {
@@ -118,11 +114,12 @@ absl::Status AdviseOnList(const std::string& list) {
   return absl::OkStatus();
 }
 
-absl::Status AdviseOn(const Revoked& revoked, const std::string& directory) {
+absl::Status AdviseOn(const Revoked& revoked, const std::string& list,
+                      const std::string& directory) {
   AdviseLines("Revoked:", revoked.now);
   AdviseLines("Were revoked before:", revoked.before);
   AdviseLines("Not revoked, and of the same member:", revoked.still_valid);
-  RETURN_IF_ERROR(AdviseOnList(revoked.list));
+  RETURN_IF_ERROR(AdviseOnList(list));
   if (HasRole(revoked.now, Role::kSigner)) {
     Advise(fmt::format(
         "A signer is on the roster until there is another: sign one without it (fedtune-ca roster "
@@ -148,17 +145,24 @@ absl::Status RevokeCertificates(const RevokeOptions& options, const Clock& clock
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   RETURN_IF_ERROR(CheckFolderOf(out));
   ASSIGN_OR_RETURN(const Revoked revoked, Revoke(options, directory, clock.Now()));
-  RETURN_IF_ERROR(PutInPlace(out, revoked.list));
+  const absl::StatusOr<std::string> list =
+      directory.PutNewestList(clock.Now(), PuttingInPlace(out));
+  if (!list.ok()) {
+    return Annotate(list.status(),
+                    fmt::format("what was named is revoked, but its list is not in place; "
+                                "write it with: fedtune-ca crl --dir {}",
+                                options.directory));
+  }
   Print(fmt::format("{}\n", out.string()));
-  return AdviseOn(revoked, options.directory);
+  return AdviseOn(revoked, *list, options.directory);
 }
 
 absl::Status WriteRevocationList(const RevocationListOptions& options, const Clock& clock) {
   const std::filesystem::path out = FileFor(options.out, options.directory);
   ASSIGN_OR_RETURN(AuthorityDirectory directory, AuthorityDirectory::Open(options.directory));
   RETURN_IF_ERROR(CheckFolderOf(out));
-  ASSIGN_OR_RETURN(const std::string list, directory.ListOfRevoked(clock.Now()));
-  RETURN_IF_ERROR(PutInPlace(out, list));
+  ASSIGN_OR_RETURN(const std::string list,
+                   directory.PutNewestList(clock.Now(), PuttingInPlace(out)));
   Print(fmt::format("{}\n", out.string()));
   return AdviseOnList(list);
 }

@@ -25,6 +25,8 @@ struct RevokeOptions {
 // Revokes certificates and writes the list of all that are revoked. Where they were
 // revoked before, only the file is written, if it is not there any more, or another.
 // INVALID_ARGUMENT: none of the three, or two; no serial; no folder for `out`.
+// PERMISSION_DENIED: nothing can be written there; nothing is revoked. Where the list cannot
+// be written although it looked as if it could, the message says that all else is done.
 absl::Status RevokeCertificates(const RevokeOptions& options, const Clock& clock);
 
 struct RevocationListOptions {

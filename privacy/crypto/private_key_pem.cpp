@@ -10,15 +10,10 @@
 
 #include "base/check.h"
 #include "fmt/format.h"
+#include "privacy/crypto/no_passphrase.h"
 #include "privacy/crypto/openssl_error.h"
 
 namespace fedtune {
-namespace {
-
-// Never asks on the terminal, as OpenSSL would by itself.
-int NoPassphrase(char*, int, int, void*) { return -1; }
-
-}  // namespace
 
 absl::StatusOr<OpensslPtr<EVP_PKEY>> ReadPrivateKeyPem(std::string_view pem) {
   if (pem.size() > kLongestPem) {

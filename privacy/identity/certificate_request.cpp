@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/crypto/no_passphrase.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/identity/alternative_names.h"
 #include "privacy/identity/pem.h"
@@ -37,7 +38,7 @@ absl::StatusOr<std::string> MakeRequest(EVP_PKEY* key, const EVP_MD* hash,
 
 absl::StatusOr<CertificateRequest> CertificateRequest::Parse(std::string_view pem) {
   ASSIGN_OR_RETURN(const OpensslPtr<BIO> bio, ReadPemFrom(pem));
-  OpensslPtr<X509_req_st> request(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr));
+  OpensslPtr<X509_req_st> request(PEM_read_bio_X509_REQ(bio.get(), nullptr, NoPassphrase, nullptr));
   if (request == nullptr) {
     return absl::InvalidArgumentError(
         fmt::format("no certificate request in PEM ({})", TakeOpensslError()));

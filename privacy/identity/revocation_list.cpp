@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/crypto/no_passphrase.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/crypto/openssl_ptr.h"
 #include "privacy/identity/pem.h"
@@ -35,12 +36,12 @@ std::string Minute(absl::Time time) {
 
 absl::StatusOr<ListPtr> ReadList(std::string_view pem) {
   ASSIGN_OR_RETURN(const OpensslPtr<BIO> bio, ReadPemFrom(pem, kLongestRevocationList));
-  ListPtr list(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr));
+  ListPtr list(PEM_read_bio_X509_CRL(bio.get(), nullptr, NoPassphrase, nullptr));
   if (list == nullptr) {
     return absl::InvalidArgumentError(
         fmt::format("no list of revoked certificates in PEM ({})", TakeOpensslError()));
   }
-  const ListPtr second(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr));
+  const ListPtr second(PEM_read_bio_X509_CRL(bio.get(), nullptr, NoPassphrase, nullptr));
   const bool at_end = IsAtEndOfPem();
   TakeOpensslError();
   if (second != nullptr || !at_end) {
@@ -139,6 +140,16 @@ absl::StatusOr<RevocationContent> ParseRevocationList(std::string_view pem) {
   return ReadContent(list.get());
 }
 
+absl::StatusOr<RevocationFiles> ReadRevocationFiles(const std::filesystem::path& path,
+                                                    const std::filesystem::path& authority) {
+  RevocationFiles files;
+  ASSIGN_OR_RETURN(files.list, ReadListFile(path));
+  absl::StatusOr<std::string> authority_pem = ReadFile(authority);
+  RETURN_IF_ERROR(OfNamedFile(authority_pem.status()));
+  files.authority = *std::move(authority_pem);
+  return files;
+}
+
 absl::StatusOr<RevocationList> RevocationList::Verify(std::string_view pem,
                                                       std::string_view authority_pem) {
   ASSIGN_OR_RETURN(const ListPtr list, ReadList(pem));
@@ -152,10 +163,8 @@ absl::StatusOr<RevocationList> RevocationList::Verify(std::string_view pem,
 
 absl::StatusOr<RevocationList> RevocationList::Load(const std::filesystem::path& path,
                                                     const std::filesystem::path& authority) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadListFile(path));
-  const absl::StatusOr<std::string> authority_pem = ReadFile(authority);
-  RETURN_IF_ERROR(OfNamedFile(authority_pem.status()));
-  absl::StatusOr<RevocationList> list = Verify(pem, *authority_pem);
+  ASSIGN_OR_RETURN(const RevocationFiles files, ReadRevocationFiles(path, authority));
+  absl::StatusOr<RevocationList> list = Verify(files.list, files.authority);
   if (!list.ok()) return Annotate(list.status(), path.string());
   return list;
 }

@@ -47,6 +47,17 @@ struct RevocationContent {
 // is only a part of one.
 absl::StatusOr<RevocationContent> ParseRevocationList(std::string_view pem);
 
+// What is in the file of a list, and in that of the authority's certificate.
+struct RevocationFiles {
+  std::string list;
+  std::string authority;
+};
+
+// Nothing is parsed yet. INVALID_ARGUMENT: longer than kLongestRevocationList, or not there.
+// Others as ReadFile() of base/files.h.
+absl::StatusOr<RevocationFiles> ReadRevocationFiles(const std::filesystem::path& path,
+                                                    const std::filesystem::path& authority);
+
 // The certificates that a federation's authority has revoked, as it has signed them. A
 // list holds until there is a newer one, however old it is. Movable, immutable.
 class RevocationList {

@@ -93,6 +93,17 @@ TEST_F(RevocationsTest, StaysWithItsListWhereAnotherIsNotGood) {
   EXPECT_EQ(revocations->list()->number(), 3);
 }
 
+TEST_F(RevocationsTest, LooksAgainAtTheSameListForAnotherAuthority) {
+  const auto revocations = Open();
+  ASSERT_THAT(revocations->Refresh(), IsOk());
+  const auto other = CertificateAuthority::Create("north", kYear, kNow);
+  Write(authority_file_, other->ToPem());
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kUnauthenticated));
+  EXPECT_THAT(revocations->Refresh(), HasCode(absl::StatusCode::kUnauthenticated));
+  Write(authority_file_, authority_.ToPem());
+  EXPECT_THAT(revocations->Refresh(), IsOk());
+}
+
 TEST_F(RevocationsTest, DoesNotBeginWithoutAGoodList) {
   Write(list_file_, "a letter");
   EXPECT_THAT(Revocations::Open(list_file_, authority_file_),

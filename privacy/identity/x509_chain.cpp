@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "privacy/crypto/no_passphrase.h"
 #include "privacy/crypto/openssl_error.h"
 #include "privacy/identity/pem.h"
 
@@ -92,7 +93,7 @@ StackPtr Intermediates(const std::vector<OpensslPtr<X509>>& chain) {
 absl::StatusOr<std::vector<OpensslPtr<X509>>> ReadChain(std::string_view pem) {
   ASSIGN_OR_RETURN(const OpensslPtr<BIO> bio, ReadPemFrom(pem));
   std::vector<OpensslPtr<X509>> chain;
-  while (OpensslPtr<X509> next{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
+  while (OpensslPtr<X509> next{PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr)}) {
     if (!HasDates(next.get()))
       return absl::InvalidArgumentError("a certificate has no valid dates");
     chain.push_back(std::move(next));
