@@ -40,7 +40,7 @@ using testing::ReadModelReference;
 
 const std::filesystem::path kGolden = "tests/interop/golden";
 
-constexpr int64_t kSteps = 20;
+constexpr int64_t kSteps = 12;
 
 std::set<std::string> OperationsOfTheSelfTest() {
   FakeDevice::TakeOperations();

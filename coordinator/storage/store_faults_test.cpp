@@ -40,6 +40,13 @@ FaultVfs& Disk() { return FaultVfs::Install(); }
 const absl::Time kNow = absl::FromUnixSeconds(1'795'000'000);
 const RunId kRun{"run-0001"};
 
+// Of the calls that fail in turn; a sanitizer sees the same code in a third of them.
+#ifdef FEDTUNE_UNDER_SANITIZER
+constexpr int64_t kStride = 3;
+#else
+constexpr int64_t kStride = 1;
+#endif
+
 // A coordinator's store, opened and closed as processes come and go.
 class Store {
  public:
@@ -223,18 +230,18 @@ class StoreFaultsTest : public ::testing::Test {
 };
 
 TEST_F(StoreFaultsTest, AKilledProcessLeavesTheOldStateOrTheNew) {
-  for (int64_t k = 0; k < writes_; ++k) ExpectOldOrNew(Fault::kCrash, k, Survivors::kAll);
+  for (int64_t k = 0; k < writes_; k += kStride) ExpectOldOrNew(Fault::kCrash, k, Survivors::kAll);
 }
 
 TEST_F(StoreFaultsTest, APowerCutLeavesTheOldStateOrTheNew) {
-  for (int64_t k = 0; k < writes_; ++k) {
+  for (int64_t k = 0; k < writes_; k += kStride) {
     ExpectOldOrNew(Fault::kCrash, k, Survivors::kNone);
     ExpectOldOrNew(Fault::kCrash, k, Survivors::kEveryOther);
   }
 }
 
 TEST_F(StoreFaultsTest, ATornWriteLeavesTheOldStateOrTheNew) {
-  for (int64_t k = 0; k < writes_; ++k) {
+  for (int64_t k = 0; k < writes_; k += kStride) {
     ExpectOldOrNew(Fault::kTornCrash, k, Survivors::kAll);
     ExpectOldOrNew(Fault::kTornCrash, k, Survivors::kEveryOther);
   }
@@ -242,7 +249,7 @@ TEST_F(StoreFaultsTest, ATornWriteLeavesTheOldStateOrTheNew) {
 
 // A disk that forgets what it said it had: later steps may be lost, never parts of one.
 TEST_F(StoreFaultsTest, ALostSyncLosesWholeSteps) {
-  for (int64_t k = 0; k < writes_; ++k) {
+  for (int64_t k = 0; k < writes_; k += kStride) {
     SCOPED_TRACE(k);
     const path directory = Fresh();
     Store store(directory);
@@ -293,7 +300,7 @@ TEST_F(StoreFaultsTest, AnUpgradeThatIsCutOffIsDoneAgain) {
 }
 
 TEST_F(StoreFaultsTest, AfterAnIoErrorTheConnectionIsNotUsedAgain) {
-  for (int64_t k = 0; k < writes_; ++k) {
+  for (int64_t k = 0; k < writes_; k += kStride) {
     SCOPED_TRACE(fmt::format("write {} of {}", k, writes_));
     const path directory = Fresh();
     Store store(directory);
@@ -324,7 +331,7 @@ TEST_F(StoreFaultsTest, AfterAnIoErrorTheConnectionIsNotUsedAgain) {
 // SQLite moves its log into the database behind a commit, and tells nobody when that
 // fails: the store must not go on.
 TEST_F(StoreFaultsTest, AfterAnIoErrorBehindACommitTheConnectionIsNotUsedAgain) {
-  for (int64_t k = 0; k < writes_; ++k) {
+  for (int64_t k = 0; k < writes_; k += kStride) {
     SCOPED_TRACE(k);
     const path directory = Fresh();
     Store store(directory);
@@ -350,7 +357,7 @@ TEST_F(StoreFaultsTest, AfterAnIoErrorBehindACommitTheConnectionIsNotUsedAgain) 
 }
 
 TEST_F(StoreFaultsTest, AFullDiskIsSaidAndWorkGoesOnWhenThereIsSpace) {
-  for (int64_t k = 0; k < writes_; ++k) {
+  for (int64_t k = 0; k < writes_; k += kStride) {
     SCOPED_TRACE(fmt::format("write {} of {}", k, writes_));
     const path directory = Fresh();
     Store store(directory);

@@ -27,7 +27,7 @@ using testing::SigningKeyOf;
 #ifdef FEDTUNE_UNDER_SANITIZER
 constexpr int kRunsPerShard = 150;
 #else
-constexpr int kRunsPerShard = 1250;
+constexpr int kRunsPerShard = 625;
 #endif
 constexpr int kShards = 4;
 

@@ -23,7 +23,7 @@ using Phase = CoordinatorSession::Phase;
 #ifdef FEDTUNE_UNDER_SANITIZER
 constexpr int kClients = 250;
 #else
-constexpr int kClients = 1000;
+constexpr int kClients = 600;
 #endif
 
 // One client in `every` drops out, before a message drawn for it.

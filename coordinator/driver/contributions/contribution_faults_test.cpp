@@ -37,6 +37,13 @@ constexpr size_t kChunk = size_t{1} << 20;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 const RunId kRun{"run-0001"};
 
+// Of the calls that fail in turn; a sanitizer sees the same code in a third of them.
+#ifdef FEDTUNE_UNDER_SANITIZER
+constexpr int64_t kStride = 3;
+#else
+constexpr int64_t kStride = 1;
+#endif
+
 class ContributionFaultsTest : public ::testing::Test {
  protected:
   ContributionFaultsTest() : values_(kValues) {
@@ -111,7 +118,7 @@ class ContributionFaultsTest : public ::testing::Test {
 };
 
 TEST_F(ContributionFaultsTest, WhatIsKeptSurvivesAPowerCutAndTheRestIsSentAgain) {
-  for (int64_t k = 0; k <= operations_; ++k) {
+  for (int64_t k = 0; k <= operations_; k += kStride) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
     disk_.DieAt(k);
     const absl::StatusOr<std::string> name = HandIn();
@@ -127,7 +134,7 @@ TEST_F(ContributionFaultsTest, WhatIsKeptSurvivesAPowerCutAndTheRestIsSentAgain)
 // Not even where a sync fails, and the next one would succeed.
 TEST_F(ContributionFaultsTest, AfterAnIoErrorNothingIsKeptThatIsNotThere) {
   bool began_anew = false;
-  for (int64_t k = 0; k < operations_; ++k) {
+  for (int64_t k = (operations_ - 1) % kStride; k < operations_; k += kStride) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
     disk_.FailAt(k, EIO);
     EXPECT_THAT(HandIn(), HasCode(absl::StatusCode::kUnavailable));
@@ -142,7 +149,7 @@ TEST_F(ContributionFaultsTest, AfterAnIoErrorNothingIsKeptThatIsNotThere) {
 }
 
 TEST_F(ContributionFaultsTest, OnAFullDiskItIsNotTakenAndComesAgain) {
-  for (int64_t k = 0; k < operations_; ++k) {
+  for (int64_t k = 0; k < operations_; k += kStride) {
     SCOPED_TRACE(fmt::format("call {} of {}", k, operations_));
     disk_.FailAt(k, ENOSPC);
     EXPECT_THAT(HandIn(), HasCode(absl::StatusCode::kUnavailable));
