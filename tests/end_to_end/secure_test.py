@@ -288,10 +288,9 @@ class SecureTest(unittest.TestCase):
         burnt = [r["round"] for r in ended["rounds"] if "burnt" in r]
         self.assertGreaterEqual(len(burnt), 2)
         self.assertEqual(burnt, list(range(burnt[0], burnt[0] + len(burnt))))
-        # A round may be open before the last client has come back, and its quorum is four.
+        # The last client may have come back, and refused, when the others were a quorum of four.
         taken = [r["contributions"] for r in ended["rounds"] if "burnt" not in r]
         self.assertGreaterEqual(min(taken), 4)
-        self.assertEqual(taken[-1], 5)
 
     def test_a_roster_that_is_renewed_within_a_round_opens_its_next_attempt(self):
         run = self.federation.start_run(plan(count=2, steps=40, deadline_s=120))
