@@ -17,7 +17,7 @@
 #   tidy     clang-tidy
 #   soak     random faults for FEDTUNE_SOAK_MINUTES (30); only when it is named
 # In CI (CI=true): all but tidy and, under asan, the end-to-end tests, which dev runs,
-# which took 74 and 82 minutes on two cores with an empty compilers' cache.
+# which took 74 to 86 minutes on two cores with an empty compilers' cache.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
