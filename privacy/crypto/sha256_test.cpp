@@ -3,6 +3,7 @@
 #include "privacy/crypto/sha256.h"
 
 #include <string>
+#include <string_view>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/files.h"
@@ -36,6 +37,16 @@ TEST(Sha256Test, PiecesGiveTheDigestOfTheWhole) {
   Sha256 hash;
   hash.Update("a").Update("").Update("bc");
   EXPECT_EQ(std::move(hash).Finish(), Sha256Of("abc"));
+}
+
+TEST(Sha256Test, BytesOneByOneGiveTheDigestOfTheWhole) {
+  std::string content;
+  Sha256 hash;
+  for (int i = 0; i < 5000; ++i) {
+    content.push_back(static_cast<char>(i * 7 + i / 251));
+    hash.Update(std::string_view(content).substr(i));
+  }
+  EXPECT_EQ(std::move(hash).Finish(), Sha256Of(content));
 }
 
 TEST(Sha256Test, HashesAFileLargerThanOnePiece) {
