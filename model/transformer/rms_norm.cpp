@@ -67,8 +67,8 @@ struct NormedRows {
     auto* to = x_gradient.mutable_data_ptr<float>();
     ForEachRow(x.size(0), [&](int64_t row) {
       RmsNormRowBackward(from + row * size, values + row * stride, weight.const_data_ptr<float>(),
-                         inverse[static_cast<size_t>(row)], size, to + row * size);
-      if (more != nullptr) AddScaled(more + row * size, 1, size, to + row * size);
+                         inverse[static_cast<size_t>(row)], size,
+                         more != nullptr ? more + row * size : nullptr, to + row * size);
     });
     return x_gradient;
   }
@@ -116,8 +116,7 @@ NormedSum AddAndNormOnCpu(const at::Tensor& x, const at::Tensor& change, const a
   auto *sums = sum.mutable_data_ptr<float>(), *normed = y.mutable_data_ptr<float>();
   ForEachRow(rows, [&](int64_t row) {
     float* to = sums + row * size;
-    std::copy_n(values + row * stride, size, to);
-    AddScaled(changes + row * change_stride, 1, size, to);
+    AddRows(values + row * stride, changes + row * change_stride, size, to);
     kept.inverse[static_cast<size_t>(row)] =
         RmsNormRow(to, weight.const_data_ptr<float>(), epsilon, size, normed + row * size);
   });

@@ -58,10 +58,11 @@ inline void ReadAhead(const Value* values) {
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void RmsNormRowBackward(
     const float* y_gradient, const float* x, const float* weight, float inverse_rms, int64_t size,
-    float* x_gradient) {
+    const float* added, float* x_gradient) {
   __m512 sum = _mm512_setzero_ps();
   for (int64_t i = 0; i < size; i += kVector) {
     ReadAhead(x + i), ReadAhead(y_gradient + i);
+    if (added != nullptr) ReadAhead(added + i);
     const __mmask16 mask = MaskOf(i, size);
     const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y_gradient + i),
                                         _mm512_maskz_loadu_ps(mask, weight + i));
@@ -75,7 +76,22 @@ inline void ReadAhead(const Value* values) {
     const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y_gradient + i),
                                         _mm512_maskz_loadu_ps(mask, weight + i));
     const __m512 kept = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), back);
-    _mm512_mask_storeu_ps(x_gradient + i, mask, _mm512_fmadd_ps(scaled, factor, kept));
+    __m512 gradient = _mm512_fmadd_ps(scaled, factor, kept);
+    if (added != nullptr) {
+      gradient = _mm512_add_ps(gradient, _mm512_maskz_loadu_ps(mask, added + i));
+    }
+    _mm512_mask_storeu_ps(x_gradient + i, mask, gradient);
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void AddRows(const float* x, const float* y,
+                                                                   int64_t size, float* sum) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    ReadAhead(x + i), ReadAhead(y + i);
+    const __mmask16 mask = MaskOf(i, size);
+    _mm512_mask_storeu_ps(
+        sum + i, mask,
+        _mm512_add_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_maskz_loadu_ps(mask, y + i)));
   }
 }
 
@@ -217,9 +233,12 @@ float RmsNormRow(const float*, const float*, double, int64_t, float*) {
   return 0;
 }
 
-void RmsNormRowBackward(const float*, const float*, const float*, float, int64_t, float*) {
+void RmsNormRowBackward(const float*, const float*, const float*, float, int64_t, const float*,
+                        float*) {
   Check(false, "a CPU without kernels");
 }
+
+void AddRows(const float*, const float*, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 void SoftmaxRow(float*, int64_t, int64_t, float) { Check(false, "a CPU without kernels"); }
 
