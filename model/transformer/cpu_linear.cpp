@@ -67,6 +67,33 @@ void ForRows(int64_t rows, const std::function<void(int64_t, int64_t)>& work) {
              [&](int64_t task) { work(task * size, std::min(size, rows - task * size)); });
 }
 
+// Calls `work` with parts of a result for which every thread finds some to do. Rows are cut into
+// as many as make packing the weight worth it, and columns, for which it is packed once in all,
+// where those are too few; not where each task has to make what all columns of its rows take.
+struct ResultSize {
+  int64_t rows;
+  int64_t columns;
+};
+void ForParts(const ResultSize& result, bool cuts_columns,
+              const std::function<void(int64_t, int64_t, ColumnRange)>& work) {
+  if (result.rows == 0 || !cuts_columns) {
+    return ForRows(result.rows, [&](int64_t begin, int64_t count) {
+      work(begin, count, {0, result.columns});
+    });
+  }
+  constexpr int64_t kMostRows = 512, kFewestColumns = 2 * kPanelColumns;
+  const int64_t row_tasks = (result.rows + kMostRows - 1) / kMostRows;
+  const int64_t rows = (result.rows + row_tasks - 1) / row_tasks;
+  const int64_t wanted = std::max<int64_t>(1, 2 * at::get_num_threads() / row_tasks);
+  const int64_t panels = (result.columns / wanted + kPanelColumns) / kPanelColumns;
+  const int64_t size = std::max(kFewestColumns, panels * kPanelColumns);
+  const int64_t column_tasks = (result.columns + size - 1) / size;
+  InParallel(row_tasks * column_tasks, [&](int64_t task) {
+    const int64_t row = task / column_tasks * rows, column = task % column_tasks * size;
+    work(row, std::min(rows, result.rows - row), {column, std::min(result.columns, column + size)});
+  });
+}
+
 // Cuts columns so that all threads have some, in whole panels.
 void ForColumns(int64_t columns, const std::function<void(ColumnRange)>& work) {
   constexpr int64_t kAtLeast = 96;
@@ -74,6 +101,32 @@ void ForColumns(int64_t columns, const std::function<void(ColumnRange)>& work) {
   InParallel((columns + size - 1) / size, [&](int64_t task) {
     work({task * size, std::min(columns, (task + 1) * size)});
   });
+}
+
+// Some columns of a result.
+void MultiplyColumns(std::vector<MatrixTerm> terms, int64_t count, ColumnRange columns, Rows rows) {
+  for (MatrixTerm& term : terms) term.right = FromColumn(term.right, columns.begin);
+  Multiply(terms, {rows.data + columns.begin, rows.stride, count, columns.end - columns.begin});
+}
+
+// Columns of what ForwardRows() gives; all of `low`.
+void ForwardPart(const Linear& linear, const LoraFactors& lora, const LeftFactor& x, int64_t count,
+                 Rows low, ColumnRange columns, Rows y) {
+  const int64_t in = linear.weight.size(1), rank = RankOf(lora);
+  const RightType type = FactorTypeOf(linear);
+  std::vector<MatrixTerm> terms = {{x, Forwards(linear.weight, TypeOf(linear)), in}};
+  if (rank > 0) {
+    const MatrixTerm down = {x, Forwards(lora.a, type), in};
+    Multiply({&down, 1}, {low.data, low.stride, count, rank});
+    ScaleRows(lora.scale, count, rank, low);
+    terms.push_back({LeftOf(low), Forwards(lora.b, type), rank});
+  }
+  MultiplyColumns(terms, count, columns, y);
+  if (!linear.bias.defined()) return;
+  const float* bias = linear.bias.const_data_ptr<float>() + columns.begin;
+  for (int64_t i = 0; i < count; ++i) {
+    AddScaled(bias, 1, columns.end - columns.begin, y.From(i).FromColumn(columns.begin).data);
+  }
 }
 
 // A layer's pass with the gradients that products take.
@@ -181,20 +234,7 @@ int64_t RankOf(const LoraFactors& lora) { return lora.defined() ? lora.a.size(0)
 
 void ForwardRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& x, int64_t count,
                  Rows low, Rows y) {
-  const int64_t in = linear.weight.size(1), out = linear.weight.size(0), rank = RankOf(lora);
-  const RightType type = FactorTypeOf(linear);
-  std::vector<MatrixTerm> terms = {{x, Forwards(linear.weight, TypeOf(linear)), in}};
-  if (rank > 0) {
-    const MatrixTerm down = {x, Forwards(lora.a, type), in};
-    Multiply({&down, 1}, {low.data, low.stride, count, rank});
-    ScaleRows(lora.scale, count, rank, low);
-    terms.push_back({LeftOf(low), Forwards(lora.b, type), rank});
-  }
-  Multiply(terms, {y.data, y.stride, count, out});
-  if (!linear.bias.defined()) return;
-  for (int64_t i = 0; i < count; ++i) {
-    AddScaled(linear.bias.const_data_ptr<float>(), 1, out, y.From(i).data);
-  }
+  ForwardPart(linear, lora, x, count, low, {0, linear.weight.size(0)}, y);
 }
 
 void LowGradientRows(const Linear& linear, const LoraFactors& lora, const LeftFactor& y_gradient,
@@ -240,9 +280,10 @@ CpuLinearResult CpuLinearForward(const at::Tensor& x, const Linear& linear,
   if (lora.defined()) result.low = at::empty({x.size(0), RankOf(lora)}, options);
   const Rows y = RowsOf(result.y);
   const Rows low = lora.defined() ? RowsOf(result.low) : Rows();
-  ForRows(x.size(0), [&](int64_t begin, int64_t count) {
-    ForwardRows(linear, lora, LeftOf(x, begin), count, low.From(begin), y.From(begin));
-  });
+  const auto work = [&](int64_t begin, int64_t count, ColumnRange columns) {
+    ForwardPart(linear, lora, LeftOf(x, begin), count, low.From(begin), columns, y.From(begin));
+  };
+  ForParts({x.size(0), linear.weight.size(0)}, /*cuts_columns=*/!lora.defined(), work);
   return result;
 }
 
@@ -262,12 +303,15 @@ std::vector<LinearGradients> CpuLinearsBackward(std::span<const CpuLinearPass> l
   if (input_gradient == InputGradient::kCompute) {
     gradients[0].x = at::empty({rows, in}, layers[0].y_gradient.options().dtype(at::kFloat));
   }
-  ForRows(rows, [&](int64_t begin, int64_t count) {
+  const bool is_frozen = std::none_of(layers.begin(), layers.end(), [](const CpuLinearPass& layer) {
+    return layer.lora->defined();
+  });
+  ForParts({rows, in}, is_frozen, [&](int64_t begin, int64_t count, ColumnRange columns) {
     std::vector<MatrixTerm> terms;
     for (const LayerGradients& layer : ready) layer.AppendTerms(begin, count, terms);
     if (!gradients[0].x.defined()) return;
     const Rows by_x = RowsOf(gradients[0].x).From(begin);
-    Multiply(terms, {by_x.data, by_x.stride, count, in});
+    MultiplyColumns(terms, count, columns, by_x);
   });
   for (size_t i = 0; i < layers.size(); ++i) MakeFactorGradients(ready[i], x, gradients[i]);
   return gradients;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "ATen/TensorOperators.h"
 #include "ATen/ops/embedding.h"
@@ -30,21 +31,35 @@ AttentionContext ContextOf(const Model& model, const PackedBatch& batch) {
                     model.config.rope.Magnitude())};
 }
 
+// What goes from layer to layer: a sum whose last part is added where it is normed next.
+struct Stream {
+  at::Tensor x;
+  at::Tensor change;  // Or undefined.
+
+  at::Tensor Sum() const { return change.defined() ? x + change : x; }
+  NormedSum Normed(const at::Tensor& weight, double epsilon) const {
+    return change.defined() ? AddAndNorm(x, change, weight, epsilon)
+                            : NormedSum{x, RmsNorm(x, weight, epsilon)};
+  }
+};
+
 // One layer. Behind the attention only `wanted` rows are computed, if given:
 // in the last layer nobody needs the others.
-at::Tensor ApplyLayer(at::Tensor x, const DecoderLayer& layer, const Model& model,
-                      const Adapter& adapter, const AttentionContext& context,
-                      const at::Tensor& wanted, std::span<int64_t> routed) {
+Stream ApplyLayer(Stream stream, const DecoderLayer& layer, const Model& model,
+                  const Adapter& adapter, const AttentionContext& context, const at::Tensor& wanted,
+                  std::span<int64_t> routed) {
   const double epsilon = model.config.rms_norm_epsilon;
-  at::Tensor values = AttendedValues(RmsNorm(x, layer.attention_norm, epsilon), layer.attention,
+  auto [x, normed] = std::exchange(stream, {}).Normed(layer.attention_norm, epsilon);
+  at::Tensor values = AttendedValues(std::exchange(normed, {}), layer.attention,
                                      AttentionShapeOf(model.config), adapter, context);
   if (wanted.defined()) {
     x = SelectRows(x, wanted);
     values = SelectRows(values, wanted);
   }
   const Linear& o_proj = layer.attention.o_proj;
-  x = x + ApplyLinear(values, o_proj, adapter.Of(o_proj));
-  return x + ApplyFeedForward(RmsNorm(x, layer.mlp_norm, epsilon), layer, model, adapter, routed);
+  const Stream attended = {x, ApplyLinear(values, o_proj, adapter.Of(o_proj))};
+  NormedSum sum = attended.Normed(layer.mlp_norm, epsilon);
+  return {sum.sum, ApplyFeedForward(sum.normed, layer, model, adapter, routed)};
 }
 
 // What of the adapter changes a layer; undefined where a part is not adapted.
@@ -124,22 +139,28 @@ at::Tensor HiddenStates(const Model& model, const Adapter& adapter, const Packed
         "a counter for each routed expert");
   const auto context = std::make_shared<const AttentionContext>(ContextOf(model, batch));
   const at::Tensor wanted = ToDevice(wanted_rows, model.device());
-  at::Tensor x = at::embedding(model.embedding, ToDevice(batch.tokens(), model.device()))
-                     .to(model.compute_type);
+  Stream stream = {at::embedding(model.embedding, ToDevice(batch.tokens(), model.device()))
+                       .to(model.compute_type),
+                   {}};
   for (const DecoderLayer& layer : model.layers) {
     const at::Tensor rows = &layer == &model.layers.back() ? wanted : at::Tensor();
-    const auto apply = [&layer, &model, &adapter, context, rows](const at::Tensor& input,
-                                                                 std::span<int64_t> counters = {}) {
-      return ApplyLayer(input, layer, model, adapter, *context, rows, counters);
+    const auto apply = [&layer, &model, &adapter, context, rows](Stream input,
+                                                                 std::span<int64_t> counters) {
+      return ApplyLayer(std::move(input), layer, model, adapter, *context, rows, counters);
     };
     const std::span<int64_t> counters = TakeCounters(layer, model, routed);
     if (recomputed_layers-- > 0) {
-      x = Recomputed(apply(x, counters), x, LayerFactors(layer, adapter).Take(), apply);
+      const at::Tensor x = stream.Sum();
+      stream = {Recomputed(apply({x, {}}, counters).Sum(), x, LayerFactors(layer, adapter).Take(),
+                           [apply](const at::Tensor& again) {
+                             return apply({again, {}}, {}).Sum();
+                           }),
+                {}};
     } else {
-      x = apply(x, counters);
+      stream = apply(std::exchange(stream, {}), counters);
     }
   }
-  return RmsNorm(x, model.norm, model.config.rms_norm_epsilon);
+  return stream.Normed(model.norm, model.config.rms_norm_epsilon).normed;
 }
 
 }  // namespace fedtune

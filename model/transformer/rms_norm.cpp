@@ -52,18 +52,27 @@ void ForEachRow(int64_t rows, const std::function<void(int64_t)>& work) {
   });
 }
 
-at::Tensor RmsNormBackwardOnCpu(const at::Tensor& y_gradient, const at::Tensor& x,
-                                const at::Tensor& weight, const std::vector<float>& inverse) {
-  const int64_t size = x.size(1), stride = x.stride(0);
-  at::Tensor x_gradient = at::empty(x.sizes(), x.options());
-  const float *from = y_gradient.const_data_ptr<float>(), *values = x.const_data_ptr<float>();
-  auto* to = x_gradient.mutable_data_ptr<float>();
-  ForEachRow(x.size(0), [&](int64_t row) {
-    RmsNormRowBackward(from + row * size, values + row * stride, weight.const_data_ptr<float>(),
-                       inverse[static_cast<size_t>(row)], size, to + row * size);
-  });
-  return x_gradient;
-}
+// What the derivative needs of rows that were normed.
+struct NormedRows {
+  at::Tensor x;
+  at::Tensor weight;
+  std::vector<float> inverse;
+
+  // Given the gradient of what they became, and that of x itself or none.
+  at::Tensor Backward(const at::Tensor& y_gradient, const at::Tensor& by_x) const {
+    const int64_t size = x.size(1), stride = x.stride(0);
+    at::Tensor x_gradient = at::empty(x.sizes(), x.options());
+    const float *from = y_gradient.const_data_ptr<float>(), *values = x.const_data_ptr<float>();
+    const float* more = by_x.defined() ? by_x.const_data_ptr<float>() : nullptr;
+    auto* to = x_gradient.mutable_data_ptr<float>();
+    ForEachRow(x.size(0), [&](int64_t row) {
+      RmsNormRowBackward(from + row * size, values + row * stride, weight.const_data_ptr<float>(),
+                         inverse[static_cast<size_t>(row)], size,
+                         more != nullptr ? more + row * size : nullptr, to + row * size);
+    });
+    return x_gradient;
+  }
+};
 
 at::Tensor RmsNormOnCpu(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   const int64_t rows = x.size(0), size = x.size(1), stride = x.stride(0);
@@ -72,18 +81,52 @@ at::Tensor RmsNormOnCpu(const at::Tensor& x, const at::Tensor& weight, double ep
     at::NoGradGuard no_grad;
     y = at::empty(x.sizes(), x.options());
   }
-  std::vector<float> inverse(static_cast<size_t>(rows));
+  NormedRows kept = {x, weight, std::vector<float>(static_cast<size_t>(rows))};
   const float* values = x.const_data_ptr<float>();
   auto* normed = y.mutable_data_ptr<float>();
   ForEachRow(rows, [&](int64_t row) {
-    inverse[static_cast<size_t>(row)] = RmsNormRow(
+    kept.inverse[static_cast<size_t>(row)] = RmsNormRow(
         values + row * stride, weight.const_data_ptr<float>(), epsilon, size, normed + row * size);
   });
-  return Differentiable(
-      y, {x}, [x, weight, inverse = std::move(inverse)](const std::vector<at::Tensor>& gradients) {
-        return std::vector<at::Tensor>{
-            RmsNormBackwardOnCpu(gradients[0].contiguous(), x, weight, inverse)};
-      });
+  return Differentiable(y, {x}, [kept = std::move(kept)](const std::vector<at::Tensor>& gradients) {
+    return std::vector<at::Tensor>{kept.Backward(gradients[0].contiguous(), {})};
+  });
+}
+
+// Of sums that were normed, given the gradients of both.
+at::Tensor NormedSumBackward(const NormedRows& sums, const std::vector<at::Tensor>& gradients) {
+  const auto whole = [](const at::Tensor& x) { return x.defined() ? x.contiguous() : x; };
+  return gradients[1].defined() ? sums.Backward(whole(gradients[1]), whole(gradients[0]))
+                                : gradients[0];
+}
+
+NormedSum AddAndNormOnCpu(const at::Tensor& x, const at::Tensor& change, const at::Tensor& weight,
+                          double epsilon) {
+  const int64_t rows = x.size(0), size = x.size(1);
+  const int64_t stride = x.stride(0), change_stride = change.stride(0);
+  NormedRows kept = {{}, weight, std::vector<float>(static_cast<size_t>(rows))};
+  at::Tensor sum, y;
+  {
+    at::NoGradGuard no_grad;
+    kept.x = at::empty(x.sizes(), x.options());
+    sum = kept.x.detach();  // Another tensor, as the derivative must not hold this one.
+    y = at::empty(x.sizes(), x.options());
+  }
+  const float *values = x.const_data_ptr<float>(), *changes = change.const_data_ptr<float>();
+  auto *sums = sum.mutable_data_ptr<float>(), *normed = y.mutable_data_ptr<float>();
+  ForEachRow(rows, [&](int64_t row) {
+    float* to = sums + row * size;
+    AddRows(values + row * stride, changes + row * change_stride, size, to);
+    kept.inverse[static_cast<size_t>(row)] =
+        RmsNormRow(to, weight.const_data_ptr<float>(), epsilon, size, normed + row * size);
+  });
+  const std::vector<at::Tensor> made =
+      Differentiable(std::vector<at::Tensor>{sum, y}, {x, change},
+                     [kept = std::move(kept)](const std::vector<at::Tensor>& gradients) {
+                       const at::Tensor by_both = NormedSumBackward(kept, gradients);
+                       return std::vector<at::Tensor>{by_both, by_both};
+                     });
+  return {made[0], made[1]};
 }
 
 }  // namespace
@@ -101,6 +144,13 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon
     return std::vector<at::Tensor>{
         RmsNormBackward(gradients[0], x.to(at::kFloat), weight, inverse).to(x.scalar_type())};
   });
+}
+
+NormedSum AddAndNorm(const at::Tensor& x, const at::Tensor& change, const at::Tensor& weight,
+                     double epsilon) {
+  if (HasKernel(x) && HasKernel(change)) return AddAndNormOnCpu(x, change, weight, epsilon);
+  const at::Tensor sum = x + change;
+  return {sum, RmsNorm(sum, weight, epsilon)};
 }
 
 }  // namespace fedtune

@@ -7,44 +7,13 @@
 
 #include "base/avx512.h"
 #include "base/check.h"
+#include "model/transformer/vector_exp.h"
 
 namespace fedtune {
 
 #if defined(__x86_64__)
 
 namespace {
-
-constexpr int64_t kVector = 16;
-
-// Those of the values from `begin` to `size` that are in one vector.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __mmask16 MaskOf(int64_t begin,
-                                                                              int64_t size) {
-  const int64_t some = size - begin;
-  return some >= kVector ? static_cast<__mmask16>(0xffff)
-                         : static_cast<__mmask16>((1U << static_cast<unsigned>(some)) - 1);
-}
-
-// e^x to about one unit in the last place (the polynomial is Cephes').
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Exp(__m512 x) {
-  x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(88.72F)), _mm512_set1_ps(-103.9F));
-  const __m512 power = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)),
-                                            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 r = _mm512_fnmadd_ps(power, _mm512_set1_ps(0.693359375F), x);
-  r = _mm512_fnmadd_ps(power, _mm512_set1_ps(-2.12194440e-4F), r);
-  __m512 p = _mm512_set1_ps(1.9875691500e-4F);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1F));
-  p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1)));
-  return _mm512_scalef_ps(p, power);
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Sigmoid(__m512 x) {
-  const __m512 one = _mm512_set1_ps(1);
-  return _mm512_div_ps(one, _mm512_add_ps(one, Exp(_mm512_sub_ps(_mm512_setzero_ps(), x))));
-}
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float LargestOf(const float* values,
                                                                       int64_t size) {
@@ -56,42 +25,6 @@ constexpr int64_t kVector = 16;
   return _mm512_reduce_max_ps(largest);
 }
 
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline void Store(float* to, int64_t begin,
-                                                                        int64_t size,
-                                                                        __m512 values) {
-  _mm512_mask_storeu_ps(to + begin, MaskOf(begin, size), values);
-}
-
-// Rounded; behind an odd number of values a zero is stored, too, for it is one of `values`.
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline void Store(uint16_t* to,
-                                                                                   int64_t begin,
-                                                                                   int64_t size,
-                                                                                   __m512 values) {
-  _mm256_mask_storeu_epi16(to + begin, MaskOf(begin, size + size % 2),
-                           reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Widened(__m256i values) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Load(const float* from,
-                                                                         int64_t begin,
-                                                                         int64_t size) {
-  return _mm512_maskz_loadu_ps(MaskOf(begin, size), from + begin);
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Load(const uint16_t* from,
-                                                                         int64_t begin,
-                                                                         int64_t size) {
-  return Widened(_mm256_maskz_loadu_epi16(MaskOf(begin, size), from + begin));
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] inline __m512 Rounded(
-    __m512 values) {
-  return Widened(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
-}
-
 // What the forward pass has left in memory is asked for ahead: the processor does so itself,
 // but not beyond the end of a page.
 template <typename Value>
@@ -100,61 +33,7 @@ inline void ReadAhead(const Value* values) {
   _mm_prefetch(reinterpret_cast<const char*>(values) + kBytesAhead, _MM_HINT_T0);
 }
 
-// Given the gradient by hidden, writes those by gate and up where they are, and hidden. Of
-// instructions for bf16 a compiler makes none but those it is told to.
-template <typename Value>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] float SwiGluBackwardTo(
-    const float* h_gradient, float weight, int64_t size, Value* gate, Value* up, Value* hidden) {
-  __m512 sum = _mm512_setzero_ps();
-  const __m512 one = _mm512_set1_ps(1), factor = _mm512_set1_ps(weight);
-  for (int64_t i = 0; i < size; i += kVector) {
-    ReadAhead(gate + i), ReadAhead(up + i);
-    const __m512 g = Load(gate, i, size), u = Load(up, i, size);
-    const __m512 gradient = Load(h_gradient, i, size);
-    const __m512 sigmoid = Sigmoid(g);
-    const __m512 activation = _mm512_mul_ps(g, sigmoid);
-    const __m512 h = _mm512_mul_ps(activation, u);
-    sum = _mm512_fmadd_ps(gradient, h, sum);
-    const __m512 weighted = _mm512_mul_ps(gradient, factor);
-    // silu'(g) = sigmoid(g) + silu(g) (1 - sigmoid(g))
-    const __m512 slope = _mm512_fmadd_ps(activation, _mm512_sub_ps(one, sigmoid), sigmoid);
-    Store(hidden, i, size, h);
-    Store(up, i, size, _mm512_mul_ps(weighted, activation));
-    Store(gate, i, size, _mm512_mul_ps(_mm512_mul_ps(weighted, u), slope));
-  }
-  return _mm512_reduce_add_ps(sum);
-}
-
 }  // namespace
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void SwiGlu(const float* gate,
-                                                                  const float* up, int64_t size,
-                                                                  float* hidden) {
-  for (int64_t i = 0; i < size; i += kVector) {
-    const __m512 g = Load(gate, i, size);
-    Store(hidden, i, size, _mm512_mul_ps(_mm512_mul_ps(g, Sigmoid(g)), Load(up, i, size)));
-  }
-}
-
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]] void SwiGluInBf16(
-    const float* gate, const float* up, int64_t size, const Bf16SwiGlu& rounded) {
-  for (int64_t i = 0; i < size; i += kVector) {
-    const __m512 g = Rounded(Load(gate, i, size)), u = Rounded(Load(up, i, size));
-    Store(rounded.gate, i, size, g);
-    Store(rounded.up, i, size, u);
-    Store(rounded.hidden, i, size, _mm512_mul_ps(_mm512_mul_ps(g, Sigmoid(g)), u));
-  }
-}
-
-float SwiGluBackward(const float* h_gradient, float weight, int64_t size, float* gate, float* up,
-                     float* hidden) {
-  return SwiGluBackwardTo(h_gradient, weight, size, gate, up, hidden);
-}
-
-float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
-                           const Bf16SwiGlu& rounded) {
-  return SwiGluBackwardTo(h_gradient, weight, size, rounded.gate, rounded.up, rounded.hidden);
-}
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] float RmsNormRow(const float* x,
                                                                        const float* weight,
@@ -179,10 +58,11 @@ float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
 
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void RmsNormRowBackward(
     const float* y_gradient, const float* x, const float* weight, float inverse_rms, int64_t size,
-    float* x_gradient) {
+    const float* added, float* x_gradient) {
   __m512 sum = _mm512_setzero_ps();
   for (int64_t i = 0; i < size; i += kVector) {
     ReadAhead(x + i), ReadAhead(y_gradient + i);
+    if (added != nullptr) ReadAhead(added + i);
     const __mmask16 mask = MaskOf(i, size);
     const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y_gradient + i),
                                         _mm512_maskz_loadu_ps(mask, weight + i));
@@ -196,7 +76,22 @@ float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
     const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y_gradient + i),
                                         _mm512_maskz_loadu_ps(mask, weight + i));
     const __m512 kept = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), back);
-    _mm512_mask_storeu_ps(x_gradient + i, mask, _mm512_fmadd_ps(scaled, factor, kept));
+    __m512 gradient = _mm512_fmadd_ps(scaled, factor, kept);
+    if (added != nullptr) {
+      gradient = _mm512_add_ps(gradient, _mm512_maskz_loadu_ps(mask, added + i));
+    }
+    _mm512_mask_storeu_ps(x_gradient + i, mask, gradient);
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] void AddRows(const float* x, const float* y,
+                                                                   int64_t size, float* sum) {
+  for (int64_t i = 0; i < size; i += kVector) {
+    ReadAhead(x + i), ReadAhead(y + i);
+    const __mmask16 mask = MaskOf(i, size);
+    _mm512_mask_storeu_ps(
+        sum + i, mask,
+        _mm512_add_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_maskz_loadu_ps(mask, y + i)));
   }
 }
 
@@ -333,30 +228,17 @@ float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
 
 #else
 
-void SwiGlu(const float*, const float*, int64_t, float*) { Check(false, "a CPU without kernels"); }
-
-float SwiGluBackward(const float*, float, int64_t, float*, float*, float*) {
-  Check(false, "a CPU without kernels");
-  return 0;
-}
-
-void SwiGluInBf16(const float*, const float*, int64_t, const Bf16SwiGlu&) {
-  Check(false, "a CPU without kernels");
-}
-
-float SwiGluBackwardInBf16(const float*, float, int64_t, const Bf16SwiGlu&) {
-  Check(false, "a CPU without kernels");
-  return 0;
-}
-
 float RmsNormRow(const float*, const float*, double, int64_t, float*) {
   Check(false, "a CPU without kernels");
   return 0;
 }
 
-void RmsNormRowBackward(const float*, const float*, const float*, float, int64_t, float*) {
+void RmsNormRowBackward(const float*, const float*, const float*, float, int64_t, const float*,
+                        float*) {
   Check(false, "a CPU without kernels");
 }
+
+void AddRows(const float*, const float*, int64_t, float*) { Check(false, "a CPU without kernels"); }
 
 void SoftmaxRow(float*, int64_t, int64_t, float) { Check(false, "a CPU without kernels"); }
 

@@ -31,9 +31,12 @@ float SwiGluBackwardInBf16(const float* h_gradient, float weight, int64_t size,
 // before the weight.
 float RmsNormRow(const float* x, const float* weight, double epsilon, int64_t size, float* y);
 
-// The gradient of x, given what RmsNormRow() returned.
+// The gradient of x, given what RmsNormRow() returned, and `added` to it unless that is null.
 void RmsNormRowBackward(const float* y_gradient, const float* x, const float* weight,
-                        float inverse_rms, int64_t size, float* x_gradient);
+                        float inverse_rms, int64_t size, const float* added, float* x_gradient);
+
+// sum = x + y.
+void AddRows(const float* x, const float* y, int64_t size, float* sum);
 
 // The negative log-likelihood of `target` under softmax(logits), over which its
 // derivatives are written.

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -98,6 +99,27 @@ TEST_P(Bf16SwiGluTest, HasTheDerivativeOfRoundedValues) {
   EXPECT_THAT(rounded_.gate, ElementsAreArray(Rounded(exact_.gate)));
   EXPECT_THAT(rounded_.up, ElementsAreArray(Rounded(exact_.up)));
   EXPECT_THAT(rounded_.hidden, ElementsAreArray(Rounded(hidden)));
+}
+
+// From where a gate is as good as shut to where it is as good as open, and beyond.
+TEST(SwiGluTest, IsExactToSomeUnitsInTheLastPlace) {
+  if (!HasMatrixKernels()) GTEST_SKIP() << "this CPU has no kernels";
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<float> gate = {kInfinity, 1e30F, 104, 88, 0, -0.0F};
+  for (float value = -85; value < 85; value += 0.037F) gate.push_back(value);
+  const std::vector<float> up(gate.size(), 1);
+  std::vector<float> hidden(gate.size());
+  SwiGlu(gate.data(), up.data(), static_cast<int64_t>(gate.size()), hidden.data());
+  for (size_t i = 0; i < gate.size(); ++i) {
+    const auto wide = static_cast<double>(gate[i]);
+    const auto exact = static_cast<float>(wide / (1 + std::exp(-wide)));
+    const float unit = std::abs(std::nextafter(exact, kInfinity) - exact);
+    if (exact == hidden[i]) continue;
+    EXPECT_NEAR(hidden[i], exact, 4 * unit) << "of " << gate[i];
+  }
+  const std::vector<float> shut(1, -1e30F);
+  SwiGlu(shut.data(), up.data(), 1, hidden.data());
+  EXPECT_LT(std::abs(hidden[0]), 1e-6F);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Bf16SwiGluTest, ::testing::ValuesIn(kSizes));
