@@ -6,11 +6,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <sstream>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "base/control_group.h"
 #include "base/files.h"
 
 namespace fedtune {
@@ -27,51 +25,15 @@ std::optional<uint64_t> ReadNumber(const path& file) {
   return error == std::errc() ? std::optional(number) : std::nullopt;
 }
 
-// A control group: the folder where its hierarchy is mounted, its path in it, and the
-// file that has its limit. In a container the path may be the host's and the mounted
-// folder the group itself, so that only the latter is there.
-struct ControlGroup {
-  path mount;
-  path group;
-  std::string_view file;
-
-  // Each group is limited by those it lies in, too.
-  void AppendLimits(std::vector<uint64_t>& limits) const {
-    path folder = group.relative_path();
-    while (true) {
-      if (const auto limit = ReadNumber(mount / folder / file)) limits.push_back(*limit);
-      if (folder.empty()) return;
-      folder = folder.parent_path();
-    }
-  }
-};
-
-// From a line "4:memory:/user.slice" of version 1, "0::/user.slice" of version 2.
-std::optional<ControlGroup> ParseGroup(const std::string& line, const path& root) {
-  std::istringstream parts(line);
-  std::string number, controllers, group;
-  if (!std::getline(parts, number, ':') || !std::getline(parts, controllers, ':') ||
-      !std::getline(parts, group)) {
-    return std::nullopt;
-  }
-  const path mount = root / "sys/fs/cgroup";
-  if (controllers.empty()) return ControlGroup{mount, group, "memory.max"};
-  if (controllers != "memory") return std::nullopt;
-  return ControlGroup{mount / "memory", group, "memory.limit_in_bytes"};
-}
-
 }  // namespace
 
 std::optional<uint64_t> ControlGroupLimit(const path& root) {
-  const absl::StatusOr<std::string> groups = ReadFile(root / "proc/self/cgroup");
-  if (!groups.ok()) return std::nullopt;
-  std::vector<uint64_t> limits;
-  std::istringstream lines(*groups);
-  for (std::string line; std::getline(lines, line);) {
-    if (const auto group = ParseGroup(line, root)) group->AppendLimits(limits);
+  std::optional<uint64_t> least;
+  for (const path& file : LimitFiles(root, {"memory", "memory.limit_in_bytes", "memory.max"})) {
+    const std::optional<uint64_t> limit = ReadNumber(file);
+    if (limit) least = std::min(*limit, least.value_or(*limit));
   }
-  if (limits.empty()) return std::nullopt;
-  return *std::min_element(limits.begin(), limits.end());
+  return least;
 }
 
 uint64_t UsableMemory() {

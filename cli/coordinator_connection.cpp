@@ -27,11 +27,15 @@
 #include "privacy/identity/key_directory.h"
 #include "privacy/identity/revocations.h"
 #include "rpc/channel.h"
+#include "rpc/stall_watch.h"
 
 namespace fedtune {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
+
+// So often nothing may come of a download before it is given up, each for kLongestSilence.
+constexpr int kMostSilences = 3;
 
 // For the RPC library's threads, in bytes.
 constexpr uint64_t kLeastAddressSpace = 200'000'000;
@@ -248,11 +252,15 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
   blob.reserve(size);
   const SystemClock clock;
   Patience patience(clock, kComesBackWithin);
+  int silences = 0;  // One after the other.
   while (true) {
     const size_t before = blob.size();
     const absl::Status read = ReadOn(digest, size, progress, blob);
     if (blob.size() == size && Sha256Of(blob) == digest) return blob;
+    const bool fell_silent = absl::IsDeadlineExceeded(read);
     if (blob.size() > before) patience.Renew();
+    silences = blob.size() > before ? 0 : silences + (fell_silent ? 1 : 0);
+    if (fell_silent && silences < kMostSilences) continue;
     if (!absl::IsUnavailable(read) || patience.is_over()) {
       RETURN_IF_ERROR(read);
       return absl::DataLossError(
@@ -263,7 +271,8 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
   }
 }
 
-// From where `blob` ends, until it has `size` bytes or the stream ends.
+// From where `blob` ends, until it has `size` bytes or the stream ends. DEADLINE_EXCEEDED,
+// among else: nothing has come for kLongestSilence.
 absl::Status CoordinatorConnection::ReadOn(const Digest& digest, uint64_t size,
                                            const std::function<void(double)>& progress,
                                            std::string& blob) const {
@@ -272,16 +281,23 @@ absl::Status CoordinatorConnection::ReadOn(const Digest& digest, uint64_t size,
   request.set_sha256(digest.ToBinary());
   request.set_offset(blob.size());
   const auto reader = stub_->FetchBlob(&context, request);
+  StallWatch watch(context, kLongestSilence);
   v1::BlobChunk chunk;
   bool more = reader->Read(&chunk);
   while (more && chunk.offset() == blob.size() && blob.size() < size) {
+    watch.Progress();
     blob += chunk.data();
     progress(static_cast<double>(blob.size()) / static_cast<double>(size));
     more = reader->Read(&chunk);
   }
   if (more) context.TryCancel();  // It is not what was asked for.
   const grpc::Status status = reader->Finish();
-  return more ? absl::OkStatus() : Explain(status);
+  if (more) return absl::OkStatus();
+  if (status.ok() || !watch.has_stalled()) return Explain(status);
+  return absl::DeadlineExceededError(
+      fmt::format("nothing has come from {} for {}, though the connection stands; run the command "
+                  "again later",
+                  address_, absl::FormatDuration(kLongestSilence)));
 }
 
 }  // namespace fedtune

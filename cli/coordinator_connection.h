@@ -60,6 +60,7 @@ class CoordinatorConnection {
 
   // Goes on where it was when the line breaks off, for as long as that gets on. Requires that
   // memory has room for `size` bytes. DATA_LOSS: what came is not what was asked for.
+  // DEADLINE_EXCEEDED: again and again nothing came, over a connection that stands.
   absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
                                         const std::function<void(double fraction)>& progress) const;
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "aggregation/adapter_bytes.h"
@@ -16,6 +17,7 @@
 #include "base/json.h"
 #include "base/printable_text.h"
 #include "base/progress.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/usable_memory.h"
@@ -106,6 +108,21 @@ absl::StatusOr<std::filesystem::path> BaseFolder(const Release& release,
   return *base->directory;
 }
 
+// `merged`, with what is to be done about what it has left.
+absl::Status WithWhatIsLeft(const absl::Status& merged, const std::filesystem::path& out) {
+  const std::filesystem::path partial = PartialFolder(out);
+  std::error_code is_not_there;
+  if (!std::filesystem::exists(partial, is_not_there)) return merged;
+  const std::string what_to_do = fmt::format(
+      "what is complete is in {}; run the command again to go on, or remove that folder",
+      partial.string());
+  if (absl::IsCancelled(merged)) {
+    return absl::CancelledError(fmt::format("interrupted: {}", what_to_do));
+  }
+  if (!absl::IsResourceExhausted(merged)) return merged;
+  return absl::ResourceExhaustedError(fmt::format("{}; {}", Message(merged), what_to_do));
+}
+
 absl::Status WriteMerged(const CoordinatorConnection& connection, const Release& release,
                          const std::filesystem::path& base, const std::filesystem::path& out) {
   ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
@@ -116,14 +133,11 @@ absl::Status WriteMerged(const CoordinatorConnection& connection, const Release&
                   release.run.base_model());
   ProgressLine progress(task, clock);
   const Interrupt interrupt;
-  const absl::Status merged = MergeAdapter(
-      base, release.layout, values, out,
-      [&progress](double fraction) { progress.Update(fraction); }, interrupt.token());
-  if (!absl::IsCancelled(merged)) return merged;
-  return absl::CancelledError(
-      fmt::format("interrupted: what is complete is in {}{}; run the command again to go on, or "
-                  "remove that folder",
-                  out.string(), kPartialSuffix));
+  return WithWhatIsLeft(
+      MergeAdapter(
+          base, release.layout, values, out,
+          [&progress](double fraction) { progress.Update(fraction); }, interrupt.token()),
+      out);
 }
 
 bool HasLayersOf(const AdapterLayout& layout, const BaseModelDescription& model) {

@@ -21,11 +21,15 @@ struct PlanFile {
   AdapterLayout layout;
 };
 
-// What the file alone says; the rest is left as it is. Mistakes are said with their line.
+// What the file alone says; the rest is left as it is. INVALID_ARGUMENT: there is no such file
+// or it may not be read, or as ParsePlan(): mistakes are said with their line.
 absl::StatusOr<PlanFile> ParsePlanFile(const std::filesystem::path& file);
 
 // Reads a plan, finds its base model (see FindBaseModel()) and resolves its
-// targets. What is wrong with the plan is said with its line.
+// targets. `connection` may be null: then only base models of this machine are found.
+//
+// Errors as ParsePlanFile(), FindBaseModel(), ResolveTargets(), CheckSequenceLength() and
+// RoutingShapeOf(); what is wrong with the plan is said with its line.
 absl::StatusOr<PlanFile> ReadPlanFile(const std::filesystem::path& file,
                                       const Configuration& configuration,
                                       const CoordinatorConnection* connection);

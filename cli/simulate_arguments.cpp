@@ -46,7 +46,7 @@ void AddSimulateOptions(CLI::App& command, SimulateArguments& arguments) {
                      "train.jsonl and, to evaluate on, eval.jsonl in it");
   command
       .add_option("--threads", arguments.threads,
-                  "For real training: how many institutions train at once")
+                  "For real training: how many institutions train at once, up to one for each core")
       ->check(CLI::Range(int64_t{1}, int64_t{1024}))
       ->capture_default_str();
   command.add_option("--state", arguments.state,

@@ -148,13 +148,12 @@ std::string_view TransformerLayerOf(const LinearLayer& layer) {
 
 double ActivationsOf::rows() const {
   const auto length = static_cast<double>(plan.training.sequence_length);
-  return std::min(static_cast<double>(plan.training.batch_size) * length,
-                  std::max(kTokensTogether, length));
+  return std::min({static_cast<double>(plan.training.batch_size) * length,
+                   std::max(kTokensTogether, length), static_cast<double>(records.rows)});
 }
 
 double ActivationsOf::wanted_rows() const {
-  return std::min(rows(), static_cast<double>(plan.training.batch_size) *
-                              static_cast<double>(records.answer_tokens));
+  return std::min(rows(), static_cast<double>(records.wanted_rows));
 }
 
 double ActivationsOf::LogitValues(double of_rows) const {

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -18,8 +18,7 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "model/checkpoint/expert_name.h"
-#include "model/checkpoint/name_pattern.h"
-#include "model/checkpoint/pattern_index.h"
+#include "plan/adapter_modules.h"
 
 namespace fedtune {
 namespace {
@@ -34,12 +33,6 @@ std::string_view LeafName(std::string_view layer) {
   return layer.substr(layer.rfind('.') + 1);  // npos + 1 is 0: the whole name.
 }
 
-// Whether `end` is the name, or what stands behind one of its dots.
-bool IsEndOf(std::string_view name, std::string_view end) {
-  return name == end || (!end.empty() && name.size() > end.size() && name.ends_with(end) &&
-                         name[name.size() - end.size() - 1] == '.');
-}
-
 bool IsHead(const LinearLayer& layer) { return layer.kind == LayerKind::kHead; }
 
 bool IsAdaptable(LayerKind kind) {
@@ -52,12 +45,30 @@ bool IsGroup(std::string_view target) {
                      [&](LayerKind kind) { return ToString(kind) == target; });
 }
 
-bool Matches(std::string_view target, const LinearLayer& layer) {
-  if (layer.kind == LayerKind::kHead) return target == LeafName(layer.name);
-  if (!IsAdaptable(layer.kind)) return false;
-  if (target == kEveryLayer) return true;
-  if (target == kMlp) return layer.kind != LayerKind::kAttention;
-  return target == ToString(layer.kind) || IsEndOf(layer.name, target);
+// All that a plan may name a layer by: its groups, and the ends of its name.
+std::vector<std::string_view> NamesOf(const LinearLayer& layer) {
+  if (IsHead(layer)) return {LeafName(layer.name)};
+  if (!IsAdaptable(layer.kind)) return {};
+  std::vector<std::string_view> names = {kEveryLayer, ToString(layer.kind)};
+  if (layer.kind != LayerKind::kAttention) names.push_back(kMlp);
+  std::string_view end = layer.name;
+  while (!end.empty()) {
+    names.push_back(end);
+    const size_t dot = end.find('.');
+    if (dot == std::string_view::npos) break;
+    end.remove_prefix(dot + 1);
+  }
+  return names;
+}
+
+using NameSet = std::unordered_set<std::string_view>;
+
+NameSet NamesOfAll(const BaseModelDescription& model) {
+  NameSet all;
+  for (const LinearLayer& layer : model.linear_layers) {
+    for (const std::string_view name : NamesOf(layer)) all.insert(name);
+  }
+  return all;
 }
 
 // "attention has q_proj, o_proj; dense_mlp has gate_proj, ...".
@@ -77,7 +88,9 @@ std::string WhatThereIs(const BaseModelDescription& model) {
   return fmt::format("{}", fmt::join(groups, "; "));
 }
 
-absl::Status CheckTarget(const BaseModelDescription& model, std::string_view target) {
+// `named` are NamesOfAll().
+absl::Status CheckTarget(const BaseModelDescription& model, const NameSet& named,
+                         std::string_view target) {
   if (target == ToString(LayerKind::kRouter)) {
     return absl::InvalidArgumentError(
         "target \"router\": routers are never trained, because institutions would pull the "
@@ -90,10 +103,7 @@ absl::Status CheckTarget(const BaseModelDescription& model, std::string_view tar
         "save the model with a head of its own (tie_word_embeddings false) to adapt it",
         target, model.name));
   }
-  if (std::any_of(layers.begin(), layers.end(),
-                  [&](const LinearLayer& layer) { return Matches(target, layer); })) {
-    return absl::OkStatus();
-  }
+  if (named.contains(target)) return absl::OkStatus();
   return absl::InvalidArgumentError(IsGroup(target)
                                         ? fmt::format("target \"{}\": {} has no such layers ({})",
                                                       target, model.name, WhatThereIs(model))
@@ -125,16 +135,18 @@ bool IsInSubset(const LinearLayer& layer, const AdapterPlan& adapter) {
          IsAmong(adapter.routed_layers, *number);
 }
 
-bool IsTargeted(const LinearLayer& layer, const AdapterPlan& adapter) {
-  return std::any_of(adapter.targets.begin(), adapter.targets.end(),
-                     [&](const std::string& target) { return Matches(target, layer); });
+// `targets` are the plan's.
+bool IsTargeted(const LinearLayer& layer, const NameSet& targets) {
+  return std::ranges::any_of(NamesOf(layer),
+                             [&](std::string_view name) { return targets.contains(name); });
 }
 
 // Each number of the subset must be that of a routed expert that is a target.
-absl::Status CheckSubset(const BaseModelDescription& model, const AdapterPlan& adapter) {
+absl::Status CheckSubset(const BaseModelDescription& model, const AdapterPlan& adapter,
+                         const NameSet& targets) {
   std::set<int64_t> experts, layers;
   for (const LinearLayer& layer : model.linear_layers) {
-    if (layer.kind != LayerKind::kRoutedExpert || !IsTargeted(layer, adapter)) continue;
+    if (layer.kind != LayerKind::kRoutedExpert || !IsTargeted(layer, targets)) continue;
     if (const auto expert = ExpertName::Parse(layer.name)) experts.insert(expert->index);
     if (const auto number = LayerNumber(layer.name)) layers.insert(*number);
   }
@@ -155,104 +167,30 @@ absl::Status CheckSubset(const BaseModelDescription& model, const AdapterPlan& a
   return check("routed_layers", adapter.routed_layers, layers);
 }
 
-template <typename T>
-absl::StatusOr<NamePatterns<T>> Compile(const std::vector<std::pair<std::string, T>>& texts) {
-  NamePatterns<T> patterns;
-  for (const auto& [text, value] : texts) {
-    ASSIGN_OR_RETURN(NamePattern pattern, NamePattern::Create(text));
-    patterns.Add(std::move(pattern), value);
-  }
-  return patterns;
-}
-
-// A pattern without a module is a misspelt one.
-template <typename T>
-absl::Status CheckPatterns(std::string_view key, const NamePatterns<T>& patterns,
-                           const std::vector<AdapterModule>& modules) {
-  for (const auto& [pattern, value] : patterns.all()) {
-    if (std::any_of(modules.begin(), modules.end(), [&pattern = pattern](const auto& module) {
-          return pattern.Matches(module.name);
-        })) {
-      continue;
-    }
-    return absl::InvalidArgumentError(
-        fmt::format("{}: \"{}\" matches none of the {} layers that are trained, such as {}", key,
-                    pattern.text(), modules.size(), modules.front().name));
-  }
-  return absl::OkStatus();
-}
-
-// Ranks and alphas of a model's layers.
-class Factors {
- public:
-  static absl::StatusOr<Factors> Create(const BaseModelDescription& model,
-                                        const AdapterPlan& adapter) {
-    Factors factors(adapter, std::max<int64_t>(1, model.experts_per_token));
-    ASSIGN_OR_RETURN(factors.ranks_, Compile(adapter.rank_pattern));
-    ASSIGN_OR_RETURN(factors.alphas_, Compile(adapter.alpha_pattern));
-    return factors;
-  }
-
-  AdapterModule ModuleOf(const LinearLayer& layer) const {
-    const std::optional<int64_t> rank = ranks_.First(layer.name);
-    const std::optional<double> alpha = alphas_.First(layer.name);
-    AdapterModule module = {.name = layer.name,
-                            .in_features = layer.in_features,
-                            .out_features = layer.out_features,
-                            .lora_rank = rank.value_or(UsualRank(layer)),
-                            .alpha = alpha.value_or(adapter_.alpha)};
-    const auto own = static_cast<double>(module.lora_rank);
-    if (rank || alpha) {
-      if (adapter_.rslora) module.alpha *= std::sqrt(own);
-      return module;
-    }
-    const auto usual = static_cast<double>(adapter_.rank);
-    module.alpha = module.alpha * own / (adapter_.rslora ? std::sqrt(usual) : usual);
-    return module;
-  }
-
-  absl::Status Check(const std::vector<AdapterModule>& modules) const {
-    RETURN_IF_ERROR(CheckPatterns("rank_pattern", ranks_, modules));
-    return CheckPatterns("alpha_pattern", alphas_, modules);
-  }
-
- private:
-  Factors(const AdapterPlan& adapter, int64_t experts_per_token)
-      : adapter_(adapter), experts_per_token_(experts_per_token) {}
-
-  int64_t UsualRank(const LinearLayer& layer) const {
-    if (layer.kind != LayerKind::kRoutedExpert) return adapter_.rank;
-    if (adapter_.routed_rank > 0) return adapter_.routed_rank;
-    return std::max<int64_t>(1, adapter_.rank / experts_per_token_);
-  }
-
-  const AdapterPlan& adapter_;
-  int64_t experts_per_token_;
-  NamePatterns<int64_t> ranks_;
-  NamePatterns<double> alphas_;
-};
-
 }  // namespace
 
 absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
-                                             const AdapterPlan& adapter) {
+                                             const AdapterPlan& adapter, MatchingTime time) {
   if (adapter.rank < 1) return absl::InvalidArgumentError("rank must be at least 1");
   if (adapter.targets.empty()) return absl::InvalidArgumentError("targets names no layer");
   if (adapter.targets != AdapterPlan().targets) {
-    for (const std::string& target : adapter.targets) RETURN_IF_ERROR(CheckTarget(model, target));
+    const NameSet named = NamesOfAll(model);
+    for (const std::string& target : adapter.targets) {
+      RETURN_IF_ERROR(CheckTarget(model, named, target));
+    }
   }
-  RETURN_IF_ERROR(CheckSubset(model, adapter));
-  ASSIGN_OR_RETURN(const Factors factors, Factors::Create(model, adapter));
-  std::vector<AdapterModule> modules;
+  const NameSet targets(adapter.targets.begin(), adapter.targets.end());
+  RETURN_IF_ERROR(CheckSubset(model, adapter, targets));
+  std::vector<const LinearLayer*> layers;
   for (const LinearLayer& layer : model.linear_layers) {
-    if (!IsTargeted(layer, adapter) || !IsInSubset(layer, adapter)) continue;
-    modules.push_back(factors.ModuleOf(layer));
+    if (IsTargeted(layer, targets) && IsInSubset(layer, adapter)) layers.push_back(&layer);
   }
-  if (modules.empty()) {
+  if (layers.empty()) {
     return absl::InvalidArgumentError(
         "no layer is left to train: routed_experts and routed_layers leave no expert");
   }
-  RETURN_IF_ERROR(factors.Check(modules));
+  ASSIGN_OR_RETURN(std::vector<AdapterModule> modules,
+                   ModulesOf(layers, adapter, model.experts_per_token, time));
   return AdapterLayout::Create(std::move(modules));
 }
 

@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
 #include "model/checkpoint/base_model_description.h"
+#include "plan/adapter_modules.h"
 #include "plan/plan.h"
 
 namespace fedtune {
@@ -25,8 +26,8 @@ namespace fedtune {
 // matches no trained layer, numbers that no routed expert among the targets has, or
 // a target that matches no layer; the message names it and lists what the model
 // has, as in: target "v_proj" matches no layer of deepseek-v2-lite (attention has
-// q_proj, kv_a_proj_with_mqa, kv_b_proj, o_proj).
+// q_proj, kv_a_proj_with_mqa, kv_b_proj, o_proj); also as ModulesOf().
 absl::StatusOr<AdapterLayout> ResolveTargets(const BaseModelDescription& model,
-                                             const AdapterPlan& adapter);
+                                             const AdapterPlan& adapter, MatchingTime time = {});
 
 }  // namespace fedtune

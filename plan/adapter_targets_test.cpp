@@ -2,7 +2,12 @@
 
 #include "plan/adapter_targets.h"
 
+#include <ctime>
+#include <string>
+#include <vector>
+
 #include "base/status.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -107,6 +112,52 @@ TEST(ResolveTargetsTest, RefusesAPatternThatMatchesNothingThatIsTrained) {
             "model.layers.0.self_attn.q_proj");
   EXPECT_THAT(Refusal({.targets = {"attention"}, .alpha_pattern = {{"v_proj", 2}}}),
               ::testing::HasSubstr("alpha_pattern: \"v_proj\""));
+}
+
+// The routed experts of a model as large as there are.
+BaseModelDescription LargeMoe() {
+  BaseModelDescription model;
+  model.name = "large-moe";
+  model.experts_per_token = 8;
+  model.routed_expert_count = 256;
+  for (int layer = 3; layer < 61; ++layer) {
+    for (int expert = 0; expert < 256; ++expert) {
+      for (const char* name : {"gate_proj", "up_proj", "down_proj"}) {
+        model.linear_layers.push_back(
+            {fmt::format("model.layers.{}.mlp.experts.{}.{}", layer, expert, name),
+             LayerKind::kRoutedExpert, 8, 8});
+      }
+    }
+  }
+  return model;
+}
+
+TEST(ResolveTargetsTest, RefusesExpressionsThatAreMadeToTakeHours) {
+  AdapterPlan adapter = {.targets = {"routed_experts"}};
+  for (int i = 0; i < 200; ++i) {
+    adapter.rank_pattern.emplace_back(fmt::format("(.?){{{}}}", 200 - i % 7), 4);
+  }
+  const auto begin = std::clock();
+  const auto layout = ResolveTargets(LargeMoe(), adapter, {.most = absl::Milliseconds(300)});
+  EXPECT_THAT(layout, HasCode(kInvalid));
+  EXPECT_THAT(std::string(Message(layout.status())),
+              ::testing::StartsWith("rank_pattern: matching its 200 patterns to the 44544 layers "
+                                    "that are trained takes more than 300ms of processor time"));
+  EXPECT_LT(std::clock() - begin, 20 * CLOCKS_PER_SEC);
+}
+
+TEST(ResolveTargetsTest, NamesOfAllLayersAsTargetsAndPatternsTakeNoTimeToSpeakOf) {
+  const BaseModelDescription model = LargeMoe();
+  AdapterPlan adapter = {.targets = {}};
+  for (const LinearLayer& layer : model.linear_layers) {
+    adapter.targets.push_back(layer.name);
+    if (adapter.rank_pattern.size() < 1'000) adapter.rank_pattern.emplace_back(layer.name, 4);
+  }
+  const auto begin = std::clock();
+  const auto layout = ResolveTargets(model, adapter);
+  ASSERT_THAT(layout, IsOk());
+  EXPECT_EQ(layout->modules().size(), 44'544U);
+  EXPECT_LT(std::clock() - begin, 20 * CLOCKS_PER_SEC);
 }
 
 // Two layers of two experts.

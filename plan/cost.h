@@ -59,7 +59,10 @@ inline constexpr int64_t kEmbeddingPieceBytes = 1 << 21;
 
 // What is known of the records of a training; where nothing is, the most is assumed.
 struct KnownRecords {
-  int64_t answer_tokens = std::numeric_limits<int64_t>::max();  // The most of one record.
+  // The most of its tokens that go through the model together in any step, and the most of
+  // them whose predictions are wanted (client/data/packed_rows.h).
+  int64_t rows = std::numeric_limits<int64_t>::max();
+  int64_t wanted_rows = std::numeric_limits<int64_t>::max();
 
   // Pieces of the stored embedding, of kEmbeddingPieceBytes each, on which their tokens' rows
   // lie.
@@ -103,13 +106,13 @@ int64_t EmbeddingRowBytes(const BaseModelDescription& model);
 // its input behind, of hidden_size values, but for the one layer whose derivative is
 // being made. Such a training has the same result and takes longer.
 //
-// Tokens are batch_size * sequence_length, at most 8,192 at a time: an upper
-// bound for shorter records. Attention scores are computed in tiles and not
-// kept. On CPUs the sum is within 10 % of what bench/run.sh train measures; it prints
-// both. On GPUs it is more than the tensors have (bench/train/gpu_memory_test); what
-// else CUDA takes is a guess. `layout` is the adapter that the plan has for this
-// model. Requires: a plan of ParsePlan(), as far as aggregation goes, and
-// RoutingShapeOf() takes the model.
+// Tokens are batch_size * sequence_length, at most 8,192 at a time, or as many as `records`
+// come to: those of a step are packed, and one that is shorter takes less. Attention scores are
+// computed in tiles and not kept. On CPUs the sum is within 10 % of what bench/run.sh train
+// measures; it prints both. On GPUs it is more than the tensors have (bench/train/gpu_memory_test);
+// what else CUDA takes is a guess. `layout` is the adapter that the plan has for this model.
+// Requires: a plan of ParsePlan(), as far as aggregation goes, and RoutingShapeOf() takes the
+// model.
 PlanCost EstimateCost(const Plan& plan, const BaseModelDescription& model,
                       const AdapterLayout& layout, ComputeType type, int64_t recomputed_layers = 0,
                       const KnownRecords& records = {});

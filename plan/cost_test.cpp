@@ -280,9 +280,19 @@ TEST_F(CpuActivationsTest, BehindTheLastAttentionOnlyAnswersCount) {
   const int64_t of_layer = 20 + 2 * 30 + 2, scratch = 40 * 30;
   EXPECT_EQ(Values(ComputeType::kFp32), 40 * 2 * of_layer + 40 * 1000 + scratch);
   // Four records with three each.
-  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.answer_tokens = 3}),
+  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.wanted_rows = 12}),
             40 * of_layer + 12 * of_layer + 12 * 1000 + scratch);
-  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.answer_tokens = 1000}), Values(ComputeType::kFp32));
+  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.wanted_rows = 4000}), Values(ComputeType::kFp32));
+}
+
+TEST_F(CpuActivationsTest, RecordsOfMixedLengthsCountAsTheyArePacked) {
+  plan_.adapter.targets = {"down_proj"};
+  model_.vocabulary_size = 1000;
+  ProjectMlp("0");
+  const int64_t of_layer = 20 + 2 * 30 + 2;
+  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.rows = 25}), 25 * (of_layer + 1000 + 30));
+  EXPECT_EQ(Values(ComputeType::kFp32, 0, {.rows = 25, .wanted_rows = 12}),
+            12 * of_layer + 12 * 1000 + 25 * 30);
 }
 
 TEST_F(CpuActivationsTest, OfRecomputedLayersInputsAreKeptAndAllThatTheDerivativeOfOneTakes) {

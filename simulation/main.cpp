@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -7,6 +9,7 @@
 #include "base/exhaustion.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "base/usable_cores.h"
 #include "cli/plan_file.h"
 #include "cli/session.h"
 #include "cli/simulate_arguments.h"
@@ -41,7 +44,11 @@ absl::StatusOr<RealTraining> TrainingOf(const SimulateArguments& arguments) {
   }
   ASSIGN_OR_RETURN(real.sites, FindRealSites(arguments.data, arguments.clients));
   ASSIGN_OR_RETURN(const ComputeDevice device, ChooseDevice("cpu"));
-  real.threads = static_cast<int>(arguments.threads);
+  real.threads = static_cast<int>(std::min<int64_t>(arguments.threads, UsableCores()));
+  if (real.threads < arguments.threads) {
+    fmt::print(stderr, "warning: {} institutions train at once, one on each core, and not {}\n",
+               real.threads, arguments.threads);
+  }
   // Each training has one thread: only then its bytes are always the same.
   real.open_trainer = [device](const std::filesystem::path& base_model) {
     return OpenTorchTrainer({.model_directory = base_model, .device = device, .threads = 1});

@@ -21,6 +21,7 @@
 #include "bench/train/random_model.h"
 #include "bench/train/random_records.h"
 #include "bench/train/step_products.h"
+#include "client/data/packed_rows.h"
 #include "client/training/brief_spinning.h"
 #include "client/training/tensor_memory.h"
 #include "client/training/torch_trainer.h"
@@ -171,6 +172,21 @@ absl::Status AddProducts(const Flags& flags, const BaseModelDescription& model,
   return absl::OkStatus();
 }
 
+// Of all steps, as they are packed; nothing where all are as long as the plan says.
+KnownRecords RowsOfSteps(const Flags& flags, std::span<const TokenizedRecord> records) {
+  if (flags.lengths.empty()) return {};
+  std::vector<RecordRows> rows;
+  for (const TokenizedRecord& record : records) rows.push_back(RowsOf(record));
+  const auto batch_size = static_cast<size_t>(flags.plan.training.batch_size);
+  KnownRecords known = {.rows = 0, .wanted_rows = 0};
+  for (size_t begin = 0; begin < rows.size(); begin += batch_size) {
+    const PackedRows most = MostRowsOf(std::span(rows).subspan(begin, batch_size));
+    known.rows = std::max(known.rows, most.rows);
+    known.wanted_rows = std::max(known.wanted_rows, most.wanted);
+  }
+  return known;
+}
+
 absl::Status Measure(Flags flags) {
   flags.plan.adapter.routed_rank = flags.plan.adapter.rank;
   const TrainingPlan& training = flags.plan.training;
@@ -180,14 +196,12 @@ absl::Status Measure(Flags flags) {
   ASSIGN_OR_RETURN(const AdapterLayout layout, ResolveTargets(model, flags.plan.adapter));
   ASSIGN_OR_RETURN(const auto trainer,
                    OpenTorchTrainer({.model_directory = flags.model, .threads = flags.threads}));
-  ASSIGN_OR_RETURN(
-      const StepTimes times,
-      Train(*trainer, flags, layout,
-            RandomRecords(flags.padded ? Padded(lengths, training.batch_size) : lengths,
-                          model.vocabulary_size)));
+  const std::vector<TokenizedRecord> records = RandomRecords(
+      flags.padded ? Padded(lengths, training.batch_size) : lengths, model.vocabulary_size);
+  ASSIGN_OR_RETURN(const StepTimes times, Train(*trainer, flags, layout, records));
   const int64_t peak = PeakBytes();
-  const PlanCost cost =
-      EstimateCost(flags.plan, model, layout, ComputeTypeOfCpu(), flags.recomputed_layers);
+  const PlanCost cost = EstimateCost(flags.plan, model, layout, ComputeTypeOfCpu(),
+                                     flags.recomputed_layers, RowsOfSteps(flags, records));
   const int64_t tokens = TokensAfterFirst(lengths, training.batch_size) / flags.steps;
   nlohmann::ordered_json json = {{"trained_parameters", layout.parameter_count()},
                                  {"tokens", tokens},

@@ -17,6 +17,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/waiting_note.h"
+#include "client/commands/device.h"
 #include "client/commands/records.h"
 #include "client/commands/remembered_gpu.h"
 #include "client/commands/site.h"
@@ -252,14 +253,17 @@ absl::StatusOr<std::string> CheckDevice(const ClientConfig& config,
         fmt::format("{}{}; until then the CPU is used, or say \"cpu\"",
                     missed.has_value() ? *missed + " was here before; " : "", device.remark()));
   }
-  if (config.base_models.empty()) return Describe(device);
+  const ThreadCount threads = ThreadsFor(config.threads);
+  const std::string detail =
+      Describe(device) + (threads.remark.empty() ? "" : "; " + threads.remark);
+  if (config.base_models.empty()) return detail;
   const WaitingNote note("loading " + config.base_models.front().filename().string());
   RETURN_IF_ERROR(trainers
                       .open({.model_directory = config.base_models.front(),
                              .device = device,
-                             .threads = static_cast<int>(config.threads)})
+                             .threads = threads.count})
                       .status());
-  return fmt::format("{}; base model loaded", Describe(device));
+  return detail + "; base model loaded";
 }
 
 absl::Status SumOf(const std::vector<CheckResult>& results) {

@@ -52,7 +52,8 @@ void AddConfigFlags(CLI::App& command, ConfigSource& source) {
   command.add_option("--dataset", flags.datasets,
                      "NAME:TRAIN_FILE or NAME:TRAIN_FILE:EVAL_FILE; may be given several times");
   command.add_option("--device", flags.device, "auto, cpu or cuda:0");
-  command.add_option("--threads", flags.threads, "Threads on the CPU; 0: all cores");
+  command.add_option("--threads", flags.threads,
+                     "Threads on the CPU, up to one for each core; 0: all cores");
   command.add_option("--checkpoint-seconds", flags.checkpoint_seconds,
                      "Seconds of training that are done again after a crash (60), or one step if "
                      "that is longer; 0: all of the round's");

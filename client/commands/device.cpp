@@ -4,10 +4,10 @@
 
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "base/files.h"
 #include "base/usable_memory.h"
+#include "fmt/format.h"
 
 namespace fedtune {
 namespace {
@@ -25,13 +25,21 @@ std::string ProcessorName() {
 
 }  // namespace
 
+ThreadCount ThreadsFor(int64_t wanted, int cores) {
+  if (wanted <= 0) return {.count = cores, .remark = ""};
+  if (wanted <= cores) return {.count = static_cast<int>(wanted), .remark = ""};
+  return {.count = cores,
+          .remark = fmt::format("{} threads are asked for and this process may use {} core{}, so "
+                                "it computes with {}; say 0 for all cores, or give it more of them",
+                                wanted, cores, cores == 1 ? "" : "s", cores)};
+}
+
 DeviceDescription DescribeDevice(const ComputeDevice& device, int64_t threads) {
   const bool is_gpu = device.is_gpu();
   return {.kind = device.kind(),
           .name = is_gpu ? device.gpu().name : ProcessorName(),
           .memory_bytes = is_gpu ? device.gpu().memory_bytes : UsableMemory(),
-          .threads =
-              threads > 0 ? static_cast<unsigned>(threads) : std::thread::hardware_concurrency()};
+          .threads = static_cast<uint32_t>(ThreadsFor(threads).count)};
 }
 
 MemoryBudget BudgetOf(const ComputeDevice& device, Recompute recompute,

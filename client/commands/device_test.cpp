@@ -19,11 +19,11 @@ ComputeDevice SecondGpu() {
 }
 
 TEST(DescribeDeviceTest, AGpuIsDescribedWithItsOwnMemory) {
-  const DeviceDescription description = DescribeDevice(SecondGpu(), 3);
+  const DeviceDescription description = DescribeDevice(SecondGpu(), 1);
   EXPECT_EQ(description.kind, "cuda:1");
   EXPECT_EQ(description.name, "NVIDIA L4");
   EXPECT_EQ(description.memory_bytes, 24'000'000'000);
-  EXPECT_EQ(description.threads, 3);
+  EXPECT_EQ(description.threads, 1);
 }
 
 TEST(DescribeDeviceTest, TheCpuIsDescribedWithTheMachinesMemoryAndAllCores) {
@@ -31,6 +31,25 @@ TEST(DescribeDeviceTest, TheCpuIsDescribedWithTheMachinesMemoryAndAllCores) {
   EXPECT_EQ(description.kind, "cpu");
   EXPECT_GT(description.memory_bytes, 100'000'000);
   EXPECT_GT(description.threads, 0);
+}
+
+TEST(DescribeDeviceTest, NoMoreThreadsAreToldOfThanThereAreCores) {
+  EXPECT_EQ(DescribeDevice(ComputeDevice::Cpu(), 4096).threads,
+            static_cast<uint32_t>(UsableCores()));
+}
+
+TEST(ThreadCountTest, IsWhatIsAskedForUpToTheCoresThereAre) {
+  EXPECT_EQ(ThreadsFor(0, 8).count, 8);
+  EXPECT_EQ(ThreadsFor(3, 8).count, 3);
+  EXPECT_EQ(ThreadsFor(8, 8).count, 8);
+  EXPECT_EQ(ThreadsFor(8, 8).remark, "");
+}
+
+TEST(ThreadCountTest, BeyondThatTheRemarkSaysWhatIsDoneInstead) {
+  EXPECT_EQ(ThreadsFor(4096, 2).count, 2);
+  EXPECT_EQ(ThreadsFor(4096, 2).remark,
+            "4096 threads are asked for and this process may use 2 cores, so it computes with 2; "
+            "say 0 for all cores, or give it more of them");
 }
 
 TEST(BudgetTest, IsWhatWasFreeOnTheGpu) {

@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "base/waiting_note.h"
+#include "client/commands/device.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -12,7 +13,9 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
   command.add_option("--base", flags.base, "Folder of the base model")->required();
   command.add_option("--device", flags.device, "cpu, cuda:0, or auto: the GPU if there is one")
       ->capture_default_str();
-  command.add_option("--threads", flags.threads, "Threads on the CPU; 0: all cores")
+  command
+      .add_option("--threads", flags.threads,
+                  "Threads on the CPU, up to one for each core; 0: all cores")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096));
 }
@@ -22,8 +25,10 @@ absl::StatusOr<TorchTrainerOptions> OnChosenDevice(
     const std::function<absl::StatusOr<ComputeDevice>(std::string_view name)>& choose_device) {
   ASSIGN_OR_RETURN(const ComputeDevice device, choose_device(flags.device));
   fmt::print(stderr, "{}device: {}\n", device.is_fallback() ? "warning: " : "", Describe(device));
+  const ThreadCount threads = ThreadsFor(flags.threads);
+  if (!threads.remark.empty()) fmt::print(stderr, "warning: {}\n", threads.remark);
   return TorchTrainerOptions{
-      .model_directory = flags.base, .device = device, .threads = flags.threads};
+      .model_directory = flags.base, .device = device, .threads = threads.count};
 }
 
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const TorchTrainerOptions& options,

@@ -35,8 +35,9 @@ inline constexpr char kMemoryHelp[] =
 
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
-// What opens the base model on the device that was asked for; says on stderr which that
-// is.
+// What opens the base model on the device that was asked for, with no more threads than
+// ThreadsFor() allows; says on stderr which that is, and if there are fewer threads. Errors as
+// `choose_device`.
 absl::StatusOr<TorchTrainerOptions> OnChosenDevice(
     const ModelFlags& flags,
     const std::function<absl::StatusOr<ComputeDevice>(std::string_view name)>& choose_device);
@@ -47,7 +48,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const TorchTrainerOptions& 
 absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
                                                      const TrainerFactory& trainers);
 
-// The adapter of `base` that lies in a folder; one of nothing where none is given.
+// The adapter of `base` that lies in a folder; one of nothing where none is given. Errors as
+// Checkpoint::Open() and ReadPeftAdapter().
 absl::StatusOr<PeftAdapter> ReadAdapter(const std::optional<std::filesystem::path>& folder,
                                         const std::filesystem::path& base);
 

@@ -46,6 +46,9 @@ absl::StatusOr<ComputeDevice> ChooseDevice(const ClientConfig& config,
   } else {
     log.Info("device chosen", {Field("device", Describe(device))});
   }
+  if (const ThreadCount threads = ThreadsFor(config.threads); !threads.remark.empty()) {
+    log.Warning("fewer threads than configured", {Field("reason", threads.remark)});
+  }
   return device;
 }
 
@@ -67,7 +70,7 @@ TrainerOpener OpenerOf(const ComputeDevice& device, const ClientConfig& config,
     log.Info("loading base model", {Field("path", base_model.string())});
     return EndingWithDevice(trainers.open({.model_directory = base_model,
                                            .device = device,
-                                           .threads = static_cast<int>(config.threads)}),
+                                           .threads = ThreadsFor(config.threads).count}),
                             end);
   };
 }

@@ -58,9 +58,9 @@ class LocalTraining {
 
   // Before the first training; says on stderr how much memory it takes.
   absl::Status FitInto(const MemoryBudget& budget, const BaseModelDescription& model) {
-    ASSIGN_OR_RETURN(
-        const MemoryFit fit,
-        FitIntoMemory(budget, {plan_, model, layout_, records_.training, records_.validation}));
+    ASSIGN_OR_RETURN(const MemoryFit fit,
+                     FitIntoMemory(budget, {plan_, model, layout_, records_.training,
+                                            records_.validation, kLocalInstitution}));
     fmt::print(stderr, "memory: at most {}\n", Describe(fit));
     recomputed_layers_ = fit.recomputed_layers;
     return absl::OkStatus();

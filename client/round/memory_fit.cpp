@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/units.h"
+#include "client/data/packed_rows.h"
+#include "client/round/training_schedule.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
@@ -15,15 +18,6 @@ namespace fedtune {
 namespace {
 
 std::string Bytes(int64_t bytes) { return HumanBytes(static_cast<uint64_t>(bytes)); }
-
-int64_t MostAnswerTokens(std::span<const TokenizedRecord> records) {
-  int64_t most = 1;
-  for (const TokenizedRecord& record : records) {
-    most = std::max(most, std::count_if(record.is_target.begin(), record.is_target.end(),
-                                        [](uint8_t mark) { return mark != 0; }));
-  }
-  return most;
-}
 
 // Those on which rows of the records' tokens lie.
 int64_t EmbeddingPieces(const TrainingNeed& need) {
@@ -46,20 +40,29 @@ int64_t EmbeddingPieces(const TrainingNeed& need) {
 class Forecast {
  public:
   Forecast(const MemoryBudget& budget, const TrainingNeed& need)
-      : budget_(budget), model_(need.model), layout_(need.layout), plan_(need.plan) {
-    size_t longest = 1;
+      : budget_(budget),
+        model_(need.model),
+        layout_(need.layout),
+        plan_(need.plan),
+        institution_(need.institution) {
+    int64_t longest = 1;
     for (const TokenizedRecord& record : need.records) {
-      longest = std::max(longest, record.tokens.size());
+      records_.push_back(RowsOf(record));
+      longest = std::max(longest, records_.back().tokens);
     }
-    training().sequence_length =
-        std::min(plan_.training.sequence_length, static_cast<int64_t>(longest));
-    known_.answer_tokens = MostAnswerTokens(need.records);
     known_.embedding_pieces = EmbeddingPieces(need);
     const bool beside_the_model = budget.type != ComputeType::kBf16;  // Not on a GPU.
     if (beside_the_model) record_bytes_ = MemoryOf(need.records) + MemoryOf(need.validation);
+    Set(&TrainingPlan::sequence_length, std::min(plan_.training.sequence_length, longest));
   }
 
-  TrainingPlan& training() { return plan_.training; }
+  const TrainingPlan& training() const { return plan_.training; }
+
+  // As if the plan said so: longer records are then as long as it says.
+  void Set(int64_t TrainingPlan::*number, int64_t value) {
+    plan_.training.*number = value;
+    PackRecords();
+  }
   void Choose(Recompute recompute) { budget_.recompute = recompute; }
 
   PlanCost Cost(int64_t recomputed_layers) const {
@@ -93,6 +96,26 @@ class Forecast {
   int64_t layers() const { return model_.layer_count; }
 
  private:
+  void PackRecords() {
+    if (records_.empty()) return;
+    const TrainingPlan& training = plan_.training;
+    std::vector<RecordRows> records = records_;
+    for (RecordRows& record : records) {
+      record.tokens = std::min(record.tokens, training.sequence_length);
+      record.rows = std::min(record.rows, record.tokens);
+      record.wanted = std::min(record.wanted, record.tokens);
+    }
+    const auto count = static_cast<int64_t>(records.size());
+    const PackedRows most = MostRowsOf(records,
+                                       {.seed = static_cast<uint64_t>(training.seed),
+                                        .institution = std::string(institution_),
+                                        .record_count = count,
+                                        .batch_size = training.batch_size},
+                                       plan_.rounds.count * StepsPerRound(training, count));
+    known_.rows = most.rows;
+    known_.wanted_rows = most.wanted;
+  }
+
   int64_t fewest() const { return budget_.recompute == Recompute::kAlways ? layers() : 0; }
   int64_t most() const { return budget_.recompute == Recompute::kNever ? 0 : layers(); }
 
@@ -100,6 +123,8 @@ class Forecast {
   const BaseModelDescription& model_;
   const AdapterLayout& layout_;
   Plan plan_;
+  std::string_view institution_;
+  std::vector<RecordRows> records_;
   int64_t record_bytes_ = 0;
   KnownRecords known_;
 };
@@ -107,10 +132,9 @@ class Forecast {
 // The largest value of a number of the training below its own, halved again and again,
 // with which it fits; none if that does not help.
 std::optional<int64_t> HalvedUntilItFits(Forecast forecast, int64_t TrainingPlan::*number) {
-  int64_t& value = forecast.training().*number;
-  while (value > 1) {
-    value /= 2;
-    if (forecast.FewestLayers()) return value;
+  while (forecast.training().*number > 1) {
+    forecast.Set(number, forecast.training().*number / 2);
+    if (forecast.FewestLayers()) return forecast.training().*number;
   }
   return std::nullopt;
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "aggregation/adapter_layout.h"
@@ -31,13 +32,15 @@ struct TrainingNeed {
   const AdapterLayout& layout;
   std::span<const TokenizedRecord> records;  // None has more tokens than the plan allows.
   std::span<const TokenizedRecord> validation;
+  std::string_view institution;  // Which decides what records come together (BatchStream).
 };
 
 // How a training fits into memory.
 struct MemoryFit {
   int64_t recomputed_layers = 0;
   int64_t layers = 0;
-  // Forecast, EstimateCost() for the longest record and answer, and all tokens' embeddings.
+  // Forecast, EstimateCost() for the largest of all the run's steps, as its records are
+  // packed, and all tokens' embeddings.
   int64_t bytes = 0;
   int64_t bytes_if_kept = 0;  // The same without recomputed layers.
   uint64_t limit = 0;

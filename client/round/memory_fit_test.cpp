@@ -44,24 +44,25 @@ class MemoryFitTest : public ::testing::Test {
     plan_.adapter.rank = 16;
     plan_.adapter.targets = {"q_proj"};
     plan_.training.batch_size = 8;
+    plan_.training.steps = 4;
+    plan_.rounds.count = 10;
     plan_.training.sequence_length = 512;
     budget_.type = ComputeType::kBf16;  // There is no program to count.
     Records(256);
   }
 
-  void Records(size_t longest) {
-    records_ = {{.tokens = std::vector<int32_t>(3), .is_target = {}},
-                {.tokens = std::vector<int32_t>(longest), .is_target = {}}};
+  void Records(size_t length) {
+    records_.assign(2, {.tokens = std::vector<int32_t>(length), .is_target = {}});
   }
 
   AdapterLayout Layout() const { return *ResolveTargets(model_, plan_.adapter); }
 
   absl::StatusOr<MemoryFit> Fit() const {
     const AdapterLayout layout = Layout();
-    return FitIntoMemory(budget_, {plan_, model_, layout, records_, validation_});
+    return FitIntoMemory(budget_, {plan_, model_, layout, records_, validation_, "north"});
   }
 
-  // Of the longest record.
+  // Of steps whose records all have 256 tokens.
   uint64_t Bytes(int64_t recomputed_layers) const {
     Plan plan = plan_;
     plan.training.sequence_length = 256;
@@ -154,12 +155,35 @@ TEST_F(MemoryFitTest, RecordsThatAreShorterThanThePlanAllowsCostLess) {
   EXPECT_LT(Fit()->bytes, static_cast<int64_t>(Bytes(0)));
 }
 
+// Of eight records in a step four are short.
+TEST_F(MemoryFitTest, RecordsOfMixedLengthsCostWhatTheyTakeTogether) {
+  records_[0].tokens.resize(56);
+  const int64_t mixed = Fit()->bytes;
+  Records((256 + 56) / 2);
+  EXPECT_EQ(Fit()->bytes, mixed);
+  EXPECT_LT(mixed, static_cast<int64_t>(Bytes(0)));
+}
+
+TEST_F(MemoryFitTest, LongRecordsCostMuchOnceAStepHasManyOfThem) {
+  records_.assign(100, {.tokens = std::vector<int32_t>(4), .is_target = {}});
+  for (size_t i = 0; i < 20; ++i) records_[i].tokens.resize(256);
+  plan_.training.steps = 1;
+  plan_.rounds.count = 1;
+  const int64_t one_step = Fit()->bytes;
+  plan_.rounds.count = 200;
+  const int64_t many_steps = Fit()->bytes;
+  EXPECT_GT(many_steps, one_step);
+  EXPECT_LT(many_steps, static_cast<int64_t>(Bytes(0)));
+  plan_.rounds.count = 1'000'000;
+  EXPECT_EQ(Fit()->bytes, static_cast<int64_t>(Bytes(0))) << "some time all may come together";
+}
+
 TEST_F(MemoryFitTest, OnACpuShortAnswersCostLess) {
   budget_.type = ComputeType::kFp32;
   model_.vocabulary_size = 100'000;
-  records_[1].is_target.assign(256, 1);
+  for (TokenizedRecord& record : records_) record.is_target.assign(256, 1);
   const int64_t all = Fit()->bytes;
-  std::fill_n(records_[1].is_target.begin(), 250, 0);
+  for (TokenizedRecord& record : records_) std::fill_n(record.is_target.begin(), 250, 0);
   EXPECT_LT(Fit()->bytes, all);
 }
 
@@ -170,6 +194,7 @@ TEST_F(MemoryFitTest, OnACpuPartsOfTheEmbeddingWithoutTokensOfRecordsCostNothing
   model_.linear_layers.push_back({"lm_head", LayerKind::kHead, 50, 40'000});
   model_.parameter_count = 10'000'000;
   model_.weight_bytes = 40'000'000;
+  records_[0].tokens = {1, 2, 3};
   const int64_t one = Fit()->bytes;
   records_[0].tokens = {1, 2, 10'000};
   EXPECT_EQ(Fit()->bytes, one);

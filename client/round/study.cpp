@@ -69,9 +69,9 @@ absl::Status TakeRecords(const Site& site, const Invitation& invitation,
   if (records.training.empty()) {
     return absl::FailedPreconditionError("it has no record that can be trained on");
   }
-  const absl::StatusOr<MemoryFit> fit = FitIntoMemory(
-      site.memory,
-      {material.plan, model.description, material.layout, records.training, records.validation});
+  const absl::StatusOr<MemoryFit> fit =
+      FitIntoMemory(site.memory, {material.plan, model.description, material.layout,
+                                  records.training, records.validation, site.institution});
   if (!fit.ok()) {
     return Refusal(site, invitation, material, fit.status(),
                    "training does not fit into its memory");

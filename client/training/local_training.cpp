@@ -13,6 +13,7 @@
 #include "ATen/core/Tensor.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "client/data/packed_rows.h"
 #include "client/training/optimizer.h"
 #include "client/training/packing.h"
 #include "client/training/step_error.h"
@@ -22,10 +23,6 @@
 
 namespace fedtune {
 namespace {
-
-// Rows that go through the model together. A larger batch is cut, and its
-// gradients add up.
-constexpr int64_t kMaxRows = 8192;
 
 struct StepResult {
   double loss_sum = 0;
@@ -44,15 +41,10 @@ absl::StatusOr<int64_t> CountAnswerTokens(const Batch& batch, const ModelConfig&
   return count;
 }
 
-// As many records from the front of `batch` as go through the model together.
-PackedRecords PackSome(std::span<const TokenizedRecord* const>& batch) {
-  PackedRecords packed;
-  do {
-    packed.Add(*batch.front());
-    batch = batch.subspan(1);
-  } while (!batch.empty() &&
-           packed.batch.rows() + static_cast<int64_t>(batch.front()->tokens.size()) <= kMaxRows);
-  return packed;
+std::vector<RecordRows> RowsOf(const Batch& batch) {
+  std::vector<RecordRows> rows;
+  for (const TokenizedRecord* record : batch) rows.push_back(RowsOf(*record));
+  return rows;
 }
 
 // Adds the gradients of the mean loss over the step's answer tokens, and counts
@@ -63,9 +55,14 @@ absl::StatusOr<StepResult> Differentiate(const Model& model, Adapter& adapter, c
   ASSIGN_OR_RETURN(const int64_t answer_tokens, CountAnswerTokens(batch, model.config));
   StepResult result;
   result.answer_tokens = answer_tokens;
-  for (std::span<const TokenizedRecord* const> rest(batch); !rest.empty();) {
+  const std::vector<RecordRows> rows = RowsOf(batch);
+  std::span<const TokenizedRecord* const> rest(batch);
+  while (!rest.empty()) {
     if (dropout) adapter.DropInputs(dropout.rate, SubKey(dropout.key, rest.size()));
-    const PackedRecords packed = PackSome(rest);
+    const size_t together = CountTogether(std::span(rows).last(rest.size()));
+    PackedRecords packed;
+    for (const TokenizedRecord* record : rest.first(together)) packed.Add(*record);
+    rest = rest.subspan(together);
     const at::Tensor hidden =
         HiddenStates(model, adapter, packed.batch, packed.wanted_rows, routed, recomputed_layers);
     const at::Tensor loss =

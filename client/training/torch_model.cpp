@@ -2,26 +2,17 @@
 
 #include "client/training/torch_model.h"
 
-#include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "ATen/Parallel.h"
 #include "base/status_macros.h"
+#include "base/usable_cores.h"
 #include "c10/core/Device.h"
 #include "client/training/gpu.h"
 
 namespace fedtune {
-namespace {
-
-int CountThreads(int wanted) {
-  return wanted > 0 ? wanted : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-}  // namespace
-
 absl::StatusOr<TorchModel> OpenTorchModel(const TorchTrainerOptions& options, ModelForm on_cpu) {
-  const int threads = CountThreads(options.threads);
+  const int threads = options.threads > 0 ? options.threads : UsableCores();
   at::set_num_threads(threads);
   const at::Device device(options.device.kind());
   ASSIGN_OR_RETURN(Model model, LoadModel(options.model_directory, device,

@@ -14,7 +14,7 @@ namespace fedtune {
 struct TorchTrainerOptions {
   std::filesystem::path model_directory;  // A Hugging Face checkpoint.
   ComputeDevice device = ComputeDevice::Cpu();
-  int threads = 0;  // For the CPU; 0: as many as there are cores.
+  int threads = 0;  // For the CPU; 0: UsableCores().
 };
 
 // A trainer that computes with LibTorch. The thread count holds for the whole

@@ -191,6 +191,42 @@ TEST_F(CoordinatorClientTest, GoesOnWithAnAdapterOverTheConnectionThatIsThereThe
   EXPECT_EQ(coordinator_.breaks_at, 0) << "it did break";
 }
 
+TEST_F(CoordinatorClientTest, AsksAnewForAnAdapterOfWhichNothingComesAnyMoreAndGoesOnWhereItWas) {
+  coordinator_.blob = std::string(400'000, 'a') + "last";
+  coordinator_.holds_at = 200'000;
+  const auto channel = OpenChannel(OptionsFor(coordinator_.address()));
+  const TransferObserver nobody = [](uint64_t, uint64_t) {};
+  const auto values = FetchAdapter(
+      [&] {
+        return Connection{channel, {}};
+      },
+      {.wanted = Wanted(coordinator_.blob),
+       .stop = {},
+       .observer = nobody,
+       .longest_silence = absl::Seconds(2)});
+  ASSERT_THAT(values, IsOk());
+  EXPECT_EQ(ValueBytes(*values), coordinator_.blob);
+  EXPECT_EQ(coordinator_.NextOffset(), 0U);
+  EXPECT_EQ(coordinator_.NextOffset(), 200U * 1001) << "what had come was not sent again";
+}
+
+// Of a line on which no piece comes in time at first.
+TEST_F(CoordinatorClientTest, WaitsLongerForAnAdapterEachTimeThatNothingHasCome) {
+  coordinator_.blob = std::string(400, 'a');
+  coordinator_.pauses_before_each_fetch = absl::Milliseconds(700);
+  const auto channel = OpenChannel(OptionsFor(coordinator_.address()));
+  const TransferObserver nobody = [](uint64_t, uint64_t) {};
+  const auto values = FetchAdapter(
+      [&] {
+        return Connection{channel, {}};
+      },
+      {.wanted = Wanted(coordinator_.blob),
+       .stop = {},
+       .observer = nobody,
+       .longest_silence = absl::Milliseconds(200)});
+  EXPECT_THAT(values, IsOk());
+}
+
 TEST_F(CoordinatorClientTest, AnAdapterLiesWhereTheLastOneOfItsSizeLay) {
   coordinator_.blob = std::string(400'000, 'a') + "last";
   const auto client = Connect();

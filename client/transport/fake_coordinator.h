@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/check.h"
 #include "base/files.h"
 #include "privacy/identity/key_directory.h"
@@ -54,8 +55,9 @@ class FakeCoordinator final : public v1::Training::Service {
   bool ends_first_session = false;
   grpc::Status first_answer;  // To the first session; unless OK it ends there.
   std::string blob;
-  size_t breaks_at = 0;               // The first fetch ends here; 0: it does not.
-  size_t holds_at = 0;                // The first fetch stands still here; 0: it does not.
+  size_t breaks_at = 0;  // The first fetch ends here; 0: it does not.
+  size_t holds_at = 0;   // The first fetch stands still here; 0: it does not.
+  absl::Duration pauses_before_each_fetch = absl::ZeroDuration();
   grpc::Status first_fetch;           // Of a blob; unless OK it ends there.
   grpc::Status verdict;               // On contributions.
   std::string received_before = "0";  // What it tells of every contribution.
@@ -107,6 +109,7 @@ class FakeCoordinator final : public v1::Training::Service {
                          grpc::ServerWriter<v1::BlobChunk>* writer) override {
     if (!first_fetch.ok()) return std::exchange(first_fetch, grpc::Status::OK);
     if (blob.empty()) return {grpc::StatusCode::NOT_FOUND, "no such blob"};
+    absl::SleepFor(pauses_before_each_fetch);
     Put(offsets_, request->offset());
     for (size_t offset = request->offset(); offset < blob.size();) {
       if (breaks_at > 0 && offset >= breaks_at) {

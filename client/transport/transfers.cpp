@@ -48,6 +48,9 @@ std::unique_ptr<ContributionWriter> CallSubmitContribution(
           &response));
 }
 
+// For an adapter, on whatever line.
+constexpr absl::Duration kLongestWait = absl::Hours(1);
+
 absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
 // What has come of an adapter, where it is to stay. Its digest grows with it, while more
@@ -98,16 +101,19 @@ absl::Status Append(const ChunkView& chunk, const AdapterRequest& request,
   return absl::OkStatus();
 }
 
-// Reads on from where `adapter` ends until the stream does.
+// Reads on from where `adapter` ends until the stream does. UNAVAILABLE, among else: nothing
+// has come for `longest_silence`.
 absl::Status ReadOn(const Connection& connection, const AdapterRequest& request,
-                    PartialAdapter& adapter) {
+                    absl::Duration longest_silence, PartialAdapter& adapter) {
   ConnectedCall call(connection, request.stop);
   v1::FetchBlobRequest message;
   message.set_sha256(request.wanted.digest.ToBinary());
   message.set_offset(adapter.size());
   const auto reader = CallFetchBlob(*connection.channel, call.context(), message);
+  StallWatch watch(call.context(), longest_silence);
   grpc::ByteBuffer bytes;
   while (reader->Read(&bytes)) {
+    watch.Progress();
     const absl::StatusOr<ChunkView> chunk = ViewBlobChunk(bytes);
     absl::Status status = chunk.ok() ? Append(*chunk, request, adapter)
                                      : absl::DataLossError(chunk.status().message());
@@ -117,7 +123,12 @@ absl::Status ReadOn(const Connection& connection, const AdapterRequest& request,
       return status;
     }
   }
-  return call.Outcome(reader->Finish());
+  const grpc::Status end = reader->Finish();
+  if (!end.ok() && watch.has_stalled() && !request.stop.stop_requested()) {
+    return absl::UnavailableError(
+        fmt::format("nothing has come of it for {}", absl::FormatDuration(longest_silence)));
+  }
+  return call.Outcome(end);
 }
 
 absl::StatusOr<std::vector<float>> Verified(const AdapterRequest& request, PartialAdapter adapter) {
@@ -174,13 +185,16 @@ absl::StatusOr<std::vector<float>> FetchAdapter(const ConnectionGiver& connectio
                                                 AdapterRequest request) {
   PartialAdapter adapter(request.wanted);
   Backoff backoff;
+  absl::Duration silence = request.longest_silence;
   while (true) {
     const uint64_t before = adapter.size();
-    const absl::Status status = ReadOn(connection(), request, adapter);
+    const absl::Status status = ReadOn(connection(), request, silence, adapter);
     if (request.stop.stop_requested()) return Stopped();
     if (status.ok()) break;
     if (!MayGoBetter(status)) return Annotate(status, "adapter");
     if (adapter.size() > before) backoff.Reset();
+    silence =
+        adapter.size() > before ? request.longest_silence : std::min(2 * silence, kLongestWait);
     if (!Pause(backoff.Next(), request.stop)) return Stopped();
   }
   return Verified(request, std::move(adapter));

@@ -136,6 +136,47 @@ absl::Status CheckSpace(const fs::path& folder, int64_t needed) {
       folder.parent_path().string(), HumanBytes(space.available)));
 }
 
+// The shards that an earlier attempt has not completed, and how many bytes that takes of all.
+struct MissingShards {
+  std::vector<const SafetensorsFile*> shards;
+  int64_t bytes = 0;
+  int64_t bytes_of_all = 0;
+};
+
+MissingShards FindMissing(const Checkpoint& checkpoint, const MergePlan& plan,
+                          const fs::path& folder) {
+  MissingShards missing;
+  for (const SafetensorsFile& shard : checkpoint.shards()) {
+    const int64_t bytes = MergedBytes(plan, shard);
+    missing.bytes_of_all += bytes;
+    if (IsMerged(plan, shard, folder)) continue;
+    missing.bytes += bytes;
+    missing.shards.push_back(&shard);
+  }
+  return missing;
+}
+
+bool HasShards(const Checkpoint& checkpoint, const fs::path& folder) {
+  return std::ranges::any_of(checkpoint.shards(), [&](const SafetensorsFile& shard) {
+    std::error_code is_not_there;
+    return fs::exists(folder / shard.path().filename(), is_not_there);
+  });
+}
+
+// Brings all files into `folder`.
+absl::Status Fill(const fs::path& folder, const Checkpoint& checkpoint, const MergePlan& plan,
+                  const std::function<void(double fraction)>& progress,
+                  const std::stop_token& stop) {
+  const MissingShards missing = FindMissing(checkpoint, plan, folder);
+  RETURN_IF_ERROR(CheckSpace(folder, missing.bytes));
+  RETURN_IF_ERROR(WriteOtherFiles(checkpoint.directory(), plan, folder));
+  Meter meter(missing.bytes_of_all, missing.bytes_of_all - missing.bytes, progress, stop);
+  for (const SafetensorsFile* shard : missing.shards) {
+    RETURN_IF_ERROR(MergeShard(checkpoint, *shard, plan, folder, meter));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status MergeAdapter(const fs::path& base, const AdapterLayout& layout,
@@ -148,24 +189,13 @@ absl::Status MergeAdapter(const fs::path& base, const AdapterLayout& layout,
   ASSIGN_OR_RETURN(const MergePlan plan, MergePlan::Create(checkpoint, layout, values));
   ASSIGN_OR_RETURN(const std::string mark, MarkOf(checkpoint, layout, values));
   ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Resume(target, mark));
-  int64_t total = 0, needed = 0;
-  std::vector<const SafetensorsFile*> left;
-  for (const SafetensorsFile& shard : checkpoint.shards()) {
-    const int64_t bytes = MergedBytes(plan, shard);
-    total += bytes;
-    if (IsMerged(plan, shard, folder.path())) continue;
-    needed += bytes;
-    left.push_back(&shard);
-  }
-  RETURN_IF_ERROR(CheckSpace(folder.path(), needed));
-  RETURN_IF_ERROR(WriteOtherFiles(base, plan, folder.path()));
-  Meter meter(total, total - needed, progress, stop);
-  for (const SafetensorsFile* shard : left) {
-    const absl::Status merged = MergeShard(checkpoint, *shard, plan, folder.path(), meter);
-    if (absl::IsCancelled(merged)) std::move(folder).Leave();
-    RETURN_IF_ERROR(merged);
-  }
-  return std::move(folder).Commit();
+  const absl::Status filled = Fill(folder.path(), checkpoint, plan, progress, stop);
+  if (filled.ok()) return std::move(folder).Commit();
+  // Without a whole shard, a full disk gets its space back.
+  const bool is_of_use = absl::IsCancelled(filled) || (absl::IsResourceExhausted(filled) &&
+                                                       HasShards(checkpoint, folder.path()));
+  if (is_of_use) std::move(folder).Leave();
+  return filled;
 }
 
 }  // namespace fedtune

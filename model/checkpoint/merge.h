@@ -22,14 +22,15 @@ namespace fedtune {
 // the model.
 //
 // `target` gets its name when it is complete; until then the files are in
-// "<target>.partial". Where an earlier call with the same base and adapter was killed or
-// stopped, the shards that it had completed are kept. `progress` is called with the share of
-// bytes written.
+// "<target>.partial" (PartialFolder()). Where an earlier call with the same base and adapter was
+// killed or stopped, or its disk was full, the shards that it had completed are kept.
+// `progress` is called with the share of bytes written.
 //
 // ALREADY_EXISTS: `target` is there and not an empty folder. NOT_FOUND: no
 // such base, or a layer that it does not have. INVALID_ARGUMENT: as MergePlan, or a
 // value too large for its type after merging. RESOURCE_EXHAUSTED: not enough space
-// (says how much is needed). CANCELLED: `stop` was requested.
+// (says how much is needed), at the start or meanwhile; what is complete stays for the next
+// call, if any shard is. CANCELLED: `stop` was requested; what is complete stays.
 absl::Status MergeAdapter(const std::filesystem::path& base, const AdapterLayout& layout,
                           std::span<const float> values, const std::filesystem::path& target,
                           const std::function<void(double fraction)>& progress,

@@ -18,6 +18,7 @@
 #include "model/checkpoint/float_conversion.h"
 #include "model/checkpoint/merge_check.h"
 #include "model/checkpoint/safetensors_writer.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -221,6 +222,58 @@ TEST_F(MergeAdapterTest, GoesOnWhereItWasStopped) {
   ASSERT_THAT(MergeAdapter(base_, *layout, values, target_, [](double) {}), IsOk());
   EXPECT_EQ(std::filesystem::last_write_time(target_ / "1.safetensors"), written);
   EXPECT_FALSE(std::filesystem::exists(partial));
+}
+
+TEST_F(MergeAdapterTest, GoesOnWhereTheDiskWasFull) {
+  const testing::SmallDisk disk(folder_.path(), "1m");
+  if (!disk.stands()) GTEST_SKIP() << "nothing may be mounted";
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"up", 2, 1, 1, 2}});
+  const std::vector<float> values = {1, 2, 3};
+  const auto target = disk.path() / "merged";
+  const auto fill_after_first_shard = [&](double fraction) {
+    if (fraction > 0.7) disk.Fill();
+  };
+  const auto first_shard = disk.path() / "merged.partial" / "1.safetensors";
+  EXPECT_THAT(MergeAdapter(base_, *layout, values, target, fill_after_first_shard),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  ASSERT_TRUE(std::filesystem::exists(first_shard));
+  const auto written = std::filesystem::last_write_time(first_shard);
+  EXPECT_THAT(MergeAdapter(base_, *layout, values, target, [](double) {}),
+              HasCode(absl::StatusCode::kResourceExhausted))
+      << "it is full as before";
+  ASSERT_TRUE(std::filesystem::exists(first_shard));
+  disk.Empty();
+  ASSERT_THAT(MergeAdapter(base_, *layout, values, target, [](double) {}), IsOk());
+  EXPECT_EQ(std::filesystem::last_write_time(target / "1.safetensors"), written);
+  EXPECT_THAT(CheckMerged(base_, *layout, values, target, [](double) {}), IsOk());
+}
+
+TEST_F(MergeAdapterTest, LeavesNothingOnAFullDiskWhereNoShardIsComplete) {
+  const testing::SmallDisk disk(folder_.path(), "1m");
+  if (!disk.stands()) GTEST_SKIP() << "nothing may be mounted";
+  WriteBase();
+  const auto layout = AdapterLayout::Create({{"up", 2, 1, 1, 2}});
+  disk.Fill();
+  EXPECT_THAT(MergeAdapter(base_, *layout, std::vector<float>{1, 2, 3}, disk.path() / "merged",
+                           [](double) {}),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_FALSE(std::filesystem::exists(disk.path() / "merged.partial"));
+}
+
+TEST_F(MergeAdapterTest, KeepsNoHalfAFileOfAKilledOneInASubFolder) {
+  WriteBase();
+  std::filesystem::create_directory(base_ / "additional_chat_templates");
+  Put("additional_chat_templates/rag.jinja", "template");
+  const auto layout = AdapterLayout::Create({{"q", 3, 2, 1, 2}});
+  MergeUntilKilled([&](const auto& progress) {
+    (void)MergeAdapter(base_, *layout, std::vector<float>{1, 0, 2, 10, 20}, target_, progress);
+  });
+  const auto partial = folder_.path() / "merged.partial";
+  ASSERT_THAT(
+      WriteFileAtomically(partial / "additional_chat_templates" / "rag.jinja.7.partial", "temp"),
+      IsOk());
+  ASSERT_THAT(Merge(), IsOk());
 }
 
 TEST_F(MergeAdapterTest, BeginsAgainWithAnotherAdapterOrBase) {

@@ -22,7 +22,10 @@ struct MergedFile {
 
 // The files of a merged checkpoint besides its shards, by their paths in its folder: those of
 // the base that hold no weights (configuration, tokenizer, additional_chat_templates), and
-// what `plan` changes. Sub-folders and hidden files are left out.
+// what `plan` changes. Other sub-folders and hidden files are left out. Reads nothing but the
+// folders' lists and what the plan changes.
+//
+// Errors as MergePlan::ChangedFiles(), and ErrnoToStatus() where a folder cannot be listed.
 absl::StatusOr<std::map<std::filesystem::path, MergedFile>> OtherMergedFiles(
     const std::filesystem::path& base, const MergePlan& plan);
 

@@ -16,7 +16,7 @@ namespace fedtune {
 namespace {
 
 constexpr size_t kMostCharacters = 1000;
-constexpr int64_t kMemory = 1 << 20;  // For one compiled expression.
+constexpr int64_t kMemory = 1 << 18;  // For one compiled expression.
 
 // Most patterns: names, in which only a dot stands for more than itself.
 bool IsPlain(std::string_view text) {

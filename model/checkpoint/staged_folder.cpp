@@ -5,6 +5,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/files.h"
 #include "base/status_macros.h"
@@ -24,7 +25,27 @@ fs::path WithoutTrailingSlash(const fs::path& path) {
   return normal.has_filename() ? normal : normal.parent_path();
 }
 
+// In `folder` and the folders in it.
+absl::Status RemoveAllPartialFiles(const fs::path& folder) {
+  std::vector<fs::path> folders = {folder};
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code is_no_folder;
+    if (entry->is_directory(is_no_folder)) folders.push_back(entry->path());
+  }
+  if (error) return ErrnoToStatus(error.value(), "list", folder);
+  for (const fs::path& each : folders) RETURN_IF_ERROR(RemovePartialFiles(each));
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+fs::path PartialFolder(const fs::path& target) {
+  fs::path partial = WithoutTrailingSlash(target);
+  partial += kPartialSuffix;
+  return partial;
+}
 
 absl::Status CheckNothingAt(const fs::path& target) {
   std::error_code error;
@@ -38,8 +59,7 @@ absl::Status CheckNothingAt(const fs::path& target) {
 absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
   const fs::path target = WithoutTrailingSlash(requested);
   RETURN_IF_ERROR(CheckNothingAt(target));
-  fs::path staging = target;
-  staging += kPartialSuffix;
+  fs::path staging = PartialFolder(target);
   std::error_code error;
   fs::remove_all(staging, error);
   if (error) return ErrnoToStatus(error.value(), "remove", staging);
@@ -51,17 +71,15 @@ absl::StatusOr<StagedFolder> StagedFolder::Resume(const fs::path& requested,
                                                   std::string_view mark) {
   const fs::path target = WithoutTrailingSlash(requested);
   RETURN_IF_ERROR(CheckNothingAt(target));
-  fs::path staging = target;
-  staging += kPartialSuffix;
+  fs::path staging = PartialFolder(target);
   const absl::StatusOr<std::string> found = ReadFile(staging / kMarkFile);
   if (!found.ok() || *found != mark) {
     ASSIGN_OR_RETURN(StagedFolder fresh, Create(requested));
     RETURN_IF_ERROR(WriteFileAtomically(fresh.path() / kMarkFile, mark));
     return fresh;
   }
-  StagedFolder folder(staging, target);
-  RETURN_IF_ERROR(RemovePartialFiles(staging));
-  return folder;
+  RETURN_IF_ERROR(RemoveAllPartialFiles(staging));
+  return StagedFolder(std::move(staging), target);
 }
 
 StagedFolder::StagedFolder(fs::path staging, fs::path target)

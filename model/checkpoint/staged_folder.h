@@ -13,7 +13,11 @@ namespace fedtune {
 // ALREADY_EXISTS: there is something at `target` that is not an empty folder.
 absl::Status CheckNothingAt(const std::filesystem::path& target);
 
-// A folder that is filled under the name "<target>.partial" and gets its final
+// The name that a folder has until it is whole: "<target>.partial", whether or not `target` ends
+// in a slash.
+std::filesystem::path PartialFolder(const std::filesystem::path& target);
+
+// A folder that is filled under the name PartialFolder() and gets its final
 // name when it is complete; otherwise it goes. Movable; not thread-safe.
 class StagedFolder {
  public:
@@ -24,7 +28,8 @@ class StagedFolder {
   static absl::StatusOr<StagedFolder> Create(const std::filesystem::path& target);
 
   // The same, but what an earlier attempt with the same `mark`, which must say all
-  // that the files depend on, has completed stays. What it was writing goes. Errors as Create().
+  // that the files depend on, has completed stays. What it was writing goes, in sub-folders too.
+  // Errors as Create(); INTERNAL also where that cannot be removed, and then all stays.
   static absl::StatusOr<StagedFolder> Resume(const std::filesystem::path& target,
                                              std::string_view mark);
 
