@@ -2,6 +2,8 @@
 
 #include "plan/base_model_digest.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -10,6 +12,7 @@
 #include <fstream>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,11 +34,6 @@ constexpr std::string_view kEarlierHeading = "fedtune base model 1\n";
 constexpr std::array<std::string_view, 5> kNewlyCovered = {
     "added_tokens.json", "chat_template.jinja", kWeightsIndexFile, "special_tokens_map.json",
     "tokenizer_config.json"};
-
-struct ModelFile {
-  std::string name;
-  uint64_t size = 0;
-};
 
 // How far the hashing of all files is.
 struct Tally {
@@ -59,20 +57,17 @@ bool BelongsToModel(const fs::path& file) {
                                               [&](auto name) { return file.filename() == name; });
 }
 
-absl::StatusOr<std::vector<ModelFile>> ModelFiles(const fs::path& directory) {
-  std::error_code error;
-  std::vector<ModelFile> files;
-  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (!BelongsToModel(entry->path())) continue;
-    const uint64_t size = entry->file_size(error);
-    if (error) return ErrnoToStatus(error.value(), "read", entry->path());
-    files.push_back({entry->path().filename().string(), size});
-  }
-  if (error) return ErrnoToStatus(error.value(), "read the base model in", directory);
-  std::sort(files.begin(), files.end(),
-            [](const ModelFile& a, const ModelFile& b) { return a.name < b.name; });
-  return files;
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+absl::StatusOr<ModelFile> Look(const fs::path& path) {
+  struct stat file = {};
+  if (::stat(path.c_str(), &file) != 0) return ErrnoToStatus(errno, "read", path);
+  return ModelFile{.name = path.filename().string(),
+                   .size = static_cast<uint64_t>(file.st_size),
+                   .written_ns = Nanoseconds(file.st_mtim),
+                   .changed_ns = Nanoseconds(file.st_ctim)};
 }
 
 absl::Status CheckComplete(const std::vector<ModelFile>& files, const fs::path& directory) {
@@ -125,9 +120,24 @@ absl::StatusOr<Digest> HashFile(const fs::path& path, uint64_t size, Tally& tall
 
 }  // namespace
 
+absl::StatusOr<std::vector<ModelFile>> ModelFilesIn(const fs::path& directory) {
+  std::error_code error;
+  std::vector<ModelFile> files;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (!BelongsToModel(entry->path())) continue;
+    ASSIGN_OR_RETURN(ModelFile file, Look(entry->path()));
+    files.push_back(std::move(file));
+  }
+  if (error) return ErrnoToStatus(error.value(), "read the base model in", directory);
+  std::sort(files.begin(), files.end(),
+            [](const ModelFile& a, const ModelFile& b) { return a.name < b.name; });
+  return files;
+}
+
 absl::StatusOr<BaseModelDigests> DigestBaseModel(const fs::path& directory,
                                                  const std::function<void(double)>& progress) {
-  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ModelFiles(directory));
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ModelFilesIn(directory));
   RETURN_IF_ERROR(CheckComplete(files, directory));
   RETURN_IF_ERROR(CheckWhole(files, directory));
   Tally tally{.progress = progress};

@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -26,6 +28,21 @@ struct BaseModelDigests {
 
   bool Have(std::string_view wanted) const { return wanted == digest || wanted == earlier; }
 };
+
+// One of the files that the digest covers, as its file system describes it. When it is written
+// to, or another one is put in its place, that changes, while its name stays.
+struct ModelFile {
+  std::string name;
+  uint64_t size = 0;
+  int64_t written_ns = 0;  // Since 1970, as stat() has it: st_mtim and st_ctim.
+  int64_t changed_ns = 0;
+
+  friend bool operator==(const ModelFile&, const ModelFile&) = default;
+};
+
+// Those in a folder, sorted by name. Reads none of them.
+// NOT_FOUND, INTERNAL, PERMISSION_DENIED: the folder or a file of it cannot be looked at.
+absl::StatusOr<std::vector<ModelFile>> ModelFilesIn(const std::filesystem::path& directory);
 
 // Reads the whole folder. `progress` is called with the share of bytes read so far.
 //

@@ -87,6 +87,10 @@ void CheckQuorum(TomlSection& rounds, Plan& plan) {
     rounds.Reject("quorum", fmt::format("is {}, but the masks of {} clients come off only with the "
                                         "shares of {}",
                                         plan.rounds.quorum, invited, threshold));
+  } else if (invited == 0 && plan.rounds.quorum > plan.secure.max_cohort) {
+    rounds.Reject("quorum", fmt::format("is {}, but no more than {} clients are asked in a round "
+                                        "(secure.max_cohort)",
+                                        plan.rounds.quorum, plan.secure.max_cohort));
   }
 }
 

@@ -55,6 +55,13 @@ TEST(SecurePlanTest, ClosesARoundEarlyButNeverBelowItsCohort) {
   ExpectRefused(Parsed("close_at = 4"), "close_at in [rounds] is 4, below the quorum of 5");
 }
 
+TEST(SecurePlanTest, WaitsForNoMoreClientsThanItAsksInARound) {
+  ExpectRefused(Parsed("quorum = 9", "max_cohort = 8"),
+                "plan.toml:7: quorum in [rounds] is 9, but no more than 8 clients are asked in a "
+                "round (secure.max_cohort)");
+  EXPECT_THAT(Parsed("quorum = 8", "max_cohort = 8"), IsOk());
+}
+
 TEST(SecurePlanTest, ReadsEveryKey) {
   const auto plan = Parsed("quorum = 8\ncohort_size = 10",
                            "min_cohort = 6\nmax_cohort = 20\nassumed_corrupt = 2\n"

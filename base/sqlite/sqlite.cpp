@@ -316,7 +316,7 @@ absl::Status SqliteDatabase::Migrate(std::span<const std::string_view> steps) {
   if (version > newest) {
     return absl::FailedPreconditionError(fmt::format(
         "{} was written by a newer version of this program (schema {}, this one knows {}); "
-        "use the newer version, or the backup made before the upgrade",
+        "use the newer version",
         PathOf(database_.get()), version, newest));
   }
   for (; version < newest; ++version) RETURN_IF_ERROR(ApplyStep(steps[version], version));

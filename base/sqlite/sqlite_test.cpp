@@ -20,6 +20,7 @@
 namespace fedtune {
 namespace {
 
+using ::testing::EndsWith;
 using testing::HasCode;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -216,7 +217,10 @@ TEST_F(SqliteTest, AFailedMigrationStepLeavesNoTrace) {
 TEST_F(SqliteTest, RefusesADatabaseOfANewerProgram) {
   const absl::Status status = database_->Migrate(std::span(kSteps).first(1));
   EXPECT_THAT(status, HasCode(absl::StatusCode::kFailedPrecondition));
-  EXPECT_THAT(std::string(Message(status)), HasSubstr("newer version of this program (schema 2"));
+  EXPECT_THAT(std::string(Message(status)),
+              EndsWith("was written by a newer version of this program (schema 2, this one knows "
+                       "1); use the newer version"))
+      << "an older copy may be just what must not come back";
 }
 
 TEST(SqliteOpenTest, KeepsAnInMemoryDatabase) {

@@ -21,6 +21,13 @@ constexpr int64_t kMostLosses = 2;
 // A file that is not there, or a disk that does not answer.
 bool MayPass(const absl::Status& why) { return absl::IsNotFound(why) || absl::IsInternal(why); }
 
+absl::Status CheckUnchanged(const LocalFolder& base_model) {
+  const auto files = ModelFilesIn(base_model.directory);
+  if (files.ok() && *files == base_model.files) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "the base model in {} was changed while this round used it", base_model.directory.string()));
+}
+
 }  // namespace
 
 // A coordinator that tells each institution something else is not to cost time.
@@ -82,12 +89,20 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
 absl::StatusOr<RoundResult> LocalWorkshop::WorkOut(const Assignment& assignment,
                                                    const RunMaterial& material,
                                                    const Surroundings& around) {
-  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(material.base_model));
+  ASSIGN_OR_RETURN(const LocalFolder base_model, BaseModelOf(material));
+  ASSIGN_OR_RETURN(Trainer * trainer, TrainerFor(base_model));
   RoundKeeper* keeper = keeper_ ? &*keeper_ : nullptr;
   RoundWork work(assignment, material,
                  {*trainer, around.link, around.control, around.observer, fetched_, keeper,
                   &site_.observe_work});
-  return work.Perform();
+  absl::StatusOr<RoundResult> result = work.Perform();
+  if (absl::IsCancelled(result.status()) || absl::IsAborted(result.status())) return result;
+  if (absl::Status unchanged = CheckUnchanged(base_model); !unchanged.ok()) {
+    trainer_.reset();
+    Discard(assignment.id.run);  // Its checkpoint may be of either model.
+    return unchanged;
+  }
+  return result;
 }
 
 // Whoever loses it again and again in the same step would hold the round to its deadline. The
@@ -207,11 +222,20 @@ std::shared_ptr<const RunMaterial> LocalWorkshop::MaterialOf(const std::string& 
   return found == runs_.end() ? nullptr : found->second.material;
 }
 
+// Where it is now. Files that were written to are read anew: what they hold may be the same.
+absl::StatusOr<LocalFolder> LocalWorkshop::BaseModelOf(const RunMaterial& material) {
+  LocalFolder studied{material.base_model, material.base_model_files};
+  if (CheckUnchanged(studied).ok()) return studied;
+  absl::StatusOr<LocalBaseModel> model = site_.base_models.Find(material.base_digest);
+  if (model.ok()) return LocalFolder{std::move(model->directory), std::move(model->files)};
+  return Annotate(model.status(), "its base model was changed during the run");
+}
+
 // The one that is loaded, if it is that of the last round.
-absl::StatusOr<Trainer*> LocalWorkshop::TrainerFor(const std::filesystem::path& base_model) {
+absl::StatusOr<Trainer*> LocalWorkshop::TrainerFor(const LocalFolder& base_model) {
   if (trainer_ != nullptr && loaded_ == base_model) return trainer_.get();
   trainer_.reset();  // Two base models need not fit into memory.
-  ASSIGN_OR_RETURN(trainer_, open_trainer_(base_model));
+  ASSIGN_OR_RETURN(trainer_, open_trainer_(base_model.directory));
   loaded_ = base_model;
   return trainer_.get();
 }

@@ -21,12 +21,21 @@
 #include "client/round/study.h"
 #include "client/round/workshop.h"
 #include "client/training/trainer.h"
+#include "plan/base_model_digest.h"
 
 namespace fedtune {
 
 // Loads a base model for training.
 using TrainerOpener = std::function<absl::StatusOr<std::unique_ptr<Trainer>>(
     const std::filesystem::path& base_model)>;
+
+// A base model's folder with the files that have its digest.
+struct LocalFolder {
+  std::filesystem::path directory;
+  std::vector<ModelFile> files;
+
+  friend bool operator==(const LocalFolder&, const LocalFolder&) = default;
+};
 
 // Works with this machine's base models, records and device. The base model of
 // the last round stays loaded, and so do the tokens of every open run.
@@ -82,7 +91,8 @@ class LocalWorkshop final : public Workshop {
   void Put(const AttemptId& id, RoundResult result);
 
   std::shared_ptr<const RunMaterial> MaterialOf(const std::string& run);
-  absl::StatusOr<Trainer*> TrainerFor(const std::filesystem::path& base_model);
+  absl::StatusOr<LocalFolder> BaseModelOf(const RunMaterial& material);
+  absl::StatusOr<Trainer*> TrainerFor(const LocalFolder& base_model);
 
   const Site site_;
   const TrainerOpener open_trainer_;
@@ -96,7 +106,7 @@ class LocalWorkshop final : public Workshop {
 
   // Used by Work(), Discard() and KeepOnly() alone.
   std::optional<RoundKeeper> keeper_;
-  std::filesystem::path loaded_;
+  LocalFolder loaded_;
   std::unique_ptr<Trainer> trainer_;
   std::optional<FetchedAdapter> fetched_;
 };

@@ -2,6 +2,9 @@
 
 #include "client/round/local_workshop.h"
 
+#include <filesystem>
+#include <functional>
+
 #include "base/files.h"
 #include "base/status.h"
 #include "base/status_macros.h"
@@ -46,12 +49,13 @@ constexpr size_t kRoutedExperts = 3 * 8;  // Of the model.
 // Leaves the adapter as it is, or fails.
 class IdleTrainer final : public Trainer {
  public:
-  IdleTrainer(int& trainings, const absl::Status& failure)
-      : trainings_(trainings), failure_(failure) {}
+  IdleTrainer(int& trainings, const absl::Status& failure, const std::function<void()>& meanwhile)
+      : trainings_(trainings), failure_(failure), meanwhile_(meanwhile) {}
 
   absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
                                         const TrainingObserver&) override {
     ++trainings_;
+    meanwhile_();
     RETURN_IF_ERROR(failure_);
     return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()},
                            .routed_tokens = std::vector<int64_t>(kRoutedExperts)};
@@ -64,6 +68,7 @@ class IdleTrainer final : public Trainer {
  private:
   int& trainings_;
   const absl::Status& failure_;
+  const std::function<void()>& meanwhile_;
 };
 
 // Has an adapter of zeros of any size.
@@ -107,7 +112,7 @@ class LocalWorkshopTest : public ::testing::Test {
   TrainerOpener OpenerOf() {
     return [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
       ++loads_;
-      return std::make_unique<IdleTrainer>(trainings_, failure_);
+      return std::make_unique<IdleTrainer>(trainings_, failure_, meanwhile_);
     };
   }
   RoundKeeper Keeper() {
@@ -139,6 +144,7 @@ class LocalWorkshopTest : public ::testing::Test {
   bool on_gpu_ = false;
   int trainings_ = 0;
   absl::Status failure_ = absl::OkStatus();  // Of each training.
+  std::function<void()> meanwhile_ = [] {};  // While one is under way.
   LocalWorkshop workshop_;
   ZeroLink link_;
   WorkControl control_;
@@ -329,6 +335,84 @@ TEST_F(LocalWorkshopTest, SaysInWhichStepATrainingHasFailed) {
   failure_ = InStep(7, absl::InternalError("the loss is not a finite number"));
   Study(workshop_);
   EXPECT_EQ(Message(Work(0)), "step 7: the loss is not a finite number");
+}
+
+// A workshop whose base model is a copy that somebody may change.
+class ChangedModelTest : public LocalWorkshopTest {
+ protected:
+  ChangedModelTest() {
+    std::filesystem::copy(kModel, model_);
+    std::filesystem::permissions(weights_, std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+  }
+
+  Site CopySite() {
+    Site site = SiteOf();
+    return {.institution = site.institution,
+            .policy = {},
+            .base_models = copies_,
+            .load_records = site.load_records,
+            .join_secure_run = {}};
+  }
+  absl::Status WorkHere(LocalWorkshop& workshop, int64_t round) {
+    return workshop.Work(AssignmentOf(IdOf(round)), link_, control_, [](const WorkProgress&) {});
+  }
+
+  // Another model of the same shape.
+  void ReplaceWeights() {
+    std::string weights = *ReadFile(weights_);
+    weights.back() = static_cast<char>(weights.back() ^ 1);
+    EXPECT_THAT(WriteFileAtomically(weights_, weights), IsOk());
+  }
+  void PutBackTheWeights() {
+    EXPECT_THAT(WriteFileAtomically(weights_,
+                                    *ReadFile(std::filesystem::path(kModel) / "model.safetensors")),
+                IsOk());
+  }
+
+  const std::filesystem::path model_ = folder_.path() / "icd-moe";
+  const std::filesystem::path weights_ = model_ / "model.safetensors";
+  BaseModelShelf copies_{{model_}};
+  LocalWorkshop workshop_{CopySite(), OpenerOf()};
+};
+
+TEST_F(ChangedModelTest, TrainsWithNoOtherModelThanTheRunsUntilThatIsBack) {
+  ASSERT_TRUE(Study(workshop_).accepted);
+  ASSERT_THAT(WorkHere(workshop_, 0), IsOk());
+  ReplaceWeights();
+  const absl::Status refused = WorkHere(workshop_, 1);
+  EXPECT_EQ(Message(refused), "its base model was changed during the run: base model " +
+                                  invitation_.base_digest + " is not on its machine");
+  EXPECT_EQ(trainings_, 1);
+  PutBackTheWeights();
+  EXPECT_THAT(WorkHere(workshop_, 1), IsOk());
+  EXPECT_EQ(loads_, 2) << "the files may lie elsewhere on the disk";
+}
+
+TEST_F(ChangedModelTest, KnowsAModelThatWasPutInTheOldOnesPlaceByItsOwnDigest) {
+  ASSERT_TRUE(Study(workshop_).accepted);
+  ReplaceWeights();
+  EXPECT_FALSE(Study(workshop_).accepted);
+  invitation_.base_digest = ReadBaseModel(model_)->description.digest;
+  EXPECT_TRUE(Study(workshop_).accepted);
+}
+
+TEST_F(ChangedModelTest, HandsInNothingOfARoundInWhichTheModelWasChanged) {
+  LocalWorkshop process(CopySite(), OpenerOf(), std::nullopt, Keeper());
+  ASSERT_TRUE(Study(process).accepted);
+  meanwhile_ = [this] { ReplaceWeights(); };
+  const absl::Status failed = WorkHere(process, 0);
+  EXPECT_EQ(Message(failed),
+            "the base model in " + model_.string() + " was changed while this round used it");
+  EXPECT_EQ(process.Kept(IdOf(0)), nullptr);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
+}
+
+TEST_F(ChangedModelTest, AStopIsNoFaultOfTheModels) {
+  ASSERT_TRUE(Study(workshop_).accepted);
+  meanwhile_ = [this] { ReplaceWeights(); };
+  failure_ = absl::CancelledError("the training was cancelled");
+  EXPECT_THAT(WorkHere(workshop_, 0), HasCode(absl::StatusCode::kCancelled));
 }
 
 // A workshop of an institution that can sign.

@@ -38,7 +38,7 @@ class SlowTrainer final : public Trainer {
     state.second_moment.resize(state.adapter.size());
     if (request.resumed != nullptr) state = *request.resumed;
     while (state.step < request.steps) {
-      MakeStep(request, state);
+      if (!MakeStep(request, state)) return absl::CancelledError("killed within a step");
       request.take_state(state.step, [&] { return state; });
       if (!observer({.step = state.step, .steps = request.steps})) {
         return absl::CancelledError("killed");
@@ -67,8 +67,12 @@ class SlowTrainer final : public Trainer {
   int evaluations = 0;
 
  private:
-  void MakeStep(const TrainingRequest& request, TrainingState& state) {
-    clock_.Advance(step_);
+  // In two parts.
+  bool MakeStep(const TrainingRequest& request, TrainingState& state) {
+    for (int part = 0; part < 2; ++part) {
+      if (!request.goes_on()) return false;
+      clock_.Advance(step_ / 2);
+    }
     steps.push_back(state.step);
     const auto gradient = static_cast<float>(request.batch(state.step).front()->tokens.front());
     for (size_t i = 0; i < state.adapter.size(); ++i) {
@@ -81,6 +85,7 @@ class SlowTrainer final : public Trainer {
     state.token_count += 3;
     state.answer_token_count += 1;
     state.seconds += absl::ToDoubleSeconds(step_);
+    return true;
   }
 
   testing::FakeClock& clock_;

@@ -163,7 +163,8 @@ TrainingRequest RoundWork::RequestFor(int64_t steps) {
           .dropout_seed = DropoutSeed(material_, round),
           .recomputed_layers = material_.recomputed_layers,
           .resumed = checkpoint_.training ? &*checkpoint_.training : nullptr,
-          .take_state = [this](int64_t step, const auto& state) { TakeState(step, state); }};
+          .take_state = [this](int64_t step, const auto& state) { TakeState(step, state); },
+          .goes_on = [this] { return WithinStep(); }};
 }
 
 absl::Status RoundWork::Train(RoundResult& result) {
@@ -194,11 +195,19 @@ absl::Status RoundWork::Train(RoundResult& result) {
 
 // The state after the last step is worth a checkpoint only if an evaluation follows.
 void RoundWork::TakeState(int64_t step, const std::function<TrainingState()>& state) {
-  longest_step_ = std::max(longest_step_, timer_.End());
+  longest_step_ = std::max(longest_step_, std::exchange(begun_step_, {}) + timer_.End());
   const bool is_last = step == steps_;
   if (is_last && !evaluates_after()) return;
   if (!timer_.Due(is_last ? longest_evaluation_ : longest_step_)) return;
   Keep({.inputs = checkpoint_.inputs, .before = checkpoint_.before, .training = state()});
+}
+
+// A step may take hours, and whoever stops or pauses the work is not to wait for its end.
+bool RoundWork::WithinStep() {
+  begun_step_ += timer_.End();
+  const bool goes_on = tools_.control.Proceed();
+  timer_.Begin();
+  return goes_on;
 }
 
 bool RoundWork::AfterStep(const TrainingProgress& progress) {

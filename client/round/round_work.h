@@ -70,6 +70,7 @@ class RoundWork {
   absl::Status Train(RoundResult& result);
   TrainingRequest RequestFor(int64_t steps);
   void TakeState(int64_t step, const std::function<TrainingState()>& state);
+  bool WithinStep();
   bool AfterStep(const TrainingProgress& progress);
   Batch BatchOf(int64_t global_step) const;
   std::vector<float> Delta(std::span<const float> trained) const;
@@ -85,6 +86,7 @@ class RoundWork {
   std::optional<WorkProgress> told_;
 
   CheckpointTimer timer_;
+  absl::Duration begun_step_;  // Its parts until now.
   absl::Duration longest_step_;
   absl::Duration longest_evaluation_;
   std::vector<float> trained_;  // The whole adapter after Train().

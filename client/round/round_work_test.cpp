@@ -41,6 +41,9 @@ class AddingTrainer final : public Trainer {
     for (int64_t step = 0; step < request.steps; ++step) {
       batches.push_back(request.batch(step));
       rates.push_back(request.learning_rate(step));
+      for (int64_t part = 0; part < parts_of_step; ++part, ++parts_done) {
+        if (!request.goes_on()) return absl::CancelledError("stopped within a step");
+      }
       if (!observer({.step = step + 1, .steps = request.steps})) {
         return absl::CancelledError("stopped");
       }
@@ -58,6 +61,8 @@ class AddingTrainer final : public Trainer {
                       .answer_token_count = 1};
   }
 
+  int64_t parts_of_step = 0;
+  int64_t parts_done = 0;
   std::vector<Batch> batches;
   std::vector<double> rates;
   std::vector<std::vector<float>> evaluated;
@@ -236,6 +241,13 @@ TEST_F(RoundWorkTest, StopsBetweenTwoSteps) {
   control_.Stop();
   EXPECT_THAT(Perform(), HasCode(absl::StatusCode::kCancelled));
   EXPECT_THAT(steps_, ElementsAre(6));
+}
+
+TEST_F(RoundWorkTest, StopsWithinAStep) {
+  trainer_.parts_of_step = 3;
+  control_.Stop();
+  EXPECT_THAT(Perform(), HasCode(absl::StatusCode::kCancelled));
+  EXPECT_EQ(trainer_.parts_done, 0);
 }
 
 TEST_F(RoundWorkTest, TellsWhichPhaseItIsIn) {

@@ -13,6 +13,7 @@
 #include "aggregation/round_counters.h"
 #include "client/data/tokenized_record.h"
 #include "client/round/secure_membership.h"
+#include "plan/base_model_digest.h"
 #include "plan/plan.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/secure_aggregation/client_session.h"
@@ -26,6 +27,7 @@ struct RunMaterial {
   Digest layout_digest;
   RoutingShape routing;  // Of the base model; no experts: nothing is counted.
   std::filesystem::path base_model;
+  std::vector<ModelFile> base_model_files;  // Of which the digest is known.
   std::string plan_toml;
   std::string base_digest;
 

@@ -121,6 +121,7 @@ absl::StatusOr<RunMaterial> StudyRun(const Site& site, const Invitation& invitat
   RETURN_IF_ERROR(PrepareForSecureRounds(site, invitation, material));
   RETURN_IF_ERROR(TakeRecords(site, invitation, model, material));
   material.base_model = std::move(model.directory);
+  material.base_model_files = std::move(model.files);
   return material;
 }
 

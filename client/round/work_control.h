@@ -24,7 +24,7 @@ class WorkControl {
     changed_.notify_all();
   }
 
-  // For the worker, between two steps: waits while paused. False: stopped.
+  // For the worker, between two parts of a step: waits while paused. False: stopped.
   bool Proceed() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, stop_.get_token(), [this] { return !paused_; });

@@ -59,6 +59,10 @@ Bytes ContextOf(const Digest& session, int64_t number) {
 
 // An older copy would not know of rounds in which the client has agreed.
 absl::Status WithAdvice(const absl::Status& status) {
+  if (absl::IsFailedPrecondition(status)) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}, and never put back an older copy", Message(status)));
+  }
   if (!absl::IsDataLoss(status)) return status;
   return absl::DataLossError(
       fmt::format("{}; leave this client stopped until the secure runs that are under way have "
@@ -75,7 +79,7 @@ absl::StatusOr<SessionJournal> SessionJournal::Open(const std::filesystem::path&
   SqliteDatabase database = *std::move(opened);
   // A secret that was deleted is overwritten.
   RETURN_IF_ERROR(database.Execute("PRAGMA secure_delete = ON"));
-  RETURN_IF_ERROR(database.Migrate(kSteps));
+  RETURN_IF_ERROR(WithAdvice(database.Migrate(kSteps)));
   database.CheckpointEvery(kLogPages);
   const SecretBytes pem = key.ToPem();
   return SessionJournal(

@@ -47,7 +47,8 @@ class SessionJournal {
   };
 
   // Opens the file, in which every page has a checksum, or makes it; ":memory:" is one
-  // that nobody can open again. Errors besides: as SqliteDatabase::OpenChecked().
+  // that nobody can open again. Errors besides: as SqliteDatabase::OpenChecked() and
+  // Migrate().
   static absl::StatusOr<SessionJournal> Open(const std::filesystem::path& path,
                                              const SigningKey& key);
 

@@ -17,6 +17,7 @@ namespace {
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -218,6 +219,15 @@ TEST_F(SessionJournalTest, NoFlippedBitInTheLogTakesBackWhatWasAgreedOn) {
           << "bit " << bit << " of byte " << at;
     }
   }
+}
+
+TEST_F(SessionJournalTest, WhoeverWentBackToAnOlderProgramIsNotToldToGoBackToAnOlderFile) {
+  Open();
+  ASSERT_THAT(SqliteDatabase::OpenChecked(path_)->Execute("PRAGMA user_version = 99"), IsOk());
+  const auto refused = SessionJournal::Open(path_, key_);
+  EXPECT_THAT(refused, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Message(refused.status()),
+              EndsWith("use the newer version, and never put back an older copy"));
 }
 
 TEST_F(SessionJournalTest, OpensAFileThatHadNoChecksums) {

@@ -47,24 +47,27 @@ std::vector<RecordRows> RowsOf(const Batch& batch) {
   return rows;
 }
 
+absl::Status Cancelled() { return absl::CancelledError("the training was cancelled"); }
+
 // Adds the gradients of the mean loss over the step's answer tokens, and counts
 // the tokens of each routed expert.
-absl::StatusOr<StepResult> Differentiate(const Model& model, Adapter& adapter, const Batch& batch,
-                                         const Dropout& dropout, int64_t recomputed_layers,
-                                         std::span<int64_t> routed) {
+absl::StatusOr<StepResult> Differentiate(const Model& model, Adapter& adapter,
+                                         const TrainingRequest& request, const Batch& batch,
+                                         const Dropout& dropout, std::span<int64_t> routed) {
   ASSIGN_OR_RETURN(const int64_t answer_tokens, CountAnswerTokens(batch, model.config));
   StepResult result;
   result.answer_tokens = answer_tokens;
   const std::vector<RecordRows> rows = RowsOf(batch);
   std::span<const TokenizedRecord* const> rest(batch);
   while (!rest.empty()) {
+    if (request.goes_on && !request.goes_on()) return Cancelled();
     if (dropout) adapter.DropInputs(dropout.rate, SubKey(dropout.key, rest.size()));
     const size_t together = CountTogether(std::span(rows).last(rest.size()));
     PackedRecords packed;
     for (const TokenizedRecord* record : rest.first(together)) packed.Add(*record);
     rest = rest.subspan(together);
-    const at::Tensor hidden =
-        HiddenStates(model, adapter, packed.batch, packed.wanted_rows, routed, recomputed_layers);
+    const at::Tensor hidden = HiddenStates(model, adapter, packed.batch, packed.wanted_rows, routed,
+                                           request.recomputed_layers);
     const at::Tensor loss =
         TokenLossSum(hidden, model.head, adapter.Of(model.head), packed.predictions.tokens);
     (loss / static_cast<double>(answer_tokens)).backward();
@@ -113,8 +116,8 @@ class Training {
                              .key = SubKey(request_.dropout_seed, static_cast<uint64_t>(step_)),
                              .first_row = 0};
     ASSIGN_OR_RETURN(const StepResult result,
-                     Differentiate(model_, adapter_, request_.batch(step_), dropout,
-                                   request_.recomputed_layers, outcome_.routed_tokens));
+                     Differentiate(model_, adapter_, request_, request_.batch(step_), dropout,
+                                   outcome_.routed_tokens));
     RETURN_IF_ERROR(CheckLoss(result.loss_sum, step_));
     optimizer_.Step(request_.learning_rate(step_));
     ++step_;
@@ -126,7 +129,7 @@ class Training {
     const double mean = result.loss_sum / static_cast<double>(result.answer_tokens);
     const double speed = static_cast<double>(outcome_.token_count) / Seconds();
     if (observer({step_, request_.steps, mean, speed})) return absl::OkStatus();
-    return absl::CancelledError("the training was cancelled");
+    return Cancelled();
   }
 
   absl::StatusOr<TrainingOutcome> Finish() {

@@ -341,6 +341,19 @@ TEST_F(TorchTrainerTest, AnObserverEndsTheTraining) {
   EXPECT_EQ(calls, 2);
 }
 
+TEST_F(TorchTrainerTest, AStopEndsTheTrainingWithinAStep) {
+  TrainingRequest request = RequestFor(reference_, 1);
+  request.batch = [this](int64_t) { return Batch(20'000, &reference_.records.front()); };
+  int parts = 0;
+  request.goes_on = [&] { return ++parts < 2; };
+  const auto outcome = trainer_->Train(request, [](const TrainingProgress&) -> bool {
+    ADD_FAILURE() << "a step";
+    return true;
+  });
+  EXPECT_THAT(outcome, HasCode(absl::StatusCode::kCancelled));
+  EXPECT_EQ(parts, 2);
+}
+
 TEST_F(TorchTrainerTest, ADivergedTrainingIsAnError) {
   TrainingRequest request = RequestFor(reference_, 5);
   request.optimizer = LocalOptimizer::kSgd;

@@ -44,6 +44,10 @@ struct TrainingRequest {
 
   const TrainingState* resumed = nullptr;  // Goes on from here; null: from the start.
   StateTaker take_state = {};              // Before the observer; may be empty.
+
+  // Asked before each part of a step, as a large batch goes through the model in several;
+  // false ends the training (CANCELLED). May be empty.
+  std::function<bool()> goes_on = {};
 };
 
 // What a state must be of to be gone on from in this request.
@@ -107,7 +111,7 @@ struct Evaluation {
 // not fit the layout or the resumed state the request (CheckState()), a record
 // has no target, an unknown token or more tokens than the model's context, or
 // its answer is not a choice; or a weight of the base model is not finite.
-// CANCELLED: an observer said so. RESOURCE_EXHAUSTED: out of memory.
+// CANCELLED: an observer, or goes_on, said so. RESOURCE_EXHAUSTED: out of memory.
 // INTERNAL: the loss is not finite, or the numerics library failed. ABORTED: this process
 // has lost its device, and no later call succeeds; another process may still have it.
 class Trainer {

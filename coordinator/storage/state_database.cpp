@@ -267,6 +267,15 @@ absl::Status WithAdvice(const absl::Status& status) {
       "{}; restore a backup into an empty folder (fedtune-coordinator restore)", Message(status)));
 }
 
+// Whoever upgrades a coordinator gets a backup with it.
+absl::Status MigrateOrNameBackup(SqliteDatabase& database) {
+  ASSIGN_OR_RETURN(const int64_t version, database.SchemaVersion());
+  const absl::Status migrated = database.Migrate(kSteps);
+  if (version <= std::ssize(kSteps)) return migrated;
+  return absl::Status(migrated.code(),
+                      fmt::format("{}, or the backup made before the upgrade", Message(migrated)));
+}
+
 }  // namespace
 
 int64_t NewestSchema() { return std::ssize(kSteps); }
@@ -282,7 +291,7 @@ absl::StatusOr<std::shared_ptr<StateDatabase>> OpenStateDatabase(
   absl::StatusOr<SqliteDatabase> opened = SqliteDatabase::OpenChecked(path);
   RETURN_IF_ERROR(WithAdvice(opened.status()));
   SqliteDatabase database = *std::move(opened);
-  RETURN_IF_ERROR(database.Migrate(kSteps));
+  RETURN_IF_ERROR(MigrateOrNameBackup(database));
   ASSIGN_OR_RETURN(const int64_t epoch, TakeOver(database));
   database.OnEnd(std::move(on_end));
   database.CheckpointEvery(kPagesInLog);
