@@ -108,7 +108,7 @@ struct Block {
 };
 
 constexpr int64_t kBlockValues = SteppedValues::kBlockValues;
-constexpr size_t kBlocksPerThread = 32;  // Fewer are not worth a thread.
+constexpr size_t kBlocksPerThread = 4;  // Fewer are not worth a thread.
 
 std::vector<Block> BlocksOf(const AdapterLayout& layout, FactorSet factors) {
   std::vector<Block> blocks;

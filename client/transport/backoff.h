@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <stop_token>
 
@@ -21,7 +22,8 @@ class Backoff {
   absl::Duration Next() {
     const absl::Duration full = next_;
     next_ = std::min(2 * next_, kLongest);
-    return full * std::uniform_real_distribution<double>(0.5, 1)(random_);
+    if (!random_.has_value()) random_.emplace(std::random_device{}());
+    return full * std::uniform_real_distribution<double>(0.5, 1)(*random_);
   }
 
   void Reset() { next_ = kShortest; }
@@ -31,7 +33,7 @@ class Backoff {
   static constexpr absl::Duration kLongest = absl::Seconds(30);
 
   absl::Duration next_ = kShortest;
-  std::minstd_rand random_{std::random_device{}()};
+  std::optional<std::minstd_rand> random_;  // Its seed takes longer than many a call.
 };
 
 // Whether a call that failed may go better later: nobody answers, or not to our certificate,
