@@ -51,9 +51,9 @@ class WritingLine final : public ClientLine {
 class UnstoredOpeningTest : public testing::HeldRunFixture {
  protected:
   UnstoredOpeningTest() {
-    Connect(kAda);
-    Connect(kCleo);
-    lines_.Connect(kBea, std::make_shared<WritingLine>(told_));
+    for (const Institution& each : {kAda, kBea, kCleo}) {
+      lines_.Connect(each, std::make_shared<WritingLine>(told_));
+    }
     NewHeldProcess(store_);
     run_ = Start("count = 1\nquorum = 2\ncohort_size = 2\ndeadline = \"10m\"");
     run_->Receive(kAda, RunAccepted{10});
@@ -74,8 +74,10 @@ class UnstoredOpeningTest : public testing::HeldRunFixture {
 TEST_F(UnstoredOpeningTest, ClientsAreToldOfTheLastAttemptAlone) {
   ASSERT_EQ(view().attempt, 1);
   run_->Receive(kAda, RunDeclined{"rank 64"});
-  run_->Receive(kCleo, RunDeclined{"rank 64"});
-  run_->Receive(kAda, RunAccepted{10});
+  if (view().attempt == 1) {  // It is not one of the two.
+    run_->Receive(kAda, RunAccepted{10});
+    run_->Receive(kBea, RunDeclined{"rank 64"});
+  }
   ASSERT_EQ(view().attempt, 2);
   GetSpace();
   EXPECT_THAT(told_, Not(Contains(HasSubstr("0.1"))));
@@ -86,7 +88,7 @@ TEST_F(UnstoredOpeningTest, OfARunThatHasEndedTheyHearNothingElse) {
   ASSERT_EQ(view().attempt, 1);
   ASSERT_THAT(run_->Stop("enough"), IsOk());
   GetSpace();
-  EXPECT_THAT(told_, ::testing::ElementsAre("end"));
+  EXPECT_THAT(told_, ::testing::ElementsAre("end", "end", "end"));
 }
 
 }  // namespace
