@@ -138,8 +138,8 @@ int64_t NextRound(const v1::RunStatus& run) {
 std::string RoundHead(const v1::RunStatus& run) {
   if (run.state() == v1::RunStatus::STATE_PAUSED) return PauseText(run);
   if (run.phase() == "inviting") {
-    return fmt::format("inviting clients   {} of {} accepted   {}", run.accepted_count(),
-                       run.invited_count(), Deadline(run));
+    return fmt::format("inviting clients   {} of {} accepted{}", run.accepted_count(),
+                       run.invited_count(), run.time_left_ms() > 0 ? "   " + Deadline(run) : "");
   }
   std::string head = run.phase() == "evaluating"
                          ? "final evaluation"
@@ -166,6 +166,9 @@ std::string RoundHead(const v1::RunStatus& run) {
 std::string ClientNews(const v1::RunClient& client) {
   const std::string why = client.reason().empty() ? "" : ": " + client.reason();
   if (client.state() == "declined") return fmt::format("{} declined{}", client.institution(), why);
+  if (client.state() == "refusing") {
+    return fmt::format("{} refuses the coordinator's log{}", client.institution(), why);
+  }
   if (client.state() == "failed") return fmt::format("{} failed{}", client.institution(), why);
   if (client.state() != "offline") return "";
   return fmt::format("{} went offline{}", client.institution(),
@@ -241,7 +244,7 @@ std::vector<std::string> WatchNews(const v1::RunStatus& before, const v1::RunSta
     const v1::RunClient* known = Find(before, client.institution());
     if (known != nullptr && known->state() == client.state()) continue;
     if (known != nullptr && known->state() == "offline" && client.state() != "declined" &&
-        now.ended_unix_ms() == 0) {
+        client.state() != "refusing" && now.ended_unix_ms() == 0) {
       news.push_back(fmt::format("{} is back", client.institution()));
     }
     if (std::string text = ClientNews(client); !text.empty()) news.push_back(std::move(text));

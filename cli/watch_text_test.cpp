@@ -41,6 +41,22 @@ v1::RunClient& Add(v1::RunStatus& run, const std::string& name, const std::strin
   return client;
 }
 
+TEST(WatchTextTest, SaysWhoRefusesTheLogAndThatTheRunWaitsForThem) {
+  v1::RunStatus run = ThirdRound();
+  run.set_state(v1::RunStatus::STATE_INVITING);
+  run.set_phase("inviting");
+  run.set_time_left_ms(0);
+  run.set_invited_count(2);
+  run.set_accepted_count(1);
+  run.set_reason("1 of the 2 institutions needed take part");
+  Add(run, "uke", "refusing").set_reason("it was rolled back");
+  const std::string block = WatchBlock(run, Colour::kNo);
+  EXPECT_THAT(block, ::testing::StartsWith(
+                         "inviting clients   1 of 2 accepted\n"
+                         "  the coordinator waits: 1 of the 2 institutions needed take part\n"));
+  EXPECT_THAT(block, ::testing::HasSubstr("refusing: it was rolled back"));
+}
+
 TEST(WatchTextTest, ShowsWhereEachClientIs) {
   v1::RunStatus run = ThirdRound();
   v1::RunClient& charite = Add(run, "charite", "training");

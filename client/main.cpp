@@ -142,10 +142,18 @@ void AddLog(CommandLine& line, LogOptions& show, LogOptions& accept, const Clock
                  {"accept",
                   "Takes the log that was refused, as after a restore of the coordinator from a "
                   "backup; a running client goes on by itself.",
-                  {"fedtune-client log accept --config /etc/fedtune/client.toml"}},
+                  {"fedtune-client log accept --config /etc/fedtune/client.toml",
+                   "fedtune-client log accept --root "
+                   "sha256:dcb78e8d591624959002a6bb018f64274c8407cbd82030046bf58499e3ffe38f"}},
                  [&] { return AcceptLog(accept, clock); });
   AddConfigFlags(accept_command, accept.source);
   accept_command.add_flag("--json", accept.json, "One JSON object");
+  CLI::Option* root = accept_command.add_option(
+      "--root", accept.root, "Only if this is the root of what was refused (sha256:...)");
+  accept_command
+      .add_option("--checkpoint", accept.checkpoint,
+                  "A copy of log_checkpoint.refused.json: exactly that is accepted")
+      ->excludes(root);
 }
 
 }  // namespace

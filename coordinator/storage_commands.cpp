@@ -90,7 +90,8 @@ absl::Status RestoreBackup(const StorageOptions& options) {
 absl::StatusOr<std::optional<RevocationList>> CheckRevocations(const CoordinatorConfig& config,
                                                                absl::Time now) {
   ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
-                   Revocations::Open(config.revocation_list, config.credentials.authority));
+                   Revocations::Open(config.revocation_list, config.credentials.authority,
+                                     config.state_dir / kKeptRevocationList));
   if (revocations == nullptr) return std::nullopt;
   const auto own = LoadCredentials(config.credentials, Role::kCoordinator, now);
   if (own.ok()) RETURN_IF_ERROR(revocations->CheckNotRevoked(own->certificate));
@@ -183,8 +184,10 @@ void AddStorageCommands(CommandLine& line, StorageOptions& options) {
 
   CLI::App& restore = line.Add(
       {"restore",
-       "Restores a backup into an empty state directory (keys and backups may be there). Clients "
-       "will see that the audit log was rolled back, and each institution has to accept it.",
+       "Restores a backup into an empty state directory (keys, backups and revocation_list.pem may "
+       "be there). Clients will see that the audit log was rolled back, and each institution has "
+       "to "
+       "accept it.",
        {"fedtune-coordinator restore --from /mnt/backup/fedtune-20261126T040000Z "
         "--state-dir ./coordinator"}},
       [&] { return RestoreBackup(options); });

@@ -83,6 +83,7 @@ class VirtualClient final : public CoordinatorLink {
   void Carry(const Answer& duty);
   void Carry(const EndAggregation& duty);
   void Carry(const KeepOnly&) {}
+  void Carry(const LookAtLog&) {}  // No coordinator of a simulation keeps one.
   void Carry(const Forget& duty);
 
   std::function<absl::Status()> Begin(const Train& duty);

@@ -54,6 +54,8 @@ class EchoWorkshop final : public Workshop {
         .run = invitation.run, .accepted = true, .example_count = secure ? 0 : 1, .secure = secure};
   }
 
+  absl::Status LookAtLog(CoordinatorLink&, std::stop_token) override { return absl::OkStatus(); }
+
   absl::Status Work(const Assignment& assignment, CoordinatorLink& link, WorkControl& control,
                     const WorkObserver&) override {
     on_assigned_(assignment.id.round);

@@ -104,8 +104,10 @@ absl::StatusOr<std::string> CheckLog(const ClientConfig& config) {
 }
 
 absl::StatusOr<std::string> CheckRevocationList(const ClientConfig& config, const Clock& clock) {
-  ASSIGN_OR_RETURN(const RevocationList list,
-                   RevocationList::Load(config.revocation_list, config.credentials.authority));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
+                   Revocations::Open(config.revocation_list, config.credentials.authority,
+                                     config.state_dir / kKeptRevocationList));
+  const RevocationList& list = *revocations->list();
   const auto own = LoadClientCredentials(config, clock.Now());
   if (own.ok()) {
     RETURN_IF_ERROR(list.CheckNotRevoked(own->certificate.identity, own->certificate.serial));

@@ -2,6 +2,7 @@
 
 #include "client/commands/log.h"
 
+#include <cstdio>
 #include <optional>
 
 #include "base/json.h"
@@ -46,6 +47,14 @@ std::string LinesOf(std::string_view title, const KeptCheckpoint& kept,
       checkpoint.head.root.ToString(), TimeText(kept.kept_at), PrintableText(file.string()));
 }
 
+absl::StatusOr<SeenLog::Choice> ChoiceOf(const LogOptions& options) {
+  SeenLog::Choice choice;
+  if (!options.checkpoint.empty()) choice.file = options.checkpoint;
+  if (options.root.empty()) return choice;
+  ASSIGN_OR_RETURN(choice.root, Digest::Parse(options.root));
+  return choice;
+}
+
 }  // namespace
 
 absl::Status ShowLog(const LogOptions& options) {
@@ -57,7 +66,15 @@ absl::Status ShowLog(const LogOptions& options) {
 
 absl::Status AcceptLog(const LogOptions& options, const Clock& clock) {
   ASSIGN_OR_RETURN(const ClientConfig config, options.source.Load());
-  ASSIGN_OR_RETURN(const SeenLog::Accepted accepted, SeenLogOf(config).Accept(clock.Now()));
+  ASSIGN_OR_RETURN(const SeenLog::Choice choice, ChoiceOf(options));
+  SeenLog log = SeenLogOf(config);
+  ASSIGN_OR_RETURN(const FileLock lock, log.Lock());
+  ASSIGN_OR_RETURN(const KeptCheckpoint chosen, log.Chosen(choice));
+  if (!options.json) {
+    fmt::print("{}", PresentChosen(chosen));
+    std::fflush(stdout);
+  }
+  ASSIGN_OR_RETURN(const SeenLog::Accepted accepted, log.Accept(clock.Now(), choice));
   fmt::print("{}", PresentAccepted(accepted, options.json));
   return absl::OkStatus();
 }
@@ -76,7 +93,14 @@ absl::StatusOr<std::string> PresentSeenLog(const SeenLog& log, bool json) {
   text += LinesOf("Refused, as it does not go on from there", *refused, log.refused_file());
   return text +
          "Ask the coordinator's operator why. If there is a good reason, as a restore from a "
-         "backup:\n  fedtune-client log accept\n";
+         "backup:\n  fedtune-client log accept --root " +
+         refused->checkpoint.head.root.ToString() + "\n";
+}
+
+std::string PresentChosen(const KeptCheckpoint& chosen) {
+  const LogHead& head = chosen.checkpoint.head;
+  return fmt::format("To be accepted: {} entries with the root {}, shown at {}\n",
+                     GroupDigits(head.size), head.root.ToString(), TimeText(chosen.kept_at));
 }
 
 std::string PresentAccepted(const SeenLog::Accepted& accepted, bool json) {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "absl/status/status.h"
@@ -16,6 +17,9 @@ namespace fedtune {
 struct LogOptions {
   ConfigSource source;
   bool json = false;
+  // Of `accept`; either one, or none.
+  std::string root = {};  // "sha256:...", or its digits alone.
+  std::filesystem::path checkpoint = {};
 };
 
 // Prints what the client has seen of the coordinator's log, and what it refuses.
@@ -24,14 +28,15 @@ struct LogOptions {
 // configuration cannot be read.
 absl::Status ShowLog(const LogOptions& options);
 
-// Takes what was refused as the coordinator's log, and prints what was believed before and
-// what is now. A client that runs meanwhile goes on by itself.
+// Prints what is refused, takes it as the coordinator's log, and prints what was believed
+// before and what is now. A client that runs meanwhile goes on by itself.
 //
-// FAILED_PRECONDITION: nothing is refused. Otherwise as SeenLog::Accept().
+// INVALID_ARGUMENT: `root` is no digest. Otherwise as SeenLog::Accept().
 absl::Status AcceptLog(const LogOptions& options, const Clock& clock);
 
 // What they print, for people or as one JSON object.
 absl::StatusOr<std::string> PresentSeenLog(const SeenLog& log, bool json);
+std::string PresentChosen(const KeptCheckpoint& chosen);
 std::string PresentAccepted(const SeenLog::Accepted& accepted, bool json);
 
 }  // namespace fedtune

@@ -178,7 +178,8 @@ absl::Status Serve(const ConfigSource& source, const TrainerFactory& trainers, c
   ASSIGN_OR_RETURN(Policy policy, LoadPolicy(config));
   ASSIGN_OR_RETURN(const Credentials credentials, LoadClientCredentials(config, clock.Now()));
   ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
-                   Revocations::Open(config.revocation_list, config.credentials.authority));
+                   Revocations::Open(config.revocation_list, config.credentials.authority,
+                                     config.state_dir / kKeptRevocationList));
   SetUpRpcLibrary();
   Log log(config.log_format);
   const ObserverOfFile observer_of = [&](const std::filesystem::path& file) {

@@ -119,6 +119,7 @@ void ClientDaemon::Run(CoordinatorLink& link, const std::stop_token& stop) {
       std::visit([&](const auto& kind) { Carry(kind, link, crew); }, duty);
     }
   }
+  looking_.request_stop();
   studying_.StopAll();
   submitting_.StopAll();
   if (control_) control_->Stop();
@@ -286,6 +287,14 @@ void ClientDaemon::Carry(const KeepOnly& duty, CoordinatorLink&, Crew& crew) {
       log_.Error("records of secure aggregations of runs that have ended are still there",
                  {Field("reason", Message(status))});
     }
+  });
+}
+
+// Not behind a run that is being studied, which may take minutes.
+void ClientDaemon::Carry(const LookAtLog&, CoordinatorLink& link, Crew& crew) {
+  crew.log.Post([this, &link, stop = looking_.get_token()] {
+    absl::Status status = workshop_.LookAtLog(link, stop);
+    if (!stop.stop_requested()) Post({.what = LogLooked{std::move(status)}, .share = nullptr});
   });
 }
 

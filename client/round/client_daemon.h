@@ -72,6 +72,7 @@ class ClientDaemon final : public SessionListener {
 
   // The threads that work; ended, the last one first, when Run() returns.
   struct Crew {
+    TaskThread log;
     TaskThread study;
     TaskThread training;
     TaskThread submission;
@@ -103,6 +104,7 @@ class ClientDaemon final : public SessionListener {
   void Carry(const EndAggregation& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const Forget& duty, CoordinatorLink& link, Crew& crew);
   void Carry(const KeepOnly& duty, CoordinatorLink& link, Crew& crew);
+  void Carry(const LookAtLog& duty, CoordinatorLink& link, Crew& crew);
 
   const Options options_;
   Workshop& workshop_;
@@ -118,6 +120,7 @@ class ClientDaemon final : public SessionListener {
   Intake::Share share_;  // Of the event whose duties are carried out: their tasks have it, too.
 
   std::shared_ptr<WorkControl> control_;  // Of the newest Train.
+  std::stop_source looking_;              // At the coordinator's log.
   StoppableTask<std::string> studying_;   // Of the run.
   StoppableTask<AttemptId> submitting_;
 

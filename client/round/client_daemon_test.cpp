@@ -133,6 +133,7 @@ class JournalWorkshop final : public Workshop {
     return InvitationAnswer{
         .run = invitation.run, .accepted = true, .example_count = 10, .secure = secure};
   }
+  absl::Status LookAtLog(CoordinatorLink&, std::stop_token) override { return absl::OkStatus(); }
   absl::Status Work(const Assignment& assignment, CoordinatorLink&, WorkControl& control,
                     const WorkObserver& observer) override {
     journal_.Write(fmt::format("began round {}", assignment.id.round));

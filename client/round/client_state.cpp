@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/round/message_bytes.h"
+#include "client/round/refused_log.h"
 #include "client/storage/agreed_rounds.h"
 #include "fmt/format.h"
 
@@ -47,6 +48,7 @@ Duties ClientState::Welcomed(const Welcome& welcome, const Moment& now) {
   now_ = now;
   if (welcome.runs_under_way) EndAllBut(*welcome.runs_under_way);
   for (auto& [name, run] : runs_) run.is_told_of = welcome.runs_under_way.has_value();
+  look_at_log_at_ = now_.monotonic;
   return Settle();
 }
 
@@ -221,6 +223,8 @@ void ClientState::Handle(const Studied& report) {
   if (!still_waits && told != run.answer) Tell(report.answer);
   if (!report.answer.accepted) Leave(run);
   PlanToLookAgain(run);
+  if (report.answer.refuses_log) RefuseLog(report.answer.reason);
+  if (report.answer.accepted) FindLogGood();
   if (run.unheard.empty()) return;
   Handle(SecureMessage{run.assignment->id, std::exchange(run.unheard, {})});
 }
@@ -239,7 +243,12 @@ void ClientState::Handle(const Trained& report) {
   training_.reset();
   paused_ = false;
   RunState* run = Find(report.id);
-  if (run == nullptr || run->stage != Stage::kTraining) return;
+  const bool is_wanted = run != nullptr && run->stage == Stage::kTraining;
+  if (IsLogRefused(report.status)) {
+    if (is_wanted) run->stage = Stage::kOver;
+    return RefuseLog(Message(report.status));
+  }
+  if (!is_wanted) return;
   if (!report.status.ok()) return Fail(*run, report.status);
   HandIn(*run);
 }
@@ -286,6 +295,7 @@ Duties ClientState::Settle() {
   StartNext();
   RetrySubmissions();
   LookAgain();
+  LookAtLogIfDue();
   StopUnwanted();
   SetAlarm();
   return std::exchange(duties_, {});
@@ -367,6 +377,7 @@ void ClientState::SetAlarm() {
     if (run.look_again_at) at_latest(*run.look_again_at);
   }
   for (const auto& [id, stopped_at] : unwanted_) at_latest(stopped_at);
+  if (look_at_log_at_ && !looks_at_log_) at_latest(*look_at_log_at_);
   if (queue_.empty() && !training_) return;
   if (const auto opens_at = hours_.OpensAt(now_.time_of_day, zone_)) {
     at_hour(*opens_at);

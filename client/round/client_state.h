@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -50,7 +51,13 @@ struct Submitted {
   absl::Status status;
 };
 
-using Report = std::variant<Studied, Progressed, Trained, Submitted>;
+// LookAtLog is over: the log goes on from what was seen; or IsLogRefused(); or it could not
+// be looked at.
+struct LogLooked {
+  absl::Status status;
+};
+
+using Report = std::variant<Studied, Progressed, Trained, Submitted, LogLooked>;
 
 // ---- What is to be done, in this order ----
 
@@ -106,8 +113,12 @@ struct KeepOnly {
   std::vector<std::string> runs;
 };
 
-using Duty = std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining,
-                          Submit, StopSubmitting, Answer, EndAggregation, Forget, KeepOnly>;
+// See whether the coordinator's log goes on from what was seen. One at a time.
+struct LookAtLog {};
+
+using Duty =
+    std::variant<SendReply, Study, Train, StopTraining, PauseTraining, ResumeTraining, Submit,
+                 StopSubmitting, Answer, EndAggregation, Forget, KeepOnly, LookAtLog>;
 using Duties = std::vector<Duty>;
 
 // All that a coordinator asks of one client, and where each of it stands. For
@@ -127,6 +138,10 @@ using Duties = std::vector<Duty>;
 // round's aggregation has a life of its own, which begins with Submit; its messages
 // are passed on to it whatever else is done for the attempt, as it may have begun
 // in an earlier process.
+//
+// The coordinator's log is looked at when a session begins. Who refuses it, then or when a run
+// or an attempt shows it, declines all runs at once, and looks at them again when somebody
+// at the institution has accepted it.
 //
 // Pure: no thread, clock, socket or file. The caller passes instructions,
 // reports and the time in and carries out the returned duties. Not thread-safe.
@@ -197,6 +212,7 @@ class ClientState {
   void Handle(const Progressed& report);
   void Handle(const Trained& report);
   void Handle(const Submitted& report);
+  void Handle(const LogLooked& report);
 
   bool HasRoomFor(const std::string& run, size_t bytes) const;
   bool MakeRoomFor(const std::string& run, size_t bytes = 0);
@@ -225,6 +241,12 @@ class ClientState {
   void StopUnwanted();
   void SetAlarm();
 
+  // Of the coordinator's log; in client_state_log.cpp.
+  void RefuseLog(std::string_view why);
+  void FindLogGood();
+  void PlanToLookAtLog();
+  void LookAtLogIfDue();
+
   static bool CanStart(const RunState& run);
   RunState* Find(const AttemptId& id);
 
@@ -237,6 +259,9 @@ class ClientState {
   bool paused_ = false;
   std::map<AttemptId, absl::Duration> unwanted_;  // Submissions, and when they are stopped.
   std::optional<absl::Duration> wake_at_;
+  bool refuses_log_ = false;   // The coordinator's, until somebody here has accepted it.
+  bool looks_at_log_ = false;  // LookAtLog has not been reported on.
+  std::optional<absl::Duration> look_at_log_at_;
 
   Moment now_;     // Of the current call.
   Duties duties_;  // Of the current call.

@@ -18,7 +18,7 @@ constexpr absl::Duration kLongestPause = absl::Hours(1);
 
 // Each time twice as long: it may never come. Who has mended it by hand waits for us.
 void ClientState::PlanToLookAgain(RunState& run) {
-  if (run.answer->accepted || !run.answer->may_pass) {
+  if (run.answer->accepted || !run.answer->may_pass || run.answer->refuses_log) {
     run.look_again_at.reset();
     run.looks_again_after = absl::ZeroDuration();
     return;

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/assignment_check.h"
+#include "client/round/refused_log.h"
 #include "client/training/step_error.h"
 #include "fmt/format.h"
 #include "plan/evaluated_rounds.h"
@@ -40,7 +41,13 @@ std::optional<InvitationAnswer> LocalWorkshop::Study(const Invitation& invitatio
   return InvitationAnswer{.run = invitation.run,
                           .reason = std::string(Message(logged)),
                           .may_pass = true,
-                          .passes_by_hand = true};
+                          .passes_by_hand = true,
+                          .refuses_log = IsLogRefused(logged)};
+}
+
+absl::Status LocalWorkshop::LookAtLog(CoordinatorLink& link, std::stop_token stop) {
+  if (site_.log_witness == nullptr) return absl::OkStatus();
+  return site_.log_witness->Look(link, stop);
 }
 
 InvitationAnswer LocalWorkshop::StudyHere(const Invitation& invitation) {

@@ -52,6 +52,7 @@ class LocalWorkshop final : public Workshop {
 
   std::optional<InvitationAnswer> Study(const Invitation& invitation, CoordinatorLink& link,
                                         std::stop_token stop) override;
+  absl::Status LookAtLog(CoordinatorLink& link, std::stop_token stop) override;
   absl::Status Work(const Assignment& assignment, CoordinatorLink& link, WorkControl& control,
                     const WorkObserver& observer) override;
   Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override;

@@ -9,10 +9,15 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "client/round/refused_log.h"
 #include "fmt/format.h"
 
 namespace fedtune {
 namespace {
+
+// Meanwhile only our own disk is looked at, where somebody may have accepted a log.
+constexpr absl::Duration kAsksAgain = absl::Minutes(1);
+constexpr absl::Duration kTellsAgain = absl::Hours(1);
 
 constexpr std::string_view kRemedy =
     "if its operator has a good reason, as a restore from a backup, \"fedtune-client log accept\" "
@@ -112,6 +117,23 @@ absl::Status LogWitness::CheckOpened(const Assignment& assignment, CoordinatorLi
                         assignment));
 }
 
+absl::Status LogWitness::Look(CoordinatorLink& link, const std::stop_token& stop) {
+  RETURN_IF_ERROR(StillRefused());
+  const Shown shown = Ask({}, link, stop);
+  if (absl::IsNotFound(shown.status())) return absl::OkStatus();
+  if (!shown.ok() || !shown->has_value()) return Told(shown.status());
+  const bool is_beginning = std::holds_alternative<LogBegun>(**shown);
+  return Told(is_beginning ? absl::OkStatus() : IsOfSomethingElse(**shown, "it has begun"));
+}
+
+// OK: that is to be asked.
+absl::Status LogWitness::StillRefused() {
+  const std::lock_guard lock(mutex_);
+  if (!refusal_ || clock_.Monotonic() >= refusal_->shown_at + kAsksAgain) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Memory memory, Remember());
+  return memory == refusal_->memory ? refusal_->why : absl::OkStatus();
+}
+
 // The coordinator may take its time, in which others are not held up: what another check has
 // seen meanwhile, or an administrator accepted, is what this one must go on from.
 LogWitness::Shown LogWitness::Ask(LogQuestion question, CoordinatorLink& link,
@@ -124,6 +146,7 @@ LogWitness::Shown LogWitness::Ask(LogQuestion question, CoordinatorLink& link,
     const absl::StatusOr<LogProof> proof = link.ProveLog(question, stop);
     lock.lock();
     if (absl::IsCancelled(proof.status())) return proof.status();
+    ASSIGN_OR_RETURN(const FileLock file_lock, seen_.Lock());
     ASSIGN_OR_RETURN(const Memory now, Remember());
     if (now != memory) continue;
     return proof.ok() ? Judge(memory, *proof) : WithoutProof(memory, proof.status());
@@ -152,6 +175,7 @@ LogWitness::Shown LogWitness::Judge(const Memory& memory, const LogProof& proof)
                     Message(proven.status())));
   }
   RETURN_IF_ERROR(seen_.Believe(proof.checkpoint, clock_.Now()));
+  refusal_.reset();
   if (!seen) TellOfFirst(proven->checkpoint);
   return proven->entry.event;
 }
@@ -172,17 +196,28 @@ absl::Status LogWitness::Refuse(const Memory& memory, const LogProof& proof,
                         "what this institution has seen of the coordinator's log is not "
                         "known any more: {}",
                         Message(memory.damage));
-  return absl::FailedPreconditionError(fmt::format("{}; {}", why, kRemedy));
+  return Refused(memory, fmt::format("{}; {}", why, kRemedy));
+}
+
+// A log that is refused may grow; it is the same one.
+absl::Status LogWitness::Refused(const Memory& memory, std::string_view why) {
+  const bool is_known = refusal_ && refusal_->memory == memory;
+  refusal_ = Refusal{.memory = memory,
+                     .why = WithRefusedLog(
+                         absl::FailedPreconditionError(absl::string_view(why.data(), why.size()))),
+                     .shown_at = clock_.Monotonic(),
+                     .told_at = is_known ? refusal_->told_at : -absl::InfiniteDuration()};
+  return refusal_->why;
 }
 
 LogWitness::Shown LogWitness::WithoutProof(const Memory& memory, const absl::Status& why) {
   if (absl::IsNotFound(why)) return why;
   if (!absl::IsUnimplemented(why)) return Annotate(why, "the coordinator's log");
   if (memory.seen || !memory.damage.ok()) {
-    return absl::FailedPreconditionError(fmt::format(
-        "the coordinator shows no log any more, as before an update, and this institution has seen "
-        "one; if its operator has a good reason, set {} aside",
-        seen_.believed_file().string()));
+    return Refused(memory, fmt::format("the coordinator shows no log any more, as before an "
+                                       "update, and this institution has seen one; if its operator "
+                                       "has a good reason, set {} aside",
+                                       seen_.believed_file().string()));
   }
   if (!std::exchange(told_of_no_log_, true)) {
     log_.Warning(
@@ -196,17 +231,22 @@ LogWitness::Shown LogWitness::WithoutProof(const Memory& memory, const absl::Sta
 absl::Status LogWitness::Told(const absl::Status& outcome) {
   if (absl::IsCancelled(outcome)) return outcome;
   const std::lock_guard lock(mutex_);
-  if (told_ == Message(outcome)) return outcome;
-  told_ = Message(outcome);
-  if (absl::IsFailedPrecondition(outcome)) {
-    const bool was_shown = !absl::IsNotFound(ReadFile(seen_.refused_file()).status());
-    log_.Error("the coordinator's log is refused",
-               {Field("reason", told_), Field("seen", seen_.believed_file().string()),
-                Field("refused", was_shown ? seen_.refused_file().string() : "none")});
-  } else if (!outcome.ok()) {
+  if (IsLogRefused(outcome)) {
+    TellOfRefusal(outcome);
+  } else if (std::exchange(told_, Message(outcome)) != Message(outcome) && !outcome.ok()) {
     log_.Error("the coordinator's log could not be verified", {Field("reason", told_)});
   }
   return outcome;
+}
+
+void LogWitness::TellOfRefusal(const absl::Status& why) {
+  const absl::Duration now = clock_.Monotonic();
+  if (!refusal_ || now < refusal_->told_at + kTellsAgain) return;
+  refusal_->told_at = now;
+  const bool was_shown = !absl::IsNotFound(ReadFile(seen_.refused_file()).status());
+  log_.Error("the coordinator's log is refused",
+             {Field("reason", Message(why)), Field("seen", seen_.believed_file().string()),
+              Field("refused", was_shown ? seen_.refused_file().string() : "none")});
 }
 
 }  // namespace fedtune

@@ -5,10 +5,13 @@
 #include <filesystem>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <thread>
 
+#include "base/file_lock.h"
 #include "base/files.h"
 #include "base/status.h"
+#include "client/round/refused_log.h"
 #include "gmock/gmock.h"
 #include "tests/support/coordinator_log.h"
 #include "tests/support/fake_clock.h"
@@ -173,6 +176,88 @@ TEST_F(LogWitnessTest, SaysOnceWhyItRefuses) {
   lines_.clear();
   for (int i = 0; i < 5; ++i) EXPECT_THAT(Start(), HasCode(kRefused));
   EXPECT_THAT(lines_, SizeIs(1));
+}
+
+TEST_F(LogWitnessTest, SaysOnceAnHourThatItRefusesALogThatGrows) {
+  const CoordinatorLog backup = north_;
+  north_.Append(Opened(1));
+  ASSERT_THAT(Start(), IsOk());
+  north_ = backup;
+  lines_.clear();
+  for (int64_t minute = 0; minute < 150; ++minute) {
+    north_.Append(Opened(1, minute + 2));
+    EXPECT_THAT(Start(), HasCode(kRefused));
+    clock_.Advance(absl::Minutes(1));
+  }
+  EXPECT_THAT(lines_, SizeIs(3));
+}
+
+TEST_F(LogWitnessTest, LooksAtALogWithoutBeingAskedForWork) {
+  EXPECT_THAT(witness_.Look(link_, {}), IsOk());
+  EXPECT_EQ(SeenSize(), 3);
+  const CoordinatorLog backup = north_;
+  north_.Append(Opened(1));
+  EXPECT_THAT(witness_.Look(link_, {}), IsOk());
+  north_ = backup;
+  const absl::Status refused = witness_.Look(link_, {});
+  EXPECT_THAT(refused, HasCode(kRefused));
+  EXPECT_TRUE(IsLogRefused(refused));
+}
+
+TEST_F(LogWitnessTest, AsksNobodyWhileARefusedLogIsNotAccepted) {
+  const CoordinatorLog backup = north_;
+  north_.Append(Opened(1));
+  ASSERT_THAT(witness_.Look(link_, {}), IsOk());
+  north_ = backup;
+  int questions = 0;
+  link_.answer = [&](const LogQuestion& question) {
+    ++questions;
+    return north_.Prove(question);
+  };
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(witness_.Look(link_, {}), HasCode(kRefused));
+  EXPECT_EQ(questions, 1);
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(witness_.Look(link_, {}), HasCode(kRefused));
+  EXPECT_EQ(questions, 2) << "the coordinator may have its old log again";
+  ASSERT_THAT(Seen().Accept(clock_.Now()), IsOk());
+  EXPECT_THAT(witness_.Look(link_, {}), IsOk()) << "at once";
+  EXPECT_EQ(questions, 3);
+}
+
+TEST_F(LogWitnessTest, AnOlderCoordinatorIsNotRefusedAsItKnowsNoLookAtItsLog) {
+  link_.answer = [](const LogQuestion&) { return absl::NotFoundError("no such run"); };
+  EXPECT_THAT(witness_.Look(link_, {}), IsOk());
+  EXPECT_THAT(lines_, IsEmpty());
+}
+
+TEST_F(LogWitnessTest, AnotherEntryThanTheBeginningIsNoAnswerToALook) {
+  link_.answer = [this](const LogQuestion& question) -> absl::StatusOr<LogProof> {
+    return north_.Show(1, question.seen_size);
+  };
+  EXPECT_THAT(witness_.Look(link_, {}), HasCode(kContradicted));
+}
+
+// Who accepts, holds the lock from reading to writing; so does a check.
+TEST_F(LogWitnessTest, JudgesNothingWhileSomebodyAccepts) {
+  const CoordinatorLog backup = north_;
+  north_.Append(Opened(1));
+  ASSERT_THAT(Start(), IsOk());
+  north_ = backup;
+  ASSERT_THAT(Start(), HasCode(kRefused));
+  std::optional<FileLock> lock = Seen().Lock().value();
+  std::latch asked(1);
+  link_.answer = [&](const LogQuestion& question) {
+    if (question.seen_size == 4) asked.count_down();
+    return north_.Prove(question);
+  };
+  absl::Status outcome;
+  std::thread checking([&] { outcome = Start(); });
+  asked.wait();
+  ASSERT_THAT(Seen().Accept(clock_.Now()), IsOk());
+  lock.reset();
+  checking.join();
+  EXPECT_THAT(outcome, IsOk()) << "it goes on from what was accepted";
+  EXPECT_THAT(FilesInFolder(), ::testing::Not(Contains("log_checkpoint.refused.json")));
 }
 
 TEST_F(LogWitnessTest, GoesOnFromALogThatAnAdministratorHasAccepted) {

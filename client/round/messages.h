@@ -117,6 +117,8 @@ struct InvitationAnswer {
   bool may_pass = false;    // Why it is declined: something that is not there now.
   // If so, by what somebody here does, who waits for the client to notice.
   bool passes_by_hand = false;
+  // And that is the coordinator's log, which is not the one that was seen here.
+  bool refuses_log = false;
   int64_t example_count = 0;  // 0 in secure runs: nobody is to know.
   bool secure = false;        // Contributions are handed in by secure aggregations.
 

@@ -122,20 +122,42 @@ absl::Status SeenLog::Refuse(const SignedCheckpoint& checkpoint, absl::Time now)
   return WriteFileAtomically(refused_file(), TextOf(checkpoint, now));
 }
 
-absl::StatusOr<SeenLog::Accepted> SeenLog::Accept(absl::Time now) {
+absl::StatusOr<FileLock> SeenLog::Lock() const {
+  return FileLock::Wait(folder_ / "log_checkpoint.lock");
+}
+
+absl::StatusOr<KeptCheckpoint> SeenLog::Chosen(const Choice& choice) const {
   ASSIGN_OR_RETURN(std::optional<KeptCheckpoint> refused, Refused());
   if (!refused.has_value()) {
     return absl::FailedPreconditionError("there is no log to accept: the client has refused none");
   }
+  if (choice.file.has_value()) {
+    ASSIGN_OR_RETURN(std::optional<KeptCheckpoint> given, Load(*choice.file));
+    if (given.has_value()) return *std::move(given);
+    return absl::NotFoundError(fmt::format("there is no file {}", choice.file->string()));
+  }
+  if (!choice.root.has_value() || refused->checkpoint.head.root == *choice.root) {
+    return *std::move(refused);
+  }
+  ASSIGN_OR_RETURN(std::optional<KeptCheckpoint> first, Load(first_refused_file()));
+  if (first.has_value() && first->checkpoint.head.root == *choice.root) return *std::move(first);
+  return absl::FailedPreconditionError(fmt::format(
+      "no log with the root {} is refused; the newest has {} entries and the root {}. If it has "
+      "grown since you looked, give --root that one, or --checkpoint the file that you have seen",
+      choice.root->ToString(), refused->checkpoint.head.size,
+      refused->checkpoint.head.root.ToString()));
+}
+
+absl::StatusOr<SeenLog::Accepted> SeenLog::Accept(absl::Time now, const Choice& choice) {
+  ASSIGN_OR_RETURN(KeptCheckpoint chosen, Chosen(choice));
   Accepted accepted{
-      .before = Believed(), .before_file = {}, .now = *std::move(refused), .file = believed_file()};
+      .before = Believed(), .before_file = {}, .now = std::move(chosen), .file = believed_file()};
   if (IsThere(believed_file())) {
     accepted.before_file = folder_ / fmt::format("log_checkpoint.until-{}.json", Stamp(now));
     RETURN_IF_ERROR(CopyFileDurably(believed_file(), accepted.before_file));
   }
   accepted.now.kept_at = now;
   RETURN_IF_ERROR(WriteFileAtomically(believed_file(), TextOf(accepted.now.proof, now)));
-  // Not removed: another one may have been refused meanwhile.
   RETURN_IF_ERROR(SetRefusedAside(now));
   return accepted;
 }

@@ -9,7 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/file_lock.h"
 #include "privacy/audit/checkpoint.h"
+#include "privacy/crypto/sha256.h"
 
 namespace fedtune {
 
@@ -36,8 +38,8 @@ struct KeptCheckpoint {
 // Each is an object of JSON, as CheckpointToJson() has it, with `kept_at`. Those of the
 // last two kinds are never touched again: they show what the coordinator has said.
 //
-// They are read anew each time, as another process may accept a log meanwhile. Not
-// thread-safe.
+// They are read anew each time, as another process may accept a log meanwhile; it keeps out
+// of what is done under the lock of log_checkpoint.lock. Not thread-safe.
 class SeenLog {
  public:
   // `authority` is the file with the federation's certificate.
@@ -58,11 +60,23 @@ class SeenLog {
   // None: nothing is refused. Errors as above.
   absl::StatusOr<std::optional<KeptCheckpoint>> Refused() const;
 
-  // On the disk when it returns. Requires: verified, and goes on from what is believed.
+  // On the disk when it returns. Requires: verified, and goes on from what is believed; and
+  // somebody has Lock(), if others may accept a log.
   absl::Status Believe(const SignedCheckpoint& checkpoint, absl::Time now);
 
-  // Requires: verified.
+  // Requires: verified; and likewise.
   absl::Status Refuse(const SignedCheckpoint& checkpoint, absl::Time now);
+
+  // For as long as what is believed is read, judged and written, so that nobody accepts
+  // anything meanwhile. Errors as FileLock::Wait().
+  absl::StatusOr<FileLock> Lock() const;
+
+  // Which of what was refused: the newest; or the one with this root; or this one, of which
+  // somebody has kept the file.
+  struct Choice {
+    std::optional<Digest> root = std::nullopt;
+    std::optional<std::filesystem::path> file = std::nullopt;
+  };
 
   struct Accepted {
     absl::StatusOr<std::optional<KeptCheckpoint>> before;  // As Believed() has it.
@@ -71,10 +85,14 @@ class SeenLog {
     std::filesystem::path file;  // Of that.
   };
 
-  // From now on what was refused is believed.
-  // FAILED_PRECONDITION: nothing is refused. Otherwise as Refused(), or of writing; then
-  // the same is believed as before.
-  absl::StatusOr<Accepted> Accept(absl::Time now);
+  // What Accept() would take. FAILED_PRECONDITION: nothing is refused, or nothing with this
+  // root: says what is. NOT_FOUND: there is no such file. Otherwise as Refused().
+  absl::StatusOr<KeptCheckpoint> Chosen(const Choice& choice) const;
+
+  // From now on what was refused is believed. Errors as Chosen(), or of writing; then the
+  // same is believed as before. Requires: somebody has Lock().
+  absl::StatusOr<Accepted> Accept(absl::Time now, const Choice& choice);
+  absl::StatusOr<Accepted> Accept(absl::Time now) { return Accept(now, Choice{}); }
 
  private:
   absl::StatusOr<std::optional<KeptCheckpoint>> Load(const std::filesystem::path& file) const;

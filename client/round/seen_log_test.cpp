@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/files.h"
+#include "base/status.h"
 #include "gmock/gmock.h"
 #include "tests/support/coordinator_log.h"
 #include "tests/support/status_matchers.h"
@@ -63,6 +64,37 @@ TEST_F(SeenLogTest, AcceptsWhatWasRefusedAndKeepsWhatWasBelieved) {
   EXPECT_EQ(accepted->before_file.filename(), "log_checkpoint.until-20270116T194640.000Z.json");
   EXPECT_EQ(*seen_.Believed(), accepted->now);
   EXPECT_EQ(*seen_.Refused(), std::nullopt);
+}
+
+TEST_F(SeenLogTest, AcceptsWhatHasTheRootThatWasSeenAndNothingElse) {
+  ASSERT_THAT(seen_.Refuse(first_.SignedHead(), kNoon), IsOk());
+  ASSERT_THAT(seen_.Refuse(second_.SignedHead(), kNoon), IsOk());
+  const auto none = seen_.Accept(kEvening, {.root = Sha256Of("another")});
+  EXPECT_THAT(none, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(Message(none.status())),
+              ::testing::HasSubstr(second_.head().root.ToString()));
+  EXPECT_EQ(*seen_.Believed(), std::nullopt);
+  const auto of_the_first = seen_.Accept(kEvening, {.root = first_.head().root});
+  ASSERT_THAT(of_the_first, IsOk());
+  EXPECT_EQ((*seen_.Believed())->checkpoint.head, first_.head());
+}
+
+TEST_F(SeenLogTest, AcceptsTheCheckpointOfWhichSomebodyHasKeptTheFile) {
+  ASSERT_THAT(seen_.Refuse(first_.SignedHead(), kNoon), IsOk());
+  const auto copy = folder_.path() / "seen.json";
+  ASSERT_THAT(WriteFileAtomically(copy, *ReadFile(seen_.refused_file())), IsOk());
+  ASSERT_THAT(seen_.Refuse(second_.SignedHead(), kNoon), IsOk());
+  ASSERT_THAT(seen_.Refuse(CoordinatorLog(signer_).SignedHead(), kNoon), IsOk());
+  ASSERT_THAT(seen_.Accept(kEvening, {.file = copy}), IsOk());
+  EXPECT_EQ((*seen_.Believed())->checkpoint.head, first_.head());
+}
+
+TEST_F(SeenLogTest, AcceptsNoFileThatIsMissingOrChanged) {
+  ASSERT_THAT(seen_.Refuse(first_.SignedHead(), kNoon), IsOk());
+  const auto copy = folder_.path() / "seen.json";
+  EXPECT_THAT(seen_.Accept(kEvening, {.file = copy}), HasCode(absl::StatusCode::kNotFound));
+  ASSERT_THAT(WriteFileAtomically(copy, "{}"), IsOk());
+  EXPECT_THAT(seen_.Accept(kEvening, {.file = copy}), HasCode(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(SeenLogTest, AcceptsNothingWhereNothingIsRefused) {

@@ -30,6 +30,10 @@ class Workshop {
   virtual std::optional<InvitationAnswer> Study(const Invitation& invitation, CoordinatorLink& link,
                                                 std::stop_token stop) = 0;
 
+  // Sees whether the coordinator's log goes on from what was seen here, as LogWitness::Look().
+  // Called from a thread of its own.
+  virtual absl::Status LookAtLog(CoordinatorLink& link, std::stop_token stop) = 0;
+
   // Does the work of `assignment`, of a run that was accepted, and keeps the
   // contribution until the next one of this run. Work that was done before for the
   // same round, from the same adapter, is not done again, whichever attempt it was

@@ -128,6 +128,7 @@ void Fill(const InvitationAnswer& answer, v1::ClientMessage& message) {
   decision.set_accepted(answer.accepted);
   decision.set_reason(answer.reason);
   decision.set_example_count(answer.example_count);
+  decision.set_refuses_log(answer.refuses_log);
 }
 
 template <typename Message>

@@ -202,6 +202,15 @@ TEST(ConversionTest, RefusesUnknownFactors) {
   }
 }
 
+TEST(ConversionTest, SaysWhetherItDeclinesBecauseOfTheLog) {
+  for (const bool refuses : {false, true}) {
+    const v1::ClientMessage message = ReplyToProto(
+        InvitationAnswer{.run = "run-1", .reason = "rolled back", .refuses_log = refuses});
+    EXPECT_FALSE(message.run_decision().accepted());
+    EXPECT_EQ(message.run_decision().refuses_log(), refuses);
+  }
+}
+
 TEST(ConversionTest, SaysInWhichPhaseTheWorkIs) {
   const v1::ClientMessage message = ReplyToProto(WorkProgress{
       .id = {.run = "run-1", .round = 2}, .phase = WorkPhase::kWaiting, .note = "for its hours"});

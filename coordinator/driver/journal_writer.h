@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -26,11 +27,21 @@ class JournalWriter {
     is_open_ = true;
   }
 
+  struct Attempt {
+    int64_t round = 0;
+    int64_t attempt = 0;
+  };
+
+  // Whose opening waits to be stored, and never will be if another one begins, or the run ends.
+  std::optional<Attempt> unstored() const {
+    return opening_.has_value() ? std::optional(opened_) : std::nullopt;
+  }
+
   // A new attempt begins; what waits belongs to the one before it.
   void Open(absl::Duration now, AttemptOpened opened) {
     opened_at_ = now;
     is_open_ = true;
-    attempt_ = opened.attempt;
+    opened_ = {.round = opened.round, .attempt = opened.attempt};
     opening_ = ToBytes({.at = absl::ZeroDuration(), .what = std::move(opened)});
     next_ = 1;
     waiting_.clear();
@@ -68,7 +79,7 @@ class JournalWriter {
   // Stores all that waits. Errors as RunStore; everything waits on then.
   absl::Status Store(RunStore& store, const RunId& id) {
     if (opening_.has_value()) {
-      absl::Status opened = store.OpenJournal(id, attempt_, *opening_);
+      absl::Status opened = store.OpenJournal(id, opened_.attempt, *opening_);
       if (!opened.ok()) return opened;
       opening_.reset();
     }
@@ -83,7 +94,7 @@ class JournalWriter {
 
   bool is_open_ = false;
   absl::Duration opened_at_;
-  int64_t attempt_ = 0;
+  Attempt opened_;
   uint64_t next_ = 0;                   // Number of the next entry.
   std::optional<std::string> opening_;  // Not stored yet.
   std::vector<std::string> waiting_;

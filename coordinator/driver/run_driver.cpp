@@ -259,12 +259,31 @@ void RunDriver::Follow(Effects effects, absl::Duration now) {
   record_.state = run_->state();
   for (Effect& effect : effects) {
     auto* open = std::get_if<OpenAggregation>(&effect);
-    if (open == nullptr || open->restored) continue;
-    open->opened.at = around_.clock.Now();
-    journal_.Open(now, open->opened);
+    const bool is_new = open != nullptr && !open->restored;
+    if (is_new || std::holds_alternative<EndRun>(effect)) WithholdUnstored();
+    if (is_new) {
+      open->opened.at = around_.clock.Now();
+      journal_.Open(now, open->opened);
+    }
+    outbox_.push_back(std::move(effect));
   }
-  std::move(effects.begin(), effects.end(), std::back_inserter(outbox_));
   StoreThenSend();
+}
+
+// Of an attempt that is over before its opening could be stored the audit log says nothing, and
+// clients would look for it there in vain.
+void RunDriver::WithholdUnstored() {
+  const std::optional<JournalWriter::Attempt> unstored = journal_.unstored();
+  if (!unstored.has_value()) return;
+  std::erase_if(outbox_, [&](const Effect& effect) {
+    if (const auto* assign = std::get_if<Assign>(&effect)) {
+      return assign->assignment.round == unstored->round &&
+             assign->assignment.attempt == unstored->attempt;
+    }
+    const auto* close = std::get_if<CloseRound>(&effect);
+    return close != nullptr && close->round == unstored->round &&
+           close->attempt == unstored->attempt;
+  });
 }
 
 void RunDriver::StoreThenSend() {

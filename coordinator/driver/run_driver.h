@@ -145,6 +145,7 @@ class RunDriver : public std::enable_shared_from_this<RunDriver> {
   void ReceiveLocked(RunEvent event);
   void StoreAnswers();
   void Follow(Effects effects, absl::Duration now);
+  void WithholdUnstored();
   void StoreThenSend();
   void StoreLater(const absl::Status& why);
   absl::Status StoreChanges();

@@ -90,7 +90,9 @@ absl::StatusOr<ResumePoint> ReadResumePoint(const RunRecord& record, const RunSt
   for (const ClientView& client : clients) {
     point.clients.push_back({.institution = client.institution,
                              .accepted = client.accepted,
-                             .declined = client.state == ClientStanding::kDeclined,
+                             .declined = client.state == ClientStanding::kDeclined ||
+                                         client.state == ClientStanding::kRefusing,
+                             .refuses_log = client.state == ClientStanding::kRefusing,
                              .reason = client.reason,
                              .example_count = client.example_count,
                              .rounds_contributed = client.rounds_contributed});

@@ -110,4 +110,39 @@ std::optional<SpooledContent> GetContent(CanonicalReader& in) {
   return content;
 }
 
+std::string GetText(CanonicalReader& in) {
+  const Bytes text = in.Sized(kMaxText);
+  return {text.begin(), text.end()};
+}
+
+void Put(CanonicalWriter& out, const Blame& blame) {
+  Put(out, blame.times);
+  Put(out, blame.back_in_round);
+  out.Sized(blame.why.substr(0, kMaxText));
+}
+
+Blame GetBlame(CanonicalReader& in) {
+  Blame blame;
+  blame.times = GetInt(in);
+  blame.back_in_round = GetInt(in);
+  blame.why = GetText(in);
+  return blame;
+}
+
+void Put(CanonicalWriter& out, const OpenWork& work) {
+  Put(out, work.round);
+  Put(out, work.attempt);
+  out.Fixed(work.adapter);
+  out.U8(work.evaluate ? 1 : 0);
+}
+
+OpenWork GetWork(CanonicalReader& in) {
+  OpenWork work;
+  work.round = GetInt(in);
+  work.attempt = GetInt(in);
+  work.adapter = in.ReadDigest();
+  work.evaluate = in.U8() != 0;
+  return work;
+}
+
 }  // namespace fedtune

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "coordinator/rounds/round_journal.h"
 #include "coordinator/rounds/run_events.h"
@@ -28,5 +29,14 @@ ContributionHeader GetHeader(CanonicalReader& in);
 
 void Put(CanonicalWriter& out, const std::optional<SpooledContent>& content);
 std::optional<SpooledContent> GetContent(CanonicalReader& in);
+
+inline constexpr size_t kMaxText = 4096;
+std::string GetText(CanonicalReader& in);
+
+void Put(CanonicalWriter& out, const Blame& blame);
+Blame GetBlame(CanonicalReader& in);
+
+void Put(CanonicalWriter& out, const OpenWork& work);
+OpenWork GetWork(CanonicalReader& in);
 
 }  // namespace fedtune

@@ -78,6 +78,17 @@ std::string Participants::WhyTooFewAccepted() const {
                      SomeOf(std::move(others), "; "));
 }
 
+std::string Participants::WhyItWaitsForTheLog() const {
+  std::vector<std::string> refusing;
+  for (const auto& [institution, participant] : all_) {
+    if (participant.refuses_log) refusing.push_back(institution.value);
+  }
+  return fmt::format(
+      "{} of the {} institutions needed take part, until the coordinator's log is accepted "
+      "(\"fedtune-client log accept\") at {}, which have seen another",
+      accepted_, quorum_, SomeOf(std::move(refusing), ", "));
+}
+
 ParticipantAnswer Participants::AnswerOf(const RunAccepted& event) const {
   const bool tells = !rostered_.has_value();
   const int64_t least = tells ? 1 : 0;
@@ -90,13 +101,14 @@ ParticipantAnswer Participants::AnswerOf(const RunAccepted& event) const {
 }
 
 ParticipantAnswer Participants::AnswerOf(const RunDeclined& event) {
-  return {.accepts = false, .reason = ShortReason(event.reason)};
+  return {.accepts = false, .reason = ShortReason(event.reason), .refuses_log = event.refuses_log};
 }
 
 bool Participants::Heeds(const Participant& from, const ParticipantAnswer& answer,
                          bool in_attempt) const {
   const bool is_new = answer.accepts ? !from.accepted || from.example_count != answer.example_count
-                                     : !from.declined || from.reason != answer.reason;
+                                     : !from.declined || from.refuses_log != answer.refuses_log ||
+                                           (!from.refuses_log && from.reason != answer.reason);
   return is_new && (!in_attempt || from.changes_of_mind < kMostChangesOfMind);
 }
 
@@ -104,7 +116,7 @@ bool Participants::Answer(const Institution& from, const ParticipantAnswer& answ
                           bool in_attempt) {
   Participant& participant = at(from);
   if (!Heeds(participant, answer, in_attempt)) return false;
-  SetAnswer(participant, answer.accepts, !answer.accepts);
+  SetAnswer(participant, answer.accepts, !answer.accepts, answer.refuses_log);
   participant.reason = answer.reason;
   if (answer.accepts) {
     participant.example_count = answer.example_count;
@@ -115,11 +127,14 @@ bool Participants::Answer(const Institution& from, const ParticipantAnswer& answ
 }
 
 // The one place where an answer changes: the counts go with it.
-void Participants::SetAnswer(Participant& participant, bool accepted, bool declined) {
+void Participants::SetAnswer(Participant& participant, bool accepted, bool declined,
+                             bool refuses_log) {
   accepted_ += int64_t{accepted} - int64_t{participant.accepted};
   declined_ += int64_t{declined} - int64_t{participant.declined};
+  refusing_ += int64_t{refuses_log} - int64_t{participant.refuses_log};
   participant.accepted = accepted;
   participant.declined = declined;
+  participant.refuses_log = refuses_log;
   ++participant.changes_of_mind;
 }
 
@@ -236,7 +251,7 @@ bool Participants::IsAgreedByTooMany(int64_t round, int64_t least) const {
 
 void Participants::Restore(const ResumePoint::Client& from) {
   Participant& participant = Add(from.institution);
-  SetAnswer(participant, from.accepted, from.declined);
+  SetAnswer(participant, from.accepted, from.declined, from.refuses_log);
   participant.reason = from.declined ? from.reason : "";
   participant.example_count = from.example_count;
   participant.rounds_contributed = from.rounds_contributed;
@@ -247,7 +262,7 @@ void Participants::Restore(const ResumePoint::Client& from) {
 void Participants::Restore(const AttemptOpened::Member& from) {
   Participant& participant = Add(from.institution);
   participant.connected = from.connected;
-  SetAnswer(participant, from.accepted, from.declined);
+  SetAnswer(participant, from.accepted, from.declined, from.refuses_log);
   participant.reason = from.reason;
   participant.example_count = from.example_count;
   participant.work = from.work;
@@ -265,7 +280,8 @@ std::vector<AttemptOpened::Member> Participants::MembersOf(const OpenRound& roun
                        .example_count = participant.example_count,
                        .in_cohort = round.Contains(institution),
                        .work = participant.work,
-                       .blame = participant.blame});
+                       .blame = participant.blame,
+                       .refuses_log = participant.refuses_log});
   }
   return members;
 }

@@ -25,6 +25,7 @@ struct Participant {
   bool connected = false;
   bool accepted = false;
   bool declined = false;
+  bool refuses_log = false;  // That is why it has declined.
   std::string reason;
   int64_t example_count = 0;
   int64_t rounds_contributed = 0;
@@ -44,6 +45,7 @@ struct ParticipantAnswer {
   bool accepts = false;
   std::string reason = "";    // If it does not.
   int64_t example_count = 0;  // If it does, and tells.
+  bool refuses_log = false;   // That is why it does not.
 };
 
 // The institutions of one run: who has accepted, who is here, who sits out; and so who is
@@ -80,6 +82,15 @@ class Participants {
 
   bool AllHaveAnswered() const { return accepted_ + declined_ == size(); }
   bool QuorumHasAccepted() const { return accepted_ >= quorum_; }
+
+  // No quorum has accepted, and with those that refuse the coordinator's log there would be one:
+  // they take part as soon as the log is accepted there.
+  bool LogIsRefusedByTooMany() const {
+    return accepted_ < quorum_ && accepted_ + refusing_ >= quorum_;
+  }
+
+  // Where it is: who refuses it, and what is to be done.
+  std::string WhyItWaitsForTheLog() const;
 
   // FAILED_PRECONDITION: fewer than the quorum are connected.
   absl::Status CheckQuorumIsConnected() const;
@@ -135,7 +146,7 @@ class Participants {
   bool IsEligible(const Institution& institution, const Participant& participant) const;
   std::vector<Institution> WithoutBlame(const std::vector<Institution>& candidates,
                                         int64_t round) const;
-  void SetAnswer(Participant& participant, bool accepted, bool declined);
+  void SetAnswer(Participant& participant, bool accepted, bool declined, bool refuses_log);
 
   int64_t quorum_;
   int64_t round_count_;
@@ -149,6 +160,7 @@ class Participants {
   std::map<Institution, Participant> all_;
   int64_t accepted_ = 0;
   int64_t declined_ = 0;
+  int64_t refusing_ = 0;  // Of those.
 };
 
 }  // namespace fedtune

@@ -19,6 +19,7 @@ struct ResumePoint {
     Institution institution;
     bool accepted = false;
     bool declined = false;
+    bool refuses_log = false;  // That is why.
     std::string reason = "";
     int64_t example_count = 0;
     int64_t rounds_contributed = 0;

@@ -16,9 +16,11 @@
 namespace fedtune {
 namespace {
 
-// Between two rounds, with work that is late or a number of rounds that have burnt. Other
-// entries are of a version before, which an older program reads, too.
-constexpr uint8_t kVersion = 5;
+// With clients that refuse the coordinator's log. Other entries are of a version before, which
+// an older program reads, too.
+constexpr uint8_t kVersion = 6;
+// Between two rounds, with work that is late or a number of rounds that have burnt.
+constexpr uint8_t kFifthVersion = 5;
 // With members that are to blame, or of a kind that is new in it.
 constexpr uint8_t kFourthVersion = 4;
 constexpr uint8_t kThirdVersion = 3;
@@ -26,7 +28,6 @@ constexpr uint8_t kThirdVersion = 3;
 // what lies in the spool.
 constexpr uint8_t kSecondVersion = 2;
 constexpr uint8_t kFirstVersion = 1;  // Nor had members any work.
-constexpr size_t kMaxText = 4096;
 constexpr uint32_t kMaxMembers = 1'000'000;
 constexpr size_t kMemberSize = 20;  // At least.
 
@@ -45,16 +46,12 @@ enum class Kind : uint8_t {
   kNewProcess,
   kContributionsLost,
   kBetweenRounds,
-  kImpossibleSum
+  kImpossibleSum,
+  kLogRefused
 };
 
 void Put(CanonicalWriter& out, Kind kind) { out.U8(static_cast<uint8_t>(kind)); }
 void Put(CanonicalWriter& out, const Institution& name) { out.Sized(name.value); }
-
-std::string GetText(CanonicalReader& in) {
-  const Bytes text = in.Sized(kMaxText);
-  return {text.begin(), text.end()};
-}
 
 // ---- What clients do ----
 
@@ -70,7 +67,7 @@ void PutEvent(CanonicalWriter& out, const Institution& from, const ClientEvent& 
                           Put(out, e.example_count);
                         },
                         [&](const RunDeclined& e) {
-                          begin(Kind::kDeclined);
+                          begin(e.refuses_log ? Kind::kLogRefused : Kind::kDeclined);
                           out.Sized(e.reason.substr(0, kMaxText));
                         },
                         [&](const ProgressReported&) { Check(false, "progress in a journal"); },
@@ -103,7 +100,8 @@ ClientEvent GetClientEvent(uint8_t version, Kind kind, CanonicalReader& in) {
     case Kind::kAccepted:
       return RunAccepted{.example_count = GetInt(in)};
     case Kind::kDeclined:
-      return RunDeclined{.reason = GetText(in)};
+    case Kind::kLogRefused:
+      return RunDeclined{.reason = GetText(in), .refuses_log = kind == Kind::kLogRefused};
     case Kind::kContributed:
       return ContributionTaken{.header = GetHeader(in)};
     case Kind::kFailed: {
@@ -131,6 +129,17 @@ bool HasBlame(const AttemptOpened& opened) {
                      [](const auto& member) { return member.blame.has_value(); });
 }
 
+bool HasRefusal(const AttemptOpened& opened) {
+  return std::any_of(opened.members.begin(), opened.members.end(),
+                     [](const auto& member) { return member.refuses_log; });
+}
+
+bool IsRefusal(const JournalEntry& entry) {
+  const auto* received = std::get_if<ReceivedFromClient>(&entry.what);
+  const auto* declined = received != nullptr ? std::get_if<RunDeclined>(&received->event) : nullptr;
+  return declined != nullptr && declined->refuses_log;
+}
+
 bool IsImpossibleSum(const JournalEntry& entry) {
   const auto* event = std::get_if<RunEvent>(&entry.what);
   const auto* failed = event != nullptr ? std::get_if<ReleaseFailed>(event) : nullptr;
@@ -143,37 +152,17 @@ bool SaysMoreThanBlame(const BetweenRounds& between) {
 
 uint8_t VersionOf(const JournalEntry& entry) {
   if (const auto* between = std::get_if<BetweenRounds>(&entry.what)) {
-    return SaysMoreThanBlame(*between) ? kVersion : kFourthVersion;
+    return SaysMoreThanBlame(*between) ? kFifthVersion : kFourthVersion;
   }
   const auto* opened = std::get_if<AttemptOpened>(&entry.what);
+  if ((opened != nullptr && HasRefusal(*opened)) || IsRefusal(entry)) return kVersion;
   const bool is_new = (opened != nullptr && HasBlame(*opened)) || IsImpossibleSum(entry);
   return is_new ? kFourthVersion : kThirdVersion;
-}
-
-void Put(CanonicalWriter& out, const Blame& blame) {
-  Put(out, blame.times);
-  Put(out, blame.back_in_round);
-  out.Sized(blame.why.substr(0, kMaxText));
 }
 
 void Put(CanonicalWriter& out, const std::optional<Blame>& blame) {
   out.U8(blame.has_value() ? 1 : 0);
   if (blame.has_value()) Put(out, *blame);
-}
-
-Blame GetBlame(CanonicalReader& in) {
-  Blame blame;
-  blame.times = GetInt(in);
-  blame.back_in_round = GetInt(in);
-  blame.why = GetText(in);
-  return blame;
-}
-
-void Put(CanonicalWriter& out, const OpenWork& work) {
-  Put(out, work.round);
-  Put(out, work.attempt);
-  out.Fixed(work.adapter);
-  out.U8(work.evaluate ? 1 : 0);
 }
 
 void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
@@ -184,15 +173,6 @@ void Put(CanonicalWriter& out, const AttemptOpened::Member& member) {
   out.U8(member.in_cohort ? 1 : 0);
   out.U8(member.work.has_value() ? 1 : 0);
   if (member.work.has_value()) Put(out, *member.work);
-}
-
-OpenWork GetWork(CanonicalReader& in) {
-  OpenWork work;
-  work.round = GetInt(in);
-  work.attempt = GetInt(in);
-  work.adapter = in.ReadDigest();
-  work.evaluate = in.U8() != 0;
-  return work;
 }
 
 AttemptOpened::Member GetMember(uint8_t version, CanonicalReader& in) {
@@ -218,8 +198,11 @@ void PutWhat(CanonicalWriter& out, const AttemptOpened& opened) {
   for (const AttemptOpened::Member& member : opened.members) Put(out, member);
   out.U8(opened.roster.has_value() ? 1 : 0);
   if (opened.roster.has_value()) out.Fixed(*opened.roster);
-  if (!HasBlame(opened)) return;
+  const bool has_refusal = HasRefusal(opened);
+  if (!HasBlame(opened) && !has_refusal) return;
   for (const AttemptOpened::Member& member : opened.members) Put(out, member.blame);
+  if (!has_refusal) return;
+  for (const AttemptOpened::Member& member : opened.members) out.U8(member.refuses_log ? 1 : 0);
 }
 
 AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
@@ -236,6 +219,8 @@ AttemptOpened GetAttemptOpened(uint8_t version, CanonicalReader& in) {
   for (AttemptOpened::Member& member : opened.members) {
     if (in.U8() != 0) member.blame = GetBlame(in);
   }
+  if (version <= kFifthVersion) return opened;
+  for (AttemptOpened::Member& member : opened.members) member.refuses_log = in.U8() != 0;
   return opened;
 }
 
@@ -372,7 +357,7 @@ absl::StatusOr<JournalEntry> JournalEntryFromBytes(std::string_view bytes) {
   if (version > kSecondVersion) entry.content = GetContent(in);
   const uint8_t kind = in.U8();
   if (kind < static_cast<uint8_t>(Kind::kAttemptOpened) ||
-      kind > static_cast<uint8_t>(Kind::kImpossibleSum)) {
+      kind > static_cast<uint8_t>(Kind::kLogRefused)) {
     return absl::DataLossError("a journal entry is of no known kind");
   }
   entry.what = GetWhat(version, static_cast<Kind>(kind), in);

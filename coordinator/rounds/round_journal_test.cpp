@@ -103,6 +103,23 @@ TEST(RoundJournalTest, KeepsWhoIsToBlame) {
   EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what), opened);
 }
 
+TEST(RoundJournalTest, KeepsWhoRefusesTheLog) {
+  JournalEntry entry = OneOfEachKind().front();
+  auto& opened = std::get<AttemptOpened>(entry.what);
+  opened.members[0].refuses_log = true;
+  EXPECT_EQ(ToBytes(entry)[0], 6);
+  EXPECT_EQ(std::get<AttemptOpened>(JournalEntryFromBytes(ToBytes(entry))->what), opened);
+  for (const bool refuses : {false, true}) {
+    const std::string bytes =
+        ToBytes({absl::Seconds(6), ReceivedFromClient{kUke, RunDeclined{"rolled back", refuses}}});
+    EXPECT_EQ(bytes[0], refuses ? 6 : 3);
+    const auto read = JournalEntryFromBytes(bytes);
+    const auto& declined = std::get<RunDeclined>(std::get<ReceivedFromClient>(read->what).event);
+    EXPECT_EQ(declined.refuses_log, refuses);
+    EXPECT_EQ(declined.reason, "rolled back");
+  }
+}
+
 TEST(RoundJournalTest, KeepsWhoIsToBlameBetweenRounds) {
   const JournalEntry entry = OneOfEachKind().back();
   EXPECT_EQ(std::get<BetweenRounds>(JournalEntryFromBytes(ToBytes(entry))->what).blamed,
@@ -207,7 +224,7 @@ TEST_F(DoctoredEntryTest, IsTakenUnchanged) {
 }
 
 TEST_F(DoctoredEntryTest, RefusesAnotherVersion) {
-  body_[0] = 6;
+  body_[0] = 7;
   EXPECT_THAT(JournalEntryFromBytes(Signed(body_)), HasCode(kDataLoss));
 }
 

@@ -127,7 +127,7 @@ void Run::Handle(const Institution& from, const ClientConnected&, Step& step) {
     }
     return;
   }
-  if (!client.accepted && !IsOpenToNew()) return;
+  if (!client.accepted && !client.refuses_log && !IsOpenToNew()) return;
   step.effects.push_back(Invite{from});
   if (pause_.has_value()) TellPause(from, step);
   auto* training = std::get_if<Training>(&phase_);
@@ -170,16 +170,21 @@ void Run::GiveUpThoseAway(Training& training) const {
   }
 }
 
-void Run::Handle(const Institution& from, const RunAccepted& event, Step&) {
-  TakeAnswer(from, clients_.AnswerOf(event));
+void Run::Handle(const Institution& from, const RunAccepted& event, Step& step) {
+  TakeAnswer(from, clients_.AnswerOf(event), step);
 }
 
-void Run::Handle(const Institution& from, const RunDeclined& event, Step&) {
-  TakeAnswer(from, Participants::AnswerOf(event));
+void Run::Handle(const Institution& from, const RunDeclined& event, Step& step) {
+  TakeAnswer(from, Participants::AnswerOf(event), step);
 }
 
-void Run::TakeAnswer(const Institution& from, const ParticipantAnswer& answer) {
-  if (!clients_.Answer(from, answer, CurrentRound() != nullptr) || answer.accepts) return;
+void Run::TakeAnswer(const Institution& from, const ParticipantAnswer& answer, const Step& step) {
+  const bool has_waited = WaitsForTheLog();
+  if (!clients_.Answer(from, answer, HasAnOpening())) return;
+  if (has_waited && !WaitsForTheLog()) {
+    std::get<Inviting>(phase_).deadline = step.now + plan_.rounds.deadline;
+  }
+  if (answer.accepts) return;
   if (OpenRound* round = AwaitedRound(from)) round->Remove(from);
 }
 
@@ -316,6 +321,7 @@ Effects Run::Tick(absl::Duration now) {
 
 std::optional<absl::Duration> Run::deadline() const {
   if (const auto* inviting = std::get_if<Inviting>(&phase_)) {
+    if (WaitsForTheLog()) return std::nullopt;
     return inviting->timed_out ? inviting->deadline : inviting->timeout;
   }
   if (const auto* training = std::get_if<Training>(&phase_)) {
@@ -335,6 +341,12 @@ bool Run::HasWhoIsNeeded() const {
 bool Run::IsOpenToNew() const {
   return !std::holds_alternative<Ended>(phase_) && rounds_done_ < plan_.rounds.count;
 }
+
+bool Run::WaitsForTheLog() const {
+  return std::holds_alternative<Inviting>(phase_) && clients_.LogIsRefusedByTooMany();
+}
+
+bool Run::HasAnOpening() const { return CurrentRound() != nullptr || attempts_given_up_ > 0; }
 
 OpenRound* Run::AwaitedRound(const Institution& from) {
   auto* training = std::get_if<Training>(&phase_);

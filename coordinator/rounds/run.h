@@ -97,6 +97,11 @@ struct Admission {
 // When contributions turn out to be lost, the round is open again without them: whoever has not
 // answered is asked, up to the deadline that the round had, or ten minutes.
 //
+// Clients that refuse the coordinator's log, as after a restore, have declined until it is accepted
+// at their institution. Where no quorum is left without them, the run invites again and waits for
+// them, without a deadline; an attempt that was open is given up for another one, which is no
+// second try.
+//
 // A run that is to pause finishes its open round, all its attempts included, and then
 // opens no other one; before its first round it pauses at once. Clients may connect,
 // accept and decline meanwhile. Nothing waits for the time.
@@ -262,6 +267,7 @@ class Run {
   void Finish(const RoundSummary& evaluated, Step& step);
   void FinishUnevaluated(std::string_view why, Step& step);
   void EndWithoutARound(Step& step);
+  void WaitForTheLog(Step& step);
   void End(RunState state, std::string reason, Step& step);
 
   // Of pauses; in run_pause.cpp.
@@ -305,9 +311,11 @@ class Run {
 
   bool HasEnough(const OpenRound& round) const;
   bool IsOpenToNew() const;     // A round is still to come.
+  bool WaitsForTheLog() const;  // Nothing else: no deadline, either.
+  bool HasAnOpening() const;    // And so a journal: of an attempt that is open, or was given up.
   bool HasWhoIsNeeded() const;  // For what comes next; the final evaluation has no quorum.
   bool HeedsAnswer(const Participant& client, const ParticipantAnswer& answer) const;
-  void TakeAnswer(const Institution& from, const ParticipantAnswer& answer);
+  void TakeAnswer(const Institution& from, const ParticipantAnswer& answer, const Step& step);
   void PutBlame(const std::vector<Institution>& at_fault, const RoundTask& task, int64_t next,
                 std::string_view why, Step& step, Others count = Others::kConnected);
 
@@ -349,6 +357,7 @@ class Run {
   int64_t rounds_done_ = 0;
   int64_t tries_ = 0;                 // Attempts at the current round since it was reached.
   int64_t attempts_before_ = 0;       // Of the next round, in an earlier process.
+  int64_t attempts_given_up_ = 0;     // Of it, before anybody could agree in one.
   std::optional<std::string> pause_;  // Asked for, with the reason.
   std::optional<RoundSummary> last_round_;
   std::optional<EvaluationSummary> first_evaluation_;

@@ -51,6 +51,9 @@ struct RunAccepted {
 };
 struct RunDeclined {
   std::string reason;
+  // Because the coordinator's log is not the one that it has seen. It takes part once somebody
+  // at the institution has accepted the log.
+  bool refuses_log = false;
 };
 
 enum class ReportedPhase : uint8_t { kDownloading, kEvaluating, kTraining, kUploading, kWaiting };
@@ -206,6 +209,7 @@ struct AttemptOpened {
     bool in_cohort = false;
     std::optional<OpenWork> work = std::nullopt;  // Of an earlier round.
     std::optional<Blame> blame = std::nullopt;
+    bool refuses_log = false;  // That is why it has declined.
 
     friend bool operator==(const Member&, const Member&) = default;
   };

@@ -43,7 +43,7 @@ void Run::TellPause(const Institution& institution, Step& step) const {
 
 void Run::TellPauseToAll(Step& step) const {
   for (const auto& [institution, client] : clients_) {
-    if (client.connected && !client.declined) TellPause(institution, step);
+    if (client.connected && (!client.declined || client.refuses_log)) TellPause(institution, step);
   }
 }
 

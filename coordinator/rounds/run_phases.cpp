@@ -38,7 +38,7 @@ bool Run::AdvanceInviting(Step& step) {
     BeginRound(rounds_done_, step);
     return true;
   }
-  if (!all_answered) return false;
+  if (!all_answered || WaitsForTheLog()) return false;
   End(RunState::kFailed, clients_.WhyTooFewAccepted(), step);
   return true;
 }
@@ -49,7 +49,11 @@ bool Run::AdvanceTraining(Step& step) {
   const OpenRound& round = training->round;
   if (round.task().evaluate_only) {
     if (round.expected() > 0) return false;
-    FinishEvaluation(step);
+    if (round.contributed() < plan_.rounds.quorum && clients_.LogIsRefusedByTooMany()) {
+      WaitForTheLog(step);
+    } else {
+      FinishEvaluation(step);
+    }
   } else if (round.contributed() + round.expected() < plan_.rounds.quorum) {
     RetryOrFail(step);
   } else if (round.expected() == 0 || HasEnough(round)) {
@@ -73,8 +77,13 @@ void Run::BeginRound(int64_t round, Step& step) {
     phase_ = Paused{};
     return;
   }
+  if (clients_.LogIsRefusedByTooMany()) {
+    phase_ = Inviting{.timeout = step.now, .deadline = step.now, .timed_out = true};
+    return;
+  }
   tries_ = 1;
   const int64_t before = std::exchange(attempts_before_, 0);
+  const int64_t given_up = std::exchange(attempts_given_up_, 0);
   if (secure_.has_value() && before > 0) {
     // Clients may have agreed on whose input counts.
     if (round == plan_.rounds.count) {
@@ -86,9 +95,9 @@ void Run::BeginRound(int64_t round, Step& step) {
   }
   // Where so many say so, nobody trains for it in vain.
   if (round < plan_.rounds.count && clients_.IsAgreedByTooMany(round, plan_.secure.min_cohort)) {
-    return BurnAgreed(TaskOf(round, before + 1, step.now), step);
+    return BurnAgreed(TaskOf(round, std::max(before, given_up) + 1, step.now), step);
   }
-  OpenAttempt(round, before + 1, step);
+  OpenAttempt(round, std::max(before, given_up) + 1, step);
 }
 
 RoundTask Run::TaskOf(int64_t round, int64_t attempt, absl::Duration now) const {
@@ -198,6 +207,17 @@ void Run::Handle(const ContributionsLost& event, Step& step) {
   }
 }
 
+// Whoever has trained for it hands that in for the next attempt.
+void Run::WaitForTheLog(Step& step) {
+  const OpenRound round = std::move(std::get<Training>(phase_).round);
+  CloseForExpected(round,
+                   fmt::format("round {} waits until the coordinator's log is accepted by a quorum",
+                               round.task().round + 1),
+                   step);
+  attempts_given_up_ = round.task().attempt;
+  BeginRound(round.task().round, step);
+}
+
 void Run::RetryOrFail(Step& step, std::string_view why, std::vector<Institution> at_fault) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
   const int64_t number = round.task().round + 1;
@@ -207,6 +227,10 @@ void Run::RetryOrFail(Step& step, std::string_view why, std::vector<Institution>
   if (clients_.IsAgreedByTooMany(round.task().round, 1)) {
     CloseForExpected(round, fmt::format("round {} burns", number), step);
     return BurnAgreed(round.task(), step);
+  }
+  if (clients_.LogIsRefusedByTooMany()) {
+    std::get<Training>(phase_).round = round;
+    return WaitForTheLog(step);
   }
   if (tries_ < kMaxTries && clients_.QuorumHasAccepted()) {
     CloseForExpected(
@@ -270,7 +294,7 @@ void Run::EndWithoutARound(Step& step) {
 void Run::End(RunState state, std::string reason, Step& step) {
   step.effects.push_back(EndRun{state, reason});
   for (const auto& [institution, client] : clients_) {
-    if (client.connected && !client.declined) {
+    if (client.connected && (!client.declined || client.refuses_log)) {
       step.effects.push_back(TellRunEnded{institution, state, reason});
     }
   }

@@ -113,9 +113,10 @@ void Run::EmitRestored(const Effects& replayed, const AttemptOpened& opened, Ste
   if (const auto* end = last(static_cast<const EndRun*>(nullptr))) {
     return step.effects.emplace_back(*end), void();
   }
-  OpenAggregation open = *last(static_cast<const OpenAggregation*>(nullptr));
   const OpenRound* round = CurrentRound();
-  open.restored = round != nullptr && round->task().Is(opened.round, opened.attempt);
+  if (round == nullptr) return;  // The attempt was given up; no other one is open.
+  OpenAggregation open = *last(static_cast<const OpenAggregation*>(nullptr));
+  open.restored = round->task().Is(opened.round, opened.attempt);
   if (open.restored) open.opened.at = opened.at;
   step.effects.emplace_back(std::move(open));
   if (!std::holds_alternative<Releasing>(phase_)) return;

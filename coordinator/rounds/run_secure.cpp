@@ -202,7 +202,8 @@ void Run::GiveUpAggregating(SessionPhase reached, Step& step) {
     if (!clients_.at(institution).connected) continue;
     step.effects.push_back(CloseRound{institution, task.round, task.attempt, why});
   }
-  if (task.evaluate_only) return FinishUnevaluated(why, step);
+  const bool waits = reached < SessionPhase::kAgreeing && clients_.LogIsRefusedByTooMany();
+  if (task.evaluate_only && !waits) return FinishUnevaluated(why, step);
   if (reached >= SessionPhase::kAgreeing) return BurnRound(task, why, at_fault, step);
   phase_ = Training{std::move(aggregating.round), std::nullopt};
   RetryOrFail(step, why, std::move(at_fault));

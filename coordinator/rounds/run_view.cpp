@@ -72,6 +72,8 @@ std::string_view ToString(ClientStanding state) {
       return "invited";
     case ClientStanding::kDeclined:
       return "declined";
+    case ClientStanding::kRefusing:
+      return "refusing";
     case ClientStanding::kWaiting:
       return "waiting";
     case ClientStanding::kDownloading:
@@ -140,7 +142,7 @@ bool Run::HeedsConnection(const Institution& from, const Participant& client) co
 }
 
 bool Run::HeedsAnswer(const Participant& client, const ParticipantAnswer& answer) const {
-  return clients_.Heeds(client, answer, CurrentRound() != nullptr);
+  return clients_.Heeds(client, answer, HasAnOpening());
 }
 
 bool Run::HeedsFailure(const Institution& from, const ClientFailed& event) const {
@@ -270,7 +272,7 @@ RunView Run::view() const {
   view.last_round = last_round_;
   view.first_evaluation = first_evaluation_;
   view.last_evaluation = last_evaluation_;
-  view.reason = pause_.value_or("");
+  view.reason = pause_.value_or(WaitsForTheLog() ? clients_.WhyItWaitsForTheLog() : "");
   view.pausing = pause_.has_value() && !std::holds_alternative<Paused>(phase_);
   if (const auto* ended = std::get_if<Ended>(&phase_)) {
     view.reason = ended->reason;
@@ -329,7 +331,7 @@ ClientView Run::ViewOf(const Institution& institution, const Participant& client
   const OpenRound* round = CurrentRound();
   view.awaited = Awaits(institution, client);
   if (client.declined) {
-    view.state = ClientStanding::kDeclined;
+    view.state = client.refuses_log ? ClientStanding::kRefusing : ClientStanding::kDeclined;
   } else if (client.accepted && std::holds_alternative<Ended>(phase_)) {
     view.state = ClientStanding::kDone;
   } else if (view.awaited && std::holds_alternative<Aggregating>(phase_) && client.connected) {

@@ -20,7 +20,8 @@ namespace fedtune {
 enum class ClientStanding : uint8_t {
   kInvited,
   kDeclined,
-  kWaiting,  // Accepted; nothing is asked of it now, or it waits itself (says why).
+  kRefusing,  // Declined, as the coordinator's log is not the one that it has seen.
+  kWaiting,   // Accepted; nothing is asked of it now, or it waits itself (says why).
   kDownloading,
   kEvaluating,
   kTraining,

@@ -42,12 +42,15 @@ PartStream<v1::LogPart>::Source PartsOf(const AuditLog& log, uint64_t from, uint
 
 }  // namespace
 
+absl::StatusOr<AuditLog::Proof> LogAnswers::Find(const v1::ProveLogRequest& request) const {
+  if (request.run_id().empty()) return log_.ProveBeginning(request.seen_size());
+  if (request.attempt() == 0) return log_.ProveStart(request.run_id(), request.seen_size());
+  return log_.ProveOpening(request.run_id(), request.round(), request.attempt(),
+                           request.seen_size());
+}
+
 absl::StatusOr<v1::ProveLogResponse> LogAnswers::Prove(const v1::ProveLogRequest& request) const {
-  ASSIGN_OR_RETURN(AuditLog::Proof proof,
-                   request.attempt() == 0
-                       ? log_.ProveStart(request.run_id(), request.seen_size())
-                       : log_.ProveOpening(request.run_id(), request.round(), request.attempt(),
-                                           request.seen_size()));
+  ASSIGN_OR_RETURN(AuditLog::Proof proof, Find(request));
   v1::ProveLogResponse response;
   *response.mutable_checkpoint() = ToMessage(signer_.Sign(proof.head));
   for (const Digest& hash : proof.consistency) response.add_consistency(hash.ToBinary());

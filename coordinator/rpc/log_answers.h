@@ -31,6 +31,8 @@ class LogAnswers {
                                               const StreamObserver& begun) const;
 
  private:
+  absl::StatusOr<AuditLog::Proof> Find(const v1::ProveLogRequest& request) const;
+
   const AuditLog& log_;
   CheckpointSigner& signer_;
 };

@@ -169,6 +169,15 @@ TEST_F(LogAnswersTest, WhatIsNotInTheLogIsNotFound) {
   }
 }
 
+TEST_F(LogAnswersTest, AClientSeesWhereTheLogStandsBeforeThereIsARun) {
+  const auto ada = ConnectClient("ada");
+  const auto proven = Prove(*ada, {}, std::nullopt);
+  ASSERT_THAT(proven, IsOk()) << proven.status();
+  EXPECT_TRUE(std::holds_alternative<LogBegun>(proven->entry.event));
+  const LogCheckpoint seen = {.federation = "north", .head = {.size = UINT64_MAX, .root = {}}};
+  EXPECT_THAT(Prove(*ada, {}, seen), HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
 // A client that has seen more has the evidence in its hands.
 TEST_F(LogAnswersTest, ALogThatWasRolledBackIsShownAsItIs) {
   const auto ada = ConnectClient("ada");

@@ -92,7 +92,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, co
   ASSIGN_OR_RETURN(const Credentials credentials,
                    LoadCredentials(options.credentials, Role::kCoordinator, clock.Now()));
   ASSIGN_OR_RETURN(const std::shared_ptr<Revocations> revocations,
-                   Revocations::Open(options.revocation_list, options.credentials.authority));
+                   Revocations::Open(options.revocation_list, options.credentials.authority,
+                                     options.state_directory / kKeptRevocationList));
   if (revocations != nullptr) {
     RETURN_IF_ERROR(revocations->CheckNotRevoked(credentials.certificate));
   }

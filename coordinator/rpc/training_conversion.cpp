@@ -35,7 +35,8 @@ ReportedPhase FromMessage(v1::Progress::Phase phase) {
 
 ClientEvent FromMessage(const v1::RunDecision& decision) {
   if (decision.accepted()) return RunAccepted{.example_count = decision.example_count()};
-  return RunDeclined{.reason = PrintableText(decision.reason())};
+  return RunDeclined{.reason = PrintableText(decision.reason()),
+                     .refuses_log = decision.refuses_log()};
 }
 
 ProgressReported FromMessage(const v1::Progress& progress) {

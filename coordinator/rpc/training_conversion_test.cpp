@@ -29,6 +29,14 @@ TEST(TrainingConversionTest, ReasonsOfAClientMayBeShown) {
   EXPECT_EQ(std::get<ClientFailed>(FromMessage(failed)->event).reason, kHarmless);
 }
 
+TEST(TrainingConversionTest, AClientMayDeclineBecauseItRefusesTheLog) {
+  v1::ClientMessage declined;
+  declined.mutable_run_decision()->set_reason("rank 64");
+  EXPECT_FALSE(std::get<RunDeclined>(FromMessage(declined)->event).refuses_log);
+  declined.mutable_run_decision()->set_refuses_log(true);
+  EXPECT_TRUE(std::get<RunDeclined>(FromMessage(declined)->event).refuses_log);
+}
+
 v1::ContributionHeader Header() {
   v1::ContributionHeader header;
   for (std::string* digest :

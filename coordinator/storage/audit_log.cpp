@@ -67,10 +67,25 @@ absl::StatusOr<AuditLog::Proof> AuditLog::Prove(const std::string& subject,
                                               "WHERE subject = ? ORDER BY place DESC LIMIT 1"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(subject).Step());
   if (!found) return absl::NotFoundError("the coordinator's log has no such entry");
+  return ProveFound(row, seen_size);
+}
+
+absl::StatusOr<AuditLog::Proof> AuditLog::ProveBeginning(uint64_t seen_size) const {
+  const std::lock_guard lock(state_->mutex);
+  ASSIGN_OR_RETURN(
+      SqliteStatement row,
+      state_->connection.Prepare("SELECT place, bytes FROM log_entries WHERE place = 0"));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return absl::NotFoundError("the coordinator's log is empty");
+  return ProveFound(row, seen_size);
+}
+
+absl::StatusOr<AuditLog::Proof> AuditLog::ProveFound(const SqliteStatement& entry,
+                                                     uint64_t seen_size) const {
   Proof proof = {.head = {},
                  .consistency = {},
-                 .entry = row.Blob(1),
-                 .index = static_cast<uint64_t>(row.Int64(0)),
+                 .entry = entry.Blob(1),
+                 .index = static_cast<uint64_t>(entry.Int64(0)),
                  .inclusion = {}};
   ASSIGN_OR_RETURN(proof.head, ReadHead());
   const Subtrees subtrees(*this);

@@ -42,6 +42,9 @@ class AuditLog {
   absl::StatusOr<Proof> ProveOpening(const std::string& run, int64_t round, int64_t attempt,
                                      uint64_t seen_size) const;
 
+  // Its first entry. NOT_FOUND: the log is empty.
+  absl::StatusOr<Proof> ProveBeginning(uint64_t seen_size) const;
+
   // The bytes of entries from place `from` on, before `end`: as many as have about
   // `most_bytes`, and one at least. Requires: there are `end` entries, and from < end.
   absl::StatusOr<std::vector<std::string>> Entries(uint64_t from, uint64_t end,
@@ -52,7 +55,8 @@ class AuditLog {
 
   absl::StatusOr<Proof> Prove(const std::string& subject, uint64_t seen_size) const;
 
-  // With the database's mutex held.
+  // With the database's mutex held, as the others.
+  absl::StatusOr<Proof> ProveFound(const SqliteStatement& entry, uint64_t seen_size) const;
   absl::StatusOr<LogHead> ReadHead() const;
 
   const std::shared_ptr<StateDatabase> state_;

@@ -2,8 +2,11 @@
 
 #include "coordinator/storage/audit_log_check.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -12,8 +15,10 @@
 #include "base/status_macros.h"
 #include "coordinator/storage/columns.h"
 #include "coordinator/storage/log_rows.h"
+#include "coordinator/storage/state_database.h"
 #include "fmt/format.h"
 #include "privacy/audit/log_entry.h"
+#include "privacy/audit/log_hasher.h"
 #include "privacy/crypto/canonical_bytes.h"
 #include "privacy/crypto/merkle_tree.h"
 
@@ -42,6 +47,7 @@ class LogCheck {
     ASSIGN_OR_RETURN(SqliteStatement last, database_.Prepare("SELECT MAX(place) FROM log_entries"));
     RETURN_IF_ERROR(last.Step().status());
     if (!last.IsNull(0)) RETURN_IF_ERROR(CheckEntries(last.Int64(0)));
+    RETURN_IF_ERROR(CheckHead());
     RETURN_IF_ERROR(CheckNoMoreHashes());
     RETURN_IF_ERROR(CheckReleases());
     return std::move(problems_);
@@ -66,6 +72,7 @@ class LogCheck {
       const auto place = static_cast<uint64_t>(rows.Int64(0));
       if (next_ + kMostWalked < place) {
         NoteMissing(place);
+        reaches_the_end_ = false;
         return absl::OkStatus();
       }
       if (next_ < place) RETURN_IF_ERROR(PassOverMissing(place));
@@ -86,8 +93,10 @@ class LogCheck {
 
   absl::Status PassOverMissing(uint64_t end) {
     NoteMissing(end);
+    faults_.emplace_back(next_, end);
     while (next_ < end) {
       ++next_;
+      log_.AddLeaf(Digest());
       RETURN_IF_ERROR(Gather(0, Digest(), /*is_sound=*/false));
     }
     return absl::OkStatus();
@@ -96,7 +105,9 @@ class LogCheck {
   absl::Status CheckEntry(const Digest& leaf, const std::string& bytes) {
     const uint64_t place = next_++;
     const bool is_sound = MerkleLeaf(SpanOf(bytes)) == leaf;
+    log_.AddLeaf(leaf);
     if (!is_sound) {
+      faults_.emplace_back(place, place + 1);
       Note(fmt::format("entry {} of the audit log was changed: its hash is another one", place));
     } else {
       Understand(place, bytes);
@@ -147,6 +158,7 @@ class LogCheck {
     }
     const Digest kept = RowReader(stored).Sha256();
     if (full.is_sound && MerkleRoot(full.hashes) != kept) {
+      faults_.emplace_back(index << level, (index + 1) << level);
       Note(
           fmt::format("the audit log's entries {} were changed or reordered: their hash is "
                       "another one",
@@ -159,11 +171,56 @@ class LogCheck {
     return fmt::format("{} to {}", index << level, ((index + 1) << level) - 1);
   }
 
+  // Of what was told of already nothing is said again.
+  bool IsToldOf(uint64_t begin, uint64_t end) const {
+    return std::any_of(faults_.begin(), faults_.end(), [&](const auto& fault) {
+      return fault.first < end && begin < fault.second;
+    });
+  }
+
+  // The subtrees of which the tree consists reach to its last entry.
+  absl::Status CheckHead() {
+    ASSIGN_OR_RETURN(const int64_t schema, database_.SchemaVersion());
+    if (schema < kFirstSchemaWithLogHead || !reaches_the_end_) return absl::OkStatus();
+    const absl::StatusOr<std::optional<LogHasher>> head = StoredHead(database_);
+    if (absl::IsDataLoss(head.status())) return NoteFault(Message(head.status()));
+    RETURN_IF_ERROR(head.status());
+    if (!head->has_value()) {
+      return next_ == 0 ? absl::OkStatus() : NoteFault("the audit log's head is missing");
+    }
+    if ((*head)->size() != next_) {
+      are_as_many_as_written_ = false;
+      return NoteFault(
+          fmt::format("the audit log has {} entries, and {} were written", next_, (*head)->size()));
+    }
+    CompareSubtrees((*head)->complete());
+    return absl::OkStatus();
+  }
+
+  absl::Status NoteFault(std::string_view problem) {
+    Note(std::string(problem));
+    return absl::OkStatus();
+  }
+
+  void CompareSubtrees(const std::vector<Digest>& kept) {
+    uint64_t begin = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const uint64_t end = begin + std::bit_floor(next_ - begin);
+      if (log_.complete()[i] != kept[i] && !IsToldOf(begin, end)) {
+        Note(
+            fmt::format("the audit log's entries {} to {} were changed or reordered: their hash "
+                        "is another one",
+                        begin, end - 1));
+      }
+      begin = end;
+    }
+  }
+
   // Of entries that are not there any more.
   absl::Status CheckNoMoreHashes() {
     ASSIGN_OR_RETURN(SqliteStatement count, database_.Prepare("SELECT COUNT(*) FROM log_subtrees"));
     RETURN_IF_ERROR(count.Step().status());
-    if (static_cast<uint64_t>(count.Int64(0)) > hashes_) {
+    if (are_as_many_as_written_ && static_cast<uint64_t>(count.Int64(0)) > hashes_) {
       Note(fmt::format("the audit log has hashes of entries behind its {}: they were removed",
                        next_));
     }
@@ -210,9 +267,13 @@ class LogCheck {
   const SqliteDatabase& database_;
   const std::function<absl::Status(double)>& progress_;
   std::vector<std::string> problems_;
-  uint64_t next_ = 0;               // Place.
-  uint64_t hashes_ = 0;             // That are to be stored.
-  std::vector<Gathered> gathered_;  // Of levels 0, 8, 16, ...
+  uint64_t next_ = 0;                                  // Place.
+  uint64_t hashes_ = 0;                                // That are to be stored.
+  std::vector<Gathered> gathered_;                     // Of levels 0, 8, 16, ...
+  LogHasher log_;                                      // Of all that was read.
+  std::vector<std::pair<uint64_t, uint64_t>> faults_;  // From and to where.
+  bool reaches_the_end_ = true;
+  bool are_as_many_as_written_ = true;
   std::map<std::string, int64_t> first_rounds_;
   std::map<std::pair<std::string, int64_t>, Digest> released_;
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/storage/log_rows.h"
 #include "coordinator/storage/sqlite_run_store.h"
 #include "coordinator/storage/state_check.h"
 #include "fmt/format.h"
@@ -49,6 +50,12 @@ class LogCheckTest : public ::testing::Test {
 
   void Tamper(const std::string& sql) { ASSERT_THAT(state_->connection.Execute(sql), IsOk()); }
 
+  void Exchange(int one, int other) {
+    Tamper(fmt::format("UPDATE log_entries SET place = -1 WHERE place = {}", one));
+    Tamper(fmt::format("UPDATE log_entries SET place = {} WHERE place = {}", one, other));
+    Tamper(fmt::format("UPDATE log_entries SET place = {} WHERE place = -1", other));
+  }
+
   std::vector<std::string> Problems() const {
     return *ProblemsOfLog(state_->connection, [](double) { return absl::OkStatus(); });
   }
@@ -82,17 +89,75 @@ TEST_F(LogCheckTest, NamesEntriesThatWereRemoved) {
 }
 
 TEST_F(LogCheckTest, NamesEntriesOfWhichOneStandsElsewhere) {
-  Tamper("UPDATE log_entries SET place = -1 WHERE place = 258");
-  Tamper("UPDATE log_entries SET place = 258 WHERE place = 259");
-  Tamper("UPDATE log_entries SET place = 259 WHERE place = -1");
+  Exchange(258, 259);
   EXPECT_THAT(Problems(), ElementsAre("the audit log's entries 256 to 511 were changed or "
                                       "reordered: their hash is another one"));
 }
 
 TEST_F(LogCheckTest, SaysThatTheEndIsMissing) {
   Tamper("DELETE FROM log_entries WHERE place >= 500");
-  EXPECT_THAT(Problems(),
-              ElementsAre("the audit log has hashes of entries behind its 500: they were removed"));
+  EXPECT_THAT(Problems(), ElementsAre("the audit log has 500 entries, and 700 were written"));
+}
+
+// 700 is 512 + 128 + 32 + 16 + 8 + 4.
+TEST_F(LogCheckTest, NamesTheSubtreeInWhichOneOfTheLastEntriesStandsElsewhere) {
+  Exchange(697, 698);
+  EXPECT_THAT(Problems(), ElementsAre("the audit log's entries 696 to 699 were changed or "
+                                      "reordered: their hash is another one"));
+  Exchange(513, 639);
+  EXPECT_THAT(Problems(), ElementsAre("the audit log's entries 512 to 639 were changed or "
+                                      "reordered: their hash is another one",
+                                      "the audit log's entries 696 to 699 were changed or "
+                                      "reordered: their hash is another one"));
+}
+
+TEST_F(LogCheckTest, NamesTheSubtreesBetweenWhichTheLastEntriesWereExchanged) {
+  Exchange(520, 690);
+  EXPECT_THAT(Problems(), ElementsAre("the audit log's entries 512 to 639 were changed or "
+                                      "reordered: their hash is another one",
+                                      "the audit log's entries 688 to 695 were changed or "
+                                      "reordered: their hash is another one"));
+}
+
+TEST_F(LogCheckTest, SaysThatOneOfTheLastEntriesIsAnotherOneWithItsHash) {
+  Tamper(
+      "UPDATE log_entries SET (leaf, bytes) = (SELECT leaf, bytes FROM log_entries WHERE "
+      "place = 650) WHERE place = 651");
+  EXPECT_THAT(Problems(), ElementsAre("the audit log's entries 640 to 671 were changed or "
+                                      "reordered: their hash is another one"));
+}
+
+TEST_F(LogCheckTest, SaysThatTheLastEntryIsMissing) {
+  Tamper("DELETE FROM log_entries WHERE place = 699");
+  EXPECT_THAT(Problems(), ElementsAre("the audit log has 699 entries, and 700 were written"));
+}
+
+TEST_F(LogCheckTest, SaysThatEntriesWereAddedByAnother) {
+  Tamper(
+      "INSERT INTO log_entries SELECT 700, leaf, NULL, bytes FROM log_entries WHERE place = 699");
+  EXPECT_THAT(Problems(), ElementsAre("the audit log has 701 entries, and 700 were written"));
+}
+
+TEST_F(LogCheckTest, SaysThatItsHeadIsMissingOrNone) {
+  Tamper("UPDATE log_head SET complete = zeroblob(32)");
+  EXPECT_THAT(Problems(), ElementsAre("the audit log's head was changed: a log of 700 entries has "
+                                      "no 1 complete subtrees"));
+  Tamper("DELETE FROM log_head");
+  EXPECT_THAT(Problems(), ElementsAre("the audit log's head is missing"));
+}
+
+TEST_F(LogCheckTest, FindsWhatWasExchangedWhateverWasWrittenSince) {
+  Exchange(697, 698);
+  SqliteTransaction transaction = *SqliteTransaction::Begin(state_->connection);
+  LogWriter log = *LogWriter::Begin(state_->connection, absl::UnixEpoch());
+  for (int i = 0; i < 400; ++i) ASSERT_THAT(log.Append(RunResumed{.run = kRun.value}), IsOk());
+  ASSERT_THAT(std::move(transaction).Commit(), IsOk());
+  EXPECT_THAT(Problems(), ElementsAre(HasSubstr("entries 0 to 1023 were changed or reordered")));
+}
+
+TEST_F(LogCheckTest, NothingIsAddedToALogWhoseEndIsMissing) {
+  Tamper("DELETE FROM log_entries WHERE place = 699");
+  EXPECT_THAT(store_->RequestStop(kRun, "enough"), HasCode(absl::StatusCode::kDataLoss));
 }
 
 TEST_F(LogCheckTest, SaysThatAReleaseIsNotToldOf) {

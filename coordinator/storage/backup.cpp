@@ -172,6 +172,7 @@ absl::Status CheckIsEmpty(const path& state) {
   for (const path& entry : EntriesOf(state)) {
     const path name = entry.filename();
     if (name == "keys" || name == "lock" || name == "backups") continue;
+    if (name == "revocation_list.pem") continue;  // None that is older is to be taken.
     return absl::FailedPreconditionError(fmt::format(
         "{} is not empty: there is {}; restore into an empty folder, or move that away first",
         state.string(), name.string()));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "base/sqlite/sqlite.h"
 #include "privacy/audit/log_entry.h"
+#include "privacy/audit/log_hasher.h"
 #include "privacy/audit/log_tree.h"
 
 namespace fedtune {
@@ -20,7 +22,8 @@ namespace fedtune {
 // How the audit log lies in the coordinator's database: a row for each entry with the hash
 // of its bytes, and the hash of each complete subtree of 2^8, 2^16, ... entries. Those of
 // the levels between follow from at most 128 of them, so that an entry costs one row, and
-// every 256th two.
+// every 256th two. One row more has the log's head, so that what was done to the entries
+// behind the last of those subtrees is found, too.
 //
 // Errors as in base/sqlite/sqlite.h. Whoever calls holds the database's mutex.
 
@@ -34,6 +37,10 @@ std::string SubjectOfOpening(std::string_view run, int64_t round, int64_t attemp
 
 // How many entries there are.
 absl::StatusOr<uint64_t> SizeOfLog(const SqliteDatabase& database);
+
+// The head as it was stored with the last entry. None: the database is of a version that
+// stored none, and nobody has gone on with it. DATA_LOSS: it is no head.
+absl::StatusOr<std::optional<LogHasher>> StoredHead(const SqliteDatabase& database);
 
 class StoredSubtrees final : public SubtreeHashes {
  public:
@@ -60,19 +67,23 @@ class StoredSubtrees final : public SubtreeHashes {
 class LogWriter {
  public:
   // Entries are of the moment `at`. `database` must outlive it.
+  // DATA_LOSS: the log has not as many entries as were written.
   static absl::StatusOr<LogWriter> Begin(SqliteDatabase& database, absl::Time at);
 
   absl::Status Append(LogEvent event);
 
+  // As it is, also without another entry.
+  absl::Status StoreHead();
+
  private:
-  LogWriter(SqliteDatabase& database, SqliteStatement insert, uint64_t next, absl::Time at)
-      : database_(&database), insert_(std::move(insert)), next_(next), at_(at) {}
+  LogWriter(SqliteDatabase& database, SqliteStatement insert, LogHasher log, absl::Time at)
+      : database_(&database), insert_(std::move(insert)), log_(std::move(log)), at_(at) {}
 
   absl::Status StoreSubtrees();
 
   SqliteDatabase* database_;
   SqliteStatement insert_;
-  uint64_t next_;  // Place.
+  LogHasher log_;  // Its size is the next one's place.
   absl::Time at_;
 };
 

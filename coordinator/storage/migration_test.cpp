@@ -160,8 +160,7 @@ TEST_P(MigrationTest, TheBackupBeforeItIsWhatTheOlderProgramHad) {
     auto old = SqliteDatabase::Open(Database());
     EXPECT_EQ(*old->SchemaVersion(), GetParam());
     EXPECT_THAT(*old->Problems(), IsEmpty());
-    EXPECT_THAT(old->Prepare("SELECT bytes FROM log_entries"),
-                HasCode(absl::StatusCode::kInternal));
+    EXPECT_THAT(old->Prepare("SELECT size FROM log_head"), HasCode(absl::StatusCode::kInternal));
   }
   const auto again = OpenStateDatabase(Database());
   ASSERT_THAT(again, IsOk());

@@ -89,10 +89,10 @@ absl::StatusOr<ClientView> ReadRunClient(const SqliteStatement& row) {
   ClientView client;
   client.institution.value = read.Text();
   using enum ClientStanding;
-  ASSIGN_OR_RETURN(client.state,
-                   StateFromText<ClientStanding>(
-                       read.Text(), {kInvited, kDeclined, kWaiting, kDownloading, kEvaluating,
-                                     kTraining, kUploading, kDone, kFailed, kOffline}));
+  ASSIGN_OR_RETURN(client.state, StateFromText<ClientStanding>(
+                                     read.Text(), {kInvited, kDeclined, kRefusing, kWaiting,
+                                                   kDownloading, kEvaluating, kTraining, kUploading,
+                                                   kDone, kFailed, kOffline}));
   client.reason = read.Text();
   client.accepted = read.Int64() != 0;
   client.example_count = read.Int64();

@@ -2,6 +2,7 @@
 
 // What the audit log says of runs, where more is to be known than the change itself.
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,8 +38,14 @@ absl::Status SqliteRunStore::LogOne(LogEvent event) {
 absl::Status SqliteRunStore::BeginLog(const std::string& id) {
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(const uint64_t size, SizeOfLog(database_));
-  if (size > 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<LogHasher> head, StoredHead(database_));
+  if (size > 0 && head.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
+  if (size > 0) {
+    ASSIGN_OR_RETURN(LogWriter log, LogWriter::Begin(database_, clock_.Now()));
+    RETURN_IF_ERROR(log.StoreHead());
+    return std::move(transaction).Commit();
+  }
   ASSIGN_OR_RETURN(LogWriter log, LogWriter::Begin(database_, clock_.Now()));
   RETURN_IF_ERROR(log.Append(LogBegun{.id = id.empty() ? ToHex(RandomBytes(kIdBytes)) : id}));
   ASSIGN_OR_RETURN(SqliteStatement rows,

@@ -210,11 +210,21 @@ CREATE TABLE log_subtrees (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+constexpr std::string_view kLogHead = R"sql(
+-- The one row says how many entries the audit log has, and what its tree consists of: the
+-- hashes of complete subtrees, the largest first. Until the log is gone on with: none.
+CREATE TABLE log_head (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  size INTEGER NOT NULL,
+  complete BLOB NOT NULL
+) STRICT;
+)sql";
+
 // Of kSteps.
 constexpr int64_t kFirstSchemaWithWriter = 3;
 
 constexpr std::array kSteps = {kFirstTables, kRoundJournal, kWriterTable, kRoutingTable, kPauses,
-                               kStops,       kBurntRounds,  kRunTexts,    kAuditLog};
+                               kStops,       kBurntRounds,  kRunTexts,    kAuditLog,     kLogHead};
 
 // A release with a small adapter writes some 100 kB. Moving it from the log into
 // the database costs two syncs, so let some releases gather first.

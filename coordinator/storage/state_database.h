@@ -35,6 +35,7 @@ inline constexpr std::string_view kSpoolName = "spool";
 int64_t NewestSchema();
 
 inline constexpr int64_t kFirstSchemaWithLog = 9;
+inline constexpr int64_t kFirstSchemaWithLogHead = 10;
 
 // Who wrote the database last. Two copies that name the same one differ in nothing but their
 // schema: none has been written since. The epoch alone does not say so, as it is counted anew

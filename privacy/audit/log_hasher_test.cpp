@@ -42,6 +42,24 @@ TEST(LogHasherTest, ACopyGoesOnByItself) {
   EXPECT_NE(hasher.head(), copy.head());
 }
 
+TEST(LogHasherTest, GoesOnFromWhatWasStoredOfAnotherOne) {
+  LogHasher hasher;
+  for (int number = 0; number < 100; ++number) {
+    const auto restored = LogHasher::GoOnFrom(hasher.size(), hasher.complete());
+    ASSERT_TRUE(restored.ok());
+    LogHasher next = *restored;
+    next.AddLeaf(Leaf(Entry(number)));
+    hasher.Add(Entry(number));
+    ASSERT_EQ(next.head(), hasher.head()) << number;
+  }
+}
+
+TEST(LogHasherTest, GoesOnFromNoOtherNumberOfHashes) {
+  EXPECT_FALSE(LogHasher::GoOnFrom(0, {Digest()}).ok());
+  EXPECT_FALSE(LogHasher::GoOnFrom(3, {Digest()}).ok());
+  EXPECT_FALSE(LogHasher::GoOnFrom(4, {Digest(), Digest()}).ok());
+}
+
 TEST(LogHasherTest, AnEmptyEntryIsOne) {
   LogHasher hasher;
   hasher.Add("");

@@ -12,6 +12,7 @@ RevocationWatch::RevocationWatch(std::shared_ptr<Revocations> revocations, Log& 
                                  std::function<void()> looked, absl::Duration every)
     : revocations_(std::move(revocations)), log_(log), looked_(std::move(looked)), every_(every) {
   TellWhatIsInUse();
+  Keep();
   thread_ = std::jthread([this](const std::stop_token& stop) { Work(stop); });
 }
 
@@ -31,6 +32,7 @@ void RevocationWatch::Look() {
   {
     const std::lock_guard lock(mutex_);
     Tell(refreshed);
+    Keep();
   }
   looked_();
 }
@@ -45,6 +47,18 @@ void RevocationWatch::Tell(const absl::Status& refreshed) {
                  {Field("number", revocations_->list()->number()), Field("why", refusal_)});
   }
   TellWhatIsInUse();
+}
+
+void RevocationWatch::Keep() {
+  const absl::Status kept = revocations_->Keep();
+  std::string failure(Message(kept));
+  if (failure == failure_) return;
+  failure_ = std::move(failure);
+  if (kept.ok()) return;
+  log_.Warning(
+      "the revocation list is in use, and its copy cannot be kept: after a restart an "
+      "older one would be taken",
+      {Field("number", revocations_->list()->number()), Field("why", failure_)});
 }
 
 void RevocationWatch::TellWhatIsInUse() {

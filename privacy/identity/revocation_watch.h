@@ -19,8 +19,8 @@
 
 namespace fedtune {
 
-// Keeps the list of revoked certificates of a daemon up to date, and says in its log which
-// one is in use, and once why another is not taken. Thread-safe.
+// Keeps the list of revoked certificates of a daemon up to date, and the copy of it, and says in
+// its log which one is in use, and once why another is not taken. Thread-safe.
 class RevocationWatch {
  public:
   static constexpr absl::Duration kLooksEvery = absl::Seconds(10);
@@ -38,6 +38,7 @@ class RevocationWatch {
   // With mutex_ held.
   void Tell(const absl::Status& refreshed);
   void TellWhatIsInUse();
+  void Keep();
 
   const std::shared_ptr<Revocations> revocations_;
   Log& log_;
@@ -45,6 +46,7 @@ class RevocationWatch {
   const absl::Duration every_;
   std::mutex mutex_;
   std::string refusal_;             // What the log has said last; empty: nothing is wrong.
+  std::string failure_;             // Why the list cannot be kept, likewise.
   std::optional<uint64_t> in_use_;  // The list that the log has named last.
   std::condition_variable_any wake_;
   std::jthread thread_;  // Last: it uses all of the above.

@@ -110,6 +110,68 @@ TEST_F(RevocationsTest, DoesNotBeginWithoutAGoodList) {
               HasCode(absl::StatusCode::kInvalidArgument));
 }
 
+class KeptRevocationsTest : public RevocationsTest {
+ protected:
+  absl::StatusOr<std::shared_ptr<Revocations>> NewProcess() const {
+    return Revocations::Open(list_file_, authority_file_, kept_file_);
+  }
+
+  const std::filesystem::path kept_file_ = directory_.path() / kKeptRevocationList;
+};
+
+TEST_F(KeptRevocationsTest, ALaterProcessTakesNoOlderList) {
+  const auto first = *NewProcess();
+  ASSERT_THAT(first->Keep(), IsOk());
+  Put(4, {"0a", "0b"});
+  ASSERT_THAT(first->Refresh(), IsOk());
+  ASSERT_THAT(first->Keep(), IsOk());
+  Put(3, {"0a"});
+  const auto later = NewProcess();
+  EXPECT_THAT(later, HasCode(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(Message(later.status())),
+              ::testing::AllOf(HasSubstr(list_file_.string()), HasSubstr(kept_file_.string()),
+                               HasSubstr("it has the number 3, and 4 is in use")));
+  Put(4, {"0a", "0b"});
+  EXPECT_THAT(NewProcess(), IsOk());
+  Put(5, {"0a", "0b", "0c"});
+  EXPECT_THAT(NewProcess(), IsOk());
+}
+
+TEST_F(KeptRevocationsTest, WhoOnlyLooksKeepsNothing) {
+  ASSERT_THAT(NewProcess(), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(kept_file_));
+}
+
+TEST_F(KeptRevocationsTest, AnotherAuthorityBeginsAnew) {
+  ASSERT_THAT((*NewProcess())->Keep(), IsOk());
+  const auto other = CertificateAuthority::Create("north", kYear, kNow);
+  Write(authority_file_, other->ToPem());
+  Write(list_file_, other->SignRevocations({.number = 1, .signed_at = kNow, .revoked = {}}));
+  EXPECT_THAT(NewProcess(), IsOk());
+}
+
+TEST_F(KeptRevocationsTest, ACopyThatCannotBeReadIsNotTakenForNone) {
+  std::filesystem::create_directory(kept_file_);
+  EXPECT_FALSE(NewProcess().ok());
+}
+
+TEST_F(KeptRevocationsTest, TheWatchKeepsEachListAndSaysOnceThatItCannot) {
+  std::vector<std::string> lines;
+  Log log([&lines](std::string_view line) { lines.emplace_back(line); });
+  RevocationWatch watch(
+      *NewProcess(), log, [] {}, absl::Hours(1));
+  Put(4, {"0a", "0b"});
+  watch.Look();
+  EXPECT_EQ(*ReadFile(kept_file_), *ReadFile(list_file_));
+  std::filesystem::remove(kept_file_);
+  std::filesystem::create_directories(kept_file_ / "in the way");
+  Put(5, {"0a", "0b"});
+  lines.clear();
+  for (int i = 0; i < 3; ++i) watch.Look();
+  EXPECT_THAT(lines, ::testing::UnorderedElementsAre(HasSubstr("revocation list number=5"),
+                                                     HasSubstr("its copy cannot be kept")));
+}
+
 // A watch that looks when the test says so.
 class RevocationWatchTest : public RevocationsTest {
  protected:

@@ -261,19 +261,23 @@ threads = 1
                                    "--json").stdout)
 
     def accept_restored_log(self, run, names):
-        """What administrators do when the coordinator was restored and a run has failed, because
-        clients refuse the log: each institution accepts it, and the run is tried again. Those who
-        were not asked before the run had failed refuse then. Returns what became of the run."""
-        for _ in names:
-            for name in names:
-                if self.of_log(name, "show")["refused"]:
-                    self.of_log(name, "accept")
-            self.wait_for_clients(len(names))
-            self.fedtune("run", "retry", run)
-            ended = self.wait_for_end(run)
-            if ended["state"] == "finished":
-                break
-        return ended
+        """What administrators do when the coordinator was restored: a run that is under way waits,
+        as all clients refuse the log, and says who does; each institution accepts it, and the run
+        goes on by itself. Returns what became of the run."""
+        for name in names:
+            self.wait_until(f"{name} refuses", lambda: self.of_log(name, "show")["refused"])
+        waiting = self.wait_until("a run that waits", lambda: self._waits_for_log(run, names))
+        if waiting.get("time_left_ms", 0) > 0:
+            raise Failed(f"{run} does not wait for as long as it takes: {waiting}")
+        for name in names:
+            self.of_log(name, "accept")
+        return self.wait_for_end(run)
+
+    def _waits_for_log(self, run, names):
+        state = self.run_state(run)
+        refusing = [c["institution"] for c in state["clients"] if c["state"] == "refusing"]
+        says_so = "fedtune-client log accept" in state.get("reason", "")
+        return state if says_so and sorted(refusing) == sorted(names) else None
 
     # ---- Waiting ----
 

@@ -55,32 +55,64 @@ class RefusedLogTest(unittest.TestCase):
         state.rename(self.state)
         self.federation.start_coordinator(listen=self.federation.address)
 
-    def test_a_coordinator_that_was_restored_is_refused_until_that_is_accepted(self):
-        self.start_clients(CLIENTS)
-        self.finish_a_run(seed=1)
-        backup = self.federation.run(
-            "fedtune-coordinator", "backup", "--state-dir", self.state, "--backup-dir",
-            self.federation.folder / "backups").stdout.strip()
-        self.finish_a_run(seed=2)
-        seen = self.federation.of_log(CLIENTS[0], "show")["seen"]
+    def set_back(self, backup):
+        """The coordinator is restored from a backup, and starts again."""
         restored = self.federation.folder / "restored"
         self.federation.run("fedtune-coordinator", "restore", "--from", backup, "--state-dir",
                             restored)
         shutil.copytree(self.state / "keys", restored / "keys", dirs_exist_ok=True)
         self.restart_in(restored)
-        self.federation.wait_for_clients(len(CLIENTS))
 
-        run = self.federation.start_run(small_plan(count=2, seed=3))
+    def back_up(self):
+        return self.federation.run(
+            "fedtune-coordinator", "backup", "--state-dir", self.state, "--backup-dir",
+            self.federation.folder / "backups").stdout.strip()
+
+    def test_a_run_waits_until_the_log_of_a_restored_coordinator_is_accepted(self):
+        self.start_clients(CLIENTS)
+        run = self.federation.start_run(small_plan(count=30, seed=1))
+        self.federation.wait_until(
+            "a round", lambda: self.federation.run_state(run)["rounds_done"] >= 1)
+        backup = self.back_up()
+        seen = self.federation.run_state(run)["rounds_done"]
+        self.federation.wait_until(
+            "some more", lambda: self.federation.run_state(run)["rounds_done"] >= seen + 3)
+        self.set_back(backup)
         for name in CLIENTS:
             self.assertIn("was rolled back: it had ", self.wait_until_refused(name))
-        self.assertEqual(self.federation.run_state(run)["rounds_done"], 0)
+        ended = self.finished(self.federation.accept_restored_log(run, CLIENTS))
+        self.assertEqual(ended["rounds_done"], 30)
+
+    def test_all_refuse_at_once_also_where_nothing_is_asked_of_them(self):
+        self.start_clients(CLIENTS)
+        self.finish_a_run(seed=1)
+        backup = self.back_up()
+        self.finish_a_run(seed=2)
+        seen = self.federation.of_log(CLIENTS[0], "show")["seen"]
+        self.set_back(backup)
         for name in CLIENTS:
-            accepted = self.federation.of_log(name, "accept")
-            self.assertLess(accepted["accepted"]["entries"], accepted["before"]["entries"])
-        self.assertEqual(self.federation.of_log(CLIENTS[0], "show")["refused"], None)
-        self.federation.wait_for_end(run)  # Well or not: nobody took part at first.
-        self.finish_a_run(seed=4)
+            self.assertIn("was rolled back: it had ", self.wait_until_refused(name))
+        run = self.federation.start_run(small_plan(count=2, seed=3))
+        self.finished(self.federation.accept_restored_log(run, CLIENTS))
         self.assertNotEqual(self.federation.of_log(CLIENTS[0], "show")["seen"]["root"], seen["root"])
+
+    def test_exactly_what_was_seen_is_accepted(self):
+        self.start_clients(CLIENTS)
+        self.finish_a_run(seed=1)
+        backup = self.back_up()
+        self.finish_a_run(seed=2)
+        self.set_back(backup)
+        name = CLIENTS[0]
+        self.wait_until_refused(name)
+        config = self.federation.folder / name / "client.toml"
+        refused = self.federation.of_log(name, "show")["refused"]
+        told = self.federation.run("fedtune-client", "log", "accept", "--config", config,
+                                   "--root", "ab" * 32, expect=1)
+        self.assertIn(refused["root"], told.stderr)
+        taken = self.federation.run("fedtune-client", "log", "accept", "--config", config,
+                                    "--root", refused["root"])
+        self.assertIn(f"To be accepted: {refused['entries']} entries with the root", taken.stdout)
+        self.assertEqual(self.federation.of_log(name, "show")["seen"]["root"], refused["root"])
 
 
 if __name__ == "__main__":

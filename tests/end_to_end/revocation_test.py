@@ -131,6 +131,27 @@ class RevocationTest(unittest.TestCase):
         self.put_list_in_place()
         self.assertIn("revocation list: number 1 of", federation.run(*check).stdout)
 
+    def test_an_older_list_is_not_taken_after_a_restart_either(self):
+        self.begin(keys=f'revocation_list = "{self.list}"\n')
+        federation = self.federation
+        older = self.list.read_bytes()
+        self.revoke("--role", "client", "--name", STOLEN)
+        kept = [federation.folder / name / "revocation_list.pem"
+                for name in ("coordinator", STAYS)]
+        federation.wait_until("copies of the newer one", lambda: all(
+            file.read_bytes() == self.list.read_bytes() for file in kept))
+        for name in ("coordinator", STAYS):
+            federation.stop(name)
+        self.list.write_bytes(older)
+        serve = {"fedtune-coordinator": ["--state-dir", federation.folder / "coordinator",
+                                         "--revocation-list", self.list],
+                 "fedtune-client": ["--config", federation.folder / STAYS / "client.toml"]}
+        for program, flags in serve.items():
+            told = federation.run(program, "serve", *flags, expect=1).stderr
+            self.assertIn("it has the number 1, and 2 is in use: an older list is never taken", told)
+        self.put_list_in_place()
+        federation.start_coordinator(listen=federation.address)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -281,14 +281,12 @@ class SecureTest(unittest.TestCase):
         self.federation.run("fedtune-coordinator", "restore", "--from", backup,
                             "--state-dir", state)
         self.federation.start_coordinator(listen=self.federation.address)
-        failed = self.federation.wait_for_end(run)
-        self.assertIn("the coordinator's log was rolled back", failed["reason"])
         ended = self.federation.accept_restored_log(run, NAMES)
         self.assertEqual(ended["state"], "finished", ended["reason"])
         burnt = [r["round"] for r in ended["rounds"] if "burnt" in r]
         self.assertGreaterEqual(len(burnt), 2)
         self.assertEqual(burnt, list(range(burnt[0], burnt[0] + len(burnt))))
-        # The last client may have come back, and refused, when the others were a quorum of four.
+        # The last client may have accepted the log when the others were a quorum of four.
         taken = [r["contributions"] for r in ended["rounds"] if "burnt" not in r]
         self.assertGreaterEqual(min(taken), 4)
 

@@ -290,6 +290,7 @@ class SimulatedClient::Process final : public CoordinatorLink,
   void Carry(const KeepOnly& duty) {
     Post(training_, Between(1, 100), [this, runs = duty.runs] { workshop_->KeepOnly(runs); });
   }
+  void Carry(const LookAtLog&) {}  // Nobody rolls a log back here.
   void Carry(const Forget& duty) {
     workshop_->Forget(duty.run);
     Post(training_, Between(1, 100), [this, run = duty.run] { workshop_->Discard(run); });

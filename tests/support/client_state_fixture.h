@@ -27,6 +27,8 @@ inline constexpr char kNotes[] = "run-0072";
 
 inline constexpr absl::Duration kSecond = absl::Seconds(1);
 
+inline constexpr char kLooks[] = "look at the log";
+
 inline AttemptId Round(int64_t round, int64_t attempt = 1, std::string run = kIcd) {
   return {.run = std::move(run), .round = round, .attempt = attempt};
 }
@@ -67,6 +69,7 @@ inline std::string Text(const Duty& duty) {
   }
   if (const auto* stop = std::get_if<StopSubmitting>(&duty))
     return "stop submitting " + Text(stop->id);
+  if (std::holds_alternative<LookAtLog>(duty)) return kLooks;
   if (std::holds_alternative<StopTraining>(duty)) return "stop";
   if (std::holds_alternative<PauseTraining>(duty)) return "pause";
   return "resume";
@@ -92,6 +95,12 @@ class ClientStateTest : public ::testing::Test {
   }
 
   std::vector<std::string> Welcomed(std::optional<Runs> under_way) {
+    std::vector<std::string> lines = WelcomedAndLooking(std::move(under_way));
+    std::erase(lines, kLooks);
+    return lines;
+  }
+  // With the duty to look at the coordinator's log, which most stories are not about.
+  std::vector<std::string> WelcomedAndLooking(std::optional<Runs> under_way) {
     return Lines(client_.Welcomed({.runs_under_way = std::move(under_way)}, now_));
   }
   std::vector<std::string> WelcomedByAnOlderCoordinator() { return Welcomed(std::nullopt); }

@@ -84,6 +84,7 @@ class CoordinatorLog {
       return opened->run == question.run && opened->round == question.round &&
              opened->attempt == question.attempt;
     }
+    if (question.run.empty()) return std::holds_alternative<LogBegun>(event);
     const auto* started = std::get_if<RunStarted>(&event);
     return started != nullptr && started->run == question.run && question.attempt == 0;
   }

@@ -62,7 +62,9 @@ inline std::vector<ResumePoint::Client> ClientsOf(const RunView& view) {
   for (const ClientView& client : view.clients) {
     clients.push_back({.institution = client.institution,
                        .accepted = client.accepted,
-                       .declined = client.state == ClientStanding::kDeclined,
+                       .declined = client.state == ClientStanding::kDeclined ||
+                                   client.state == ClientStanding::kRefusing,
+                       .refuses_log = client.state == ClientStanding::kRefusing,
                        .reason = client.reason,
                        .example_count = client.example_count,
                        .rounds_contributed = client.rounds_contributed});
