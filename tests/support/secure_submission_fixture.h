@@ -106,6 +106,7 @@ class SecureSubmissionTest : public ::testing::Test {
                          .layout_digest = Sha256Of("layout"),
                          .routing = kRouting,
                          .base_model = {},
+                         .base_model_files = {},
                          .plan_toml = plan,
                          .base_digest = "sha256:77",
                          .membership = SecureMembership{.federation = "north",
