@@ -219,12 +219,12 @@ void ClientState::Handle(const Studied& report) {
   run.answer = report.answer;
   const std::optional<InvitationAnswer> told = std::exchange(run.told_decline, std::nullopt);
   // Why may change each minute, and the coordinator heeds no client that does so.
-  const bool still_waits = told && told->passes_by_hand && report.answer.passes_by_hand;
+  const bool still_waits = told && told->passes_by_hand && report.answer.passes_by_hand &&
+                           told->refuses_log == report.answer.refuses_log;
   if (!still_waits && told != run.answer) Tell(report.answer);
   if (!report.answer.accepted) Leave(run);
   PlanToLookAgain(run);
-  if (report.answer.refuses_log) RefuseLog(report.answer.reason);
-  if (report.answer.accepted) FindLogGood();
+  TakeFromStudy(report.answer);
   if (run.unheard.empty()) return;
   Handle(SecureMessage{run.assignment->id, std::exchange(run.unheard, {})});
 }

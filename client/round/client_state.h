@@ -242,6 +242,7 @@ class ClientState {
   void SetAlarm();
 
   // Of the coordinator's log; in client_state_log.cpp.
+  void TakeFromStudy(const InvitationAnswer& answer);
   void RefuseLog(std::string_view why);
   void FindLogGood();
   void PlanToLookAtLog();

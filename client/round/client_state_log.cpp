@@ -25,6 +25,11 @@ void ClientState::Handle(const LogLooked& report) {
   if (refuses_log_) PlanToLookAtLog();
 }
 
+void ClientState::TakeFromStudy(const InvitationAnswer& answer) {
+  if (answer.refuses_log) RefuseLog(answer.reason);
+  if (answer.accepted) FindLogGood();
+}
+
 // An attempt's work is not told of as failed: nobody is to blame for it.
 void ClientState::RefuseLog(std::string_view why) {
   refuses_log_ = true;

@@ -104,6 +104,18 @@ TEST_F(LookedAtLogTest, ThatItIsRefusedStillIsToldOnce) {
   EXPECT_THAT(AfterTime(absl::Seconds(2)), ElementsAre(kLooks));
 }
 
+TEST_F(LookedAtLogTest, AnotherFaultOfTheLogIsToldWhereItWasRefused) {
+  Invited();
+  StudiedAndRefused();
+  AfterTime(absl::Seconds(2));
+  Looked(absl::OkStatus());
+  InvitationAnswer answer{.run = kIcd, .reason = "no proof"};
+  answer.may_pass = answer.passes_by_hand = true;
+  EXPECT_THAT(After(Report(Studied{answer})), ElementsAre("decline run-1cd1: no proof"));
+  AfterTime(absl::Minutes(1));
+  EXPECT_THAT(StudiedAndRefused(), ElementsAre("decline run-1cd1: its log has 980 entries"));
+}
+
 TEST_F(LookedAtLogTest, ANewInvitationIsAnsweredAnew) {
   Invited();
   StudiedAndRefused();

@@ -293,7 +293,7 @@ Effects Run::Tick(absl::Duration now) {
   if (!deadline().has_value() || now < *deadline()) return effects;
   if (auto* inviting = std::get_if<Inviting>(&phase_)) {
     inviting->timed_out = true;
-    if (!clients_.QuorumHasAccepted() && now >= inviting->deadline) {
+    if (!HasWhoIsNeeded() && now >= inviting->deadline) {
       End(RunState::kFailed, clients_.WhyTooFewAccepted(), step);
     }
     Advance(step);

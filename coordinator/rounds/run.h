@@ -267,6 +267,7 @@ class Run {
   void Finish(const RoundSummary& evaluated, Step& step);
   void FinishUnevaluated(std::string_view why, Step& step);
   void EndWithoutARound(Step& step);
+  bool MayGiveUpForTheLog(const RoundTask& task) const;
   void WaitForTheLog(Step& step);
   void End(RunState state, std::string reason, Step& step);
 

@@ -20,6 +20,9 @@ constexpr int64_t kMaxTries = 2;
 // What a client has still, for a round that was closed.
 constexpr absl::Duration kSentAgainWithin = absl::Minutes(10);
 
+// Of one round, because the coordinator's log is refused.
+constexpr int64_t kMostAttemptsGivenUp = 16;
+
 }  // namespace
 
 void Run::Advance(Step& step) {
@@ -34,7 +37,7 @@ bool Run::AdvanceInviting(Step& step) {
   if (inviting == nullptr) return false;
   const bool all_answered = clients_.AllHaveAnswered();
   if (!all_answered && !inviting->timed_out) return false;
-  if (clients_.QuorumHasAccepted()) {
+  if (HasWhoIsNeeded() && !WaitsForTheLog()) {
     BeginRound(rounds_done_, step);
     return true;
   }
@@ -49,7 +52,7 @@ bool Run::AdvanceTraining(Step& step) {
   const OpenRound& round = training->round;
   if (round.task().evaluate_only) {
     if (round.expected() > 0) return false;
-    if (round.contributed() < plan_.rounds.quorum && clients_.LogIsRefusedByTooMany()) {
+    if (round.contributed() < plan_.rounds.quorum && MayGiveUpForTheLog(round.task())) {
       WaitForTheLog(step);
     } else {
       FinishEvaluation(step);
@@ -207,6 +210,11 @@ void Run::Handle(const ContributionsLost& event, Step& step) {
   }
 }
 
+// A client that accepts and refuses the log in turn is not to open attempts without end.
+bool Run::MayGiveUpForTheLog(const RoundTask& task) const {
+  return task.attempt < kMostAttemptsGivenUp && clients_.LogIsRefusedByTooMany();
+}
+
 // Whoever has trained for it hands that in for the next attempt.
 void Run::WaitForTheLog(Step& step) {
   const OpenRound round = std::move(std::get<Training>(phase_).round);
@@ -228,7 +236,7 @@ void Run::RetryOrFail(Step& step, std::string_view why, std::vector<Institution>
     CloseForExpected(round, fmt::format("round {} burns", number), step);
     return BurnAgreed(round.task(), step);
   }
-  if (clients_.LogIsRefusedByTooMany()) {
+  if (MayGiveUpForTheLog(round.task())) {
     std::get<Training>(phase_).round = round;
     return WaitForTheLog(step);
   }

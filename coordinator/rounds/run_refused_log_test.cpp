@@ -153,6 +153,30 @@ TEST_F(RefusedLogTest, TheFinalEvaluationWaitsToo) {
   EXPECT_EQ(run_->view().phase, RunPhase::kEvaluating);
 }
 
+TEST_F(RefusedLogTest, AFinalEvaluationThatOneDeclinesForGoodIsMadeByTheOthers) {
+  plan_.rounds.count = 1;
+  BeginFirstRound();
+  Contribute(kCharite);
+  Contribute(kUke);
+  ReleaseDone();
+  Refuse(kCharite);
+  Refuse(kUke);
+  ExpectToWait();
+  AcceptLog(kUke);
+  EXPECT_THAT(Decline(kCharite), Contains(HasSubstr("open 1.2")));
+  EXPECT_EQ(run_->view().phase, RunPhase::kEvaluating);
+}
+
+TEST_F(RefusedLogTest, WhoAcceptsAndRefusesInTurnOpensNoAttemptsWithoutEnd) {
+  BeginFirstRound();
+  int turns = 0;
+  for (; turns < 100 && run_->state() != RunState::kFailed; ++turns) {
+    Refuse(kUke);
+    if (run_->state() != RunState::kFailed) AcceptLog(kUke);
+  }
+  EXPECT_EQ(turns, 16);
+}
+
 TEST_F(RefusedLogTest, ItFailsOnceThoseWhoAreLeftHaveDeclinedForGood) {
   Start({kCharite, kUke});
   Refuse(kCharite);
