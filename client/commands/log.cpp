@@ -55,6 +55,14 @@ absl::StatusOr<SeenLog::Choice> ChoiceOf(const LogOptions& options) {
   return choice;
 }
 
+// Locked only now: a terminal that stands still is not to keep the client waiting.
+absl::StatusOr<SeenLog::Accepted> AcceptShown(const KeptCheckpoint& shown, SeenLog::Choice choice,
+                                              const Clock& clock, SeenLog& log) {
+  if (!choice.file.has_value()) choice.root = shown.checkpoint.head.root;
+  ASSIGN_OR_RETURN(const FileLock lock, log.Lock());
+  return log.Accept(clock.Now(), choice);
+}
+
 }  // namespace
 
 absl::Status ShowLog(const LogOptions& options) {
@@ -68,13 +76,12 @@ absl::Status AcceptLog(const LogOptions& options, const Clock& clock) {
   ASSIGN_OR_RETURN(const ClientConfig config, options.source.Load());
   ASSIGN_OR_RETURN(const SeenLog::Choice choice, ChoiceOf(options));
   SeenLog log = SeenLogOf(config);
-  ASSIGN_OR_RETURN(const FileLock lock, log.Lock());
   ASSIGN_OR_RETURN(const KeptCheckpoint chosen, log.Chosen(choice));
   if (!options.json) {
     fmt::print("{}", PresentChosen(chosen));
     std::fflush(stdout);
   }
-  ASSIGN_OR_RETURN(const SeenLog::Accepted accepted, log.Accept(clock.Now(), choice));
+  ASSIGN_OR_RETURN(const SeenLog::Accepted accepted, AcceptShown(chosen, choice, clock, log));
   fmt::print("{}", PresentAccepted(accepted, options.json));
   return absl::OkStatus();
 }

@@ -186,7 +186,11 @@ class LogCheck {
     if (absl::IsDataLoss(head.status())) return NoteFault(Message(head.status()));
     RETURN_IF_ERROR(head.status());
     if (!head->has_value()) {
-      return next_ == 0 ? absl::OkStatus() : NoteFault("the audit log's head is missing");
+      return next_ == 0
+                 ? absl::OkStatus()
+                 : NoteFault(
+                       "the audit log's head is missing; if the coordinator has not started since "
+                       "its upgrade, its next start stores it");
     }
     if ((*head)->size() != next_) {
       are_as_many_as_written_ = false;

@@ -13,9 +13,9 @@ namespace fedtune {
 
 // Computes the audit log's tree anew from its entries and compares it with the hashes that
 // are stored, and the releases that it tells of with those that are there. What is wrong, a
-// line each, the first hundred; empty: nothing. What is behind the last 256th entry nothing
-// but itself speaks for: that it was reordered, or cut off before it told of a release, can
-// only be seen by who has kept a checkpoint.
+// line each, the first hundred; empty: nothing. The head that is stored with each entry speaks
+// for the last ones, from schema 10 on. Whoever has changed entries, hashes and head alike is
+// found by who has kept a checkpoint alone.
 //
 // `database` has the log, and others may write it meanwhile. `progress` is told how much is
 // done, and may fail. Errors: its own; of `database`.

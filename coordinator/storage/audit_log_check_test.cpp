@@ -143,7 +143,7 @@ TEST_F(LogCheckTest, SaysThatItsHeadIsMissingOrNone) {
   EXPECT_THAT(Problems(), ElementsAre("the audit log's head was changed: a log of 700 entries has "
                                       "no 1 complete subtrees"));
   Tamper("DELETE FROM log_head");
-  EXPECT_THAT(Problems(), ElementsAre("the audit log's head is missing"));
+  EXPECT_THAT(Problems(), ElementsAre(HasSubstr("the audit log's head is missing")));
 }
 
 TEST_F(LogCheckTest, FindsWhatWasExchangedWhateverWasWrittenSince) {

@@ -196,6 +196,7 @@ TEST_F(AuditLogTest, ARunThatEndedBeforeTheLogBeganIsStartedInItBeforeItIsReopen
   ASSERT_THAT(End(RunState::kFailed, "no quorum"), IsOk());
   const LogEvent start = Events().at(1);
   ASSERT_THAT(state_->connection.Execute("DELETE FROM log_entries"), IsOk());
+  ASSERT_THAT(state_->connection.Execute("DELETE FROM log_head"), IsOk());
   Open();
   EXPECT_THAT(Events(), ElementsAre(LogEvent(LogBegun{.id = "11aa"})));
   ASSERT_THAT(store_->Reopen(kRun, "entry"), IsOk());

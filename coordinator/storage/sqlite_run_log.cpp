@@ -39,7 +39,7 @@ absl::Status SqliteRunStore::BeginLog(const std::string& id) {
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(const uint64_t size, SizeOfLog(database_));
   ASSIGN_OR_RETURN(const std::optional<LogHasher> head, StoredHead(database_));
-  if (size > 0 && head.has_value()) return absl::OkStatus();
+  if (size > 0 && head.has_value()) return LogWriter::Begin(database_, clock_.Now()).status();
   ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(database_));
   if (size > 0) {
     ASSIGN_OR_RETURN(LogWriter log, LogWriter::Begin(database_, clock_.Now()));

@@ -120,8 +120,9 @@ TEST_F(StateDatabaseTest, ARunWithoutRoutedTokensIsReadAndGoesOnWithThem) {
   ASSERT_THAT(runs_->Insert(NewRun(), {}, {}), IsOk());
   ASSERT_THAT(SaveRelease(), IsOk());
   for (const char* change :
-       {"DROP TABLE log_entries", "DROP TABLE log_subtrees", "DROP TABLE routing",
-        "DROP TABLE run_texts", "ALTER TABLE runs ADD COLUMN layout_json TEXT NOT NULL DEFAULT ''",
+       {"DROP TABLE log_entries", "DROP TABLE log_subtrees", "DROP TABLE log_head",
+        "DROP TABLE routing", "DROP TABLE run_texts",
+        "ALTER TABLE runs ADD COLUMN layout_json TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE runs ADD COLUMN base_model_json TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE runs DROP COLUMN pause", "ALTER TABLE runs DROP COLUMN stop",
         "ALTER TABLE releases DROP COLUMN burnt", "PRAGMA user_version = 3"}) {
