@@ -2,7 +2,9 @@
 
 #include "client/round/local_workshop.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/status.h"
@@ -22,9 +24,12 @@ constexpr int64_t kMostLosses = 2;
 // A file that is not there, or a disk that does not answer.
 bool MayPass(const absl::Status& why) { return absl::IsNotFound(why) || absl::IsInternal(why); }
 
-absl::Status CheckUnchanged(const LocalFolder& base_model) {
-  const auto files = ModelFilesIn(base_model.directory);
-  if (files.ok() && *files == base_model.files) return absl::OkStatus();
+// As far as can be told without reading them.
+bool HoldTheSame(const ModelFile& a, const ModelFile& b) {
+  return a.name == b.name && a.size == b.size && a.written_ns == b.written_ns;
+}
+
+absl::Status WasChanged(const LocalFolder& base_model) {
   return absl::FailedPreconditionError(fmt::format(
       "the base model in {} was changed while this round used it", base_model.directory.string()));
 }
@@ -103,13 +108,25 @@ absl::StatusOr<RoundResult> LocalWorkshop::WorkOut(const Assignment& assignment,
                  {*trainer, around.link, around.control, around.observer, fetched_, keeper,
                   &site_.observe_work});
   absl::StatusOr<RoundResult> result = work.Perform();
+  const absl::Status unchanged = CheckStillThere(base_model, material.base_digest);
+  if (unchanged.ok()) return result;
+  trainer_.reset();
+  // Its checkpoint may be of either model.
+  if (absl::IsFailedPrecondition(unchanged)) Discard(assignment.id.run);
   if (absl::IsCancelled(result.status()) || absl::IsAborted(result.status())) return result;
-  if (absl::Status unchanged = CheckUnchanged(base_model); !unchanged.ok()) {
-    trainer_.reset();
-    Discard(assignment.id.run);  // Its checkpoint may be of either model.
-    return unchanged;
+  return unchanged;
+}
+
+// Rights, owners and links may have changed, with which the files' contents are the same.
+absl::Status LocalWorkshop::CheckStillThere(const LocalFolder& base_model,
+                                            const std::string& digest) {
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ModelFilesIn(base_model.directory));
+  if (files == base_model.files) return absl::OkStatus();
+  if (std::ranges::equal(files, base_model.files, HoldTheSame)) {
+    const absl::StatusOr<LocalBaseModel> found = site_.base_models.Find(digest);
+    if (found.ok() && found->directory == base_model.directory) return absl::OkStatus();
   }
-  return result;
+  return WasChanged(base_model);
 }
 
 // Whoever loses it again and again in the same step would hold the round to its deadline. The
@@ -232,7 +249,8 @@ std::shared_ptr<const RunMaterial> LocalWorkshop::MaterialOf(const std::string& 
 // Where it is now. Files that were written to are read anew: what they hold may be the same.
 absl::StatusOr<LocalFolder> LocalWorkshop::BaseModelOf(const RunMaterial& material) {
   LocalFolder studied{material.base_model, material.base_model_files};
-  if (CheckUnchanged(studied).ok()) return studied;
+  const auto files = ModelFilesIn(studied.directory);
+  if (files.ok() && *files == studied.files) return studied;
   absl::StatusOr<LocalBaseModel> model = site_.base_models.Find(material.base_digest);
   if (model.ok()) return LocalFolder{std::move(model->directory), std::move(model->files)};
   return Annotate(model.status(), "its base model was changed during the run");

@@ -93,6 +93,7 @@ class LocalWorkshop final : public Workshop {
 
   std::shared_ptr<const RunMaterial> MaterialOf(const std::string& run);
   absl::StatusOr<LocalFolder> BaseModelOf(const RunMaterial& material);
+  absl::Status CheckStillThere(const LocalFolder& base_model, const std::string& digest);
   absl::StatusOr<Trainer*> TrainerFor(const LocalFolder& base_model);
 
   const Site site_;

@@ -408,6 +408,30 @@ TEST_F(ChangedModelTest, HandsInNothingOfARoundInWhichTheModelWasChanged) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
 }
 
+TEST_F(ChangedModelTest, TakesARoundInWhichOnlyTheFilesRightsWereChanged) {
+  ASSERT_TRUE(Study(workshop_).accepted);
+  meanwhile_ = [this] {
+    std::filesystem::permissions(weights_, std::filesystem::perms::group_write,
+                                 std::filesystem::perm_options::add);
+  };
+  EXPECT_THAT(WorkHere(workshop_, 0), IsOk());
+  EXPECT_NE(workshop_.Kept(IdOf(0)), nullptr);
+}
+
+TEST_F(ChangedModelTest, KeepsNothingOfAStoppedRoundInWhichTheModelWasChanged) {
+  LocalWorkshop process(CopySite(), OpenerOf(), std::nullopt, Keeper());
+  ASSERT_TRUE(Study(process).accepted);
+  meanwhile_ = [this] {
+    const std::string checkpoint = Sha256Of(IdOf(0).run).ToHex() + ".checkpoint";
+    EXPECT_THAT(WriteFileAtomically(folder_.path() / "rounds" / checkpoint, "of its steps"),
+                IsOk());
+    ReplaceWeights();
+  };
+  failure_ = absl::CancelledError("the training was cancelled");
+  EXPECT_THAT(WorkHere(process, 0), HasCode(absl::StatusCode::kCancelled));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
+}
+
 TEST_F(ChangedModelTest, AStopIsNoFaultOfTheModels) {
   ASSERT_TRUE(Study(workshop_).accepted);
   meanwhile_ = [this] { ReplaceWeights(); };
