@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "base/status_macros.h"
+#include "base/usable_cores.h"
 #include "fmt/format.h"
 
 namespace fedtune {
@@ -153,8 +154,9 @@ absl::Status ForEach(const std::vector<Block>& blocks,
     while (const Block* block = take(last)) last = work(*block);
   };
   const size_t useful = blocks.size() / kBlocksPerThread;
+  const auto cores = static_cast<size_t>(UsableCores());
   std::vector<std::jthread> others;
-  for (size_t i = 1; i < std::min<size_t>(useful, std::thread::hardware_concurrency()); ++i) {
+  for (size_t i = 1; i < std::min(useful, cores); ++i) {
     others.emplace_back(run);
   }
   run();

@@ -40,7 +40,8 @@ struct MemoryFit {
   int64_t recomputed_layers = 0;
   int64_t layers = 0;
   // Forecast, EstimateCost() for the largest of all the run's steps, as its records are
-  // packed, and all tokens' embeddings.
+  // packed, and all tokens' embeddings. Evaluations, of 4,096 rows at a time, are not counted:
+  // with recomputed layers and steps of few rows they may take more.
   int64_t bytes = 0;
   int64_t bytes_if_kept = 0;  // The same without recomputed layers.
   uint64_t limit = 0;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <iterator>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "aggregation/masked_vector.h"
@@ -13,6 +12,7 @@
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
+#include "base/usable_cores.h"
 #include "client/round/assignment_check.h"
 #include "client/round/packed_vector.h"
 #include "client/storage/agreed_rounds.h"
@@ -25,11 +25,9 @@ namespace fedtune {
 namespace {
 
 // Masking is as fast as memory long before there are more.
-constexpr unsigned kMostThreads = 8;
+constexpr int kMostThreads = 8;
 
-int MaskingThreads() {
-  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kMostThreads));
-}
+int MaskingThreads() { return std::min(UsableCores(), kMostThreads); }
 
 SecureAttempt AttemptOf(const SecureRoundWork& work) {
   const Assignment& assignment = work.assignment;

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "client/data/batch_stream.h"
 #include "fmt/format.h"
@@ -15,11 +16,14 @@
 namespace fedtune {
 namespace {
 
+// More than the coordinator has, whose cores may be faster.
+constexpr MatchingTime kMatchingTime{.most = absl::Seconds(60)};
+
 // The layout is the coordinator's; ours must be the same, or the two of us do
 // not mean the same layers by the plan.
 absl::Status CheckLayout(const AdapterLayout& layout, const BaseModelDescription& model,
                          const AdapterPlan& plan) {
-  ASSIGN_OR_RETURN(const AdapterLayout ours, ResolveTargets(model, plan));
+  ASSIGN_OR_RETURN(const AdapterLayout ours, ResolveTargets(model, plan, kMatchingTime));
   if (ours == layout) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(
       "the coordinator trains {} layers, which are not the {} that the plan's targets give on {}",

@@ -16,7 +16,8 @@ namespace fedtune {
 namespace {
 
 constexpr size_t kMostCharacters = 1000;
-constexpr int64_t kMemory = 1 << 18;  // For one compiled expression.
+// For one compiled expression: what nearly all need, and the most that one may take.
+constexpr int64_t kMemory[] = {1 << 18, 1 << 20};
 
 // Most patterns: names, in which only a dot stands for more than itself.
 bool IsPlain(std::string_view text) {
@@ -84,6 +85,18 @@ absl::StatusOr<std::string> InWordsOfRe2(std::string_view text) {
   return words;
 }
 
+// An expression that matches a name, or what stands behind one of its dots; or which has an error.
+std::shared_ptr<const RE2> Compiled(std::string_view words) {
+  std::shared_ptr<const RE2> expression;
+  for (const int64_t memory : kMemory) {
+    RE2::Options options(RE2::Quiet);
+    options.set_max_mem(memory);
+    expression = std::make_shared<const RE2>(fmt::format("(?:.*\\.)?(?:{})", words), options);
+    if (expression->error_code() != RE2::ErrorPatternTooLarge) break;
+  }
+  return expression;
+}
+
 }  // namespace
 
 absl::StatusOr<NamePattern> NamePattern::Create(std::string_view text) {
@@ -95,9 +108,7 @@ absl::StatusOr<NamePattern> NamePattern::Create(std::string_view text) {
   NamePattern pattern(text);
   if (IsPlain(text)) return pattern;
   ASSIGN_OR_RETURN(const std::string words, InWordsOfRe2(text));
-  RE2::Options options(RE2::Quiet);
-  options.set_max_mem(kMemory);
-  auto expression = std::make_shared<const RE2>(fmt::format("(?:.*\\.)?(?:{})", words), options);
+  std::shared_ptr<const RE2> expression = Compiled(words);
   if (!expression->ok()) {
     return absl::InvalidArgumentError(
         fmt::format("\"{}\" is not a regular expression: {}", text, expression->error()));

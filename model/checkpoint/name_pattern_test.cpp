@@ -48,6 +48,10 @@ TEST(NamePatternTest, TakesRegularExpressions) {
   EXPECT_FALSE(Matches("q_pro?"));
 }
 
+TEST(NamePatternTest, TakesALargeExpressionToo) {
+  EXPECT_THAT(NamePattern::Create(R"([^.]{1,400}\.[^.]{1,400}\.q_proj)"), IsOk());
+}
+
 TEST(NamePatternTest, MatchesInLinearTime) {
   EXPECT_FALSE(Matches("(a*)*(a*)*b", std::string(10'000, 'a')));
 }

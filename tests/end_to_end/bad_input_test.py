@@ -172,12 +172,12 @@ class BadInputTest(unittest.TestCase):
         self.assertEqual(clients[bad_model]["state"], "declined")
         self.assertIn("sha256:", clients[bad_model]["reason"])
         # What it has where is its own affair: its log says it, from the beginning.
-        self.assertIn("<base model>/config.json", clients[bad_model]["reason"])
+        self.assertIn("cannot read the base model in <base model>", clients[bad_model]["reason"])
         self.assertNotIn(str(self.folder), clients[bad_model]["reason"])
         log = self.federation.log(bad_model)
         self.assertIn(f"a base model cannot be read; runs that need it are declined "
                       f"path={self.no_model} ", log)
-        self.assertRegex(log, rf'run declined .*{self.no_model}/config.json')
+        self.assertRegex(log, rf'run declined .*{self.no_model}: No such file')
         # The two bad records are left out and named, in the log of their owner only.
         self.assertEqual(clients[bad_data]["examples"], len(self.records))
         log = self.federation.log(bad_data)

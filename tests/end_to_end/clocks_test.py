@@ -34,7 +34,8 @@ class ClocksTest(unittest.TestCase):
             self.set_clock(name, "+0")
             self.federation.where[name] = [
                 "env", f"LD_PRELOAD={LIBRARY}", f"FAKETIME_TIMESTAMP_FILE={self.clock(name)}",
-                "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+                "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+                "NO_FAKE_STAT=1"]  # A clock that steps changes no file's times.
         self.federation.start_coordinator()
 
     def clock(self, name):

@@ -171,13 +171,10 @@ class Gauntlet(unittest.TestCase):
 
     def killed_client(self, points):
         """A run whose victim is killed at each of the points; what became of it."""
+        run = self.federation.start_run(self.plan())
         self.federation.kill(VICTIM)
-        run = None
         for point in points:
             self.start_client(VICTIM, f"{point}:kill")
-            if run is None:
-                self.federation.wait_for_clients(len(self.NAMES))
-                run = self.federation.start_run(self.plan())
             self.federation.wait_until_killed(VICTIM)
         self.start_client(VICTIM)
         return self.finish(run)
