@@ -109,9 +109,7 @@ bool Participants::Heeds(const Participant& from, const ParticipantAnswer& answe
   const bool is_new = answer.accepts ? !from.accepted || from.example_count != answer.example_count
                                      : !from.declined || from.refuses_log != answer.refuses_log ||
                                            (!from.refuses_log && from.reason != answer.reason);
-  // Whoever takes part at last is heard; that ends its changes, too.
-  const bool joins = answer.accepts && !from.accepted;
-  return is_new && (!in_attempt || joins || from.changes_of_mind < kMostChangesOfMind);
+  return is_new && (!in_attempt || from.changes_of_mind < kMostChangesOfMind);
 }
 
 bool Participants::Answer(const Institution& from, const ParticipantAnswer& answer,
