@@ -13,6 +13,7 @@
 #include "plan/adapter_targets.h"
 #include "tests/support/coordinator_log.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/local_workshop_fixture.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -21,135 +22,16 @@ namespace {
 
 using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
-
-constexpr char kModel[] = "examples/base_model/icd-moe";
-constexpr char kPlan[] = R"(name = "icd10"
-base_model = "icd-moe"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-batch_size = 1
-[rounds]
-count = 3
-[aggregation]
-mode = "plain"
-method = "fedit"
-)";
+using ::fedtune::testing::kModel;
+using ::fedtune::testing::kPlan;
+using ::fedtune::testing::kRoutedExperts;
+using ::fedtune::testing::LocalWorkshopTest;
 
 // The same, aggregated securely.
 std::string SecurePlanText() {
   std::string text = kPlan;
   return text.replace(text.find("plain"), 5, "secure");
 }
-
-constexpr size_t kRoutedExperts = 3 * 8;  // Of the model.
-
-// Leaves the adapter as it is, or fails.
-class IdleTrainer final : public Trainer {
- public:
-  IdleTrainer(int& trainings, const absl::Status& failure, const std::function<void()>& meanwhile)
-      : trainings_(trainings), failure_(failure), meanwhile_(meanwhile) {}
-
-  absl::StatusOr<TrainingOutcome> Train(const TrainingRequest& request,
-                                        const TrainingObserver&) override {
-    ++trainings_;
-    meanwhile_();
-    RETURN_IF_ERROR(failure_);
-    return TrainingOutcome{.adapter = {request.adapter.begin(), request.adapter.end()},
-                           .routed_tokens = std::vector<int64_t>(kRoutedExperts)};
-  }
-  absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest&,
-                                      const EvaluationObserver&) override {
-    return Evaluation{};
-  }
-
- private:
-  int& trainings_;
-  const absl::Status& failure_;
-  const std::function<void()>& meanwhile_;
-};
-
-// Has an adapter of zeros of any size.
-class ZeroLink final : public CoordinatorLink {
- public:
-  void Send(const Reply& reply) override { said = std::get<SecureMessage>(reply).message; }
-  absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token,
-                                                  const TransferObserver&) override {
-    return std::vector<float>(static_cast<size_t>(wanted.value_count));
-  }
-  absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
-  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
-    return absl::OkStatus();
-  }
-  absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
-    return absl::UnimplementedError("it keeps no log");
-  }
-
-  Bytes said;
-};
-
-class LocalWorkshopTest : public ::testing::Test {
- protected:
-  LocalWorkshopTest() : shelf_({kModel}), workshop_(SiteOf(), OpenerOf()) {
-    const BaseModelDescription model = ReadBaseModel(kModel)->description;
-    invitation_ = {
-        .run = "run-1",
-        .plan_toml = kPlan,
-        .layout_json = ResolveTargets(model, ParsePlan(kPlan, "plan.toml")->adapter)->ToJson(),
-        .base_digest = model.digest};
-  }
-
-  Site SiteOf() {
-    return {.institution = "st-anna",
-            .policy = {},
-            .base_models = shelf_,
-            .load_records = [this](const auto&, const auto&) { return records_; },
-            .join_secure_run = {},
-            .trains_on_gpu = on_gpu_};
-  }
-  TrainerOpener OpenerOf() {
-    return [this](const auto&) -> absl::StatusOr<std::unique_ptr<Trainer>> {
-      ++loads_;
-      return std::make_unique<IdleTrainer>(trainings_, failure_, meanwhile_);
-    };
-  }
-  RoundKeeper Keeper() {
-    return *RoundKeeper::Open({.directory = folder_.path() / "rounds",
-                               .key = SecretBytes(std::vector<uint8_t>(32)),
-                               .interval = absl::Minutes(1)},
-                              clock_, log_);
-  }
-
-  InvitationAnswer Study(LocalWorkshop& workshop) {
-    return *workshop.Study(invitation_, link_, {});
-  }
-  absl::Status Work(int64_t round) {
-    return workshop_.Work(AssignmentOf(IdOf(round)), link_, control_, [](const WorkProgress&) {});
-  }
-  // As the plan has it.
-  static Assignment AssignmentOf(const AttemptId& id) {
-    return {.id = id, .evaluate = id.round == 0};
-  }
-  static AttemptId IdOf(int64_t round) { return {.run = "run-1", .round = round}; }
-
-  const testing::TemporaryDirectory folder_;
-  testing::FakeClock clock_;
-  Log log_;
-  BaseModelShelf shelf_;
-  LocalRecords records_ = {
-      .training = {{.tokens = {1, 2}, .is_target = {0, 1}}}, .validation = {}, .choices = {}};
-  int loads_ = 0;
-  bool on_gpu_ = false;
-  int trainings_ = 0;
-  absl::Status failure_ = absl::OkStatus();  // Of each training.
-  std::function<void()> meanwhile_ = [] {};  // While one is under way.
-  LocalWorkshop workshop_;
-  ZeroLink link_;
-  WorkControl control_;
-  Invitation invitation_;
-};
 
 TEST_F(LocalWorkshopTest, AcceptsWithTheNumberOfItsRecords) {
   EXPECT_EQ(Study(workshop_),
@@ -335,108 +217,6 @@ TEST_F(LocalWorkshopTest, SaysInWhichStepATrainingHasFailed) {
   failure_ = InStep(7, absl::InternalError("the loss is not a finite number"));
   Study(workshop_);
   EXPECT_EQ(Message(Work(0)), "step 7: the loss is not a finite number");
-}
-
-// A workshop whose base model is a copy that somebody may change.
-class ChangedModelTest : public LocalWorkshopTest {
- protected:
-  ChangedModelTest() {
-    std::filesystem::copy(kModel, model_);
-    std::filesystem::permissions(weights_, std::filesystem::perms::owner_write,
-                                 std::filesystem::perm_options::add);
-  }
-
-  Site CopySite() {
-    Site site = SiteOf();
-    return {.institution = site.institution,
-            .policy = {},
-            .base_models = copies_,
-            .load_records = site.load_records,
-            .join_secure_run = {}};
-  }
-  absl::Status WorkHere(LocalWorkshop& workshop, int64_t round) {
-    return workshop.Work(AssignmentOf(IdOf(round)), link_, control_, [](const WorkProgress&) {});
-  }
-
-  // Another model of the same shape.
-  void ReplaceWeights() {
-    std::string weights = *ReadFile(weights_);
-    weights.back() = static_cast<char>(weights.back() ^ 1);
-    EXPECT_THAT(WriteFileAtomically(weights_, weights), IsOk());
-  }
-  void PutBackTheWeights() {
-    EXPECT_THAT(WriteFileAtomically(weights_,
-                                    *ReadFile(std::filesystem::path(kModel) / "model.safetensors")),
-                IsOk());
-  }
-
-  const std::filesystem::path model_ = folder_.path() / "icd-moe";
-  const std::filesystem::path weights_ = model_ / "model.safetensors";
-  BaseModelShelf copies_{{model_}};
-  LocalWorkshop workshop_{CopySite(), OpenerOf()};
-};
-
-TEST_F(ChangedModelTest, TrainsWithNoOtherModelThanTheRunsUntilThatIsBack) {
-  ASSERT_TRUE(Study(workshop_).accepted);
-  ASSERT_THAT(WorkHere(workshop_, 0), IsOk());
-  ReplaceWeights();
-  const absl::Status refused = WorkHere(workshop_, 1);
-  EXPECT_EQ(Message(refused), "its base model was changed during the run: base model " +
-                                  invitation_.base_digest + " is not on its machine");
-  EXPECT_EQ(trainings_, 1);
-  PutBackTheWeights();
-  EXPECT_THAT(WorkHere(workshop_, 1), IsOk());
-  EXPECT_EQ(loads_, 2) << "the files may lie elsewhere on the disk";
-}
-
-TEST_F(ChangedModelTest, KnowsAModelThatWasPutInTheOldOnesPlaceByItsOwnDigest) {
-  ASSERT_TRUE(Study(workshop_).accepted);
-  ReplaceWeights();
-  EXPECT_FALSE(Study(workshop_).accepted);
-  invitation_.base_digest = ReadBaseModel(model_)->description.digest;
-  EXPECT_TRUE(Study(workshop_).accepted);
-}
-
-TEST_F(ChangedModelTest, HandsInNothingOfARoundInWhichTheModelWasChanged) {
-  LocalWorkshop process(CopySite(), OpenerOf(), std::nullopt, Keeper());
-  ASSERT_TRUE(Study(process).accepted);
-  meanwhile_ = [this] { ReplaceWeights(); };
-  const absl::Status failed = WorkHere(process, 0);
-  EXPECT_EQ(Message(failed),
-            "the base model in " + model_.string() + " was changed while this round used it");
-  EXPECT_EQ(process.Kept(IdOf(0)), nullptr);
-  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
-}
-
-TEST_F(ChangedModelTest, TakesARoundInWhichOnlyTheFilesRightsWereChanged) {
-  ASSERT_TRUE(Study(workshop_).accepted);
-  meanwhile_ = [this] {
-    std::filesystem::permissions(weights_, std::filesystem::perms::group_write,
-                                 std::filesystem::perm_options::add);
-  };
-  EXPECT_THAT(WorkHere(workshop_, 0), IsOk());
-  EXPECT_NE(workshop_.Kept(IdOf(0)), nullptr);
-}
-
-TEST_F(ChangedModelTest, KeepsNothingOfAStoppedRoundInWhichTheModelWasChanged) {
-  LocalWorkshop process(CopySite(), OpenerOf(), std::nullopt, Keeper());
-  ASSERT_TRUE(Study(process).accepted);
-  meanwhile_ = [this] {
-    const std::string checkpoint = Sha256Of(IdOf(0).run).ToHex() + ".checkpoint";
-    EXPECT_THAT(WriteFileAtomically(folder_.path() / "rounds" / checkpoint, "of its steps"),
-                IsOk());
-    ReplaceWeights();
-  };
-  failure_ = absl::CancelledError("the training was cancelled");
-  EXPECT_THAT(WorkHere(process, 0), HasCode(absl::StatusCode::kCancelled));
-  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "rounds"));
-}
-
-TEST_F(ChangedModelTest, AStopIsNoFaultOfTheModels) {
-  ASSERT_TRUE(Study(workshop_).accepted);
-  meanwhile_ = [this] { ReplaceWeights(); };
-  failure_ = absl::CancelledError("the training was cancelled");
-  EXPECT_THAT(WorkHere(workshop_, 0), HasCode(absl::StatusCode::kCancelled));
 }
 
 // A workshop of an institution that can sign.
