@@ -3,10 +3,12 @@
 #include "coordinator/storage/spool_pack.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "coordinator/storage/free_space.h"
 
 namespace fedtune {
 namespace {
@@ -29,16 +31,11 @@ class SpoolPack::File {
  public:
   explicit File(SpoolFile file) : file_(std::move(file)) {}
 
-  // The first space of this size that nobody needs: where it begins.
+  // Space of this size that nobody needs: where it begins.
   uint64_t Take(uint64_t size) {
     const std::lock_guard lock(mutex_);
-    uint64_t begin = 0;
-    for (const auto& [taken, space] : taken_) {
-      if (taken - begin >= size) break;
-      begin = taken + space.size;
-    }
+    const uint64_t begin = free_.Take(size);
     taken_.emplace(begin, Space{.size = size});
-    end_ = std::max(end_, begin + size);
     return begin;
   }
 
@@ -46,18 +43,13 @@ class SpoolPack::File {
     const std::lock_guard lock(mutex_);
     const auto taken = taken_.find(begin);
     taken->second.is_held = false;
-    if (!taken->second.is_kept) taken_.erase(taken);
+    if (!taken->second.is_kept) Erase(taken);
   }
 
   // The disk gets back what nobody needs.
   void LetGoOfTheRest() {
     const std::lock_guard lock(mutex_);
-    uint64_t begin = 0;
-    for (const auto& [taken, space] : taken_) {
-      if (taken > begin) file_.LetGo(begin, taken - begin);
-      begin = taken + space.size;
-    }
-    if (end_ > begin) file_.LetGo(begin, end_ - begin);
+    free_.ForEachGap([this](uint64_t begin, uint64_t size) { file_.LetGo(begin, size); });
   }
 
   void NoteKept(uint64_t begin, bool is_kept) {
@@ -67,8 +59,10 @@ class SpoolPack::File {
 
   void Clear() {
     const std::lock_guard lock(mutex_);
-    std::erase_if(taken_, [](const auto& taken) { return !taken.second.is_held; });
-    for (auto& [begin, space] : taken_) space.is_kept = false;
+    for (auto taken = taken_.begin(); taken != taken_.end();) {
+      taken->second.is_kept = false;
+      taken = taken->second.is_held ? std::next(taken) : Erase(taken);
+    }
   }
 
   SpoolFile& spooled() { return file_; }
@@ -80,10 +74,17 @@ class SpoolPack::File {
     bool is_kept = false;  // And wanted.
   };
 
+  using Spaces = std::map<uint64_t, Space>;  // By where they begin.
+
+  Spaces::iterator Erase(Spaces::iterator taken) {
+    free_.GiveBack(taken->first, taken->second.size);
+    return taken_.erase(taken);
+  }
+
   SpoolFile file_;
   std::mutex mutex_;
-  std::map<uint64_t, Space> taken_;  // By where they begin.
-  uint64_t end_ = 0;                 // Behind it nobody has ever had a place.
+  Spaces taken_;
+  FreeSpace free_;
 };
 
 SpoolPack::Place::Place(std::shared_ptr<File> file, uint64_t space)
