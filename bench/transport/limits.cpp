@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -20,6 +21,7 @@
 #include "aggregation/value_range.h"
 #include "aggregation/weighted_sum.h"
 #include "base/check.h"
+#include "base/usable_cores.h"
 #include "bench/transport/sockets.h"
 #include "privacy/crypto/sha256.h"
 #include "tests/support/temporary_directory.h"
@@ -183,6 +185,20 @@ absl::Duration EchoTime(int clients, size_t bytes) {
       threads.emplace_back([&connection, bytes] {
         ReceiveAll(connection->client, bytes);
         SendAll(connection->client, bytes);
+      });
+    }
+  });
+}
+
+absl::Duration HashTime(int clients, size_t bytes) {
+  constexpr int kTimesAClient = 3;
+  const std::vector<std::byte> update(bytes, std::byte{1});
+  std::atomic<int> left = kTimesAClient * clients;
+  return TimeOf([&] {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < UsableCores(); ++i) {
+      threads.emplace_back([&] {
+        while (left-- > 0) Sha256Of(update);
       });
     }
   });

@@ -27,7 +27,10 @@ absl::Duration SyncTime();
 // How long `bytes` take to each of `clients` and back again over bare TCP
 // sockets, all at the same time.
 absl::Duration EchoTime(int clients, size_t bytes);
-// The same over TLS 1.3 with the suite of the product's connections, handshakes included.
+// The same over TLS 1.3 with the suite of the product's connections, whose handshakes are done.
 absl::Duration TlsEchoTime(int clients, size_t bytes);
+// How long all cores together take to hash what a round hashes of the same bytes: each client
+// checks what it got and names what it sends, and the coordinator checks that.
+absl::Duration HashTime(int clients, size_t bytes);
 
 }  // namespace fedtune::bench

@@ -59,6 +59,26 @@ Tls Open(SSL_CTX* context, int socket) {
   return tls;
 }
 
+// Both ends of a connection over loopback whose handshake is done.
+class TlsConnection {
+ public:
+  TlsConnection(SSL_CTX* server_context, SSL_CTX* client_context)
+      : server_(Open(server_context, sockets_.server)),
+        client_(Open(client_context, sockets_.client)) {
+    const std::jthread server(
+        [this] { Check(::SSL_accept(server_.get()) == 1, "a handshake over loopback"); });
+    Check(::SSL_connect(client_.get()) == 1, "a handshake over loopback");
+  }
+
+  SSL* server() const { return server_.get(); }
+  SSL* client() const { return client_.get(); }
+
+ private:
+  const Connection sockets_;
+  const Tls server_;
+  const Tls client_;
+};
+
 void Send(SSL* tls, size_t bytes) {
   const std::vector<char> buffer(kBuffer, 1);
   while (bytes > 0) {
@@ -84,23 +104,22 @@ void Receive(SSL* tls, size_t bytes) {
 absl::Duration TlsEchoTime(int clients, size_t bytes) {
   const Context server_context = MakeServerContext();
   const Context client_context = MakeClientContext();
-  std::vector<std::unique_ptr<Connection>> connections;
-  for (int i = 0; i < clients; ++i) connections.push_back(std::make_unique<Connection>());
+  std::vector<std::unique_ptr<TlsConnection>> connections;
+  for (int i = 0; i < clients; ++i) {
+    connections.push_back(
+        std::make_unique<TlsConnection>(server_context.get(), client_context.get()));
+  }
   const absl::Time start = absl::Now();
   {
     std::vector<std::jthread> threads;
     for (const auto& connection : connections) {
-      threads.emplace_back([&] {
-        const Tls tls = Open(server_context.get(), connection->server);
-        Check(::SSL_accept(tls.get()) == 1, "a handshake over loopback");
-        Send(tls.get(), bytes);
-        Receive(tls.get(), bytes);
+      threads.emplace_back([&connection, bytes] {
+        Send(connection->server(), bytes);
+        Receive(connection->server(), bytes);
       });
-      threads.emplace_back([&] {
-        const Tls tls = Open(client_context.get(), connection->client);
-        Check(::SSL_connect(tls.get()) == 1, "a handshake over loopback");
-        Receive(tls.get(), bytes);
-        Send(tls.get(), bytes);
+      threads.emplace_back([&connection, bytes] {
+        Receive(connection->client(), bytes);
+        Send(connection->client(), bytes);
       });
     }
   }
