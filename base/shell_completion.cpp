@@ -86,12 +86,17 @@ std::string OptionPatterns(const Place& place, std::string_view prefix) {
   return patterns;
 }
 
-std::string BashScript(const std::string& program, const std::vector<Place>& places) {
+// Cases that match behind an option with an argument, where no command and no option follows.
+std::string ArgumentCases(const std::vector<Place>& places, std::string_view then) {
   std::string cases;
   for (const Place& place : places) {
     const std::string options = OptionPatterns(place, place.path + " ");
-    if (!options.empty()) cases += fmt::format("    {}) return ;;\n", options);
+    if (!options.empty()) cases += fmt::format("    {}) {} ;;\n", options, then);
   }
+  return cases;
+}
+
+std::string BashScript(const std::string& program, const std::vector<Place>& places) {
   std::string words;
   for (const Place& place : places) {
     std::string here;
@@ -119,7 +124,8 @@ std::string BashScript(const std::string& program, const std::vector<Place>& pla
 complete -o default -F {function} {program}
 )",
                      fmt::arg("program", program), fmt::arg("function", FunctionName(program)),
-                     fmt::arg("commands", CommandPatterns(places)), fmt::arg("arguments", cases),
+                     fmt::arg("commands", CommandPatterns(places)),
+                     fmt::arg("arguments", ArgumentCases(places, "return")),
                      fmt::arg("words", words));
 }
 
@@ -134,11 +140,6 @@ std::string ZshItems(const std::vector<Word>& words) {
 }
 
 std::string ZshScript(const std::string& program, const std::vector<Place>& places) {
-  std::string cases;
-  for (const Place& place : places) {
-    const std::string options = OptionPatterns(place, place.path + " ");
-    if (!options.empty()) cases += fmt::format("    {}) _files; return ;;\n", options);
-  }
   std::string words;
   for (const Place& place : places) {
     words += fmt::format("    \"{}\")\n      commands=({})\n      options=({})\n      ;;\n",
@@ -171,7 +172,8 @@ else
 fi
 )",
                      fmt::arg("program", program), fmt::arg("function", FunctionName(program)),
-                     fmt::arg("commands", CommandPatterns(places)), fmt::arg("arguments", cases),
+                     fmt::arg("commands", CommandPatterns(places)),
+                     fmt::arg("arguments", ArgumentCases(places, "_files; return")),
                      fmt::arg("words", words));
 }
 

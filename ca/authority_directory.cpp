@@ -213,6 +213,7 @@ absl::StatusOr<std::vector<SigningRosterEntry>> AuthorityDirectory::ValidSigners
                        .public_key = std::move(key.bytes)};
   }
   std::vector<SigningRosterEntry> entries;
+  entries.reserve(signers.size());
   for (auto& [number, signer] : signers) entries.push_back(std::move(signer));
   return entries;
 }

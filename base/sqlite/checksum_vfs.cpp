@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/sqlite/page_checksum.h"
+#include "base/sqlite/vfs_below.h"
 
 namespace fedtune {
 namespace {
@@ -27,18 +28,9 @@ thread_local std::optional<int64_t> damaged_page;
 struct CheckedFile {
   sqlite3_file base;  // First: SQLite's view of it.
   bool checked;       // Whether its pages carry checksums, as far as is known.
-
-  sqlite3_file* below() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 };
 
 CheckedFile& Self(sqlite3_file* file) { return *reinterpret_cast<CheckedFile*>(file); }
-
-// Calls the same method of the file below.
-template <auto method, typename... Args>
-auto Pass(sqlite3_file* file, Args... args) {
-  sqlite3_file* const below = Self(file).below();
-  return (below->pMethods->*method)(below, args...);
-}
 
 bool IsWholePage(int size, sqlite3_int64 offset) {
   return size >= kLeastPage && size <= kLargestPage &&
@@ -50,7 +42,7 @@ void LookAtHeader(CheckedFile& file, std::span<const uint8_t> bytes, sqlite3_int
 }
 
 int Read(sqlite3_file* file, void* bytes, int size, sqlite3_int64 offset) {
-  const int code = Pass<&sqlite3_io_methods::xRead>(file, bytes, size, offset);
+  const int code = PassDown<CheckedFile, &sqlite3_io_methods::xRead>(file, bytes, size, offset);
   if (code != SQLITE_OK) return code;
   const std::span page(static_cast<const uint8_t*>(bytes), static_cast<size_t>(size));
   LookAtHeader(Self(file), page, offset);
@@ -64,47 +56,34 @@ int Read(sqlite3_file* file, void* bytes, int size, sqlite3_int64 offset) {
 int Write(sqlite3_file* file, const void* bytes, int size, sqlite3_int64 offset) {
   LookAtHeader(Self(file), {static_cast<const uint8_t*>(bytes), static_cast<size_t>(size)}, offset);
   if (!Self(file).checked || !IsWholePage(size, offset)) {
-    return Pass<&sqlite3_io_methods::xWrite>(file, bytes, size, offset);
+    return PassDown<CheckedFile, &sqlite3_io_methods::xWrite>(file, bytes, size, offset);
   }
   std::array<uint8_t, kLargestPage> buffer;
   std::memcpy(buffer.data(), bytes, static_cast<size_t>(size));
   SealPage(offset / size + 1, {buffer.data(), static_cast<size_t>(size)});
-  return Pass<&sqlite3_io_methods::xWrite>(file, static_cast<const void*>(buffer.data()), size,
-                                           offset);
+  return PassDown<CheckedFile, &sqlite3_io_methods::xWrite>(
+      file, static_cast<const void*>(buffer.data()), size, offset);
 }
 
-// Without xFetch: pages in mapped memory would be read unseen.
-constexpr sqlite3_io_methods kMethods = {
-    .iVersion = 2,
-    .xClose = Pass<&sqlite3_io_methods::xClose>,
-    .xRead = Read,
-    .xWrite = Write,
-    .xTruncate = Pass<&sqlite3_io_methods::xTruncate>,
-    .xSync = Pass<&sqlite3_io_methods::xSync>,
-    .xFileSize = Pass<&sqlite3_io_methods::xFileSize>,
-    .xLock = Pass<&sqlite3_io_methods::xLock>,
-    .xUnlock = Pass<&sqlite3_io_methods::xUnlock>,
-    .xCheckReservedLock = Pass<&sqlite3_io_methods::xCheckReservedLock>,
-    .xFileControl = Pass<&sqlite3_io_methods::xFileControl>,
-    .xSectorSize = Pass<&sqlite3_io_methods::xSectorSize>,
-    .xDeviceCharacteristics = Pass<&sqlite3_io_methods::xDeviceCharacteristics>,
-    .xShmMap = Pass<&sqlite3_io_methods::xShmMap>,
-    .xShmLock = Pass<&sqlite3_io_methods::xShmLock>,
-    .xShmBarrier = Pass<&sqlite3_io_methods::xShmBarrier>,
-    .xShmUnmap = Pass<&sqlite3_io_methods::xShmUnmap>,
-    .xFetch = nullptr,
-    .xUnfetch = nullptr,
-};
+constexpr sqlite3_io_methods Methods() {
+  sqlite3_io_methods methods = kPassingMethods<CheckedFile>;
+  methods.xRead = Read;
+  methods.xWrite = Write;
+  return methods;
+}
+
+constexpr sqlite3_io_methods kMethods = Methods();
 
 int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   auto* const below = static_cast<sqlite3_vfs*>(vfs->pAppData);
   if ((flags & SQLITE_OPEN_MAIN_DB) == 0) return below->xOpen(below, name, file, flags, out_flags);
   CheckedFile& self = *new (file) CheckedFile{.base = {.pMethods = nullptr}, .checked = false};
-  const int code = below->xOpen(below, name, self.below(), flags, out_flags);
-  if (self.below()->pMethods == nullptr) return code;
+  sqlite3_file* const file_below = FileBelow<CheckedFile>(file);
+  const int code = below->xOpen(below, name, file_below, flags, out_flags);
+  if (file_below->pMethods == nullptr) return code;
   self.base.pMethods = &kMethods;
   sqlite3_int64 size = 0;
-  if (code == SQLITE_OK) Pass<&sqlite3_io_methods::xFileSize>(file, &size);
+  if (code == SQLITE_OK) PassDown<CheckedFile, &sqlite3_io_methods::xFileSize>(file, &size);
   self.checked = size == 0;
   return code;
 }

@@ -16,9 +16,9 @@ namespace fedtune {
 
 // One thing that a client needs.
 struct CheckResult {
-  std::string what;  // "certificate"
-  absl::Status status;
-  std::string detail;  // When it is in order: "until 2026-11-30".
+  std::string what;     // "certificate"
+  absl::Status status;  // Otherwise what is wrong, and what to do.
+  std::string detail;   // When it is in order: "until 2026-11-30". May have several lines.
 };
 
 struct CheckOptions {
@@ -27,20 +27,29 @@ struct CheckOptions {
 };
 
 // Looks at all that a client needs and prints a line for each: in order, or what
-// is wrong and what to do.
+// is wrong and what to do. One fault hides no other; only without a good certificate the
+// coordinator is not asked. Beside a client that runs, too. Blocks for as long as the base
+// models and data sets take to be read, and up to 10 seconds for the coordinator; progress
+// goes to stderr. Calls SetUpRpcLibrary(): once in a process, before all else of gRPC.
 //
-// SumOf() what was found; INVALID_ARGUMENT when the configuration itself cannot be read.
+// SumOf() what was found; as ConfigSource::Load() when the configuration itself cannot be
+// read, and then nothing is printed.
 absl::Status CheckClient(const CheckOptions& options, const TrainerFactory& trainers,
                          const Clock& clock);
 
-// What trains, and whether the first base model can be loaded on it. A GPU that a running
-// client computes on is left alone: the client counts on all of the memory that it found.
+// What trains, for people, and whether the first base model can be loaded on it. A GPU that a
+// running client computes on is left alone: the client counts on all of the memory that it
+// found.
+//
+// FAILED_PRECONDITION: "auto" is the CPU where there is a GPU that cannot be used, or was one
+// at an earlier start. Otherwise as `trainers`.
 absl::StatusOr<std::string> CheckDevice(const ClientConfig& config, const TrainerFactory& trainers);
 
-// How many have failed, with the code and the exit code of the first of them.
+// OK where all are in order; else how many have failed, with the code and the exit code of
+// the first of them.
 absl::Status SumOf(const std::vector<CheckResult>& results);
 
-// The lines for people, or one JSON object.
+// The lines for people, printable whatever is in them (PrintableLines()), or one JSON object.
 std::string PresentChecks(const std::vector<CheckResult>& results, bool json);
 
 }  // namespace fedtune

@@ -21,10 +21,10 @@ namespace fedtune {
 
 struct GenerateOptions {
   ModelFlags model;
-  std::optional<std::filesystem::path> adapter;  // A PEFT folder.
-  std::optional<std::string> prompt;             // This or `data`.
-  std::optional<std::filesystem::path> data;
-  int64_t max_tokens = 128;
+  std::optional<std::filesystem::path> adapter;  // A PEFT folder; none: the base model alone.
+  std::optional<std::string> prompt;             // Text, as it stands. This or `data`.
+  std::optional<std::filesystem::path> data;     // Records in JSON lines.
+  int64_t max_tokens = 128;                      // Of each text; less where the context ends.
   Sampling sampling;
   bool json = false;
 };
@@ -39,10 +39,20 @@ struct GeneratorFactory {
       open;
 };
 
+// Adds the command's flags; parsing them fills `options`, which must live as long.
 void AddGenerateFlags(CLI::App& command, GenerateOptions& options);
 
 // Prints how the model goes on with a prompt, or what it answers to each record of a file
-// and how many of the answers are exactly the records'.
+// and how many of the answers are exactly the records'. Of a record with several answers
+// the last is asked for. Blocks; progress, the device and which records are left out go to
+// stderr. Once in a process at a time, as it makes StopSignals.
+//
+// After an error the answers that came before it are on stdout, and nothing else.
+// INVALID_ARGUMENT: neither or both of prompt and data, a number of `sampling` out of its
+// range, or a prompt that fills the model's context. CANCELLED: SIGTERM or SIGINT came once
+// the model was loaded. Before that they end the process; also later, if loading has left
+// threads behind. Otherwise as ReadModelConfig(), Tokenizer::Load(), LoadSpecialTokens(),
+// ReadGenerationEosTokens(), ReadAdapter(), RecordReader, `generators` and Generator.
 absl::Status GenerateText(const GenerateOptions& options, const GeneratorFactory& generators,
                           const Clock& clock);
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/sqlite/vfs_below.h"
 
 namespace fedtune::testing {
 namespace {
@@ -23,21 +24,13 @@ sqlite3_vfs* real_vfs = nullptr;
 struct FaultFile {
   sqlite3_file base;
   std::string* path;
-
-  sqlite3_file* below() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 };
 
 FaultFile& Self(sqlite3_file* file) { return *reinterpret_cast<FaultFile*>(file); }
 
-template <auto method, typename... Args>
-auto Pass(sqlite3_file* file, Args... args) {
-  sqlite3_file* const below = Self(file).below();
-  return (below->pMethods->*method)(below, args...);
-}
-
 int64_t SizeOf(sqlite3_file* file) {
   sqlite3_int64 size = 0;
-  Pass<&sqlite3_io_methods::xFileSize>(file, &size);
+  PassDown<FaultFile, &sqlite3_io_methods::xFileSize>(file, &size);
   return size;
 }
 
@@ -45,8 +38,8 @@ std::vector<char> BytesAt(sqlite3_file* file, int64_t offset, int64_t end) {
   const int64_t size = std::max<int64_t>(std::min(end, SizeOf(file)) - offset, 0);
   std::vector<char> bytes(static_cast<size_t>(size));
   if (size > 0) {
-    Pass<&sqlite3_io_methods::xRead>(file, static_cast<void*>(bytes.data()), static_cast<int>(size),
-                                     sqlite3_int64{offset});
+    PassDown<FaultFile, &sqlite3_io_methods::xRead>(file, static_cast<void*>(bytes.data()),
+                                                    static_cast<int>(size), sqlite3_int64{offset});
   }
   return bytes;
 }
@@ -74,7 +67,7 @@ struct FaultVfsFiles {
         .after = {static_cast<const char*>(bytes), static_cast<const char*>(bytes) + arrives},
         .size_before = SizeOf(file),
         .size_after = 0};
-    const int code = Pass<&sqlite3_io_methods::xWrite>(file, bytes, arrives, offset);
+    const int code = PassDown<FaultFile, &sqlite3_io_methods::xWrite>(file, bytes, arrives, offset);
     write.size_after = SizeOf(file);
     installed->Remember(std::move(write));
     return verdict == Verdict::kHalf ? SQLITE_IOERR_WRITE : code;
@@ -90,7 +83,7 @@ struct FaultVfsFiles {
                              .size_before = SizeOf(file),
                              .size_after = size};
     installed->Remember(std::move(write));
-    return Pass<&sqlite3_io_methods::xTruncate>(file, size);
+    return PassDown<FaultFile, &sqlite3_io_methods::xTruncate>(file, size);
   }
 
   // What power cuts take away is decided here: the real disk need not be waited for.
@@ -105,11 +98,11 @@ struct FaultVfsFiles {
   static int Read(sqlite3_file* file, void* bytes, int size, sqlite3_int64 offset) {
     if (installed->Dead()) return SQLITE_IOERR_READ;
     ++installed->reads_;
-    return Pass<&sqlite3_io_methods::xRead>(file, bytes, size, offset);
+    return PassDown<FaultFile, &sqlite3_io_methods::xRead>(file, bytes, size, offset);
   }
 
   static int Close(sqlite3_file* file) {
-    const int code = Pass<&sqlite3_io_methods::xClose>(file);
+    const int code = PassDown<FaultFile, &sqlite3_io_methods::xClose>(file);
     delete Self(file).path;
     return code;
   }
@@ -125,27 +118,17 @@ struct FaultVfsFiles {
 
 namespace {
 
-constexpr sqlite3_io_methods kMethods = {
-    .iVersion = 2,
-    .xClose = FaultVfsFiles::Close,
-    .xRead = FaultVfsFiles::Read,
-    .xWrite = FaultVfsFiles::Write,
-    .xTruncate = FaultVfsFiles::Truncate,
-    .xSync = FaultVfsFiles::Sync,
-    .xFileSize = Pass<&sqlite3_io_methods::xFileSize>,
-    .xLock = Pass<&sqlite3_io_methods::xLock>,
-    .xUnlock = Pass<&sqlite3_io_methods::xUnlock>,
-    .xCheckReservedLock = Pass<&sqlite3_io_methods::xCheckReservedLock>,
-    .xFileControl = Pass<&sqlite3_io_methods::xFileControl>,
-    .xSectorSize = Pass<&sqlite3_io_methods::xSectorSize>,
-    .xDeviceCharacteristics = Pass<&sqlite3_io_methods::xDeviceCharacteristics>,
-    .xShmMap = Pass<&sqlite3_io_methods::xShmMap>,
-    .xShmLock = Pass<&sqlite3_io_methods::xShmLock>,
-    .xShmBarrier = Pass<&sqlite3_io_methods::xShmBarrier>,
-    .xShmUnmap = Pass<&sqlite3_io_methods::xShmUnmap>,
-    .xFetch = nullptr,
-    .xUnfetch = nullptr,
-};
+constexpr sqlite3_io_methods Methods() {
+  sqlite3_io_methods methods = kPassingMethods<FaultFile>;
+  methods.xClose = FaultVfsFiles::Close;
+  methods.xRead = FaultVfsFiles::Read;
+  methods.xWrite = FaultVfsFiles::Write;
+  methods.xTruncate = FaultVfsFiles::Truncate;
+  methods.xSync = FaultVfsFiles::Sync;
+  return methods;
+}
+
+constexpr sqlite3_io_methods kMethods = Methods();
 
 }  // namespace
 
@@ -155,8 +138,9 @@ int FaultVfsFiles::Open(sqlite3_vfs*, const char* name, sqlite3_file* file, int 
   if (installed->Dead()) return SQLITE_CANTOPEN;
   FaultFile& self = *new (file) FaultFile{.base = {.pMethods = nullptr},
                                           .path = new std::string(name == nullptr ? "" : name)};
-  const int code = real_vfs->xOpen(real_vfs, name, self.below(), flags, out_flags);
-  if (self.below()->pMethods == nullptr) {
+  sqlite3_file* const below = FileBelow<FaultFile>(file);
+  const int code = real_vfs->xOpen(real_vfs, name, below, flags, out_flags);
+  if (below->pMethods == nullptr) {
     delete self.path;
     return code;
   }
