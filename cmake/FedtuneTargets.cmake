@@ -73,7 +73,8 @@ function(fedtune_test name)
     list(APPEND properties COST 100)
   endif()
   if(NOT FEDTUNE_SANITIZE AND NOT arg_TOGETHER)
-    gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST
+    # To load LibTorch from a cold disk takes more than the five seconds of CMake's default.
+    gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
                          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTIES ${properties})
   elseif(arg_LONG)
     foreach(part RANGE 3)

@@ -9,6 +9,15 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 
 find_program(CCACHE ccache)
 if(CCACHE)
+  # Where it may not write, as without a home, it would fail every compilation.
+  execute_process(COMMAND ${CCACHE} ${CMAKE_CXX_COMPILER} -c -x c++ /dev/null
+                          -o ${PROJECT_BINARY_DIR}/CMakeFiles/ccache_try.o
+                  RESULT_VARIABLE ccache_fails ERROR_VARIABLE ccache_error)
+  if(ccache_fails)
+    message(STATUS "Building without ccache, which does not work here: ${ccache_error}")
+  endif()
+endif()
+if(CCACHE AND NOT ccache_fails)
   # The slackness that compiled headers need, no more.
   set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
 endif()

@@ -2,9 +2,9 @@
 # FEDTUNE_CUDA, torchwheel::cuda. find_package(Torch) is not used: it wants the
 # whole CUDA toolkit even for a CPU program.
 
-if(DEFINED ENV{FEDTUNE_CACHE})
+if(NOT "$ENV{FEDTUNE_CACHE}" STREQUAL "")
   set(cache_root $ENV{FEDTUNE_CACHE})
-elseif(DEFINED ENV{XDG_CACHE_HOME})
+elseif(NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
   set(cache_root $ENV{XDG_CACHE_HOME}/fedtune)
 else()
   set(cache_root $ENV{HOME}/.cache/fedtune)
@@ -24,11 +24,12 @@ add_library(torchwheel::cpu SHARED IMPORTED GLOBAL)
 set_target_properties(torchwheel::cpu PROPERTIES
   IMPORTED_LOCATION ${FEDTUNE_LIBTORCH}/lib/libtorch_cpu.so)
 target_link_libraries(torchwheel::cpu INTERFACE torchwheel::c10)
+set(torch_include ${FEDTUNE_LIBTORCH}/include)
 # -idirafter: the wheel carries the headers of an old protobuf, which must lose
 # against the system's.
 target_compile_options(torchwheel::cpu INTERFACE
-  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include>"
-  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${FEDTUNE_LIBTORCH}/include/torch/csrc/api/include>")
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter \"${torch_include}\">"
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter \"${torch_include}/torch/csrc/api/include\">")
 # The wheel's OpenMP runtime, of which model/transformer/parallel.cpp calls a function.
 add_library(torchwheel::gomp SHARED IMPORTED GLOBAL)
 set_target_properties(torchwheel::gomp PROPERTIES

@@ -9,7 +9,8 @@
 #   deploy/bootstrap.sh --gpu      also what a program built with FEDTUNE_CUDA needs to start
 #
 # Needs root or sudo for packages that are missing. LibTorch (1.5 GB) and the
-# libraries for GPUs (2.8 GB more) go to $FEDTUNE_CACHE, or ~/.cache/fedtune.
+# libraries for GPUs (2.8 GB more) go to $FEDTUNE_CACHE, or ~/.cache/fedtune;
+# where FEDTUNE_CACHE is set here, it must be set for cmake, too.
 
 set -euo pipefail
 
@@ -38,7 +39,11 @@ gpu_wheels=(
   nvidia-nvtx==13.0.85
 )
 
-cache=${FEDTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fedtune}
+cache=${FEDTUNE_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/fedtune}
+
+# Seconds to wait for what else installs packages: Debian itself, for minutes after a start.
+patience=${FEDTUNE_APT_SECONDS:-300}
+partial=
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 
@@ -47,14 +52,29 @@ die() {
   exit 1
 }
 
-as_root() {
-  if [ "$(id -u)" = 0 ]; then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    die "packages are missing and there is neither root nor sudo; install them as root: $*"
-  fi
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# apt_get ARGUMENT ...: what sudo would take away, a proxy and the usual rights, is given again.
+apt_get() {
+  local proxies=() name
+  for name in http_proxy https_proxy ftp_proxy all_proxy no_proxy; do
+    [ -z "${!name:-}" ] || proxies+=("$name=${!name}")
+  done
+  (umask 022 && as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 ${proxies[@]+"${proxies[@]}"} \
+    apt-get -o DPkg::Lock::Timeout="$patience" "$@")
+}
+
+# For its lock on the packages apt-get waits if told to, for that on their lists it does not.
+update_lists() {
+  local output end=$((SECONDS + patience))
+  until output=$(apt_get update -qq 2>&1); do
+    if [[ $output != *lists/lock* ]] || [ $SECONDS -ge $end ]; then
+      printf '%s\n' "$output" >&2
+      die "apt-get could not update its lists; see above, and /etc/apt for its servers"
+    fi
+    sleep 1
+  done
+  [ -z "$output" ] || printf '%s\n' "$output" >&2
 }
 
 check_system() {
@@ -75,34 +95,38 @@ install_packages() {
     installed "${package%%=*}" || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  say "installing ${#missing[@]} Debian packages: ${missing[*]%%=*}"
-  as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >/dev/null
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    die "packages are missing and there is neither root nor sudo; run this as root, then this script again:"$'\n'"\
+apt-get update && apt-get install --no-install-recommends ${missing[*]@Q}"
+  fi
+  say "installing ${#missing[@]} Debian packages, which takes minutes: ${missing[*]%%=*}"
+  update_lists
+  apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    die "apt-get could not install them; see above, and /etc/apt for its servers"
 }
 
-# unpack_wheels FOLDER WHEEL ...: into a new folder.
+# unpack_wheels NAME WHEEL ...: into $partial/new. By Debian's own Python, as another need not have
+# pip, and all in one folder, as there need not be space in /tmp.
 unpack_wheels() {
-  local folder=$1
+  mkdir -p "$cache" && partial=$(mktemp -d "$cache/$1.partial.XXXXXX") ||
+    die "cannot write to $cache; set FEDTUNE_CACHE to a folder where you can"
+  trap 'rm -rf "$partial"' EXIT
   shift
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+  TMPDIR=$partial PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 /usr/bin/python3 -m pip install --quiet \
+    --disable-pip-version-check --root-user-action=ignore \
     --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
-    --target "$folder" "$@" || {
-    rm -rf "$folder"
+    --target "$partial/new" "$@" ||
     die "could not install $*; check the network and the space under $cache"
-  }
 }
 
 install_libtorch() {
   local target=$cache/libtorch-$torch_version
   [ ! -f "$target/torch/lib/libtorch_cpu.so" ] || return 0
   say "installing LibTorch $torch_version into $target (1.5 GB, about half a minute)"
-  mkdir -p "$cache"
-  local partial
-  partial=$(mktemp -d "$cache/libtorch.partial.XXXXXX")
-  unpack_wheels "$partial" "${wheels[@]}"
+  unpack_wheels libtorch "${wheels[@]}"
   rm -rf "$target"
-  mv "$partial" "$target"
+  mv "$partial/new" "$target"
+  rm -rf "$partial"
 }
 
 # Beside LibTorch, where its own RPATH looks.
@@ -111,10 +135,8 @@ install_gpu_libraries() {
   local mark=$target/gpu-libraries
   [ "$(cat "$mark" 2>/dev/null)" != "${gpu_wheels[*]}" ] || return 0
   say "installing the libraries for GPUs into $target (2.8 GB, about a minute)"
-  local partial
-  partial=$(mktemp -d "$cache/gpu.partial.XXXXXX")
-  unpack_wheels "$partial" "${gpu_wheels[@]}"
-  cp -al --remove-destination "$partial/nvidia/." "$target/nvidia/"
+  unpack_wheels gpu "${gpu_wheels[@]}"
+  cp -al --remove-destination "$partial/new/nvidia/." "$target/nvidia/"
   rm -rf "$partial"
   echo "${gpu_wheels[*]}" >"$mark"
 }
