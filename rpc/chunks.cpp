@@ -113,13 +113,14 @@ grpc::ByteBuffer BlobChunkMessage(uint64_t offset, std::string_view bytes,
   return {slices.data(), slices.size()};
 }
 
-grpc::ByteBuffer UploadChunkMessage(uint64_t offset, std::string_view bytes) {
+grpc::ByteBuffer UploadChunkMessage(uint64_t offset, std::string_view bytes,
+                                    std::shared_ptr<const void> owner) {
   const Prefix inner = ChunkPrefix(offset, bytes.size());
   Prefix outer;
   outer.Add(kChunk);
   outer.Add(inner.size() + bytes.size());
   const std::array<grpc::Slice, 3> slices = {SliceOf(outer.bytes()), SliceOf(inner.bytes()),
-                                             SliceOf(bytes)};
+                                             SliceIn(bytes, std::move(owner))};
   return {slices.data(), slices.size()};
 }
 

@@ -29,8 +29,9 @@ inline constexpr size_t kChunkBytes = size_t{512} << 10;
 grpc::ByteBuffer BlobChunkMessage(uint64_t offset, std::string_view bytes,
                                   std::shared_ptr<const void> owner);
 
-// The message SubmitContributionRequest whose chunk it is; copies `bytes`.
-grpc::ByteBuffer UploadChunkMessage(uint64_t offset, std::string_view bytes);
+// The message SubmitContributionRequest whose chunk it is; likewise.
+grpc::ByteBuffer UploadChunkMessage(uint64_t offset, std::string_view bytes,
+                                    std::shared_ptr<const void> owner);
 
 // A chunk where it lies: in the message that it came in, which must outlive it.
 struct ChunkView {

@@ -59,7 +59,7 @@ TEST(ChunksTest, WritesWhatProtobufReads) {
     ASSERT_THAT(chunk, IsOk());
     EXPECT_EQ(chunk->offset(), offset);
     EXPECT_EQ(chunk->data(), *bytes);
-    grpc::ByteBuffer upload = UploadChunkMessage(offset, *bytes);
+    grpc::ByteBuffer upload = UploadChunkMessage(offset, *bytes, bytes);
     const auto request = ParseMessage<v1::SubmitContributionRequest>(upload);
     ASSERT_THAT(request, IsOk());
     EXPECT_EQ(request->chunk().offset(), offset);
@@ -87,14 +87,25 @@ TEST(ChunksTest, ReadsWhatProtobufWritesHoweverItIsCut) {
 }
 
 TEST(ChunksTest, KeepsTheOwnerWhileTheMessageLives) {
-  auto bytes = std::make_shared<const std::string>(1000, 'x');
-  const std::weak_ptr<const std::string> owner = bytes;
-  {
-    const grpc::ByteBuffer message = BlobChunkMessage(0, *bytes, bytes);
-    bytes.reset();
-    EXPECT_FALSE(owner.expired());
+  for (const auto make : {&BlobChunkMessage, &UploadChunkMessage}) {
+    auto bytes = std::make_shared<const std::string>(1000, 'x');
+    const std::weak_ptr<const std::string> owner = bytes;
+    {
+      const grpc::ByteBuffer message = make(0, *bytes, bytes);
+      bytes.reset();
+      EXPECT_FALSE(owner.expired());
+    }
+    EXPECT_TRUE(owner.expired());
   }
-  EXPECT_TRUE(owner.expired());
+}
+
+TEST(ChunksTest, SendsBytesFromWhereTheyLie) {
+  const auto bytes = std::make_shared<const std::string>(1000, 'x');
+  for (const auto make : {&BlobChunkMessage, &UploadChunkMessage}) {
+    std::vector<grpc::Slice> slices;
+    ASSERT_TRUE(make(0, *bytes, bytes).Dump(&slices).ok());
+    EXPECT_EQ(static_cast<const void*>(slices.back().begin()), bytes->data());
+  }
 }
 
 TEST(ChunksTest, SkipsFieldsThatItDoesNotKnow) {

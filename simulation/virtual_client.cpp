@@ -91,13 +91,15 @@ absl::StatusOr<std::vector<float>> VirtualClient::FetchAdapter(WantedAdapter wan
   return ValuesFromBytes(bytes, wanted.value_count, "the adapter");
 }
 
-absl::Status VirtualClient::Submit(const Contribution& contribution, std::stop_token) {
-  return HandIn(HeaderToProto(contribution), ValueBytes(contribution.delta));
+absl::Status VirtualClient::Submit(std::shared_ptr<const Contribution> contribution,
+                                   std::stop_token) {
+  return HandIn(HeaderToProto(*contribution), ValueBytes(contribution->delta));
 }
 
-absl::Status VirtualClient::SubmitMasked(const MaskedContribution& contribution, std::stop_token) {
-  const Bytes& elements = contribution.elements;
-  return HandIn(HeaderToProto(contribution),
+absl::Status VirtualClient::SubmitMasked(std::shared_ptr<const MaskedContribution> contribution,
+                                         std::stop_token) {
+  const Bytes& elements = contribution->elements;
+  return HandIn(HeaderToProto(*contribution),
                 {reinterpret_cast<const char*>(elements.data()), elements.size()});
 }
 

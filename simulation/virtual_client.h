@@ -55,8 +55,10 @@ class VirtualClient final : public CoordinatorLink {
   void Send(const Reply& reply) override;
   absl::StatusOr<std::vector<float>> FetchAdapter(WantedAdapter wanted, std::stop_token stop,
                                                   const TransferObserver& observer) override;
-  absl::Status Submit(const Contribution& contribution, std::stop_token stop) override;
-  absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token stop) override;
+  absl::Status Submit(std::shared_ptr<const Contribution> contribution,
+                      std::stop_token stop) override;
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution> contribution,
+                            std::stop_token stop) override;
   absl::StatusOr<LogProof> ProveLog(const LogQuestion& question, std::stop_token stop) override;
 
  private:

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -80,12 +81,12 @@ class EchoWorkshop final : public Workshop {
   }
 
   Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override {
-    const std::shared_ptr<Contribution> kept = Kept(id);
+    std::shared_ptr<Contribution> kept = Kept(id);
     if (kept == nullptr) return absl::FailedPreconditionError("not kept");
     const std::shared_ptr<const RunMaterial> material = Material();
     if (!material->membership) {
-      absl::Status taken = link.Submit(*kept, std::move(stop));
-      if (taken.ok()) LeaveStorage(*kept);
+      absl::Status taken = link.Submit(kept, std::move(stop));
+      if (taken.ok()) LeaveStorage(std::move(kept));
       return taken;
     }
     const Assignment assignment{.id = id,
@@ -137,14 +138,19 @@ class EchoWorkshop final : public Workshop {
     return material_;
   }
 
-  // The next adapter comes to lie where the last one lay, as in a real client.
-  void LeaveStorage(Contribution& taken) {
+  // The next adapter comes to lie where the last one lay, as in a real client, unless
+  // somebody reads there still.
+  void LeaveStorage(std::shared_ptr<Contribution> taken) {
     const std::lock_guard lock(mutex_);
-    storage_ = std::move(taken.delta);
+    if (kept_ == taken) kept_.reset();
+    taken_ = std::move(taken);
   }
   std::vector<float> TakeStorage() {
     const std::lock_guard lock(mutex_);
-    return std::exchange(storage_, {});
+    const std::shared_ptr<Contribution> taken = std::exchange(taken_, nullptr);
+    if (taken == nullptr || taken.use_count() > 1) return {};
+    std::atomic_thread_fence(std::memory_order_acquire);  // Whoever read there has let go of it.
+    return std::move(taken->delta);
   }
 
   std::shared_ptr<Contribution> Kept(const AttemptId& id) {
@@ -158,7 +164,7 @@ class EchoWorkshop final : public Workshop {
   std::mutex mutex_;
   std::shared_ptr<const RunMaterial> material_;  // Written before any work begins.
   std::shared_ptr<Contribution> kept_;
-  std::vector<float> storage_;
+  std::shared_ptr<Contribution> taken_;  // By the coordinator.
 };
 
 }  // namespace fedtune::bench

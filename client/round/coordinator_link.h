@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -57,16 +58,18 @@ class CoordinatorLink {
                                                           std::stop_token stop,
                                                           const TransferObserver& observer) = 0;
 
-  // Hands in a contribution, in one try.
+  // Hands in a contribution, in one try. It may be read until nobody else owns it any more,
+  // also when this has returned.
   //
   // UNAVAILABLE: no answer, or our certificate has expired; to be tried again.
   // FAILED_PRECONDITION: the round does not take it (any more).
   // CANCELLED: stopped.
   // Any other error: the coordinator refuses it.
-  virtual absl::Status Submit(const Contribution& contribution, std::stop_token stop) = 0;
+  virtual absl::Status Submit(std::shared_ptr<const Contribution> contribution,
+                              std::stop_token stop) = 0;
 
   // The same for a secure round's.
-  virtual absl::Status SubmitMasked(const MaskedContribution& contribution,
+  virtual absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution> contribution,
                                     std::stop_token stop) = 0;
 
   // What the coordinator's log says, which is not verified yet. Asks again and again while

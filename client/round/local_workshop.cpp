@@ -201,7 +201,7 @@ Workshop::Outcome LocalWorkshop::Submit(const AttemptId& id, CoordinatorLink& li
   if (kept == nullptr || material == nullptr) {
     return absl::FailedPreconditionError("the contribution is not kept any more");
   }
-  if (!material->membership) return link.Submit(*kept, std::move(stop));
+  if (!material->membership) return link.Submit(kept, std::move(stop));
   Check(desk_.has_value(), "a site that joins secure runs has a journal");
   const Assignment assignment{.id = id,
                               .adapter = kept->adapter,

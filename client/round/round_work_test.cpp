@@ -82,8 +82,10 @@ class OneBlobLink final : public CoordinatorLink {
     observer(4, 4);
     return values;
   }
-  absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
-  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+  absl::Status Submit(std::shared_ptr<const Contribution>, std::stop_token) override {
+    return absl::OkStatus();
+  }
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution>, std::stop_token) override {
     return absl::OkStatus();
   }
   absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {

@@ -205,8 +205,8 @@ void SecureSubmission::Say(CoordinatorLink& link) const {
 absl::Status SecureSubmission::HandInIfDue(CoordinatorLink& link, std::stop_token stop) {
   if (!input_due_ || contribution_ == nullptr) return absl::OkStatus();
   if (session_.has_agreed()) return absl::OkStatus();
-  if (!masked_) RETURN_IF_ERROR(MaskInput());
-  RETURN_IF_ERROR(link.SubmitMasked(*masked_, std::move(stop)));
+  if (masked_ == nullptr) RETURN_IF_ERROR(MaskInput());
+  RETURN_IF_ERROR(link.SubmitMasked(masked_, std::move(stop)));
   input_due_ = false;
   masked_.reset();
   return absl::OkStatus();
@@ -234,12 +234,13 @@ absl::Status SecureSubmission::MaskInput() {
   if (!masks.ok()) return GiveUp();
   packed.Mask(*masks);
   RETURN_IF_ERROR(Take(session_.SignInput(packed.Root()), manifest));
-  masked_ = MaskedContribution{.id = contribution.id,
-                               .adapter = contribution.adapter,
-                               .layout = contribution.layout,
-                               .factors = contribution.factors,
-                               .elements = std::move(packed).Take(),
-                               .manifest = std::move(manifest)};
+  masked_ = std::make_shared<const MaskedContribution>(
+      MaskedContribution{.id = contribution.id,
+                         .adapter = contribution.adapter,
+                         .layout = contribution.layout,
+                         .factors = contribution.factors,
+                         .elements = std::move(packed).Take(),
+                         .manifest = std::move(manifest)});
   return absl::OkStatus();
 }
 

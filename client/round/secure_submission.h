@@ -95,7 +95,7 @@ class SecureSubmission {
   Bytes unstored_;  // The next one; nothing goes on before it is there.
   Bytes said_;      // The last message; it is sent when its record is stored.
   bool input_due_ = false;
-  std::optional<MaskedContribution> masked_;  // Until the coordinator has it.
+  std::shared_ptr<const MaskedContribution> masked_;  // Until the coordinator has it.
 };
 
 }  // namespace fedtune

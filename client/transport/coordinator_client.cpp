@@ -85,13 +85,14 @@ absl::StatusOr<std::vector<float>> CoordinatorClient::FetchAdapter(
       {.wanted = std::move(wanted), .stop = std::move(stop), .observer = observer});
 }
 
-absl::Status CoordinatorClient::Submit(const Contribution& contribution, std::stop_token stop) {
-  return Answered(SubmitContribution(connection(), contribution, stop));
+absl::Status CoordinatorClient::Submit(std::shared_ptr<const Contribution> contribution,
+                                       std::stop_token stop) {
+  return Answered(SubmitContribution(connection(), std::move(contribution), stop));
 }
 
-absl::Status CoordinatorClient::SubmitMasked(const MaskedContribution& contribution,
+absl::Status CoordinatorClient::SubmitMasked(std::shared_ptr<const MaskedContribution> contribution,
                                              std::stop_token stop) {
-  return Answered(SubmitContribution(connection(), contribution, stop));
+  return Answered(SubmitContribution(connection(), std::move(contribution), stop));
 }
 
 absl::StatusOr<LogProof> CoordinatorClient::ProveLog(const LogQuestion& question,

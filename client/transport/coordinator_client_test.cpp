@@ -3,6 +3,9 @@
 #include "client/transport/coordinator_client.h"
 
 #include <cstdlib>
+#include <future>
+#include <memory>
+#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -26,6 +29,7 @@ using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
 using ::fedtune::testing::KeptLines;
 using ::fedtune::testing::Relay;
+using ::fedtune::testing::Shared;
 using ::fedtune::testing::TestFederation;
 using ::testing::HasSubstr;
 
@@ -287,7 +291,7 @@ TEST_F(CoordinatorClientTest, SubmitsAHeaderAndAllValues) {
   contribution.metrics.training_loss = 1.25;
   contribution.metrics.after = EvaluationResult{.loss = 2, .accuracy = {}, .example_count = 3};
   const auto client = Connect();
-  EXPECT_THAT(client->Submit(contribution, {}), IsOk());
+  EXPECT_THAT(client->Submit(Shared(contribution), {}), IsOk());
 
   const v1::ContributionHeader header = coordinator_.NextHeader();
   EXPECT_EQ(header.round(), 4);
@@ -308,7 +312,7 @@ TEST_F(CoordinatorClientTest, HandsAMaskedContributionInPieces) {
     contribution.elements[i] = static_cast<uint8_t>(i * 31 >> 3);
   }
   const auto client = Connect();
-  ASSERT_THAT(client->SubmitMasked(contribution, {}), IsOk());
+  ASSERT_THAT(client->SubmitMasked(Shared(contribution), {}), IsOk());
   EXPECT_EQ(coordinator_.NextHeader().input_manifest(), std::string("\5\1", 2));
   EXPECT_EQ(coordinator_.NextDelta(),
             std::string(contribution.elements.begin(), contribution.elements.end()));
@@ -319,7 +323,7 @@ TEST_F(CoordinatorClientTest, SendsOnlyWhatIsMissingOfALargeContribution) {
   Contribution contribution{.id = {.run = "run-1", .round = 4}};
   for (int i = 0; i < 2'500'000; ++i) contribution.delta.push_back(static_cast<float>(i));
   const auto client = Connect();
-  ASSERT_THAT(client->Submit(contribution, {}), IsOk());
+  ASSERT_THAT(client->Submit(Shared(contribution), {}), IsOk());
   EXPECT_EQ(coordinator_.NextDelta(), ValueBytes(contribution.delta).substr(9'000'000));
 }
 
@@ -329,9 +333,33 @@ TEST_F(CoordinatorClientTest, SendsAllWhenToldOfMoreThanThereIsOrOfNoNumber) {
   const auto client = Connect();
   for (const std::string_view told : {"6000001", "-1", "all", ""}) {
     coordinator_.received_before = told;
-    ASSERT_THAT(client->Submit(contribution, {}), IsOk());
+    ASSERT_THAT(client->Submit(Shared(contribution), {}), IsOk());
     EXPECT_EQ(coordinator_.NextDelta().size(), 6'000'000u) << told;
   }
+}
+
+// What has been read of it may wait to be sent when the call is over.
+TEST_F(CoordinatorClientTest, OwnsAStoppedContributionUntilNothingOfItWaits) {
+  coordinator_.holds_first_upload = true;
+  const auto let_go = std::make_shared<std::promise<void>>();
+  std::shared_ptr<const Contribution> contribution(
+      new Contribution{.id = {.run = "run-1", .round = 4},
+                       .delta = std::vector<float>(4'000'000, 0.5F)},
+      [let_go](const Contribution* nobodys) {
+        delete nobodys;
+        let_go->set_value();
+      });
+  const auto client = Connect();
+  std::stop_source stop;
+  auto upload = std::async(std::launch::async, [&, owned = std::exchange(contribution, nullptr)] {
+    return client->Submit(owned, stop.get_token());
+  });
+  coordinator_.NextHeldChunk();
+  stop.request_stop();
+  EXPECT_THAT(upload.get(), HasCode(absl::StatusCode::kCancelled));
+  upload = {};
+  coordinator_.Release();
+  let_go->get_future().wait();
 }
 
 TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
@@ -339,7 +367,7 @@ TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
   Contribution contribution{.id = {.run = "run-1", .round = 4}};
   contribution.delta.assign(3'000'000, 0.0f);
   const auto client = Connect();
-  const absl::Status status = client->Submit(contribution, {});
+  const absl::Status status = client->Submit(Shared(contribution), {});
   EXPECT_THAT(status, HasCode(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(Message(status), "round 4 is closed");
 }
@@ -347,7 +375,7 @@ TEST_F(CoordinatorClientTest, PassesOnWhyAContributionIsNotTaken) {
 TEST_F(CoordinatorClientTest, PassesOnThatAContributionIsToComeAgain) {
   coordinator_.verdict = {grpc::StatusCode::UNAVAILABLE, "no space for it now"};
   const auto client = Connect();
-  const absl::Status status = client->Submit(Contribution{.id = {.run = "run-1"}}, {});
+  const absl::Status status = client->Submit(Shared(Contribution{.id = {.run = "run-1"}}), {});
   EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Message(status), "no space for it now");
 }
@@ -355,23 +383,23 @@ TEST_F(CoordinatorClientTest, PassesOnThatAContributionIsToComeAgain) {
 TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhenTheCertificateIsRenewed) {
   coordinator_.verdict = {grpc::StatusCode::UNAUTHENTICATED, "it has expired; renew it"};
   const auto client = Connect();
-  const absl::Status status = client->Submit(Contribution{.id = {.run = "run-1"}}, {});
+  const absl::Status status = client->Submit(Shared(Contribution{.id = {.run = "run-1"}}), {});
   EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Message(status), "it has expired; renew it");
-  EXPECT_THAT(client->SubmitMasked(MaskedContribution{.id = {.run = "run-1"}}, {}),
+  EXPECT_THAT(client->SubmitMasked(Shared(MaskedContribution{.id = {.run = "run-1"}}), {}),
               HasCode(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhereSomebodyBetweenHasCancelledIt) {
   coordinator_.verdict = {grpc::StatusCode::CANCELLED, "the stream was reset"};
-  const absl::Status status = Connect()->Submit(Contribution{.id = {.run = "run-1"}}, {});
+  const absl::Status status = Connect()->Submit(Shared(Contribution{.id = {.run = "run-1"}}), {});
   EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Message(status), "the stream was reset");
 }
 
 TEST_F(CoordinatorClientTest, SaysThatAContributionCannotReachTheCoordinator) {
   CoordinatorClient client(OptionsFor("localhost:1"), Greeting{.client_version = "1"}, listener_);
-  const absl::Status status = client.Submit(Contribution{.id = {.run = "run-1"}}, {});
+  const absl::Status status = client.Submit(Shared(Contribution{.id = {.run = "run-1"}}), {});
   EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Message(status),
             "cannot reach the coordinator at localhost:1: nobody listens there; is it running?");

@@ -95,8 +95,9 @@ class RevokedCoordinatorTest : public CoordinatorClientTest {
   }
 
   const std::filesystem::path list_ = directory_.path() / "revoked.crl";
-  const Contribution large_{.id = {.run = "run-1", .round = 4},
-                            .delta = std::vector<float>(4'000'000, 0.5F)};
+  const std::shared_ptr<const Contribution> large_ =
+      std::make_shared<const Contribution>(Contribution{
+          .id = {.run = "run-1", .round = 4}, .delta = std::vector<float>(4'000'000, 0.5F)});
 };
 
 TEST_F(RevokedCoordinatorTest, SaysNothingToARevokedCoordinator) {
@@ -150,7 +151,7 @@ TEST_F(RevokedCoordinatorTest, DeliversNoMoreOfAContributionToARevokedCoordinato
   EXPECT_THAT(upload.get(), HasCode(absl::StatusCode::kUnavailable));
   EXPECT_THAT(client.Submit(large_, {}), HasCode(absl::StatusCode::kUnavailable));
   coordinator_.Release();
-  EXPECT_LT(coordinator_.NextDelta().size(), ValueBytes(large_.delta).size());
+  EXPECT_LT(coordinator_.NextDelta().size(), ValueBytes(large_->delta).size());
 }
 
 TEST_F(RevokedCoordinatorTest, GoesOnWithAContributionWhenTheNewListIsOfAnotherCertificate) {
@@ -166,7 +167,7 @@ TEST_F(RevokedCoordinatorTest, GoesOnWithAContributionWhenTheNewListIsOfAnotherC
   EXPECT_THAT(std::string(Message(left)), HasSubstr("a new list of revoked certificates"));
   coordinator_.received_before = std::to_string(received);
   EXPECT_THAT(client.Submit(large_, {}), IsOk());
-  EXPECT_EQ(coordinator_.NextDelta(), ValueBytes(large_.delta).substr(received));
+  EXPECT_EQ(coordinator_.NextDelta(), ValueBytes(large_->delta).substr(received));
 }
 
 TEST_F(RevokedCoordinatorTest, GoesOnWithAnAdapterWhenTheNewListIsOfAnotherCertificate) {

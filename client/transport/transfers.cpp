@@ -154,26 +154,34 @@ size_t ReceivedBefore(ContributionWriter& writer, const grpc::ClientContext& con
   return is_number && received <= size ? received : 0;
 }
 
+struct Upload {
+  v1::ContributionHeader header;
+  std::string_view bytes;
+  std::shared_ptr<const void> owner;  // Of the bytes, which may wait when the call has ended.
+};
+
 // Stops where the coordinator does not listen (any more); Finish() says why.
 void WriteContribution(ContributionWriter& writer, const grpc::ClientContext& context,
-                       v1::ContributionHeader header, std::string_view bytes) {
+                       const Upload& upload) {
+  const std::string_view bytes = upload.bytes;
   v1::SubmitContributionRequest first;
-  *first.mutable_header() = std::move(header);
+  *first.mutable_header() = upload.header;
   if (!writer.Write(BytesOf(first))) return;
   size_t offset = bytes.size() > kLargeUpload ? ReceivedBefore(writer, context, bytes.size()) : 0;
   for (; offset < bytes.size(); offset += kChunkBytes) {
     ReachFailPoint(FailPoint::kUploadChunk);
-    if (!writer.Write(UploadChunkMessage(offset, bytes.substr(offset, kChunkBytes)))) return;
+    const std::string_view chunk = bytes.substr(offset, kChunkBytes);
+    if (!writer.Write(UploadChunkMessage(offset, chunk, upload.owner))) return;
   }
   writer.WritesDone();
 }
 
-absl::Status Submit(const Connection& connection, v1::ContributionHeader header,
-                    std::string_view bytes, const std::stop_token& stop) {
+absl::Status Submit(const Connection& connection, const Upload& upload,
+                    const std::stop_token& stop) {
   ConnectedCall call(connection, stop);
   v1::SubmitContributionResponse response;
   const auto writer = CallSubmitContribution(*connection.channel, call.context(), response);
-  WriteContribution(*writer, call.context(), std::move(header), bytes);
+  WriteContribution(*writer, call.context(), upload);
   absl::Status status = call.Outcome(writer->Finish());
   if (status.ok()) ReachFailPoint(FailPoint::kUploadTaken);
   return status;
@@ -200,17 +208,27 @@ absl::StatusOr<std::vector<float>> FetchAdapter(const ConnectionGiver& connectio
   return Verified(request, std::move(adapter));
 }
 
-absl::Status SubmitContribution(const Connection& connection, const Contribution& contribution,
+absl::Status SubmitContribution(const Connection& connection,
+                                std::shared_ptr<const Contribution> contribution,
                                 const std::stop_token& stop) {
-  return Submit(connection, HeaderToProto(contribution), ValueBytes(contribution.delta), stop);
+  const Contribution& handed_in = *contribution;
+  return Submit(connection,
+                {.header = HeaderToProto(handed_in),
+                 .bytes = ValueBytes(handed_in.delta),
+                 .owner = std::move(contribution)},
+                stop);
 }
 
 absl::Status SubmitContribution(const Connection& connection,
-                                const MaskedContribution& contribution,
+                                std::shared_ptr<const MaskedContribution> contribution,
                                 const std::stop_token& stop) {
-  const Bytes& elements = contribution.elements;
-  return Submit(connection, HeaderToProto(contribution),
-                {reinterpret_cast<const char*>(elements.data()), elements.size()}, stop);
+  const MaskedContribution& handed_in = *contribution;
+  const Bytes& elements = handed_in.elements;
+  return Submit(connection,
+                {.header = HeaderToProto(handed_in),
+                 .bytes = {reinterpret_cast<const char*>(elements.data()), elements.size()},
+                 .owner = std::move(contribution)},
+                stop);
 }
 
 }  // namespace fedtune

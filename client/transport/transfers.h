@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stop_token>
 #include <vector>
 
@@ -35,12 +36,13 @@ absl::StatusOr<std::vector<float>> FetchAdapter(const ConnectionGiver& connectio
                                                 AdapterRequest request);
 
 // See CoordinatorLink::Submit().
-absl::Status SubmitContribution(const Connection& connection, const Contribution& contribution,
+absl::Status SubmitContribution(const Connection& connection,
+                                std::shared_ptr<const Contribution> contribution,
                                 const std::stop_token& stop);
 
 // See CoordinatorLink::SubmitMasked().
 absl::Status SubmitContribution(const Connection& connection,
-                                const MaskedContribution& contribution,
+                                std::shared_ptr<const MaskedContribution> contribution,
                                 const std::stop_token& stop);
 
 }  // namespace fedtune

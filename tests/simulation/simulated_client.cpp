@@ -121,22 +121,24 @@ class SimulatedClient::Process final : public CoordinatorLink,
     }
   }
 
-  absl::Status Submit(const Contribution& contribution, std::stop_token) override {
+  absl::Status Submit(std::shared_ptr<const Contribution> contribution, std::stop_token) override {
     EndHereAtTimes();
-    return client_.surroundings_.Submit(client_.institution_, HeaderToProto(contribution),
-                                        ValueBytes(contribution.delta), Alive());
+    return client_.surroundings_.Submit(client_.institution_, HeaderToProto(*contribution),
+                                        ValueBytes(contribution->delta), Alive());
   }
 
-  absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token) override {
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution> contribution,
+                            std::stop_token) override {
     EndHereAtTimes();
     // When another attempt has been trained for meanwhile, this one is over.
-    if (const auto kept = workshop_->Kept(contribution.id)) {
-      client_.surroundings_.Masks(client_.institution_, contribution.id.round,
-                                  contribution.id.attempt, WithoutMasks(*kept));
+    if (const auto kept = workshop_->Kept(contribution->id)) {
+      client_.surroundings_.Masks(client_.institution_, contribution->id.round,
+                                  contribution->id.attempt, WithoutMasks(*kept));
     }
     return client_.surroundings_.Submit(
-        client_.institution_, HeaderToProto(contribution),
-        {reinterpret_cast<const char*>(contribution.elements.data()), contribution.elements.size()},
+        client_.institution_, HeaderToProto(*contribution),
+        {reinterpret_cast<const char*>(contribution->elements.data()),
+         contribution->elements.size()},
         Alive());
   }
 

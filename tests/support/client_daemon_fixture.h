@@ -105,15 +105,16 @@ class JournalLink final : public CoordinatorLink {
                                                   const TransferObserver&) override {
     return absl::NotFoundError("none");
   }
-  absl::Status Submit(const Contribution& contribution, std::stop_token stop) override {
-    journal_.Write(fmt::format("submitted round {}", contribution.id.round));
-    if (contribution.id.round == 4) {
+  absl::Status Submit(std::shared_ptr<const Contribution> contribution,
+                      std::stop_token stop) override {
+    journal_.Write(fmt::format("submitted round {}", contribution->id.round));
+    if (contribution->id.round == 4) {
       AwaitStop(stop);
       return absl::CancelledError("stopped");
     }
     return absl::OkStatus();
   }
-  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution>, std::stop_token) override {
     return absl::UnimplementedError("the workshop's affair");
   }
   absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
@@ -164,7 +165,10 @@ class JournalWorkshop final : public Workshop {
     return absl::OkStatus();
   }
   Outcome Submit(const AttemptId& id, CoordinatorLink& link, std::stop_token stop) override {
-    if (!secure) return link.Submit({.id = id}, std::move(stop));
+    if (!secure) {
+      return link.Submit(std::make_shared<const Contribution>(Contribution{.id = id}),
+                         std::move(stop));
+    }
     journal_.Write(fmt::format("began to aggregate round {}", id.round));
     return std::nullopt;
   }

@@ -69,6 +69,11 @@ class KeptLines final : public SessionListener {
   std::deque<std::string> lines_;
 };
 
+template <typename T>
+std::shared_ptr<const T> Shared(T contribution) {
+  return std::make_shared<const T>(std::move(contribution));
+}
+
 class CoordinatorClientTest : public ::testing::Test {
  protected:
   ChannelOptions OptionsFor(const std::string& address) const {

@@ -106,8 +106,10 @@ class LogLink final : public CoordinatorLink {
     ++fetches;
     return std::vector<float>(static_cast<size_t>(wanted.value_count));
   }
-  absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
-  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+  absl::Status Submit(std::shared_ptr<const Contribution>, std::stop_token) override {
+    return absl::OkStatus();
+  }
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution>, std::stop_token) override {
     return absl::OkStatus();
   }
   absl::StatusOr<LogProof> ProveLog(const LogQuestion& question, std::stop_token stop) override {

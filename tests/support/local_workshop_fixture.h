@@ -75,8 +75,10 @@ class ZeroLink final : public CoordinatorLink {
                                                   const TransferObserver&) override {
     return std::vector<float>(static_cast<size_t>(wanted.value_count));
   }
-  absl::Status Submit(const Contribution&, std::stop_token) override { return absl::OkStatus(); }
-  absl::Status SubmitMasked(const MaskedContribution&, std::stop_token) override {
+  absl::Status Submit(std::shared_ptr<const Contribution>, std::stop_token) override {
+    return absl::OkStatus();
+  }
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution>, std::stop_token) override {
     return absl::OkStatus();
   }
   absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {

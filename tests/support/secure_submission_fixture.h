@@ -36,12 +36,13 @@ class FakeLink final : public CoordinatorLink {
                                                   const TransferObserver&) override {
     return absl::NotFoundError("none");
   }
-  absl::Status Submit(const Contribution&, std::stop_token) override {
+  absl::Status Submit(std::shared_ptr<const Contribution>, std::stop_token) override {
     return absl::InternalError("a delta in the clear");
   }
-  absl::Status SubmitMasked(const MaskedContribution& contribution, std::stop_token) override {
+  absl::Status SubmitMasked(std::shared_ptr<const MaskedContribution> contribution,
+                            std::stop_token) override {
     ++uploads;
-    if (verdict.ok()) input = contribution;
+    if (verdict.ok()) input = *contribution;
     return verdict;
   }
   absl::StatusOr<LogProof> ProveLog(const LogQuestion&, std::stop_token) override {
