@@ -228,7 +228,8 @@ run_federation() {
   fedtune plan check "$dir/administrator/plan.toml" >&2
   step "the run"
   local begin=$SECONDS
-  fedtune run start "$dir/administrator/plan.toml" --watch >&2
+  in_background fedtune run start "$dir/administrator/plan.toml" --watch >&2
+  wait "${pids[-1]}"  # Unlike a command in front, it ends as soon as this script is told to.
   federated_seconds=$((SECONDS - begin))
   run=$(fedtune run list --json | head -n 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["run_id"])')
   fedtune run show "$run" --json >"$dir/run.json"
@@ -297,7 +298,7 @@ Everything is in $dir. Try next:
   fedtune run list
   fedtune run show $run
   "$bin/fedtune-client" evaluate --base "$base" --adapter "$dir/model-peft" --data "$data/heldout.jsonl"
-  less "$source_root/docs/TUTORIAL.md"    # a federation of three, by hand
+A federation of three, by hand: $source_root/docs/TUTORIAL.md
 EOF
 }
 
@@ -311,6 +312,7 @@ main() {
   set_up_federation
   start_federation
   run_federation
+  step "evaluating it"
   mkdir -p "$dir/results"
   evaluate federated "$dir/model-peft"
   [ $only_federation = yes ] || compare
