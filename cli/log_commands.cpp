@@ -126,7 +126,8 @@ void AddVerify(CommandLine& line, CLI::App& group, Session& session,
       group,
       {"verify",
        "Says without a coordinator whether a pulled log is whole, signed and free of "
-       "contradictions, and the same that institutions have seen; exit code 3: it is not.",
+       "contradictions, and the same that institutions have seen; exit code 3: it is not; 1: a "
+       "record is of a run that had ended before the log began.",
        {"fedtune log verify north.log --authority ca.crt",
         "fedtune log verify north.log --authority ca.crt --checkpoint st-anna.json --checkpoint "
         "uke.json",

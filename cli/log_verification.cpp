@@ -117,6 +117,7 @@ class LogVerifier {
   std::vector<std::string> of_others_;  // Why what institutions have seen is not of this log.
   std::vector<Record> records_;
   Findings findings_;
+  Findings older_;  // Runs of which the log says nothing.
 };
 
 absl::Status LogVerifier::Prepare(const LogFiles& files, std::string_view authority_pem,
@@ -157,7 +158,7 @@ void LogVerifier::FollowEvent(const LogEntry& entry, const LogFileReader& log) {
     findings_.Add(fmt::format("{}: {}: {}", log.place(), Describe(entry.event), *wrong));
   }
   FollowTime(entry.at);
-  for (Record& record : records_) record.in_log.Follow(entry.event);
+  for (Record& record : records_) record.in_log.Follow(entry);
   const auto* begun = std::get_if<LogBegun>(&entry.event);
   if (begun != nullptr && result_.log_id.empty()) result_.log_id = begun->id;
 }
@@ -223,6 +224,12 @@ void LogVerifier::CheckRecords() {
     for (const std::string& wrong : record.in_log.Contradictions()) {
       findings_.Add(fmt::format("{}: {}", record.file.string(), wrong));
     }
+    if (record.in_log.IsOlderThanLog()) {
+      older_.Add(
+          fmt::format("{}: {} had ended before the log began: it says nothing of this run, for or "
+                      "against the record",
+                      record.file.string(), record.in_log.run().run_id));
+    }
     result_.records.push_back({.file = record.file,
                                .run_id = record.in_log.run().run_id,
                                .rounds = record.in_log.compared(),
@@ -235,6 +242,10 @@ absl::StatusOr<LogVerification> LogVerifier::Finish() && {
   CheckKept();
   CheckRecords();
   if (!findings_.empty()) return Refused(findings_.ToString());
+  if (!older_.empty()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}\nall else is as it should be", older_.ToString()));
+  }
   result_.runs = order_.runs();
   result_.rounds = order_.rounds_released();
   result_.burnt = order_.rounds_burnt();

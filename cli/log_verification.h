@@ -59,7 +59,8 @@ struct LogVerification {
 // share of the log that has been read.
 //
 // An error with the exit code 3: anything is not so; the message says all that is not, a line
-// each. Exit code 2: a file is not there, or none of its kind.
+// each. Exit code 2: a file is not there, or none of its kind. FAILED_PRECONDITION: all is so,
+// but a record is of a run that had ended before the log began, so that nothing was compared.
 absl::StatusOr<LogVerification> VerifyLog(
     const LogFiles& files, std::string_view authority_pem,
     const std::function<void(double fraction)>& progress = [](double) {});

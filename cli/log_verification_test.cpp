@@ -280,6 +280,37 @@ TEST_F(LogVerificationTest, ARecordMayNotHaveMoreThanTheLogButForRoundsOfBefore)
   EXPECT_THAT(LogVerificationText(*verification, "north.log"), HasSubstr("1 of 3 rounds of"));
 }
 
+TEST_F(LogVerificationTest, ARunThatEndedBeforeTheLogBeganIsNeitherConfirmedNorRefused) {
+  v1::GetRunResponse answer = Answer();
+  answer.mutable_run()->set_run_id("run-0000");
+  answer.mutable_run()->set_ended_unix_ms(1'799'999'999'999);
+  Record(answer);
+  const auto verification = Verify(log_.FileText());
+  EXPECT_EQ(ExitCodeFor(verification.status()), 1);
+  EXPECT_EQ(verification.status().message(),
+            files_.records[0].string() +
+                ": run-0000 had ended before the log began: it says nothing of this run, for or "
+                "against the record\nall else is as it should be");
+  log_.Add(RunResumed{kRun});
+  EXPECT_THAT(Refusal(log_), Not(HasSubstr("as it should be")));
+}
+
+TEST_F(LogVerificationTest, ARunThatEndedLaterThanTheLogBeganIsMissedInIt) {
+  v1::GetRunResponse answer = Answer();
+  answer.mutable_run()->set_run_id("run-0000");
+  answer.mutable_run()->set_ended_unix_ms(1'800'000'000'000);
+  Record(answer);
+  EXPECT_THAT(Refusal(log_), HasSubstr("the log knows nothing of run-0000"));
+}
+
+TEST_F(LogVerificationTest, ARecordCannotPassForOlderThanALogThatHasItsRun) {
+  v1::GetRunResponse answer = Answer();
+  answer.mutable_rounds(1)->set_contributions(3);
+  answer.mutable_run()->set_ended_unix_ms(1);
+  Record(answer);
+  EXPECT_THAT(Refusal(log_), HasSubstr("has contributions 3 in the record"));
+}
+
 TEST_F(LogVerificationTest, FilesThatAreNotThereOrNoneOfTheirKindAreNamed) {
   EXPECT_EQ(ExitCodeFor(Verify("{}\n").status()), 2);
   files_.log = folder_.path() / "none";

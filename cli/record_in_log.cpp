@@ -42,7 +42,9 @@ class Differences {
 
 }  // namespace
 
-void RecordInLog::Follow(const LogEvent& event) {
+void RecordInLog::Follow(const LogEntry& entry) {
+  if (!begun_.has_value()) begun_ = entry.at;
+  const LogEvent& event = entry.event;
   if (const auto* started = std::get_if<RunStarted>(&event)) {
     if (started->run == run_.run_id && !started_.has_value()) started_ = *started;
   } else if (const auto* released = std::get_if<RoundReleased>(&event)) {
@@ -51,6 +53,7 @@ void RecordInLog::Follow(const LogEvent& event) {
 }
 
 std::vector<std::string> RecordInLog::Contradictions() const {
+  if (IsOlderThanLog()) return {};
   if (!started_.has_value()) {
     return {fmt::format("the log knows nothing of {}", run_.run_id)};
   }
@@ -60,6 +63,11 @@ std::vector<std::string> RecordInLog::Contradictions() const {
     found.insert(found.end(), more.begin(), more.end());
   }
   return found;
+}
+
+bool RecordInLog::IsOlderThanLog() const {
+  return !started_.has_value() && released_.empty() && run_.ended.has_value() &&
+         begun_.has_value() && *run_.ended < *begun_;
 }
 
 int64_t RecordInLog::compared() const {

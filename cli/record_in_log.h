@@ -22,11 +22,16 @@ class RecordInLog {
   // Requires: the record does not contradict itself.
   explicit RecordInLog(RecordedRun run) : run_(std::move(run)) {}
 
-  // Each event of the log, in order; those of other runs are passed by.
-  void Follow(const LogEvent& event);
+  // Each entry of the log, in order; those of other runs are passed by.
+  void Follow(const LogEntry& entry);
 
-  // A sentence each, once the log has been followed to its end.
+  // A sentence each, once the log has been followed to its end. None of a run that is older
+  // than the log.
   std::vector<std::string> Contradictions() const;
+
+  // Whether the run had ended, by its record, when the log began: the log does not know it,
+  // and says nothing for or against the record. Once the log has been followed to its end.
+  bool IsOlderThanLog() const;
 
   // Rounds that both have.
   int64_t compared() const;
@@ -38,6 +43,7 @@ class RecordInLog {
   std::vector<std::string> CompareRound(const RecordedRound& round) const;
 
   RecordedRun run_;
+  std::optional<absl::Time> begun_;  // The log.
   std::optional<RunStarted> started_;
   std::map<int64_t, RoundReleased> released_;  // By number, from 1.
 };

@@ -45,6 +45,19 @@ class RecordReader {
     return {};
   }
 
+  std::optional<absl::Time> Time(const char* key) {
+    const Json* value = Find(key);
+    if (value == nullptr || value->is_null()) return std::nullopt;
+    absl::Time time;
+    std::string why;
+    if (value->is_string() &&
+        absl::ParseTime(absl::RFC3339_full, value->get<std::string>(), &time, &why)) {
+      return time;
+    }
+    Fail(key, "is no time");
+    return std::nullopt;
+  }
+
   // Null: it is missing.
   const Json* Find(const char* key) {
     const auto found = object_.find(key);
@@ -98,6 +111,7 @@ absl::StatusOr<RecordedRun> ParseRun(const Json& json) {
                   .adapter = read.Sha256("adapter"),
                   .layout_digest = read.Sha256("layout_digest"),
                   .rounds = {}};
+  if (json.contains("ended")) run.ended = read.Time("ended");
   const Json* rounds = read.Find("rounds");
   RETURN_IF_ERROR(read.status());
   if (!rounds->is_array()) return absl::InvalidArgumentError("\"rounds\" is no list");

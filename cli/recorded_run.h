@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "privacy/crypto/sha256.h"
 
 namespace fedtune {
@@ -31,7 +32,8 @@ struct RecordedRun {
   Digest adapter;        // The newest.
   Digest layout_digest;  // Of the layout that all its adapters have.
   std::vector<RecordedRound> rounds;
-  std::optional<Digest> plan = std::nullopt;  // Of its text.
+  std::optional<Digest> plan = std::nullopt;       // Of its text.
+  std::optional<absl::Time> ended = std::nullopt;  // Absent: it had not, or is not told.
 };
 
 // Texts in it are made printable. INVALID_ARGUMENT: `text` is no such record; the message begins

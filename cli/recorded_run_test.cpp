@@ -51,6 +51,20 @@ TEST(ParseRecordedRunTest, ReadsWhatRunShowPrints) {
   EXPECT_THAT(Contradictions(*run), IsEmpty());
   EXPECT_EQ(MakerOf(*run, 3), 3);
   EXPECT_EQ(MakerOf(*run, 2), 1);
+  EXPECT_EQ(run->ended, std::nullopt);
+}
+
+TEST(ParseRecordedRunTest, KnowsWhenTheRunEnded) {
+  v1::GetRunResponse answer = Answer();
+  answer.mutable_run()->set_ended_unix_ms(1'800'000'000'123);
+  EXPECT_EQ(ParseRecordedRun(Record(answer), "run.json")->ended,
+            absl::FromUnixMillis(1'800'000'000'123));
+  nlohmann::json record = nlohmann::json::parse(Record());
+  record["ended"] = "yesterday";
+  EXPECT_THAT(std::string(ParseRecordedRun(record.dump(), "run.json").status().message()),
+              HasSubstr("\"ended\" is no time"));
+  record.erase("ended");
+  EXPECT_THAT(ParseRecordedRun(record.dump(), "run.json"), IsOk());
 }
 
 TEST(ParseRecordedRunTest, WhoWroteItCannotWriteMoreLinesOnATerminal) {

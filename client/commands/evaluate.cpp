@@ -64,12 +64,12 @@ absl::Status EvaluateFile(const EvaluateOptions& options, const TrainerFactory& 
       .layout = &adapter.layout, .adapter = adapter.values, .records = records, .choices = {}};
   if (options.choices == "from-data") request.choices = AnswerChoices({records});
   ProgressLine progress("evaluating", clock);
-  ASSIGN_OR_RETURN(const Evaluation evaluation,
-                   trainer->Evaluate(request, [&](int64_t done, int64_t count) {
-                     ShowEvaluated(progress, done, count);
-                     return !signals.token().stop_requested();
-                   }));
-  Print(evaluation, request.choices.size(), options.json);
+  const auto evaluation = trainer->Evaluate(request, [&](int64_t done, int64_t count) {
+    ShowEvaluated(progress, done, count);
+    return !signals.token().stop_requested();
+  });
+  RETURN_IF_ERROR(NamingOverflow(evaluation.status(), options.adapter, options.model.base));
+  Print(*evaluation, request.choices.size(), options.json);
   return absl::OkStatus();
 }
 

@@ -192,7 +192,8 @@ absl::Status GenerateText(const GenerateOptions& options, const GeneratorFactory
   RETURN_IF_ERROR(CheckSampling(options.sampling));
   ASSIGN_OR_RETURN(Writer writer, OpenWriter(options, generators));
   const Writing writing(options, writer, clock);
-  return options.prompt ? writing.GoOn() : writing.AnswerAll();
+  const absl::Status done = options.prompt ? writing.GoOn() : writing.AnswerAll();
+  return NamingOverflow(done, options.adapter, options.model.base);
 }
 
 void AddGenerateFlags(CLI::App& command, GenerateOptions& options) {

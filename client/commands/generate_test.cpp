@@ -5,7 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/files.h"
+#include "base/status.h"
+#include "client/training/overflow.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/tokenizer/tokenizer.h"
@@ -19,6 +22,7 @@ namespace {
 using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
+using ::testing::StartsWith;
 
 // Answers everything with the same tokens, and keeps what it was asked.
 class Parrot final : public Generator {
@@ -44,6 +48,13 @@ class Parrot final : public Generator {
  private:
   Asked& asked_;
   const std::vector<int32_t> answer_;
+};
+
+class Overflowing final : public Generator {
+ public:
+  absl::StatusOr<GeneratedText> Generate(const GenerationRequest&, const TokenObserver&) override {
+    return Overflowed(/*with_adapter=*/false);
+  }
 };
 
 class GenerateTest : public ::testing::Test {
@@ -112,6 +123,20 @@ TEST_F(GenerateTest, WritesNoFurtherThanTheContextGoes) {
   Output("b");
   EXPECT_EQ(asked_.prompts[0].size(), 509U);
   EXPECT_EQ(asked_.max_tokens, 512 - 509);
+}
+
+TEST_F(GenerateTest, NamesTheBaseModelWhoseValuesOverflow) {
+  options_.prompt = "a";
+  const GeneratorFactory overflowing = {
+      .choose_device = [](std::string_view) { return ComputeDevice::Cpu(); },
+      .open = [](const TorchTrainerOptions&, const AdapterLayout&,
+                 std::span<const float>) -> absl::StatusOr<std::unique_ptr<Generator>> {
+        return std::make_unique<Overflowing>();
+      }};
+  const absl::Status status = GenerateText(options_, overflowing, clock_);
+  EXPECT_EQ(ExitCodeFor(status), 1);
+  EXPECT_THAT(Message(status), StartsWith("examples/base_model/icd-moe: the base model computes "
+                                          "values that are not finite numbers, though"));
 }
 
 TEST_F(GenerateTest, RefusesAPromptThatFillsTheContext) {

@@ -2,6 +2,7 @@
 
 #include "client/commands/model_flags.h"
 
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/waiting_note.h"
 #include "client/commands/device.h"
@@ -49,6 +50,12 @@ absl::StatusOr<PeftAdapter> ReadAdapter(const std::optional<std::filesystem::pat
   if (!folder) return PeftAdapter();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(base));
   return ReadPeftAdapter(*folder, checkpoint);
+}
+
+absl::Status NamingOverflow(const absl::Status& done,
+                            const std::optional<std::filesystem::path>& adapter,
+                            const std::filesystem::path& base) {
+  return absl::IsOutOfRange(done) ? Annotate(done, adapter.value_or(base).string()) : done;
 }
 
 }  // namespace fedtune

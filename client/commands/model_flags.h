@@ -53,4 +53,10 @@ absl::StatusOr<std::unique_ptr<Trainer>> OpenTrainer(const ModelFlags& flags,
 absl::StatusOr<PeftAdapter> ReadAdapter(const std::optional<std::filesystem::path>& folder,
                                         const std::filesystem::path& base);
 
+// What work with a base model came to: where values overflowed, with the folder of the adapter
+// before it, or, where there is none, that of the base model.
+absl::Status NamingOverflow(const absl::Status& done,
+                            const std::optional<std::filesystem::path>& adapter,
+                            const std::filesystem::path& base);
+
 }  // namespace fedtune

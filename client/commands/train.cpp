@@ -6,11 +6,13 @@
 #include <memory>
 #include <span>
 #include <stop_token>
+#include <string_view>
 #include <utility>
 
 #include "aggregation/adapter_init.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/commands/device.h"
@@ -67,7 +69,7 @@ class LocalTraining {
   }
 
   // Absent without records to evaluate on.
-  absl::StatusOr<std::optional<Evaluation>> Evaluate(Trainer& trainer,
+  absl::StatusOr<std::optional<Evaluation>> Evaluate(Trainer& trainer, std::string_view when,
                                                      std::span<const float> adapter) const {
     if (records_.validation.empty()) return std::nullopt;
     ProgressLine progress("evaluating", clock_);
@@ -75,10 +77,12 @@ class LocalTraining {
                                     .adapter = adapter,
                                     .records = records_.validation,
                                     .choices = records_.choices};
-    return trainer.Evaluate(request, [&](int64_t done, int64_t count) {
+    const auto evaluation = trainer.Evaluate(request, [&](int64_t done, int64_t count) {
       ShowEvaluated(progress, done, count);
       return !signals_.token().stop_requested();
     });
+    RETURN_IF_ERROR(Annotate(evaluation.status(), fmt::format("the evaluation {}", when)));
+    return *evaluation;
   }
 
   absl::StatusOr<TrainingOutcome> Train(Trainer& trainer, std::span<const float> adapter) const {
@@ -214,9 +218,10 @@ absl::Status TrainOnFile(const TrainOptions& options, const TrainerFactory& trai
   result.parameter_count = training.layout().parameter_count();
   result.share_of_base = static_cast<double>(result.parameter_count) /
                          static_cast<double>(std::max<int64_t>(1, model.parameter_count));
-  ASSIGN_OR_RETURN(result.before, training.Evaluate(*trainer, start));
+  ASSIGN_OR_RETURN(result.before, training.Evaluate(*trainer, "before training", start));
   ASSIGN_OR_RETURN(result.outcome, training.Train(*trainer, start));
-  ASSIGN_OR_RETURN(result.after, training.Evaluate(*trainer, result.outcome.adapter));
+  ASSIGN_OR_RETURN(result.after,
+                   training.Evaluate(*trainer, "after training", result.outcome.adapter));
   RETURN_IF_ERROR(WritePeftAdapter(
       options.out, training.layout(), result.outcome.adapter, model.name,
       {.experts = options.fused_experts ? PeftExperts::kFused : PeftExperts::kSingle,

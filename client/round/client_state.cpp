@@ -16,9 +16,8 @@
 namespace fedtune {
 namespace {
 
-// How often one run's progress is told, and a contribution offered again.
+// How often one run's progress is told.
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
-constexpr absl::Duration kRetryInterval = absl::Seconds(5);
 
 // How long a submission may go on when its round is over: what is whole at the
 // coordinator is answered within that time.
@@ -152,6 +151,7 @@ void ClientState::Leave(RunState& run) {
   }
   run.stage = run.assignment ? Stage::kOver : Stage::kIdle;
   run.told_why_it_waits = false;
+  run.put_off_until.reset();
 }
 
 void ClientState::Handle(const RoundOver& over) {
@@ -249,6 +249,7 @@ void ClientState::Handle(const Trained& report) {
     return RefuseLog(Message(report.status));
   }
   if (!is_wanted) return;
+  if (absl::IsUnavailable(report.status)) return PutOff(*run, Message(report.status));
   if (!report.status.ok()) return Fail(*run, report.status);
   HandIn(*run);
 }
@@ -267,8 +268,7 @@ void ClientState::Handle(const Submitted& report) {
   if (report.status.ok()) {
     run->stage = Stage::kDone;
   } else if (absl::IsUnavailable(report.status)) {
-    run->stage = Stage::kUnsent;
-    run->retry_at = now_.monotonic + kRetryInterval;
+    RetryLater(*run);
   } else if (absl::IsFailedPrecondition(report.status)) {
     run->stage = Stage::kOver;
   } else {
@@ -348,13 +348,6 @@ void ClientState::TellWaiting(RunState& run, std::string note) {
       .id = run.assignment->id, .phase = WorkPhase::kWaiting, .note = std::move(note)});
 }
 
-void ClientState::RetrySubmissions() {
-  for (auto& [name, run] : runs_) {
-    if (run.stage != Stage::kUnsent || now_.monotonic < run.retry_at) continue;
-    HandIn(run);
-  }
-}
-
 void ClientState::StopUnwanted() {
   std::erase_if(unwanted_, [this](const auto& submission) {
     const auto& [id, stopped_at] = submission;
@@ -375,6 +368,7 @@ void ClientState::SetAlarm() {
   for (const auto& [name, run] : runs_) {
     if (run.stage == Stage::kUnsent) at_latest(run.retry_at);
     if (run.look_again_at) at_latest(*run.look_again_at);
+    if (run.put_off_until > now_.monotonic) at_latest(*run.put_off_until);
   }
   for (const auto& [id, stopped_at] : unwanted_) at_latest(stopped_at);
   if (look_at_log_at_ && !looks_at_log_) at_latest(*look_at_log_at_);
@@ -386,7 +380,9 @@ void ClientState::SetAlarm() {
   }
 }
 
-bool ClientState::CanStart(const RunState& run) { return run.answer && run.answer->accepted; }
+bool ClientState::CanStart(const RunState& run) const {
+  return run.answer && run.answer->accepted && run.put_off_until <= now_.monotonic;
+}
 
 ClientState::RunState* ClientState::Find(const AttemptId& id) {
   const auto found = runs_.find(id.run);

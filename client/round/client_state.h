@@ -37,7 +37,7 @@ struct Progressed {
 };
 
 // Train is over: with a contribution that is ready, or not. CANCELLED after
-// StopTraining.
+// StopTraining. UNAVAILABLE: it could not begin, and may be tried again.
 struct Trained {
   AttemptId id;
   absl::Status status;
@@ -191,6 +191,7 @@ class ClientState {
     int64_t agreed_rounds = 0;                     // As AttemptFailed has it; when kFailed.
     Bytes unheard;                                 // Of an aggregation, until the run is studied.
     absl::Duration retry_at;                       // When kUnsent.
+    std::optional<absl::Duration> put_off_until;   // When kQueued: it could not begin.
     std::optional<absl::Duration> look_again_at;   // When declined for want of something.
     absl::Duration looks_again_after;              // As long as it was the last time.
     std::optional<InvitationAnswer> told_decline;  // When it is looked at again; in this session.
@@ -236,6 +237,8 @@ class ClientState {
   Duties Settle();
   void FollowHours();
   void StartNext();
+  void RetryLater(RunState& run);
+  void PutOff(RunState& run, std::string_view why);
   void RetrySubmissions();
   void LookAgain();
   void StopUnwanted();
@@ -248,7 +251,7 @@ class ClientState {
   void PlanToLookAtLog();
   void LookAtLogIfDue();
 
-  static bool CanStart(const RunState& run);
+  bool CanStart(const RunState& run) const;
   RunState* Find(const AttemptId& id);
 
   const Hours hours_;

@@ -77,9 +77,7 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   const std::shared_ptr<const RunMaterial> material = MaterialOf(assignment.id.run);
   if (material == nullptr) return absl::CancelledError("the run has ended");
   RETURN_IF_ERROR(CheckAssignment(assignment, material->plan));
-  if (site_.log_witness != nullptr) {
-    RETURN_IF_ERROR(site_.log_witness->CheckOpened(assignment, link, control.stop_token()));
-  }
+  RETURN_IF_ERROR(CheckLog(assignment, link, control.stop_token()));
   RETURN_IF_ERROR(CheckMayTakePart({assignment, material}));
   const RoundInputs inputs = InputsOf(assignment, *material);
   if (TakeAgain(assignment.id, inputs)) return absl::OkStatus();
@@ -96,6 +94,14 @@ absl::Status LocalWorkshop::Work(const Assignment& assignment, CoordinatorLink& 
   if (keeper_) keeper_->Keep(*result);
   Put(assignment.id, *std::move(result));
   return absl::OkStatus();
+}
+
+// On a full disk nothing is done that the institution could not prove later.
+absl::Status LocalWorkshop::CheckLog(const Assignment& assignment, CoordinatorLink& link,
+                                     std::stop_token stop) {
+  if (site_.log_witness == nullptr) return absl::OkStatus();
+  absl::Status opened = site_.log_witness->CheckOpened(assignment, link, stop);
+  return absl::IsResourceExhausted(opened) ? absl::UnavailableError(opened.message()) : opened;
 }
 
 absl::StatusOr<RoundResult> LocalWorkshop::WorkOut(const Assignment& assignment,

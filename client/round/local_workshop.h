@@ -85,6 +85,7 @@ class LocalWorkshop final : public Workshop {
                                       const Surroundings& around);
   InvitationAnswer StudyHere(const Invitation& invitation);
   absl::Status CheckMayTakePart(const SecureRoundWork& work);
+  absl::Status CheckLog(const Assignment& assignment, CoordinatorLink& link, std::stop_token stop);
   absl::Status CheckDeviceBears(const AttemptId& id);
   absl::Status Failure(const RunMaterial& material, const std::string& run,
                        const absl::Status& why) const;

@@ -14,6 +14,7 @@
 #include "tests/support/coordinator_log.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/local_workshop_fixture.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -368,9 +369,10 @@ class WitnessedWorkshopTest : public LocalWorkshopTest {
     line_.answer = [this](const LogQuestion& question) { return log_of_north_.Prove(question); };
   }
 
-  LocalWorkshop Process() {
+  LocalWorkshop Process() { return ProcessWith(witness_); }
+  LocalWorkshop ProcessWith(LogWitness& witness) {
     Site site = SiteOf();
-    site.log_witness = &witness_;
+    site.log_witness = &witness;
     return LocalWorkshop(std::move(site), OpenerOf(), std::nullopt, Keeper());
   }
   InvitationAnswer StudyIn(LocalWorkshop& process) {
@@ -412,6 +414,20 @@ TEST_F(WitnessedWorkshopTest, FetchesAndTrainsNothingForARoundThatTheLogDoesNotH
   EXPECT_EQ(loads_, 0);
   EXPECT_EQ(line_.fetches, 0);
   EXPECT_EQ(trainings_, 0);
+}
+
+TEST_F(WitnessedWorkshopTest, PutsWorkOffWhileTheDiskHasNoRoomForWhatTheLogShows) {
+  const testing::SmallDisk disk(folder_.path(), "64k");
+  if (!disk.stands()) GTEST_SKIP() << "nothing may be mounted";
+  LogWitness witness(SeenLog(disk.path(), folder_.path() / "authority.pem"), clock_, log_);
+  LocalWorkshop process = ProcessWith(witness);
+  ASSERT_TRUE(StudyIn(process).accepted);
+  disk.Fill();
+  EXPECT_THAT(WorkIn(process), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(trainings_, 0);
+  disk.Empty();
+  EXPECT_THAT(WorkIn(process), IsOk());
+  EXPECT_EQ(trainings_, 1);
 }
 
 TEST_F(WitnessedWorkshopTest, TakesNothingAgainForARoundThatTheLogDoesNotHave) {

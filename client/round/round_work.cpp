@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "aggregation/adapter_bytes.h"
+#include "base/status.h"
 #include "base/status_macros.h"
 #include "client/round/training_schedule.h"
 #include "fmt/format.h"
@@ -74,7 +75,7 @@ absl::StatusOr<RoundResult> RoundWork::Perform() {
   if (!assignment_.evaluate_only) RETURN_IF_ERROR(Train(result));
   result.metrics.before = checkpoint_.before;
   if (evaluates_after()) {
-    ASSIGN_OR_RETURN(result.metrics.after, Evaluate(trained_));
+    ASSIGN_OR_RETURN(result.metrics.after, Evaluate("after training", trained_));
   }
   return result;
 }
@@ -118,13 +119,14 @@ absl::Status RoundWork::Fetch() {
 absl::Status RoundWork::EvaluateBefore() {
   if (!assignment_.evaluate && !assignment_.evaluate_only) return absl::OkStatus();
   if (checkpoint_.before) return absl::OkStatus();
-  ASSIGN_OR_RETURN(checkpoint_.before, Evaluate(tools_.fetched->values));
+  const auto when = assignment_.evaluate_only ? "of the run's adapter" : "before training";
+  ASSIGN_OR_RETURN(checkpoint_.before, Evaluate(when, tools_.fetched->values));
   if (!assignment_.evaluate_only && timer_.Due(longest_evaluation_)) Keep(checkpoint_);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<EvaluationResult>> RoundWork::Evaluate(
-    std::span<const float> adapter) {
+    std::string_view when, std::span<const float> adapter) {
   if (material_.validation.empty()) return std::nullopt;
   const EvaluationRequest request{.layout = &material_.layout,
                                   .adapter = adapter,
@@ -132,15 +134,15 @@ absl::StatusOr<std::optional<EvaluationResult>> RoundWork::Evaluate(
                                   .choices = material_.choices};
   Tell(WorkPhase::kEvaluating, 0);
   timer_.Begin();
-  ASSIGN_OR_RETURN(const Evaluation evaluation,
-                   tools_.trainer.Evaluate(request, [this](int64_t done, int64_t count) {
-                     Tell(WorkPhase::kEvaluating, Share(done, count));
-                     return tools_.control.Proceed();
-                   }));
+  const auto evaluation = tools_.trainer.Evaluate(request, [this](int64_t done, int64_t count) {
+    Tell(WorkPhase::kEvaluating, Share(done, count));
+    return tools_.control.Proceed();
+  });
+  RETURN_IF_ERROR(Annotate(evaluation.status(), fmt::format("the evaluation {}", when)));
   longest_evaluation_ = std::max(longest_evaluation_, timer_.End());
-  return EvaluationResult{.loss = evaluation.loss,
-                          .accuracy = evaluation.accuracy,
-                          .example_count = evaluation.example_count};
+  return EvaluationResult{.loss = evaluation->loss,
+                          .accuracy = evaluation->accuracy,
+                          .example_count = evaluation->example_count};
 }
 
 TrainingRequest RoundWork::RequestFor(int64_t steps) {

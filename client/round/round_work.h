@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -58,7 +59,7 @@ class RoundWork {
   RoundWork(const Assignment& assignment, const RunMaterial& material, Tools tools);
 
   // CANCELLED: the control said so. Other errors are those of the link and of
-  // the trainer.
+  // the trainer; those of an evaluation say of which.
   absl::StatusOr<RoundResult> Perform();
 
  private:
@@ -66,7 +67,8 @@ class RoundWork {
   void Keep(const RoundCheckpoint& checkpoint);
   absl::Status Fetch();
   absl::Status EvaluateBefore();
-  absl::StatusOr<std::optional<EvaluationResult>> Evaluate(std::span<const float> adapter);
+  absl::StatusOr<std::optional<EvaluationResult>> Evaluate(std::string_view when,
+                                                           std::span<const float> adapter);
   absl::Status Train(RoundResult& result);
   TrainingRequest RequestFor(int64_t steps);
   void TakeState(int64_t step, const std::function<TrainingState()>& state);

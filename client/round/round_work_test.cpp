@@ -2,6 +2,8 @@
 
 #include "client/round/round_work.h"
 
+#include "base/status.h"
+#include "client/training/overflow.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
 
@@ -12,6 +14,7 @@ using ::fedtune::testing::HasCode;
 using ::fedtune::testing::IsOk;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 AdapterLayout TwoLayers() {
   return *AdapterLayout::Create(
@@ -54,6 +57,7 @@ class AddingTrainer final : public Trainer {
   absl::StatusOr<Evaluation> Evaluate(const EvaluationRequest& request,
                                       const EvaluationObserver& observer) override {
     if (!observer(1, 1)) return absl::CancelledError("stopped");
+    if (std::ssize(evaluated) == overflows_at) return Overflowed(/*with_adapter=*/true);
     evaluated.emplace_back(request.adapter.begin(), request.adapter.end());
     return Evaluation{.loss = 0.5,
                       .accuracy = 0.25,
@@ -66,6 +70,7 @@ class AddingTrainer final : public Trainer {
   std::vector<Batch> batches;
   std::vector<double> rates;
   std::vector<std::vector<float>> evaluated;
+  int64_t overflows_at = -1;  // After so many evaluations.
   std::vector<int64_t> routed_tokens;
 };
 
@@ -222,6 +227,19 @@ TEST_F(RoundWorkTest, HasNothingToEvaluateOnWithoutAValidationSplit) {
   material_.validation.clear();
   assignment_.evaluate = true;
   EXPECT_EQ(Perform()->metrics.before, std::nullopt);
+}
+
+TEST_F(RoundWorkTest, HandsInNothingWhereAnEvaluationOverflows) {
+  assignment_.evaluate = true;
+  trainer_.overflows_at = 0;
+  EXPECT_THAT(Perform(), HasCode(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(Message(Perform().status()),
+              StartsWith("the evaluation before training: the base model computes values"));
+  EXPECT_THAT(steps_, IsEmpty());
+  trainer_.overflows_at = 1;
+  EXPECT_THAT(Message(Perform().status()), StartsWith("the evaluation after training: "));
+  assignment_.evaluate_only = true;
+  EXPECT_THAT(Message(Perform().status()), StartsWith("the evaluation of the run's adapter: "));
 }
 
 TEST_F(RoundWorkTest, FetchesAnAdapterOnce) {

@@ -40,7 +40,8 @@ class Workshop {
   // for; nor, as far as it was stored, in an earlier process. CANCELLED: `control`
   // said so. INVALID_ARGUMENT: the run's plan has no such assignment. Nothing is done, not
   // even with what is kept, unless the coordinator's log has the attempt; errors then as of
-  // LogWitness::CheckOpened().
+  // LogWitness::CheckOpened(), but UNAVAILABLE where the disk is too full to store what was seen:
+  // to be tried again.
   virtual absl::Status Work(const Assignment& assignment, CoordinatorLink& link,
                             WorkControl& control, const WorkObserver& observer) = 0;
 

@@ -3,6 +3,7 @@
 #include "client/training/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "ATen/core/grad_mode.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "client/training/overflow.h"
 #include "client/training/packing.h"
 #include "fmt/format.h"
 #include "model/transformer/adapter.h"
@@ -113,6 +115,10 @@ PackedRecords PackSome(std::span<const TokenizedRecord>& records,
   return packed;
 }
 
+bool AreFinite(std::span<const double> sums) {
+  return std::ranges::all_of(sums, [](double sum) { return std::isfinite(sum); });
+}
+
 // Adds the records of one pass to `totals`.
 absl::Status AddPass(const AnswerLosses& answers, std::span<const TokenizedRecord> records,
                      std::span<const std::vector<int32_t>> choices, Totals& totals) {
@@ -157,7 +163,9 @@ absl::StatusOr<Evaluation> EvaluateAdapter(const Model& model, const EvaluationR
     const std::span<const TokenizedRecord> before = rest;
     const PackedRecords packed = PackSome(rest, request.choices);
     const auto done = before.first(before.size() - rest.size());
-    RETURN_IF_ERROR(AddPass(ComputeLosses(model, adapter, packed), done, request.choices, totals));
+    const AnswerLosses answers = ComputeLosses(model, adapter, packed);
+    if (!AreFinite(answers.sums)) return Overflowed(!request.adapter.empty());
+    RETURN_IF_ERROR(AddPass(answers, done, request.choices, totals));
     if (observer && !observer(count - static_cast<int64_t>(rest.size()), count)) {
       return absl::CancelledError("the evaluation was cancelled");
     }

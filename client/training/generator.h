@@ -35,7 +35,8 @@ struct GeneratedText {
 //
 // INVALID_ARGUMENT: an empty prompt, an unknown token, more tokens than the model's
 // context has, sampling out of its range, or weights that are not finite. CANCELLED: an observer
-// said so. RESOURCE_EXHAUSTED: out of memory. INTERNAL: the numerics library failed.
+// said so. OUT_OF_RANGE: what the model says is not finite (Overflowed()).
+// RESOURCE_EXHAUSTED: out of memory. INTERNAL: the numerics library failed.
 class Generator {
  public:
   virtual ~Generator() = default;

@@ -9,6 +9,7 @@
 
 #include "ATen/Parallel.h"
 #include "base/status_macros.h"
+#include "client/training/overflow.h"
 #include "client/training/torch_errors.h"
 #include "client/training/torch_model.h"
 #include "fmt/format.h"
@@ -37,8 +38,8 @@ absl::Status CheckRequest(const GenerationRequest& request, const ModelConfig& c
 
 class TorchGenerator final : public Generator {
  public:
-  TorchGenerator(TorchModel model, Adapter adapter)
-      : model_(std::move(model)), adapter_(std::move(adapter)) {}
+  TorchGenerator(TorchModel model, Adapter adapter, bool adapts)
+      : model_(std::move(model)), adapter_(std::move(adapter)), adapts_(adapts) {}
 
   absl::StatusOr<GeneratedText> Generate(const GenerationRequest& request,
                                          const TokenObserver& observer) override {
@@ -79,12 +80,12 @@ class TorchGenerator final : public Generator {
       return absl::OkStatus();
     }
     RETURN_IF_ERROR(CheckFiniteWeights(model_.model));
-    return absl::InvalidArgumentError(
-        "the model computes values that are not finite; is the adapter damaged?");
+    return Overflowed(adapts_);
   }
 
   const TorchModel model_;
   const Adapter adapter_;
+  const bool adapts_;  // With an adapter of something.
   bool embedding_is_checked_ = false;
 };
 
@@ -101,7 +102,8 @@ absl::StatusOr<std::unique_ptr<Generator>> OpenTorchGenerator(const TorchTrainer
                        Adapter::Create(layout, model.model.linear_layers, model.model.device()));
       RETURN_IF_ERROR(adapter.Load(values));
     }
-    return std::make_unique<TorchGenerator>(std::move(model), std::move(adapter));
+    return std::make_unique<TorchGenerator>(std::move(model), std::move(adapter),
+                                            /*adapts=*/!values.empty());
   });
 }
 

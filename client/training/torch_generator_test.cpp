@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/checkpoint/safetensors_writer.h"
+#include "tests/support/model_reference.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -121,6 +122,20 @@ TEST(TorchGeneratorTest, RefusesAnEmbeddingThatIsNotFiniteThoughTheTextHasNoneOf
       Open(folder.path())->Generate({.prompt = others, .max_tokens = 1, .end_tokens = {}});
   EXPECT_THAT(text, HasCode(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(std::string(text.status().message()), ::testing::HasSubstr(kWeight));
+}
+
+TEST(TorchGeneratorTest, WritesNothingWithAnAdapterThatOverflowsTheModel) {
+  auto reference = testing::ReadModelReference(kGolden / "model_b");
+  ASSERT_THAT(reference, IsOk());
+  for (float& value : reference->adapter) value *= 1e30f;
+  const auto generator = OpenTorchGenerator(
+      {.model_directory = kGolden / "model_b", .device = ComputeDevice::Cpu(), .threads = 1},
+      reference->layout, reference->adapter);
+  ASSERT_THAT(generator, IsOk());
+  const auto text = (*generator)->Generate({.prompt = kPrompt, .max_tokens = 2, .end_tokens = {}});
+  EXPECT_THAT(text, HasCode(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(std::string(text.status().message()),
+              ::testing::HasSubstr("not finite numbers with this adapter"));
 }
 
 TEST(TorchGeneratorTest, RefusesWhatTheModelCannotRead) {

@@ -423,6 +423,18 @@ TEST_F(TorchTrainerTest, TheChoiceIsTheLikeliestWholeAnswer) {
   }
 }
 
+TEST_F(TorchTrainerTest, AnAdapterThatOverflowsTheModelHasNoEvaluation) {
+  for (float& value : reference_.adapter) value *= 1e30f;
+  const auto evaluation = trainer_->Evaluate(EvaluationOf(reference_.records));
+  EXPECT_THAT(evaluation, HasCode(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(std::string(evaluation.status().message()),
+              ::testing::HasSubstr("not finite numbers with this adapter"));
+  const std::vector<TokenizedRecord> records = RecordsWith({40, 41, 1});
+  EvaluationRequest request = EvaluationOf(records);
+  request.choices = {{40, 41, 1}, {55, 1}};
+  EXPECT_THAT(trainer_->Evaluate(request), HasCode(absl::StatusCode::kOutOfRange));
+}
+
 TEST_F(TorchTrainerTest, AnAnswerThatIsNoChoiceIsRefused) {
   const std::vector<TokenizedRecord> records = RecordsWith({44, 1});
   EvaluationRequest request = EvaluationOf(records);

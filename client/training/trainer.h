@@ -112,7 +112,8 @@ struct Evaluation {
 // has no target, an unknown token or more tokens than the model's context, or
 // its answer is not a choice; or a weight of the base model is not finite.
 // CANCELLED: an observer, or goes_on, said so. RESOURCE_EXHAUSTED: out of memory.
-// INTERNAL: the loss is not finite, or the numerics library failed. ABORTED: this process
+// OUT_OF_RANGE: an evaluation's losses are not finite (Overflowed()). INTERNAL: a training's
+// loss is not finite, or the numerics library failed. ABORTED: this process
 // has lost its device, and no later call succeeds; another process may still have it.
 class Trainer {
  public:

@@ -56,39 +56,56 @@ absl::Status CheckNothingAt(const fs::path& target) {
       "{} is there already and is not an empty folder; choose another", target.string()));
 }
 
-absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& requested) {
+absl::StatusOr<StagedFolder> StagedFolder::Claim(const fs::path& requested) {
   const fs::path target = WithoutTrailingSlash(requested);
   RETURN_IF_ERROR(CheckNothingAt(target));
-  fs::path staging = PartialFolder(target);
-  std::error_code error;
-  fs::remove_all(staging, error);
-  if (error) return ErrnoToStatus(error.value(), "remove", staging);
-  RETURN_IF_ERROR(MakeDirectories(staging));
-  return StagedFolder(std::move(staging), target);
+  if (target.has_parent_path()) RETURN_IF_ERROR(MakeDirectories(target.parent_path()));
+  ASSIGN_OR_RETURN(FileClaim claim,
+                   FileClaim::Take(PartialFolder(target).concat(".lock"),
+                                   fmt::format("{} is being written by another process; let it "
+                                               "end, or choose another folder",
+                                               target.string())));
+  RETURN_IF_ERROR(CheckNothingAt(target));  // Somebody may have completed it meanwhile.
+  return StagedFolder(std::move(claim), target);
 }
 
-absl::StatusOr<StagedFolder> StagedFolder::Resume(const fs::path& requested,
-                                                  std::string_view mark) {
-  const fs::path target = WithoutTrailingSlash(requested);
-  RETURN_IF_ERROR(CheckNothingAt(target));
-  fs::path staging = PartialFolder(target);
-  const absl::StatusOr<std::string> found = ReadFile(staging / kMarkFile);
+absl::StatusOr<StagedFolder> StagedFolder::Create(const fs::path& target) {
+  ASSIGN_OR_RETURN(StagedFolder folder, Claim(target));
+  RETURN_IF_ERROR(folder.Begin());
+  return folder;
+}
+
+absl::StatusOr<StagedFolder> StagedFolder::Resume(const fs::path& target, std::string_view mark) {
+  ASSIGN_OR_RETURN(StagedFolder folder, Claim(target));
+  const absl::StatusOr<std::string> found = ReadFile(folder.path() / kMarkFile);
   if (!found.ok() || *found != mark) {
-    ASSIGN_OR_RETURN(StagedFolder fresh, Create(requested));
-    RETURN_IF_ERROR(WriteFileAtomically(fresh.path() / kMarkFile, mark));
-    return fresh;
+    RETURN_IF_ERROR(folder.Begin());
+    RETURN_IF_ERROR(WriteFileAtomically(folder.path() / kMarkFile, mark));
+    return folder;
   }
-  RETURN_IF_ERROR(RemoveAllPartialFiles(staging));
-  return StagedFolder(std::move(staging), target);
+  const absl::Status tidied = RemoveAllPartialFiles(folder.path());
+  if (tidied.ok()) return folder;
+  std::move(folder).Leave();
+  return tidied;
 }
 
-StagedFolder::StagedFolder(fs::path staging, fs::path target)
-    : staging_(std::move(staging)), target_(std::move(target)) {}
+absl::Status StagedFolder::Begin() {
+  std::error_code error;
+  fs::remove_all(staging_, error);
+  if (error) return ErrnoToStatus(error.value(), "remove", staging_);
+  return MakeDirectories(staging_);
+}
+
+StagedFolder::StagedFolder(FileClaim claim, fs::path target)
+    : claim_(std::move(claim)), staging_(PartialFolder(target)), target_(std::move(target)) {}
 
 StagedFolder::StagedFolder(StagedFolder&& other) noexcept
-    : staging_(std::exchange(other.staging_, {})), target_(std::move(other.target_)) {}
+    : claim_(std::move(other.claim_)),
+      staging_(std::exchange(other.staging_, {})),
+      target_(std::move(other.target_)) {}
 
 StagedFolder& StagedFolder::operator=(StagedFolder&& other) noexcept {
+  std::swap(claim_, other.claim_);
   std::swap(staging_, other.staging_);
   std::swap(target_, other.target_);
   return *this;

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/file_claim.h"
 
 namespace fedtune {
 
@@ -18,13 +19,14 @@ absl::Status CheckNothingAt(const std::filesystem::path& target);
 std::filesystem::path PartialFolder(const std::filesystem::path& target);
 
 // A folder that is filled under the name PartialFolder() and gets its final
-// name when it is complete; otherwise it goes. Movable; not thread-safe.
+// name when it is complete; otherwise it goes. Two at a time cannot fill one: a file beside it,
+// "<target>.partial.lock", keeps others out meanwhile. Movable; not thread-safe.
 class StagedFolder {
  public:
   // Removes what an earlier attempt may have left under the temporary name.
   //
-  // ALREADY_EXISTS: as CheckNothingAt(). PERMISSION_DENIED, INTERNAL: the folder
-  // cannot be made.
+  // ALREADY_EXISTS: as CheckNothingAt(). FAILED_PRECONDITION: somebody else is filling it at
+  // this moment. PERMISSION_DENIED, INTERNAL: the folder cannot be made.
   static absl::StatusOr<StagedFolder> Create(const std::filesystem::path& target);
 
   // The same, but what an earlier attempt with the same `mark`, which must say all
@@ -48,8 +50,12 @@ class StagedFolder {
   void Leave() && { staging_.clear(); }
 
  private:
-  StagedFolder(std::filesystem::path staging, std::filesystem::path target);
+  StagedFolder(FileClaim claim, std::filesystem::path target);
 
+  static absl::StatusOr<StagedFolder> Claim(const std::filesystem::path& target);
+  absl::Status Begin();  // Anew.
+
+  FileClaim claim_;                // First: goes after the folder.
   std::filesystem::path staging_;  // Empty when moved from or committed.
   std::filesystem::path target_;
 };

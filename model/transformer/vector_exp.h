@@ -39,9 +39,16 @@ constexpr int64_t kVector = 16;
 // ln 2 in two parts, so that some power of it is taken off exactly.
 constexpr float kLn2 = 0.693359375F, kLn2Rest = -2.12194440e-4F, kInverseLn2 = 1.44269504F;
 
+// The value within its bounds. Of two of which one is no number these instructions give the
+// second: it stays none, so that whoever looks at what comes of it sees that values overflowed.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl"), gnu::always_inline]] inline __m512 Within(
+    float least, float most, __m512 x) {
+  return _mm512_max_ps(_mm512_set1_ps(least), _mm512_min_ps(_mm512_set1_ps(most), x));
+}
+
 // e^x to about one unit in the last place.
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl")]] inline __m512 Exp(__m512 x) {
-  x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(88.72F)), _mm512_set1_ps(-103.9F));
+  x = Within(-103.9F, 88.72F, x);
   const __m512 power = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(kInverseLn2)),
                                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 rest = _mm512_fnmadd_ps(power, _mm512_set1_ps(kLn2), x);
@@ -53,7 +60,7 @@ constexpr float kLn2 = 0.693359375F, kLn2Rest = -2.12194440e-4F, kInverseLn2 = 1
 // becomes twice as good by a step of Newton's.
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl"), gnu::always_inline]] inline __m512 Sigmoid(
     __m512 x) {
-  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87)), _mm512_set1_ps(103.9F));
+  x = Within(-87, 103.9F, x);
   const __m512 whole = _mm512_set1_ps(12582912);  // 1.5 * 2^23: sums with it have no fraction.
   const __m512 power =
       _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(-kInverseLn2), whole), whole);

@@ -122,6 +122,40 @@ TEST(SwiGluTest, IsExactToSomeUnitsInTheLastPlace) {
   EXPECT_LT(std::abs(hidden[0]), 1e-6F);
 }
 
+// Where values have overflowed nothing comes of them that looks as if they had not.
+class OverflowTest : public ::testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override {
+    if (!HasMatrixKernels()) GTEST_SKIP() << "this CPU has no kernels";
+  }
+
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  static constexpr float kNoNumber = std::numeric_limits<float>::quiet_NaN();
+};
+
+TEST_P(OverflowTest, NoShareOfScoresThatOverflowedIsANumber) {
+  for (const float overflowed : {kInfinity, kNoNumber}) {
+    for (size_t at = 0; at < static_cast<size_t>(GetParam()); ++at) {
+      std::vector<float> scores = Waves(GetParam(), 1);
+      scores[at] = overflowed;
+      SoftmaxRow(scores.data(), GetParam(), GetParam(), 0.5F);
+      EXPECT_THAT(scores, ::testing::Each(::testing::IsNan())) << overflowed << " at " << at;
+    }
+  }
+}
+
+TEST_P(OverflowTest, TheLossOfLogitsThatOverflowedIsNoNumber) {
+  for (const float overflowed : {kInfinity, kNoNumber}) {
+    for (size_t at = 0; at < static_cast<size_t>(GetParam()); ++at) {
+      std::vector<float> logits = Waves(GetParam(), 1);
+      logits[at] = overflowed;
+      EXPECT_TRUE(std::isnan(LossRow(logits.data(), GetParam(), 0))) << overflowed << " at " << at;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, OverflowTest, ::testing::ValuesIn(kSizes));
+
 INSTANTIATE_TEST_SUITE_P(Sizes, Bf16SwiGluTest, ::testing::ValuesIn(kSizes));
 
 }  // namespace
