@@ -27,14 +27,13 @@
 #include "privacy/identity/key_directory.h"
 #include "privacy/identity/revocations.h"
 #include "rpc/channel.h"
-#include "rpc/stall_watch.h"
 
 namespace fedtune {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
 
-// So often nothing may come of a download before it is given up, each for kLongestSilence.
+// So often nothing may come of a download before it is given up.
 constexpr int kMostSilences = 3;
 
 // For the RPC library's threads, in bytes.
@@ -247,7 +246,8 @@ void CoordinatorConnection::WaitToAskAgain(absl::Duration time, const std::stop_
 }
 
 absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
-    const Digest& digest, uint64_t size, const std::function<void(double)>& progress) const {
+    const Digest& digest, uint64_t size, const std::function<void(double)>& progress,
+    absl::Duration longest_silence) const {
   std::string blob;
   blob.reserve(size);
   const SystemClock clock;
@@ -255,7 +255,7 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
   int silences = 0;  // One after the other.
   while (true) {
     const size_t before = blob.size();
-    const absl::Status read = ReadOn(digest, size, progress, blob);
+    const absl::Status read = ReadOn({digest, size, progress, longest_silence}, blob);
     if (blob.size() == size && Sha256Of(blob) == digest) return blob;
     const bool fell_silent = absl::IsDeadlineExceeded(read);
     if (blob.size() > before) patience.Renew();
@@ -271,23 +271,22 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
   }
 }
 
-// From where `blob` ends, until it has `size` bytes or the stream ends. DEADLINE_EXCEEDED,
-// among else: nothing has come for kLongestSilence.
-absl::Status CoordinatorConnection::ReadOn(const Digest& digest, uint64_t size,
-                                           const std::function<void(double)>& progress,
-                                           std::string& blob) const {
+// From where `blob` ends, until it is whole or the stream ends. DEADLINE_EXCEEDED, among else:
+// nothing has come for the longest silence.
+absl::Status CoordinatorConnection::ReadOn(const Download& download, std::string& blob) const {
+  const uint64_t size = download.size;
   grpc::ClientContext context;
   v1::FetchBlobRequest request;
-  request.set_sha256(digest.ToBinary());
+  request.set_sha256(download.digest.ToBinary());
   request.set_offset(blob.size());
   const auto reader = stub_->FetchBlob(&context, request);
-  StallWatch watch(context, kLongestSilence);
+  StallWatch watch(context, download.longest_silence);
   v1::BlobChunk chunk;
   bool more = reader->Read(&chunk);
   while (more && chunk.offset() == blob.size() && blob.size() < size) {
     watch.Progress();
     blob += chunk.data();
-    progress(static_cast<double>(blob.size()) / static_cast<double>(size));
+    download.progress(static_cast<double>(blob.size()) / static_cast<double>(size));
     more = reader->Read(&chunk);
   }
   if (more) context.TryCancel();  // It is not what was asked for.
@@ -297,7 +296,7 @@ absl::Status CoordinatorConnection::ReadOn(const Digest& digest, uint64_t size,
   return absl::DeadlineExceededError(
       fmt::format("nothing has come from {} for {}, though the connection stands; run the command "
                   "again later",
-                  address_, absl::FormatDuration(kLongestSilence)));
+                  address_, absl::FormatDuration(download.longest_silence)));
 }
 
 }  // namespace fedtune

@@ -17,6 +17,7 @@
 #include "cli/expiry_note.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/fedtune/v1/administration.grpc.pb.h"
+#include "rpc/stall_watch.h"
 
 namespace fedtune {
 
@@ -60,9 +61,10 @@ class CoordinatorConnection {
 
   // Goes on where it was when the line breaks off, for as long as that gets on. Requires that
   // memory has room for `size` bytes. DATA_LOSS: what came is not what was asked for.
-  // DEADLINE_EXCEEDED: again and again nothing came, over a connection that stands.
+  // DEADLINE_EXCEEDED: again and again nothing came for that long, over a connection that stands.
   absl::StatusOr<std::string> FetchBlob(const Digest& digest, uint64_t size,
-                                        const std::function<void(double fraction)>& progress) const;
+                                        const std::function<void(double fraction)>& progress,
+                                        absl::Duration longest_silence = kLongestSilence) const;
 
  private:
   using Stub = v1::Administration::Stub;
@@ -76,9 +78,15 @@ class CoordinatorConnection {
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Rpc<Request, Response> rpc, const Request& request) const;
 
-  absl::Status ReadOn(const Digest& digest, uint64_t size,
-                      const std::function<void(double fraction)>& progress,
-                      std::string& blob) const;
+  // Of a download.
+  struct Download {
+    const Digest& digest;
+    uint64_t size = 0;
+    const std::function<void(double fraction)>& progress;
+    absl::Duration longest_silence;
+  };
+
+  absl::Status ReadOn(const Download& download, std::string& blob) const;
   absl::Status Explain(const grpc::Status& status) const;
   // The same of how a stream ended that `stop` may have ended.
   absl::Status ExplainEnd(const grpc::Status& end, const std::stop_token& stop) const;

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
-
-#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -12,10 +8,8 @@
 #include "cli/coordinator_connection.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "rpc/channel.h"
+#include "tests/support/served_administrator.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
-#include "tests/support/test_federation.h"
 
 namespace fedtune {
 namespace {
@@ -47,33 +41,9 @@ class TellingCoordinator final : public v1::Administration::Service {
 
 class ReadLogTest : public ::testing::Test {
  protected:
-  ReadLogTest() {
-    SetUpRpcLibrary();
-    const testing::MemberKeys hub = federation_.Issue(Role::kCoordinator, "hub");
-    grpc::SslServerCredentialsOptions options(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    options.pem_root_certs = federation_.authority_pem();
-    options.pem_key_cert_pairs.push_back({hub.key, hub.certificate});
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::SslServerCredentials(options), &port_);
-    builder.RegisterService(&coordinator_);
-    server_ = builder.BuildAndStart();
-  }
-
-  absl::StatusOr<CoordinatorConnection> Connect() {
-    const CredentialFiles files =
-        federation_.WriteCredentials(folder_.path(), Role::kAdministrator, "ada");
-    return CoordinatorConnection::Open({.coordinator = "127.0.0.1:" + std::to_string(port_),
-                                        .certificate = files.certificate,
-                                        .key = files.key,
-                                        .authority = files.authority,
-                                        .revocation_list = {},
-                                        .models = {}});
-  }
-
   // Takes so many entries.
   absl::Status Read(uint64_t from, size_t most) {
-    const auto connection = Connect();
+    const auto connection = ada_.Connect();
     RETURN_IF_ERROR(connection.status());
     return connection->ReadLog(from, stop_.get_token(),
                                [&](const v1::LogPart& part) -> absl::StatusOr<bool> {
@@ -86,11 +56,8 @@ class ReadLogTest : public ::testing::Test {
                                });
   }
 
-  const testing::TestFederation federation_;
-  const testing::TemporaryDirectory folder_;
   TellingCoordinator coordinator_;
-  int port_ = 0;
-  std::unique_ptr<grpc::Server> server_;
+  const testing::ServedAdministrator ada_{coordinator_};
   std::stop_source stop_;
   bool stops_ = false;
   int checkpoints_ = 0;
@@ -118,7 +85,7 @@ TEST_F(ReadLogTest, ACoordinatorThatShutsDownIsToBeAskedAgain) {
 }
 
 TEST_F(ReadLogTest, SaysWhatWasWrongWithAPart) {
-  const auto connection = Connect();
+  const auto connection = ada_.Connect();
   ASSERT_THAT(connection, IsOk());
   EXPECT_THAT(connection->ReadLog(0, {},
                                   [](const v1::LogPart&) -> absl::StatusOr<bool> {
