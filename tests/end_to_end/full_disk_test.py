@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A coordinator whose state directory is a real file system, and full.
+"""A coordinator, and a client, whose state directory is a real file system, and full.
 
     full_disk_test.py PROGRAMS_DIR
 """
@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, SITES, Failed, Federation, patient
+from federation import BASE_MODEL, EAGER, SITES, Failed, Federation, patient, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
@@ -44,14 +44,15 @@ method = "fedit"
 '''
 
 
-class FullDiskTest(unittest.TestCase):
-    """The coordinator has a file system of its own, of 64 MiB."""
+class SmallDisk(unittest.TestCase):
+    """One of the federation has a file system of its own, of 64 MiB."""
 
-    def setUp(self):
+    def make_federation(self, whose):
+        """Mounts it, and starts nobody yet."""
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="fedtune-"))
         self.federation = Federation(PROGRAMS, folder)
         self.federation.make_authority()
-        self.state = self.federation.folder / "coordinator"
+        self.state = self.federation.folder / whose
         self.state.mkdir()
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", self.state],
                                  capture_output=True, text=True, check=False)
@@ -59,19 +60,26 @@ class FullDiskTest(unittest.TestCase):
             self.skipTest(f"this user may not mount a file system: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", self.state], check=True)
         self.enterContext(self.federation)  # Its processes end before the file system goes.
-        self.federation.issue("coordinator", "hub", self.state / "keys")
-        self.federation.start_coordinator()
-        for name in CLIENTS:
-            self.federation.start_client(name)
-        self.federation.wait_for_clients(len(CLIENTS))
 
-    def fill(self, leave):
+    def fill(self, leave=0):
         """Takes all of the space but this many bytes, and returns the file that has it."""
         ballast = self.state / "ballast"
         with open(ballast, "wb") as file:
             free = os.statvfs(self.state).f_bavail * os.statvfs(self.state).f_bsize
             os.posix_fallocate(file.fileno(), 0, free - leave)
         return ballast
+
+
+class FullDiskTest(SmallDisk):
+    """It is the coordinator's."""
+
+    def setUp(self):
+        self.make_federation("coordinator")
+        self.federation.issue("coordinator", "hub", self.state / "keys")
+        self.federation.start_coordinator()
+        for name in CLIENTS:
+            self.federation.start_client(name)
+        self.federation.wait_for_clients(len(CLIENTS))
 
     def test_a_run_waits_for_space_and_goes_on_by_itself(self):
         undisturbed = self.federation.wait_for_end(self.federation.start_run(plan()))
@@ -117,6 +125,43 @@ class FullDiskTest(unittest.TestCase):
             self.assertEqual((state["state"], state["rounds_done"], state["attempt"]),
                              ("running", 0, 1), state["reason"])
             time.sleep(0.5)
+
+
+class ClientsFullDiskTest(SmallDisk):
+    """It is an institution's."""
+
+    def test_its_rounds_wait_for_space_and_go_on_by_themselves(self):
+        self.make_federation(CLIENTS[0])
+        self.federation.start_coordinator()
+        for name in CLIENTS:
+            self.federation.start_client(name, keys=EAGER)
+        self.federation.wait_for_clients(len(CLIENTS))
+        undisturbed = self.federation.wait_for_end(self.federation.start_run(small_plan(count=4)))
+
+        run = self.federation.start_run(small_plan(count=4))
+        self.federation.wait_until("a round", lambda: (
+            self.federation.run_state(run)["rounds_done"] > 0))
+        ballast = self.fill()
+        self.federation.wait_until("it to wait", lambda: self.waits(run))
+        rounds_done = self.federation.run_state(run)["rounds_done"]
+        end = time.monotonic() + 12  # It has tried more than once.
+        while time.monotonic() < end:
+            state = self.federation.run_state(run)
+            self.assertEqual((state["state"], state["rounds_done"], state["attempt"]),
+                             ("running", rounds_done, 1), state["reason"])
+            time.sleep(0.5)
+        ballast.unlink()
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual([(r["contributions"], r["attempts"]) for r in state["rounds"]],
+                         [(2, 1)] * 4)
+        self.assertEqual(state["adapter"], undisturbed["adapter"])
+
+    def waits(self, run):
+        """Whether the administrator sees that the institution does, and why."""
+        return any(client["institution"] == CLIENTS[0] and client["state"] == "waiting"
+                   and "disk full" in client["reason"]
+                   for client in self.federation.run_state(run)["clients"])
 
 
 if __name__ == "__main__":
