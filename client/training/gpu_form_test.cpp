@@ -23,7 +23,7 @@
 #include "model/transformer/decoder.h"
 #include "model/transformer/fake_device.h"
 #include "model/transformer/load_model.h"
-#include "model/transformer/logits.h"
+#include "model/transformer/sequence_logits.h"
 #include "model/transformer/transformer_device_tests.h"
 #include "tests/support/broken_device.h"
 #include "tests/support/model_reference.h"

@@ -14,7 +14,7 @@
 #include "model/checkpoint/merge.h"
 #include "model/checkpoint/safetensors_writer.h"
 #include "model/transformer/load_model.h"
-#include "model/transformer/logits.h"
+#include "model/transformer/sequence_logits.h"
 #include "tests/support/model_reference.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"

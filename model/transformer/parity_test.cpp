@@ -16,9 +16,9 @@
 #include "fmt/format.h"
 #include "gtest/gtest.h"
 #include "model/transformer/load_model.h"
-#include "model/transformer/logits.h"
 #include "model/transformer/loss.h"
 #include "model/transformer/model.h"
+#include "model/transformer/sequence_logits.h"
 #include "tests/support/model_reference.h"
 #include "tests/support/status_matchers.h"
 

@@ -13,7 +13,7 @@
 #include "gtest/gtest.h"
 #include "model/checkpoint/peft_adapter.h"
 #include "model/transformer/load_model.h"
-#include "model/transformer/logits.h"
+#include "model/transformer/sequence_logits.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 

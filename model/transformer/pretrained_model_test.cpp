@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "gtest/gtest.h"
 #include "model/transformer/load_model.h"
-#include "model/transformer/logits.h"
+#include "model/transformer/sequence_logits.h"
 #include "tests/support/status_matchers.h"
 
 namespace fedtune {

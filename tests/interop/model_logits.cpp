@@ -24,8 +24,8 @@
 #include "fmt/format.h"
 #include "model/checkpoint/peft_adapter.h"
 #include "model/transformer/load_model.h"
-#include "model/transformer/logits.h"
 #include "model/transformer/loss.h"
+#include "model/transformer/sequence_logits.h"
 
 namespace fedtune {
 namespace {

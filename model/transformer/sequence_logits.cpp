@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "model/transformer/logits.h"
+#include "model/transformer/sequence_logits.h"
 
 #include <algorithm>
 #include <numeric>
