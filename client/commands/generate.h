@@ -45,14 +45,13 @@ void AddGenerateFlags(CLI::App& command, GenerateOptions& options);
 // Prints how the model goes on with a prompt, or what it answers to each record of a file
 // and how many of the answers are exactly the records'. Of a record with several answers
 // the last is asked for. Blocks; progress, the device and which records are left out go to
-// stderr. Once in a process at a time, as it makes StopSignals.
+// stderr. A signal ends the program at once; there is nothing to put away.
 //
 // After an error the answers that came before it are on stdout, and nothing else.
 // INVALID_ARGUMENT: neither or both of prompt and data, a number of `sampling` out of its
-// range, or a prompt that fills the model's context. CANCELLED: SIGTERM or SIGINT came once
-// the model was loaded. Before that they end the process; also later, if loading has left
-// threads behind. Otherwise as ReadModelConfig(), Tokenizer::Load(), LoadSpecialTokens(),
-// ReadGenerationEosTokens(), ReadAdapter(), RecordReader, `generators` and Generator.
+// range, or a prompt that fills the model's context. Otherwise as ReadModelConfig(),
+// Tokenizer::Load(), LoadSpecialTokens(), ReadGenerationEosTokens(), ReadAdapter(),
+// RecordReader, `generators` and Generator.
 absl::Status GenerateText(const GenerateOptions& options, const GeneratorFactory& generators,
                           const Clock& clock);
 
