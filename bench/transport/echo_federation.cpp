@@ -20,6 +20,7 @@
 #include "base/status_macros.h"
 #include "bench/transport/coordinator_process.h"
 #include "bench/transport/echo_workshop.h"
+#include "bench/transport/long_line.h"
 #include "client/round/client_daemon.h"
 #include "client/transport/coordinator_client.h"
 #include "fmt/format.h"
@@ -275,7 +276,9 @@ absl::StatusOr<EchoRounds> RunEchoFederation(const std::filesystem::path& progra
   RETURN_IF_ERROR(WriteRoster(authority, keys, CoordinatorProcess::RosterIn(state)));
   ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorProcess> coordinator,
                    CoordinatorProcess::Start(program, state));
-  const std::string address = fmt::format("127.0.0.1:{}", coordinator->port());
+  const LongLine line(coordinator->port(), load.delay);
+  const int port = load.delay > absl::ZeroDuration() ? line.port() : coordinator->port();
+  const std::string address = fmt::format("127.0.0.1:{}", port);
 
   const LogInto log_file(directory.path() / "clients.log");
   RoundTimes times(*coordinator);

@@ -18,7 +18,8 @@ struct Load {
   int64_t megabytes = 100;  // Of 10^6 bytes, about: each way for each client.
   int64_t tensors = 100;
   int64_t rounds = 6;
-  bool secure = false;  // By secure aggregation; at least 4 clients.
+  bool secure = false;        // By secure aggregation; at least 4 clients.
+  absl::Duration delay = {};  // Of all bytes between clients and coordinator, each way.
 };
 
 struct EchoRounds {

@@ -106,18 +106,32 @@ struct FewTensors {
   }
 };
 
+// What a round takes of processors and memory.
+absl::Status PrintUse(const std::string& name, const Load& load, const EchoRounds& echo) {
+  const double update = static_cast<double>(echo.adapter_bytes) / kMega;
+  Print(name, "cpu_s", absl::ToDoubleSeconds(echo.cpu_per_round), "s");
+  Print(name, "clients_cpu_s", absl::ToDoubleSeconds(echo.clients_cpu_per_round), "s");
+  Print(name, "coordinator_peak_mb", static_cast<double>(echo.peak_memory) / kMega, "MB",
+        kTimesUpdate * update + kStreamMegabytes * load.clients);
+  return absl::OkStatus();
+}
+
 absl::Status Measure(const Flags& flags, const Load& load, FewTensors& few) {
   const std::string idle = load.idle > 0 ? fmt::format(" of {}", load.clients + load.idle) : "";
-  const std::string name =
-      fmt::format("{}{} x {} MB, {} tensors", load.clients, idle, load.megabytes, load.tensors);
+  const bool is_long = load.delay > absl::ZeroDuration();
+  const std::string line =
+      is_long ? fmt::format(", {} each way", absl::FormatDuration(load.delay)) : "";
+  const std::string name = fmt::format("{}{} x {} MB, {} tensors{}", load.clients, idle,
+                                       load.megabytes, load.tensors, line);
   ASSIGN_OR_RETURN(const EchoRounds echo, RunEchoFederation(flags.coordinator, load));
   const Floors floors = FloorsOf(load.clients, static_cast<size_t>(echo.adapter_bytes));
   const absl::Duration round = Median(echo.rounds);
   const bool small = load.megabytes < 10;
-  const double update = static_cast<double>(echo.adapter_bytes) / kMega;
   Print(name, "round_s", absl::ToDoubleSeconds(round), "s",
-        small && load.clients == 10 && load.idle == 0 ? std::optional(kSmallRoundSeconds)
-                                                      : std::nullopt);
+        small && load.clients == 10 && load.idle == 0 && !is_long
+            ? std::optional(kSmallRoundSeconds)
+            : std::nullopt);
+  if (is_long) return PrintUse(name, load, echo);
   Print(name, "over_floor", absl::FDivDuration(round, floors.sockets), "times",
         small ? std::nullopt : std::optional(kTimesFloor));
   Print(name, "over_least", absl::FDivDuration(round, floors.least()), "times");
@@ -130,11 +144,7 @@ absl::Status Measure(const Flags& flags, const Load& load, FewTensors& few) {
     Print(name, "over_few_tensors", absl::FDivDuration(round, few.round), "times",
           kTimesFewTensors);
   }
-  Print(name, "cpu_s", absl::ToDoubleSeconds(echo.cpu_per_round), "s");
-  Print(name, "clients_cpu_s", absl::ToDoubleSeconds(echo.clients_cpu_per_round), "s");
-  Print(name, "coordinator_peak_mb", static_cast<double>(echo.peak_memory) / kMega, "MB",
-        kTimesUpdate * update + kStreamMegabytes * load.clients);
-  return absl::OkStatus();
+  return PrintUse(name, load, echo);
 }
 
 // Adds what another federation of the same load measured.
@@ -200,7 +210,8 @@ int main(int argc, char** argv) {
        "Times rounds without training: an adapter to every client and an update back.",
        {"bench/run.sh transport", "bench/run.sh transport --quick --json",
         "bench/run.sh transport -- --secure",
-        "bench/run.sh transport -- --clients 4 --megabytes 10 --tensors 8"}});
+        "bench/run.sh transport -- --clients 4 --megabytes 10 --tensors 8",
+        "bench/run.sh transport -- --clients 2 --megabytes 100 --delay 50"}});
   line.SetAction([&] { return fedtune::bench::Run(flags); });
   CLI::App& root = line.root();
   root.add_option("--coordinator", flags.coordinator, "The program fedtune-coordinator")
@@ -215,6 +226,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10'000));
   root.add_option("--tensors", flags.load.tensors, "Its tensors (100)")
       ->check(CLI::Range(2, 20'000));
+  root.add_option_function<int>(
+          "--delay", [&flags](int ms) { flags.load.delay = absl::Milliseconds(ms); },
+          "Milliseconds that its bytes take each way longer, as over a long line (0)")
+      ->check(CLI::Range(0, 1000));
   root.add_option("--rounds", flags.load.rounds, "Its rounds (6)")->check(CLI::Range(6, 1000));
   return line.Run(argc, argv);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +28,10 @@ struct Connection {
     server = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     Check(server >= 0, "no connection over loopback");
     ::close(listener);
+    const int at_once = 1;  // As gRPC sends: what is left of a message waits for no answer.
+    for (const int end : {client, server}) {
+      ::setsockopt(end, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof(at_once));
+    }
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

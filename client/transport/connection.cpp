@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "fmt/format.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
@@ -25,6 +26,10 @@ absl::Status ConnectedCall::Outcome(const grpc::Status& status) const {
   absl::Status outcome = StatusFromRpc(status);
   if (outcome.ok()) return outcome;
   if (stop_.stop_requested()) return absl::CancelledError("stopped");
+  if (absl::IsResourceExhausted(outcome)) {
+    return absl::UnavailableError(
+        fmt::format("the coordinator has no room for it now: {}", Message(outcome)));
+  }
   if (!absl::IsCancelled(outcome)) return outcome;
   if (left_.stop_requested()) outcome = LeftConnection();
   return absl::UnavailableError(std::string(Message(outcome)));

@@ -11,6 +11,7 @@
 #include <stop_token>
 
 #include "absl/status/status.h"
+#include "client/transport/line.h"
 
 namespace fedtune {
 
@@ -18,6 +19,7 @@ namespace fedtune {
 struct Connection {
   std::shared_ptr<grpc::Channel> channel;
   std::stop_token left;  // Requested: nothing goes on over this channel.
+  std::shared_ptr<RoundTrips> trips = std::make_shared<RoundTrips>();  // Over it so far.
 };
 
 // The connection of the moment: another one takes the place of one over which a certificate
@@ -36,8 +38,8 @@ class ConnectedCall {
   grpc::ClientContext& context() { return context_; }
 
   // What the call has ended with. CANCELLED: it was to stop. UNAVAILABLE, among else: the
-  // connection was left, or somebody between the two has cancelled it; to be tried again over
-  // the connection that there is then.
+  // connection was left, somebody between the two has cancelled it, or the other side has no
+  // room for it now; to be tried again over the connection that there is then.
   absl::Status Outcome(const grpc::Status& status) const;
 
  private:

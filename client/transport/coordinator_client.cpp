@@ -32,6 +32,7 @@ class CoordinatorClient::Explainer final : public SessionListener {
   }
   void OnLost(const absl::Status& reason, absl::Duration retry_in) override {
     if (absl::IsUnauthenticated(reason)) client_.Reopen();
+    client_.ForgetLine();
     listener_.OnLost(ExplainFailure(reason, client_.options_.address), retry_in);
   }
 
@@ -50,13 +51,18 @@ CoordinatorClient::CoordinatorClient(const ChannelOptions& options, Greeting gre
 
 Connection CoordinatorClient::connection() const {
   const std::lock_guard lock(mutex_);
-  return {.channel = channel_, .left = left_.get_token()};
+  return {.channel = channel_, .left = left_.get_token(), .trips = trips_};
 }
 
 void CoordinatorClient::Reopen() {
   std::shared_ptr<grpc::Channel> opened = OpenChannel(options_);
   const std::lock_guard lock(mutex_);
   channel_.swap(opened);
+}
+
+void CoordinatorClient::ForgetLine() {
+  const std::lock_guard lock(mutex_);
+  trips_ = std::make_shared<RoundTrips>();
 }
 
 void CoordinatorClient::HeedRevocations() {

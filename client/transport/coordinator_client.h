@@ -48,6 +48,7 @@ class CoordinatorClient final : public CoordinatorLink {
 
   Connection connection() const;
   void Reopen();
+  void ForgetLine();  // It may be another one when there is one again.
   absl::Status Answered(const absl::Status& status) const;
 
   const ChannelOptions options_;
@@ -56,6 +57,7 @@ class CoordinatorClient final : public CoordinatorLink {
   // over a channel before this one, was judged by this list or a newer one.
   Digest judged_by_;
   std::shared_ptr<grpc::Channel> channel_;
+  std::shared_ptr<RoundTrips> trips_ = std::make_shared<RoundTrips>();
   std::stop_source left_;
   const std::unique_ptr<SessionListener> explainer_;
   StandingSession session_;

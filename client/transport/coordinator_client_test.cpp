@@ -380,6 +380,13 @@ TEST_F(CoordinatorClientTest, PassesOnThatAContributionIsToComeAgain) {
   EXPECT_EQ(Message(status), "no space for it now");
 }
 
+TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhereTheCoordinatorIsShortOfMemory) {
+  coordinator_.verdict = {grpc::StatusCode::RESOURCE_EXHAUSTED, "RST_STREAM"};
+  const absl::Status status = Connect()->Submit(Shared(Contribution{.id = {.run = "run-1"}}), {});
+  EXPECT_THAT(status, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Message(status), "the coordinator has no room for it now: RST_STREAM");
+}
+
 TEST_F(CoordinatorClientTest, AContributionIsToComeAgainWhenTheCertificateIsRenewed) {
   coordinator_.verdict = {grpc::StatusCode::UNAUTHENTICATED, "it has expired; renew it"};
   const auto client = Connect();

@@ -20,8 +20,10 @@ absl::StatusOr<LogProof> AskOnce(const Connection& connection, const LogQuestion
   call.context().set_deadline(absl::ToChronoTime(SystemClock().Now() + kPatience));
   v1::ProveLogResponse response;
   const auto stub = v1::Training::NewStub(connection.channel);
+  const absl::Duration asked = SystemClock().Monotonic();
   RETURN_IF_ERROR(
       call.Outcome(stub->ProveLog(&call.context(), QuestionToProto(question), &response)));
+  connection.trips->Note(SystemClock().Monotonic() - asked);
   return LogProofFromProto(response);
 }
 

@@ -11,12 +11,14 @@
 
 #include "absl/strings/numbers.h"
 #include "aggregation/adapter_bytes.h"
+#include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/transport/backoff.h"
 #include "client/transport/conversion.h"
+#include "client/transport/line.h"
 #include "fmt/format.h"
 #include "proto/fedtune/v1/training.pb.h"
 #include "rpc/chunks.h"
@@ -162,16 +164,26 @@ struct Upload {
 
 // Stops where the coordinator does not listen (any more); Finish() says why.
 void WriteContribution(ContributionWriter& writer, const grpc::ClientContext& context,
-                       const Upload& upload) {
+                       const Upload& upload, RoundTrips& trips) {
+  const SystemClock clock;
   const std::string_view bytes = upload.bytes;
   v1::SubmitContributionRequest first;
   *first.mutable_header() = upload.header;
+  absl::Duration before = clock.Monotonic();
   if (!writer.Write(BytesOf(first))) return;
-  size_t offset = bytes.size() > kLargeUpload ? ReceivedBefore(writer, context, bytes.size()) : 0;
-  for (; offset < bytes.size(); offset += kChunkBytes) {
+  size_t offset = 0;
+  if (bytes.size() > kLargeUpload) {
+    offset = ReceivedBefore(writer, context, bytes.size());
+    trips.Note(clock.Monotonic() - before);
+  }
+  MessageSize size(trips.shortest());
+  while (offset < bytes.size()) {
     ReachFailPoint(FailPoint::kUploadChunk);
-    const std::string_view chunk = bytes.substr(offset, kChunkBytes);
+    const std::string_view chunk = bytes.substr(offset, size.next());
+    before = clock.Monotonic();
     if (!writer.Write(UploadChunkMessage(offset, chunk, upload.owner))) return;
+    size.Took(clock.Monotonic() - before);
+    offset += chunk.size();
   }
   writer.WritesDone();
 }
@@ -181,7 +193,7 @@ absl::Status Submit(const Connection& connection, const Upload& upload,
   ConnectedCall call(connection, stop);
   v1::SubmitContributionResponse response;
   const auto writer = CallSubmitContribution(*connection.channel, call.context(), response);
-  WriteContribution(*writer, call.context(), upload);
+  WriteContribution(*writer, call.context(), upload, *connection.trips);
   absl::Status status = call.Outcome(writer->Finish());
   if (status.ok()) ReachFailPoint(FailPoint::kUploadTaken);
   return status;
