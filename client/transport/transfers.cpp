@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -144,8 +145,9 @@ absl::StatusOr<std::vector<float>> Verified(const AdapterRequest& request, Parti
 }
 
 // Where a large contribution is to go on: what an earlier call has brought there is
-// not sent again. 0 if the coordinator does not say.
-size_t ReceivedBefore(ContributionWriter& writer, const grpc::ClientContext& context, size_t size) {
+// not sent again. Nothing: the coordinator does not say.
+std::optional<size_t> ReceivedBefore(ContributionWriter& writer, const grpc::ClientContext& context,
+                                     size_t size) {
   writer.WaitForInitialMetadata();
   const auto& metadata = context.GetServerInitialMetadata();
   const auto found = metadata.find(kReceivedBytes);
@@ -153,7 +155,8 @@ size_t ReceivedBefore(ContributionWriter& writer, const grpc::ClientContext& con
   const bool is_number =
       found != metadata.end() &&
       absl::SimpleAtoi(absl::string_view(found->second.data(), found->second.size()), &received);
-  return is_number && received <= size ? received : 0;
+  if (!is_number || received > size) return std::nullopt;
+  return received;
 }
 
 struct Upload {
@@ -173,8 +176,9 @@ void WriteContribution(ContributionWriter& writer, const grpc::ClientContext& co
   if (!writer.Write(BytesOf(first))) return;
   size_t offset = 0;
   if (bytes.size() > kLargeUpload) {
-    offset = ReceivedBefore(writer, context, bytes.size());
-    trips.Note(clock.Monotonic() - before);
+    const std::optional<size_t> received = ReceivedBefore(writer, context, bytes.size());
+    if (received.has_value()) trips.Note(clock.Monotonic() - before);
+    offset = received.value_or(0);
   }
   MessageSize size(trips.shortest());
   while (offset < bytes.size()) {
