@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -276,9 +277,10 @@ absl::StatusOr<EchoRounds> RunEchoFederation(const std::filesystem::path& progra
   RETURN_IF_ERROR(WriteRoster(authority, keys, CoordinatorProcess::RosterIn(state)));
   ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorProcess> coordinator,
                    CoordinatorProcess::Start(program, state));
-  const LongLine line(coordinator->port(), load.delay);
-  const int port = load.delay > absl::ZeroDuration() ? line.port() : coordinator->port();
-  const std::string address = fmt::format("127.0.0.1:{}", port);
+  std::optional<LongLine> line;
+  if (load.delay > absl::ZeroDuration()) line.emplace(coordinator->port(), load.delay);
+  const std::string address =
+      fmt::format("127.0.0.1:{}", line.has_value() ? line->port() : coordinator->port());
 
   const LogInto log_file(directory.path() / "clients.log");
   RoundTimes times(*coordinator);
