@@ -28,7 +28,7 @@ void TakeEntry(std::string_view entry, fedtune::LogOrder& order, fedtune::Record
   const auto parsed = fedtune::ParseLogEntry(entry);
   if (!parsed.ok()) return;
   order.Follow(parsed->event);
-  record.Follow(parsed->event);
+  record.Follow(*parsed);
 }
 
 }  // namespace
