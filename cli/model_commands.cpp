@@ -11,7 +11,6 @@
 #include <system_error>
 #include <vector>
 
-#include "aggregation/adapter_bytes.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -20,10 +19,9 @@
 #include "base/status.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "base/usable_memory.h"
-#include "cli/answered_run.h"
 #include "cli/base_model_source.h"
 #include "cli/interrupt.h"
+#include "cli/newest_release.h"
 #include "cli/run_json.h"
 #include "cli/run_text.h"
 #include "cli/verify_command.h"
@@ -43,49 +41,6 @@ struct PullArguments {
   std::filesystem::path out;
   std::filesystem::path base;
 };
-
-// A run's newest release, whose values are still to be fetched.
-struct Release {
-  v1::RunStatus run;
-  Digest digest;
-  Plan plan;
-  AdapterLayout layout;
-};
-
-absl::StatusOr<Digest> ReleaseDigest(const v1::RunStatus& run) {
-  const auto digest = Digest::FromBinary(run.adapter_sha256(), "the release");
-  if (run.rounds_done() > 0 && digest.ok()) return digest;
-  return absl::FailedPreconditionError(
-      fmt::format("{} has released nothing yet: no round is done", run.run_id()));
-}
-
-absl::StatusOr<std::vector<float>> FetchValues(const CoordinatorConnection& connection,
-                                               const Release& release) {
-  const v1::RunStatus& run = release.run;
-  const int64_t count = release.layout.parameter_count();
-  const SystemClock clock;
-  ProgressLine progress(fmt::format("pulling {}", run.run_id()), clock);
-  ASSIGN_OR_RETURN(const std::string bytes,
-                   connection.FetchBlob(release.digest, run.adapter_bytes(), [&](double fraction) {
-                     progress.Update(fraction, HumanBytes(run.adapter_bytes()));
-                   }));
-  absl::StatusOr<std::vector<float>> values = ValuesFromBytes(bytes, count, "the release");
-  if (!values.ok()) return absl::DataLossError(values.status().message());
-  return values;
-}
-
-absl::StatusOr<Release> FindRelease(const CoordinatorConnection& connection,
-                                    const std::string& run_id) {
-  ASSIGN_OR_RETURN(const v1::GetRunResponse response, connection.GetRun(run_id));
-  Release release;
-  release.run = response.run();
-  ASSIGN_OR_RETURN(release.digest, ReleaseDigest(release.run));
-  ASSIGN_OR_RETURN(release.plan, ParsePlan(response.plan_toml(), "the run's plan"));
-  ASSIGN_OR_RETURN(release.layout, AdapterLayout::FromJson(response.layout_json()));
-  RETURN_IF_ERROR(CheckIsSizeOf(release.layout, release.run.adapter_bytes()));
-  RETURN_IF_ERROR(CheckFitsIntoMemory(release.run.adapter_bytes(), UsableMemory()));
-  return release;
-}
 
 // The folder of the run's base model on this machine.
 absl::StatusOr<std::filesystem::path> BaseFolder(const Release& release,
@@ -123,7 +78,7 @@ absl::Status WithWhatIsLeft(const absl::Status& merged, const std::filesystem::p
   return absl::ResourceExhaustedError(fmt::format("{}; {}", Message(merged), what_to_do));
 }
 
-absl::Status WriteMerged(const CoordinatorConnection& connection, const Release& release,
+absl::Status WriteMerged(const CoordinatorConnection& connection, Release& release,
                          const std::filesystem::path& base, const std::filesystem::path& out) {
   ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
   const SystemClock clock;
@@ -168,7 +123,7 @@ absl::StatusOr<int64_t> ExpertCount(const CoordinatorConnection& connection,
                   run.base_model(), run.run_id()));
 }
 
-absl::Status WriteAdapter(const CoordinatorConnection& connection, const Release& release,
+absl::Status WriteAdapter(const CoordinatorConnection& connection, Release& release,
                           const PullArguments& arguments, const std::filesystem::path& out) {
   ASSIGN_OR_RETURN(const int64_t expert_count, ExpertCount(connection, release));
   ASSIGN_OR_RETURN(const std::vector<float> values, FetchValues(connection, release));
@@ -188,7 +143,7 @@ absl::Status Pull(const Session& session, const PullArguments& arguments) {
   ASSIGN_OR_RETURN(const Configuration configuration, session.Configure());
   ASSIGN_OR_RETURN(const CoordinatorConnection connection,
                    CoordinatorConnection::Open(configuration));
-  ASSIGN_OR_RETURN(const Release release, FindRelease(connection, arguments.run));
+  ASSIGN_OR_RETURN(Release release, FindNewestRelease(connection, arguments.run));
   const std::filesystem::path out =
       arguments.out.empty()
           ? std::filesystem::path(fmt::format("{}-{}", release.run.run_id(), arguments.format))
