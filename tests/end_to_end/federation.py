@@ -56,6 +56,17 @@ method = "fedit"
 '''
 
 
+def secure_plan(count=2, steps=2, deadline_s=60, phase_s=20, max_cohort=5):
+    """A small plan of five institutions, of which one may be missing."""
+    return small_plan(count, steps, quorum=4, deadline_s=deadline_s, mode="secure") + f'''
+[secure]
+min_cohort = 4
+max_cohort = {max_cohort}
+max_weight = 2048
+phase_deadline = "{patient(phase_s)}s"
+'''
+
+
 def few_lines(source, target):
     """Copies the first records of a data set: an evaluation of all takes longer than all else
     that most tests do."""

@@ -12,7 +12,8 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, EAGER, SITES, Failed, Federation, patient, small_plan
+from federation import (BASE_MODEL, EAGER, SITES, Failed, Federation, patient, secure_plan,
+                        small_plan)
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
@@ -156,6 +157,29 @@ class ClientsFullDiskTest(SmallDisk):
         self.assertEqual([(r["contributions"], r["attempts"]) for r in state["rounds"]],
                          [(2, 1)] * 4)
         self.assertEqual(state["adapter"], undisturbed["adapter"])
+
+    def test_its_secure_rounds_go_on_without_it_until_there_is_space(self):
+        names = [*SITES, "general-clinic", "trauma-centre"]
+        self.make_federation(CLIENTS[0])
+        self.federation.sign_roster(names)
+        self.federation.start_coordinator()
+        for name in names:
+            self.federation.start_client(name, "min_cohort = 4\n", keys=EAGER)
+        self.federation.wait_for_clients(len(names))
+
+        run = self.federation.start_run(secure_plan(count=6, steps=8, deadline_s=20))
+        self.federation.wait_until("its training", lambda: (
+            self.federation.has_trained(CLIENTS[0])))
+        ballast = self.fill()
+        begin = len(self.federation.log(CLIENTS[0]))
+        self.federation.wait_until("a round without it", lambda: any(
+            r["contributions"] == 4 for r in self.federation.run_state(run)["rounds"]))
+        self.assertIn("disk full", self.federation.log(CLIENTS[0])[begin:])
+        ballast.unlink()
+        state = self.federation.wait_for_end(run)
+        self.assertEqual(state["state"], "finished", state["reason"])
+        self.assertEqual(state["rounds"][-1]["contributions"], 5)
+        self.assertEqual({r["attempts"] for r in state["rounds"]}, {1})
 
     def waits(self, run):
         """Whether the administrator sees that the institution does, and why."""

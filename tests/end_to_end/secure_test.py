@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from federation import BASE_MODEL, DATA, EAGER, Federation, patient, small_plan
+from federation import BASE_MODEL, DATA, EAGER, Federation, secure_plan, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 
@@ -26,18 +26,11 @@ LOCAL_DATA = "cardiology-hospital"
 POLICY = "min_cohort = 4\n"
 
 
-def plan(mode="secure", count=2, steps=2, deadline_s=60, phase_s=20, max_cohort=5):
-    """A small plan of five institutions, of which one may be missing."""
-    small = small_plan(count, steps, quorum=4, deadline_s=deadline_s, mode=mode)
+def plan(mode="secure", count=2, steps=2, **more):
+    """The same work in both modes."""
     if mode == "plain":
-        return small
-    return small + f'''
-[secure]
-min_cohort = 4
-max_cohort = {max_cohort}
-max_weight = 2048
-phase_deadline = "{patient(phase_s)}s"
-'''
+        return small_plan(count, steps, quorum=4)
+    return secure_plan(count, steps, **more)
 
 
 def read_adapter(folder):
