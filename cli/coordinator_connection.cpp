@@ -20,7 +20,7 @@
 #include "base/waiting_note.h"
 #include "cli/answered_run.h"
 #include "cli/asked_again.h"
-#include "cli/patience.h"
+#include "cli/persistence.h"
 #include "cli/printable_message.h"
 #include "fmt/format.h"
 #include "privacy/identity/expiry.h"
@@ -32,9 +32,6 @@ namespace fedtune {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout(60);
-
-// So often nothing may come of a download before it is given up.
-constexpr int kMostSilences = 3;
 
 // For the RPC library's threads, in bytes.
 constexpr uint64_t kLeastAddressSpace = 200'000'000;
@@ -195,19 +192,24 @@ absl::StatusOr<v1::ListModelsResponse> CoordinatorConnection::ListModels() const
 
 absl::Status CoordinatorConnection::WatchRun(
     const std::string& run_id, const std::stop_token& stop,
-    const std::function<void(const v1::RunStatus&)>& changed) const {
+    const std::function<void(const v1::RunStatus&)>& changed,
+    absl::Duration longest_silence) const {
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   const auto reader = stub_->WatchRun(&context, OfRun<v1::WatchRunRequest>(run_id));
+  std::optional<StallWatch> first(std::in_place, context, longest_silence);
   v1::RunStatus run;
   std::optional<WaitingNote> note(std::in_place, "waiting for " + address_);
   while (reader->Read(&run)) {
+    first.reset();
     note.reset();
     MakePrintable(run);
     changed(run);
   }
   note.reset();
-  return ExplainEnd(reader->Finish(), stop);
+  const grpc::Status end = reader->Finish();
+  if (!first.has_value() || !first->has_stalled()) return ExplainEnd(end, stop);
+  return absl::UnavailableError(Explain({grpc::StatusCode::DEADLINE_EXCEEDED, ""}).message());
 }
 
 absl::Status CoordinatorConnection::ExplainEnd(const grpc::Status& end,
@@ -221,24 +223,28 @@ absl::Status CoordinatorConnection::ExplainEnd(const grpc::Status& end,
 
 absl::Status CoordinatorConnection::ReadLog(
     uint64_t from, const std::stop_token& stop,
-    const std::function<absl::StatusOr<bool>(const v1::LogPart&)>& take) const {
+    const std::function<absl::StatusOr<bool>(const v1::LogPart&)>& take,
+    absl::Duration longest_silence) const {
   grpc::ClientContext context;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::ReadLogRequest request;
   request.set_from(from);
   const auto reader = stub_->ReadLog(&context, request);
+  StallWatch watch(context, longest_silence);
   v1::LogPart part;
   std::optional<WaitingNote> note(std::in_place, "waiting for " + address_);
   absl::StatusOr<bool> wants_more = true;
   while (wants_more.ok() && *wants_more && reader->Read(&part)) {
     note.reset();
     wants_more = take(part);
+    watch.Progress();
   }
   note.reset();
   const bool is_enough = !wants_more.ok() || !*wants_more;
   if (is_enough) context.TryCancel();
   const grpc::Status end = reader->Finish();
-  return is_enough ? wants_more.status() : ExplainEnd(end, stop);
+  if (is_enough) return wants_more.status();
+  return !end.ok() && watch.has_stalled() ? FellSilent(longest_silence) : ExplainEnd(end, stop);
 }
 
 void CoordinatorConnection::WaitToAskAgain(absl::Duration time, const std::stop_token& stop) const {
@@ -251,17 +257,12 @@ absl::StatusOr<std::string> CoordinatorConnection::FetchBlob(
   std::string blob;
   blob.reserve(size);
   const SystemClock clock;
-  Patience patience(clock, kComesBackWithin);
-  int silences = 0;  // One after the other.
+  Persistence persistence(clock);
   while (true) {
     const size_t before = blob.size();
     const absl::Status read = ReadOn({digest, size, progress, longest_silence}, blob);
     if (blob.size() == size && Sha256Of(blob) == digest) return blob;
-    const bool fell_silent = absl::IsDeadlineExceeded(read);
-    if (blob.size() > before) patience.Renew();
-    silences = blob.size() > before ? 0 : silences + (fell_silent ? 1 : 0);
-    if (fell_silent && silences < kMostSilences) continue;
-    if (!absl::IsUnavailable(read) || patience.is_over()) {
+    if (!persistence.GoesOn(read, blob.size() > before)) {
       RETURN_IF_ERROR(read);
       return absl::DataLossError(
           fmt::format("{} came from the coordinator, and they are not {} of {}",
@@ -293,10 +294,14 @@ absl::Status CoordinatorConnection::ReadOn(const Download& download, std::string
   const grpc::Status status = reader->Finish();
   if (more) return absl::OkStatus();
   if (status.ok() || !watch.has_stalled()) return Explain(status);
+  return FellSilent(download.longest_silence);
+}
+
+absl::Status CoordinatorConnection::FellSilent(absl::Duration longest_silence) const {
   return absl::DeadlineExceededError(
       fmt::format("nothing has come from {} for {}, though the connection stands; run the command "
                   "again later",
-                  address_, absl::FormatDuration(download.longest_silence)));
+                  address_, absl::FormatDuration(longest_silence)));
 }
 
 }  // namespace fedtune

@@ -25,6 +25,10 @@ namespace fedtune {
 // to do: UNAVAILABLE names the address, UNAUTHENTICATED and PERMISSION_DENIED
 // the certificate. What is for people in the answers may be shown as it is
 // (PrintableText()). Thread-safe.
+//
+// A connection that is cut off without a word, as by a network that drops its packets or a
+// machine that stands still, breaks off by itself: where nothing comes it is asked every 30
+// seconds whether it stands, and given up 15 seconds later (ChannelOptions::asked_after).
 class CoordinatorConnection {
  public:
   // INVALID_ARGUMENT: no coordinator is configured. Otherwise as
@@ -45,15 +49,19 @@ class CoordinatorConnection {
 
   // Calls `changed` with the run as it is and after every change, until the run
   // has ended. CANCELLED: `stop` was requested. UNAVAILABLE: the coordinator is not
-  // there, or shuts down.
+  // there, shuts down, or has not said for that long how the run is, over a connection that
+  // stands; later it may be silent for as long as nothing changes.
   absl::Status WatchRun(const std::string& run_id, const std::stop_token& stop,
-                        const std::function<void(const v1::RunStatus&)>& changed) const;
+                        const std::function<void(const v1::RunStatus&)>& changed,
+                        absl::Duration longest_silence = kLongestSilence) const;
 
   // The coordinator's log from an entry on: calls `take` with each part, as it came, until that
   // says that it has enough, or the log's end. CANCELLED: `stop` was requested. OUT_OF_RANGE:
-  // the log has fewer entries. UNIMPLEMENTED: the coordinator keeps none. Or an error of `take`.
+  // the log has fewer entries. UNIMPLEMENTED: the coordinator keeps none. DEADLINE_EXCEEDED:
+  // nothing came for that long, over a connection that stands. Or an error of `take`.
   absl::Status ReadLog(uint64_t from, const std::stop_token& stop,
-                       const std::function<absl::StatusOr<bool>(const v1::LogPart&)>& take) const;
+                       const std::function<absl::StatusOr<bool>(const v1::LogPart&)>& take,
+                       absl::Duration longest_silence = kLongestSilence) const;
 
   // Lets so much time pass, or less if `stop` is requested, before a call is made again that
   // was UNAVAILABLE: it connects meanwhile.
@@ -88,7 +96,8 @@ class CoordinatorConnection {
 
   absl::Status ReadOn(const Download& download, std::string& blob) const;
   absl::Status Explain(const grpc::Status& status) const;
-  // The same of how a stream ended that `stop` may have ended.
+  absl::Status FellSilent(absl::Duration longest_silence) const;
+  // As Explain(), of how a stream ended that `stop` may have ended.
   absl::Status ExplainEnd(const grpc::Status& end, const std::stop_token& stop) const;
 
   std::string address_;

@@ -12,7 +12,7 @@
 #include "base/status_macros.h"
 #include "cli/asked_again.h"
 #include "cli/log_file.h"
-#include "cli/patience.h"
+#include "cli/persistence.h"
 #include "fmt/format.h"
 #include "privacy/audit/log_entry.h"
 #include "privacy/audit/log_hasher.h"
@@ -87,7 +87,7 @@ class Receiver {
   // Until all is there. Errors as of PullLog(); OUT_OF_RANGE: the log has fewer entries than
   // were there before.
   absl::Status Receive() {
-    Patience patience(pull_.clock, kComesBackWithin);
+    Persistence persistence(pull_.clock);
     bool was_heard = false;
     while (true) {
       const uint64_t before = hasher_.size();
@@ -95,10 +95,11 @@ class Receiver {
           pull_.read(before, [this](const v1::LogPart& part) { return TakePart(part); });
       if (pull_.stop.stop_requested()) return Interrupted();
       if (checkpoint_.has_value() && hasher_.size() == checkpoint_->head.size) break;
-      was_heard = was_heard || checkpoint_.has_value() || BrokeOff(read);
-      if (hasher_.size() > before) patience.Renew();
+      was_heard =
+          was_heard || checkpoint_.has_value() || BrokeOff(read) || absl::IsDeadlineExceeded(read);
       if (read.ok()) return Refused("the coordinator's answer ends before its log does");
-      if (!absl::IsUnavailable(read) || !was_heard || patience.is_over()) return Explained(read);
+      const bool goes_on = persistence.GoesOn(read, hasher_.size() > before);
+      if (!was_heard || !goes_on) return Explained(read);
       pull_.wait(kTriedEvery);
     }
     return absl::OkStatus();

@@ -43,8 +43,8 @@ struct PulledLog {
 // signs, hashed as they come. A file that is there already is one that an earlier pull has
 // written, with which the log is to begin: what it lacks is added. Memory does not grow with
 // the log; the file has its name once it is whole and on the disk, and an earlier one stays
-// as it is until then. A line that breaks off is taken up again where it was, for
-// kComesBackWithin.
+// as it is until then. A line that breaks off, or in which nothing comes any more, is taken up
+// again where it was, as Persistence says.
 //
 // An error with the exit code 3: what came is not what the coordinator has signed, or not
 // of this authority; or the log does not begin with the file: says from which entry on

@@ -150,6 +150,20 @@ TEST_F(PullLogTest, GivesUpOnALineThatStaysBrokenAndLeavesNothing) {
   EXPECT_EQ(asked_.size(), 1u);  // It was not there at all.
 }
 
+TEST_F(PullLogTest, AsksAnewWhereNothingComesAnyMoreAndGoesOnWhereItWas) {
+  after_part_ = [] { return absl::DeadlineExceededError("nothing has come"); };
+  ASSERT_THAT(Pull(), IsOk());
+  EXPECT_EQ(EntriesInFile(), LinesOf(log_));
+  EXPECT_THAT(asked_, ::testing::ElementsAre(0, 2, 4, 6, 8, 10, 12, 14));
+}
+
+TEST_F(PullLogTest, GivesUpWhereNothingComesAgainAndAgainAndLeavesNothing) {
+  answer_ = absl::DeadlineExceededError("nothing has come");
+  EXPECT_EQ(ExitCodeFor(Pull().status()), 4);
+  EXPECT_EQ(asked_.size(), 3u);
+  EXPECT_TRUE(EntriesOf(folder_.path()).empty());
+}
+
 TEST_F(PullLogTest, CtrlCLeavesWhatWasThere) {
   ASSERT_THAT(Pull(), IsOk());
   const std::string before = InFile();

@@ -13,16 +13,12 @@ class Patience {
  public:
   // Begins now. `clock` must outlive it.
   Patience(const Clock& clock, absl::Duration lasts)
-      : clock_(&clock), lasts_(lasts), end_(clock.Monotonic() + lasts) {}
-
-  // It got on: begins again.
-  void Renew() { end_ = clock_->Monotonic() + lasts_; }
+      : clock_(&clock), end_(clock.Monotonic() + lasts) {}
 
   bool is_over() const { return clock_->Monotonic() >= end_; }
 
  private:
   const Clock* clock_;
-  absl::Duration lasts_;
   absl::Duration end_;
 };
 
