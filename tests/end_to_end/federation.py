@@ -107,7 +107,8 @@ class Federation:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode != expect:
             raise Failed(f"{program} {' '.join(map(str, arguments))} ended with "
-                         f"{done.returncode}, not {expect}:\n{done.stdout}{done.stderr}")
+                         f"{done.returncode}, not {expect}:\n{done.stdout}{done.stderr}"
+                         f"{self._logs()}")
         return done
 
     def fedtune(self, *arguments, keys=None, expect=0):
@@ -213,6 +214,9 @@ threads = 1
         """All that a daemon has said so far."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8")
 
+    def _logs(self):
+        return "".join(f"\n== {name}\n{self.log(name)}" for name in self.processes)
+
     def stop(self, name):
         """Asks a daemon to end and returns its exit code."""
         process = self.processes.pop(name)
@@ -300,8 +304,7 @@ threads = 1
             if value:
                 return value
             time.sleep(0.05)
-        logs = "".join(f"\n== {name}\n{self.log(name)}" for name in self.processes)
-        raise Failed(f"{what} did not come about{logs}")
+        raise Failed(f"{what} did not come about{self._logs()}")
 
     def wait_for_clients(self, count):
         """Waits until so many clients are connected."""

@@ -12,8 +12,7 @@ import tempfile
 import time
 import unittest
 
-from federation import (BASE_MODEL, EAGER, SITES, Failed, Federation, patient, secure_plan,
-                        small_plan)
+from federation import BASE_MODEL, EAGER, SITES, Federation, patient, secure_plan, small_plan
 
 PROGRAMS = sys.argv.pop(1)
 CLIENTS = SITES[:2]
@@ -87,8 +86,10 @@ class FullDiskTest(SmallDisk):
         self.assertEqual(undisturbed["state"], "finished", undisturbed["reason"])
 
         ballast = self.fill(leave=1 << 20)
-        with self.assertRaisesRegex(Failed, "disk full"):
-            self.federation.start_run(plan(seed=8))  # Its adapter has no room.
+        other = self.federation.folder / "other.toml"
+        other.write_text(plan(seed=8))
+        refused = self.federation.fedtune("run", "start", other, expect=1)
+        self.assertIn("disk full", refused.stderr)  # Its adapter has no room.
         ballast.unlink()
 
         run = self.federation.start_run(plan())
