@@ -107,6 +107,10 @@ constexpr std::string_view kBrokeOff =
 constexpr std::string_view kFellSilent =
     "nothing comes over the connection any more: is the line cut, or does the coordinator stand "
     "still?";
+constexpr std::string_view kNoCoordinator =
+    "what listens there does not answer as a coordinator does: does the coordinator stand still, "
+    "or "
+    "is it another program?";
 
 // What people can do something about, of what the RPC library says.
 std::string_view WhyUnreachable(std::string_view message) {
@@ -120,9 +124,8 @@ std::string_view WhyUnreachable(std::string_view message) {
       {"Network is unreachable", "this machine has no network"},
       {"keepalive watchdog timeout", kFellSilent},
       {"imeout", "there is no answer; does a firewall stop it?"},
-      {"Handshake read failed",
-       "what listens there does not answer as a coordinator does: does the coordinator stand "
-       "still, or is it another program?"},
+      {"Handshake read failed", kNoCoordinator},
+      {"SETTINGS frame", kNoCoordinator},  // That did not come after the handshake.
       {"wrong version number", "what listens there is another program; is it the right port?"},
       {"Connection reset", kBrokeOff},
       {"Socket closed", kBrokeOff},

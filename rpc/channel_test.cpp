@@ -34,7 +34,8 @@ TEST(ExplainFailureTest, TellsALineThatIsSilentFromNoAnswerAtAll) {
 
 // Whoever reads it at night looks for the one that stands still, not for a certificate.
 TEST(ExplainFailureTest, BlamesNoCertificateForACoordinatorThatStandsStill) {
-  for (const auto* message : {"keepalive watchdog timeout", "Handshake read failed"}) {
+  for (const auto* message : {"keepalive watchdog timeout", "Handshake read failed",
+                              "connection attempt timed out before receiving SETTINGS frame"}) {
     const absl::Status explained =
         ExplainFailure(absl::UnavailableError(message), "fl.example.org:7443");
     EXPECT_THAT(std::string(explained.message()),
