@@ -113,7 +113,7 @@ class Federation:
             failed = Unreachable if done.returncode == 4 else Failed
             raise failed(f"{program} {' '.join(map(str, arguments))} ended with "
                          f"{done.returncode}, not {expect}:\n{done.stdout}{done.stderr}"
-                         f"{self._logs()}")
+                         f"{self.logs()}")
         return done
 
     def fedtune(self, *arguments, keys=None, expect=0):
@@ -219,7 +219,8 @@ threads = 1
         """All that a daemon has said so far."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8")
 
-    def _logs(self):
+    def logs(self):
+        """All that those who run have said so far, for whoever looks into a failure."""
         return "".join(f"\n== {name}\n{self.log(name)}" for name in self.processes)
 
     def stop(self, name):
@@ -311,7 +312,7 @@ threads = 1
                 if value:
                     return value
             time.sleep(0.05)
-        raise Failed(f"{what} did not come about{self._logs()}")
+        raise Failed(f"{what} did not come about{self.logs()}")
 
     def wait_for_clients(self, count):
         """Waits until so many clients are connected."""
