@@ -36,8 +36,10 @@ class StandingSession::Line final
     AddHold();  // Send() starts writes outside of reactions.
     Send(GreetingToProto(greeting));
     StartRead(&incoming_);
-    StartCall();
   }
+
+  // Once, when whoever answers what comes can Send().
+  void Start() { StartCall(); }
 
   void Send(v1::ClientMessage message) {
     const std::lock_guard lock(mutex_);
@@ -151,6 +153,7 @@ absl::Status StandingSession::HoldLine(const std::stop_token& stop, bool& welcom
     const std::lock_guard lock(mutex_);
     line_ = &line;
   }
+  line.Start();
   const std::stop_callback cancel(stop, [&line] { line.Cancel(); });
   const std::stop_callback leave(connection.left, [&line] { line.Cancel(); });
   const absl::Status reason = line.AwaitEnd();
