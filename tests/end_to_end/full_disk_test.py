@@ -5,6 +5,7 @@
     full_disk_test.py PROGRAMS_DIR
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -65,9 +66,20 @@ class SmallDisk(unittest.TestCase):
         """Takes all of the space but this many bytes, and returns the file that has it."""
         ballast = self.state / "ballast"
         with open(ballast, "wb") as file:
-            free = os.statvfs(self.state).f_bavail * os.statvfs(self.state).f_bsize
-            os.posix_fallocate(file.fileno(), 0, free - leave)
+            while not self.take_all(file, leave):
+                pass
         return ballast
+
+    def take_all(self, file, leave):
+        """False if somebody has written something meanwhile."""
+        free = os.statvfs(self.state).f_bavail * os.statvfs(self.state).f_bsize
+        try:
+            os.posix_fallocate(file.fileno(), 0, free - leave)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return False
+        return True
 
 
 class FullDiskTest(SmallDisk):
