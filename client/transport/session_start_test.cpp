@@ -14,12 +14,15 @@
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/transport/session.h"
 #include "gtest/gtest.h"
 #include "rpc/channel.h"
 
 namespace fedtune {
 namespace {
+
+constexpr absl::Duration kAWhile = absl::Seconds(1);
 
 // Welcomes whoever greets it, and hears one answer.
 class WelcomingCoordinator final : public v1::Training::Service {
@@ -71,8 +74,8 @@ class AnsweringListener final : public SessionListener {
   absl::Notification answered;
 };
 
-// Whoever starts the call gets no processor time, as on a busy machine, from when the greeting
-// is on its way until the welcome has been answered.
+// Whoever starts the call gets no processor time for a while, as on a busy machine: from when
+// the greeting is on its way until the welcome has been answered, unless that waits for it.
 class SlowStart final : public grpc::experimental::Interceptor {
  public:
   explicit SlowStart(const absl::Notification& answered) : answered_(answered) {}
@@ -83,7 +86,7 @@ class SlowStart final : public grpc::experimental::Interceptor {
         methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE) &&
         !std::exchange(has_greeted_, true);
     methods->Proceed();
-    if (is_greeting) answered_.WaitForNotification();
+    if (is_greeting) answered_.WaitForNotificationWithTimeout(kAWhile);
   }
 
  private:
