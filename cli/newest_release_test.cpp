@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/served_administrator.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/tiny_plan.h"
 
 namespace fedtune {
 namespace {
@@ -19,17 +20,6 @@ using ::testing::ElementsAre;
 using testing::HasCode;
 using ::testing::HasSubstr;
 using testing::IsOk;
-
-constexpr char kPlan[] = R"(name = "icd10"
-base_model = "icd-moe"
-[adapter]
-rank = 1
-targets = ["q_proj"]
-[training]
-steps = 1
-[rounds]
-count = 9
-)";
 
 // A coordinator with a run of which each round releases two values, its number and a zero.
 class BusyCoordinator final : public v1::Administration::Service {
@@ -41,7 +31,7 @@ class BusyCoordinator final : public v1::Administration::Service {
     run.set_rounds_done(rounds_done);
     run.set_adapter_bytes(8);
     if (rounds_done > 0) run.set_adapter_sha256(Sha256Of(Release(rounds_done)).ToBinary());
-    response->set_plan_toml(kPlan);
+    response->set_plan_toml(testing::TinyPlanToml({.rounds = "count = 9\nquorum = 1"}));
     response->set_layout_json(layout.ToJson());
     rounds_done += rounds_until_fetched;
     return grpc::Status::OK;
